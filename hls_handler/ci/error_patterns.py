@@ -148,7 +148,7 @@ SOME_FAILED = re.compile(
     r"\b[1-9][0-9]{0,6} (?:errors?|failures?|failed|failing)\b|\b(?:errors?|failures?|failed?)\s?[:=]\s?[1-9]",
     re.IGNORECASE,
 )
-DOCKER_PREFIX = re.compile(r"#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
+DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
@@ -157,8 +157,7 @@ def weigh_line(line: RawLine) -> int:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]
     if text.startswith("#"):
-        prefix = DOCKER_PREFIX.match(text)
-        text = text[prefix.end() :] if prefix else text
+        text = DOCKER_PREFIX.sub("", text, count=1)
     if line.mark == "error":
         return EXIT_CODE if EXIT_CODE_LINE.match(text) else max(_weigh_text(text), ERROR_MARK)
     return _weigh_text(text)

@@ -43,7 +43,6 @@ class Excerpt:
 
     @property
     def total_lines(self) -> int:
-        """Number of lines in the part of the log that the excerpt is from."""
         return self.last_line - self.first_line + 1 if self.first_line else 0
 
 
@@ -52,21 +51,21 @@ def numbered(excerpt: Excerpt) -> CodeText:
 
     Every omission is visible.
     """
-    return CodeText("\n".join(_numbered_lines(excerpt)) if excerpt.state == "text" else "")
-
-
-def _numbered_lines(excerpt: Excerpt) -> Iterator[str]:
+    if excerpt.state != "text":
+        return CodeText("")
+    parts: list[str] = []
     width = len(str(excerpt.last_line))
     next_number = excerpt.first_line
     for line in excerpt.lines:
         if line.number > next_number:
-            yield _gap_remark(line.number - next_number)
-        yield f"{line.number:>{width}}| {line.text}"
+            parts.append(_gap_remark(line.number - next_number))
+        parts.append(f"{line.number:>{width}}| {line.text}")
         if line.folded:
-            yield _fold_remark(line)
+            parts.append(_fold_remark(line))
         next_number = line.number + line.folded + 1
     if next_number <= excerpt.last_line:
-        yield _gap_remark(excerpt.last_line + 1 - next_number)
+        parts.append(_gap_remark(excerpt.last_line + 1 - next_number))
+    return CodeText("\n".join(parts))
 
 
 def _gap_remark(lines: int) -> str:
@@ -115,16 +114,7 @@ class _LineSelector:
             self._command = []
         if annotated.is_command and len(self._command) < MAX_COMMAND_LINES:
             self._command.append(line)
-        if annotated.weight:
-            self._add_error(annotated)
-        elif self._lines_after_left:
-            self._window.append(line)
-            self._lines_after_left -= 1
-        self._before.append(line)
-
-    def _add_error(self, annotated: AnnotatedLine) -> None:
-        line = annotated.line
-        if self.error is None or annotated.weight > self.error.weight:
+        if annotated.weight > (self.error.weight if self.error is not None else 0):
             self.error = annotated
             self._window = [*self._before, line]
             self._lines_after_left = LINES_AFTER
@@ -136,6 +126,7 @@ class _LineSelector:
             by_text = self._further.setdefault(annotated.weight, {})
             if len(by_text) < MAX_FURTHER:
                 by_text.setdefault(line.text, line)
+        self._before.append(line)
 
     @property
     def is_binary(self) -> bool:
@@ -183,12 +174,13 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
         return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
     missing = [number for number, part in parts.items() if not part.first_line]
     shown = {number: part for number, part in parts.items() if number not in missing} | dict.fromkeys(missing[:1], job)
-    shown_numbers = sorted(shown)
-    budgets = dict(
-        zip(shown_numbers, divide_budget([_needed_chars(shown[n]) for n in shown_numbers], characters), strict=True)
-    )
+    needs = {number: _needed_chars(shown[number]) for number in sorted(shown)}
+    budgets = dict(zip(needs, divide_budget(list(needs.values()), characters), strict=True))
     return tuple(
-        _excerpt(n, shown[n], budgets[n], whole_job=n in missing) if n in shown else _elsewhere(n) for n in parts
+        _excerpt(number, shown[number], budgets[number], whole_job=number in missing)
+        if number in shown
+        else Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False)
+        for number in parts
     )
 
 
@@ -196,27 +188,18 @@ def divide_budget(needs: Sequence[int], total: int) -> list[int]:
     """Divide `total` fairly: no share exceeds its need, and what one need leaves goes to the others."""
     result = [0] * len(needs)
     left = max(total, 0)
-    for remaining, index in zip(
-        range(len(needs), 0, -1), sorted(range(len(needs)), key=needs.__getitem__), strict=True
-    ):
-        result[index] = min(needs[index], left // remaining)
+    for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
+        result[index] = min(needs[index], left // (len(needs) - position))
         left -= result[index]
     return result
 
 
 def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_job: bool) -> Excerpt:
-    if not part.has_text:
-        return Excerpt(step, (), None, part.first_line, part.last_line, "empty", whole_job)
-    if part.is_binary:
-        return Excerpt(step, (), None, part.first_line, part.last_line, "binary", whole_job)
-    lines = tuple(_choose_lines(part, characters))
+    state: State = "empty" if not part.has_text else "binary" if part.is_binary else "text"
+    lines = tuple(_choose_lines(part, characters)) if state == "text" else ()
     error = part.error.line.number if part.error is not None else None
-    is_shown = any(line.number == error for line in lines)
-    return Excerpt(step, lines, error if is_shown else None, part.first_line, part.last_line, "text", whole_job)
-
-
-def _elsewhere(step: int) -> Excerpt:
-    return Excerpt(step, (), None, 0, 0, "elsewhere", whole_job=False)
+    error_line = error if any(line.number == error for line in lines) else None
+    return Excerpt(step, lines, error_line, part.first_line, part.last_line, state, whole_job)
 
 
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
@@ -242,7 +225,6 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
 
 
 def _cost(line: LogLine, part: _LineSelector) -> int:
-    """Return the length of the line in the output, with its remark."""
     return len(f"{part.last_line}| {line.text}\n") + (len(_fold_remark(line)) + 1 if line.folded else 0)
 
 
@@ -275,22 +257,18 @@ def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
     wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
     if not wanted:
         return None
-    for matches in (_equals, _contains):
-        for excerpt in excerpts:
-            shown = [(line, _normalize(line.text)) for line in excerpt.lines]
-            for index, (line, text) in enumerate(shown):
-                if matches(text, wanted[0]) and _continue_in([other for _, other in shown[index + 1 :]], wanted[1:]):
+    contained: LogLine | None = None
+    for excerpt in excerpts:
+        texts = [_normalize(line.text) for line in excerpt.lines]
+        for index, line in enumerate(excerpt.lines):
+            following = iter(texts[index:])
+            if _contains(next(following), wanted[0]) and all(
+                any(_contains(text, variants) for text in following) for variants in wanted[1:]
+            ):
+                if texts[index] in wanted[0]:
                     return line
-    return None
-
-
-def _continue_in(shown: list[str], wanted: list[list[str]]) -> bool:
-    remaining = iter(shown)
-    return all(any(_contains(text, variants) for text in remaining) for variants in wanted)
-
-
-def _equals(text: str, variants: list[str]) -> bool:
-    return text in variants
+                contained = contained or line
+    return contained
 
 
 def _contains(text: str, variants: list[str]) -> bool:
@@ -300,13 +278,9 @@ def _contains(text: str, variants: list[str]) -> bool:
 def _variants(line: str) -> list[str]:
     """Return the variants of a quoted line: unchanged, and without its number or quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
-    variants = (
-        line,
-        LINE_NUMBER.sub("", line, count=1),
-        unquoted,
-        LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS),
-    )
-    return list(dict.fromkeys(variant for variant in map(_normalize, variants) if variant))
+    without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
+    variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)
+    return [variant for variant in map(_normalize, variants) if variant]
 
 
 def _normalize(text: str) -> str:

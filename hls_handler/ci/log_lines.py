@@ -60,9 +60,8 @@ def truncate_line(line: LogLine) -> LogLine:
         return line
     text = redact(line.text)
     cut_chars = max(len(text) - MAX_SHOWN_CHARS, 0) + line.unread
-    return replace(
-        line, text=f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} characters cut]" if cut_chars else text, unread=0
-    )
+    shown = f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} characters cut]" if cut_chars else text
+    return replace(line, text=shown, unread=0)
 
 
 @dataclass(slots=True)  # not frozen: a log may have half a million lines, and frozen ones take twice the time
@@ -99,7 +98,6 @@ def parse_line(raw: str) -> RawLine:
 
 
 def display_text(line: RawLine) -> str:
-    """Return the text for the excerpt."""
     if line.is_binary:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":

@@ -9,7 +9,7 @@ its own steps, so in a shared second its last lines may be assigned to the next 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -47,7 +47,6 @@ class _CommandGroup:
         self._has_values = False
 
     def includes(self, line: RawLine) -> bool:
-        """Return True if the line belongs to such a group."""
         if opens_command(line):
             self._lines_left, self._has_values = MAX_GROUP_LINES, False
             return True
@@ -72,8 +71,6 @@ OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orph
 
 @dataclass(frozen=True, slots=True)
 class WorkflowStep:
-    """A step of a job, as in the jobs API."""
-
     number: int  # from 1
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
@@ -87,7 +84,6 @@ class WorkflowStep:
 
 
 def _opens_step(line: RawLine) -> bool:
-    """Return True if the runner writes such a line at the beginning of a step."""
     if line.mark:
         return opens_command(line)
     return line.text.startswith(("Post job cleanup.", "Cleaning up orphan processes"))
@@ -110,11 +106,11 @@ class StepTracker:
         """Return the number of the line's step; None if no step is running at its time."""
         if not self._numbers:
             return None
-        opening = _opens_step(line)
+        opening = line.text if _opens_step(line) else ""
         if line.second and (opening or not self._is_inside or line.second > self._ends[self._index]):
-            self._move_to(line.second, line.text if opening else "")
+            self._move_to(line.second, opening)
         elif opening:
-            self._enter(self._find_by_name(range(self._index, len(self._names)), line.text))
+            self._enter(self._find(range(self._index, len(self._names)), opening, _has_name))
         return self._numbers[self._index] if self._is_inside else None
 
     def _move_to(self, second: str, opening: str) -> None:
@@ -125,8 +121,8 @@ class StepTracker:
         ]
         with_times = [index for index in possible if self._starts[index]]
         if opening:
-            found = self._find_by_name(possible, opening)
-            self._enter(self._find_by_opening(with_times, opening) if found is None else found)
+            found = self._find(possible, opening, _has_name)
+            self._enter(self._find(with_times, opening, _may_begin) if found is None else found)
         if self._is_inside and self._index in possible:
             return
         if with_times:
@@ -134,24 +130,18 @@ class StepTracker:
         elif self._is_inside and second > self._latest_ends[self._index]:
             self._is_inside = False
 
-    def _find_by_name(self, possible: Iterable[int], opening: str) -> int | None:
-        name = _normalize(opening)
-        return next((index for index in possible if self._names[index] == name and not self._has_begun(index)), None)
-
-    def _find_by_opening(self, possible: Iterable[int], opening: str) -> int | None:
-        """Return the index of the first step whose log may begin with this text."""
-        return next(
-            (index for index in possible if not self._has_begun(index) and _may_begin(self._names[index], opening)),
-            None,
-        )
-
-    def _has_begun(self, index: int) -> bool:
-        """Return True if the step already has lines, so that a line that opens a step does not open this one."""
-        return index == self._index and self._is_inside
+    def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
+        """Return the index of the first step that the line may open; it cannot open one that already has lines."""
+        begun = self._index if self._is_inside else None
+        return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 
     def _enter(self, index: int | None) -> None:
         if index is not None:
             self._index, self._is_inside = index, True
+
+
+def _has_name(name: str, opening: str) -> bool:
+    return name == _normalize(opening)
 
 
 def _may_begin(name: str, opening: str) -> bool:

@@ -6,6 +6,7 @@ of a repository's .github/hls.yaml, and `schema` the JSON Schema of either file,
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ from hls_handler.settings.repository import (
     decode_repository_file,
     parse_repository_file,
 )
-from hls_handler.settings.schema import repository_schema_text, schema_text
+from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.repository_settings import resolve_settings_file, to_known_file, without_unknown_prompts
 
@@ -235,4 +236,4 @@ def schema(
 
     Exit codes: 0 printed; 2 usage error.
     """
-    print_lines(repository_schema_text() if repository else schema_text())
+    print_lines(json.dumps(repository_schema() if repository else settings_schema(), indent=2))

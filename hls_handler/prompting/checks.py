@@ -6,15 +6,13 @@ The smoke render renders each prompt with recorded events, and with sample repli
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 from jinja2 import TemplateSyntaxError
 
 from hls_handler.analysis import REPLY_TYPES, Reply
-from hls_handler.events import event_key
-from hls_handler.prompting.environment import ParsedTemplates, PromptEnvironment, find_used_templates
+from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
@@ -61,33 +59,7 @@ def compile_condition(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
-    """One recorded event of a prompt."""
-
-    name: str
-    family: Family
-    variables: Mapping[str, object]
-
-
-class _ProblemCollector:
-    """Collects problems: the first for each line, because samples may fail at one line with different messages."""
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[str, int], Problem] = {}
-
-    @contextmanager
-    def catch(self, sample: str) -> Iterator[None]:
-        try:
-            yield
-        except BrokenTemplateError as exc:
-            with_sample = replace(exc.problem, message=f"{exc.problem.message} (tried with {sample})")
-            self.found.setdefault((exc.problem.file, exc.problem.line), with_sample)
-
-
-@dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one library."""
-
     library: Library
     files: SourceFiles
     templates: ParsedTemplates
@@ -152,20 +124,17 @@ class LibraryCheck:
         if prompt.then is None:
             return
         lines, target = self.files.lines, prompt.then.prompt
-        message = ""
         if target not in lines:
-            message = f"there is no prompt {target!r}; {suggest_name(target, lines)}"
+            message = f"then.prompt: there is no prompt {target!r}; {suggest_name(target, lines)}"
+            yield problem_at(lines[prompt.name], "then.prompt", message)
         elif prompt.name in self.library.followers(prompt.name):
-            message = f"this is a cycle: {target!r} leads back here"
-        if message:
-            yield problem_at(lines[prompt.name], "then.prompt", f"then.prompt: {message}")
+            message = f"then.prompt: this is a cycle: {target!r} leads back here"
+            yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
         """Yield unknown names in a prompt and its comment, for each of its event families."""
         library, prompt = self.library, self.library.prompts[name]
-        replies: list[dict[str, object]] = [
-            {"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)
-        ]
+        replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
             variables = {**COMMON, **family.variables}
             for reply in [*replies, {}] if prompt.on else replies:
@@ -180,12 +149,10 @@ class LibraryCheck:
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
         """Yield errors that only Jinja's compiler finds, such as a duplicate block; `invalid` files are skipped."""
         library = self.library
-        used: set[tuple[PromptEnvironment, str]] = set()
-        for name in library.prompts:
-            used |= {(library.environment, part) for part in templates_of(self.templates, name, None)}
-        for comment in library.comments.values():
-            used |= {(library.comment_environment, part) for part in find_used_templates(self.templates, comment)}
-        for environment, part in used:
+        prompts = (templates_of(self.templates, name, None) for name in library.prompts)
+        comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
+        used = {(library.environment, part) for parts in prompts for part in parts}
+        for environment, part in used | {(library.comment_environment, part) for parts in comments for part in parts}:
             file = self.templates.files[part]
             try:
                 if file not in invalid:
@@ -196,65 +163,60 @@ class LibraryCheck:
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt, its comment and its condition with recorded events; return the problems."""
         library, prompt = self.library, self.library.prompts[name]
-        collector = _ProblemCollector()
+        found: dict[tuple[str, int], Problem] = {}  # one for each line, where samples may fail with different messages
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
-        for sample in self._samples(name):
-            for variables in self._initial_variables(name, sample):
-                with collector.catch(sample.name):
+
+        def add(problem: Problem, sample: str) -> None:
+            with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
+            found.setdefault((problem.file, problem.line), with_sample)
+
+        for sample, family, recorded in self._samples(name):
+            for variables in self._initial_variables(name, recorded):
+                try:
                     rendered = render(library, name, variables, key=KEY)
-                    systems.setdefault(rendered.system, sample.name)
-                    if not rendered.task:
-                        empty = Problem(prompt.path, 1, "is empty: the template renders no task for Claude")
-                        raise BrokenTemplateError(empty)
+                except BrokenTemplateError as exc:
+                    add(exc.problem, sample)
+                    continue
+                systems.setdefault(rendered.system, sample)
+                if not rendered.task:
+                    add(Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample)
             for reply in replies:
-                with collector.catch(sample.name):
-                    render_comment(library, name, {**sample.variables, **_comment_variables(sample, reply)}, key=KEY)
+                extra = {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
+                chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra.items()}
+                try:
+                    render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
+                except BrokenTemplateError as exc:
+                    add(exc.problem, sample)
         if len(systems) > 1:
             first, other, *_ = systems.values()
             message = f"the system block is not the same for {first} and for {other}"
-            advice = "move what depends on the event into the task block"
-            with collector.catch(first):
-                raise BrokenTemplateError(Problem(prompt.path, 1, f"{message}; {advice}"))
+            add(Problem(prompt.path, 1, f"{message}; move what depends on the event into the task block"), first)
         try:
             for reply in replies:
                 library.find_next_prompt(name, reply)
         except BrokenTemplateError as exc:
-            return [*collector.found.values(), exc.problem]
-        return list(collector.found.values())
+            return [*found.values(), exc.problem]
+        return list(found.values())
 
-    def _samples(self, name: str) -> Iterator[_Sample]:
-        """Yield the samples of a prompt's events; if there are none with its actions, all samples of the event."""
+    def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
+        """Yield name, family and variables of the samples of a prompt's events; of all actions if its own have none."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
-            samples = [_Sample(sample, family, variables) for sample, variables in family.samples()]
-            matching = [
-                sample for sample in samples if event in events or _event_key_of(event, sample.variables) in events
-            ]
-            yield from matching or samples
+            samples = [(sample, family, variables) for sample, variables in family.samples()]
+            wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
+            yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
-    def _initial_variables(self, name: str, sample: _Sample) -> Iterator[Mapping[str, object]]:
+    def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
         """Yield the variables with which a prompt can run: without a reply, and with replies of preceding prompts."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
-            yield sample.variables
+            yield recorded
         for other in predecessors:
             for reply in sample_values(self.library.prompts[other].reply_model):
-                yield {**sample.variables, "analysis": reply}
+                yield {**recorded, "analysis": reply}
 
 
 def _reply_hint(prompt: Prompt) -> object:
     """Return the reply's type; `ANYTHING` if it is unknown, because the front matter is invalid."""
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model
-
-
-def _event_key_of(event: str, variables: Mapping[str, object]) -> str:
-    action = variables.get("action")
-    return event_key(event, action if isinstance(action, str) else None)
-
-
-def _comment_variables(sample: _Sample, reply: Reply) -> Mapping[str, object]:
-    full, minimal = 0, 1  # positions in the result of sample_values
-    index = full if reply.worth_saying else minimal
-    extra = {name: sample_values(hint)[index] for name, hint in sample.family.comment_variables.items()}
-    return {**extra, "analysis": reply}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from traceback import walk_tb
 
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -104,14 +104,11 @@ def collect(
     contains untrusted text; None allows it. Errors are thrown into the template, so that they carry its line.
     """
     assert isinstance(chunks, Generator)  # as all compiled templates and blocks are
-    return "".join(_checked(chunks, no_texts, until=clock() + deadline_s, clock=clock))
-
-
-def _checked(
-    chunks: Generator[str], no_texts: str | None, *, until: float, clock: Callable[[], float]
-) -> Iterator[str]:
+    until = clock() + deadline_s
+    collected: list[str] = []
     characters = texts = 0
     for chunk in chunks:
+        collected.append(chunk)
         characters += len(chunk)
         if characters > MAX_CHARACTERS:
             chunks.throw(RenderLimitError(f"writes more than {MAX_CHARACTERS:,} characters"))
@@ -125,18 +122,16 @@ def _checked(
                 chunks.throw(TemplateError(BROKEN_PLACEHOLDER))
             if texts > MAX_TEXTS:
                 chunks.throw(RenderLimitError(f"shows more than {MAX_TEXTS:,} texts from an event"))
-        yield chunk
+    return "".join(collected)
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
     """Return file and line of the template that raised `error`; None if no template did."""
     place = None
-    traceback: TracebackType | None = error.__traceback__
-    while traceback is not None:
-        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+    for frame, line in walk_tb(error.__traceback__):
+        template = frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = (template.filename or "", template.get_corresponding_lineno(traceback.tb_lineno))
-        traceback = traceback.tb_next
+            place = (template.filename or "", template.get_corresponding_lineno(line))
     return place
 
 
@@ -154,16 +149,12 @@ def lines(value: object, a: int, b: int) -> object:
 
 def code(value: object) -> object:
     """Show a patch or a file in full, including HTML comments, so that line numbers stay correct. For prompts only."""
-    return with_formatter(value, _code_for_prompt)
+    return with_formatter(value, lambda text, nonce: format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS))
 
 
 def inline(value: object) -> object:
     """Show a text on one line, for table cells, list items and headings. For comments only: it adds no delimiters."""
     return with_formatter(value, format_for_cell)
-
-
-def _code_for_prompt(text: str, nonce: str) -> str:
-    return format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS)
 
 
 Filters = Mapping[str, Callable[..., object]]
@@ -179,8 +170,6 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 
 @dataclass(frozen=True, slots=True)
 class ParsedTemplates:
-    """All templates of a library, parsed."""
-
     environment: PromptEnvironment
     trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without templates that cannot be parsed
     files: Mapping[str, str]  # name -> path for messages, for all templates
@@ -189,13 +178,9 @@ class ParsedTemplates:
 def referenced_names(node: Reference) -> tuple[str, ...]:
     """Return the literal names in a reference; () if the name is computed."""
     given = node.template
-    if isinstance(given, nodes.Const):
-        values = given.value if isinstance(given.value, list | tuple) else [given.value]
-        return tuple(value for value in values if isinstance(value, str))
-    if isinstance(given, nodes.Tuple | nodes.List):
-        constants = [item.value for item in given.items if isinstance(item, nodes.Const)]
-        return tuple(constants) if len(constants) == len(given.items) else ()
-    return ()
+    items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
+    names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
+    return tuple(names) if len(names) == len(items) else ()
 
 
 def exported_names(tree: nodes.Template) -> frozenset[str]:
@@ -251,13 +236,12 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
     for name, tree in templates.trees.items():
         for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
             names = referenced_names(node)
+            known = [part for part in names if part in files]
             if not names:
                 yield Problem(files[name], node.lineno, 'name the other template in quotes: "base.j2"')
-            known = [part for part in names if part in files]
-            if names and not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
-                yield Problem(
-                    files[name], node.lineno, f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
-                )
+            elif not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
+                message = f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
+                yield Problem(files[name], node.lineno, message)
             for part in known:
                 if name in find_used_templates(templates, part):
                     message = f"this is a cycle: {part!r} leads back to {name!r}"

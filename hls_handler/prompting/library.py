@@ -97,13 +97,12 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             problems += found
             if condition is not None:
                 conditions[name] = condition
-        comment = find_comment_template(files, name)
+        candidates = [f"{name}{COMMENT_SUFFIX}", *([SHARED_COMMENT] if front.reply == SHARED_COMMENT_REPLY else [])]
+        comment = next((candidate for candidate in candidates if candidate in files.sources), None)
         if comment is not None:
             comments[name] = comment
-        parts = templates_of(templates, name, comment)
-        sources[name] = PromptSources(
-            name, files.front_texts[name], lines.file, tuple(files.sources[part] for part in parts)
-        )
+        parts = tuple(files.sources[part] for part in templates_of(templates, name, comment))
+        sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
         prompts[name] = Prompt(
             name=name,
             id=f"{name}@{_hash_of(sources[name])}",
@@ -121,14 +120,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
     comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
     library = Library(prompts, templates.environment, comment_environment, comments, conditions, sources, shadows)
     return library, problems
-
-
-def find_comment_template(files: SourceFiles, name: str) -> str | None:
-    """Return the comment template of a prompt: its own, or the shared one for `generic_analysis`, or None."""
-    comment = f"{name}{COMMENT_SUFFIX}"
-    if comment not in files.sources and files.front_matters[name].reply == SHARED_COMMENT_REPLY:
-        comment = SHARED_COMMENT
-    return comment if comment in files.sources else None
 
 
 def _hash_of(sources: PromptSources) -> str:
@@ -209,15 +200,13 @@ class ReloadingLibrary:
         try:
             self._library = self._load()
             problem = None
+            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
         except PromptError as exc:
-            problem = "the changed prompts cannot be used, the last valid version stays in use: "
-            problem += "; ".join(exc.problems)
             message = "prompts cannot be used, the last valid version stays in use"
+            problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # the caller handles other exceptions
             self._load_error = problem
-        if problem is None:
-            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:

@@ -38,10 +38,6 @@ ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 """Filters whose first positional argument is an attribute of the elements."""
 
 
-def _argument_names(arguments: Iterable[nodes.Name]) -> list[str]:
-    return [argument.name for argument in arguments]
-
-
 def _attribute_path(node: nodes.Filter) -> list[str] | None:
     """Return the attribute that a filter reads: `map(attribute='user.login')` -> ["user", "login"]."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
@@ -75,8 +71,6 @@ FILTERS_KEEPING_TYPE = frozenset({"default", "d", "excerpt", "lines", "code", "i
 
 @dataclass(slots=True)
 class Scope:
-    """Names available at one point of a template."""
-
     names: dict[str, object]  # name -> hint
     forbidden: frozenset[str] = frozenset()  # variables of an event, inside the system block
 
@@ -116,73 +110,62 @@ class _NameChecker:
             node, outer = self.deferred.pop(0)
             match node:
                 case nodes.Macro():
-                    self.check_body(
-                        node.body, outer.inner([*_argument_names(node.args), "caller", "varargs", "kwargs"])
-                    )
+                    arguments = [argument.name for argument in node.args]
+                    self.check_body(node.body, outer.inner([*arguments, "caller", "varargs", "kwargs"]))
                 case nodes.Block():
-                    self.check_block(node, outer)
+                    inner = outer.inner(["super"])
+                    if node.name == "system":
+                        names = {name: hint for name, hint in inner.names.items() if name not in self.variables}
+                        inner = Scope(names, self.variables)
+                    self.check_body(node.body, inner)
                 case nodes.Extends():
                     self.check_template(node, outer)
-
-    def check_block(self, node: nodes.Block, outer: Scope) -> None:
-        inner = outer.inner(["super"])
-        if node.name == "system":
-            inner = Scope(
-                {name: hint for name, hint in inner.names.items() if name not in self.variables}, self.variables
-            )
-        self.check_body(node.body, inner)
 
     def report(self, node: nodes.Node, message: str) -> None:
         self.problems.append(Problem(self.templates.files[self.template], node.lineno, message))
 
-    # --- statements --------------------------------------------------------------------------------------------------
+    def report_unknown(self, node: nodes.Node, kind: str, name: str, known: Iterable[str]) -> None:
+        self.report(node, f"unknown {kind} {name!r}; {suggest_name(name, known)}")
 
     def check_body(self, statements: Iterable[nodes.Node], scope: Scope) -> None:
-        for statement in statements:
-            self.check_statement(statement, scope)
-
-    def check_statement(self, node: nodes.Node, scope: Scope) -> None:
-        match node:
-            case nodes.For():
-                self.check_loop(node, scope)
-            case nodes.If():
-                self.infer(node.test, scope)
-                for branch in (node.body, node.elif_, node.else_):
-                    self.check_body(branch, scope)
-            case nodes.Assign():
-                self.assign(node.target, self.infer(node.node, scope), scope)
-            case nodes.AssignBlock():
-                self.check_body(node.body, scope.inner())
-                self.assign(node.target, ANYTHING, scope)
-            case nodes.Macro():
-                self.infer_all(node.defaults, scope)
-                scope.names[node.name] = ANYTHING
-                self.deferred.append((node, scope))
-            case nodes.Block() | nodes.Extends():
-                self.deferred.append((node, scope))
-            case nodes.CallBlock():
-                self.infer(node.call, scope)
-                self.check_body(node.body, scope.inner(_argument_names(node.args)))
-            case nodes.With():
-                inner = scope.inner()
-                for target, value in zip(node.targets, node.values, strict=True):
-                    self.assign(target, self.infer(value, scope), inner)
-                self.check_body(node.body, inner)
-            case nodes.FilterBlock():
-                self.check_body(node.body, scope.inner())
-                self.check_filter(node.filter)
-            case nodes.Include() | nodes.Import() | nodes.FromImport():
-                self.check_template(node, scope)
-            case _:
-                self.infer_all(node.iter_child_nodes(), scope)
-
-    def check_loop(self, node: nodes.For, scope: Scope) -> None:
-        inner = scope.inner(["loop"])
-        self.assign(node.target, element_hint(self.infer(node.iter, scope)), inner)
-        if node.test is not None:
-            self.infer(node.test, inner)
-        self.check_body(node.body, inner)
-        self.check_body(node.else_, scope.inner())
+        for node in statements:
+            match node:
+                case nodes.For():
+                    inner = scope.inner(["loop"])
+                    self.assign(node.target, element_hint(self.infer(node.iter, scope)), inner)
+                    if node.test is not None:
+                        self.infer(node.test, inner)
+                    self.check_body(node.body, inner)
+                    self.check_body(node.else_, scope.inner())
+                case nodes.If():
+                    self.infer(node.test, scope)
+                    self.check_body([*node.body, *node.elif_, *node.else_], scope)
+                case nodes.Assign():
+                    self.assign(node.target, self.infer(node.node, scope), scope)
+                case nodes.AssignBlock():
+                    self.check_body(node.body, scope.inner())
+                    self.assign(node.target, ANYTHING, scope)
+                case nodes.Macro():
+                    self.infer_all(node.defaults, scope)
+                    scope.names[node.name] = ANYTHING
+                    self.deferred.append((node, scope))
+                case nodes.Block() | nodes.Extends():
+                    self.deferred.append((node, scope))
+                case nodes.CallBlock():
+                    self.infer(node.call, scope)
+                    self.check_body(node.body, scope.inner(argument.name for argument in node.args))
+                case nodes.With():
+                    inner = scope.inner()
+                    for target, value in zip(node.targets, node.values, strict=True):
+                        self.assign(target, self.infer(value, scope), inner)
+                    self.check_body(node.body, inner)
+                case nodes.FilterBlock():
+                    self.check_body(node.body, scope.inner())
+                    self.check_filter(node.filter)
+                case nodes.Include() | nodes.Import() | nodes.FromImport():
+                    self.check_template(node, scope)
+                case _:
+                    self.infer_all(node.iter_child_nodes(), scope)
 
     def assign(self, target: nodes.Node, hint: object, scope: Scope) -> None:
         match target:
@@ -210,17 +193,12 @@ class _NameChecker:
             exports = exported_names(self.templates.trees[name])
             if isinstance(node, nodes.Import):
                 scope.names[node.target] = Exports(exports)
-            elif isinstance(node, nodes.FromImport):
-                self.bind_imports(node, name, exports, scope)
-
-    def bind_imports(self, node: nodes.FromImport, template: str, exports: frozenset[str], scope: Scope) -> None:
-        for item in node.names:
-            name, alias = item if isinstance(item, tuple) else (item, item)
-            scope.names[alias] = ANYTHING
-            if name not in exports:
-                self.report(node, f"{self.templates.files[template]} has no {name!r}; {suggest_name(name, exports)}")
-
-    # --- expressions -------------------------------------------------------------------------------------------------
+            for item in node.names if isinstance(node, nodes.FromImport) else ():
+                imported, alias = item if isinstance(item, tuple) else (item, item)
+                scope.names[alias] = ANYTHING
+                if imported not in exports:
+                    advice = suggest_name(imported, exports)
+                    self.report(node, f"{self.templates.files[name]} has no {imported!r}; {advice}")
 
     def infer_all(self, expressions: Iterable[nodes.Node], scope: Scope) -> None:
         for expression in expressions:
@@ -241,9 +219,7 @@ class _NameChecker:
                 return self.infer_filter(node, scope)
             case nodes.Test():
                 if node.name not in self.templates.environment.tests:
-                    self.report(
-                        node, f"unknown test {node.name!r}; {suggest_name(node.name, self.templates.environment.tests)}"
-                    )
+                    self.report_unknown(node, "test", node.name, self.templates.environment.tests)
         self.infer_all(node.iter_child_nodes(), scope)
         return ANYTHING
 
@@ -254,9 +230,7 @@ class _NameChecker:
             message = f"{node.name!r} depends on the event, but the system block must be the same for all events"
             self.report(node, f"{message}; use it in the task block")
         elif node.name not in self.templates.environment.globals and node.name not in self.guarded:
-            self.report(
-                node, f"unknown variable {node.name!r}; {suggest_name(node.name, scope.names.keys() - JINJA_VARIABLES)}"
-            )
+            self.report_unknown(node, "variable", node.name, scope.names.keys() - JINJA_VARIABLES)
         return ANYTHING
 
     def infer_attribute(self, node: nodes.Getattr | nodes.Getitem, name: str, hint: object) -> object:
@@ -274,8 +248,7 @@ class _NameChecker:
             self.report(node, f"{owner} is text from an event and has no {name!r}; {TEXT_OPERATIONS}")
         return ANYTHING
 
-    def infer_member(self, node: nodes.Node, owner: str, name: str, hint: object) -> object:
-        assert isinstance(hint, type)
+    def infer_member(self, node: nodes.Node, owner: str, name: str, hint: type) -> object:
         known = members(hint)
         if name in known:
             return normalize_hint(known[name])
@@ -294,30 +267,24 @@ class _NameChecker:
         return element_hint(hint)
 
     def check_filter(self, node: nodes.Filter) -> None:
-        if node.name in self.templates.environment.filters:
-            return
-        if node.name in ALLOWED_ONLY_IN:
+        known = self.templates.environment.filters
+        if node.name not in known and node.name in ALLOWED_ONLY_IN:
             self.report(node, f"the filter {node.name!r} is for {ALLOWED_ONLY_IN[node.name]} only")
-        else:
-            self.report(
-                node, f"unknown filter {node.name!r}; {suggest_name(node.name, self.templates.environment.filters)}"
-            )
+        elif node.name not in known:
+            self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
         """Return the hint of a filter's result; check the attribute that it reads from the elements."""
         self.check_filter(node)
         assert node.node is not None
-        is_guarded = node.name in ("default", "d") and _is_unknown(node.node, scope)
-        hint = ANYTHING if is_guarded else self.infer(node.node, scope)
+        hint = self.infer(node.node, scope)
         self.infer_all(node.args, scope)
         self.infer_all((pair.value for pair in node.kwargs), scope)
         path = _attribute_path(node)
         value = element_hint(hint)
         for name in path or ():
-            if not has_members(value):
-                value = ANYTHING
-                break
-            value = self.infer_member(node, f"an element of {describe(node.node)}", name, value)
+            owner = f"an element of {describe(node.node)}"
+            value = self.infer_member(node, owner, name, value) if has_members(value) else ANYTHING
         if node.name in FILTERS_KEEPING_TYPE:
             return hint
         if not isinstance(hint, ListOf):
@@ -329,7 +296,3 @@ class _NameChecker:
         if node.name == "groupby" and path:
             return ListOf(GroupOf(value, hint.element))
         return ListOf(value) if node.name == "map" and path else ANYTHING
-
-
-def _is_unknown(node: nodes.Expr, scope: Scope) -> bool:
-    return isinstance(node, nodes.Name) and node.name not in scope.names and node.name not in scope.forbidden

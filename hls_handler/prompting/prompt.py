@@ -35,9 +35,7 @@ class Family:
     name: str  # as in the folder and the comment: "pull_requests" for the event pull_request
     variables: Mapping[str, object]  # type hints: {"issue": Issue}; without COMMON
     samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name, all variables, including COMMON)
-    comment_variables: Mapping[str, object] = field(
-        default_factory=dict
-    )  # type hints of variables for comment templates only
+    comment_variables: Mapping[str, object] = field(default_factory=dict)  # type hints, for comment templates only
     actions: frozenset[str] = frozenset()  # that GitHub sends for the event; empty: not checked
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
 
@@ -54,9 +52,7 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[
-        SourceFile, ...
-    ]  # template, then the templates it uses; comment template, then the templates it uses
+    sources: tuple[SourceFile, ...]  # the template, then those that it uses; the same of the comment template
 
     @property
     def template(self) -> SourceFile:
@@ -216,19 +212,14 @@ class Library:
         """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
-        return {
-            label.casefold(): group
-            for name in with_followers
-            for label, group in _label_groups(self.prompts[name].reply_model)
-        }
+        groups: dict[str, str] = {}
+        for model in (self.prompts[name].reply_model for name in with_followers):
+            for field_name, rule in model.label_rules.items():
+                hint = model.model_fields[field_name].annotation
+                for label in list_possible_labels(rule, hint):
+                    groups[label.casefold()] = group_of(field_name, hint, label)
+        return groups
 
     def file(self, name: str) -> str:
         """Return the file of a prompt, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path
-
-
-def _label_groups(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    for name, rule in model.label_rules.items():
-        hint = model.model_fields[name].annotation
-        for label in list_possible_labels(rule, hint):
-            yield label, group_of(name, hint, label)

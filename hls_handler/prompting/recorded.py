@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -79,14 +80,12 @@ class Recorded:
 def _index() -> Mapping[str, tuple[str, Path]]:
     """Name to (event, file), in a stable order: recorded ones by event and number, then the derived ones."""
     found: dict[str, tuple[str, Path]] = {}
+    copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
         event, action = path.parent.name, path.name.split(".")[1]
         key = event_key(event, None if action == "none" else action)
-        name, copies = key, 1
-        while name in found:
-            copies += 1
-            name = f"{key}.{copies}"
-        found[name] = (event, path)
+        copies[key] += 1
+        found[key if copies[key] == 1 else f"{key}.{copies[key]}"] = (event, path)
     derived = {f"demo/{p.stem}": p for p in (PAYLOADS / "derived").glob("*/*.json") if p.parent.name not in ANSWERS}
     return found | {name: (derived[name].parent.name, derived[name]) for name in DERIVED}
 
@@ -136,11 +135,11 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         raise UnknownPayload(f"{path} is not JSON: {why}") from exc
     if not isinstance(payload, dict):
         raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
-    named = event.partition(".")[0] if event else _find_event(payload)
+    matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
+    named = event.partition(".")[0] if event else next(matching, None)
     if named is None:
-        raise UnknownPayload(
-            f"{path} does not show which event it is: name it with --event, for example --event issues"
-        )
+        message = f"{path} does not show which event it is: name it with --event, for example --event issues"
+        raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
 
 
@@ -192,41 +191,34 @@ def unique(body: bytes, token: bytes | None = None) -> bytes:
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
 
 
-_EVENT_KEYS: Mapping[str, frozenset[str]] = {
-    event: frozenset(keys.split())
-    for event, keys in {
-        "pull_request_review_comment": "pull_request comment",
-        "pull_request_review_thread": "pull_request thread",
-        "pull_request_review": "pull_request review",
-        "pull_request": "pull_request number",
-        "issue_comment": "issue comment",
-        "issues": "issue",
-        "discussion_comment": "discussion comment",
-        "discussion": "discussion",
-        "workflow_job": "workflow_job",
-        "deployment_status": "deployment_status",
-        "deployment": "deployment",
-        "workflow_run": "workflow_run workflow",
-        "workflow_dispatch": "workflow inputs",
-        "check_run": "check_run",
-        "check_suite": "check_suite",
-        "release": "release",
-        "ping": "zen hook",
-        "push": "ref before after commits",
-        "create": "ref ref_type master_branch",
-        "delete": "ref ref_type",
-        "fork": "forkee",
-        "gollum": "pages",
-        "status": "sha state context",
-        "label": "label repository",
-        "milestone": "milestone",
-    }.items()
+_EVENT_KEYS: Mapping[str, str] = {
+    "pull_request_review_comment": "pull_request comment",
+    "pull_request_review_thread": "pull_request thread",
+    "pull_request_review": "pull_request review",
+    "pull_request": "pull_request number",
+    "issue_comment": "issue comment",
+    "issues": "issue",
+    "discussion_comment": "discussion comment",
+    "discussion": "discussion",
+    "workflow_job": "workflow_job",
+    "deployment_status": "deployment_status",
+    "deployment": "deployment",
+    "workflow_run": "workflow_run workflow",
+    "workflow_dispatch": "workflow inputs",
+    "check_run": "check_run",
+    "check_suite": "check_suite",
+    "release": "release",
+    "ping": "zen hook",
+    "push": "ref before after commits",
+    "create": "ref ref_type master_branch",
+    "delete": "ref ref_type",
+    "fork": "forkee",
+    "gollum": "pages",
+    "status": "sha state context",
+    "label": "label repository",
+    "milestone": "milestone",
 }
-"""Keys that a payload of an event has; the first event whose keys are all present is taken."""
-
-
-def _find_event(payload: Mapping[str, object]) -> str | None:
-    return next((event for event, keys in _EVENT_KEYS.items() if keys <= payload.keys()), None)
+"""Keys that a payload of an event has, separated by spaces; the first event whose keys are all present is taken."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -10,7 +10,7 @@ Also trusted are the strings of a `RuleView`, and the variables in `TRUSTED_PATT
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -71,17 +71,14 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """Return the variables with trusted strings wrapped in `Trusted`."""
-    return {name: _mark_value(name, value) for name, value in variables.items()}
-
-
-def _mark_value(name: str, value: object) -> object:
-    if isinstance(value, RuleView):
-        language = None if value.language is None else Trusted(value.language)
-        return replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
-    pattern = TRUSTED_PATTERNS.get(name)
-    if pattern is not None and isinstance(value, str) and pattern.fullmatch(value):
-        return Trusted(value)
-    return value
+    marked = dict(variables)
+    for name, value in variables.items():
+        if isinstance(value, RuleView):
+            language = None if value.language is None else Trusted(value.language)
+            marked[name] = replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
+        elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
+            marked[name] = Trusted(value)
+    return marked
 
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -106,8 +103,6 @@ TEXT_IN_SYSTEM_BLOCK = (
 
 @dataclass(frozen=True, slots=True)
 class RenderedPrompt:
-    """The rendered messages of a prompt and the schema of the reply."""
-
     prompt: Prompt
     system: str  # the same for all events, so that the API can cache it
     task: str
@@ -124,9 +119,12 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
     placeholders = Placeholders(key=key, show=format_for_prompt)
     converted = _convert(placeholders, variables)
     try:
-        system, task = _messages(library, f"{name}{SUFFIX}", converted)
-        task = _fill_placeholders(placeholders, task, prompt.path)
-        return RenderedPrompt(prompt, system, task, _schema(prompt.reply_model), placeholders.missing())
+        system, task, rest = _blocks(library.environment.get_template(f"{name}{SUFFIX}"), converted)
+        if system is None:
+            system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
+        # A template without a task block is the task message.
+        task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.path)
+        return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc
 
@@ -195,17 +193,6 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
     return text
 
 
-def _messages(library: Library, template_name: str, variables: Mapping[str, object]) -> tuple[str, str]:
-    """Return the system and the task message.
-
-    A template without these blocks is the task message, and the system message is that of `base.j2`.
-    """
-    system, task, rest = _blocks(library.environment.get_template(template_name), variables)
-    if system is None:
-        system, _, _ = _blocks(library.environment.get_template(BASE), variables)
-    return (system or "").strip(), (rest if task is None else task).strip()
-
-
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
     """Return the output of the system block, of the task block, and of everything outside them.
 
@@ -218,14 +205,12 @@ def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | 
     rest = collect(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)
-    system = _run_block(context.blocks[SYSTEM], context, no_texts=TEXT_IN_SYSTEM_BLOCK)
-    return system, _run_block(context.blocks[TASK], context, no_texts=None), rest
-
-
-def _run_block(
-    functions: list[Callable[[Context], Iterator[str]]], context: Context, *, no_texts: str | None
-) -> str | None:
-    return collect(functions[0](context), no_texts=no_texts) if functions else None
+    system, task = context.blocks[SYSTEM], context.blocks[TASK]
+    return (
+        collect(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
+        collect(task[0](context)) if task else None,
+        rest,
+    )
 
 
 def _empty_block(context: Context) -> Iterator[str]:  # noqa: ARG001 (signature of a block)

@@ -5,6 +5,7 @@ Only values that are known before Claude replies become labels: values of an enu
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,8 @@ MAX_LABEL_CHARACTERS = 50
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 """Values for which a pattern gives no label."""
 
-BOOLEAN_VALUES = ("true", "false")
+EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
+"""Values of additional fields in static replies; those of other types are empty texts and lists."""
 
 
 def _enum_values(hint: object) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ def _enum_values(hint: object) -> tuple[str, ...]:
 
 def _possible_values(hint: object) -> tuple[str, ...]:
     """Return all values that a field can have, as strings; () if the field is not limited to known values."""
-    return BOOLEAN_VALUES if hint is bool else _enum_values(hint)
+    return ("true", "false") if hint is bool else _enum_values(hint)
 
 
 def to_rule_values(value: object) -> tuple[str, ...]:
@@ -49,7 +51,6 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label for one value, or None."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -64,7 +65,6 @@ def group_of(field: str, hint: object, label: str) -> str:
 
 
 def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
-    """Return every label that a rule can give for a field."""
     labels = (find_label(rule, value) for value in _possible_values(hint))
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
@@ -99,19 +99,15 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     """Yield the problems of one field's rule as (".key" below the field or "", message)."""
     values = _possible_values(hint)
     if not values:
-        yield (
-            "",
-            "only booleans and fields with an enum can become labels, because Claude can write anything into others",
-        )
+        message = "only booleans and fields with an enum can become labels"
+        yield "", f"{message}, because Claude can write anything into others"
     elif isinstance(given, str) and hint is bool:
         if VALUE in given:
             yield "", "is a boolean; write the label for true, without {value}"
     elif isinstance(given, str):
         if given.count(VALUE) != 1 or set("{}") & set(given.replace(VALUE, "")):
-            yield (
-                "",
-                f"write a pattern with {VALUE} once, false for no label, or a label for each value; found {given!r}",
-            )
+            message = f"write a pattern with {VALUE} once, false for no label, or a label for each value"
+            yield "", f"{message}; found {given!r}"
     elif not isinstance(given, Mapping) or not given:
         yield "", f"write a pattern with {VALUE}, false for no label, or a label for each value; found {given!r}"
     else:
@@ -130,9 +126,8 @@ def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lin
         for label in list_possible_labels(rule, model.model_fields[field].annotation):
             prefix = f"{key}: the label {label!r}"
             if len(label) > MAX_LABEL_CHARACTERS:
-                yield problem_at(
-                    lines, key, f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
-                )
+                message = f"{prefix} has {len(label)} characters; GitHub allows {MAX_LABEL_CHARACTERS}"
+                yield problem_at(lines, key, message)
             if label != label.strip() or not label or "," in label:
                 yield problem_at(lines, key, f"{prefix} is empty, or has a comma, or a leading or trailing space")
             other = fields.setdefault(label.casefold(), field)
@@ -151,8 +146,6 @@ FIELD_TYPES: Mapping[str, Any] = {
 }
 """Types of additional fields. The limits guard against faulty replies of Claude and cannot be configured."""
 
-FrozenLabelRules = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
-
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
     """Return a prompt's reply type, a subclass of the type that `reply` names, and the problems of its definition.
@@ -170,18 +163,18 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
     if problems:
         return None, problems
     fields = tuple(front.fields.items())
-    rules, problems = _resolve_label_rules(_derive_model(base, fields, _freeze(base.label_rules)), front, lines)
-    return _derive_model(base, fields, _freeze(rules)), problems
+    shipped_rules = _derive_model(base, fields, json.dumps(base.label_rules))
+    rules, problems = _resolve_label_rules(shipped_rules, front, lines)
+    return _derive_model(base, fields, json.dumps(rules)), problems
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
     """Convert a static reply (given without asking Claude) to a prompt's reply type; additional fields are empty."""
     if not issubclass(model, type(reply)):
         return reply
-    shipped = type(reply).model_fields
-    empty: dict[str, Any] = {
-        name: _empty_value(field.annotation) for name, field in model.model_fields.items() if name not in shipped
-    }
+    added = model.model_fields.keys() - type(reply).model_fields.keys()
+    hints = {name: model.model_fields[name].annotation for name in added}
+    empty = {name: [] if get_origin(hint) is list else EMPTY_VALUES.get(hint, "") for name, hint in hints.items()}
     return model.model_construct(**dict(reply), **empty)
 
 
@@ -243,9 +236,12 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
 
 
 @cache
-def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: FrozenLabelRules) -> type[Reply]:
-    """Create the subclass. Cached, because Python keeps types for the life of the process, also after a reload."""
-    label_rules = {field: rule if isinstance(rule, str) else dict(rule) for field, rule in rules}
+def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
+    """Create the subclass. Cached, because Python keeps types for the life of the process, also after a reload.
+
+    `rules` are the label rules as JSON, so that they can be hashed.
+    """
+    label_rules = json.loads(rules)
     if not fields and label_rules == base.label_rules:
         return base
     definitions: dict[str, Any] = {name: _field_definition(base, name, keys) for name, keys in fields}
@@ -262,12 +258,3 @@ def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[An
         literal = cast("Any", Literal)[keys.enum]
         annotation = Annotated[cast("Any", list)[literal], Field(max_length=len(keys.enum))] if is_list else literal
     return annotation, Field(description=keys.description or (shipped.description if shipped is not None else None))
-
-
-def _empty_value(annotation: object) -> object:
-    empty: Mapping[object, object] = {bool: False, int: 0, float: 0.0}
-    return [] if get_origin(annotation) is list else empty.get(annotation, "")
-
-
-def _freeze(rules: Mapping[str, LabelRule]) -> FrozenLabelRules:
-    return tuple((field, rule if isinstance(rule, str) else tuple(rule.items())) for field, rule in rules.items())

@@ -68,8 +68,6 @@ FENCE = "---"
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One template file of a library."""
-
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
@@ -118,17 +116,13 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
     for path in map(Path, find_files(directory, unreadable)):
         if not path.name.endswith(SUFFIX) or path.is_dir():
             continue
-        file = path.as_posix()
+        name, file = path.relative_to(directory).as_posix(), path.as_posix()
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            sources[name] = _split(name, file, path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError:
             problems.append(Problem(file, 1, "is not UTF-8; save it as UTF-8"))
-            continue
         except OSError as exc:
             problems.append(Problem(file, 1, f"cannot be read: {exc.strerror}"))
-            continue
-        name = path.relative_to(directory).as_posix()
-        sources[name] = _split(name, file, text)
     return sources, problems
 
 
@@ -144,10 +138,6 @@ def _split(name: str, file: str, text: str) -> SourceFile:
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 MAX_SHOWN_CHARACTERS = 80
 """Characters of an invalid value that a message shows."""
-
-
-def _to_tuple(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
 
 
 class _StrictModel(BaseModel):
@@ -169,7 +159,10 @@ class FieldKeys(_StrictModel):
 
 class FrontMatter(_StrictModel):
     description: Annotated[str, Field(min_length=1)]
-    on: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_to_tuple)] = ()
+    on: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
     labels: Mapping[str, object] = {}  # field -> a pattern, {value: label}, or false; see prompting.reply_fields
@@ -223,25 +216,20 @@ def _key_of(error: ErrorDetails) -> str:
     return ".".join(map(str, error["loc"]))
 
 
-def _shorten(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
-
-
 def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
     path, key = [str(part) for part in error["loc"]], _key_of(error)
+    shown = repr(error["input"])
+    found = f"found {shown if len(shown) <= MAX_SHOWN_CHARACTERS else f'{shown[:MAX_SHOWN_CHARACTERS]}...'}"
     if error["type"] == "extra_forbidden":
-        known = NESTED_MODELS.get(path[0], FrontMatter).model_fields
-        return problem_at(lines, key, f"{key}: unknown key; {suggest_name(path[-1], known)}")
-    if error["type"] == "missing":
-        return problem_at(lines, key, f"{key}: is missing")
-    if error["type"] == "model_type":
-        keys = ", ".join(NESTED_MODELS[path[0]].model_fields)
-        return problem_at(
-            lines, key, f"{key}: must be a mapping with the keys {keys}, found {_shorten(error['input'])}"
-        )
-    advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
-    return problem_at(lines, key, f"{key}: {error['msg'].lower()}, found {_shorten(error['input'])}{advice}")
+        message = f"unknown key; {suggest_name(path[-1], NESTED_MODELS.get(path[0], FrontMatter).model_fields)}"
+    elif error["type"] == "missing":
+        message = "is missing"
+    elif error["type"] == "model_type":
+        message = f"must be a mapping with the keys {', '.join(NESTED_MODELS[path[0]].model_fields)}, {found}"
+    else:
+        advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
+        message = f"{error['msg'].lower()}, {found}{advice}"
+    return problem_at(lines, key, f"{key}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,14 +259,11 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
     first_folder = folders[0].as_posix()
     if not front_sources:
         folder = "this folder" if len(folders) == 1 else f"any of {', '.join(f.as_posix() for f in folders)}"
-        problems.append(
-            Problem(first_folder, 1, f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2")
-        )
+        message = f"there is no prompt in {folder}; a prompt is a file such as issues/analyze.j2"
+        problems.append(Problem(first_folder, 1, message))
     if BASE not in sources:
-        sources[BASE] = SourceFile(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
-        problems.append(
-            Problem(f"{first_folder}/{BASE}", 1, "is missing; it contains the system message of every prompt")
-        )
+        base = sources[BASE] = SourceFile(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
+        problems.append(Problem(base.file, 1, "is missing; it contains the system message of every prompt"))
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
@@ -328,13 +313,10 @@ def _shipped_fallbacks(
     return fallbacks
 
 
-def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> list[Problem]:
-    problems = []
+def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> Iterator[Problem]:
     if source.front is not None:
         message = "has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
-        problems.append(Problem(source.file, 1, message))
+        yield Problem(source.file, 1, message)
     if source.is_comment and f"{source.prompt}{SUFFIX}" not in own and source.name != SHARED_COMMENT:
-        problems.append(
-            Problem(source.file, 1, f"is the comment template of {source.prompt}{SUFFIX}, which does not exist")
-        )
-    return problems
+        message = f"is the comment template of {source.prompt}{SUFFIX}, which does not exist"
+        yield Problem(source.file, 1, message)

@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
 from hls_handler.prompting.render import mark_trusted
 from hls_handler.untrusted.cleaning import format_for_prompt
-from hls_handler.untrusted.placeholders import Placeholders
+from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
@@ -55,19 +55,12 @@ class Text:
 
 @cache
 def members(cls: type) -> Mapping[str, object]:
-    """Return the public fields and properties of a dataclass or pydantic model, with their hints."""
-    hints = get_type_hints(cls)
-    if issubclass(cls, BaseModel):
-        return {name: hints[name] for name in cls.model_fields}
-    found = {field.name: hints[field.name] for field in fields(cls)} if is_dataclass(cls) else {}
-    for name in dir(cls):
-        attribute = getattr(cls, name)
-        if isinstance(attribute, property) and attribute.fget is not None and not name.startswith("_"):
-            found[name] = get_type_hints(attribute.fget).get("return", ANYTHING)
-    return found
+    """Return the fields of a pydantic model, or the public fields and properties of a dataclass, with their hints."""
+    hints = public_hints(cls)
+    return {name: hints[name] for name in cls.model_fields} if issubclass(cls, BaseModel) else hints
 
 
-def has_members(hint: object) -> bool:
+def has_members(hint: object) -> TypeGuard[type]:
     return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, BaseModel))
 
 
@@ -101,7 +94,7 @@ def _find_element_type(hint: object) -> object | None:
     plain = _without_none(hint)
     origin = get_origin(plain)
     is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
-    return next(iter(get_args(plain))) if is_collection else None
+    return get_args(plain)[0] if is_collection else None
 
 
 SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
@@ -145,7 +138,6 @@ def _sample(hint: object, *, full: bool) -> Any:
 
 
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-OBJECT, PAYLOAD = "object", "the payload, as GitHub sent it"
 
 Trust = Literal["untrusted", "trusted", ""]
 """Whether a value is untrusted or trusted text; "" for other values."""
@@ -178,19 +170,16 @@ def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequ
     if element is not None:
         recorded, samples = _flatten(recorded), _flatten(samples)
     plain = _without_none(kind)
-    if not isinstance(plain, type) or not has_members(plain):
-        yield _document_leaf(path, kind, recorded, samples)
+    if not has_members(plain):
+        example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
+        decisive = example if example is not None else next(iter(samples), None)
+        text = None if example is None else _as_text(example)
+        yield VariableDoc(path, describe_type(kind), _trust_of(decisive), text)
         return
     yield VariableDoc(name, describe_type(hint), "", None)
     for member, member_hint in members(plain).items():
         values = [_member_values(recorded, member), _member_values(samples, member)]
         yield from _document(f"{path}.{member}", member_hint, *values)
-
-
-def _document_leaf(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> VariableDoc:
-    example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
-    decisive = example if example is not None else next(iter(samples), None)
-    return VariableDoc(name, describe_type(hint), _trust_of(decisive), None if example is None else _as_text(example))
 
 
 def _trust_of(converted: object) -> Trust:
@@ -222,9 +211,9 @@ def describe_type(hint: object) -> str:
     if origin is not None:
         element = _find_element_type(hint)
         if element is None:
-            return PAYLOAD
+            return "the payload, as GitHub sent it"
         return "list of objects" if has_members(element) else f"list: {describe_type(element)}"
-    return OBJECT if has_members(hint) else TYPE_NAMES.get(hint, "anything")
+    return "object" if has_members(hint) else TYPE_NAMES.get(hint, "anything")
 
 
 def _flatten(converted: Sequence[object]) -> list[object]:

@@ -14,14 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from hls_handler.settings.model import (
-    EffectiveComments,
-    EffectiveLabels,
-    Features,
-    Findings,
-    Repository,
-    Settings,
-)
+from hls_handler.settings.model import EffectiveComments, EffectiveLabels, Features, Findings, Repository, Settings
 from hls_handler.settings.repository import PATH, RepositorySettings
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
@@ -86,7 +79,10 @@ class RepositoryTable:
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
-        self._entries = tuple((_compile_name(r.name), _build_effective(settings, i, r)) for i, r in ranked)
+        # One pattern for the owner and one for the repository, so that `*` does not match the slash.
+        names = [[re.compile(translate(part)) for part in entry.name.lower().split("/")] for _, entry in ranked]
+        effective = [_build_effective(settings, index, entry) for index, entry in ranked]
+        self._entries = tuple(zip(names, effective, strict=True))
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
@@ -112,11 +108,6 @@ def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> s
     if literal != other_literal:
         return f"{literal} literal characters against {other_literal}"
     return f"as many literal characters ({literal}), and it comes first"
-
-
-def _compile_name(name: str) -> list[re.Pattern[str]]:
-    """Compile one pattern for the owner and one for the repository, so that `*` does not match the slash."""
-    return [re.compile(translate(part)) for part in name.lower().split("/")]
 
 
 def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> bool:
@@ -152,7 +143,6 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
 
 
 def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
-    """Merge the overrides of an entry into a global section."""
     return {**section.model_dump(), **overrides.model_dump(exclude_none=True)}
 
 
@@ -206,16 +196,18 @@ class PromptChoice:
 def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
     """Yield the choices of one `use` map; `path` is its key path: "prompts.use"."""
     for event, value in use.items():
-        shadow = isinstance(value, ShadowPrompt)
-        yield PromptChoice(f"{path}.{event}", event, value.prompt if isinstance(value, ShadowPrompt) else value, shadow)
+        if isinstance(value, ShadowPrompt):
+            yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
+        else:
+            yield PromptChoice(f"{path}.{event}", event, value, shadow=False)
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
     """All choices of the settings file, global ones first."""
-    maps = {"prompts.use": settings.prompts.use}
+    choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
-        maps[f"repositories[{index}].prompts.use"] = entry.prompts.use
-    return tuple(choice for path, use in maps.items() for choice in _iter_prompt_choices(use, path))
+        choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
+    return tuple(choices)
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
@@ -264,12 +256,10 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     where = effective.paths.where if effective.paths.globs else DEFAULT
     yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
     for event in effective.use:
-        chosen = effective.find_prompt(event)
-        if chosen is not None:
+        if (chosen := effective.find_prompt(event)) is not None:
             yield _sourced_value(settings, f"prompts.use.{event}", *chosen)
     for event in effective.shadows:
-        shadow = effective.find_shadow_prompt(event)
-        if shadow is not None:
+        if (shadow := effective.find_shadow_prompt(event)) is not None:
             yield _sourced_value(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
     if not effective.use and not effective.shadows:
         yield _sourced_value(settings, "prompts.use", {}, "prompts.use")
@@ -292,9 +282,8 @@ def _iter_section(
 
 
 def _sourced_value(settings: Settings, key: str, value: object, path: str) -> SourcedValue:
-    return SourcedValue(
-        key, _to_text(value), settings.sources.where(path) if settings.sources.contains(path) else DEFAULT
-    )
+    source = settings.sources.where(path) if settings.sources.contains(path) else DEFAULT
+    return SourcedValue(key, _to_text(value), source)
 
 
 def _to_text(value: object) -> str:

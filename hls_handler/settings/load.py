@@ -47,7 +47,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     problems |= tree.rejected | expansion.problems  # replace sentences about values that could not be determined
     if problems or tree.problems:  # else only `load_checked` reports folders: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
-    lines = _format_problems(tree.problems, problems, tree.sources)
+    lines = tree.format_problems(problems)
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
@@ -84,13 +84,6 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     for path, folder in folders.items():
         if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
             yield path, f"there is no folder {folder}"
-
-
-def _format_problems(by_line: list[tuple[int, str]], by_key: Mapping[str, str], sources: Sources) -> list[str]:
-    """All problems with their location, sorted by line; a missing key gets the line of its section."""
-    located = [(line, sentence) for line, sentence in by_line]
-    located += [(sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
-    return [f"{sources.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in sorted(located)]
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
@@ -184,10 +177,7 @@ def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) ->
 
 
 def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """The environment with a dummy value for each missing credential, for commands that do not need all of them.
-
-    Raises `SettingsError` as `find_missing_credentials` does.
-    """
+    """The environment with a dummy value for each missing credential, for commands that do not need all of them."""
     return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
@@ -208,7 +198,8 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
     """All secrets, longest first, so that masking one leaves no part of another."""
-    found = set(_iter_secrets(settings.model_dump()))
+    leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
+    found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
         unquoted = unquote(password)
         found |= {password, unquoted} if len(unquoted) >= _MIN_CHARS else {f":{password}@"}
@@ -221,17 +212,6 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
     return text
-
-
-def _iter_secrets(value: object) -> Iterator[str]:
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _iter_secrets(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _iter_secrets(item)
 
 
 Stamp = tuple[int, int, int, int] | None
@@ -247,12 +227,7 @@ class SettingsFile:
     """
 
     def __init__(
-        self,
-        path: Path,
-        environ: Mapping[str, str],
-        *,
-        dotenv: Path | None,
-        clock_ns: Callable[[], int] = time.time_ns,
+        self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
         """`clock_ns` must be the clock of file timestamps. Raises `SettingsError` with all problems."""
         self._clock_ns = clock_ns

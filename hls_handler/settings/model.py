@@ -317,11 +317,7 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     model: (retired_on, successor)
     for retired_on, successor, models in (
         ("2024-11-06", SONNET, "claude-1.0 claude-1.1 claude-1.2 claude-1.3 claude-1.3-100k"),
-        (
-            "2024-11-06",
-            HAIKU,
-            "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2",
-        ),
+        ("2024-11-06", HAIKU, "claude-instant-1.0 claude-instant-1.1 claude-instant-1.1-100k claude-instant-1.2"),
         ("2025-07-21", SONNET, "claude-2.0 claude-2.1 claude-3-sonnet-20240229"),
         ("2025-10-28", SONNET, "claude-3-5-sonnet-20240620 claude-3-5-sonnet-20241022 claude-3-5-sonnet-latest"),
         ("2026-01-05", OPUS, "claude-3-opus-20240229 claude-3-opus-latest"),

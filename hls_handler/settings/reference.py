@@ -88,10 +88,9 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
             yield _build_row(path, "key", info, _describe_value(name, info.annotation, info.metadata))
             if item is not None:
                 yield Key(f"{path}[]", "item", "", _describe_value("", item, ()), REQUIRED, _plain(item) is SecretStr)
-            if kinds and get_origin(kinds[0]) in (Mapping, dict):
-                yield Key(
-                    f"{path}.*", "item", "", _describe_value("", get_args(kinds[0])[1], ()), REQUIRED, secret=False
-                )
+            if get_origin(kinds[0]) in (Mapping, dict):
+                expected = _describe_value("", get_args(kinds[0])[1], ())
+                yield Key(f"{path}.*", "item", "", expected, REQUIRED, secret=False)
 
 
 def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:
@@ -103,11 +102,9 @@ def _default_text(info: FieldInfo) -> str:
     if info.is_required():
         return REQUIRED
     value = info.get_default(call_default_factory=True, validated_data={})
-    if value is None:
+    if value is None or isinstance(value, BaseModel):
         return UNSET
-    if isinstance(value, str | Path):
-        return str(value)
-    return to_json(value).decode() if not isinstance(value, BaseModel) else UNSET
+    return str(value) if isinstance(value, str | Path) else to_json(value).decode()
 
 
 def _describe_section(section: type[BaseModel]) -> str:
@@ -134,10 +131,9 @@ def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> s
     named = next((part.words for part in metadata if isinstance(part, Expected)), None)
     if named is not None:
         return named
-    kinds = _alternatives(annotation)
     return " or ".join(
         _describe_value(name, kind, ()) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
-        for kind in kinds
+        for kind in _alternatives(annotation)
     )
 
 
@@ -159,12 +155,13 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
     """Describe the bounds of a number. All bounded numbers have both bounds."""
-    low = next((part.ge for part in metadata if isinstance(part, Ge)), None)
-    above = next((part.gt for part in metadata if isinstance(part, Gt)), None)
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
-    if low is not None:
-        return f" from {low} to {high}"
-    return f" above {above}, at most {high}" if above is not None else ""
+    for part in metadata:
+        if isinstance(part, Ge):
+            return f" from {part.ge} to {high}"
+        if isinstance(part, Gt):
+            return f" above {part.gt}, at most {high}"
+    return ""
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
@@ -181,13 +178,15 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
             rejected[path] = found["msg"] + ("; remove the key instead" if is_optional_secret else "")
         elif found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])
-            sentences[path] = unknown_key(_section_of(path, name), name, reference)
+            section = path[: -len(name)].rstrip(".")  # the name may contain dots
+            sentences[path] = unknown_key(section, name, reference)
         elif found["type"] == "missing":
             sentences[path] = f"is missing; expected {_describe_expected(path, reference)}"
         else:
             sentences[path] = _describe_wrong_value(path, value, variables, reference)
-    found_at = sentences | rejected
-    return {path: text for path, text in sentences.items() if not _is_parent(path, found_at)} | rejected
+    paths = [*sentences, *rejected]  # `webhook_secret[1]` is more precise than `webhook_secret`
+    parents = {path for path in paths if any(other.startswith((f"{path}.", f"{path}[")) for other in paths)}
+    return {path: text for path, text in sentences.items() if path not in parents} | rejected
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
@@ -203,11 +202,6 @@ def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, o
     return path, value
 
 
-def _is_parent(path: str, others: Mapping[str, str]) -> bool:
-    """Return True if another path is below this one: `webhook_secret[1]` is more precise than `webhook_secret`."""
-    return any(other != path and other.startswith((f"{path}.", f"{path}[")) for other in others)
-
-
 def _describe_expected(path: str, reference: Reference) -> str:
     key = reference.find(path)
     return key.expected if key else "something else"
@@ -217,9 +211,8 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
     expected = _describe_expected(path, reference)
     if value is None:
         return f"has no value, expected {expected}; remove the key to take the default"
-    quotes = (
-        "; put the value in quotes" if expected.startswith("text") and isinstance(value, bool | int | float) else ""
-    )
+    needs_quotes = expected.startswith("text") and isinstance(value, bool | int | float)
+    quotes = "; put the value in quotes" if needs_quotes else ""
     return f"found {_describe_found(path, value, variables, reference)}, expected {expected}{quotes}"
 
 
@@ -235,11 +228,6 @@ def _describe_found(path: str, value: object, variables: Mapping[str, str], refe
         return "text" if isinstance(value, str) else "a value of another kind"
     written = json.dumps(value, ensure_ascii=False)
     return written if len(written) <= 60 else f"{written[:57]}..."
-
-
-def _section_of(path: str, name: str) -> str:
-    """Section of the key `name`, which may itself contain dots and is therefore cut off by length."""
-    return path[: -len(name)].rstrip(".")
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:

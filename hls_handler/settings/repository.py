@@ -8,6 +8,7 @@ and allow fewer labels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -29,7 +30,7 @@ from hls_handler.settings.values import (
     find_glob_problem,
     is_false,
 )
-from hls_handler.settings.yaml_parser import VARIABLE, Tree, decode, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import VARIABLE, InvalidYaml, decode, iter_leaves, parse_tree, value_at
 from hls_handler.untrusted.markdown import sanitize_code_span
 
 PATH = ".github/hls.yaml"
@@ -128,11 +129,8 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
     mistakes elsewhere in the file.
     """
-    excess = _find_excess(text)
-    if excess is not None:
-        line, sentence = excess
-        return RepositorySettings(problems=(f"{file}:{line}: {sentence}",))
     try:
+        _check_limits(text, file)
         tree = parse_tree(text, file)
     except SettingsError as exc:
         return RepositorySettings(problems=exc.problems)
@@ -146,33 +144,28 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
         values = RepositoryFile.model_validate(root)
     except ValidationError as error:
         problems = {**problems, **_explain(error, root)}
-    problems |= tree.rejected
-    lines = _format_problems(tree, problems)
+    lines = tree.format_problems(problems | tree.rejected)
     if lines or values is None:
-        return RepositorySettings(_parse_switched_off(root), tree.lines, lines)
+        more = [f"and {len(lines) - MAX_PROBLEMS} more"] if len(lines) > MAX_PROBLEMS else []
+        return RepositorySettings(_parse_switched_off(root), tree.lines, (*lines[:MAX_PROBLEMS], *more))
     return RepositorySettings(values, tree.lines)
 
 
-def _find_excess(text: str) -> tuple[int, str] | None:
-    """Find what exceeds the limits before parsing: its line and a sentence.
-
-    The author is untrusted, so a small file must not expand into many values.
-    """
+def _check_limits(text: str, file: str) -> None:
+    """Raise `InvalidYaml` if the text exceeds a limit: the author is untrusted, so it must not expand when parsed."""
     count = 0
-    try:
+    with suppress(yaml.YAMLError):  # `parse_tree` reports it
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             line = token.start_mark.line + 1
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
-                return line, "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
+                sentence = "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
+                raise InvalidYaml(file, line, sentence)
             if isinstance(token, yaml.ScalarToken) and len(token.value) > MAX_VALUE_CHARS:
-                return line, f"has more than {MAX_VALUE_CHARS} characters in one key or value"
+                raise InvalidYaml(file, line, f"has more than {MAX_VALUE_CHARS} characters in one key or value")
             if isinstance(token, yaml.ScalarToken | yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
                 count += 1
             if count > MAX_VALUES:
-                return line, f"has more than {MAX_VALUES:,} keys and values"
-    except yaml.YAMLError:
-        return None  # `parse_tree` reports it
-    return None
+                raise InvalidYaml(file, line, f"has more than {MAX_VALUES:,} keys and values")
 
 
 def list_repository_keys() -> tuple[str, ...]:
@@ -187,12 +180,10 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
     use, ignored = value_at(root, "prompts.use"), value_at(root, "paths.ignore")
     for event in use if isinstance(use, dict) else ():
-        problem = find_event_problem(event)
-        if problem:
+        if problem := find_event_problem(event):
             yield f"prompts.use.{event}", problem
     for index, glob in enumerate(ignored if isinstance(ignored, list) else ()):
-        problem = find_glob_problem(glob) if isinstance(glob, str) else None
-        if problem:
+        if isinstance(glob, str) and (problem := find_glob_problem(glob)):
             yield f"paths.ignore[{index}]", problem
 
 
@@ -217,19 +208,8 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
     labels = {"create": False} if is_false(value_at(root, "labels.create")) else {}
-    return RepositoryFile(
-        enabled=not is_false(root.get("enabled")),
-        labels=RepositoryFileLabels.model_validate(labels),
-        features=RepositoryFileFeatures.model_validate(off),
-        prompts=RepositoryFilePrompts.model_validate({"use": ignored}),
-    )
-
-
-def _format_problems(tree: Tree, by_key: Mapping[str, str]) -> tuple[str, ...]:
-    located = [*tree.problems, *((tree.sources.find_line(key) or 1, f"{key}: {text}") for key, text in by_key.items())]
-    lines = [f"{tree.file}:{line}: {sentence}" for line, sentence in sorted(located)]
-    more = len(lines) - MAX_PROBLEMS
-    return (*lines[:MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else []))
+    enabled, prompts = not is_false(root.get("enabled")), {"use": ignored}
+    return RepositoryFile.model_validate({"enabled": enabled, "labels": labels, "features": off, "prompts": prompts})
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
@@ -304,6 +284,5 @@ def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())
-    return EnsureComment(
-        PROBLEMS_COMMENT_FAMILY, PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys), create=True
-    )
+    body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)
+    return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)

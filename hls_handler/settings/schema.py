@@ -6,7 +6,6 @@ https://json-schema.org/draft/2020-12
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,11 +25,6 @@ _ANNOTATIONS = ("description", "default", "examples")
 _NON_STRING_TYPES = ("integer", "number", "boolean")
 
 
-def schema_text() -> str:
-    """Schema of the settings file as JSON without a trailing newline."""
-    return json.dumps(settings_schema(), indent=2)
-
-
 def settings_schema() -> Schema:
     schema = _describe(Settings, "Settings of HLS", "config/settings.yaml")
     definitions = schema["$defs"]
@@ -38,11 +32,6 @@ def settings_schema() -> Schema:
     for section, key in (("Prompts", "use"), ("RepositoryPrompts", "use"), ("RepositoryComments", "post_to")):
         definitions[section]["properties"][key]["propertyNames"] = EVENT_REF  # keys are not expanded
     return schema
-
-
-def repository_schema_text() -> str:
-    """Schema of the repository settings as JSON without a trailing newline."""
-    return json.dumps(repository_schema(), indent=2)
 
 
 def repository_schema() -> Schema:

@@ -117,8 +117,8 @@ def _find_credential_problem(credential: SecretStr) -> str | None:
     return found
 
 
-def _find_empty_list_problem(noun: str) -> Callable[[Sequence[object]], str | None]:
-    return lambda items: None if items else f"is an empty list; name at least one {noun}"
+def _reject_empty_list(noun: str) -> AfterValidator:
+    return _reject(lambda items: None if items else f"is an empty list; name at least one {noun}")
 
 
 def _find_database_url_problem(url: str) -> str | None:
@@ -152,16 +152,14 @@ def _find_base_url_problem(url: str) -> str | None:
     if parts.scheme == "https" and not host:
         return "names no host; expected one such as https://api.example.com"
     if parts.scheme == "http" and not is_loopback(host):
-        return (
-            f"http:// to {host or 'no host'} would send the key unencrypted; use https:// (http is for loopback only)"
-        )
+        sentence = f"http:// to {host or 'no host'} would send the key unencrypted"
+        return f"{sentence}; use https:// (http is for loopback only)"
     return None
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    if path in RESERVED_PATHS:
-        return f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another"
-    return None
+    sentence = f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another"
+    return sentence if path in RESERVED_PATHS else None
 
 
 def find_glob_problem(glob: str) -> str | None:
@@ -192,7 +190,7 @@ Integer = Annotated[int, BeforeValidator(_reject_boolean)]
 Number = Annotated[float, BeforeValidator(_reject_boolean)]
 Credential = Annotated[SecretStr, _reject(_find_credential_problem)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
-SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject(_find_empty_list_problem("secret"))]
+SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject_empty_list("secret")]
 HttpUrl = Annotated[
     str,
     Field(pattern=r"^https?://\S+$"),
@@ -209,7 +207,7 @@ UrlPath = Annotated[
     str, Field(pattern=r"^/[^\s?#]*$"), _reject(_find_url_path_problem), Expected("a path that starts with /")
 ]
 RepositoryName = Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$"), Expected("owner/repo or a glob such as owner/*")]
-Folders = Annotated[tuple[Path, ...], _reject(_find_empty_list_problem("folder"))]
+Folders = Annotated[tuple[Path, ...], _reject_empty_list("folder")]
 EventKey = Annotated[str, _reject(find_event_problem)]
 FallbackEventKey = Annotated[str, _reject(find_fallback_event_problem)]
 PathGlob = Annotated[str, _reject(find_glob_problem)]
@@ -317,7 +315,5 @@ def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matc
 
 def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
     """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
-    if value is None:
-        return ()
     secrets = value if isinstance(value, tuple) else (value,)
-    return tuple(secret.get_secret_value().encode() for secret in secrets)
+    return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import yaml
@@ -93,6 +94,12 @@ class Tree:
     def sources(self) -> Sources:
         return Sources(self.file, self.lines)
 
+    def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
+        """Return all problems with their location, sorted by line; a missing key gets the line of its section."""
+        located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
+        in_order = sorted([*self.problems, *located])
+        return [f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order]
+
 
 class InvalidYaml(SettingsError):
     """A text is not YAML, or exceeds the limits."""
@@ -156,11 +163,11 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the key path and value of everything in a tree that is neither dict nor list."""
+    """Yield the key path and value of everything in a tree that is neither dict, list nor tuple."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from iter_leaves(item, f"{path}[{index}]")
     else:
@@ -196,9 +203,10 @@ class _TreeBuilder:
                 self._tree.lines[f"{path}[{index}]"] = item.start_mark.line + 1
                 items.append(self.value(item, f"{path}[{index}]", depth + 1))
             return items
-        if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
-        self._reject_tag(path)
+        kind = node.tag.removeprefix(_TAG)
+        if isinstance(node, yaml.ScalarNode) and kind in SCALAR_KINDS:
+            return _to_scalar(node, kind)
+        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
         return None
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
@@ -216,7 +224,10 @@ class _TreeBuilder:
                 first = self._tree.lines[key_path]
                 self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
                 continue
-            self._remove_lines_below(key_path)
+            if key_path in self._tree.lines:  # a merged key that is overridden here
+                for below in list(self._tree.lines):
+                    if below.startswith((f"{key_path}.", f"{key_path}[")):
+                        del self._tree.lines[below]
             self._tree.lines[key_path] = key_node.start_mark.line + 1
             written[key] = self.value(value_node, key_path, depth + 1)
         return merged | written
@@ -235,34 +246,23 @@ class _TreeBuilder:
                 self._add_problem(source, "<< takes an alias of a map: <<: *name")
         return merged
 
-    def _scalar(self, node: yaml.ScalarNode, path: str) -> object:
-        """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
-        kind = node.tag.removeprefix(_TAG)
-        if kind == "null":
-            return None
-        if kind == "bool":  # `!!bool x` is text
-            return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
-        if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
-            try:
-                return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
-            except ValueError:  # thousands of digits, .inf
-                return str(node.value)
-        if kind not in ("str", "int", "float", "timestamp", "value"):
-            self._reject_tag(path)
-            return None
-        return str(node.value)
-
-    def _remove_lines_below(self, path: str) -> None:
-        """Remove the lines below a merged key that is overridden here."""
-        if path in self._tree.lines:
-            for below in [key for key in self._tree.lines if key.startswith((f"{path}.", f"{path}["))]:
-                del self._tree.lines[below]
-
-    def _reject_tag(self, path: str) -> None:
-        self._tree.rejected[path] = "a tag (!...) is not supported; remove it"
-
     def _add_problem(self, node: yaml.Node, sentence: str) -> None:
         self._tree.problems.append((node.start_mark.line + 1, sentence))
+
+
+SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "value"})
+
+
+def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
+    """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
+    if kind == "null":
+        return None
+    if kind == "bool":  # `!!bool x` is text
+        return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
+    if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
+        with suppress(ValueError):  # thousands of digits, .inf
+            return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
+    return str(node.value)
 
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
@@ -270,8 +270,6 @@ VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}
 
 @dataclass(slots=True)
 class Expansion:
-    """A tree with its variables expanded."""
-
     root: object = None
     variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
@@ -284,30 +282,25 @@ def expand(root: object, variables: Mapping[str, str]) -> Expansion:
     `${` is left unchanged and reported as a problem, without its text, since it may contain a secret.
     """
     expansion = Expansion()
-    expansion.root = _expand_value(root, "", variables, expansion)
+
+    def expand_value(value: object, path: str) -> object:
+        if isinstance(value, dict):
+            return {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+        if isinstance(value, list):
+            return [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        if "${" in VARIABLE.sub("", value):
+            expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
+            return value
+        found = list(VARIABLE.finditer(value))
+        missing = dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables)
+        if missing:
+            which = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+            expansion.problems[path] = f"the variable {which} not set; set it in the environment or in .env"
+            return value
+        expansion.variables[path] = found[0][1]
+        return VARIABLE.sub(lambda match: variables.get(match[1], "") or (match[2] or ""), value)
+
+    expansion.root = expand_value(root, "")
     return expansion
-
-
-def _expand_value(value: object, path: str, variables: Mapping[str, str], expansion: Expansion) -> object:
-    if isinstance(value, dict):
-        return {k: _expand_value(v, f"{path}.{k}" if path else k, variables, expansion) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand_value(item, f"{path}[{i}]", variables, expansion) for i, item in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
-    if "${" in VARIABLE.sub("", value):
-        expansion.problems[path] = "${ does not start a variable here; write ${NAME} or ${NAME:-default}"
-        return value
-    names = [match[1] for match in VARIABLE.finditer(value)]
-    missing = [m[1] for m in VARIABLE.finditer(value) if m[2] is None and m[1] not in variables]
-    if missing:
-        expansion.problems[path] = _missing_sentence(missing)
-        return value
-    expansion.variables[path] = names[0]
-    return VARIABLE.sub(lambda m: variables.get(m[1], "") or (m[2] or ""), value)
-
-
-def _missing_sentence(names: list[str]) -> str:
-    which = " and ".join(dict.fromkeys(names))
-    verb = "is" if len(set(names)) == 1 else "are"
-    return f"the variable {which} {verb} not set; set it in the environment or in .env"

@@ -110,7 +110,9 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
     while at < len(lines):
         fence = FENCE.match(lines[at])
         if fence is not None:
-            end = _find_end_of_code(lines, at + 1, fence["fence"])
+            marks = fence["fence"]
+            closing = re.compile(rf"[ \t]*+{re.escape(marks)}{re.escape(marks[0])}*+[ \t]*")
+            end = next((i for i in range(at + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines))
             sanitized += _sanitize_code_block(fence, lines[at + 1 : end])
             at = end + 1
         elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
@@ -124,12 +126,6 @@ def _sanitize_blocks(lines: Sequence[str], *, depth: int) -> list[str]:
     return sanitized
 
 
-def _find_end_of_code(lines: Sequence[str], start: int, fence: str) -> int:
-    """Index of the closing fence; the number of lines if the block is not closed."""
-    closing = re.compile(rf"[ \t]*+{re.escape(fence)}{re.escape(fence[0])}*+[ \t]*")
-    return next((i for i in range(start, len(lines)) if closing.fullmatch(lines[i])), len(lines))
-
-
 def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[str]:
     before = f"{opening['indent']}{opening['marks']}".expandtabs(4)
     indent = " " * min(len(before), 3)
@@ -139,12 +135,8 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
     # A marker without text would make the line before it a heading.
     item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []
     inside = [_sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
-    return [
-        *item,
-        f"{indent}{fence}{'' if language.lower() in RENDERED_LANGUAGES else language[:40]}",
-        *inside,
-        f"{indent}{fence}",
-    ]
+    shown_language = "" if language.lower() in RENDERED_LANGUAGES else language[:40]
+    return [*item, f"{indent}{fence}{shown_language}", *inside, f"{indent}{fence}"]
 
 
 def _dedent(line: str, columns: int) -> str:
@@ -267,12 +259,9 @@ def _escape_markup(line: str) -> str:
     for found in SPECIAL.finditer(line, at):
         is_active = found.lastgroup in {"mention", "scheme", "phrase"}
         is_active = is_active or (found.lastgroup == "closing" and _closes_issue(found, last_reference))
+        shown = found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
         ending = ZERO_WIDTH_SPACE if is_active else ""
-        parts += [
-            _to_entities(line[at : found.start()]),
-            _to_entities(found[0].replace("@", f"@{ZERO_WIDTH_SPACE}")),
-            ending,
-        ]
+        parts += [_to_entities(line[at : found.start()]), _to_entities(shown), ending]
         at = found.end()
     return "".join([*parts, _to_entities(line[at:])])
 
@@ -308,31 +297,21 @@ def _is_code_span(content: str) -> bool:
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 
-def _sanitize_escape(pair: str) -> str:
-    return {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}.get(pair, pair)
-
-
-def _sanitize_entity(entity: str) -> str:
-    return entity if entity[1:-1] in ENTITIES else f"&amp;{entity[1:]}"
-
-
 def _escape_url(url: str) -> str:
     """Escape `@`, which would become a mention if something truncated the URL."""
     return url.replace("@", "%40")
 
 
-def _sanitize_link(tail: str) -> str:
-    return tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail)
-
+ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}
 
 _REPLACEMENTS: Mapping[str, Callable[[str], str]] = {
     "escaped_ticks": lambda run: "\\`" * (len(run) - 1),
-    "escaped": _sanitize_escape,
-    "entity": _sanitize_entity,
+    "escaped": lambda pair: ESCAPED.get(pair, pair),
+    "entity": lambda entity: entity if entity[1:-1] in ENTITIES else f"&amp;{entity[1:]}",
     "autolink": str,
     "angle": lambda _: "&lt;",
     "image": lambda marks: "\\!" * (len(marks) - 2) + "[image: ",
-    "link": _sanitize_link,
+    "link": lambda tail: tail if tail.lstrip("]( \t").lower().startswith("mailto:") else _escape_url(tail),
     "target": lambda _: "]\\(",
     "definition": lambda _: "]\\:",
     "address": _escape_url,

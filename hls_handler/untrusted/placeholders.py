@@ -9,10 +9,10 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
-from functools import cache, cached_property
+from functools import cache
 from inspect import getattr_static
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -74,10 +74,13 @@ class Placeholders:
         if broken is not None:
             line, before = broken
             where = f"line {line} of the rendered text" + (f", after {before!r}" if before else "")
-            raise BrokenPlaceholder(f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}")
+            raise BrokenPlaceholder([f"{template}: text from an event was cut or changed ({where}); {EXCERPT_ADVICE}"])
         parts = PLACEHOLDER.split(rendered)
-        texts = [self._find_text(parse_number(digits), template) for digits in parts[1::2]]
-        self._settled.update(zip(map(parse_number, parts[1::2]), texts, strict=True))
+        numbers = [parse_number(digits) for digits in parts[1::2]]
+        if any(number >= len(self._rendered) for number in numbers):
+            raise BrokenPlaceholder([f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}"])
+        texts = [self._rendered[number] for number in numbers]
+        self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)
         parts[1::2] = [
             format_text(text, nonce, context) for text, context in zip(texts, find_contexts(rendered), strict=True)
@@ -91,8 +94,10 @@ class Placeholders:
             return value if value._convert == self._convert else self._convert(value._wrapped, trusted)
         if isinstance(value, UntrustedText):
             return value if value._rendered is self._rendered else self._convert(text_of(value), trusted)
+        if isinstance(value, Trusted) or (isinstance(value, str) and value in trusted):
+            return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
-            return self._convert_text(value, trusted)
+            return UntrustedText(value, self._rendered, show=self._show)
         if isinstance(value, date):  # a datetime is a date
             return value.isoformat()
         if isinstance(value, Mapping):
@@ -103,19 +108,9 @@ class Placeholders:
             return tuple(self._convert(item, trusted) for item in value)
         if isinstance(value, list):
             return [self._convert(item, trusted) for item in value]
-        if _is_record(value):
+        if isinstance(value, BaseModel) or is_dataclass(type(value)):
             return WrappedRecord(value, self._convert)
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
-
-    def _convert_text(self, text: str, trusted: frozenset[str]) -> str | UntrustedText:
-        if isinstance(text, Trusted) or text in trusted:
-            return str(RESERVED_CHARACTERS.sub("", text))
-        return UntrustedText(text, self._rendered, show=self._show)
-
-    def _find_text(self, number: int, template: str) -> UntrustedText:
-        if number >= len(self._rendered):
-            raise BrokenPlaceholder(f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}")
-        return self._rendered[number]
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
         """Return 16 hex digits. Each text is hashed with its length, so that different lists cannot collide."""
@@ -185,39 +180,32 @@ class WrappedRecord:
         return f"{kind.__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in public_fields(kind))})"
 
 
-def _is_record(value: object) -> bool:
-    return isinstance(value, BaseModel) or hasattr(type(value), "__dataclass_fields__")
-
-
 @cache
 def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
     """Public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
-    hints: dict[str, object] = {}
-    if issubclass(kind, BaseModel):
-        hints |= {name: field.annotation for name, field in kind.model_fields.items()}
-    else:
-        resolved = _hints(kind)
-        hints |= {field.name: resolved[field.name] for field in fields(kind)}
+    return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
+
+
+def public_hints(kind: type[Any]) -> dict[str, object]:
+    """Return the type hints of the public fields and properties of a dataclass or model."""
+    resolved = _hints(kind)
+    names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
+    hints: dict[str, object] = {name: resolved[name] for name in names}
     for name in dir(kind):
         member = getattr_static(kind, name, None)
-        if isinstance(member, cached_property):
-            hints[name] = _hints(member.func).get("return")
-        elif isinstance(member, property) and not hasattr(BaseModel, name):
-            hints[name] = _hints(member.fget).get("return")
-    return {name: literal_strings(hint) for name, hint in hints.items() if not name.startswith("_")}
+        if isinstance(member, property) and not hasattr(BaseModel, name):
+            hints[name] = _hints(member.fget).get("return", Any)
+    return {name: hint for name, hint in hints.items() if not name.startswith("_")}
 
 
 def literal_strings(hint: object) -> frozenset[str]:
     """Strings of a `Literal`, also inside `X | None`, tuples and lists; other annotations have none."""
-    if get_origin(hint) is Literal:
+    origin = get_origin(hint)
+    if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))
-    if _is_mapping(get_origin(hint)):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return NOTHING_TRUSTED
     return frozenset().union(*(literal_strings(part) for part in get_args(hint)))
-
-
-def _is_mapping(origin: object) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def _hints(annotated: object) -> dict[str, object]:

@@ -79,10 +79,7 @@ CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("slack-token", re.compile(rf"{WORD_START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+")),
     ("slack-webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+")),
     ("discord-webhook", re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+")),
-    (
-        "jwt",
-        re.compile(rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}"),
-    ),
+    ("jwt", re.compile(rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}")),
     ("anthropic-key", re.compile(rf"{WORD_START}sk-ant-[A-Za-z0-9_-]{{16,}}+")),
     ("openai-key", re.compile(rf"{WORD_START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+")),
     ("openai-key", re.compile(rf"{WORD_START}sk-[A-Za-z0-9]{{32,}}+")),
@@ -212,29 +209,20 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
         at = found.start(group)  # a value that is not a secret may contain an assignment
-        if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(
-            text, max(found.start() - 40, 0), found.start()
-        ):
+        before = text[max(found.start() - 40, 0) : found.start()]
+        if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
             continue
-        length = (
-            _count_quoted_secret(found, found[group]) if group != "bare" else _count_bare_secret(found, found[group])
-        )
+        count = _count_bare_secret if group == "bare" else _count_quoted_secret
+        length = count(found, found[group])
         if length:
             yield at, at + length, _kind(found)
             at += length
 
 
 def _kind(found: re.Match[str]) -> str:
-    name = _name(found).lower().replace("_", "-")
-    return "password" if _is_password(found) else name
-
-
-def _name(found: re.Match[str]) -> str:
-    return found["name"] or found["flag"] or found["tag"]
-
-
-def _is_password(found: re.Match[str]) -> bool:
-    return re.fullmatch(r"pass.*|pwd", _name(found), re.IGNORECASE) is not None
+    """Return "password", or the name that the value is assigned to: "api-key"."""
+    name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
+    return "password" if name.startswith("pass") or name == "pwd" else name
 
 
 def _count_quoted_secret(found: re.Match[str], value: str) -> int:
@@ -242,14 +230,14 @@ def _count_quoted_secret(found: re.Match[str], value: str) -> int:
     closed = (found["closed"] or found["escaped_closed"]) is not None
     if DUMMY_VALUE.fullmatch(value) or URL_OR_PATH.match(value):
         return 0
+    kind = _kind(found)
     if any(character.isspace() for character in value):
-        return len(value) if closed and _is_password(found) and PASSPHRASE.fullmatch(value) else 0
-    if _is_password(found):
-        is_secret = len(value) >= 3 and (
-            _has_digit_or_symbol(value) or not re.search("passw|pwd", value, re.IGNORECASE)
-        )
+        is_secret = closed and kind == "password" and PASSPHRASE.fullmatch(value) is not None
+    elif kind == "password":
+        names_a_password = re.search("passw|pwd", value, re.IGNORECASE)
+        is_secret = len(value) >= 3 and (_has_digit_or_symbol(value) or not names_a_password)
     else:
-        is_secret = _is_key(value) or (_name(found).lower() == "secret" and len(value) >= 6 and _is_word(value))
+        is_secret = _is_key(value) or (kind == "secret" and len(value) >= 6 and _is_word(value))
     return len(value) if is_secret else 0
 
 
@@ -261,10 +249,11 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
     core = core.rstrip(".:!?")
     if not core or mark in {"(", "[", "{"} or DUMMY_VALUE.fullmatch(core) or URL_OR_PATH.match(core):
         return 0
-    names_a_variable = mark and core.isidentifier() and not _is_key(core) and not _is_listed(found, mark)
+    is_listed = mark in {";", "&"} and _has_plain_sign(found)  # user=x;password=y; or ?user=x&password=y&
+    names_a_variable = mark and core.isidentifier() and not _is_key(core) and not is_listed
     if names_a_variable or DOTTED_NAME.fullmatch(core):
         return 0
-    if _is_password(found):
+    if _kind(found) == "password":
         is_secret = len(core) >= 4 if core.isdigit() else _has_digit_or_symbol(core) or _is_plain_setting(found, core)
     else:
         is_secret = _is_key(core) or (is_environment_line and len(core) >= MIN_KEY_CHARS and _is_word(core))
@@ -291,14 +280,13 @@ def _is_word(value: str) -> bool:
     return value.isalpha() and not SECRET_WORD.search(value)
 
 
+def _has_plain_sign(found: re.Match[str]) -> bool:
+    return found["sign"] == "=" and not found["before"] and not found["after"]
+
+
 def _is_environment_line(found: re.Match[str]) -> bool:
     """Return True for a line such as DB_PASSWORD=..."""
-    return found["sign"] == "=" and not found["before"] and not found["after"] and found["name"].isupper()
-
-
-def _is_listed(found: re.Match[str], mark: str) -> bool:
-    """Return True inside lists such as user=x;password=y; and ?user=x&password=y&"""
-    return mark in ";&" and found["sign"] == "=" and not found["before"] and not found["after"]
+    return _has_plain_sign(found) and found["name"].isupper()
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:
@@ -311,5 +299,5 @@ def _is_plain_setting(found: re.Match[str], value: str) -> bool:
         return False
     before = found.string[max(found.start() - 80, 0) : found.start()].rpartition("\n")[2]
     if found["sign"] == "=":
-        return not before and not found["before"] and not found["after"]
+        return not before and _has_plain_sign(found)
     return found["sign"] == ":" and value.islower() and re.fullmatch(r"[\s\w-]*", before) is not None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import Literal, Protocol
+from typing import Literal
 
 from hls_handler.errors import PromptError
 from hls_handler.untrusted.cleaning import LONGEST_TEXT, ZERO_WIDTH_SPACE, CodeText, clean, truncate
@@ -35,13 +35,6 @@ EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
 
 class BrokenPlaceholder(PromptError):
     """A template cut or changed untrusted text with a filter that only works on trusted text."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__([problem])
-
-
-def _format_placeholder(number: int) -> str:
-    return f"{PLACEHOLDER_START}{''.join(DIGITS[int(digit)] for digit in str(number))}{PLACEHOLDER_END}"
 
 
 def parse_number(digits: str) -> int:
@@ -108,10 +101,8 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
     return ("link_target", "") if LINK_TARGET.search(before) else ("text", separator)
 
 
-class TextFormatter(Protocol):
-    """Function from a text and the nonce of its delimiters to the text as it is shown."""
-
-    def __call__(self, text: str, nonce: str, /) -> str: ...
+TextFormatter = Callable[[str, str], str]
+"""Function from a text and the nonce of its delimiters to the text as it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +175,8 @@ class UntrustedText:
 
     def __str__(self) -> str:
         if self._placeholder is None:
-            self._placeholder = _format_placeholder(len(self._rendered))
+            number = "".join(DIGITS[int(digit)] for digit in str(len(self._rendered)))
+            self._placeholder = f"{PLACEHOLDER_START}{number}{PLACEHOLDER_END}"
             self._rendered.append(self)
         return self._placeholder
 
@@ -212,7 +204,7 @@ class UntrustedText:
         """Always raises. A string index is a `TypeError`, which Jinja reports as an undefined attribute."""
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
-        raise BrokenPlaceholder(f"a template takes a text from an event apart; {EXCERPT_ADVICE}")
+        raise BrokenPlaceholder([f"a template takes a text from an event apart; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return redact(clean(self._text))

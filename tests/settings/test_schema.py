@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from hls_handler.settings.reference import Key, Reference
-from hls_handler.settings.schema import repository_schema_text, schema_text, settings_schema
+from hls_handler.settings.schema import repository_schema, settings_schema
 from tests.settings.files import SMALLEST, with_value
 from tests.settings.test_load import USERS_FILE, shipped_with_every_key
 
@@ -29,11 +30,14 @@ def test_the_schema_is_valid_in_its_dialect() -> None:
 
 
 def test_the_shipped_schema_is_what_the_command_prints() -> None:
-    assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{schema_text()}\n"
+    assert Path("config/settings.schema.json").read_text(encoding="utf-8") == f"{json.dumps(SCHEMA, indent=2)}\n"
 
 
 def test_the_shipped_schema_of_repository_settings_is_what_the_command_prints() -> None:
-    assert Path("config/repository.schema.json").read_text(encoding="utf-8") == f"{repository_schema_text()}\n"
+    assert (
+        Path("config/repository.schema.json").read_text(encoding="utf-8")
+        == f"{json.dumps(repository_schema(), indent=2)}\n"
+    )
 
 
 def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
-from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -564,10 +563,6 @@ class Facts:
     def own(self) -> Kind:
         return "bug"
 
-    @cached_property
-    def remembered(self) -> str:
-        return "r"
-
     def method(self) -> str:
         return self.text
 
@@ -611,7 +606,6 @@ def show(source: str, **variables: object) -> str:
         ("part.note", "«bug»"),
         ("computed", "«c bug»"),
         ("own", "bug"),
-        ("remembered", "«r»"),
     ],
 )
 def test_rule_7_only_strings_of_a_literal_are_trusted(name: str, shown: str) -> None:
