@@ -1,0 +1,162 @@
+"""Fills an empty database with at least one row in every table.
+
+It imports only `hls_handler`, so it also runs with the code of an earlier commit:
+
+    PYTHONPATH=/path/to/earlier/code python tests/db/released/fill.py sqlite:////tmp/hls.db
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+from hls_handler.analysis import IssueAnalysis, Usage, ValidReply
+from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
+from hls_handler.errors import Postponed
+from hls_handler.events import Account
+from hls_handler.handlers.labels import LabelOrigin
+from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
+from hls_handler.history.repositories import KnownFile
+from hls_handler.queue.changes import Change
+from hls_handler.storage import Storage
+from hls_handler.work.job import encode_reply
+
+BOT = "hls-bot"
+PROMPT = "issues/analyze@3f9c2a"
+USAGE = Usage("claude-haiku-4-5", input_tokens=1200, output_tokens=80, cost_usd=0.0016, took_s=1.5)
+REPLY = ValidReply(
+    PROMPT,
+    "issue_analysis",
+    IssueAnalysis(
+        worth_saying=True,
+        kind="bug",
+        priority="high",
+        difficulty="easy",
+        component="backend",
+        summary="Saving a widget twice loses the first one: Grüße \U0001f600",
+        missing=["the version"],
+        recommended_response="Which version is it?",
+    ),
+    USAGE,
+)
+
+
+def fill(url: str) -> None:
+    with closing(Storage.open(url)) as store:
+        _add_deleted(store)
+        _add_done(store)
+        _add_ignored(store)
+        store.queue.dead_letter(_begin(store, "dead", 3), reason="issue is locked", handler="IssueHandler")
+        lease = _begin(store, "postponed", 4)
+        in_a_day = store.now() + timedelta(days=1)
+        store.queue.reschedule(lease, at=in_a_day, reason="GitHub is down", failed=True, counts=True)
+        _add_running(store)
+        _accept(store, new_delivery("queued", 6))
+        store.pauses.pause("octo/Gadgets", reason="an incident")
+        store.bot_accounts.save("f" * 64, Account(login=BOT, id=2, type="User"))
+        store.database.secret("prompt-delimiters")
+
+
+def new_delivery(guid: str, number: int) -> NewDelivery:
+    body = b'{"delivery": "%s"}' % guid.encode()
+    return NewDelivery(
+        guid=guid,
+        event="issues",
+        action="opened",
+        request_id=f"request-{guid}",
+        state="queued",
+        repository_id=1,
+        repository="octo/widgets",
+        number=number,
+        sender="mona",
+        digest=hashlib.sha256(body).digest(),
+        body=body,
+    )
+
+
+def _add_deleted(store: Storage) -> None:
+    """A delivery that retention has deleted: the sums of its call remain."""
+    lease = _begin(store, "deleted", 8)
+    store.calls.end(lease, _begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
+    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5)
+    assert store.retention.delete_deliveries(after=timedelta(minutes=-1), most=1) == 1
+
+
+def _add_done(store: Storage) -> None:
+    lease = _begin(store, "done", 1)
+    rule = Checkpoint("route", 0, 1, '"issues.opened is enabled (settings.yaml:3)"')
+    call = _begin_call(store, lease)
+    changes = (rule, encode_reply(REPLY, index=0))
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=changes, reply=REPLY, is_last=True)
+    store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
+    pending: list[Change] = []
+    history = store.conversations.history(lease, BOT, pending=pending)
+    history.record_label_intents(["bug", "priority-high"], {"bug": LabelOrigin("kind", PROMPT)})
+    history.mark_labels_set(["bug"])
+    history.store_comment("issues", 11, "digest")
+    store.checkpoints.save(lease, *pending)
+    store.corrections.record_current(
+        lease, BOT, ["question"], title="It is broken", pull_request=False, fields={"bug": "kind", "question": "kind"}
+    )
+    failure = Failure(workflow_id=9, run_id=3, attempt=1, job="tests", step="pytest", branch="main", head_sha="bbb")
+    end = RunResult(
+        workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
+    )
+    store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
+    store.repository_files.save(lease, 1, "octo/widgets", BOT, KnownFile(version="abc", text="enabled: true\n"))
+    store.repository_files.claim_report(lease, 1, BOT, "abc")
+    store.queue.finish(lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done")
+
+
+def _add_ignored(store: Storage) -> None:
+    ignored = NewDelivery(
+        guid="ignored",
+        event="watch",
+        action="started",
+        request_id="request-ignored",
+        state="ignored",
+        reason="not enabled",
+        reason_kind="event not enabled",
+        repository_id=1,
+        repository="octo/widgets",
+    )
+    _accept(store, ignored)
+
+
+def _add_running(store: Storage) -> None:
+    """A delivery whose worker was killed: with a checkpoint, a lock, a reserved slot and a call without an end."""
+    lease = _begin(store, "running", 5)
+    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, '{"title": "It is broken"}', took_s=0.25))
+    store.locks.acquire(lease, "1#5/issues", ttl_s=60)
+    _begin_call(store, lease)
+    store.rate_limiter.take_slot(lease, "github", interval_s=600)
+    try:
+        store.rate_limiter.take_slot(lease, "github", interval_s=600)
+    except Postponed:
+        return
+    raise AssertionError("two slots at once")
+
+
+def _accept(store: Storage, delivery: NewDelivery) -> None:
+    (accepted,) = store.queue.accept([delivery], replay_window_h=72)
+    assert accepted.outcome == delivery.state
+
+
+def _begin(store: Storage, guid: str, number: int) -> Lease:
+    _accept(store, new_delivery(guid, number))
+    lease = store.queue.claim(worker="worker", lease_s=30, max_crashes=10)
+    assert lease is not None
+    assert lease.guid == guid
+    return lease
+
+
+def _begin_call(store: Storage, lease: Lease) -> int:
+    call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model, "sender": "mona"}
+    return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200)
+
+
+if __name__ == "__main__":
+    fill(sys.argv[1])

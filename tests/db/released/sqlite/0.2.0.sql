@@ -1,0 +1,303 @@
+BEGIN TRANSACTION;
+CREATE TABLE analyses (
+	delivery_id INTEGER NOT NULL, 
+	step_index INTEGER NOT NULL, 
+	prompt_id TEXT NOT NULL, 
+	reply_type TEXT NOT NULL, 
+	model TEXT NOT NULL, 
+	reply TEXT NOT NULL, 
+	analysed_at BIGINT NOT NULL, 
+	PRIMARY KEY (delivery_id, step_index), 
+	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
+INSERT INTO "analyses" VALUES(1,0,'issues/analyze@3f9c2a','issue_analysis','claude-haiku-4-5','{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}',1795321288799);
+CREATE TABLE bot_accounts (
+	fingerprint TEXT NOT NULL, 
+	login TEXT NOT NULL, 
+	account_id BIGINT NOT NULL, 
+	account_type TEXT NOT NULL, 
+	PRIMARY KEY (fingerprint)
+);
+INSERT INTO "bot_accounts" VALUES('ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff','hls-bot',2,'User');
+CREATE TABLE calls (
+	id INTEGER NOT NULL, 
+	delivery_id INTEGER NOT NULL, 
+	step_index INTEGER NOT NULL, 
+	conversation_key TEXT, 
+	prompt_id TEXT NOT NULL, 
+	model TEXT NOT NULL, 
+	sender TEXT, 
+	started_at BIGINT NOT NULL, 
+	finished_at BIGINT, 
+	outcome TEXT, 
+	error TEXT, 
+	input_tokens BIGINT, 
+	output_tokens BIGINT, 
+	cache_write_tokens BIGINT, 
+	cache_read_tokens BIGINT, 
+	cost_micro_usd BIGINT, 
+	duration_ms BIGINT, 
+	PRIMARY KEY (id), 
+	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
+INSERT INTO "calls" VALUES(1,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5','mona',1795321288782,1795321288799,'ok',NULL,1200,80,0,0,1600,1500);
+INSERT INTO "calls" VALUES(2,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5','mona',1795321288806,1795321288818,'invalid','the reply lacks kind',1200,80,0,0,1600,1500);
+INSERT INTO "calls" VALUES(3,5,0,'1#5','issues/analyze@3f9c2a','claude-haiku-4-5','mona',1795321288961,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE checkpoints (
+	delivery_id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	step_index INTEGER NOT NULL, 
+	version INTEGER NOT NULL, 
+	duration_ms BIGINT NOT NULL, 
+	value BLOB NOT NULL, 
+	PRIMARY KEY (delivery_id, name, step_index), 
+	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
+INSERT INTO "checkpoints" VALUES(1,'route',0,1,0,X'28B52FFD202C610100226973737565732E6F70656E656420697320656E61626C6564202873657474696E67732E79616D6C3A332922');
+INSERT INTO "checkpoints" VALUES(1,'ask',0,1,1500,X'28B52FFD60CE00450A00C6D7492F8027690E3330530906D3330C6AC59A6DD8FE165BB424ADB9DCCD64EF5D51C4D053C08C10E3A3F8ADC55734DD84EE023C003A003D000A5721737424323CBD3D4D8E32C24E479E368B956BB88B33D2595925D3B46A1426E1D197022BA00870201B34CA7A0B006764D6A73755CD2C0B9933020C5571D2F5E1E4554E325DF4E9449A2ECE3AC8D38695E0E90D5CCB12F9E8ED65C216C3D3FBE55B665976F486572A91A942A1EDE80E51F7F4A603D97639233D91C5F1A87103AD87F538A64EC1D393DF329C50B56C2F976559C223067FAB0CB3E1A4EB2F60D6E5E80E1E384438E9F000E101223829DF9E0E8DC64242229D55B2DB470312C79170A4378EAA79DB4A98AD70A1D2B1C58E0E021DF7E8381412E9FC32D9561D99A7475F400840C4449743648B4B614F57020A00390FE92C0054453570F2D8A554CA8FB9F8371B0CEACD51E202221414');
+INSERT INTO "checkpoints" VALUES(5,'gather',0,1,250,X'28B52FFD2019C900007B227469746C65223A202249742069732062726F6B656E227D');
+CREATE TABLE comments (
+	repository_id BIGINT NOT NULL, 
+	bot_login TEXT NOT NULL, 
+	number BIGINT NOT NULL, 
+	family TEXT NOT NULL, 
+	comment_id BIGINT NOT NULL, 
+	body_digest TEXT NOT NULL, 
+	PRIMARY KEY (repository_id, bot_login, number, family)
+);
+INSERT INTO "comments" VALUES(1,'hls-bot',1,'issues',11,'digest');
+CREATE TABLE corrections (
+	repository_id BIGINT NOT NULL, 
+	bot_login TEXT NOT NULL, 
+	number BIGINT NOT NULL, 
+	label TEXT NOT NULL, 
+	field TEXT NOT NULL, 
+	corrected_to TEXT NOT NULL, 
+	title TEXT NOT NULL, 
+	prompt_id TEXT NOT NULL, 
+	is_pull_request BOOLEAN NOT NULL, 
+	set_at BIGINT NOT NULL, 
+	recorded_at BIGINT NOT NULL, 
+	PRIMARY KEY (repository_id, bot_login, number, label)
+);
+INSERT INTO "corrections" VALUES(1,'hls-bot',1,'bug','kind','question','It is broken','issues/analyze@3f9c2a',0,1795321288828,1795321288836);
+CREATE TABLE counters (
+	name TEXT NOT NULL, 
+	label TEXT NOT NULL, 
+	value BIGINT NOT NULL, 
+	PRIMARY KEY (name, label)
+);
+INSERT INTO "counters" VALUES('event','issues.opened',6);
+INSERT INTO "counters" VALUES('repository','octo/widgets',7);
+INSERT INTO "counters" VALUES('webhooks','',7);
+INSERT INTO "counters" VALUES('last_webhook','',1795321288644);
+INSERT INTO "counters" VALUES('last_webhook','octo/widgets',1795321288644);
+INSERT INTO "counters" VALUES('claude_calls','ok',2);
+INSERT INTO "counters" VALUES('cost_micro_usd','',4800);
+INSERT INTO "counters" VALUES('prompt_calls','issues/analyze@3f9c2a',3);
+INSERT INTO "counters" VALUES('prompt_cost_micro_usd','issues/analyze@3f9c2a',4800);
+INSERT INTO "counters" VALUES('tokens','cache_read',0);
+INSERT INTO "counters" VALUES('tokens','cache_write',0);
+INSERT INTO "counters" VALUES('tokens','input',3600);
+INSERT INTO "counters" VALUES('tokens','output',240);
+INSERT INTO "counters" VALUES('outcome','done',2);
+INSERT INTO "counters" VALUES('processing_count','',2);
+INSERT INTO "counters" VALUES('processing_le','0.1',1);
+INSERT INTO "counters" VALUES('processing_ms','',204);
+INSERT INTO "counters" VALUES('repository_outcome','octo/widgets:done',2);
+INSERT INTO "counters" VALUES('claude_calls','invalid',1);
+INSERT INTO "counters" VALUES('label_set','issues/analyze@3f9c2a:kind',1);
+INSERT INTO "counters" VALUES('label_corrected','issues/analyze@3f9c2a:kind',1);
+INSERT INTO "counters" VALUES('handler','IssueHandler:done',1);
+INSERT INTO "counters" VALUES('processing_le','0.25',1);
+INSERT INTO "counters" VALUES('event','watch.started',1);
+INSERT INTO "counters" VALUES('ignored','event not enabled',1);
+INSERT INTO "counters" VALUES('outcome','ignored',1);
+INSERT INTO "counters" VALUES('repository_outcome','octo/widgets:ignored',1);
+INSERT INTO "counters" VALUES('handler','IssueHandler:dead',1);
+INSERT INTO "counters" VALUES('outcome','dead',1);
+INSERT INTO "counters" VALUES('repository_outcome','octo/widgets:dead',1);
+CREATE TABLE deleted_calls (
+	prompt_id TEXT NOT NULL, 
+	replies BIGINT NOT NULL, 
+	cost_micro_usd BIGINT NOT NULL, 
+	calls_of_unknown_cost BIGINT NOT NULL, 
+	last_error TEXT, 
+	last_error_at BIGINT, 
+	PRIMARY KEY (prompt_id)
+);
+INSERT INTO "deleted_calls" VALUES('issues/analyze@3f9c2a',1,1600,0,NULL,NULL);
+CREATE TABLE deliveries (
+	id INTEGER NOT NULL, 
+	guid TEXT NOT NULL, 
+	event TEXT NOT NULL, 
+	action TEXT, 
+	request_id TEXT NOT NULL, 
+	state TEXT NOT NULL, 
+	reason TEXT, 
+	reason_kind TEXT, 
+	repository_id BIGINT, 
+	repository TEXT, 
+	installation BIGINT, 
+	number BIGINT, 
+	head_sha TEXT, 
+	sender TEXT, 
+	conversation_key TEXT, 
+	posted_on BIGINT, 
+	priority INTEGER DEFAULT '0' NOT NULL, 
+	sort_key BIGINT DEFAULT '0' NOT NULL, 
+	received_at BIGINT NOT NULL, 
+	queued_at BIGINT NOT NULL, 
+	due_at BIGINT NOT NULL, 
+	finished_at BIGINT, 
+	duration_ms BIGINT, 
+	handler TEXT, 
+	worker TEXT, 
+	lease_until BIGINT, 
+	attempt INTEGER DEFAULT '0' NOT NULL, 
+	attempts INTEGER DEFAULT '0' NOT NULL, 
+	failures INTEGER DEFAULT '0' NOT NULL, 
+	crashes INTEGER DEFAULT '0' NOT NULL, 
+	has_progress BOOLEAN DEFAULT 0 NOT NULL, 
+	first_failure_at BIGINT, 
+	analysis_status TEXT, 
+	analysis_error TEXT, 
+	posting_status TEXT, 
+	posting_error TEXT, 
+	digest BLOB, 
+	body BLOB, 
+	PRIMARY KEY (id), 
+	CONSTRAINT ck_deliveries_state CHECK (state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')), 
+	UNIQUE (guid)
+);
+INSERT INTO "deliveries" VALUES(1,'done','issues','opened','request-done','done','labels bug',NULL,1,'octo/widgets',NULL,1,NULL,'mona','1#1',NULL,0,1795321288766,1795321288766,1795321288766,1795321288766,1795321288871,2500,'IssueHandler',NULL,NULL,1,0,0,0,1,NULL,'done',NULL,'done',NULL,X'8162F4B1208DD32526B469A7FD3D2E090D457F65C011559E5D2D724BD69570B9',X'28B52FFD2014A100007B2264656C6976657279223A2022646F6E65227D');
+INSERT INTO "deliveries" VALUES(2,'ignored','watch','started','request-ignored','ignored','not enabled','event not enabled',1,'octo/widgets',NULL,NULL,NULL,NULL,NULL,NULL,0,1795321288886,1795321288886,1795321288886,1795321288886,1795321288886,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "deliveries" VALUES(3,'dead','issues','opened','request-dead','dead','issue is locked',NULL,1,'octo/widgets',NULL,3,NULL,'mona','1#3',NULL,0,1795321288893,1795321288893,1795321288893,1795321288893,1795321288906,NULL,'IssueHandler',NULL,NULL,1,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'D2EBC591353E8B0B3C42272FC59DFF7C08641BBCD2C6E94866FE5A69EC9208EE',X'28B52FFD2014A100007B2264656C6976657279223A202264656164227D');
+INSERT INTO "deliveries" VALUES(4,'postponed','issues','opened','request-postponed','queued','GitHub is down',NULL,1,'octo/widgets',NULL,4,NULL,'mona','1#4',NULL,0,1795321288914,1795321288914,1795321288914,1795407688930,NULL,NULL,NULL,NULL,NULL,1,1,1,0,0,1795321288931,NULL,NULL,NULL,NULL,X'DB31CE846D0029E8E211D8C28B11B4A17CF0DC543DC16705C690BEFCF689ABF1',X'28B52FFD2019C900007B2264656C6976657279223A2022706F7374706F6E6564227D');
+INSERT INTO "deliveries" VALUES(5,'running','issues','opened','request-running','running',NULL,NULL,1,'octo/widgets',NULL,5,NULL,'mona','1#5',NULL,0,1795321288942,1795321288942,1795321288942,1795321288942,NULL,NULL,NULL,'worker',1795321318946,1,0,0,0,1,NULL,NULL,NULL,NULL,NULL,X'CE215EF1C309416FA0C890BF6A7D848A041FDF3AF73430449CACC974EB0AE89E',X'28B52FFD2017B900007B2264656C6976657279223A202272756E6E696E67227D');
+INSERT INTO "deliveries" VALUES(6,'queued','issues','opened','request-queued','queued',NULL,NULL,1,'octo/widgets',NULL,6,NULL,'mona','1#6',NULL,0,1795321288982,1795321288982,1795321288982,1795321288982,NULL,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'CC04D637A76F7AB3BD996C6570C65C6379D6C8D053CC7D6F3D3F0BA0440AE0F2',X'28B52FFD2016B100007B2264656C6976657279223A2022717565756564227D');
+CREATE TABLE hls_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT hls_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "hls_version" VALUES('0.2.0');
+CREATE TABLE labels (
+	repository_id BIGINT NOT NULL, 
+	bot_login TEXT NOT NULL, 
+	number BIGINT NOT NULL, 
+	name TEXT NOT NULL, 
+	state TEXT NOT NULL, 
+	field TEXT, 
+	prompt_id TEXT, 
+	set_at BIGINT, 
+	PRIMARY KEY (repository_id, bot_login, number, name)
+);
+INSERT INTO "labels" VALUES(1,'hls-bot',1,'bug','ours','kind','issues/analyze@3f9c2a',1795321288828);
+INSERT INTO "labels" VALUES(1,'hls-bot',1,'priority-high','intended',NULL,NULL,NULL);
+CREATE TABLE locks (
+	name TEXT NOT NULL, 
+	delivery_id INTEGER NOT NULL, 
+	locked_until BIGINT NOT NULL, 
+	PRIMARY KEY (name), 
+	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
+INSERT INTO "locks" VALUES('1#5/issues',5,1795321348960);
+CREATE TABLE pauses (
+	name TEXT NOT NULL, 
+	repository TEXT, 
+	reason TEXT, 
+	paused_at BIGINT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "pauses" VALUES('octo/gadgets','octo/Gadgets','an incident',1795321288987);
+CREATE TABLE rate_limits (
+	name TEXT NOT NULL, 
+	next_at BIGINT NOT NULL, 
+	held_until BIGINT NOT NULL, 
+	last_slot_at BIGINT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "rate_limits" VALUES('claude',1795321288960,0,1795321288960);
+INSERT INTO "rate_limits" VALUES('github',1795322488970,0,1795321288970);
+CREATE TABLE repository_file_reports (
+	repository_id BIGINT NOT NULL, 
+	bot_login TEXT NOT NULL, 
+	version TEXT NOT NULL, 
+	guid TEXT NOT NULL, 
+	PRIMARY KEY (repository_id, bot_login, version)
+);
+INSERT INTO "repository_file_reports" VALUES(1,'hls-bot','abc','done');
+CREATE TABLE repository_files (
+	repository_id BIGINT NOT NULL, 
+	bot_login TEXT NOT NULL, 
+	repository TEXT NOT NULL, 
+	read_at BIGINT NOT NULL, 
+	version TEXT, 
+	text TEXT, 
+	error TEXT, 
+	valid_version TEXT, 
+	valid_text TEXT, 
+	PRIMARY KEY (repository_id, bot_login)
+);
+INSERT INTO "repository_files" VALUES(1,'hls-bot','octo/widgets',1795321288851,'abc','enabled: true
+',NULL,NULL,NULL);
+CREATE TABLE run_results (
+	repository_id BIGINT NOT NULL, 
+	run_id BIGINT NOT NULL, 
+	attempt INTEGER NOT NULL, 
+	workflow_id BIGINT NOT NULL, 
+	event TEXT NOT NULL, 
+	branch TEXT NOT NULL, 
+	run_number BIGINT NOT NULL, 
+	passed BOOLEAN NOT NULL, 
+	head_sha TEXT NOT NULL, 
+	recorded_at BIGINT NOT NULL, 
+	PRIMARY KEY (repository_id, run_id, attempt)
+);
+INSERT INTO "run_results" VALUES(1,3,1,9,'push','main',4,0,'bbb',1795321288836);
+CREATE TABLE secrets (
+	name TEXT NOT NULL, 
+	value BLOB NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "secrets" VALUES('prompt-delimiters',X'DFF0A98A6B17CEE05543790DCA247CBEA3F30D234FF545B8A99AD4DC6899BDB5');
+CREATE TABLE slots (
+	delivery_id INTEGER NOT NULL, 
+	rate_limit TEXT NOT NULL, 
+	slot_at BIGINT NOT NULL, 
+	PRIMARY KEY (delivery_id, rate_limit), 
+	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
+);
+INSERT INTO "slots" VALUES(5,'github',1795321888970);
+CREATE TABLE step_failures (
+	repository_id BIGINT NOT NULL, 
+	run_id BIGINT NOT NULL, 
+	attempt INTEGER NOT NULL, 
+	job TEXT NOT NULL, 
+	step TEXT NOT NULL, 
+	workflow_id BIGINT NOT NULL, 
+	branch TEXT NOT NULL, 
+	head_sha TEXT NOT NULL, 
+	recorded_at BIGINT NOT NULL, 
+	PRIMARY KEY (repository_id, run_id, attempt, job, step)
+);
+INSERT INTO "step_failures" VALUES(1,3,1,'tests','pytest',9,'main','bbb',1795321288836);
+CREATE INDEX ix_corrections_newest ON corrections (repository_id, bot_login, recorded_at);
+CREATE INDEX ix_deliveries_commit ON deliveries (conversation_key, state, head_sha) WHERE state = 'queued' AND event = 'pull_request';
+CREATE INDEX ix_deliveries_conversation ON deliveries (conversation_key, state, id);
+CREATE INDEX ix_deliveries_dead ON deliveries (id) WHERE state = 'dead';
+CREATE INDEX ix_deliveries_digest ON deliveries (digest) WHERE digest IS NOT NULL;
+CREATE INDEX ix_deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX ix_deliveries_finished_with_body ON deliveries (finished_at) WHERE finished_at IS NOT NULL AND body IS NOT NULL;
+CREATE INDEX ix_deliveries_lease ON deliveries (lease_until) WHERE state = 'running';
+CREATE INDEX ix_deliveries_number ON deliveries (repository, number);
+CREATE INDEX ix_deliveries_posted_on ON deliveries (repository, posted_on) WHERE posted_on IS NOT NULL;
+CREATE INDEX ix_deliveries_queued ON deliveries (sort_key, id, due_at, conversation_key) WHERE state = 'queued';
+CREATE UNIQUE INDEX uq_deliveries_one_running_per_conversation ON deliveries (conversation_key) WHERE state = 'running';
+CREATE INDEX ix_run_results_workflow ON run_results (repository_id, workflow_id, run_number);
+CREATE INDEX ix_step_failures_workflow ON step_failures (repository_id, workflow_id, recorded_at);
+CREATE INDEX ix_calls_delivery ON calls (delivery_id);
+CREATE INDEX ix_calls_prompt ON calls (prompt_id, outcome, cost_micro_usd, id);
+CREATE INDEX ix_calls_started ON calls (started_at);
+CREATE INDEX ix_locks_delivery ON locks (delivery_id);
+COMMIT;

@@ -1,0 +1,176 @@
+"""Upgrades: the stored database of each released version is migrated, keeps its rows, and works afterwards."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, MetaData, create_engine, select
+from typer.testing import CliRunner
+
+from hls_handler import __version__
+from hls_handler.cli import app
+from hls_handler.db.migrate import VERSION_TABLE
+from hls_handler.db.tables import metadata
+from hls_handler.storage import Storage
+from tests.db.released.fill import PROMPT, new_delivery
+from tests.db.released.make import SCRIPTS, digest, migration_file, recorded_digests, stored_file
+from tests.e2e.service import ROOT, Waiting
+from tests.postgres import Cluster
+from tests.queue.builders import accept, claim, state_of
+
+MAKE = "python -m tests.db.released.make"
+
+SETTINGS = """\
+github: {{token: a-token, webhook_secret: "0123456789abcdef"}}
+claude: {{api_key: a-key}}
+repositories: [{{name: octo/widgets}}]
+storage: {{url: "{url}"}}
+"""
+
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+def released() -> list[str]:
+    """Revisions of the released versions, up to `__version__`; a newer migration is not finished."""
+    revisions = [script.revision for script in SCRIPTS.walk_revisions()]
+    return sorted(revision for revision in revisions if _numbers(revision) <= _numbers(__version__))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+@pytest.fixture(
+    params=[(engine, revision) for revision in released() for engine in ("sqlite", "postgresql")], ids="-".join
+)
+def released_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database as a released version left it."""
+    engine, revision = request.param
+    sql = stored_file(engine, revision).read_text()
+    if engine == "sqlite":
+        with closing(sqlite3.connect(tmp_path / "hls.db")) as connection:
+            connection.executescript(sql)
+        yield f"sqlite:///{tmp_path}/hls.db"
+        return
+    cluster: Cluster = request.getfixturevalue("postgres")
+    name = cluster.create()
+    cluster.run(sql, database=name)
+    yield cluster.url(name)
+    cluster.drop(name)
+
+
+def _read(connection: Connection, tables: MetaData) -> Rows:
+    """All rows, by table, with the columns of `tables`."""
+    return {
+        table.name: sorted((tuple(row) for row in connection.execute(select(table))), key=repr)
+        for table in tables.sorted_tables
+        if table.name != VERSION_TABLE
+    }
+
+
+def test_upgrade_keeps_all_rows_and_results_in_the_tables_of_the_metadata(released_url: str) -> None:
+    engine = create_engine(released_url)
+    stored_tables = MetaData()
+    with engine.connect() as connection:
+        stored_tables.reflect(connection)
+        before = _read(connection, stored_tables)
+    Storage.open(released_url).close()
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert context.get_current_revision() == SCRIPTS.get_current_head()
+        assert compare_metadata(context, metadata) == []
+        assert _read(connection, stored_tables) == before
+    engine.dispose()
+    assert [name for name, rows in before.items() if not rows] == []  # else the upgrade of a table is not tested
+
+
+def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(SETTINGS.format(url=released_url))
+    with closing(Storage.open(released_url)) as store:
+        printed = CliRunner().invoke(app, ["why", "octo/widgets#1", "--config", str(settings)])
+        assert printed.stdout.splitlines()[1:] == [
+            "  Accepted: issues.opened is enabled (settings.yaml:3).",
+            (
+                f"  Claude's reply to {PROMPT}: bug, priority high, easy, component backend: "
+                "Saving a widget twice loses the first one: Grüße \U0001f600"
+            ),
+            "  Done: labels bug.",
+            "  2 calls to Claude, 2400 tokens in, 160 out, 0.003200 USD.",
+        ]
+        (stats,) = store.calls.prompt_stats()
+        assert (stats.prompt_id, stats.replies, stats.last_error) == (PROMPT, 2, "the reply lacks kind")
+        conversation = store.conversations.find(1, 1, "hls-bot")
+        assert conversation.labels == {"bug": "ours", "priority-high": "intended"}
+        assert conversation.comments["issues"].comment_id == 11
+        assert store.statistics.counters()["label_corrected", f"{PROMPT}:kind"] == 1
+        assert [pause.repository for pause in store.pauses.active()] == ["octo/Gadgets"]
+
+
+def test_upgraded_deliveries_are_processed(released_url: str) -> None:
+    with closing(Storage.open(released_url)) as store:
+        assert {row.guid: row.state for row in store.deliveries.newest()} == {
+            "done": "done",
+            "ignored": "ignored",
+            "dead": "dead",
+            "postponed": "queued",
+            "running": "running",
+            "queued": "queued",
+        }
+        assert [accepted.outcome for accepted in accept(store, new_delivery("done", 1))] == ["duplicate"]
+        store.queue.release_all_leases()
+        store.queue.reschedule_waiting()
+        assert store.queue.retry("dead") == "queued"
+        guids = ["dead", "postponed", "queued", "running"]
+        checkpoints = {}
+        for _ in guids:
+            lease = claim(store)
+            assert lease.body == b'{"delivery": "%s"}' % lease.guid.encode()
+            checkpoints[lease.guid] = set(store.checkpoints.load(lease.guid))
+            store.queue.finish(lease, "done", reason="done after the upgrade", took_s=1)
+        assert checkpoints == {"dead": set(), "postponed": set(), "queued": set(), "running": {("gather", 0)}}
+        assert [state_of(store, guid) for guid in guids] == ["done"] * 4
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_each_released_version_has_its_stored_database(engine: str) -> None:
+    missing = [revision for revision in released() if not stored_file(engine, revision).exists()]
+    assert missing == [], f"run `{MAKE}`"
+
+
+def test_migrations_of_released_versions_are_not_edited() -> None:
+    migrations = [script for script in SCRIPTS.walk_revisions() if script.revision in released()]
+    assert {migration_file(script).name: digest(script) for script in migrations} == recorded_digests(), (
+        f"databases have been through these migrations: write a new one; `{MAKE}` records its digest"
+    )
+
+
+OPEN = "import sys; from hls_handler.storage import Storage; Storage.open(sys.argv[1]).close(); print('opened')"
+
+
+def _open_in_process(url: str) -> subprocess.Popen[str]:
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, "-c", OPEN, url], env=environ, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_that_open_a_new_postgresql_database_wait_for_its_migration(postgres: Cluster) -> None:
+    name = postgres.create()
+    with postgres.connect(name) as migrating, migrating.transaction():
+        migrating.execute("SELECT pg_advisory_xact_lock(7246173)")  # the lock of a migration
+        processes = [_open_in_process(postgres.url(name)) for _ in range(3)]
+        waiting, waiters = Waiting(60), "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while postgres.query(waiters, database=name) != 3:
+            assert waiting.more(), "the processes do not wait for the lock"
+        assert postgres.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'", database=name) == 0
+    assert [process.communicate(timeout=60)[0] for process in processes] == ["opened\n"] * 3
+    assert postgres.query("SELECT version_num FROM hls_version", database=name) == SCRIPTS.get_current_head()
+    postgres.drop(name)
