@@ -45,6 +45,16 @@ OMITTED = Codec("not_shown", 1, TypeAdapter(str))
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
 
+@contextmanager
+def _template_errors_as_retryable() -> Iterator[None]:
+    """Turn a `PromptError` into a `Retryable`: a later attempt succeeds once the template or condition is fixed."""
+    try:
+        yield
+    except PromptError as exc:
+        raise Retryable(str(exc)) from exc
+
+
+@_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     """Run the rule's prompt and the prompts that its `then` leads to, and render the comment of the last reply.
 
@@ -70,6 +80,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     return _render(job, facts, last, answers[-1].reply, answers, variables)
 
 
+@_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     """Return an analysis without a call to Claude: only the comment template uses the static `reply`."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
@@ -127,15 +138,11 @@ def _render(
 ) -> Analysis:
     variables = {**variables, **job.handler.comment_variables(facts, reply)}
     key = job.store.database.secret(PROMPT_SECRET)
-    with _template_errors_as_retryable():
-        return render_analysis(
-            job.config.library, prompt, answers, variables, key=key, has_footer=job.handler.has_sections
-        )
+    return render_analysis(job.config.library, prompt, answers, variables, key=key, has_footer=job.handler.has_sections)
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
-    with _template_errors_as_retryable():
-        rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMITTED, index + 1, _describe_truncation(rendered))
     first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
@@ -155,15 +162,6 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
     count = len(rendered.missing)
     texts = "1 text was" if count == 1 else f"{count} texts were"
     return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
-
-
-@contextmanager
-def _template_errors_as_retryable() -> Iterator[None]:
-    """Turn a `PromptError` into a `Retryable`: a later attempt succeeds once the template is fixed."""
-    try:
-        yield
-    except PromptError as exc:
-        raise Retryable(str(exc)) from exc
 
 
 def _call(
@@ -309,7 +307,7 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
         raise
     except Postponed as exc:
         return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
-    except (StepFailed, PromptError) as exc:
+    except StepFailed as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
             job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # as the server asked
         return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
