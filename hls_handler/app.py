@@ -31,6 +31,7 @@ from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
@@ -55,7 +56,7 @@ from hls_handler.work.active_config import (
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.work.checks import make_checks
 from hls_handler.work.health import Health
-from hls_handler.work.library import library_basis, load_checked, make_reloading_library
+from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.workers import AwaitedDeliveries, Workers
 
 log = logging.getLogger(__name__)
@@ -212,7 +213,8 @@ class Service:
         claude.close()
         prompts, bot, old = before.prompts, before.bot, before.settings
         if library_basis(settings) != library_basis(old):
-            prompts = make_reloading_library(settings, self._load, before=prompts.latest)
+            folders, earlier = settings.prompts.folders.values(), prompts.latest
+            prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
         if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
             bot = BotAccount(self._store, settings.github)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
@@ -322,7 +324,7 @@ def _open(
     prompts = store = bot = None
     with ExitStack() as held:
         try:
-            prompts = make_reloading_library(settings, load)
+            prompts = ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values())
         except PromptError as exc:
             problems += exc.problems
         try:

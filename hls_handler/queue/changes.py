@@ -131,9 +131,14 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment. To avoid deadlocks, a transaction locks nothing after its counters but later counters."""
+        """Increment. To avoid deadlocks, a transaction locks nothing after its counters but later counters.
+
+        All lock counters in one order, the receiver's first: a transaction that accepts deliveries locks them before it
+        looks for duplicates, and so these transactions run one after the other on all machines.
+        """
         if counts:
-            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in _in_order(counts)]
+            in_order = sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
+            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_order]
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
@@ -141,15 +146,6 @@ class CounterWriter:
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
-
-
-def _in_order(counts: Counts) -> list[tuple[str, str]]:
-    """The order in which every transaction locks counters, so that no two wait for each other.
-
-    The receiver's counters are first: a transaction that accepts deliveries locks them before it looks for duplicates,
-    and so these transactions run one after the other on all machines.
-    """
-    return sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
 
 
 def count_end(

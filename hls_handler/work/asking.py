@@ -27,13 +27,15 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.handlers.handler import template_variables
+from hls_handler.events import Event
+from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
@@ -74,10 +76,12 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
         return recalled
 
     first = shadow or job.rule.prompt
-    answers, last, variables = ask_in_turn(library, first, _variables(job, facts, first), ask)
+    variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
+    answers, last, variables = ask_in_turn(library, first, variables, ask)
     if is_recalled:  # no call has set it: before the retry, the prompts or settings may have led to a further call
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
-    return _render(job, facts, last, answers[-1].reply, answers, variables)
+    key = job.store.database.secret(PROMPT_SECRET)
+    return render_analysis(library, last, job.handler, facts, answers[-1].reply, answers, variables, key)
 
 
 @_template_errors_as_retryable()
@@ -86,7 +90,9 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
-    return _render(job, facts, name, reply, (), {**_variables(job, facts, name), "analysis": reply})
+    variables = make_variables(job.event, job.handler, facts, job.rule.effective, name)
+    key, variables = job.store.database.secret(PROMPT_SECRET), {**variables, "analysis": reply}
+    return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
 
 
 def ask_in_turn(
@@ -113,32 +119,25 @@ def ask_in_turn(
 def render_analysis(
     library: Library,
     prompt: str,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
     answers: tuple[ValidReply, ...],
     variables: Mapping[str, object],
-    *,
     key: bytes,
-    has_footer: bool,
 ) -> Analysis:
-    """Return the analysis with the prompt's comment, and its footer alone if `has_footer`. Raises `PromptError`."""
+    """Return the analysis with the prompt's comment, and its footer alone if needed. Raises `PromptError`."""
+    variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
-    footer = render_footer(library, prompt, variables, key=key) if has_footer else ""
+    footer = render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
     return Analysis(answers, comment, footer)
 
 
-def _variables(job: Job, facts: Any, prompt: str) -> Mapping[str, object]:
-    effective = job.rule.effective
+def make_variables(
+    event: Event, handler: Handler[Any], facts: Any, effective: EffectiveSettings, prompt: str
+) -> Mapping[str, object]:
     dry_run = effective.features.dry_run
-    return template_variables(
-        job.event, job.handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments
-    )
-
-
-def _render(
-    job: Job, facts: Any, prompt: str, reply: Reply, answers: tuple[ValidReply, ...], variables: Mapping[str, object]
-) -> Analysis:
-    variables = {**variables, **job.handler.comment_variables(facts, reply)}
-    key = job.store.database.secret(PROMPT_SECRET)
-    return render_analysis(job.config.library, prompt, answers, variables, key=key, has_footer=job.handler.has_sections)
+    return template_variables(event, handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments)
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:

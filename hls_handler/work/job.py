@@ -77,12 +77,10 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
     """Return the codec of the handler's facts."""
     facts_type: Any = handler.facts_type
-    return Codec("gather", handler.facts_version, _adapter(facts_type))
+    return Codec("gather", handler.facts_version, _cached_adapter(facts_type))
 
 
-@cache  # making an adapter takes as long as half of the pipeline
-def _adapter(facts_type: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(facts_type)
+_cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from hls_handler.deliveries import Accepted, Finished, Lease
+from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import bound
 from hls_handler.queue.delivery_queue import DeliveryQueue
@@ -139,14 +139,13 @@ class Workers:
         while not self._stopping.is_set():
             try:
                 self._next(name, make_context())
+                continue
             except StoreUnavailable as exc:
                 self._health.report_store_problem(exc)
-                self._idle.found_work()
-                self._stopping.wait(self._poll_s)
             except Exception:  # a defect must not end the thread; the lease expires
                 log.exception("defect in a worker")
-                self._idle.found_work()
-                self._stopping.wait(self._poll_s)
+            self._idle.found_work()
+            self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, context: WorkerContext) -> None:
         """Process the next delivery, or wait until there is one."""
@@ -161,20 +160,17 @@ class Workers:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._idle.found_work()
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
-            self._work_on(lease, context)
+            try:
+                with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                    finished = attempt(lease, context)
+            finally:
+                self._leases.remove(lease)
+            if finished is not None:
+                self._finished(finished)
+            self._idle.wake(1)  # the next delivery of this conversation may start now
             return
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
-
-    def _work_on(self, lease: Lease, context: WorkerContext) -> None:
-        try:
-            with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                finished = attempt(lease, context)
-        finally:
-            self._leases.remove(lease)
-        if finished is not None:
-            self._finished(finished)
-        self._idle.wake(1)  # the next delivery of this conversation may start now
 
     def _renew(self) -> None:
         """Renew every held lease at a third of its length, and five times as often while the database does not respond.
