@@ -134,7 +134,14 @@ class Service:
             on_commit=self._committed,
         )
         self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
-        self._probe = self._make_probe(settings)
+        github, claude = self._clients(settings)  # only the probe uses these
+        checks = make_checks(
+            self._store,
+            self._reloader,
+            github=lambda of: github.of(of.github),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+        )
+        self._probe = make_probe(checks, self._health)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings))
         self._web = WebApplication(
@@ -143,7 +150,6 @@ class Service:
         self.web = self._web.app
 
     def settings(self) -> Settings:
-        """Return the current settings."""
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
@@ -159,17 +165,6 @@ class Service:
         github.of(settings.github)
         claude.of(settings.claude)
         return github, claude
-
-    def _make_probe(self, settings: Settings) -> PeriodicThread:
-        """Return the probe's thread, with clients that only the probe uses."""
-        github, claude = self._clients(settings)
-        checks = make_checks(
-            self._store,
-            self._reloader,
-            github=lambda of: github.of(of.github),
-            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
-        )
-        return make_probe(checks, self._health)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
@@ -263,7 +258,6 @@ class Service:
         self._wake(sum(one.outcome == "queued" for one in accepted))
 
     def _on_notification(self) -> None:
-        """Wake workers and requests that wait: a process has accepted or finished a delivery."""
         self._wake()
         self._poll_awaited()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, distinct, func, literal_column, select, true
 
@@ -207,9 +208,9 @@ class ClaudeCalls:
         """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
-        by_prompt: dict[str, list[PromptTotals]] = {}
+        by_prompt: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
-            by_prompt.setdefault(row.prompt_id, []).append(row)
+            by_prompt.setdefault(row["prompt_id"], []).append(row)
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
@@ -232,32 +233,22 @@ class ClaudeCalls:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PromptTotals:
-    """Sums of the calls by one version of a prompt, with the column names of `deleted_calls`."""
-
-    prompt_id: str
-    replies: int
-    cost_micro_usd: int
-    calls_of_unknown_cost: int
-    last_error: str | None
-    last_error_at: int | None
-
-
-def _prompt_stats(prompt_id: str, totals: Sequence[PromptTotals]) -> PromptStats:
-    last = max(totals, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
+def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> PromptStats:
+    last = max(totals, key=lambda row: -1 if row["last_error_at"] is None else row["last_error_at"])
     return PromptStats(
         prompt_id=prompt_id,
-        replies=sum(row.replies for row in totals),
-        cost_usd=sum(row.cost_micro_usd for row in totals) / 1_000_000,
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in totals),
-        last_error=last.last_error,
-        last_error_at=None if last.last_error_at is None else from_ms(last.last_error_at),
+        replies=sum(row["replies"] for row in totals),
+        cost_usd=sum(row["cost_micro_usd"] for row in totals) / 1_000_000,
+        calls_of_unknown_cost=sum(row["calls_of_unknown_cost"] for row in totals),
+        last_error=last["last_error"],
+        last_error_at=None if last["last_error_at"] is None else from_ms(last["last_error_at"]),
     )
 
 
-def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> list[PromptTotals]:
-    """Return the sums of calls by prompt; those of deleted calls are separate rows.
+def sum_calls(
+    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
+) -> list[dict[str, Any]]:
+    """Return the sums of calls by prompt as rows of `deleted_calls`; those of deleted calls are separate rows.
 
     One statement reads both: between two, retention could delete calls, which would be counted twice.
     """
@@ -290,17 +281,12 @@ def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_delete
     failed_ids = [row.failed_id for row in rows if row.failed_id is not None]
     errors = select(_c.id, _c.error, _c.finished_at).where(_c.id.in_(failed_ids))
     failed = {row.id: row for row in connection.execute(errors)} if failed_ids else {}
-    return [
-        PromptTotals(
-            prompt_id=row.prompt_id,
-            replies=row.replies,
-            cost_micro_usd=int(row.cost_micro_usd or 0),
-            calls_of_unknown_cost=row.calls_of_unknown_cost,
-            last_error=failed[row.failed_id].error if row.failed_id in failed else row.last_error,
-            last_error_at=failed[row.failed_id].finished_at if row.failed_id in failed else row.last_error_at,
-        )
-        for row in rows
-    ]
+    totals = [{**row._mapping, "cost_micro_usd": int(row.cost_micro_usd or 0)} for row in rows]
+    for total in totals:
+        last_failed = failed.get(total.pop("failed_id"))
+        if last_failed is not None:
+            total |= {"last_error": last_failed.error, "last_error_at": last_failed.finished_at}
+    return totals
 
 
 def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:

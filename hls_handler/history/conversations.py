@@ -28,8 +28,6 @@ _COMMENTS = select(comments).where(of_conversation(comments))
 
 @dataclass(frozen=True, slots=True)
 class KnownComment:
-    """A comment of ours, as it was last written."""
-
     comment_id: int
     body_digest: str
 
@@ -146,7 +144,6 @@ class ConversationHistory:
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
-        """Record our comment of the family and its content."""
         self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
@@ -201,8 +198,6 @@ class Conversations:
 
 
 class BotAccounts:
-    """The accounts of credentials, by the credential's fingerprint."""
-
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -44,8 +44,6 @@ class CorrectionResult:
 
 @dataclass(frozen=True, slots=True)
 class FieldFeedback:
-    """Feedback on one field of one prompt's replies."""
-
     set: int  # labels that we set
     corrected: int  # of those, labels that people changed within a month and did not change back
 

@@ -34,11 +34,7 @@ class StoredHistory:
     """Implements `handlers.reader.RepositoryHistory` for the lease's repository and one account."""
 
     def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
-        self._database, self._repository_id, self._bot_login = database, lease.repository_id, bot_login
-
-    @property
-    def account(self) -> str:
-        return self._bot_login
+        self._database, self._repository_id, self.account = database, lease.repository_id, bot_login
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -72,7 +68,7 @@ class StoredHistory:
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
         query = (
             select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
-            .where(_c.repository_id == self._repository_id, _c.bot_login == self._bot_login)
+            .where(_c.repository_id == self._repository_id, _c.bot_login == self.account)
             .where(_c.is_pull_request.is_(False))
             .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
             .limit(most * MAX_CORRECTIONS_PER_ISSUE)
@@ -85,7 +81,7 @@ class StoredHistory:
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
-        key = {"repository_id": self._repository_id, "bot_login": self._bot_login, "number": number}
+        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
         query = select(comments.c.comment_id).where(of_conversation(comments), comments.c.family == family)
         with self._database.reading() as connection:
             return connection.execute(query, key).first() is not None
@@ -96,7 +92,6 @@ class Repositories:
         self._database, self._writer = database, writer
 
     def record(self, lease: Lease, bot_login: str) -> StoredHistory:
-        """Return the history of the lease's repository as one account."""
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
@@ -130,8 +125,6 @@ class KnownFile:
 
 
 class RepositoryFiles:
-    """One settings file for each repository and account."""
-
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 

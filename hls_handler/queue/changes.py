@@ -41,8 +41,6 @@ _d = deliveries.c
 
 @dataclass(frozen=True, slots=True)
 class ConversationRef:
-    """A conversation as one account."""
-
     repository_id: int
     bot_login: str
     number: int
@@ -121,8 +119,6 @@ def prepare(changes: Sequence[Change]) -> Prepared:
 
 
 class CounterWriter:
-    """Increments counters within a transaction."""
-
     def __init__(self, database: Database) -> None:
         new = database.insert(counters)
         self._increment: ReturningInsert[Any] = new.on_conflict_do_update(

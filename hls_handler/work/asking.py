@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -168,17 +167,18 @@ def _call(
 ) -> ValidReply | UnusableReply:
     """Make one rate-limited call and store its usage and reply. Returns the reply as a retry would read it."""
     store, claude = job.store, job.config.settings.claude
-    begin = partial(
-        store.calls.begin,
-        job.lease,
-        index=index,
-        prompt_id=rendered.prompt.id,
-        model=job.context.claude.model_for(rendered),
-        sender=job.event.sender.login,
-        requests_per_second=claude.requests_per_second,
-        calls_per_hour=claude.calls_per_hour,
+    call = job.wait_in_place(
+        lambda: store.calls.begin(
+            job.lease,
+            index=index,
+            prompt_id=rendered.prompt.id,
+            model=job.context.claude.model_for(rendered),
+            sender=job.event.sender.login,
+            requests_per_second=claude.requests_per_second,
+            calls_per_hour=claude.calls_per_hour,
+            changes=job.take_pending(),
+        )
     )
-    call = job.wait_in_place(lambda: begin(changes=job.take_pending()))
     job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
     started_at = job.context.health.moment()
     try:

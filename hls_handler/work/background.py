@@ -127,7 +127,6 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
 
 
 def probe_every_s(health: Health) -> float:
-    """Return the seconds until the probe's next run."""
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
@@ -180,6 +179,5 @@ def _delete_all(
 
 
 def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
-    """Return the thread that deletes by the current settings."""
     thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
     return thread

@@ -32,8 +32,6 @@ from hls_handler.work.posting import OUTCOME
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Result and cost of one prompt for one delivery."""
-
     result: PromptResult
     tokens: int  # input (also cached) and output
     cost_usd: float | None  # None if no price is known
@@ -53,8 +51,6 @@ Counted = TypeVar("Counted", str, Difference)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Results of two prompts for one delivery."""
-
     guid: str
     event_key: str  # "issues.opened"
     thread: str  # "owner/repo#7"
@@ -127,7 +123,6 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
-    """Return the pair of two sides of a delivery."""
     thread = f"{row.repository}#{row.number}"
     return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
 

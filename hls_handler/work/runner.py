@@ -32,16 +32,12 @@ BACKOFF_CAP_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """The delivery is rescheduled."""
-
     at: datetime  # aware UTC
     counts: bool  # whether the failure uses up one of `limits.max_attempts`
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The delivery becomes a dead letter."""
-
     reason: str
 
 

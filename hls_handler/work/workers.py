@@ -32,21 +32,15 @@ class IdleWorkers:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._wake_ups = 0  # counts wake-ups, so that one between two polls is not missed
+        self.wake_ups = 0  # read it before a poll, and pass it to `wait` if nothing was due
         self._next_poll = math.inf  # by `clock`; of the worker that polls
-
-    @property
-    def wake_ups(self) -> int:
-        """The number of wake-ups so far: read it before a poll, and pass it to `wait` if nothing was due."""
-        with self._changed:
-            return self._wake_ups
 
     def wake(self, workers: int | None = None) -> None:
         """Wake this many workers, or all, because something may be due."""
         if workers == 0:
             return
         with self._changed:
-            self._wake_ups += 1
+            self.wake_ups += 1
             if workers is None:
                 self._changed.notify_all()
             else:
@@ -62,7 +56,7 @@ class IdleWorkers:
         """Sleep until the wake-up counter differs from `seen`, or for `seconds` if no other worker polls earlier."""
         until = self._clock() + seconds
         with self._changed:
-            if self._wake_ups != seen:
+            if self.wake_ups != seen:
                 return
             if until >= self._next_poll:
                 self._changed.wait()
@@ -219,7 +213,6 @@ class AwaitedDeliveries:
                 self.resolve(finished)
 
     def resolve(self, finished: Finished) -> None:
-        """Resolve the futures of this delivery."""
         with self._lock:
             futures = list(self._expected.get(finished.guid, ()))
         for future in futures:
