@@ -31,6 +31,7 @@ from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
@@ -55,7 +56,7 @@ from hls_handler.work.active_config import (
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.work.checks import make_checks
 from hls_handler.work.health import Health
-from hls_handler.work.library import library_basis, load_checked, make_reloading_library
+from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.workers import AwaitedDeliveries, Workers
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,14 @@ class Service:
             on_commit=self._committed,
         )
         self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
-        self._probe = self._make_probe(settings)
+        github, claude = self._clients(settings)  # only the probe uses these
+        checks = make_checks(
+            self._store,
+            self._reloader,
+            github=lambda of: github.of(of.github),
+            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+        )
+        self._probe = make_probe(checks, self._health)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings))
         self._web = WebApplication(
@@ -142,7 +150,6 @@ class Service:
         self.web = self._web.app
 
     def settings(self) -> Settings:
-        """Return the current settings."""
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
@@ -158,17 +165,6 @@ class Service:
         github.of(settings.github)
         claude.of(settings.claude)
         return github, claude
-
-    def _make_probe(self, settings: Settings) -> PeriodicThread:
-        """Return the probe's thread, with clients that only the probe uses."""
-        github, claude = self._clients(settings)
-        checks = make_checks(
-            self._store,
-            self._reloader,
-            github=lambda of: github.of(of.github),
-            lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
-        )
-        return make_probe(checks, self._health)
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
@@ -212,7 +208,8 @@ class Service:
         claude.close()
         prompts, bot, old = before.prompts, before.bot, before.settings
         if library_basis(settings) != library_basis(old):
-            prompts = make_reloading_library(settings, self._load, before=prompts.latest)
+            folders, earlier = settings.prompts.folders.values(), prompts.latest
+            prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
         if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
             bot = BotAccount(self._store, settings.github)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
@@ -261,7 +258,6 @@ class Service:
         self._wake(sum(one.outcome == "queued" for one in accepted))
 
     def _on_notification(self) -> None:
-        """Wake workers and requests that wait: a process has accepted or finished a delivery."""
         self._wake()
         self._poll_awaited()
 
@@ -322,7 +318,7 @@ def _open(
     prompts = store = bot = None
     with ExitStack() as held:
         try:
-            prompts = make_reloading_library(settings, load)
+            prompts = ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values())
         except PromptError as exc:
             problems += exc.problems
         try:

@@ -89,7 +89,16 @@ class Storage:
     ) -> Self:
         with ExitStack() as on_error:
             on_error.callback(database.close)
-            _prepare(database, pause)
+            for attempt in range(_CONNECT_ATTEMPTS):
+                try:
+                    database.prepare()
+                    break
+                except NotReady as exc:
+                    if attempt == 0:
+                        log.warning("waiting for the database to start", extra={"why": str(exc)})
+                    pause(_CONNECT_RETRY_S)
+            else:
+                database.prepare()
             check_tables(database)
             on_error.pop_all()
         return cls(database)
@@ -100,16 +109,3 @@ class Storage:
 
     def close(self) -> None:
         self.database.close()
-
-
-def _prepare(database: Database, pause: Callable[[float], object]) -> None:
-    for attempt in range(_CONNECT_ATTEMPTS):
-        try:
-            database.prepare()
-        except NotReady as exc:
-            if attempt == 0:
-                log.warning("waiting for the database to start", extra={"why": str(exc)})
-            pause(_CONNECT_RETRY_S)
-        else:
-            return
-    database.prepare()

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from sqlalchemy import URL, Connection, Table, false, func, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.postgresql import (
     NO_POOLER,
@@ -99,11 +98,9 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._skew = skew
-        self._select_now = select(self.now)
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}
         self._writer = threading.Lock()
         self._secrets: dict[str, bytes] = {}
 
@@ -169,13 +166,9 @@ class Database:
         RETURNING makes SQLAlchemy send one INSERT with many VALUES. psycopg's executemany would send a pipeline, after
         which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its locks.
         """
-        if not rows:
-            return
-        insert = self._inserts.get((table.name, if_new))
-        if insert is None:
+        if rows:
             new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
-            insert = self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
-        connection.execute(insert, list(rows))
+            connection.execute(new.returning(*table.primary_key.columns), list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
         """Let no other process claim until the transaction ends; on SQLite the transaction itself does that."""
@@ -189,7 +182,7 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         """The database's time in milliseconds; SQLite's clock is that of this machine."""
-        return self._machine_ms() if self.file is not None else connection.execute(self._select_now).scalar_one()
+        return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
 
     def current_time(self) -> datetime:
         """The database's time, aware UTC."""
@@ -210,9 +203,8 @@ class Database:
 
     def secret(self, name: str) -> bytes:
         """32 random bytes, created at the first call: the same for every process on this database."""
-        known = self._secrets.get(name)
-        if known is not None:
-            return known
+        if name in self._secrets:
+            return self._secrets[name]
         fresh = {"name": name, "value": random_bytes.token_bytes(32)}
         with self.writing() as connection:
             self.insert_rows(connection, secrets, [fresh], if_new=True)
@@ -229,9 +221,10 @@ class Database:
                 return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
             pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        beside = (self.file.with_name(self.file.name + suffix) for suffix in ("-wal", "-shm"))
         try:
             return {
-                "database_bytes": sum(_sizes_of_files(self.file)),
+                "database_bytes": sum(path.stat().st_size for path in (self.file, *filter(Path.exists, beside))),
                 "reusable_bytes": pages * page_bytes,
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
@@ -284,16 +277,6 @@ class Database:
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
 
 
-def _sizes_of_files(path: Path) -> Iterator[int]:
-    """Sizes of the file and of those that SQLite keeps next to it while it is in use."""
-    yield path.stat().st_size
-    for suffix in ("-wal", "-shm"):
-        try:
-            yield path.with_name(f"{path.name}{suffix}").stat().st_size
-        except FileNotFoundError:
-            continue
-
-
 def _cause(exc: Exception) -> BaseException:
     """The driver's own error, if SQLAlchemy has wrapped one."""
     return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
@@ -305,11 +288,10 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError) as exc:
         raise StoreUnavailable(_UNSUPPORTED) from exc
-    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return parsed
-    if parsed.drivername == "postgresql+psycopg":
-        return parsed
-    raise StoreUnavailable(_UNSUPPORTED)
+    is_file = parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:")
+    if not is_file and parsed.drivername != "postgresql+psycopg":
+        raise StoreUnavailable(_UNSUPPORTED)
+    return parsed
 
 
 _UNSUPPORTED = (

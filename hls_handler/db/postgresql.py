@@ -77,8 +77,6 @@ class TimedConnection(psycopg.Connection[Any]):
 
 
 class OpenConnections:
-    """All open connections."""
-
     def __init__(self) -> None:
         self._open: WeakSet[TimedConnection] = WeakSet()
         self._lock = threading.Lock()

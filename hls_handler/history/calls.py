@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Connection, and_, distinct, func, literal_column, select, true
 
 from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.database import Database
@@ -29,13 +30,6 @@ SUCCESS, UNAVAILABLE = "ok", "unavailable"
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
 _COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
-_OF_LAST_HOUR = and_(_c.started_at > bindparam("since"), _COUNTS)
-_COUNT_LAST_HOUR = select(func.count()).select_from(calls).where(_OF_LAST_HOUR)
-_STARTS = select(_c.started_at).where(_OF_LAST_HOUR).order_by(_c.started_at)
-_DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
-_COUNT_RESERVED = (
-    select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > bindparam("now"))
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +85,8 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
 class ClaudeCalls:
     def __init__(self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter) -> None:
         self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
-        now = database.now
-        self._begin = calls.insert().values(started_at=now).returning(_c.id)
-        self._end = (
-            calls.update()
-            .where(_c.id == bindparam("of_call"), _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
-            .values(finished_at=now)
-            .returning(_c.prompt_id, _c.step_index)
-        )
-        self._runs = select(func.count(distinct(_c.delivery_id))).where(
-            _c.conversation_key == bindparam("of_conversation"),
-            _c.started_at > now - HOUR_MS,
-            _c.delivery_id != OWN_ID,
-        )
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
-        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=database.now)
 
     def begin(
         self,
@@ -135,15 +116,16 @@ class ClaudeCalls:
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
                 wait = None if slot.is_now else Postponed("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
             if wait is None:
-                call = {
-                    "delivery_id": row_id,
-                    "step_index": index,
-                    "conversation_key": lease.conversation_key,
-                    "prompt_id": prompt_id,
-                    "model": model,
-                    "sender": sender,
-                }
-                call_id: int = connection.execute(self._begin, call).scalar_one()
+                call = calls.insert().values(
+                    delivery_id=row_id,
+                    step_index=index,
+                    conversation_key=lease.conversation_key,
+                    prompt_id=prompt_id,
+                    model=model,
+                    sender=sender,
+                    started_at=self._database.now,
+                )
+                call_id: int = connection.execute(call.returning(_c.id)).scalar_one()
                 return call_id
         raise wait
 
@@ -165,20 +147,18 @@ class ClaudeCalls:
         same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. These need
         the lease: raises `LeaseLost`.
         """
-        columns: dict[str, object] = {}
+        columns: dict[str, object] = {"outcome": outcome, "error": error, "finished_at": self._database.now}
         if usage is not None:
-            columns = {
-                **{name: getattr(usage, name) for name in _TOKENS},
-                "model": usage.model,
-                "cost_micro_usd": _micro_usd(usage.cost_usd),
-                "duration_ms": round(usage.took_s * 1000),
-            }
+            columns |= {name: getattr(usage, name) for name in _TOKENS}
+            columns |= {"model": usage.model, "cost_micro_usd": _micro_usd(usage.cost_usd)}
+            columns["duration_ms"] = round(usage.took_s * 1000)
+        is_open = and_(_c.id == call_id, _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
+        end = calls.update().where(is_open).values(columns).returning(_c.prompt_id, _c.step_index)
         statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
         needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
-        terms = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error, **columns}
         with self._database.writing() as connection:
             row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
-            ended = connection.execute(self._end, terms).first()
+            ended = connection.execute(end, {"of_guid": lease.guid}).first()
             if ended is not None:
                 if row_id is not None and reply is not None:
                     connection.execute(self._save_analysis, _analysis(row_id, ended.step_index, reply))
@@ -202,17 +182,25 @@ class ClaudeCalls:
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the conversation called Claude within the last hour."""
-        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
+        query = select(func.count(distinct(_c.delivery_id))).where(
+            _c.conversation_key == (lease.conversation_key or ""),
+            _c.started_at > self._database.now - HOUR_MS,
+            _c.delivery_id != OWN_ID,
+        )
         with self._database.reading() as connection:
-            runs: int = connection.execute(self._runs, terms).scalar_one()
-        return runs
+            return connection.execute(query, {"of_guid": lease.guid}).scalar_one()
 
     def calls_of(self, guid: str) -> list[CallRow]:
         """Return a delivery's calls in the order of their start."""
         query = select(calls).join(deliveries, _d.id == _c.delivery_id).where(_d.guid == guid)
         with self._database.reading() as connection:
             return [
-                from_row(CallRow, row, index=row.step_index, cost_usd=_usd(row.cost_micro_usd))
+                from_row(
+                    CallRow,
+                    row,
+                    index=row.step_index,
+                    cost_usd=None if row.cost_micro_usd is None else row.cost_micro_usd / 1_000_000,
+                )
                 for row in connection.execute(query.order_by(_c.started_at, _c.id))
             ]
 
@@ -220,19 +208,19 @@ class ClaudeCalls:
         """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
-        by_prompt: dict[str, list[PromptTotals]] = {}
+        by_prompt: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
-            by_prompt.setdefault(row.prompt_id, []).append(row)
+            by_prompt.setdefault(row["prompt_id"], []).append(row)
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
-        connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
-        if connection.execute(_COUNT_LAST_HOUR, {"since": now - HOUR_MS}).scalar_one() < calls_per_hour:
-            return None
-        started = connection.execute(_STARTS, {"since": now - HOUR_MS}).scalars().all()
-        ahead = connection.execute(_COUNT_RESERVED, {"now": now}).scalar_one()
-        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=ahead)
+        is_reserved = slots.c.rate_limit == _BUDGET
+        connection.execute(slots.delete().where(slots.c.delivery_id == row_id, is_reserved))
+        starts = select(_c.started_at).where(_c.started_at > now - HOUR_MS, _COUNTS).order_by(_c.started_at)
+        started = connection.execute(starts).scalars().all()
+        ahead = select(func.count()).select_from(slots).where(is_reserved, slots.c.slot_at > now)
+        frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
         if frees_at is None:
             return None
         self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
@@ -245,32 +233,22 @@ class ClaudeCalls:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PromptTotals:
-    """Sums of the calls by one version of a prompt, with the column names of `deleted_calls`."""
-
-    prompt_id: str
-    replies: int
-    cost_micro_usd: int
-    calls_of_unknown_cost: int
-    last_error: str | None
-    last_error_at: int | None
-
-
-def _prompt_stats(prompt_id: str, totals: Sequence[PromptTotals]) -> PromptStats:
-    last = max(totals, key=lambda row: -1 if row.last_error_at is None else row.last_error_at)
+def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> PromptStats:
+    last = max(totals, key=lambda row: -1 if row["last_error_at"] is None else row["last_error_at"])
     return PromptStats(
         prompt_id=prompt_id,
-        replies=sum(row.replies for row in totals),
-        cost_usd=sum(row.cost_micro_usd for row in totals) / 1_000_000,
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in totals),
-        last_error=last.last_error,
-        last_error_at=None if last.last_error_at is None else from_ms(last.last_error_at),
+        replies=sum(row["replies"] for row in totals),
+        cost_usd=sum(row["cost_micro_usd"] for row in totals) / 1_000_000,
+        calls_of_unknown_cost=sum(row["calls_of_unknown_cost"] for row in totals),
+        last_error=last["last_error"],
+        last_error_at=None if last["last_error_at"] is None else from_ms(last["last_error_at"]),
     )
 
 
-def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False) -> list[PromptTotals]:
-    """Return the sums of calls by prompt; those of deleted calls are separate rows.
+def sum_calls(
+    connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
+) -> list[dict[str, Any]]:
+    """Return the sums of calls by prompt as rows of `deleted_calls`; those of deleted calls are separate rows.
 
     One statement reads both: between two, retention could delete calls, which would be counted twice.
     """
@@ -303,17 +281,12 @@ def sum_calls(connection: Connection, which: ColumnElement[bool], *, with_delete
     failed_ids = [row.failed_id for row in rows if row.failed_id is not None]
     errors = select(_c.id, _c.error, _c.finished_at).where(_c.id.in_(failed_ids))
     failed = {row.id: row for row in connection.execute(errors)} if failed_ids else {}
-    return [
-        PromptTotals(
-            prompt_id=row.prompt_id,
-            replies=row.replies,
-            cost_micro_usd=int(row.cost_micro_usd or 0),
-            calls_of_unknown_cost=row.calls_of_unknown_cost,
-            last_error=failed[row.failed_id].error if row.failed_id in failed else row.last_error,
-            last_error_at=failed[row.failed_id].finished_at if row.failed_id in failed else row.last_error_at,
-        )
-        for row in rows
-    ]
+    totals = [{**row._mapping, "cost_micro_usd": int(row.cost_micro_usd or 0)} for row in rows]
+    for total in totals:
+        last_failed = failed.get(total.pop("failed_id"))
+        if last_failed is not None:
+            total |= {"last_error": last_failed.error, "last_error_at": last_failed.finished_at}
+    return totals
 
 
 def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
@@ -325,10 +298,6 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
         "model": reply.usage.model,
         "reply": reply.reply.model_dump_json(),
     }
-
-
-def _usd(cost_micro_usd: int | None) -> float | None:
-    return None if cost_micro_usd is None else cost_micro_usd / 1_000_000
 
 
 def _micro_usd(cost_usd: float | None) -> int | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 from sqlalchemy import and_, bindparam, exists, func, or_, select
 
@@ -22,18 +21,13 @@ from hls_handler.queue.changes import (
     of_conversation,
 )
 
-C = TypeVar("C", LabelChange, CommentChange)
-
 _d = deliveries.c
 _LABELS = select(labels.c.name, labels.c.state).where(of_conversation(labels))
 _COMMENTS = select(comments).where(of_conversation(comments))
-_COMMENT = _COMMENTS.where(comments.c.family == bindparam("of_family"))
 
 
 @dataclass(frozen=True, slots=True)
 class KnownComment:
-    """A comment of ours, as it was last written."""
-
     comment_id: int
     body_digest: str
 
@@ -97,9 +91,6 @@ class Newer:
     is_answered: bool  # the same prompt answered a newer event, and the result was posted
 
 
-NOTHING_NEWER = Newer(head_sha=None, is_closed=False, is_answered=False)
-
-
 class ConversationHistory:
     """Our labels and comments on the lease's conversation.
 
@@ -117,7 +108,9 @@ class ConversationHistory:
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
-        for change in self._changes(LabelChange):
+        for change in self._pending:
+            if not isinstance(change, LabelChange):
+                continue
             for name in change.names:
                 states.pop(name, None)
                 if change.state is not None:
@@ -142,15 +135,15 @@ class ConversationHistory:
 
     def comment(self, family: str) -> KnownComment | None:
         """Return our comment of a prompt family, whether or not it still exists on GitHub."""
-        for change in reversed(self._changes(CommentChange)):
-            if change.family == family:
+        for change in reversed(self._pending):
+            if isinstance(change, CommentChange) and change.family == family:
                 return KnownComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
-            row = connection.execute(_COMMENT, {**self._conversation.columns, "of_family": family}).first()
+            query = _COMMENTS.where(comments.c.family == family)
+            row = connection.execute(query, self._conversation.columns).first()
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
-        """Record our comment of the family and its content."""
         self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
@@ -160,10 +153,6 @@ class ConversationHistory:
         origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None:
         self._pending.append(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
-
-    def _changes(self, kind: type[C]) -> Sequence[C]:
-        """Changes that are not stored yet, oldest first."""
-        return [change for change in self._pending if isinstance(change, kind)]
 
 
 class Conversations:
@@ -199,7 +188,7 @@ class Conversations:
         }
         with self._database.reading() as connection:
             if connection.execute(_HAS_NEWER, terms).first() is None:
-                return NOTHING_NEWER
+                return Newer(head_sha=None, is_closed=False, is_answered=False)
             row = connection.execute(_SELECT_NEWER, terms).one()
         return Newer(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
@@ -209,8 +198,6 @@ class Conversations:
 
 
 class BotAccounts:
-    """The accounts of credentials, by the credential's fingerprint."""
-
     def __init__(self, database: Database) -> None:
         self._database = database
 

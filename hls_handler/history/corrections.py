@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import corrections, deliveries, labels
@@ -29,22 +29,9 @@ CHANGED_BY_BOT = "other bot"
 
 _d, _l, _c = deliveries.c, labels.c, corrections.c
 _SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
-    of_conversation(labels),
-    _l.state != "intended",
-    _l.prompt_id.is_not(None),
-    _l.set_at > bindparam("since"),
-    _l.set_at <= bindparam("until"),
-)
-_RECORDED = select(corrections).where(
-    of_conversation(corrections), _c.set_at > bindparam("since"), _c.set_at <= bindparam("until")
-)
-_LAST_CHANGE_BY_BOT = select(func.max(_d.received_at)).where(
-    _d.conversation_key == bindparam("of_conversation"),
-    or_(_d.action == "labeled", _d.action == "unlabeled"),
-    _d.reason_kind == CHANGED_BY_BOT,
+    of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
 _OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
-_WITHDRAW = corrections.delete().where(of_conversation(corrections), _c.label == bindparam("of_label"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +44,6 @@ class CorrectionResult:
 
 @dataclass(frozen=True, slots=True)
 class FieldFeedback:
-    """Feedback on one field of one prompt's replies."""
-
     set: int  # labels that we set
     corrected: int  # of those, labels that people changed within a month and did not change back
 
@@ -136,8 +121,12 @@ class Corrections:
         with self._database.writing(durable=False) as connection:
             self._writer.require(connection, lease)
             applied = self._applied(connection, conversation)
-            terms = {"of_conversation": lease.conversation_key}
-            bot_changed_at = connection.execute(_LAST_CHANGE_BY_BOT, terms).scalar() or 0
+            last_change_by_bot = select(func.max(_d.received_at)).where(
+                _d.conversation_key == lease.conversation_key,
+                or_(_d.action == "labeled", _d.action == "unlabeled"),
+                _d.reason_kind == CHANGED_BY_BOT,
+            )
+            bot_changed_at = connection.execute(last_change_by_bot).scalar() or 0
             since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
             return self._record(
                 connection, conversation, since_then, shown, title, pull_request=pull_request, fields=fields
@@ -148,12 +137,14 @@ class Corrections:
     ) -> dict[AppliedLabel, int]:
         """Return our labels from replies and when they were set (ms); removed ones only if they were corrected."""
         now = self._database.now_in(connection)
-        terms = {**conversation, "since": now - COUNTED_MS, "until": now if until is None else until}
+        since, until = now - COUNTED_MS, now if until is None else until
+        set_by_us = _SET_BY_US.where(_l.set_at > since, _l.set_at <= until)
+        recorded = select(corrections).where(of_conversation(corrections), _c.set_at > since, _c.set_at <= until)
         by_name = {
             row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
-            for row in connection.execute(_SET_BY_US, terms)
+            for row in connection.execute(set_by_us, conversation)
         }
-        for row in connection.execute(_RECORDED, terms):
+        for row in connection.execute(recorded, conversation):
             by_name[row.label] = (AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
         return dict(by_name.values())
 
@@ -176,7 +167,8 @@ class Corrections:
             counted = field_label(label.prompt_id, label.field)
             corrected_before, set_at = former[label.said]
             if label.became is None:
-                connection.execute(_WITHDRAW, {**conversation, "of_label": label.said})
+                withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.said)
+                connection.execute(withdraw, conversation)
                 counts[CORRECTION_WITHDRAWN, counted] += 1
                 continue
             if corrected_before is None:

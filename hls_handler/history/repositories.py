@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
@@ -31,28 +29,12 @@ MAX_CORRECTIONS_PER_ISSUE = 20
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
 
-_COMMENT = select(comments.c.comment_id).where(of_conversation(comments), comments.c.family == bindparam("of_family"))
-_CORRECTIONS = (
-    select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
-    .where(
-        _c.repository_id == bindparam("repository_id"),
-        _c.bot_login == bindparam("bot_login"),
-        _c.is_pull_request.is_(False),
-    )
-    .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
-    .limit(bindparam("most"))
-)
-
 
 class StoredHistory:
     """Implements `handlers.reader.RepositoryHistory` for the lease's repository and one account."""
 
     def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
-        self._database, self._repository_id, self._bot_login = database, lease.repository_id, bot_login
-
-    @property
-    def account(self) -> str:
-        return self._bot_login
+        self._database, self._repository_id, self.account = database, lease.repository_id, bot_login
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -84,27 +66,25 @@ class StoredHistory:
             return tuple(RunResult(**row._mapping) for row in connection.execute(query))
 
     def corrections(self, *, most: int) -> tuple[Correction, ...]:
-        terms = {
-            "repository_id": self._repository_id,
-            "bot_login": self._bot_login,
-            "most": most * MAX_CORRECTIONS_PER_ISSUE,
-        }
+        query = (
+            select(_c.number, _c.field, _c.label, _c.corrected_to, _c.title)
+            .where(_c.repository_id == self._repository_id, _c.bot_login == self.account)
+            .where(_c.is_pull_request.is_(False))
+            .order_by(_c.recorded_at.desc(), _c.number.desc(), _c.field)
+            .limit(most * MAX_CORRECTIONS_PER_ISSUE)
+        )
         newest: dict[int, Correction] = {}
         with self._database.reading() as connection:
-            for row in connection.execute(_CORRECTIONS, terms):
+            for row in connection.execute(query):
                 correction = Correction(field_of(row.field), row.label, row.corrected_to, row.title)
                 newest.setdefault(row.number, correction)
         return tuple(newest.values())[:most]
 
     def has_comment(self, number: int, family: str) -> bool:
-        terms = {
-            "repository_id": self._repository_id,
-            "bot_login": self._bot_login,
-            "number": number,
-            "of_family": family,
-        }
+        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
+        query = select(comments.c.comment_id).where(of_conversation(comments), comments.c.family == family)
         with self._database.reading() as connection:
-            return connection.execute(_COMMENT, terms).first() is not None
+            return connection.execute(query, key).first() is not None
 
 
 class Repositories:
@@ -112,7 +92,6 @@ class Repositories:
         self._database, self._writer = database, writer
 
     def record(self, lease: Lease, bot_login: str) -> StoredHistory:
-        """Return the history of the lease's repository as one account."""
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
@@ -146,23 +125,16 @@ class KnownFile:
 
 
 class RepositoryFiles:
-    """One settings file for each repository and account."""
-
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
-        age_ms = (database.now - _file.read_at).label("age_ms")
-        newest = select(repository_files, age_ms).order_by(_file.read_at.desc()).limit(1)
-        mine = (_file.repository_id == bindparam("of_repository"), _file.bot_login == bindparam("of_login"))
-        self._by_id = newest.where(*mine)
-        self._by_name = newest.where(func.lower(_file.repository) == bindparam("of_name"))
 
     def find(self, repository_id: int, bot_login: str) -> KnownFile | None:
         """Return the file as it was last read; None if it never was."""
-        return self._find(self._by_id, {"of_repository": repository_id, "of_login": bot_login})
+        return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
     def find_by_name(self, repository: str) -> KnownFile | None:
         """Return the file as any account last read it, by name in any case: commands know neither id nor login."""
-        return self._find(self._by_name, {"of_name": repository.lower()})
+        return self._find(func.lower(_file.repository) == repository.lower())
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
         """Store the file that was just read. Raises `LeaseLost`."""
@@ -178,21 +150,19 @@ class RepositoryFiles:
 
         Raises `LeaseLost`.
         """
-        claim = self._database.insert(repository_file_reports).values(
-            repository_id=repository_id,
-            bot_login=bot_login,
-            version=version,
-            guid=lease.guid,
-        )
+        key = {"repository_id": repository_id, "bot_login": bot_login, "version": version}
+        claim = [{**key, "guid": lease.guid}]
         reporter = select(_report.guid).where(
             _report.repository_id == repository_id, _report.bot_login == bot_login, _report.version == version
         )
         with self._database.writing() as connection:
             self._writer.require(connection, lease)
-            connection.execute(claim.on_conflict_do_nothing())
+            self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 
-    def _find(self, query: Select[Any], terms: Mapping[str, object]) -> KnownFile | None:
+    def _find(self, *conditions: ColumnElement[bool]) -> KnownFile | None:
+        age_ms = (self._database.now - _file.read_at).label("age_ms")
+        query = select(repository_files, age_ms).where(*conditions).order_by(_file.read_at.desc()).limit(1)
         with self._database.reading() as connection:
-            row = connection.execute(query, terms).first()
+            row = connection.execute(query).first()
         return None if row is None else from_row(KnownFile, row, age_s=max(row.age_ms / 1000, 0.0))

@@ -72,8 +72,6 @@ class QueueState:
 
 
 class Deliveries:
-    """Read-only queries."""
-
     def __init__(self, database: Database) -> None:
         self._database = database
 

@@ -37,7 +37,6 @@ FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 PENDING = "written "
 """Prefix of a lock's name for the pending write under that lock."""
 
-_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
 _c = deliveries.c
 OWN_ID = select(_c.id).where(_c.guid == bindparam("of_guid")).scalar_subquery()
 """The row id of the delivery that a statement is executed for."""
@@ -54,7 +53,8 @@ def lost(lease: Lease) -> LeaseLost:
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """Delete the locks of a delivery that is not running any more; its pending writes stay."""
-    connection.execute(_RELEASE, {"of_delivery": delivery_id})
+    is_lock = not_(locks.c.name.startswith(PENDING))
+    connection.execute(locks.delete().where(locks.c.delivery_id == delivery_id, is_lock))
 
 
 COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)

@@ -26,7 +26,7 @@ from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
 from hls_handler.web.stats import Counters, StatsReader, stats_page
 from hls_handler.web.webhook import WebhookSecrets
-from hls_handler.work.health import Health, HealthSnapshot
+from hls_handler.work.health import Health
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
@@ -69,13 +69,15 @@ class WebApplication:
             exception_handlers={HTTPException: _http_error},
             lifespan=lifespan,
         )
+        self._api_key: bytes | None = None
         self.app.router.redirect_slashes = False  # GitHub does not follow redirects; 404 shows that the path is wrong
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
         """Use these settings from the next request on. Thread-safe: a request sees the old routes or the new ones."""
-        pages = _Pages(settings, self._ports, self._stats, self._started_at)
-        routes = [Route("/health", pages.health), Route("/stats", pages.stats)]
+        key = settings.server.api_key
+        self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
+        routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
         if self._receives_webhooks:
             receiver = WebhookReceiver(
                 settings,
@@ -90,27 +92,25 @@ class WebApplication:
             routes.insert(0, Route(settings.server.webhook_path, receiver.receive, methods=["POST"]))
         self.app.router.routes = [*routes]
 
-
-def _http_error(_request: Request, exc: Exception) -> Response:
-    """Respond to 404 and 405."""
-    assert isinstance(exc, HTTPException)
-    return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
-
-
-class _Pages:
-    """`/health` and `/stats`. They make no calls to other services: they show what is known or in the store."""
-
-    def __init__(self, settings: Settings, ports: Ports, stats: StatsReader, started_at: float) -> None:
-        key = settings.server.api_key
-        self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
-        self._ports, self._stats, self._started_at = ports, stats, started_at
-
-    async def health(self, request: Request) -> Response:
+    async def _show_health(self, request: Request) -> Response:
+        """Respond with the known states, without calls to other services; without the key only the overall status."""
         snapshot = self._ports.health.snapshot()
-        page = self._health_page(snapshot, is_authorized=self._is_authorized(request))
+        page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
+        if self._is_authorized(request):
+            page["uptime_seconds"] = round(self._ports.clock() - self._started_at, 3)
+            page["components"] = {
+                name: {
+                    "state": component.state,
+                    "since": component.since.isoformat(),
+                    "message": component.message,
+                    "remedy": component.remedy,
+                    **component.figures,
+                }
+                for name, component in snapshot.components.items()
+            }
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
-    async def stats(self, request: Request) -> Response:
+    async def _show_stats(self, request: Request) -> Response:
         if not self._is_authorized(request):
             return _page({"detail": "send the service's key (server.api_key) in the header X-API-Key"}, status=401)
         try:
@@ -127,23 +127,11 @@ class _Pages:
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
 
-    def _health_page(self, snapshot: HealthSnapshot, *, is_authorized: bool) -> dict[str, object]:
-        """Return the page; without the key only the overall status."""
-        summary: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
-        if not is_authorized:
-            return summary
-        components = {
-            name: {
-                "state": component.state,
-                "since": component.since.isoformat(),
-                "message": component.message,
-                "remedy": component.remedy,
-                **component.figures,
-            }
-            for name, component in snapshot.components.items()
-        }
-        uptime_s = self._ports.clock() - self._started_at
-        return {**summary, "uptime_seconds": round(uptime_s, 3), "components": components}
+
+def _http_error(_request: Request, exc: Exception) -> Response:
+    """Respond to 404 and 405."""
+    assert isinstance(exc, HTTPException)
+    return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 
 def _page(content: Mapping[str, object], *, status: int = 200) -> Response:

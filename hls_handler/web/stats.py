@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from hls_handler.clients.api import RateLimit
@@ -40,13 +40,6 @@ class Snapshot:
     throughput: Throughput | None  # None until the counters were read twice
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    at: float
-    webhooks: int
-    processed: int
-
-
 class StatsReader:
     """Reads counters and the queue's state in a thread and caches them for a second.
 
@@ -65,7 +58,8 @@ class StatsReader:
         self._timeout_s = timeout_s
         self._reading: asyncio.Task[Snapshot] | None = None
         self._newest: Snapshot | None = None
-        self._samples: deque[_Sample] = deque()  # those inside the window, and the newest from before it
+        # (at, webhooks, processed) inside the window, and the newest from before it
+        self._samples: deque[tuple[float, int, int]] = deque()
 
     async def read(self) -> Snapshot:
         """Return a snapshot that is at most a second old; concurrent callers wait for the same one.
@@ -76,7 +70,8 @@ class StatsReader:
             return self._newest
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
-            self._reading.add_done_callback(_retrieve_exception)  # nobody may be waiting for it any more
+            # Retrieve the exception: nobody may be waiting for it any more.
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
         done, _ = await asyncio.wait((self._reading,), timeout=self._timeout_s)
         if not done:
             raise StoreUnavailable(f"the database did not answer within {self._timeout_s:g} s")
@@ -85,34 +80,19 @@ class StatsReader:
     async def _read(self) -> Snapshot:
         now = self._clock()
         counters, queue = await asyncio.to_thread(lambda: (self._counters(), self._queue()))
-        self._newest = Snapshot(now, counters, queue, self._throughput(_sample(now, counters)))
+        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters))
         return self._newest
 
-    def _throughput(self, newest: _Sample) -> Throughput | None:
-        while len(self._samples) > 1 and self._samples[1].at <= newest.at - WINDOW_S:
+    def _throughput(self, at: float, counters: Counters) -> Throughput | None:
+        while len(self._samples) > 1 and self._samples[1][0] <= at - WINDOW_S:
             self._samples.popleft()
-        self._samples.append(newest)
-        oldest = self._samples[0]
-        if oldest is newest:
+        webhooks = counters.get(("webhooks", ""), 0)
+        processed = counters.get(("outcome", "done"), 0) + counters.get(("outcome", "dead"), 0)
+        self._samples.append((at, webhooks, processed))
+        if len(self._samples) == 1:
             return None
-        return Throughput(
-            window_s=newest.at - oldest.at,
-            webhooks=newest.webhooks - oldest.webhooks,
-            processed=newest.processed - oldest.processed,
-        )
-
-
-def _retrieve_exception(reading: asyncio.Task[Snapshot]) -> None:
-    if not reading.cancelled():
-        reading.exception()
-
-
-def _sample(at: float, counters: Counters) -> _Sample:
-    return _Sample(
-        at=at,
-        webhooks=counters.get(("webhooks", ""), 0),
-        processed=counters.get(("outcome", "done"), 0) + counters.get(("outcome", "dead"), 0),
-    )
+        since, webhooks_before, processed_before = self._samples[0]
+        return Throughput(at - since, webhooks - webhooks_before, processed - processed_before)
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
@@ -137,7 +117,10 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "repositories": _nest(by_name.get("repository_outcome", {})),
         "ignored_by_reason": by_name.get("ignored", {}),
         "prompts": _prompts(by_name),
-        "feedback": _feedback(counters),
+        "feedback": {
+            prompt: {field: {**asdict(one), "share": one.share} for field, one in fields.items()}
+            for prompt, fields in feedback_in(counters).items()
+        },
         "tokens": {
             kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
         },
@@ -209,16 +192,6 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, ob
             "cost_usd": costs.get(prompt, 0) / 1_000_000,
         }
         for prompt, calls in by_name.get("prompt_calls", {}).items()
-    }
-
-
-def _feedback(counters: Counters) -> dict[str, dict[str, dict[str, object]]]:
-    """Return by prompt and field how many labels we set and how many of them people corrected."""
-    return {
-        prompt: {
-            field: {"set": one.set, "corrected": one.corrected, "share": one.share} for field, one in fields.items()
-        }
-        for prompt, fields in feedback_in(counters).items()
     }
 
 

@@ -105,7 +105,6 @@ class CachedClient(Generic[ClientSettings, Client]):
         return self._cached[1]
 
     def close(self) -> None:
-        """Close the cached client, if there is one."""
         if self._cached is not None:
             self._close(self._cached[1])
             self._cached = None
@@ -127,19 +126,14 @@ class BotAccount:
         identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
         self._fingerprint = hmac.new(store.database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
-        self._account = store.bot_accounts.find(self._fingerprint)
-
-    @property
-    def known(self) -> Account | None:
-        """The stored account; None before the first request to GitHub. Makes no request."""
-        return self._account
+        self.known = store.bot_accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
         """Return the account; requests it from GitHub if none is stored. Raises `DependencyDown`."""
-        if self._account is not None:
-            return self._account
+        if self.known is not None:
+            return self.known
         with self._lock:  # another thread may have fetched it while this one waited
-            return self._account or self._fetch(github)
+            return self.known or self._fetch(github)
 
     def refresh(self, github: Github) -> None:
         """Request the account again, because it may have been renamed. Raises `DependencyDown`."""
@@ -148,9 +142,9 @@ class BotAccount:
 
     def _fetch(self, github: Github) -> Account:
         found = github.fetch_bot_account()
-        if found != self._account:
+        if found != self.known:
             self._store.bot_accounts.save(self._fingerprint, found)
-            self._account = found
+            self.known = found
         return found
 
 
@@ -223,15 +217,11 @@ class ConfigReloader:
         `make` returns the configuration for new settings, given the previous one; it may raise `SettingsError` and
         `StoreUnavailable`. `follow` is called with each new configuration.
         """
-        self._file, self._latest = file, first
+        self._file = file
+        self.latest = first  # by the last check
         self._make, self._follow, self._health = make, follow, health
         self._reading = threading.Lock()
         health.ok("settings")
-
-    @property
-    def latest(self) -> ActiveConfig:
-        """The configuration of the last check, without reading files: for the receiver."""
-        return self._latest
 
     def current(self) -> ActiveConfig:
         """Return the configuration after reloading a changed file; the last valid one if the file is invalid.
@@ -244,12 +234,12 @@ class ConfigReloader:
                 self._read()
             finally:
                 self._reading.release()
-        return self._latest
+        return self.latest
 
     def _read(self) -> None:
         try:
-            step = plan_reload(self._latest.settings, self._file.read())
-            config = self._make(step.settings, self._latest)
+            step = plan_reload(self.latest.settings, self._file.read())
+            config = self._make(step.settings, self.latest)
         except SettingsError as exc:
             self._reject(exc.problems)
             return
@@ -259,7 +249,7 @@ class ConfigReloader:
         except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
             raise
-        self._latest = config
+        self.latest = config
         log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
         if step.waiting:
             message = f"needs a restart, and keeps its old value until then: {', '.join(step.waiting)}"

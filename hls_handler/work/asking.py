@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -27,13 +26,15 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.handlers.handler import template_variables
+from hls_handler.events import Event
+from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
+from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,16 @@ OMITTED = Codec("not_shown", 1, TypeAdapter(str))
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
 
+@contextmanager
+def _template_errors_as_retryable() -> Iterator[None]:
+    """Turn a `PromptError` into a `Retryable`: a later attempt succeeds once the template or condition is fixed."""
+    try:
+        yield
+    except PromptError as exc:
+        raise Retryable(str(exc)) from exc
+
+
+@_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     """Run the rule's prompt and the prompts that its `then` leads to, and render the comment of the last reply.
 
@@ -64,18 +75,23 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
         return recalled
 
     first = shadow or job.rule.prompt
-    answers, last, variables = ask_in_turn(library, first, _variables(job, facts, first), ask)
+    variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
+    answers, last, variables = ask_in_turn(library, first, variables, ask)
     if is_recalled:  # no call has set it: before the retry, the prompts or settings may have led to a further call
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
-    return _render(job, facts, last, answers[-1].reply, answers, variables)
+    key = job.store.database.secret(PROMPT_SECRET)
+    return render_analysis(library, last, job.handler, facts, answers[-1].reply, answers, variables, key)
 
 
+@_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     """Return an analysis without a call to Claude: only the comment template uses the static `reply`."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
-    return _render(job, facts, name, reply, (), {**_variables(job, facts, name), "analysis": reply})
+    variables = make_variables(job.event, job.handler, facts, job.rule.effective, name)
+    key, variables = job.store.database.secret(PROMPT_SECRET), {**variables, "analysis": reply}
+    return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
 
 
 def ask_in_turn(
@@ -102,40 +118,29 @@ def ask_in_turn(
 def render_analysis(
     library: Library,
     prompt: str,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
     answers: tuple[ValidReply, ...],
     variables: Mapping[str, object],
-    *,
     key: bytes,
-    has_footer: bool,
 ) -> Analysis:
-    """Return the analysis with the prompt's comment, and its footer alone if `has_footer`. Raises `PromptError`."""
+    """Return the analysis with the prompt's comment, and its footer alone if needed. Raises `PromptError`."""
+    variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
-    footer = render_footer(library, prompt, variables, key=key) if has_footer else ""
+    footer = render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
     return Analysis(answers, comment, footer)
 
 
-def _variables(job: Job, facts: Any, prompt: str) -> Mapping[str, object]:
-    effective = job.rule.effective
+def make_variables(
+    event: Event, handler: Handler[Any], facts: Any, effective: EffectiveSettings, prompt: str
+) -> Mapping[str, object]:
     dry_run = effective.features.dry_run
-    return template_variables(
-        job.event, job.handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments
-    )
-
-
-def _render(
-    job: Job, facts: Any, prompt: str, reply: Reply, answers: tuple[ValidReply, ...], variables: Mapping[str, object]
-) -> Analysis:
-    variables = {**variables, **job.handler.comment_variables(facts, reply)}
-    key = job.store.database.secret(PROMPT_SECRET)
-    with _template_errors_as_retryable():
-        return render_analysis(
-            job.config.library, prompt, answers, variables, key=key, has_footer=job.handler.has_sections
-        )
+    return template_variables(event, handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments)
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
-    with _template_errors_as_retryable():
-        rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMITTED, index + 1, _describe_truncation(rendered))
     first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
@@ -157,31 +162,23 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
     return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
 
 
-@contextmanager
-def _template_errors_as_retryable() -> Iterator[None]:
-    """Turn a `PromptError` into a `Retryable`: a later attempt succeeds once the template is fixed."""
-    try:
-        yield
-    except PromptError as exc:
-        raise Retryable(str(exc)) from exc
-
-
 def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
     """Make one rate-limited call and store its usage and reply. Returns the reply as a retry would read it."""
     store, claude = job.store, job.config.settings.claude
-    begin = partial(
-        store.calls.begin,
-        job.lease,
-        index=index,
-        prompt_id=rendered.prompt.id,
-        model=job.context.claude.model_for(rendered),
-        sender=job.event.sender.login,
-        requests_per_second=claude.requests_per_second,
-        calls_per_hour=claude.calls_per_hour,
+    call = job.wait_in_place(
+        lambda: store.calls.begin(
+            job.lease,
+            index=index,
+            prompt_id=rendered.prompt.id,
+            model=job.context.claude.model_for(rendered),
+            sender=job.event.sender.login,
+            requests_per_second=claude.requests_per_second,
+            calls_per_hour=claude.calls_per_hour,
+            changes=job.take_pending(),
+        )
     )
-    call = job.wait_in_place(lambda: begin(changes=job.take_pending()))
     job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
     started_at = job.context.health.moment()
     try:
@@ -309,7 +306,7 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
         raise
     except Postponed as exc:
         return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
-    except (StepFailed, PromptError) as exc:
+    except StepFailed as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
             job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # as the server asked
         return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)

@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from hls_handler.errors import DependencyDown, HlsError, StoreUnavailable
 from hls_handler.settings.model import Settings
-from hls_handler.work.health import Component, Health, Severity
+from hls_handler.work.health import Component, Health
 
 log = logging.getLogger(__name__)
 
@@ -106,17 +107,18 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
         if not check.is_wanted():
             health.forget(check.component)
             continue
+        report = partial(health.report_problem, check.component, by_probe=True)
         try:
             figures = check.run()
         except (DependencyDown, ProblemFound) as exc:
-            _report(health, check, str(exc), exc.remedy)
+            report(str(exc), exc.remedy)
         except StoreUnavailable as exc:
-            _report(health, check, str(exc), "make the database writable", severity="unhealthy")
+            report(str(exc), "make the database writable", severity="unhealthy")
         except HlsError as exc:
-            _report(health, check, str(exc), "see the message")
+            report(str(exc), "see the message")
         except Exception as exc:  # a defect of a check must not prevent the other checks
             log.exception("defect in a probe")
-            _report(health, check, f"the probe failed: {type(exc).__name__}", "see the log")
+            report(f"the probe failed: {type(exc).__name__}", "see the log")
         else:
             record = health.ok if check.proves_use else health.probe_ok
             record(check.component)
@@ -124,12 +126,7 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
                 health.set_figures(check.component, figures)
 
 
-def _report(health: Health, check: Check, message: str, remedy: str, *, severity: Severity = "degraded") -> None:
-    health.report_problem(check.component, message, remedy, severity=severity, by_probe=True)
-
-
 def probe_every_s(health: Health) -> float:
-    """Return the seconds until the probe's next run."""
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
@@ -182,6 +179,5 @@ def _delete_all(
 
 
 def make_retention(store: RetentionStore, settings: Callable[[], Settings]) -> PeriodicThread:
-    """Return the thread that deletes by the current settings."""
     thread = PeriodicThread("retention", lambda: delete_old(store, settings(), thread.wait), lambda: RETENTION_EVERY_S)
     return thread

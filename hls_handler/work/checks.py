@@ -88,17 +88,12 @@ def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
     expected = expectations(config.settings)
     received_at, at = store.statistics.last_webhooks(), store.now()
     since = store.statistics.expected_since(one.name for one in expected)
-    silences = [
-        find_silence(
-            one,
-            last_received(one, received_at, config.table),
-            since=since[one.name],
-            now=at,
-            where=config.settings.sources.where(one.key),
-        )
-        for one in expected
-    ]
-    overdue = [silence for silence in silences if silence is not None]
+    overdue: list[str] = []
+    for one in expected:
+        last, where = last_received(one, received_at, config.table), config.settings.sources.where(one.key)
+        silence = find_silence(one, last, since=since[one.name], now=at, where=where)
+        if silence is not None:
+            overdue.append(silence)
     if overdue:
         raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
 

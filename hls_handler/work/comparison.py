@@ -16,7 +16,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.handler import Handler
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library, Prompt
@@ -25,15 +25,13 @@ from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
-from hls_handler.work.asking import SHADOW, PromptResult, ask_in_turn, prompt_result, render_analysis
+from hls_handler.work.asking import SHADOW, PromptResult, ask_in_turn, make_variables, prompt_result, render_analysis
 from hls_handler.work.job import decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.posting import OUTCOME
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Result and cost of one prompt for one delivery."""
-
     result: PromptResult
     tokens: int  # input (also cached) and output
     cost_usd: float | None  # None if no price is known
@@ -53,8 +51,6 @@ Counted = TypeVar("Counted", str, Difference)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Results of two prompts for one delivery."""
-
     guid: str
     event_key: str  # "issues.opened"
     thread: str  # "owner/repo#7"
@@ -127,7 +123,6 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
-    """Return the pair of two sides of a delivery."""
     thread = f"{row.repository}#{row.number}"
     return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
 
@@ -226,7 +221,9 @@ def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
 
 def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
     """Return the first request to Claude. Raises `PromptError`."""
-    return render(library, stored.rule.prompt, _variables(stored), key=key)
+    prompt = stored.rule.prompt
+    variables = make_variables(stored.event, stored.handler, stored.facts, stored.rule.effective, prompt)
+    return render(library, prompt, variables, key=key)
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
@@ -238,21 +235,9 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
             raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
         return answer
 
-    handler, event, facts = stored.handler, stored.event, stored.facts
-    answers, last, variables = ask_in_turn(library, stored.rule.prompt, _variables(stored), ask)
-    variables = {**variables, **handler.comment_variables(facts, answers[-1].reply)}
-    analysis = render_analysis(library, last, answers, variables, key=key, has_footer=handler.has_sections)
+    handler, event, facts, first = stored.handler, stored.event, stored.facts, stored.rule.prompt
+    variables = make_variables(event, handler, facts, stored.rule.effective, first)
+    answers, last, variables = ask_in_turn(library, first, variables, ask)
+    analysis = render_analysis(library, last, handler, facts, answers[-1].reply, answers, variables, key)
     result = prompt_result(analysis, handler.plan(event, facts, analysis))
     return side(result, [answer.usage for answer in answers])
-
-
-def _variables(stored: StoredDelivery) -> Mapping[str, object]:
-    effective = stored.rule.effective
-    return template_variables(
-        stored.event,
-        stored.handler,
-        stored.facts,
-        prompt=stored.rule.prompt,
-        dry_run=effective.features.dry_run,
-        comments=effective.comments,
-    )

@@ -62,7 +62,6 @@ class Health:
         started = clock()
         self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
         self._failed_in_use_at: dict[Component, datetime] = {}
-        self._figures: dict[Component, Mapping[str, int]] = {}
 
     def moment(self) -> datetime:
         """Return the current time, for `begun_at` of `ok`."""
@@ -89,13 +88,23 @@ class Health:
         """Set the component to unknown, because its settings changed."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
-            if self._components[component].state != "unknown":
-                self._components[component] = ComponentHealth("unknown", self._clock())
+            self._set(component, "unknown", self._clock())
+
+    def _set(
+        self,
+        component: Component,
+        state: ComponentState,
+        now: datetime,
+        message: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        before = self._components[component]
+        since = before.since if before.state == state else now
+        self._components[component] = replace(before, state=state, since=since, message=message, remedy=remedy)
 
     def _set_healthy(self, component: Component) -> None:
         before = self._components[component]
-        if before.state != "healthy":
-            self._components[component] = ComponentHealth("healthy", self._clock())
+        self._set(component, "healthy", self._clock())
         if before.state == "unhealthy":
             down_s = round((self._clock() - before.since).total_seconds(), 3)
             log.warning("healthy again", extra={"component": component, "unhealthy_for_s": down_s})
@@ -118,8 +127,7 @@ class Health:
             if by_probe and component in self._failed_in_use_at:
                 return
             now = self._clock()
-            since = before.since if before.state == severity else now
-            self._components[component] = ComponentHealth(severity, since, message, remedy)
+            self._set(component, severity, now, message, remedy)
             if not by_probe:
                 self._failed_in_use_at[component] = now
             if severity == "unhealthy" and before.state != severity:
@@ -133,13 +141,8 @@ class Health:
     def set_figures(self, component: Component, figures: Mapping[str, int]) -> None:
         """Set the measured values of a component, such as its size, shown with its state."""
         with self._lock:
-            self._figures[component] = figures
+            self._components[component] = replace(self._components[component], figures=figures)
 
     def snapshot(self) -> HealthSnapshot:
         with self._lock:
-            return HealthSnapshot(
-                {
-                    name: replace(component, figures=self._figures.get(name, {}))
-                    for name, component in self._components.items()
-                }
-            )
+            return HealthSnapshot(dict(self._components))

@@ -75,14 +75,11 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
-    """Return the codec of the handler's facts."""
     facts_type: Any = handler.facts_type
-    return Codec("gather", handler.facts_version, _adapter(facts_type))
+    return Codec("gather", handler.facts_version, _cached_adapter(facts_type))
 
 
-@cache  # making an adapter takes as long as half of the pipeline
-def _adapter(facts_type: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(facts_type)
+_cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
 @dataclass(slots=True)
@@ -110,7 +107,6 @@ class Job:
         return codec.decode(self.steps.get((codec.name, index)))
 
     def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
-        """Add a checkpoint to the pending changes."""
         self.pending.append(codec.encode(value, index=index))
 
     def once(

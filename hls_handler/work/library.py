@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
-from hls_handler.prompting.library import ReloadingLibrary, load_library
+from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.github_events import ACTIONS
@@ -48,13 +48,6 @@ def load_checked(settings: Settings) -> Library:
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
     )
-
-
-def make_reloading_library(
-    settings: Settings, load: Callable[[Settings], Library], *, before: Library | None = None
-) -> ReloadingLibrary:
-    """Return the library of these settings with automatic reload; if it is invalid, with `before` in its place."""
-    return ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values(), before=before)
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:

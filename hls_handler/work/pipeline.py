@@ -91,7 +91,13 @@ def _run_steps(job: Job) -> Ended:
         ended = _choose_conversation(job, facts, skip_reason)
         if ended is not None:
             return ended
-        analysis = _analyse(job, facts, skip_reason)
+        if skip_reason is not None and skip_reason.reply is not None:
+            analysis = analyse_static_reply(job, facts, skip_reason.reply)
+        else:
+            omitted = job.handler.describe_omissions(facts)
+            if omitted is not None:
+                job.note(OMITTED, 0, omitted)
+            analysis = analyse(job, facts)
     actions = _plan(job, facts, analysis)
     with job.recorded("posting"):
         outcomes, posting = _post(job, facts, actions)
@@ -171,7 +177,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
     job.conversation = conversation
     if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
         job.store.queue.set_posted_on(job.lease, conversation.number)
-        job.lease = job.lease.about(conversation.number)
+        job.lease = replace(job.lease, number=conversation.number)
         ended = _check_run_limit(job)
         if ended is not None:
             return ended
@@ -191,16 +197,6 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
     except (Superseded, Permanent) as exc:
         where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
         raise type(exc)(f"{exc}; {where} names the issue {conversation.number}") from exc
-
-
-def _analyse(job: Job, facts: Any, skip_reason: SkipReason | None) -> Analysis:
-    """Return Claude's analysis, or one made from the handler's static reply without a call."""
-    if skip_reason is not None and skip_reason.reply is not None:
-        return analyse_static_reply(job, facts, skip_reason.reply)
-    omitted = job.handler.describe_omissions(facts)
-    if omitted is not None:
-        job.note(OMITTED, 0, omitted)
-    return analyse(job, facts)
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:

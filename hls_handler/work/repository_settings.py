@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -111,33 +110,25 @@ def without_unknown_prompts(
 
     `called` is the file's name in problems.
     """
-    own = file.own
-    void = dict(_find_void_lines(library, own))
+    own, use = file.own, dict(file.own.says.prompts.use)
+    void: dict[str, str] = {}  # event -> problem
+    for event, name in own.says.prompts.use.items():
+        fit = [
+            other
+            for other, prompt in library.prompts.items()
+            if other not in library.shadows and event.partition(".")[0] in {on.partition(".")[0] for on in prompt.on}
+        ]
+        if name is not False and name not in fit:
+            choice = f"there are {', '.join(fit)}" if fit else "there is none for it"
+            void[event] = f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
+            del use[event]
     if not void:
         return own
-    use = {event: name for event, name in own.says.prompts.use.items() if event not in void}
     says = own.says.model_copy(update={"prompts": own.says.prompts.model_copy(update={"use": use})})
     if file.broken:  # the lines are those of an earlier version
         return replace(own, says=says)
     problems = (f"{called}:{own.lines.get(f'prompts.use.{event}', 1)}: {said}" for event, said in void.items())
     return replace(own, says=says, problems=(*own.problems, *problems))
-
-
-def _find_void_lines(library: Library, own: RepositorySettings) -> Iterator[tuple[str, str]]:
-    """Yield the event and the problem of each `prompts.use` line without a fitting prompt."""
-    for event, name in own.says.prompts.use.items():
-        fit = [
-            other
-            for other, prompt in library.prompts.items()
-            if other not in library.shadows and any(_family(on) == _family(event) for on in prompt.on)
-        ]
-        if name is not False and name not in fit:
-            choice = f"there are {', '.join(fit)}" if fit else "there is none for it"
-            yield event, f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
-
-
-def _family(event: str) -> str:
-    return event.partition(".")[0]
 
 
 def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:

@@ -32,16 +32,12 @@ BACKOFF_CAP_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """The delivery is rescheduled."""
-
     at: datetime  # aware UTC
     counts: bool  # whether the failure uses up one of `limits.max_attempts`
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The delivery becomes a dead letter."""
-
     reason: str
 
 
@@ -106,10 +102,6 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
         log.exception("defect while processing a delivery")
         reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         return _fail(lease, context, Retryable(reason))
-    return _finish(lease, context, ended)
-
-
-def _finish(lease: Lease, context: WorkerContext, ended: Ended) -> Finished:
     took_s = (context.store.now() - lease.received_at).total_seconds()
     context.store.queue.finish(
         lease,

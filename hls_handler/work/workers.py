@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from hls_handler.deliveries import Accepted, Finished, Lease
+from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import bound
 from hls_handler.queue.delivery_queue import DeliveryQueue
@@ -32,21 +32,15 @@ class IdleWorkers:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._wake_ups = 0  # counts wake-ups, so that one between two polls is not missed
+        self.wake_ups = 0  # read it before a poll, and pass it to `wait` if nothing was due
         self._next_poll = math.inf  # by `clock`; of the worker that polls
-
-    @property
-    def wake_ups(self) -> int:
-        """The number of wake-ups so far: read it before a poll, and pass it to `wait` if nothing was due."""
-        with self._changed:
-            return self._wake_ups
 
     def wake(self, workers: int | None = None) -> None:
         """Wake this many workers, or all, because something may be due."""
         if workers == 0:
             return
         with self._changed:
-            self._wake_ups += 1
+            self.wake_ups += 1
             if workers is None:
                 self._changed.notify_all()
             else:
@@ -62,7 +56,7 @@ class IdleWorkers:
         """Sleep until the wake-up counter differs from `seen`, or for `seconds` if no other worker polls earlier."""
         until = self._clock() + seconds
         with self._changed:
-            if self._wake_ups != seen:
+            if self.wake_ups != seen:
                 return
             if until >= self._next_poll:
                 self._changed.wait()
@@ -139,14 +133,13 @@ class Workers:
         while not self._stopping.is_set():
             try:
                 self._next(name, make_context())
+                continue
             except StoreUnavailable as exc:
                 self._health.report_store_problem(exc)
-                self._idle.found_work()
-                self._stopping.wait(self._poll_s)
             except Exception:  # a defect must not end the thread; the lease expires
                 log.exception("defect in a worker")
-                self._idle.found_work()
-                self._stopping.wait(self._poll_s)
+            self._idle.found_work()
+            self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, context: WorkerContext) -> None:
         """Process the next delivery, or wait until there is one."""
@@ -161,20 +154,17 @@ class Workers:
             self._leases.add(lease, asked_at=asked_at, lease_s=limits.lease_s)
             self._idle.found_work()
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
-            self._work_on(lease, context)
+            try:
+                with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                    finished = attempt(lease, context)
+            finally:
+                self._leases.remove(lease)
+            if finished is not None:
+                self._finished(finished)
+            self._idle.wake(1)  # the next delivery of this conversation may start now
             return
         idle_s = self._queue.seconds_until_due(concurrency=limits.concurrency)
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
-
-    def _work_on(self, lease: Lease, context: WorkerContext) -> None:
-        try:
-            with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                finished = attempt(lease, context)
-        finally:
-            self._leases.remove(lease)
-        if finished is not None:
-            self._finished(finished)
-        self._idle.wake(1)  # the next delivery of this conversation may start now
 
     def _renew(self) -> None:
         """Renew every held lease at a third of its length, and five times as often while the database does not respond.
@@ -223,7 +213,6 @@ class AwaitedDeliveries:
                 self.resolve(finished)
 
     def resolve(self, finished: Finished) -> None:
-        """Resolve the futures of this delivery."""
         with self._lock:
             futures = list(self._expected.get(finished.guid, ()))
         for future in futures:

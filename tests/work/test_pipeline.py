@@ -85,7 +85,9 @@ def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld
     assert world.github.comments[1].startswith("Set DATABASE_URL.")
 
 
-def test_failing_then_condition_does_not_repeat_the_call(make_world: MakeWorld, tmp_path: Path) -> None:
+def test_failing_then_condition_is_a_prompt_problem_and_does_not_repeat_the_call(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
     front = (
         "reply: issue_analysis\nthen: {prompt: issues/respond.j2, when: '1 / ((analysis.summary | length) - 7) > 0'}"
     )
@@ -100,6 +102,11 @@ def test_failing_then_condition_does_not_repeat_the_call(make_world: MakeWorld, 
     assert world.run() is None
     world.advance(60)
     assert world.run() is None
+    row = world.row()
+    assert (row.state, row.analysis_status, row.analysis_error) == ("queued", "failed", row.reason)
+    assert row.reason is not None
+    assert "issues/analyze.j2:" in row.reason
+    assert "defect" not in row.reason
     assert len(world.claude.asked) == 1
     assert [(call.outcome, call.cost_usd is None) for call in world.store.calls.calls_of(GUID)] == [("ok", False)]
     assert ("ask", 0) in world.store.checkpoints.load(GUID)
