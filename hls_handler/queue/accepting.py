@@ -34,6 +34,9 @@ _BY_GUID = (
 _BY_DIGEST = select(_c.digest, _c.guid, _c.state).where(
     _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
 )
+_QUEUED_OF_CONVERSATIONS = select(_c.conversation_key, _c.guid).where(
+    _c.conversation_key.in_(bindparam("keys", expanding=True)), _c.state == literal("queued")
+)
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
@@ -228,7 +231,9 @@ def _store(
     now: int,
 ) -> None:
     """Insert the rows of new GUIDs; deliveries that came again start from the beginning."""
-    new = [row | {"received_at": now} for guid, row in rows.items() if guid not in known_guids]
+    new = [row for guid, row in rows.items() if guid not in known_guids]
+    for row in new:
+        row["received_at"] = now
     database.insert_rows(connection, deliveries, new)
     for guid in sorted(known_guids & rows.keys()):
         connection.execute(_ROUTE_AGAIN, rows[guid] | {"known_guid": guid})
@@ -250,7 +255,12 @@ def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> l
 def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
     """End the queued deliveries that newer ones supersede; return what is to be counted."""
     counts: Counter[tuple[str, str]] = Counter()
+    if not newer:
+        return counts
+    queued = connection.execute(_QUEUED_OF_CONVERSATIONS, {"keys": [new.conversation_key for new in newer]}).all()
     for new in newer:
+        if not any(old.conversation_key == new.conversation_key and old.guid != new.guid for old in queued):
+            continue  # as for most: one statement for all of them instead of one for each
         if new.supersedes == "thread":
             why = f"{event_key(new.event, new.action)} ended the work on this thread (delivery {new.guid})"
         else:

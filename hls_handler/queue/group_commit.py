@@ -22,7 +22,7 @@ _CLOSE_TIMEOUT_S = 3.0
 """When the queue is closed, no request waits any more; only counts are left."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
-COMMIT_DELAY_S = 0.01
+COMMIT_DELAY_S = 0.02
 """While many deliveries arrive, a batch waits so long to become as large as the last one: a commit costs as much as
 about thirty rows in it.
 """

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
@@ -178,4 +179,4 @@ def _rejection(rejected: Rejected, headers: dict[str, str] | None = None) -> Res
 
 
 def _json(status: int, content: dict[str, object], headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse(content, status, headers)
+    return Response(msgspec.json.encode(content), status, headers, "application/json")
