@@ -145,7 +145,7 @@ class Issue:
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
         bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
-    ] = False  # a pull request in the form of an issue
+    ] = False  # True for a pull request in the form of an issue
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,7 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
     """Send the payloads of the story one by one and print each result. Return True if all succeeded."""
     console = Console(highlight=False, emoji=False, markup=False)
-    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # an event may need two questions
+    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
     with closing(Storage.open(settings.storage.url)) as store:
         number = 0

@@ -1,8 +1,8 @@
 """Compare the requested body of the bot's comment with its current body, and decide the new body; pure.
 
-A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested one by digest, without checked boxes; and the current body is compared with the new one after the checked
-boxes were copied into it.
+A checkbox that a person checks must never cause a write. Therefore two bodies without checked boxes are compared by
+digest: the requested one and the last requested one. The current body is compared with the new one only after its
+checked boxes were copied into the new one.
 
 A comment may have sections from several sources: each under an invisible mark, then one footer, then the marker.
 

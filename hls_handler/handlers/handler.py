@@ -67,8 +67,8 @@ class Handler(ABC, Generic[Facts]):
     variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
     has_sections: bool = False  # several sources share its comment, each with its own section
-    superseded_by_push: bool = False  # a newer push supersedes the analysis
-    superseded_by_newer_answer: bool = False  # a newer answer of the same prompt supersedes it
+    superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
+    superseded_by_newer_answer: bool = False  # True: so does a posted answer of the same prompt to a newer event
     no_target_reason: str | None = (
         None  # why Claude is not asked if there is no conversation; None: ask, and only store the reply
     )

@@ -27,7 +27,7 @@ LabelState = Literal["intended", "ours", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The reply field and prompt because of which we set a label."""
+    """The reply field and the prompt that a label of ours comes from."""
 
     field: str  # of the reply: "priority"
     prompt_id: str  # the prompt of the reply
