@@ -33,7 +33,10 @@ from pydantic import (
 from hls_handler.errors import PayloadError
 
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
-"""A whole "owner/repo", for fullmatch. Goes into URLs unquoted: no second slash, `..` or special character."""
+"""Pattern of "owner/repo", for `fullmatch`.
+
+The name is inserted into URLs without quoting, so it must not contain a second slash, `..` or a special character.
+"""
 
 REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
@@ -43,7 +46,10 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
-"""Objects that the payload of each event with its own handler must have; checks the unsigned event header."""
+"""Objects that the payload must have, for each event with its own handler.
+
+`parse_event` checks them, because the event's name is in a header that GitHub's signature does not cover.
+"""
 
 
 def event_key(name: str, action: str | None) -> str:
@@ -57,7 +63,7 @@ def is_bot(login: str, kind: str) -> bool:
 
 def _check_repository_name(value: str) -> str:
     if not REPOSITORY_NAME.fullmatch(value):
-        raise ValueError("it is not owner/repo")
+        raise ValueError("it must have the form owner/repo")
     return value
 
 
@@ -66,7 +72,7 @@ def null_to(default: object) -> BeforeValidator:
 
 
 Text = Annotated[str, null_to(""), Field(default="")]
-"""A string that GitHub may omit or send as null; then ""."""
+"""A string; "" if GitHub omits it or sends null."""
 
 UtcTime = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
 OptionalTime = Annotated[UtcTime | None, Field(default=None)]
@@ -139,7 +145,7 @@ class Issue:
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
         bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
-    ] = False  # a pull request in the form of an issue
+    ] = False  # True for a pull request in the form of an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +221,13 @@ class WorkflowRun:
         ),
     ]  # owner of the repository that has the branch; None if that fork was deleted
     head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
-    """ "owner/repo" that has the branch."""
+    """The repository that has the branch: "owner/repo"; None if it was deleted."""
     actor: Author  # triggered the first attempt
     triggering_actor: Annotated[Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)]
-    """Triggered this attempt."""
+    """The account that triggered this attempt; `actor` if GitHub names none."""
     html_url: Text
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Into this repository; GitHub lists none for a branch of a fork."""
+    """Pull requests into this repository. Empty for a branch of a fork, because GitHub lists none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ The format has one line of text for each line of the patch, in four forms:
     R   11 + return side ** 2         added: its number in the new file
     \ No newline at end of file       about the line above
 
-that is: side (`R` or `L`), a space, the number right-aligned to at least four places, a space, the mark (space, `-` or
-`+`), a space, the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the whole text; other lines are
-remarks. Both formats are split at "\n" only, because a text may contain other Unicode line ends.
+A numbered line consists of the side (`R` or `L`), a space, the number right-aligned to at least four places, a space,
+the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the
+whole text; other lines are remarks. Both formats are split at "\n" only, because a text may contain other Unicode
+line ends.
 """
 
 from __future__ import annotations
@@ -153,9 +154,9 @@ Position = tuple[Side, int]
 
 
 def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Compare findings with the patches that Claude was shown, by path.
+    """Return the findings whose quotes are in a patch, at the quoted lines, and the number of the dropped others.
 
-    Returns the anchored findings, worst first, then by file and line, and the number of the others, which are dropped.
+    `patches` are those that Claude was shown, by path. The findings are sorted: worst first, then by file and line.
 
     A finding keeps its line if the line equals its quote, apart from blanks. It moves if the quote equals exactly one
     other line of the file's patch; its own side is searched first. A range is cut to the lines of one hunk. A

@@ -56,7 +56,7 @@ def test_rule_13_event_with_invalid_repository_name_is_rejected(name: str) -> No
     body = json.dumps({"repository": {"id": 1, "full_name": name}, "sender": {"id": 1, "login": "octocat"}})
     with pytest.raises(PayloadError) as rejected:
         parse_event("push", "guid", body.encode())
-    message = "the payload does not fit push: repository.full_name: Value error, it is not owner/repo"
+    message = "the payload does not fit push: repository.full_name: Value error, it must have the form owner/repo"
     assert str(rejected.value) == message
 
 

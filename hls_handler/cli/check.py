@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield prompts with a retired model. (A retired `claude.model` is a settings warning and is replaced.)"""
+    """Yield a problem for each prompt with a retired model. (`settings.warnings` reports a retired claude.model.)"""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
@@ -76,7 +76,10 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Yield prompts that the settings name but that do not exist; their events would be ignored or lack the shadow."""
+    """Yield a problem for each prompt that the settings name but that does not exist.
+
+    Its events would be ignored or, if it is a shadow prompt, be processed without it.
+    """
     if library is None:
         return
     for use in list_prompt_choices(settings):
@@ -115,7 +118,7 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
             try:
                 lifecycle = claude.lookup_model(model)
             except DependencyDown as exc:
-                if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about the model: the same for every one
+                if exc.remedy not in (MODEL_REMEDY, PERMISSION_REMEDY):  # not about this model: all models would fail
                     yield f"{settings.sources.where('claude.api_key')}: {with_remedy(exc)}"
                     return
                 yield f"{where}: {with_remedy(exc)}"

@@ -63,9 +63,10 @@ config_commands = typer.Typer(
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> tuple[RepositorySettings, str]:
-    """Return the settings that the service last read or, with `live`, those on GitHub; exits with 1 if that fails.
+    """Return the settings in .github/hls.yaml, and a text: their version and age, or the reason why there are none.
 
-    The text is their version and age, or the reason why there are none.
+    These are the settings that the service last read or, with `live`, the current ones on GitHub. Exits with 1 if they
+    cannot be read from GitHub.
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
@@ -195,7 +196,7 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Build an event that can be ignored only because of settings and prompts."""
+    """Return the routing input of the event `key` ("issues.opened"), triggered by a person."""
     name, _, action = key.partition(".")
     return RoutingInput(
         event=name,

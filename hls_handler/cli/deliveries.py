@@ -156,8 +156,8 @@ def why(
         ]
     if not reports:
         fail(
-            f"nothing was received for {thread}, or was deleted ({keep_days_source}); the webhook's Recent Deliveries "
-            "on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
+            f"nothing was received for {thread}, or it was deleted ({keep_days_source}); the webhook's Recent "
+            "Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
         )
     for number, report in enumerate(reports):
         if number:
@@ -167,7 +167,7 @@ def why(
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Describe one delivery, one sentence per line; newlines are removed, so that no text can imitate a line."""
+    """Describe one delivery, one sentence per line; newlines are removed, so that untrusted text imitates none."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -277,7 +277,7 @@ class DeliveryReport:
     own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
-    answers: tuple[ValidReply, ...]  # without the shadow prompt's
+    answers: tuple[ValidReply, ...]  # Claude's valid replies, without that to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[tuple[str, float], ...]  # "gather", "ask" or "apply 2", and the seconds that it took

@@ -150,7 +150,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print whether Claude is real, and the cost. Raises `SettingsError` if the hourly budget does not suffice."""
+    """Print if Claude is real, and its maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -187,7 +187,7 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
     """Send the payloads of the story one by one and print each result. Return True if all succeeded."""
     console = Console(highlight=False, emoji=False, markup=False)
-    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # an event may need two questions
+    timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
     with closing(Storage.open(settings.storage.url)) as store:
         number = 0
@@ -217,7 +217,10 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Send the payload; repeat if the service is killed (a duplicate then means that the first was accepted)."""
+    """Send the payload; send it again if the service is killed before it responds.
+
+    If the service then reports a duplicate, it accepted the first request: this counts as success (202).
+    """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request may have been accepted
     while True:
@@ -296,7 +299,8 @@ def find_hls_command(
 ) -> str:
     """Return the command to paste into the shell: "hls" if it is on PATH and belongs to this installation.
 
-    Otherwise ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". `folder` defaults to the current directory.
+    Otherwise ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". A path inside of `folder` (default: the current
+    directory) is relative to it.
     """
     script = python.with_name("hls")
     found = which("hls")

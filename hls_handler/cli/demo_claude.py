@@ -25,12 +25,12 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""Stands for the key in the demo's settings file: only the service needs the key, and gets it as a variable."""
+"""Value of claude.api_key in the demo's settings file. The service gets the key itself as an environment variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoryCost:
-    """Upper bound of the questions and the cost of the whole story."""
+    """Maximum number of questions to Claude, and maximum cost, of all events that the demo sends."""
 
     questions: int
     max_usd: float | None  # every question asked twice with replies of max_tokens; None if a price is unknown
@@ -89,10 +89,10 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if the story would exceed claude.calls_per_hour. `asked`: calls of the last hour."""
+    """Raise `SettingsError` if the demo would exceed claude.calls_per_hour. `asked`: calls in the last hour."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
-        problem = f"it asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"
+        problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"
         raise SettingsError([f"{problem}; wait, or raise claude.calls_per_hour"])
 
 

@@ -72,7 +72,7 @@ class Subject:
 
     @property
     def origin(self) -> str:
-        """ "demo/bug; facts from the built-in sandbox"."""
+        """The name and the source of the facts: "demo/bug; facts from the built-in sandbox"."""
         facts = "facts from GitHub" if self.live else "facts from the built-in sandbox"
         return f"{self.name}; {facts}"
 
@@ -147,7 +147,7 @@ def _host_and_port(url: SplitResult) -> str:
 
 @contextmanager
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
-    """Open the reader for the facts: GitHub's, or the sandbox's with the payload loaded."""
+    """Open a reader for facts about the event: of GitHub if `subject.live`, else of a sandbox seeded with it."""
     if subject.live:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)

@@ -68,7 +68,7 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if this credential is not set. `alternative` completes "set it, or ..."."""
+    """Exit with 2 if this credential is not set. `alternative` completes the message "set it, or ..."."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:
@@ -90,7 +90,7 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Open the store if the database exists, else return None; never creates a database."""
+    """Return a context manager that opens the store, or yields None if the database does not exist."""
     try:
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:

@@ -137,7 +137,7 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
 class _Plan:
     prompt: Prompt
     library: Library
-    key: bytes
+    key: bytes  # secret from which the delimiters of untrusted text are derived
     questions: tuple[tuple[StoredDelivery, RenderedPrompt], ...]
     failed: int  # number of deliveries for which the prompt could not be rendered
 
@@ -145,7 +145,10 @@ class _Plan:
 def _plan(
     settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
 ) -> _Plan:
-    """Render the prompt for finished deliveries, newest first; with `other`, only for those that `other` answered."""
+    """Return the questions to ask: the prompt, rendered for at most `limit` finished deliveries, newest first.
+
+    With `other`, only deliveries are included whose posted reply is to that prompt.
+    """
     library = load_library(settings)
     prompt = get_prompt(library, name_or_id)
     if not prompt.on:

@@ -40,7 +40,7 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
 
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
-    """Return the fields that the front matter adds to the reply type or gives other values."""
+    """Return the names of fields that the front matter adds to the reply type, or for which it allows other values."""
     shipped = members(REPLY_TYPES[prompt.reply])
     return tuple(name for name, hint in members(prompt.reply_model).items() if shipped.get(name) != hint)
 
@@ -63,7 +63,7 @@ NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 
 
 def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
-    """Yield the variables of prompts, comments and replies, then the differences of each prompt in `prompts`."""
+    """Yield lines about the variables of prompts, comments and replies, then about fields and labels of `prompts`."""
     prompts_see = {**COMMON, **family.variables}
     examples = (variables for _, variables in family.samples())
     yield from _format_section(

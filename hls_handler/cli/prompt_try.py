@@ -57,7 +57,7 @@ from hls_handler.work.pipeline import Ended, run_job
 ClaudeSource = Literal["real", "sandbox"]
 
 SANDBOX_ALTERNATIVE = "use --claude sandbox, whose answers are canned"
-PAYLOAD_ALTERNATIVE = "try a payload, which needs none: issues.opened"
+PAYLOAD_ALTERNATIVE = "try a recorded payload, which needs no token: issues.opened"
 
 
 def try_(
@@ -240,7 +240,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job to its end. Waits for a slot of the rate limiter, but not for an exhausted hourly budget."""
+    """Run the job and return how it ended. Waits for the rate limiter, but not for an exhausted hourly budget."""
     while True:
         try:
             ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))

@@ -51,7 +51,10 @@ class TryResult:
 def print_result(
     subject: Subject, tried: TryResult, notes: Sequence[str], *, sources: Sources, full: bool, canned: bool
 ) -> None:
-    """Print the result. `notes` say what could not be considered; `canned`: the replies come from the sandbox."""
+    """Print the result as text. `notes` are sentences about stored data that the try did not use.
+
+    `full` prints the whole system message, not only its beginning. `canned` is True if the sandbox made the replies.
+    """
     console = Console(highlight=False, emoji=False, markup=False)
     print_line(f"event       {subject.key} of {_conversation_name(tried)} ({subject.origin})")
     for line in [*_describe_routing(tried, sources), *(f"note        {note}" for note in notes)]:
@@ -118,7 +121,10 @@ def _show_text(text: str) -> None:
 
 
 def _format_value(value: object, indent: str = "") -> Iterator[str]:
-    """Format a JSON value: "kind: bug", lists with hyphens, texts of several lines below their name."""
+    """Yield the lines of a JSON value: "kind: bug" for a key, "- bug" for an item of a list.
+
+    Nested values and texts of several lines follow below their key or hyphen, indented.
+    """
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from _format_entry(f"{indent}{key}:", part, indent)

@@ -89,7 +89,7 @@ def vars_(
     output, compared and measured, but not split or changed. `trusted` marks trusted text, such as one of a fixed set of
     values, and `-` values that are not text. First come the variables of prompts, then those of comments only, with
     examples from canned replies, and the labels that such replies set; last the fields and labels that a prompt's own
-    front matter defines. Only these are missing if the prompts have errors.
+    front matter defines. If the prompts have errors, only this last part is missing.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """

@@ -29,7 +29,7 @@ from hls_handler.work.library import GUID
 DELIMITER_KEY = b"render"
 """Fixed secret, so that the delimiters of untrusted text are the same in every call and outputs can be compared."""
 
-PAYLOAD_ALTERNATIVE = "render a payload, which needs none: issues.opened"
+PAYLOAD_ALTERNATIVE = "render a recorded payload, which needs no token: issues.opened"
 
 
 def render(
@@ -124,7 +124,7 @@ class Estimate:
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Cost of two questions: a reply of max_tokens fails validation and is part of the second question."""
+        """Maximum cost if the first reply is invalid: a second question follows, which contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens
@@ -139,7 +139,7 @@ def estimate(settings: Claude, rendered: RenderedPrompt) -> Estimate:
 
 
 def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """Estimate the cost of a question of which only the size is known."""
+    """Estimate the cost of asking the prompt with this number of input tokens."""
     model = resolve_model(prompt.model or settings.model)
     max_tokens = prompt.max_tokens or settings.max_tokens
     return Estimate(

@@ -60,9 +60,9 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Exit as soon as the demo has ended: it holds the other end of standard input and never writes to it.
+    """Wait until the demo ends, which closes standard input (nothing is ever written to it), then exit.
 
-    The process is not shut down: the stand-ins are gone, so no step could succeed; the checkpoints are stored.
+    There is no graceful shutdown: without the demo's stand-ins for GitHub and Claude, running steps cannot succeed.
     """
     os.read(0, 1)
     os._exit(1)
@@ -96,8 +96,8 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         abort(*problems)
     server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # For a signal before uvicorn runs, and after: uvicorn raises its signals again when it has ended, and the
-        # default handler would end the process as if it had been killed.
+        # For signals before uvicorn starts and after it ends. At its end, uvicorn raises the received signals again;
+        # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     _announce(path, settings, service.role, port=sock.getsockname()[1])
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -106,7 +106,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
 
 
 async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
-    """Run the server; at a stop signal take no new work at once, though open connections may last a while."""
+    """Run the server. After a stop signal no step begins any more; open connections may still finish."""
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not running.done():
         if server.should_exit:

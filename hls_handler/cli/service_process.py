@@ -50,7 +50,7 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Wait until the service listens. Return False if it ended (its port may be in use) or needs too long."""
+        """Wait until the service listens. Return False if it ended (its port may be in use) or time is up."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
             if READY_MARKER in self._new_log():

@@ -41,7 +41,7 @@ _MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; later times are i
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """GitHub's hourly quota, as it reported it last; None where it has not reported it yet."""
+    """GitHub's hourly quota, as last reported. A field is None if GitHub has not reported it."""
 
     limit: int | None  # requests an hour
     remaining: int | None
@@ -63,7 +63,7 @@ class RateLimitMonitor:
         self.use = GithubUsage(0, RateLimit(None, None, None))
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request and store the quota reported after it. A quota without values replaces nothing."""
+        """Count one request and store the quota reported after it, unless the quota has no values."""
         with self._lock:
             latest = self.use.rate_limit if rate_limit.remaining is None else rate_limit
             self.use = GithubUsage(self.use.requests_made + 1, latest)
@@ -208,7 +208,7 @@ class GithubApi:
         items_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """Yield a list page by page, one request each. `items_key` is the list's key in a wrapping object."""
+        """Yield a list page by page, one request each. `items_key`: the list's key if the response is an object."""
         for number in range(1, max_pages + 1):
             items, headers = self.page(path, shape, number, items_key=items_key, query=query)
             yield items
@@ -241,10 +241,12 @@ class GithubApi:
         check_lease: Callable[[], None],
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send a write. Only `writes` calls this (SECURITY.md rule 12). Error statuses in `expected` are returned.
+        """Send a write and return the response; error statuses are raised unless they are in `expected`.
+
+        Only `writes` calls this (SECURITY.md rule 12).
 
         `check_lease` is called right before bytes are sent, when the connection is open; an exception stops the write.
-        If the request was sent and GitHub itself did not answer (a gateway's 502 does not count), the error has
+        If the request was sent, but GitHub itself did not answer (a gateway's 502 is not its answer), the error has
         `may_have_succeeded`: the write may still take effect.
         """
         sent = False

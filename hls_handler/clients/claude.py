@@ -181,7 +181,7 @@ class _WireModel(BaseModel):
 
 
 def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
-    """Parse the body of a 200. Raises `DependencyDown` for what the API does not send: broken JSON, a proxy's page."""
+    """Parse the body of a 200. Raises `DependencyDown` if it is not from the API, such as a proxy's error page."""
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
@@ -244,7 +244,7 @@ def _describe_stop(details: _StopDetails | None) -> str:
 
 
 def cost_usd(usage: Usage) -> float | None:
-    """Return US dollars at list price, or None for a model that is not in Anthropic's list.
+    """Return the cost in US dollars at list price, or None for a model that is not in Anthropic's list.
 
     `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models
     depends on the length of the whole prompt, including cached parts.

@@ -1,6 +1,6 @@
 """Translation of the Claude SDK's exceptions into HLS's errors.
 
-Only the API's own error message is used of their texts: the others may contain headers, and with them the key.
+Of the texts of an exception, only the API's own error message is used: the others may contain headers with the key.
 https://platform.claude.com/docs/en/api/errors
 """
 
@@ -65,7 +65,7 @@ def translate(
 
 
 def unexpected_response(label: str, what: str) -> DependencyDown:
-    """Return the error for a 200 whose body the API does not document."""
+    """Return the error for a response with status 200 whose body does not have the documented form."""
     return _down(f"unexpected response from Claude to {label}: {what}", ADDRESS_REMEDY, may_have_succeeded=True)
 
 

@@ -1,8 +1,8 @@
 """Compare the requested body of the bot's comment with its current body, and decide the new body; pure.
 
-A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested one by digest, without checked boxes; and the current body is compared with the new one after the checked
-boxes were copied into it.
+A checkbox that a person checks must never cause a write. Therefore two bodies without checked boxes are compared by
+digest: the requested one and the last requested one. The current body is compared with the new one only after its
+checked boxes were copied into the new one.
 
 A comment may have sections from several sources: each under an invisible mark, then one footer, then the marker.
 
@@ -233,7 +233,7 @@ def _without_marks(text: str) -> str:
 class BodyDecision:
     change: Literal["changed", "unchanged", "edited by a person"]  # only "changed" is written
     body: str  # the whole comment with its marks: the new body, or the current one if nothing is written
-    digest: str  # for the memory; SHA-256 in hex
+    digest: str  # to store: SHA-256 in hex of the requested body or, with sections, of the whole comment
 
 
 def marker(family: str) -> str:
@@ -241,9 +241,10 @@ def marker(family: str) -> str:
 
 
 def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
-    """Decide the body; None if the action creates no comment or section and there is none to update.
+    """Return the body to write or to keep; None if nothing exists to update and `action.create` is false.
 
-    `current_body` is the current body of the comment, `last_digest` the digest that the memory has for it.
+    `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
+    the body that was last requested; it is not used for sections, whose digests are in the comment.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)

@@ -23,13 +23,13 @@ class Write:
     """Create the comment or, with `comment_id`, edit it."""
 
     body: str  # with the marker
-    digest: str  # for the memory
+    digest: str  # stored together with the id of the comment
     comment_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """No write is needed. `seen` is the comment's id and digest if the memory does not have them yet."""
+    """No write is needed. `seen` is the comment's id and digest if these must still be stored."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None
@@ -38,7 +38,11 @@ class Leave:
 def plan_comment(
     api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
 ) -> Write | Leave:
-    """Decide on the write: one request if the memory has the comment, else one per 100 comments of the conversation."""
+    """Read the current comment and return the write that is needed, or `Leave` if none is.
+
+    Sends one request if the comment's id is stored. Otherwise, and if another account wrote that comment, the comments
+    of the conversation are searched with one request per 100.
+    """
     mark = marker(action.family)
     known = memory.comment(action.family)
     found: Comment | None = None
@@ -74,7 +78,7 @@ def plan_comment(
 def apply_comment_plan(
     plan: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
 ) -> Outcome:
-    """Carry out the plan and store the comment in the memory."""
+    """Carry out the plan, store the comment's id and digest in the history, and return the outcome."""
     if isinstance(plan, Leave):
         if plan.seen is not None:
             memory.store_comment(family, *plan.seen)

@@ -50,7 +50,10 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class GithubWriter:
-    """Writes labels and comments. Without `writes`, it reads and decides only, and does not change the memory."""
+    """Sets labels and the bot's comments. If `writes` is None (dry run), returns only what it would have done.
+
+    `memory` is the stored history of the conversation; a dry run does not change it.
+    """
 
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationHistory, writes: Writes | None
@@ -122,7 +125,7 @@ class Github:
             missing.append(
                 f"the account may not create labels in {repository}: give it the role write, or create them yourself"
             )
-        scopes = headers.get("x-oauth-scopes")  # of a classic token; the other kinds have no scopes
+        scopes = headers.get("x-oauth-scopes")  # only classic tokens have scopes
         sufficient = {"repo"} if found.private else {"repo", "public_repo"}
         if scopes is not None and sufficient.isdisjoint(scope.strip() for scope in scopes.split(",")):
             missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
@@ -171,7 +174,7 @@ def connect_read_only(
 
 
 class ReadOnlyGithub(Github):
-    """With `assume_open`, closed and locked conversations are read as open and not locked."""
+    """A client that never writes. With `assume_open`, it reads closed and locked conversations as open and unlocked."""
 
     is_read_only = True
 
@@ -182,7 +185,7 @@ class ReadOnlyGithub(Github):
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
         """Rebuild the `opened` event of an issue or pull request from its current state; two or three requests.
 
-        Returns GitHub's event name and the payload. Raises as reads do.
+        Returns GitHub's event name and the payload. Raises the same errors as other reads.
         """
         base = repository_path(repository)
         repository_json = self._api.get(base, _DOCUMENT)

@@ -18,7 +18,7 @@ from hls_handler.clients.transport import MAX_WAIT, ProxySettings, retry_after
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
-"""Pause that GitHub requires after a secondary rate limit without a time."""
+"""Pause that GitHub requires after a secondary rate limit if its response does not say how long to wait."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
@@ -52,10 +52,10 @@ def translate_status(
 
 
 PENDING_WRITE_WAIT = timedelta(seconds=60)
-"""A write that timed out here may still take effect; GitHub itself cancels a request after ten seconds.
+"""Wait before the next attempt of a delivery whose write timed out: the write may still take effect.
 
-The delivery waits this long before its next attempt. Other deliveries are kept from writing to the same comment by its
-lock (`github.slowest_write_s`).
+GitHub itself cancels a request after ten seconds. Meanwhile the lock of the comment (`github.slowest_write_s`) keeps
+other deliveries from writing to it.
 """
 
 
@@ -99,7 +99,9 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
             f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
         )
         return _down(what, remedy=remedy)
-    return Permanent(f"{what}: renamed, transferred or moved; update the name in the setting repositories")
+    return Permanent(
+        f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in the settings"
+    )
 
 
 def _phrase(status: int) -> str:

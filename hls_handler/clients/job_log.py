@@ -39,12 +39,12 @@ def read_log(
     timeout_s: float,
     max_bytes: int = MAX_BYTES,
 ) -> Iterator[str] | NoLog:
-    """Return the lines of the log at `url`, the URL that GitHub answered `call` with.
+    """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
 
     Raises `DependencyDown`, also during iteration. The connection is closed with the iterator.
     """
     if not is_allowed_url(url, base_url):
-        raise unexpected_response(call, "the URL of the log is not https")
+        raise unexpected_response(call, "the URL of the log must begin with https")
     proxy = find_proxy_settings(url)
     session = requests.Session()
     proxy.apply_to(session)
@@ -65,7 +65,7 @@ def read_log(
         session.close()
         if response.status_code in (404, 410):
             return NoLog("expired")
-        raise unexpected_response(call, f"{response.status_code} from the storage of the log")
+        raise unexpected_response(call, f"the server that stores the log answered {response.status_code}")
     lines = _lines(_chunks(call, session, response, now, proxy), max_bytes)
     first = next(lines, None)
     return NoLog("empty") if first is None else _prepend(first, lines)
@@ -83,7 +83,7 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """Yield bytes as they arrive: with full chunks, a slow server could exceed the time limit unnoticed."""
+    """Yield bytes as they arrive. (Reading full chunks could block beyond the time limit if the server is slow.)"""
     deadline = now() + MAX_READ_TIME
     with session, response:
         while True:

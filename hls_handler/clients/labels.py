@@ -32,7 +32,10 @@ def plan_labels(
     memory: ConversationHistory,
     settings: EffectiveLabels,
 ) -> LabelPlan:
-    """Decide the change: one request if every requested label is set already or withheld, usually two."""
+    """Read the current labels and return the changes to make.
+
+    Sends one request if no requested label must be added, else usually two.
+    """
     base = repository_path(repository)
     pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
     present = frozenset(label.name for page in pages for label in page)
@@ -74,11 +77,14 @@ def apply_label_change(
     memory: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
-    """Write the change. An intent is stored before each write and resolved after it.
+    """Write the change and return the outcome.
 
-    A removal is an intent too: if its response is lost, the missing label is not mistaken for a removal by a person.
-    `before` is the stored state when the delivery first reached this step: each wait for a write slot may end a
-    run, and the outcome covers all runs, in the order of the requested labels.
+    Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours", and
+    a removed one is deleted. If the response to a removal is lost, the missing label is therefore not mistaken for a
+    removal by a person.
+
+    `before` is the stored state when the delivery first reached this step. A wait for a write slot may end a run of the
+    delivery; the outcome covers all its runs, in the order of the requested labels.
     """
     if change.removed_by_person:
         memory.mark_labels_removed(change.removed_by_person)
@@ -134,7 +140,7 @@ def _label_outcome(change: LabelPlan) -> Outcome:
 
 
 def preview_labels(change: LabelPlan) -> Outcome:
-    """Return the outcome that the change would have. Writes nothing; an empty change is not "dry_run"."""
+    """Return the outcome that the change would have. Its kind is "dry_run" if a label would be added or removed."""
     outcome = _label_outcome(change)
     if not (change.add or change.remove):
         return outcome

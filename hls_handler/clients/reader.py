@@ -16,7 +16,7 @@ from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLo
 
 
 class WireContent(BaseModel):
-    """For a file of more than 1 MB, `encoding` is "none" and there is no content."""
+    """A file, symlink or submodule. For a file of more than 1 MB, `encoding` is "none" and the content is omitted."""
 
     type: Literal["file", "symlink", "submodule"]
     sha: str

@@ -71,18 +71,18 @@ class ProxySettings:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
             return f"{through}: it rejected the user name or password (407)", remedy
         if self.proxy:
-            otherwise = f"check the proxy that HTTPS_PROXY names, or except the host by NO_PROXY; {otherwise}"
+            otherwise = f"check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY; {otherwise}"
         return f"{through}: {f'it answered {status}' if status else describe_cause(exc)}", otherwise
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
-    """Return the settings for an address such as "https://api.github.com". `SettingsError` names the wrong variable."""
+    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError`."""
     ca_variable, ca_path = _find_ca_path(environ)
     return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
 
 def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the passwords in proxy URLs, as written and as sent, so that they can be redacted."""
+    """Return the passwords in proxy URLs, as written and percent-decoded, so that they can be redacted."""
     found = set[str]()
     for variable in both_cases(*PROXY_VARIABLES):
         credentials, _, _ = environ.get(variable, "").rpartition("@")
@@ -116,7 +116,10 @@ def _require_certificates(variable: str, value: str) -> None:
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the proxy for https. For http the settings allow only loopback addresses, which a proxy cannot reach."""
+    """Return the URL of the proxy for an https address, else None.
+
+    Settings allow http for loopback addresses only, which a proxy cannot reach.
+    """
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
         return None
@@ -135,12 +138,15 @@ def _parse_proxy_url(variable: str, value: str) -> str:
     except LocationParseError:
         pass
     raise SettingsError(  # outside of `except`: the parser's error may contain a password
-        [f"the variable {variable}: write it as http://proxy.example:3128; other kinds are not supported"]
+        [f"the variable {variable}: write it as http://proxy.example:3128; only http:// proxies are supported"]
     )
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Apply NO_PROXY: "*", hosts with their subdomains, addresses, networks; an entry may have a port."""
+    """Return True if an entry of NO_PROXY matches: "*", a host (also matches subdomains), an address, or a network.
+
+    Hosts and addresses may have a port.
+    """
     entries = next((environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), "")
     return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
 

@@ -17,9 +17,10 @@ COMMENT = TypeAdapter(Comment)
 
 
 class Writes:
-    """Writes to one repository. `wait_for_slot` is called before each; an exception stops the write.
+    """Writes to one repository. Each write calls `wait_for_slot`, then `check_lease`; an exception stops the write.
 
-    `check_lease` is called right before bytes are sent, because the process may have been suspended in between.
+    `check_lease` is called right before bytes are sent, because the lease may expire during the wait and while the
+    connection is opened.
     """
 
     def __init__(
@@ -70,4 +71,4 @@ def _parse_comment(response: Response) -> Comment:
     try:
         return COMMENT.validate_python(response.data)
     except ValidationError:
-        raise unexpected_response("writing a comment", "a response without the comment") from None
+        raise unexpected_response("writing a comment", "the response does not contain the comment") from None

@@ -38,7 +38,7 @@ class CommentFacts:
     comment: Comment  # the comment with the question, current state
     asked: QuestionKind
     before: tuple[Comment, ...]  # earlier comments, oldest first
-    replied: bool  # the conversation has our reply to newcomers already
+    replied: bool  # True if HLS has already posted its reply to newcomers there
 
 
 class CommentHandler(Handler[CommentFacts]):

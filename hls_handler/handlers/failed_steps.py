@@ -138,12 +138,12 @@ def read_failure_history(
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
-    """The failed steps of a failed job; one None if no step failed."""
+    """Return the failed steps of a failed job; [None] if no step failed."""
     return [step for step in job.steps if step.failed] or [None]
 
 
 def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
-    """Job and step of each failed step; the job and "" if no step failed."""
+    """Return the names of job and step for each failed step; the job and "" if no step failed."""
     return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
 
 

@@ -53,7 +53,7 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """ "discussion-801": one comment per object in the payload; "push" if the payload has no object with an id.
+    """Return "discussion-801": one comment per object in the payload; "push" if no object has an id.
 
     Events about the status of an object share a comment: "deployment_status-801" for all events of one deployment.
     """

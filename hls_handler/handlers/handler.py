@@ -67,9 +67,11 @@ class Handler(ABC, Generic[Facts]):
     variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
     has_sections: bool = False  # several sources share its comment, each with its own section
-    superseded_by_push: bool = False  # a newer push supersedes the analysis
-    superseded_by_newer_answer: bool = False  # a newer answer of the same prompt supersedes it
-    no_target_reason: str | None = None  # why Claude is not asked without a conversation; None: ask and store
+    superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
+    superseded_by_newer_answer: bool = False  # True: so does a posted answer of the same prompt to a newer event
+    no_target_reason: str | None = (
+        None  # why Claude is not asked if there is no conversation; None: ask, and only store the reply
+    )
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
@@ -93,7 +95,7 @@ class Handler(ABC, Generic[Facts]):
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
-        """Return why the repository's history shows a later event that supersedes the facts. Default: None."""
+        """Return a sentence if the history has a later event that supersedes the facts, else None (default)."""
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
@@ -137,7 +139,7 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
 
 
 def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
-    """Check the current state: raises `Superseded` if closed or if people ask to skip it, `Permanent` if locked."""
+    """Raise `Superseded` if the conversation is closed or people ask HLS to skip it, `Permanent` if it is locked."""
     kind = "pull request" if isinstance(thread, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{thread.number}"
     if thread.state == "closed":
@@ -170,7 +172,7 @@ def template_variables(
     dry_run: bool,
     comments: Comments = DEFAULT_COMMENTS,
 ) -> Mapping[str, object]:
-    """Return the variables of all families and those of the handler's family.
+    """Return the template variables: those of every event, and those of the handler's family.
 
     `prompt` is the name of the rule's prompt ("issues/analyze"); `comments` are the settings of comments.
     """

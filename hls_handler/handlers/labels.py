@@ -27,7 +27,7 @@ LabelState = Literal["intended", "ours", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The reply field and prompt because of which we set a label."""
+    """The reply field and the prompt that a label of ours comes from."""
 
     field: str  # of the reply: "priority"
     prompt_id: str  # the prompt of the reply
@@ -81,7 +81,7 @@ class LabelPlan:
 
     create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
     add: tuple[str, ...]
-    remove: tuple[str, ...]  # ours only
+    remove: tuple[str, ...]  # only labels that HLS set
     confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
     removed_by_person: tuple[str, ...]  # ours that a person removed since the last check
     not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
@@ -180,7 +180,7 @@ def _reason_to_withhold(
     """Return why a requested label is not set, as a part of a sentence; None if it is."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
-        return f"a label's name has 1 to {MAX_LABEL_CHARACTERS} characters"
+        return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
     lists = (
         (settings.repository_allow_source, settings.repository_allow),
         ("labels.allow in the settings", settings.allow),
@@ -189,7 +189,7 @@ def _reason_to_withhold(
         if not any(fnmatchcase(name, _fold(glob)) for glob in globs):
             return f"{source} does not allow it"
     if label.group in chosen:
-        return f"only one {label.group} label is set"
+        return f"another {label.group} label comes first, and at most one is set"
     if name in current.shown and name not in current.ours:
         return None
     set_by_person = current.set_by_person(label.group)
@@ -213,9 +213,9 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the label action: the labels `from_facts`, then those of all replies; () if none apply.
+    """Return the label action: the labels `from_facts`, then those of all replies; () if they cover no group.
 
-    `groups` are groups that the handler covers in addition to those of `from_facts`.
+    `groups` are groups that the handler covers in addition to those of `from_facts` and of the replies.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -249,7 +249,7 @@ def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabe
 
 
 CORRECTION_WINDOW_DAYS = 30
-"""A later label change does not count as a correction, because then the issue itself has probably changed."""
+"""Label changes within this time after HLS set a label are corrections. Later, the issue itself may have changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def select_files(
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
-    """Tokens of a file in addition to its patch. A path is untrusted and can have 4,096 characters."""
+    """Estimate the tokens of a file in addition to its patch. (A path can have up to 4,096 characters.)"""
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
@@ -149,7 +149,7 @@ def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> 
 
 
 def _rank(file: ChangedFile) -> int:
-    """Rank: 0 source, 1 tests, 2 documentation and settings, 3 removed. Workflows are code, so they rank as source."""
+    """Return 0 for source (including workflows), 1 for tests, 2 for documentation and settings, 3 for removed files."""
     path = file.path.lower()
     if file.status == "removed":
         return 3
@@ -175,7 +175,7 @@ def _changed_lines(patch: Patch) -> int:
 
 
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:
-    """ "2 binary or empty, 1 lock file"."""
+    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
     counts = Counter(file.reason for file in skipped)
     return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
@@ -240,7 +240,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """ "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"."""
+        """Return "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"."""
         parts: list[str] = []
         missing = len(facts.skipped) + facts.unlisted
         if missing:

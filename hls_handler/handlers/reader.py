@@ -38,11 +38,11 @@ class ReviewComment:
     path: str
     side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
     line: Annotated[int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))]
-    """The (last) line at the time of the comment; None if GitHub omits it, then `hunk` ends with it."""
-    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # down to that line; "" for a comment on the whole file
+    """The (last) line at the time of the comment. None if GitHub omits it: it is then the last line of `hunk`."""
+    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # down to the line; "" for a comment on the whole file
     body: Text
     is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
-    """A reply in a review thread."""
+    """True for a reply in a review thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class WorkflowJob:
     id: int  # differs between attempts
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
-    """As for a step; also "timed_out", "action_required", "neutral"."""
+    """As `WorkflowStep.conclusion`; also "timed_out", "action_required", "neutral"."""
     attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
     """The attempt of the run; an earlier one if only failed jobs were re-run."""
     html_url: Text
@@ -127,7 +127,8 @@ class Reader(Protocol):
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest comments of an issue or a pull request, at most `most`, oldest first.
 
-        Pages are read from the end, so that a long conversation needs no more requests.
+        GitHub's first page and then its last pages are read, so the number of requests does not grow with the length of
+        the conversation.
         """
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
@@ -190,7 +191,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """The results of an event to store in the record."""
+    """Results of a workflow run, to be added to the stored history of the repository."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()

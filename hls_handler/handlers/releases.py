@@ -55,7 +55,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         listed = reader.releases()
         release = next((other for other in listed if other.id == announced.id), None)
         if release is None or release.draft:
-            raise Superseded(f"the release {announced.tag} was withdrawn meanwhile")
+            raise Superseded(f"the release {announced.tag} was deleted, or became a draft again, meanwhile")
         previous = _find_previous(release, listed)
         since = reader.commits_between(previous.tag, release.tag) if previous is not None else None
         if previous is None or since is None:  # no previous release, or its tag is deleted or has no common history
@@ -81,7 +81,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
 
 
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
-    """Return the release before this one. For a final release, prereleases are skipped."""
+    """Return the release published before this one. For a final release, prereleases are skipped."""
     if release.published_at is None:
         return None
     older = [

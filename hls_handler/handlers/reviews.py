@@ -92,7 +92,9 @@ class ReviewHandler(Handler[ReviewFacts]):
         reviews = reader.reviews(pull_request.number)
         review = next((other for other in reviews if other.id == event.review.id), None)
         if review is None:
-            raise Permanent(f"the review {event.review.id} does not exist or is not among the first {len(reviews)}")
+            raise Permanent(
+                f"the review {event.review.id} does not exist or is not among the first {len(reviews)} reviews"
+            )
         if review.state == "dismissed":
             raise Superseded("the review was dismissed meanwhile")
         if any(_supersedes(later, review) for later in reviews[reviews.index(review) + 1 :]):
@@ -120,14 +122,15 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """`commit`: the reviewed one, abbreviated; `todos`: blocking ones first; `dropped`: requests not found."""
+        """Return `commit` (reviewed, abbreviated), `todos` (blocking first) and `dropped` (requests not found)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        A review without requests clears the reviewer's earlier ones only if it is a verdict that was read completely.
+        A review without requests replaces the reviewer's earlier requests only if it is a verdict (approves or requests
+        changes), no comment was left out, and every request in the reply was found in the review.
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -156,7 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Add the code above the comment. GitHub often omits the line; it is then the last line of the hunk."""
+    """Return the comment with the code above it. If GitHub omits its line, that is the last line of the hunk."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -176,7 +179,7 @@ def _reviewer_key(review: Review) -> str:
 
 
 def _supersedes(later: Review, review: Review) -> bool:
-    """Return True if a later review is a new verdict of the same reviewer; a comment is none."""
+    """Return True if a later review is a new verdict of the same reviewer. (A comment is not a verdict.)"""
     return _reviewer_key(later) == _reviewer_key(review) and later.state in VERDICTS
 
 
@@ -217,7 +220,7 @@ def _normalize(text: str) -> str:
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
-    """Status label: needs-changes with objections or blocking requests, needs-review with other requests, else none."""
+    """Return needs-changes for objections or blocking requests, needs-review for other requests, else no label."""
     if facts.objections or any(todo.blocking for todo in todos):
         return (RequestedLabel("status/needs-changes", "status"),)
     if todos:

@@ -45,7 +45,7 @@ class WorkflowFacts:
     pull_request: PullRequest | None  # current state; its head is the commit of the run
     stale: bool  # there is a pull request, but it has newer commits
     on_default_branch: bool
-    failed_before: bool  # the previous run of this workflow on this branch failed, according to our record
+    failed_before: bool  # the previous run of this workflow on this branch failed, according to the stored history
     failed_itself: bool  # an earlier attempt of this run failed
     failed: tuple[tuple[str, str], ...]  # job and step of all failed jobs; step "" if none failed
     steps: tuple[FailedStep, ...]  # of a failed run, with logs
@@ -177,7 +177,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Also counts the log lines outside of the excerpts."""
+        """Return the number of jobs and log lines that Claude was not shown, and of logs that could not be read."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
@@ -191,7 +191,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """`shown_by` is the log line that the reply quotes; None if no log contains it: the cause is then a guess."""
+        """Return the variables. `shown_by` is the log line that the reply quotes; None if no excerpt contains it."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
@@ -219,13 +219,16 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    """ "main"; "octocat:main" for a fork; "?:main" for a deleted fork."""
+    """Return the branch: "main"; "octocat:main" in a fork; "?:main" in a deleted fork."""
     is_own_branch = run.head_repository == event.repository.full_name
     return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True for the same branch and trigger: a commit may pass on push and fail when merged into the base."""
+    """Return True for the same branch and triggering event.
+
+    A commit may pass on `push` and fail on `pull_request`, which tests it merged into the base branch.
+    """
     return (end.event, end.branch) == (run.event, branch)
 
 
@@ -234,9 +237,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit, and True if there is only one with newer commits.
+    """Return the pull request whose head is the run's commit, or None; and True if all that exist have newer commits.
 
-    For a fork GitHub lists no pull requests with a run or a commit; they are found by the branch.
+    For a branch of a fork, GitHub does not list the pull requests of a run; they are found by the name of the branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

@@ -76,7 +76,7 @@ COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]
 
 MIN_REQUEST_LETTERS = 10  # a mention with fewer other letters is a greeting, not a request
 MAX_COURTESY_CHARACTERS = 60
-"""A text that begins with thanks and is not longer than this contains nothing but thanks."""
+"""A text that begins with thanks, contains no "?" and is not longer than this is not a request."""
 
 
 def strip_code_and_quotes(text: str) -> str:

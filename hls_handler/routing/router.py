@@ -53,7 +53,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class LabelCorrection:
-    """A person changed a label of a field that Claude fills in: recorded without a prompt or a call to Claude."""
+    """A person changed a label that Claude's replies can set. It is stored; Claude is not asked."""
 
     event_key: str  # "issues.unlabeled"
     field: str  # "priority"

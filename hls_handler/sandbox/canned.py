@@ -112,7 +112,10 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the value with most keywords; for an unknown field, a value in the text, a neutral one, or one by hash."""
+    """Return the value of which most keywords occur in the text.
+
+    For an unknown field: a value that occurs in the text, else a neutral value ("none"), else one chosen by a hash.
+    """
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
@@ -182,7 +185,7 @@ def _todo(sentence: str) -> str:
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Return a boolean field: `certain` only for how to start, `worth_saying` if there is something to say."""
+    """Return a boolean: `certain` is True only for how to start, `worth_saying` if there is text; others are True."""
     if name == "certain":
         return reading.wants_to_start
     return _is_worth_saying(reading) if name == "worth_saying" else True

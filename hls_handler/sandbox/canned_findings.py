@@ -11,7 +11,7 @@ from hls_handler.review import Line
 from hls_handler.sandbox.reading import PatchOfFile
 
 MAX_FINDINGS = 12
-"""Of one review; a pattern matches at most one line of a file."""
+"""Maximum number of findings in one review. A pattern yields at most one finding per file."""
 
 
 @dataclass(frozen=True, slots=True)

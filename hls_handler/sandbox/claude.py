@@ -117,7 +117,7 @@ def _authenticate(request: Request, api_key: str) -> None:
 
 def _parse(raw: bytes, content_type: str) -> Asked:
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise ClaudeError(400, "Content-Type: send application/json")
+        raise ClaudeError(400, "Content-Type: it must be application/json")
     try:
         body = json.loads(raw)
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
@@ -134,7 +134,7 @@ def tokens_of(text: str) -> int:
 
 
 def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
-    """Return token counts; the prefix up to the last breakpoint of the system prompt is cached."""
+    """Return token counts. The system prompt is cached up to its last block with `cache_control`."""
     schema_tokens = tokens_of(json.dumps(asked.schema)) if asked.schema else 0
     conversation = sum(tokens_of(text_of(message["content"])) for message in asked.body["messages"])
     system = asked.body.get("system")

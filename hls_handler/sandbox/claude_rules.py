@@ -101,9 +101,9 @@ def check_request(body: Any) -> Model:
         raise ClaudeError(404, f"model: {body['model']}")
     _check_max_tokens(body["max_tokens"], model)
     if body.get("stream"):
-        raise ClaudeError(400, "stream: the sandbox answers whole messages only")
+        raise ClaudeError(400, "stream: the sandbox does not support streaming")
     if body.get("tools") or body.get("tool_choice"):
-        raise ClaudeError(400, "tools: the sandbox knows no tools, since the product gives Claude none")
+        raise ClaudeError(400, "tools: the sandbox does not support tools, because HLS gives Claude none")
     blocks = _check_system(body.get("system"), "system") + _check_messages(body["messages"])
     breakpoints = sum(1 for block in blocks if block.get("cache_control") is not None)
     if breakpoints + (body.get("cache_control") is not None) > MAX_BREAKPOINTS:
@@ -133,7 +133,7 @@ def _check_messages(messages: object) -> list[dict[str, Any]]:
     for index, message in enumerate(messages):
         where = f"messages.{index}"
         if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise ClaudeError(400, f"{where}: a message has exactly a role and a content")
+            raise ClaudeError(400, f"{where}: a message must have exactly the keys role and content")
         if message["role"] not in {"user", "assistant"}:
             raise ClaudeError(400, f"{where}.role: Input should be 'user' or 'assistant'")
         blocks += _check_text(message["content"], f"{where}.content")
@@ -161,7 +161,7 @@ def _check_text(content: object, where: str) -> list[dict[str, Any]]:
     for index, block in enumerate(content):
         at = f"{where}.{index}"
         if not isinstance(block, dict) or block.get("type") != "text" or not isinstance(block.get("text"), str):
-            raise ClaudeError(400, f"{at}: the sandbox reads text blocks only")
+            raise ClaudeError(400, f"{at}: the sandbox supports only text blocks")
         for key in block.keys() - {"type", "text", "cache_control", "citations"}:
             raise ClaudeError(400, f"{at}.text.{key}: Extra inputs are not permitted")
         if not block["text"].strip():
@@ -218,7 +218,7 @@ def check_schema(schema: object) -> None:
 
 def _check_node(node: Any, root: dict[str, Any], where: str, within: tuple[str, ...]) -> None:
     if not isinstance(node, dict):
-        raise _bad(where, "a schema is an object")
+        raise _bad(where, "a schema must be a JSON object")
     for name, definition in {**node.get("$defs", {}), **node.get("definitions", {})}.items():
         _check_node(definition, root, f"{where}/$defs/{name}", (*within, f"#/$defs/{name}"))
     reference = node.get("$ref")
@@ -230,11 +230,11 @@ def _check_node(node: Any, root: dict[str, Any], where: str, within: tuple[str, 
             _check_node(part, root, f"{where}/{combiner}/{index}", within)
     kind = node.get("type")
     if isinstance(kind, list):
-        raise _bad(where, "'type' must be one name; use anyOf for several")
+        raise _bad(where, "'type' must be a single name; use anyOf for several types")
     if kind is not None and kind not in KEYWORDS:
         raise _bad(where, f"type '{kind}' is not supported")
     if kind is None and not node.keys() & {"anyOf", "allOf", "enum", "const"}:
-        raise _bad(where, "a schema needs a type, anyOf, allOf, enum or const")
+        raise _bad(where, "a schema must have one of the keys type, anyOf, allOf, enum and const")
     allowed = EVERYWHERE | KEYWORDS.get(kind or "", frozenset()) | {"anyOf", "allOf"}
     for key in node.keys() - allowed:
         raise _bad(where, f"For '{kind or 'any'}' type, property '{key}' is not supported")
@@ -251,7 +251,7 @@ def _check_kind(
         properties = node.get("properties", {})
         for name in node.get("required", ()):
             if name not in properties:
-                raise _bad(where, f"'{name}' is required, but no property")
+                raise _bad(where, f"'{name}' is in 'required' but not in 'properties'")
         for name, part in properties.items():
             _check_node(part, root, f"{where}/properties/{name}", within)
     elif kind == "array":
@@ -270,10 +270,10 @@ def _check_reference(
     if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
         raise _bad(where, f"$ref {reference!r} does not point into #/$defs")
     if node.keys() - {"$ref", "$defs", "description", "title"}:
-        raise _bad(where, "$ref stands alone")
+        raise _bad(where, "besides $ref, only $defs, description and title are allowed")
     target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"))
     if target is None:
-        raise _bad(where, f"$ref {reference!r} points to nothing")
+        raise _bad(where, f"$ref {reference!r} names a definition that does not exist")
     if reference in within:
         raise _bad(where, f"recursive schemas are not supported: {reference} contains itself")
     _check_node(target, root, reference, (*within, reference))
@@ -282,7 +282,7 @@ def _check_reference(
 def _check_enum(node: dict[str, Any], where: str) -> None:
     values = node.get("enum", [None])
     if not isinstance(values, list) or not values or any(isinstance(value, dict | list) for value in values):
-        raise _bad(where, "'enum' takes strings, numbers, booleans and null")
+        raise _bad(where, "'enum' must be a non-empty list of strings, numbers, booleans and null")
 
 
 def _bad(where: str, problem: str) -> ClaudeError:

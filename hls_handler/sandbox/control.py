@@ -65,7 +65,7 @@ class BadRequest(Exception):
 
 
 def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]) -> list[Route]:
-    """Return the routes. Bodies must have the content type JSON, which a form of a web page cannot send."""
+    """Return the routes. They accept only JSON bodies, so that a form on another web page cannot change the sandbox."""
 
     async def about(request: Request) -> Response:
         del request
@@ -89,20 +89,22 @@ def _state_routes(state: State) -> list[Route]:
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)
         if not state.set_log(body.repository, body.job, body.log):
-            raise BadRequest(f"job: {body.repository} has no job {body.job} here: send the event of its run first")
+            raise BadRequest(
+                f"job: the sandbox has no job {body.job} of {body.repository}: send the event of its run first"
+            )
         return Response(status_code=204)
 
     async def set_file(request: Request) -> Response:
         body = await _parse(request, SetFile)
         if not state.set_file(body.repository, body.path, body.text, branch=body.branch):
-            raise BadRequest(f"repository: there is no {body.repository} here: send an event of it first")
+            raise BadRequest(f"repository: the sandbox has no {body.repository}: send an event of it first")
         return Response(status_code=204)
 
     async def set_conclusion(request: Request) -> Response:
         body = await _parse(request, SetConclusion)
         if not state.set_conclusion(body.repository, body.run, body.attempt, body.conclusion):
             raise BadRequest(
-                f"attempt: {body.repository} has no attempt {body.attempt} of run {body.run} here: "
+                f"attempt: the sandbox has no attempt {body.attempt} of run {body.run} of {body.repository}: "
                 "send the event of the run first"
             )
         return Response(status_code=204)
@@ -165,7 +167,7 @@ def bad_request(request: Request, exc: Exception) -> Response:
 
 async def _parse(request: Request, model: type[T]) -> T:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise BadRequest("send application/json")
+        raise BadRequest("the content type must be application/json")
     try:
         return model.model_validate_json(await request.body())
     except ValidationError as exc:

@@ -1,6 +1,6 @@
 """Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-As at GitHub they follow from the rendered Markdown: code and link texts neither notify nor close, entities and
+As on GitHub, they depend on the rendered Markdown: code and link texts neither notify nor close, entities and
 backslashes before a character make no difference, and HTML comments are invisible.
 """
 

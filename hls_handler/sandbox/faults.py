@@ -45,8 +45,8 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     effect: Effect
-    stand_in: StandIn | None = None  # both
-    method: Pattern = ".*"  # has to match the whole
+    stand_in: StandIn | None = None  # None: both
+    method: Pattern = ".*"  # must match the whole method
     path: Pattern = ".*"  # may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages", as sent
     times: int | None = Field(1, ge=1)
     skip: int = Field(0, ge=0)
@@ -64,7 +64,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The active rules, oldest first; the first that matches applies."""
+    """The rules, oldest first. The first one that matches a request and is not exhausted applies."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

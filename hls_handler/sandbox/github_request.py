@@ -53,7 +53,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint returns."""
+    """The result of an endpoint."""
 
     document: Any
     status: int = 200
@@ -83,7 +83,7 @@ def moved(call: Call, url: str) -> GitHubError:
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
-    """Return a 422 for a field."""
+    """Return the error 422 for an invalid field."""
     error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
     return GitHubError(422, "Validation Failed", (error,))
 
@@ -91,7 +91,7 @@ def failed(resource: str, code: str, name: str, message: str | None = None) -> G
 def parse_body(raw: bytes, content_type: str) -> Any:
     """Return the JSON body of a request."""
     if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
-        raise GitHubError(415, "Unsupported Media Type: send application/json")
+        raise GitHubError(415, "Unsupported Media Type: it must be application/json")
     try:
         body = json.loads(raw)
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates

@@ -32,7 +32,10 @@ class BufferedResponse:
 
 
 class FaultMiddleware:
-    """`errors` returns the stand-in's error document for a status. `closing` ends hanging requests."""
+    """Middleware of one stand-in.
+
+    `errors` returns the stand-in's error document for a status. Setting `closing` ends hanging requests.
+    """
 
     def __init__(
         self,
@@ -83,7 +86,7 @@ class FaultMiddleware:
         await send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
-        """Return None if the fault is that there is no response."""
+        """Return the response with the fault applied; None if the fault is that there is no response."""
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)

@@ -257,7 +257,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class CommentEffects:
-    """Effects that one version of a comment written through the API would have had on GitHub."""
+    """The effects, such as notifications, that creating or editing a comment here would have had on GitHub."""
 
     thread: str  # "owner/repo#7"
     comment: int

@@ -85,7 +85,7 @@ def page_routes(state: State) -> list[Route]:
         path = request.path_params
         found = state.thread(f"{path['owner']}/{path['repo']}", path["number"])
         if found is None or found.gone:
-            return PlainTextResponse("There is no such thread in the sandbox.", 404, headers=HEADERS)
+            return PlainTextResponse("There is no such issue or pull request in the sandbox.", 404, headers=HEADERS)
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
         return page(thread=_thread(found, state))
@@ -125,7 +125,7 @@ def page_routes(state: State) -> list[Route]:
 
 
 def address(thread: Thread) -> str:
-    """ "/owner/repo/pull/13" """
+    """Return the path of the page: "/owner/repo/pull/13"."""
     return f"/{thread.repository}/{'pull' if thread.kind == 'pull' else 'issues'}/{thread.number}"
 
 
@@ -218,7 +218,7 @@ def _comment(comment: Comment) -> Entry:
 
 
 def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
-    """Return the current state of the review that the event refers to."""
+    """Return the entry for a review, in its current state; None if the event is not about a stored review."""
     review = next((one for one in thread.reviews if event.detail == str(one.id)), None)
     if review is None or event.happening != "reviewed":
         return None

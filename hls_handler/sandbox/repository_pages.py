@@ -13,21 +13,21 @@ from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, re
 from hls_handler.sandbox.state import State
 
 MAX_ROWS = 20
-"""Runs, and releases, on the index page."""
+"""Maximum number of runs, and of releases, on the index page."""
 
 MAX_LOG_CHARACTERS = 100_000
-"""Of a longer log, a page shows the end, which contains the failure."""
+"""Maximum number of characters of a log on a page; of a longer log the end is shown, which contains the failure."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run_address(run: Run) -> str:
-    """ "/owner/repo/actions/runs/5" """
+    """Return the path of the page: "/owner/repo/actions/runs/5"."""
     return f"/{run.repository}/actions/runs/{run.id}"
 
 
 def release_address(release: Release) -> str:
-    """ "/owner/repo/releases/tag/v1.2.0" """
+    """Return the path of the page: "/owner/repo/releases/tag/v1.2.0"."""
     return f"/{release.repository}/releases/tag/{quote(release.tag)}"
 
 

@@ -33,13 +33,13 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""Stored history before each event: a value for everything that templates may show."""
+"""History that handlers get for each recorded event: one correction, so that `corrections` has a sample value."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
     """Return the event and what its handler gathers from the sandbox's state. Raises the errors of `gather`.
 
-    Before an event of the demo's story, the earlier events have happened.
+    For an event of the demo's story, the state also contains the earlier events of the story.
     """
     state = State(begin=_before(sample.name))
     state.seed(sample.event, sample.payload)

@@ -117,7 +117,7 @@ def _with_shown(
     before: Thread | None,
     files: Files | None,
 ) -> World:
-    """Store the text, state and head of the payload."""
+    """Store the issue or pull request with the text, state and head that the payload shows."""
     number: int = shown["number"]
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")

@@ -26,7 +26,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
     """Store the run of a `workflow_run` event; other events change nothing.
 
     The jobs of an attempt are recorded or generated from its conclusion. Unknown earlier attempts are generated as
-    failures: otherwise there would be no later attempt.
+    failures, because otherwise nobody would have re-run them.
     """
     shown = payload.get("workflow_run")
     if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):

@@ -91,12 +91,12 @@ class Sandbox:
 
     @property
     def github_url(self) -> str:
-        """For `github.base_url`."""
+        """The value for the setting `github.base_url`."""
         return f"{self.page_url[:-1]}{GITHUB_PREFIX}"
 
     @property
     def claude_url(self) -> str:
-        """For `claude.base_url`."""
+        """The value for the setting `claude.base_url`."""
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
 
     def start(self) -> Self:
@@ -108,7 +108,7 @@ class Sandbox:
             listener.listen(256)  # from here on, a connection waits and is not refused
         except OSError as exc:
             listener.close()
-            raise SandboxDown(f"{HOST}:{self._wanted_port} cannot be listened on: {exc.strerror}") from exc
+            raise SandboxDown(f"the sandbox cannot listen on {HOST}:{self._wanted_port}: {exc.strerror}") from exc
         self._port = self._wanted_port = int(listener.getsockname()[1])  # the same port after a stop and a start
         started = threading.Event()
         config = uvicorn.Config(

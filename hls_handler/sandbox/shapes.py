@@ -31,9 +31,9 @@ UNLISTED_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismis
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
-    """Return the object with URLs of the stand-in. Only values of URL keys change, no text.
+    """Return the REST object with URLs of the stand-in instead of GitHub's. Only values of URL keys change, not texts.
 
-    PyGithub follows no URL outside its base URL.
+    This is needed because PyGithub does not follow URLs outside of its base URL.
     """
     if isinstance(value, Mapping):
         return {

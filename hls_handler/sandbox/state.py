@@ -57,7 +57,7 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """`begin` is the world if there is no file yet."""
+        """`begin` is the initial world if the file does not exist."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Return the effects of the comments written through the API, in order."""
+        """Return the effects of all created and edited comments, in order; seeded comments have none."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -105,7 +105,7 @@ class State:
         return None
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
-        """Return the newest first, as GitHub does; drafts have no date and come before all others."""
+        """Return the releases, newest first, as GitHub does. Drafts have no date and come before all others."""
         here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 

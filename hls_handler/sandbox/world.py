@@ -57,7 +57,7 @@ class World:
         return named or (ref if ref in known else None)
 
     def compared(self, full_name: str, base: str, head: str) -> Compared | None:
-        """Return None if one of the two refs is unknown."""
+        """Return the difference between two refs; None if one of them is unknown."""
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))

@@ -164,7 +164,7 @@ def test_the_demo_does_not_start_if_it_would_exceed_the_hourly_budget() -> None:
         require_budget(claude, StoryCost(11, 0.05), asked=10)
     (problem,) = raised.value.problems
     assert problem == (
-        "it asks up to 11 questions, 10 were asked in the last hour, and claude.calls_per_hour allows 20; "
+        "the demo asks up to 11 questions, 10 were asked in the last hour, and claude.calls_per_hour allows 20; "
         "wait, or raise claude.calls_per_hour"
     )
 

@@ -337,14 +337,14 @@ def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path
             ["octo/widgets#7", "--claude", "sandbox"],
             (
                 "settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in .env, "
-                "or try a payload, which needs none: issues.opened\n"
+                "or try a recorded payload, which needs no token: issues.opened\n"
             ),
         ),
         (
             ["issues.opened", "--live", "--claude", "sandbox"],
             (
                 "settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in .env, "
-                "or try a payload, which needs none: issues.opened\n"
+                "or try a recorded payload, which needs no token: issues.opened\n"
             ),
         ),
     ],

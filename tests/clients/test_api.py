@@ -124,7 +124,9 @@ def test_refused_connection_raises_dependency_down(meter: RateLimitMonitor) -> N
 def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: FakeGithub, status: int) -> None:
     moved = {"Location": f"{github.base_url}/repositories/5/issues/7"}
     github.faults = [Fault(verb, ISSUE, status=status, headers=moved) for verb in ("GET", "PATCH")]
-    with pytest.raises(Permanent, match="renamed, transferred or moved; update the name in the setting repositories"):
+    with pytest.raises(
+        Permanent, match="the repository or issue was moved; if it has a new name, update `repositories`"
+    ):
         api.get(ISSUE, ANYTHING)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
         api.write("PATCH", ISSUE, {}, check_lease=lambda: None)

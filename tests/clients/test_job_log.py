@@ -201,6 +201,6 @@ def test_only_https_or_http_between_loopback_addresses_is_allowed(
 
 def test_url_that_is_not_allowed_is_not_requested(api: GithubApi, github: FakeGithub) -> None:
     github.log, github.log_address = b"one\n", "http://169.254.169.254/latest?signature=5ecret"
-    with pytest.raises(DependencyDown, match=r"the URL of the log is not https$"):
+    with pytest.raises(DependencyDown, match=r"the URL of the log must begin with https$"):
         GithubReader(api, "o/r").job_log(6)
     assert github.calls == [f"GET {LOGS}"]

@@ -74,7 +74,7 @@ def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> N
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
     assert str(refused.value) == (
-        "the variable HTTPS_PROXY: write it as http://proxy.example:3128; other kinds are not supported"
+        "the variable HTTPS_PROXY: write it as http://proxy.example:3128; only http:// proxies are supported"
     )
 
 
@@ -187,7 +187,7 @@ def test_unreachable_proxy_is_reported_with_its_address(network: Network) -> Non
     network.use_proxy(address=address)
     for down in errors_of(network):
         assert str(down).endswith(f"through the proxy http://{address}: Connection refused")
-        assert down.remedy.startswith("check the proxy that HTTPS_PROXY names, or except the host by NO_PROXY")
+        assert down.remedy.startswith("check the proxy that HTTPS_PROXY names, or add the host to NO_PROXY")
 
 
 def test_rejected_proxy_password_is_reported(network: Network) -> None:

@@ -96,7 +96,7 @@ def test_groups_that_the_analysis_does_not_cover_are_unchanged() -> None:
 def test_the_first_requested_label_of_a_group_is_set() -> None:
     change = decide(HIGH, LOW, HIGH)
     assert change.add == ("priority-high",)
-    assert change.withheld == (("priority-low", "only one priority label is set"),)
+    assert change.withheld == (("priority-low", "another priority label comes first, and at most one is set"),)
 
 
 def test_an_intended_label_that_is_present_is_confirmed_as_bot_label() -> None:
@@ -148,8 +148,8 @@ def test_a_missing_label_is_created_with_its_colour_and_description() -> None:
         ),
         (BUG, {"allow": ("priority-*", "BUGS")}, "labels.allow in the settings does not allow it"),
         (BUG, {"allow": ()}, "labels.allow in the settings does not allow it"),
-        (RequestedLabel("x" * 51, "kind"), {}, "a label's name has 1 to 50 characters"),
-        (RequestedLabel(" ", "kind"), {}, "a label's name has 1 to 50 characters"),
+        (RequestedLabel("x" * 51, "kind"), {}, "a label's name must have 1 to 50 characters"),
+        (RequestedLabel(" ", "kind"), {}, "a label's name must have 1 to 50 characters"),
         (
             BUG,
             {"present": frozenset(map(str, range(100)))},

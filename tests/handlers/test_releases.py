@@ -83,8 +83,8 @@ def test_commits_beyond_the_budget_and_beyond_githubs_list_are_counted() -> None
 
 
 @pytest.mark.parametrize("listed", [(), (replace(RELEASE, draft=True),)], ids=["deleted", "a draft again"])
-def test_a_withdrawn_release_is_not_announced(listed: tuple[Release, ...]) -> None:
-    with pytest.raises(Superseded, match=r"the release v1\.4\.0 was withdrawn meanwhile"):
+def test_a_deleted_or_draft_release_is_not_announced(listed: tuple[Release, ...]) -> None:
+    with pytest.raises(Superseded, match=r"the release v1\.4\.0 was deleted, or became a draft again, meanwhile"):
         facts(reader(*listed))
 
 

@@ -109,7 +109,7 @@ def test_only_the_shown_part_of_a_long_comment_counts_towards_the_budget() -> No
 def test_a_deleted_or_dismissed_review_is_not_processed() -> None:
     with pytest.raises(Superseded, match="the review was dismissed meanwhile"):
         gather(review(state="dismissed"))
-    with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0"):
+    with pytest.raises(Permanent, match="the review 501 does not exist or is not among the first 0 reviews"):
         HANDLER.gather(review_event(review()), FakeReader(pull_request()), EMPTY_HISTORY, BUDGET)
 
 

@@ -132,18 +132,18 @@ def test_a_file_of_a_branch_can_be_set_and_deleted(sandbox: Sandbox) -> None:
         (
             "/files",
             {"repository": "o/nowhere", "path": "a", "text": "b"},
-            "repository: there is no o/nowhere here: send an event of it first",
+            "repository: the sandbox has no o/nowhere: send an event of it first",
         ),
         (
             "/logs",
             {"job": 5, "log": ""},
-            "job: Codertocat/Hello-World has no job 5 here: send the event of its run first",
+            "job: the sandbox has no job 5 of Codertocat/Hello-World: send the event of its run first",
         ),
         ("/logs", {"job": 5}, "log: Field required"),
         (
             "/attempts",
             {"run": 5, "attempt": 1, "conclusion": "success"},
-            "attempt: Codertocat/Hello-World has no attempt 1 of run 5 here: send the event of the run first",
+            "attempt: the sandbox has no attempt 1 of run 5 of Codertocat/Hello-World: send the event of the run first",
         ),
         (
             "/attempts",

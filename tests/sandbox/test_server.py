@@ -59,7 +59,7 @@ def test_a_port_in_use_raises_sandbox_down() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(SandboxDown, match=f"127.0.0.1:{port} cannot be listened on"):
+        with pytest.raises(SandboxDown, match=f"the sandbox cannot listen on 127.0.0.1:{port}"):
             Sandbox(port=port).start()
 
 
