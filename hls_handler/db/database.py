@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import URL, Connection, Table, false, func, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.postgresql import (
     NO_POOLER,
@@ -98,9 +99,11 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._skew = skew
+        self._select_now = select(self.now)
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
+        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}
         self._writer = threading.Lock()
         self._secrets: dict[str, bytes] = {}
 
@@ -166,9 +169,13 @@ class Database:
         RETURNING makes SQLAlchemy send one INSERT with many VALUES. psycopg's executemany would send a pipeline, after
         which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its locks.
         """
-        if rows:
+        if not rows:
+            return
+        insert = self._inserts.get((table.name, if_new))
+        if insert is None:
             new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
-            connection.execute(new.returning(*table.primary_key.columns), list(rows))
+            insert = self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
+        connection.execute(insert, list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
         """Let no other process claim until the transaction ends; on SQLite the transaction itself does that."""
@@ -182,7 +189,7 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         """The database's time in milliseconds; SQLite's clock is that of this machine."""
-        return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
+        return self._machine_ms() if self.file is not None else connection.execute(self._select_now).scalar_one()
 
     def current_time(self) -> datetime:
         """The database's time, aware UTC."""
@@ -203,8 +210,9 @@ class Database:
 
     def secret(self, name: str) -> bytes:
         """32 random bytes, created at the first call: the same for every process on this database."""
-        if name in self._secrets:
-            return self._secrets[name]
+        known = self._secrets.get(name)
+        if known is not None:
+            return known
         fresh = {"name": name, "value": random_bytes.token_bytes(32)}
         with self.writing() as connection:
             self.insert_rows(connection, secrets, [fresh], if_new=True)
@@ -221,10 +229,9 @@ class Database:
                 return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
             pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        beside = (self.file.with_name(self.file.name + suffix) for suffix in ("-wal", "-shm"))
         try:
             return {
-                "database_bytes": sum(path.stat().st_size for path in (self.file, *filter(Path.exists, beside))),
+                "database_bytes": sum(_sizes_of_files(self.file)),
                 "reusable_bytes": pages * page_bytes,
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
@@ -277,6 +284,16 @@ class Database:
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
 
 
+def _sizes_of_files(path: Path) -> Iterator[int]:
+    """Sizes of the file and of those that SQLite keeps next to it while it is in use."""
+    yield path.stat().st_size
+    for suffix in ("-wal", "-shm"):
+        try:
+            yield path.with_name(f"{path.name}{suffix}").stat().st_size
+        except FileNotFoundError:
+            continue
+
+
 def _cause(exc: Exception) -> BaseException:
     """The driver's own error, if SQLAlchemy has wrapped one."""
     return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
@@ -288,10 +305,11 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError) as exc:
         raise StoreUnavailable(_UNSUPPORTED) from exc
-    is_file = parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:")
-    if not is_file and parsed.drivername != "postgresql+psycopg":
-        raise StoreUnavailable(_UNSUPPORTED)
-    return parsed
+    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
+        return parsed
+    if parsed.drivername == "postgresql+psycopg":
+        return parsed
+    raise StoreUnavailable(_UNSUPPORTED)
 
 
 _UNSUPPORTED = (

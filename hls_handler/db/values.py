@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import zstandard
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, bindparam, literal_column, or_
@@ -25,10 +25,12 @@ HOUR_MS = 3_600_000
 FURTHEST_MS = 48 * HOUR_MS
 """How far ahead a stored time can plausibly be; one that is further ahead counts as passed."""
 
+_STATES: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
+
 
 def literal(state: State) -> ColumnElement[str]:
     """The state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
-    return literal_column(f"'{state}'")
+    return _STATES[state]
 
 
 class UntrustedString(TypeDecorator[str]):

@@ -76,6 +76,7 @@ _IS_CLAIMABLE = and_(
 )
 _NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 _NO_FAILURES: dict[str, object] = {"attempts": 0, "failures": 0, "crashes": 0, "first_failure_at": None}
+_DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
 
 
 class DeliveryQueue:
@@ -84,7 +85,8 @@ class DeliveryQueue:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
         self._acceptor = BatchAcceptor(database, writer.counters)
-        now = database.now
+        now, is_held = database.now, writer.is_held
+        lease_until = now + bindparam("lease_ms", type_=BigInteger())
         chosen = (
             select(_waiting.c.id)
             .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), _HAS_FREE_PLACE)
@@ -101,10 +103,11 @@ class DeliveryQueue:
                 worker=bindparam("by"),
                 attempt=_c.attempt + 1,
                 has_progress=False,
-                lease_until=now + bindparam("lease_ms", type_=BigInteger()),
+                lease_until=lease_until,
             )
             .returning(*(_c[name] for name in Lease.__annotations__))
         )
+        self._renew = deliveries.update().where(is_held).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
             select(_c.id, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -112,7 +115,7 @@ class DeliveryQueue:
         )
         self._finish = (
             deliveries.update()
-            .where(writer.is_held)
+            .where(is_held)
             .values(_NO_WORKER | {"finished_at": now})
             .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
@@ -144,10 +147,9 @@ class DeliveryQueue:
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """Extend the lease to `lease_s` from now. Raises `LeaseLost`."""
-        later = deliveries.update().values(lease_until=self._database.now + int(lease_s * 1000))
-        renew = later.where(self._writer.is_held).returning(_c.lease_until)
+        terms = {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
         with self._database.writing(durable=False) as connection:
-            lease_until = connection.execute(renew, terms_of(lease)).scalar()
+            lease_until = connection.execute(self._renew, terms).scalar()
         if lease_until is None:
             raise lost(lease)
         return replace(lease, lease_until=from_ms(lease_until))
@@ -226,7 +228,7 @@ class DeliveryQueue:
                 raise lost(lease)
             release_locks(connection, row_id)
             if failed:
-                connection.execute(slots.delete().where(slots.c.delivery_id == row_id))
+                connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
             self._database.notify(connection)  # its place among the running deliveries is free
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
@@ -327,7 +329,7 @@ class DeliveryQueue:
                 raise lost(lease)
             counts = self._writer.apply(connection, row.id, prepared)
             release_locks(connection, row.id)
-            connection.execute(slots.delete().where(slots.c.delivery_id == row.id))
+            connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
             if state == "done":
                 counts += count_processing_time(row.processing_ms)

@@ -6,11 +6,11 @@ A server that says to wait holds a rate limit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, or_, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.database import Database
@@ -64,6 +64,16 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
     return Slot(is_now, slot_at, RateLimitState(next_at, state.held_until, used_at if is_now else state.last_slot_at))
 
 
+_SELECT = (
+    select(rate_limits.c.next_at, rate_limits.c.held_until, rate_limits.c.last_slot_at)
+    .where(rate_limits.c.name == bindparam("of_name"))
+    .with_for_update()
+)
+_UPDATE = rate_limits.update().where(rate_limits.c.name == bindparam("of_name"))
+_MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name"))
+_TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
+
+
 class LockStatements:
     """Statements for locks and for pending writes, which are locks with another name."""
 
@@ -76,7 +86,9 @@ class LockStatements:
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
             where=is_free,
         ).returning(locks.c.name)
-        self._select_pending = select(locks.c.locked_until).where(~has_passed(locks.c.locked_until, now))
+        self._pending_until = select(locks.c.locked_until).where(
+            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
+        )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
         """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
@@ -86,12 +98,16 @@ class LockStatements:
         return self.pending_until(connection, name)  # we held the lock, and it expired
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
-        return connection.execute(self._select_pending.where(locks.c.name == PENDING + name)).scalar()
+        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
+        return until
 
 
 class RateLimiter:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer, self._locks = database, writer, LockStatements(database)
+        self._select_held = select(rate_limits.c.held_until).where(
+            rate_limits.c.name == bindparam("of_name"), ~has_passed(rate_limits.c.held_until, database.now)
+        )
 
     def take_slot(
         self,
@@ -135,30 +151,29 @@ class RateLimiter:
 
     def held_until(self, name: str) -> datetime | None:
         """Return until when the server wants no requests; None if it accepts them."""
-        is_held = ~has_passed(rate_limits.c.held_until, self._database.now)
-        query = select(rate_limits.c.held_until).where(rate_limits.c.name == name, is_held)
         with self._database.reading() as connection:
-            until = connection.execute(query).scalar()
+            until: int | None = connection.execute(self._select_held, {"of_name": name}).scalar()
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
         """Lock a rate limit until the transaction ends; read the time after that."""
-        columns = [rate_limits.c[column] for column in RateLimitState.__annotations__]
-        query = select(*columns).where(rate_limits.c.name == name).with_for_update()
-        row = connection.execute(query).first()
+        row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
-            fresh = {"name": name, **asdict(RateLimitState(0, 0, 0))}
+            fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
             self._database.insert_rows(connection, rate_limits, [fresh], if_new=True)
-            row = connection.execute(query).one()
+            row = connection.execute(_SELECT, {"of_name": name}).one()
         return RateLimitState(*row)
 
     def use_slot(
         self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
     ) -> Slot:
         """Use or reserve the next slot of a locked rate limit, in a transaction that has checked the lease."""
-        take = slots.delete().where(slots.c.delivery_id == row_id, slots.c.rate_limit == name)
-        reserved = connection.execute(take.returning(slots.c.slot_at)).scalar()
-        slot = next_slot(state, reserved=reserved, interval_ms=round(interval_s * 1000), now=now)
+        slot = next_slot(
+            state,
+            reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
+            interval_ms=round(interval_s * 1000),
+            now=now,
+        )
         self._update(connection, name, slot.after)
         if not slot.is_now:
             self.reserve(connection, row_id, name, slot.slot_at)
@@ -169,7 +184,8 @@ class RateLimiter:
         self._database.insert_rows(connection, slots, [reserved])
 
     def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:
-        connection.execute(rate_limits.update().where(rate_limits.c.name == name).values(asdict(after)))
+        values = {"next_at": after.next_at, "held_until": after.held_until, "last_slot_at": after.last_slot_at}
+        connection.execute(_UPDATE, {"of_name": name, **values})
 
 
 def write_pending(until: int) -> Postponed:
@@ -180,6 +196,11 @@ def write_pending(until: int) -> Postponed:
 class Locks:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer, self._locks = database, writer, LockStatements(database)
+        self._holder = (
+            select(deliveries.c.guid, locks.c.locked_until, database.now)
+            .join(deliveries, deliveries.c.id == locks.c.delivery_id)
+            .where(locks.c.name == bindparam("of_name"))
+        )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire a lock or extend it. Raises `Postponed` while another delivery holds it, and `LeaseLost`.
@@ -192,9 +213,7 @@ class Locks:
             row_id = self._writer.require(connection, lease, prepared)
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
-                columns = select(deliveries.c.guid, locks.c.locked_until, self._database.now)
-                of_lock = columns.join(deliveries, deliveries.c.id == locks.c.delivery_id)
-                holder = connection.execute(of_lock.where(locks.c.name == name)).one()
+                holder = connection.execute(self._holder, {"of_name": name}).one()
             # Read after that: the former holder records its write before it releases the lock.
             pending_until = self._locks.pending_until(connection, name)
         if pending_until is not None:
