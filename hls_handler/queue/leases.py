@@ -51,10 +51,12 @@ def lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another may hold it")
 
 
+_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
+
+
 def release_locks(connection: Connection, delivery_id: int) -> None:
     """Delete the locks of a delivery that is not running any more; its pending writes stay."""
-    is_lock = not_(locks.c.name.startswith(PENDING))
-    connection.execute(locks.delete().where(locks.c.delivery_id == delivery_id, is_lock))
+    connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
 COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
