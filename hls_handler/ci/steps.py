@@ -185,10 +185,7 @@ class AnnotatedLine:
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a log with their step and weight, in order; runs of repeated lines are folded.
-
-    Only a few lines are in memory at a time.
-    """
+    """Yield the lines of a log in order, with runs of repeated lines folded. Keeps only a few lines in memory."""
     run: list[AnnotatedLine] = []  # the first line, and the lines to yield if the run is too short to fold
     for annotated in _annotate(lines, steps):
         if run and _is_repeated(run[0], annotated):

@@ -77,10 +77,7 @@ class LibraryCheck:
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return the `Family` (variables, samples, reply types) of each event for which a prompt may run, by its name.
-
-        Unknown events are left out; `event_problems` reports them.
-        """
+        """Return the `Family` (variables, samples, reply types) of each event of a prompt, by event name."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
@@ -208,10 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) for each recorded sample of a prompt's events.
-
-        If there is no sample with the actions of the prompt, the samples of all actions of the event are used.
-        """
+        """Yield (name, family, variables) of a prompt's samples: those with its actions, else those of all actions."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]

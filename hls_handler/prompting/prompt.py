@@ -189,19 +189,13 @@ class Library:
     shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, so their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the names of the prompts whose `on` has exactly this event key.
-
-        Shadows are left out, and prompts that run after another of these prompts (`then`).
-        """
+        """Return the prompts whose `on` has this event key, except shadows and followers of these prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return the prompts that may run after this one, in order: its `then`, the `then` of that prompt, and so on.
-
-        A cycle ends at the first prompt that would be repeated.
-        """
+        """Return the prompts that may run after this one: its `then`, the `then` of that one, and so on, each once."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:

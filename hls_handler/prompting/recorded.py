@@ -1,7 +1,4 @@
-"""Webhook payloads by name: recorded ones, and those derived from them that tell the story of the demo.
-
-For the derived ones, there are also GitHub's responses to API requests about them.
-"""
+"""Webhook payloads by name: recorded ones, and derived ones for the demo, with GitHub's API responses about these."""
 
 from __future__ import annotations
 
@@ -176,10 +173,7 @@ def releases_before(release_id: int) -> Answer:
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a derived release, oldest first; () for any other release.
-
-    Each has an additional key `tags`, the names of its tags.
-    """
+    """Return the commits up to a derived release, oldest first, with an additional key `tags`; () for any other."""
     return next(_answers("history", str(release_id)), ())
 
 

@@ -224,7 +224,7 @@ class RepositoryComments(Section):
 
 
 class RepositoryFeatures(Section):
-    """Overrides of `Features`, except keys that concern the whole process: signature_validation, async_processing."""
+    """Overrides of features. signature_validation and async_processing are global: they concern the whole process."""
 
     auto_labeling: bool | None = Field(None, description="overrides features.auto_labeling")
     auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")

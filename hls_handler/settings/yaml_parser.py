@@ -65,10 +65,7 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Return a location such as "config/settings.yaml:14 (repositories[0].events)".
-
-        The line of a key that is not in the file is that of its nearest parent.
-        """
+        """Return "config/settings.yaml:14 (repositories[0].events)"; the line may be that of the nearest parent."""
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"

@@ -71,10 +71,7 @@ JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
 
 
 def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
-    """Yield the context of each placeholder in order.
-
-    The rules are simpler than Markdown's. That suffices, because the rest of the text is from trusted templates.
-    """
+    """Yield the context of each placeholder in order. Simple rules suffice, because templates are trusted Markdown."""
     open_fence = ""
     in_html_block = False
     for line in rendered.split("\n"):
