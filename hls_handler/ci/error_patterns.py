@@ -1,8 +1,8 @@
-"""Patterns of the lines in which tools report a failure, with weights for how well a line explains it.
+"""Patterns of the lines in which tools report a failure. The weight of a pattern is how well such a line explains it.
 
-A row is (weight, needle, pattern). The needle is a lower-case substring of every line that the pattern matches;
-searching for it first makes half a million lines fast enough. No pattern backtracks far: each is anchored, or its
-repetition is bounded or can begin in one place only.
+A row is (weight, needle, pattern). The needle is in every line that the pattern matches, in lower case. It is searched
+for first, because a log may have half a million lines. No pattern backtracks far: it is anchored, or its repetitions
+are bounded or can begin in one place only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from hls_handler.ci.log_lines import RawLine
 
 KILLED = 100  # memory, disk, time, permission: the cause of all other errors in the log
-CAUSE = 90  # a compiler's error, an exception, an assertion, mostly with its place
+CAUSE = 90  # a compiler's error, an exception, a failed assertion, often with file and line
 EXTERNAL = 80  # the network or a missing program: the cause if the code has no error
 FAILED_NAME = 70  # the name of the failed test or task
 SUMMARY = 60  # a tool reports that it failed
@@ -121,10 +121,10 @@ PATTERNS_BY_NEEDLE: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
     needle: tuple((weight, re.compile(pattern)) for weight, row_needle, pattern in PATTERNS if row_needle == needle)
     for needle in dict.fromkeys(needle for _, needle, _ in PATTERNS)
 }
-"""Patterns by needle. Many rows share a needle, so that only about thirty are searched for in each line."""
+"""Needle to its (weight, pattern) pairs. Many rows share a needle, so there are only about thirty to search for."""
 
 MAX_WEIGHED_CHARS = 1_000
-"""Only the first characters of a line are searched."""
+"""Limit on the characters of a line that are searched, from its start."""
 
 EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
@@ -152,7 +152,7 @@ DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return the weight of a line of output: how well it explains the failure; 0 for most lines."""
+    """Return how well a line of a log explains the failure: the greatest weight of its patterns; 0 for most lines."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]

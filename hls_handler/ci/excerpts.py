@@ -1,4 +1,4 @@
-"""Extract one excerpt per failed step from a job's log: the lines that explain the failure, with their line numbers.
+"""Excerpts of a job's log, one for each failed step: the lines that explain the failure, with their line numbers.
 
 `numbered` formats an excerpt for Claude:
 
@@ -8,7 +8,7 @@
     354| waiting for the server
     [the same line 99,999 more times]
 
-Lines have numbers and remarks have none, so that no line of the log can be mistaken for a remark.
+Every line of the log has a number. A remark has none, so a line that looks like a remark cannot be mistaken for one.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""`elsewhere`: the step's lines could not be identified, and another excerpt shows the log of the whole job."""
+"""Kind of an excerpt. "elsewhere": it has no lines, because the step's lines are unknown; the excerpt of another such
+step is from the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The selected lines of a step's log. Stored in checkpoints, so its fields must keep their names."""
+    """The selected lines of a step's log. It is stored in checkpoints, so the names of its fields must not change."""
 
-    step: int | None  # the number of the step; None if the job failed without a failed step
+    step: int | None  # the number of the failed step; None if the job has none
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
     error_line: int | None  # the number of the first line of the greatest weight, if it is among the lines
-    first_line: int  # of the part of the log that the excerpt is from; 0 if it has no lines
-    last_line: int
+    first_line: int  # first line of the log's part that belongs to the step, or of the whole log; 0 if it is empty
+    last_line: int  # the last one, likewise
     state: State
     whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
 
@@ -49,7 +50,7 @@ class Excerpt:
 def numbered(excerpt: Excerpt) -> CodeText:
     """Return the excerpt as Claude sees it, in the format of the module's docstring; "" unless its state is "text".
 
-    Every omission is visible.
+    A remark stands for all lines that are left out.
     """
     if excerpt.state != "text":
         return CodeText("")
@@ -77,17 +78,18 @@ def _fold_remark(line: LogLine) -> str:
     return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"
 
 
-MAX_COMMAND_LINES = 12  # lines of the group that shows the command
+MAX_COMMAND_LINES = 12  # of the log group that shows the step's command
 LINES_BEFORE, LINES_AFTER = 20, 40
-"""Lines around the first real error. More after it, because compilers and test runners explain below it (expected,
-received, notes). The exception of a traceback comes last, right below its most important frames."""
-MAX_FURTHER = 8  # limit for other lines with errors, for each weight
-TAIL_LINES = 30
-BINARY_SHARE = 0.5  # of the characters; a part with more is not shown
+"""Lines around the line that explains the failure best. There are more after it, because compilers and test runners
+explain an error below it (expected, received, notes). A traceback ends with the exception, right below
+its most important frames."""
+MAX_FURTHER = 8  # limit on other lines with errors, for each weight
+TAIL_LINES = 30  # last lines of the part
+BINARY_SHARE = 0.5  # share of the characters; a part with more is not shown
 
 
 class _LineSelector:
-    """Collects lines in order and keeps at most about 200."""
+    """Selects lines of a log that is passed to `add` line by line. Keeps at most about 200 lines in memory."""
 
     def __init__(self) -> None:
         self.first_line = self.last_line = 0  # line numbers; 0 without lines
@@ -130,13 +132,14 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        """True if most characters are binary: then nothing is shown. A few binary lines are replaced by remarks."""
+        """True if most characters are in binary lines. Then nothing is shown; else remarks replace binary lines."""
         return self._binary_characters > BINARY_SHARE * self._characters
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
-        """Yield runs of adjacent lines, the most important run first, each from its most important line on.
+        """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        A run goes upwards or downwards from that line; if one of its lines is left out, so are all later ones.
+        Each run starts with its most important line and goes upwards or downwards from there. If a line
+        of a run is left out, the rest of the run must be, too. A line may be in several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0
@@ -185,7 +188,7 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
 
 def divide_budget(needs: Sequence[int], total: int) -> list[int]:
-    """Divide `total` fairly: no share exceeds its need, and what one need leaves goes to the others."""
+    """Divide `total` into equal shares. No share exceeds its need; what a small need leaves goes to the others."""
     result = [0] * len(needs)
     left = max(total, 0)
     for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
@@ -205,7 +208,7 @@ def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_jo
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
     """Return the most important lines that fit, in the order of the log."""
     gap = _gap_cost(part)
-    left = characters - gap  # there may be one more gap than blocks of lines
+    left = characters - gap  # there may be one more gap than blocks of chosen lines
     chosen: dict[int, LogLine] = {}
     ends: set[int] = set()  # the line number after each chosen line
     for run in part.ranked_runs():
@@ -229,30 +232,30 @@ def _cost(line: LogLine, part: _LineSelector) -> int:
 
 
 def _gap_cost(part: _LineSelector) -> int:
-    """Return the maximum length of a remark about omitted lines."""
+    """Return the greatest length, with its newline, of a remark about omitted lines."""
     return len(_gap_remark(max(part.last_line, 2))) + 1
 
 
 def _needed_chars(part: _LineSelector) -> int:
-    """Return a length that is enough for all selected lines of a part."""
+    """Return a number of characters that is enough to show all selected lines of a part."""
     lines = {line.number: line for run in part.ranked_runs() for line in run}
     gap = _gap_cost(part)
     return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())
 
 
 MIN_PARTIAL_CHARS = 12
-"""Minimum length, without blanks, of a quote that is part of a line; a shorter quote must be the whole line."""
+"""Minimum length of a quote that is only part of a line, without white space. A shorter one must be the whole line."""
 
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
 
 
 def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
-    """Return the line that contains the quote, or the first line of a longer quote; None if there is none.
+    """Return the line of the log that a quote by Claude is from; None if it is in none of the excerpts.
 
-    All lines of the quote must be in one excerpt, in order. A line may be quoted in part, with its line number, and in
-    quotation marks; blanks, case and invisible characters are ignored. A line that equals the quote is preferred to a
-    line that contains it.
+    For a quote of several lines, return the line of the first; all must be in one excerpt, in order. A line may be
+    quoted in part, with its line number, and in quotation marks. White space, case and invisible characters are
+    ignored. A line that equals the quote is preferred to a line that contains it.
     """
     wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
     if not wanted:
@@ -276,7 +279,7 @@ def _contains(text: str, variants: list[str]) -> bool:
 
 
 def _variants(line: str) -> list[str]:
-    """Return the variants of a quoted line: unchanged, and without its number or quotation marks."""
+    """Return the normalized variants of a quoted line: with and without a line number and quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
     without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
     variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)
@@ -284,5 +287,5 @@ def _variants(line: str) -> list[str]:
 
 
 def _normalize(text: str) -> str:
-    """Return the text as Claude saw it, without blanks and in one case."""
+    """Return the text for comparisons: cleaned and redacted as for Claude, without white space, in lower case."""
     return "".join(redact(clean(CodeText(text))).split()).casefold()

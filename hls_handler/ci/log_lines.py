@@ -1,15 +1,15 @@
-"""Parse a line of a job's log: separate GitHub's time and marks from the text, and remove escape sequences and keys.
+"""Parsing of the lines of a job's log: time, mark and text, without escape sequences and private keys.
 
 https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run returns one file per job,
 with all steps in sequence. A line of it:
 
     2026-11-20T09:14:31.1234567Z ##[group]Run npm test
 
-has a time, a mark that the runner made from a workflow command, and the text. If a program prints several lines at
-once, only the first one may have a time.
+has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program prints
+several lines at once, only the first one may have a time.
 
-Redaction recognizes a private key by its first line, so it would miss a key whose first line is not in an excerpt.
-Therefore `PrivateKeyFilter` replaces every line of a key before excerpts are selected.
+Redaction recognizes a private key of several lines only by its first line, which may be missing in an excerpt. So
+`PrivateKeyFilter` replaces every line of such a key before excerpts are selected.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ ESCAPE = re.compile(
 SCRIPT_COLOUR = "\x1b[36;1m"
 
 PREFIXES: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
-"""Replacements of marks, as on GitHub's page."""
+"""Marks and the words that GitHub's page of the log shows instead of them."""
 
 BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """A line of an excerpt. It is stored in checkpoints, so its fields must keep their names."""
+    """A line of an excerpt. It is stored in checkpoints, so the names of its fields must not change."""
 
     number: int  # in the job's log, from 1
     text: str
-    folded: int = 0  # number of equal lines that follow and are omitted
-    alike: bool = False  # the omitted lines are equal except for numbers and progress bars
-    unread: int = 0  # characters that were dropped by the parser
+    folded: int = 0  # number of repetitions after this line that are omitted
+    alike: bool = False  # True: they are equal to this line except for numbers and progress bars
+    unread: int = 0  # characters beyond the limit of the parser, which dropped them
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Truncate a long line. It is redacted first, because redaction would miss half a credential."""
+    """Truncate a long line to `MAX_SHOWN_CHARS`. It is redacted first, because half a credential is not recognised."""
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
@@ -76,7 +76,7 @@ class RawLine:
 
 
 def parse_line(raw: str) -> RawLine:
-    """Parse one line, with or without its line end. Never raises; takes linear time for any content."""
+    """Parse one line of a log, with or without its line end. Never raises, and takes linear time for any content."""
     text = raw.rstrip().removeprefix("\ufeff")
     length = len(text)
     time = TIME.match(text)
@@ -98,6 +98,7 @@ def parse_line(raw: str) -> RawLine:
 
 
 def display_text(line: RawLine) -> str:
+    """Return the text of a line as in an excerpt: words instead of marks, and a remark instead of binary content."""
     if line.is_binary:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":
@@ -119,16 +120,16 @@ REPLACEMENT = "[redacted: private-key]"
 
 
 class PrivateKeyFilter:
-    """Tracks keys line by line. A line that cannot be part of a key ends it, so that no other text is hidden."""
+    """Replaces private keys of several lines, line by line. A line that cannot be part of a key ends the key."""
 
     def __init__(self) -> None:
         self._lines_left = 0  # lines that may still belong to the key
 
     def redact_line(self, text: str) -> str:
-        """Return the line, or the replacement if it is part of a key."""
+        """Return the next line of the log, with its part of a private key, if any, replaced by `REPLACEMENT`."""
         if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
             if END_PRIVATE_KEY.search(text, begin.end()) is not None or len(text) > begin.end() + 200:
-                return text  # redaction recognizes a key in one line
+                return text  # a key in one line is left to redaction
             self._lines_left = MAX_KEY_LINES
             return text[: begin.start()] + REPLACEMENT
         if not self._lines_left:

@@ -1,8 +1,8 @@
-"""Annotate the lines of a job's log with step and weight, and fold runs of equal lines into one.
+"""Annotation of the lines of a job's log with step and weight; runs of repeated lines are folded into one.
 
-The log does not name the steps. The jobs API has the start and end of each step in whole seconds, lines have times,
-and both increase. In a second that two steps share, lines belong to the earlier step until a line opens the next one:
-the runner begins each step with one of three texts (`_opens_step`). Such a line opens the step with the same name
+The log does not name the steps, so the step of a line is found by its time: the jobs API has the start and end of each
+step in whole seconds. In a second that two steps share, lines belong to the earlier step until a line opens the next
+one: the runner begins each step with one of three texts (`_opens_step`). Such a line opens the step with the same name
 (`Run npm test` is the default name of a step), else the next one. A composite action writes such a line for each of
 its own steps, so in a shared second its last lines may be assigned to the next step.
 """
@@ -21,15 +21,16 @@ from hls_handler.ci.log_lines import LogLine, PrivateKeyFilter, RawLine, display
 from hls_handler.events import OptionalTime, Text
 
 MAX_GROUP_LINES = 200
-"""Limit for a group, in lines, because a group may never end."""
+"""Limit on the lines of a log group, because its end may be missing."""
 
 
 def opens_command(line: RawLine) -> bool:
+    """Return True if a line opens the log group that shows a step's command: `##[group]Run npm test`."""
     return line.mark == "group" and line.text.startswith("Run ")
 
 
 class _CommandGroup:
-    """Tracks the log group in which the runner shows a step's script or action, shell, inputs and environment.
+    """Recognizes the lines of the log group in which the runner shows a step's command, inputs and environment.
 
         ##[group]Run npm test
         \\x1b[36;1mnpm test\\x1b[0m
@@ -38,8 +39,8 @@ class _CommandGroup:
           CI: true
         ##[endgroup]
 
-    These lines are not output of the step, so words such as "error" in them mean no failure. If a program prints a
-    group with such a title, its lines are output. Pass each line of the log once, in order.
+    Words such as "error" in these lines mean no failure, because the step did not print them. If a program prints a
+    group with such a title, its other lines are output. Pass each line of the log once, in order.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class _CommandGroup:
         if line.mark == "endgroup":
             self._lines_left = 0
             return True
-        # values may have several lines of any form
+        # after "with:" or "env:", a value may have several lines of any form
         self._has_values = self._has_values or line.text in {"with:", "env:"}
         is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
         self._lines_left = self._lines_left - 1 if is_included else 0
@@ -63,10 +64,13 @@ class _CommandGroup:
 
 
 FAILED = frozenset({"failure", "cancelled", "timed_out"})
-"""Conclusions of failed steps. A step that exceeded the job's time limit is "cancelled"."""
+"""Conclusions of steps that count as failed. A step that exceeded the job's time limit is "cancelled"."""
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
-"""Start of the log by start of the name, for steps that the runner adds. The log begins with "Set up job"."""
+"""For steps that the runner adds: start of the step's name to the first line of its log.
+
+"Set up job" has no such line, because the log begins with it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ def _opens_step(line: RawLine) -> bool:
 
 
 class StepTracker:
-    """Tracks the current step line by line; pass each line of the log once, in order."""
+    """Finds the step of each line of a log. Pass each line once, in order."""
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
         ran = sorted((step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number)
@@ -154,17 +158,17 @@ def _normalize(name: str) -> str:
 
 
 def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
-    """Return the time in the format of the log, or ""."""
+    """Return a time plus `later_s` seconds in the format of the log: "2026-11-20T09:14:31"; "" for None."""
     if time is None:
         return ""
     return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 MIN_FOLDED = 3
-"""Minimum number of equal lines after the first to be folded; fewer are as short as the remark in their place."""
+"""Minimum number of repetitions that a remark replaces. Fewer would not be longer than the remark."""
 
 CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
-"""Characters that change in repeated lines, such as counters and progress bars."""
+"""Characters in which repeated lines may differ: those of counters and progress bars."""
 
 REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
 
@@ -172,17 +176,17 @@ REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
 @dataclass(slots=True)
 class AnnotatedLine:
     line: LogLine
-    step: int | None
+    step: int | None  # number of its step; None if no step was running
     weight: int
-    is_command: bool  # part of the group that shows the command, its shell and environment
-    opens_command: bool
+    is_command: bool  # part of the log group that shows the step's command, shell and environment
+    opens_command: bool  # the first line of that group
     length: int  # characters of the raw line and of the lines folded into it
-    binary_length: int
+    binary_length: int  # how many of these are in binary lines
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    """Yield the lines in order, in one pass and with only a few of them in memory."""
-    run: list[AnnotatedLine] = []  # the first line and those that are shown if the run is too short to fold
+    """Yield the lines of a log in order, with runs of repeated lines folded. Keeps only a few lines in memory."""
+    run: list[AnnotatedLine] = []  # the first line, and the lines to yield if the run is too short to fold
     for annotated in _annotate(lines, steps):
         if run and _is_repeated(run[0], annotated):
             _extend(run, annotated)
@@ -229,7 +233,7 @@ MAX_GROWTH = 120  # characters by which a progress bar may grow
 
 
 def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
-    """Count the new line in the first one of the run. The last line is kept, others only while they are few."""
+    """Add a repeated line to a run: count it in the first line, and keep it until too many newer ones follow."""
     first = run[0]
     alike = first.line.alike or new.line.text != first.line.text
     first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)
@@ -242,7 +246,7 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield the run: if it is long, only its first line and, if lines differ, its last one."""
+    """Yield the lines of a run. Of a long run, yield only the first line and, if the lines differ, the last one."""
     if len(run) <= 1:
         yield from run
         return

@@ -1,6 +1,7 @@
-"""Checks of a whole library: events, `then` links and conditions, names in templates, and the smoke render.
+"""Checks of a loaded prompt library: events, `then` links and conditions, names in templates, and the smoke render.
 
-The smoke render renders each prompt with recorded events, and with sample replies where it needs a reply.
+The smoke render renders each prompt with recorded events. A prompt that runs after another one also gets sample replies
+of that one.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from hls_handler.prompting.variables import ANYTHING, sample_values
 from hls_handler.settings.yaml_parser import Sources
 
 KEY = b"smoke render"
+"""Key of the delimiters. It needs no secrecy, because Claude never receives these texts."""
 
 
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
-    """Return all templates of a prompt (including `base.j2`) and of its comment template."""
+    """Return the names of all templates that a prompt and its comment template use, including `base.j2`."""
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
     return tuple(dict.fromkeys(part for root in roots for part in find_used_templates(templates, root)))
 
@@ -40,9 +42,10 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
 def compile_condition(
     templates: ParsedTemplates, when: str, lines: Sources, reply: type[Reply] | None
 ) -> tuple[Condition | None, list[Problem]]:
-    """Return a prompt's `then.when`, and the problems of the expression.
+    """Compile a prompt's `then.when`. Return it (None if it is not a valid expression) and its problems.
 
-    `reply` is the reply's type; if it is None (unknown), names in the expression are not checked.
+    `lines` locates keys of the front matter. `reply` is the reply's type; if it is None because the front matter is
+    invalid, names in the expression are not checked.
     """
     location = problem_at(lines, "then.when", "")
     try:
@@ -60,31 +63,33 @@ def compile_condition(
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
+    """The checks of one library. Methods that end in `_problems` yield what its author must correct."""
+
     library: Library
     files: SourceFiles
     templates: ParsedTemplates
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys on which a prompt may run: its own, and those of every prompt that precedes it."""
+        """Return the event keys for which a prompt may run: those of its `on`, and of all prompts that lead to it."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return the families of the events on which a prompt may run, by event name."""
+        """Return the `Family` (variables, samples, reply types) of each event of a prompt, by event name."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the files that a prompt is made of, and those with the front matters of its predecessors."""
+        """Return the paths of a prompt's source files, and of the front matters of the prompts that it follows."""
         front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
         """Yield the problems of `on` and `then`, such as two prompts for the same event.
 
-        `chosen` are the events for which settings choose the prompt.
+        Two prompts may have the same event if it is in `chosen`: the events for which settings choose the prompt.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():
@@ -101,7 +106,7 @@ class LibraryCheck:
 
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
-        # An inherited prompt may be unused: the author's version of its predecessor may have no `then`.
+        # A prompt from a later folder may be unused: the first folder's version of its predecessor may have no `then`.
         may_have_no_event = self.library.predecessors(prompt.name) or prompt.name in self.files.inherited
         if not prompt.on and not may_have_no_event and not lines.contains("on"):
             message = "has no event; add on: [issues.opened], or name this prompt in another prompt's then"
@@ -132,7 +137,7 @@ class LibraryCheck:
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield unknown names in a prompt and its comment, for each of its event families."""
+        """Yield unknown names in a prompt and its comment template, checked for each event for which it may run."""
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
@@ -147,7 +152,7 @@ class LibraryCheck:
                 yield from check_names(templates, comment, {**variables, **extra})
 
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
-        """Yield errors that only Jinja's compiler finds, such as a duplicate block; `invalid` files are skipped."""
+        """Yield errors that only Jinja's compiler finds, such as a duplicate block. Skip the files in `invalid`."""
         library = self.library
         prompts = (templates_of(self.templates, name, None) for name in library.prompts)
         comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
@@ -163,7 +168,7 @@ class LibraryCheck:
     def smoke_render(self, name: str) -> list[Problem]:
         """Render a prompt, its comment and its condition with recorded events; return the problems."""
         library, prompt = self.library, self.library.prompts[name]
-        found: dict[tuple[str, int], Problem] = {}  # one for each line, where samples may fail with different messages
+        found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
 
@@ -200,7 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield name, family and variables of the samples of a prompt's events; of all actions if its own have none."""
+        """Yield (name, family, variables) of a prompt's samples: those with its actions, else those of all actions."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -208,7 +213,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield the variables with which a prompt can run: without a reply, and with replies of preceding prompts."""
+        """Yield the variables with which a prompt can run: as the first prompt, and after each of its predecessors."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded
@@ -218,5 +223,5 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    """Return the reply's type; `ANYTHING` if it is unknown, because the front matter is invalid."""
+    """Return the type of a prompt's reply; `ANYTHING` if it is unknown because the front matter is invalid."""
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model

@@ -1,6 +1,6 @@
-"""The Jinja environment of a prompt library: sandboxed, strict names, filters, render limits, template references.
+"""The Jinja environment of a prompt library, its filters and render limits, and checks of references between templates.
 
-Our filters accept untrusted texts and plain strings.
+It is sandboxed, and an undefined name is an error. The filters accept untrusted texts and plain strings.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Of each template or block, and of the whole text after untrusted texts are substituted. The largest budget of
-patches fits."""
+"""Limit on the output of each template or block, and on the whole text after untrusted texts are substituted. The
+largest budget for patches (`claude.input_tokens`) is below it."""
 
 MAX_TEXTS = 20_000
-"""Untrusted texts in each template or block; a text that is output twice counts twice."""
+"""Limit on the untrusted texts that a template or block outputs; a text that is output twice counts twice."""
 
 DEADLINE_S = 20.0
-"""Time for each template or block."""
+"""Limit on the time for rendering each template or block."""
 
 AUTHOR_ERRORS = (
     TemplateError,
@@ -54,11 +54,11 @@ BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {EXCERPT_ADVICE}"
 
 
 class RenderLimitError(TemplateError):
-    """A template exceeded a limit on its output or its time."""
+    """A template exceeded a render limit on its output or its time."""
 
 
 class Missing(StrictUndefined):
-    """An undefined name: an error that suggests the defined ones."""
+    """An undefined name. Its use raises an error that suggests the most similar defined name, or lists them."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class Missing(StrictUndefined):
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The environment of one library; its templates are in memory."""
+    """The Jinja environment of one library. It reads templates from memory, not from files."""
 
     def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
@@ -98,12 +98,13 @@ def collect(
     deadline_s: float = DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Join the output of a template or block and check the render limits after each chunk.
+    """Join the output of a template or block. Raise a `TemplateError` as soon as it exceeds a render limit.
 
-    A thread cannot be interrupted, so a loop that outputs nothing is not stopped. `no_texts` is the error if the output
-    contains untrusted text; None allows it. Errors are thrown into the template, so that they carry its line.
+    The limits are checked when the template outputs something, so a loop without output is not stopped. `no_texts` is
+    the message of the error that is raised if the output contains untrusted text; None allows such text. Errors are
+    thrown into the template, so that their traceback has its line.
     """
-    assert isinstance(chunks, Generator)  # as all compiled templates and blocks are
+    assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
     collected: list[str] = []
     characters = texts = 0
@@ -126,7 +127,7 @@ def collect(
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
-    """Return file and line of the template that raised `error`; None if no template did."""
+    """Return the file and line of the innermost template in the traceback of `error`; None if there is none."""
     place = None
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
@@ -136,12 +137,12 @@ def place_of(error: BaseException) -> tuple[str, int] | None:
 
 
 def excerpt(value: object, n: int) -> object:
-    """Return the first `n` characters, with a note on how many are missing."""
+    """Return the first `n` characters, followed by the number of characters that were cut, if any."""
     return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
 
 
 def lines(value: object, a: int, b: int) -> object:
-    """Return lines `a` to `b`, both included, counted from 1."""
+    """Return lines `a` to `b` of a text, both included, counted from 1."""
     if isinstance(value, UntrustedText):
         return value.lines(a, b)
     return "\n".join(str(value).split("\n")[max(a, 1) - 1 : max(b, 0)])
@@ -162,7 +163,7 @@ Filters = Mapping[str, Callable[..., object]]
 PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
 COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
 ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Filters for one kind of template: `code` adds delimiters for Claude, `inline` escapes Markdown for GitHub."""
+"""Filters that only one kind of template has: `code` adds delimiters for Claude, `inline` escapes Markdown."""
 
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
@@ -176,7 +177,7 @@ class ParsedTemplates:
 
 
 def referenced_names(node: Reference) -> tuple[str, ...]:
-    """Return the literal names in a reference; () if the name is computed."""
+    """Return the templates that an extends, include or import names; () if the name is an expression."""
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
     names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
@@ -193,7 +194,7 @@ def exported_names(tree: nodes.Template) -> frozenset[str]:
 def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
     """Return a template and all templates that it extends, includes and imports, directly or indirectly, itself first.
 
-    Unknown names are left out.
+    Names of templates that do not exist are left out.
     """
     found: list[str] = []
     pending = [template]
@@ -207,7 +208,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield blocks that no extended template defines, because Jinja ignores them without an error."""
+    """Yield the blocks of a template that none of the templates that it extends has: Jinja would not render them."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:
@@ -231,14 +232,16 @@ def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: se
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield references that are unknown, cyclic or computed."""
+    """Yield a problem for each extends, include or import that is computed, cyclic, or names no existing template."""
     files = templates.files
     for name, tree in templates.trees.items():
         for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
             names = referenced_names(node)
             known = [part for part in names if part in files]
             if not names:
-                yield Problem(files[name], node.lineno, 'name the other template in quotes: "base.j2"')
+                yield Problem(
+                    files[name], node.lineno, 'write the name of the other template in quotes, such as "base.j2"'
+                )
             elif not known and not (isinstance(node, nodes.Include) and node.ignore_missing):
                 message = f"there is no template {names[0]!r}; {suggest_name(names[0], files)}"
                 yield Problem(files[name], node.lineno, message)

@@ -1,6 +1,6 @@
-"""Loading of a prompt library: reads, checks and smoke-renders all templates, or raises with all problems.
+"""Loading of a prompt library: all templates are read, checked and rendered once; one error names all problems.
 
-`ReloadingLibrary` reloads when files change, and keeps the last valid version if the new one is invalid.
+`ReloadingLibrary` reloads the library when files change, and keeps the last valid version if the new one is invalid.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Read, check and smoke-render all prompts below `folders`; if several have a file, the first folder's is used.
+    """Read all prompts below `folders`, check them, and render each once with samples (smoke render).
 
-    `families` are keyed by the event's name ("pull_request"). `shipped` is the library that HLS comes with. A template
-    without front matter uses that of the same path in the next folder that has one, and finally in `shipped`; in that
-    last case it also uses the shipped comment. Missing parts (`base.j2`, `_*.j2`) are taken from `shipped` too.
+    If several folders have a file of the same path, the first folder's is used. `families` are keyed by the event's
+    name ("pull_request"). `shipped` is the folder of the library that HLS comes with. A template without front matter
+    uses the front matter of the same path in the next folder that has one, and finally in `shipped`; in that last case
+    it also uses the shipped comment template. Missing parts (`base.j2`, `_*.j2`) are also taken from `shipped`.
 
-    `chosen` are the events ("issues.opened" or "issues") for which settings choose the prompt, so that several prompts
-    may name them. `shadows` are prompts that run only as shadows, so that they may name the same events as others.
+    Two prompts with the same event in `on` are a problem, with two exceptions: `chosen` are the events
+    ("issues.opened" or "issues") for which settings choose the prompt, and `shadows` are prompts that run only as
+    shadows.
 
     Raises `PromptError` with all problems.
     """
@@ -82,7 +84,7 @@ def load_library(
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
-    """Return the library, not yet checked, and the problems of reply types and conditions."""
+    """Build the library; return it with the problems of its reply types and `then` conditions."""
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -123,7 +125,7 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
 
 
 def _hash_of(sources: PromptSources) -> str:
-    """Return six hex digits of a hash over the front matter and all templates of the prompt."""
+    """Return the first six hex digits of SHA-256 over the front matter and all templates of a prompt."""
     digest = sha256(sources.front.encode())
     for source in sorted(sources.sources, key=lambda source: source.name):
         digest.update(f"\0{source.name}\0{source.text}".encode())
@@ -153,12 +155,12 @@ FileState = frozenset[tuple[str, int, int]]
 
 
 class ReloadingLibrary:
-    """A library with automatic reload. Thread-safe: every worker calls `current` for each delivery."""
+    """A prompt library that is reloaded when its files change. Thread-safe: all workers call `current`."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
-        """Load the library. If `load` raises a `PromptError`, use `before`, or raise the error if `before` is None.
+        """Load the library. If `load` raises a `PromptError`, use the library `before`; without it, raise the error.
 
-        `folders` are the folders that `load` reads.
+        `folders` are the folders that `load` reads; their files are checked for changes.
         """
         self._load = load
         self._folders = folders
@@ -172,11 +174,11 @@ class ReloadingLibrary:
             self._reload()
 
     def current(self) -> Library:
-        """Return the library, reloaded if a file has changed; the last valid version if the files are invalid.
+        """Return the library, reloaded first if a file has changed; the last valid one if the files are invalid.
 
-        While one thread reloads, others wait, so that every delivery that begins after a change uses it.
+        While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
 
-        Raises other exceptions of `load` than `PromptError` once; after that, it returns the last valid version until
+        An exception of `load` other than `PromptError` is raised once. Later calls return the last valid version until
         the files change again.
         """
         with self._lock:
@@ -186,7 +188,7 @@ class ReloadingLibrary:
 
     @property
     def latest(self) -> Library:
-        """The loaded library, without a check for changed files: for the webhook receiver, which must respond fast."""
+        """The library as last loaded, without a check for changed files: the webhook receiver must respond fast."""
         return self._library
 
     @property
@@ -205,12 +207,12 @@ class ReloadingLibrary:
             message = "prompts cannot be used, the last valid version stays in use"
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
-        finally:  # the caller handles other exceptions
+        finally:  # also for other exceptions, which the caller handles
             self._load_error = problem
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
-    """Return (path, mtime in ns, size in bytes) of every file. Files removed during the call are left out."""
+    """Return (path, mtime in ns, size in bytes) of every file. Files that cannot be read are left out."""
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:

@@ -1,8 +1,10 @@
-"""Static check of the names that templates use, against the types of the variables, on the syntax tree.
+"""Check of the names that templates use, without running them: the syntax tree is compared with the variables' types.
 
-Checked: variables, attributes of typed values (also through loops, `set`, scopes around macros, includes, imports and
-filters such as `map(attribute='name')`), filters and tests. Not checked: the payload in `event`, parameters of macros
-and results of other filters; errors in these are found by the smoke render.
+Checked: variables, filters, tests, and attributes of typed values. Types are followed through loops, `set`, macros,
+includes, imports, and filters such as `map(attribute='name')`. Not checked: the payload in `event`, parameters of
+macros, and results of other filters; the smoke render finds errors in these.
+
+A *hint* is the type of an expression: a class, a hint class of `variables` such as `ListOf`, or `ANYTHING`.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 
 
 def _attribute_path(node: nodes.Filter) -> list[str] | None:
-    """Return the attribute that a filter reads: `map(attribute='user.login')` -> ["user", "login"]."""
+    """Return the attribute that a filter reads: `map(attribute='user.login')` -> ["user", "login"]. Else None."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     if node.name in ATTRIBUTE_FILTERS and node.args:
         given.append(node.args[0])
@@ -49,7 +51,7 @@ def _attribute_path(node: nodes.Filter) -> list[str] | None:
 
 
 def describe(node: nodes.Node) -> str:
-    """Return an expression as shown in error messages: "issue.user"."""
+    """Describe an expression for an error message: "issue.user", or "this value" if it is not simple."""
     match node:
         case nodes.Name():
             return node.name
@@ -71,17 +73,17 @@ FILTERS_KEEPING_TYPE = frozenset({"default", "d", "excerpt", "lines", "code", "i
 
 @dataclass(slots=True)
 class Scope:
-    names: dict[str, object]  # name -> hint
-    forbidden: frozenset[str] = frozenset()  # variables of an event, inside the system block
+    names: dict[str, object]  # visible name -> hint
+    forbidden: frozenset[str] = frozenset()  # inside the system block: variables that depend on the event
 
     def inner(self, names: Iterable[str] = ()) -> Scope:
         return Scope({**self.names, **dict.fromkeys(names, ANYTHING)}, self.forbidden)
 
 
 def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> list[Problem]:
-    """Return unknown names in a template and in all templates that it extends, includes and imports.
+    """Return a problem for each unknown name in a template and in all templates that it extends, includes and imports.
 
-    `variables` are type hints by name. References between templates must not be cyclic.
+    `variables` are type hints by name. The templates must not include, import or extend each other in a cycle.
     """
     checker = _NameChecker(templates, template, frozenset(variables))
     checker.run(Scope({name: normalize_hint(hint) for name, hint in variables.items()}))
@@ -92,10 +94,10 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
 class _NameChecker:
     templates: ParsedTemplates
     template: str
-    variables: frozenset[str]  # variables of an event
+    variables: frozenset[str]  # names that the system block must not use
     problems: list[Problem] = field(default_factory=list)
-    guarded: set[str] = field(default_factory=set)  # names tested with `is defined` or with a `default`
-    deferred: list[tuple[nodes.Stmt, Scope]] = field(default_factory=list)
+    guarded: set[str] = field(default_factory=set)  # names that a test `is defined` or a filter `default` handles
+    deferred: list[tuple[nodes.Stmt, Scope]] = field(default_factory=list)  # checked after the body
 
     def run(self, scope: Scope) -> None:
         tree = self.templates.trees[self.template]
@@ -106,7 +108,7 @@ class _NameChecker:
         }
         scope.names["self"] = ANYTHING
         self.check_body(tree.body, scope)
-        while self.deferred:  # macros, blocks and extended templates also see names that are set below them
+        while self.deferred:  # because macros, blocks and extended templates also see names that are set below them
             node, outer = self.deferred.pop(0)
             match node:
                 case nodes.Macro():
@@ -205,7 +207,7 @@ class _NameChecker:
             self.infer(expression, scope)
 
     def infer(self, node: nodes.Node, scope: Scope) -> object:
-        """Return the hint of an expression, and record the problems inside it."""
+        """Return the hint of an expression, and report the problems inside it."""
         match node:
             case nodes.Name():
                 return self.infer_name(node, scope)
@@ -274,7 +276,7 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the hint of a filter's result; check the attribute that it reads from the elements."""
+        """Return the hint of a filter's result. Report an unknown filter or attribute (`map(attribute=...)`)."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

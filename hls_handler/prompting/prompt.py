@@ -1,6 +1,6 @@
 """The values `Prompt` and `Library`, the source files of a prompt, and the diff of two prompts.
 
-They are immutable: a changed file leads to a new library.
+The values are immutable: a changed file leads to a new library.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from hls_handler.untrusted.placeholders import Placeholders
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Template variables, recorded samples and allowed reply types of one event. A library gets one per event name."""
+    """Template variables, recorded samples and allowed reply types of an event such as "pull_request"."""
 
-    name: str  # as in the folder and the comment: "pull_requests" for the event pull_request
-    variables: Mapping[str, object]  # type hints: {"issue": Issue}; without COMMON
-    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name, all variables, including COMMON)
+    name: str  # of the prompt folder and of the comment: "pull_requests" for the event pull_request
+    variables: Mapping[str, object]  # type hints: {"issue": Issue}; without those of `render.COMMON`
+    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name of the sample, all variables)
     comment_variables: Mapping[str, object] = field(default_factory=dict)  # type hints, for comment templates only
-    actions: frozenset[str] = frozenset()  # that GitHub sends for the event; empty: not checked
+    actions: frozenset[str] = frozenset()  # actions that GitHub sends for the event; empty: any action is accepted
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
 
 
@@ -52,7 +52,9 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[SourceFile, ...]  # the template, then those that it uses; the same of the comment template
+    sources: tuple[
+        SourceFile, ...
+    ]  # the template and those that it uses, then the comment template and those that it uses
 
     @property
     def template(self) -> SourceFile:
@@ -60,25 +62,28 @@ class PromptSources:
 
     @property
     def numbered_front(self) -> Iterator[tuple[int, str]]:
-        """The lines of the front matter, with their numbers in `front_file`."""
+        """(line number in `front_file`, text) of each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
     @property
     def numbered_template(self) -> Iterator[tuple[int, str]]:
-        """The lines below the front matter, with their numbers in the file."""
+        """(line number in the file, text) of each line of the template below its front matter."""
         front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
         lines = self.template.text.removesuffix("\n").split("\n")
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
     def role(self, source: SourceFile) -> str:
-        """Return the role of a file: ".j2" (template), ".comment.md.j2" (comment template), or the name of a part."""
+        """Return the role of a source file: ".j2" (template), ".comment.md.j2" (comment), or the part: "base.j2"."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
-    """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
+    """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2".
+
+    `shipped` is the folder of the shipped library.
+    """
     template = prompt_sources.template
     home = _library_of(template.file, template.name, shipped)
     parts = [("front matter", prompt_sources.front_file, template.name)]
@@ -96,10 +101,11 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 
 
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
-    """Return a unified diff of all files of two prompts, as lines; [] if they are equal.
+    """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    The two templates are compared with each other, and so are the two comments, whatever their file names; parts are
-    compared by name. If the front matter is in another file, it is put above the template first.
+    The template of one prompt is compared with that of the other, and likewise the comment templates; their file names
+    may differ. Other templates are compared by name. A template without front matter of its own is shown below the
+    front matter that it uses.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
@@ -113,7 +119,7 @@ def _library_of(file: str, name: str, shipped: Path) -> str:
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield each file as (role, (label in the diff, text))."""
+    """Yield (role, (label in the diff, text)) of each source file."""
     for source in prompt_sources.sources:
         label, text = source.file, source.text
         if source is prompt_sources.template and source.front is None:
@@ -125,13 +131,13 @@ def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[
 def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
     (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
     lines = list(unified_diff(_split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""))
-    if not lines and (old is None or new is None):  # one prompt has no such file, and the other one's is empty
+    if not lines and (old is None or new is None):  # only one of the prompts has this file, and it is empty
         return [f"--- {old_file}", f"+++ {new_file}"]
     return lines
 
 
 def _split_lines(text: str) -> list[str]:
-    """Split a file into lines; mark the last line if it does not end with a newline."""
+    """Split a text into lines. If the last one does not end with a newline, append the remark that diffs use for it."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
 
@@ -139,13 +145,13 @@ def _split_lines(text: str) -> list[str]:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     name: str  # "issues/analyze"
-    id: str  # "issues/analyze@3f9c2a": name and hash over the front matter and all templates, the comment's included
+    id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
     path: str  # for messages: "prompts/issues/analyze.j2"
     description: str
     on: tuple[str, ...]  # "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
-    reply_model: type[Reply]  # that type, with the additional fields and label rules of the front matter
-    model: str | None  # None: as in the settings
+    reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
+    model: str | None  # None: as in the settings; likewise `max_tokens`
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
@@ -154,13 +160,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The `then.when` of a prompt, compiled."""
+    """The compiled `then.when` of a prompt: the expression that decides whether the next prompt runs."""
 
     expression: Callable[..., object]
     file: str
     line: int
 
     def holds(self, reply: Reply) -> bool:
+        """Evaluate the condition for a reply. Raises `BrokenTemplateError` if that fails."""
         placeholders = Placeholders(key=b"", show=format_for_prompt)  # the result is a boolean, so no text is inserted
         analysis = placeholders.convert(reply)
         try:
@@ -171,7 +178,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A loaded library in which every prompt is checked."""
+    """All prompts of a library, with their templates and source files."""
 
     prompts: Mapping[str, Prompt]
     environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
@@ -179,16 +186,16 @@ class Library:
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
-    shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, whatever their `on:`
+    shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, so their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts for exactly this event key, without shadows and without followers of these prompts."""
+        """Return the prompts whose `on` has this event key, except shadows and followers of these prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return all prompts that may run after this one, in order, up to the first repetition if `then` is cyclic."""
+        """Return the prompts that may run after this one: its `then`, the `then` of that one, and so on, each once."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -203,13 +210,16 @@ class Library:
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
         """Return the prompt that `then` names if its condition holds for this reply, else None.
 
-        Raises `PromptError` if the condition fails.
+        Raises `PromptError` if the condition cannot be evaluated.
         """
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return the labels that replies about an event can set, in lower case, with their groups: {"bug": "kind"}."""
+        """Return each label that a reply about an event can set, in lower case, with its group: {"bug": "kind"}.
+
+        `event` is a name such as "issues". A conversation has at most one label of a group.
+        """
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
         groups: dict[str, str] = {}
@@ -221,5 +231,5 @@ class Library:
         return groups
 
     def file(self, name: str) -> str:
-        """Return the file of a prompt, for messages. Raises `KeyError` if there is no such prompt."""
+        """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path

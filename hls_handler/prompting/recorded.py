@@ -1,4 +1,4 @@
-"""Recorded webhook payloads and those derived from them, by name: what GitHub would send."""
+"""Webhook payloads by name: recorded ones, and derived ones for the demo, with GitHub's API responses about these."""
 
 from __future__ import annotations
 
@@ -37,28 +37,29 @@ DERIVED = (
     "demo/first-contribution",
     "demo/mention",
 )
-"""All derived payloads, in the order in which they happen."""
+"""All derived payloads, in the order of their events."""
 
 STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint"))
-"""Those that the demo sends; the other two only set the scene."""
+"""The derived payloads that the demo sends. The others are only stored in the sandbox's GitHub."""
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders of what the API answers about derived payloads: no webhooks."""
+"""Folders below `payloads/derived` with responses of GitHub's API. The other folders contain payloads."""
 
 
 Answer = tuple[Mapping[str, object], ...]
+"""The list in a response of GitHub's REST API."""
 
 
 class UnknownPayload(HlsError):
-    """No payload has that name, or the event of a file is unknown."""
+    """No payload has the name, or a file is not a payload of a known event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One payload. `body` is compact JSON, as GitHub sends it."""
+    """One webhook payload. `body` is the request body: JSON in UTF-8."""
 
-    name: str  # "issues.opened.2", "demo/question", or the path of a file that was given
+    name: str  # "issues.opened.2", "demo/question", or the path of a file read by `from_file`
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"
     path: Path
@@ -66,19 +67,19 @@ class Recorded:
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" where there is no action."""
+        """The event key: "issues.opened", or "push" without an action."""
         return event_key(self.event, self.action)
 
     @property
     def payload(self) -> dict[str, object]:
-        """The body, parsed afresh: the caller may change it."""
+        """The parsed body. It is parsed at each access, so the caller may change it."""
         parsed: dict[str, object] = json.loads(self.body)
         return parsed
 
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Name to (event, file), in a stable order: recorded ones by event and number, then the derived ones."""
+    """Return {name: (event, file)}: recorded payloads ordered by event and number, then those of `DERIVED`."""
     found: dict[str, tuple[str, Path]] = {}
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
@@ -91,13 +92,13 @@ def _index() -> Mapping[str, tuple[str, Path]]:
 
 
 def names() -> tuple[str, ...]:
-    """All names: "issues.opened", "issues.opened.2", ..., "demo/bug"."""
+    """Return the names of all payloads: "issues.opened", "issues.opened.2", ..., "demo/bug"."""
     return tuple(_index())
 
 
 @cache
 def load(name: str) -> Recorded:
-    """The payload of that name. Raises `UnknownPayload` with the nearest names."""
+    """Return the payload with a name. Raises `UnknownPayload` with the most similar names if there is none."""
     known = _index()
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.5)
@@ -109,21 +110,21 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """The derived payloads that happen before a derived one; () for any other name."""
+    """Return the payloads before a derived one in `DERIVED`; () for a recorded payload."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
 def for_event(key: str) -> tuple[Recorded, ...]:
-    """All payloads of "issues.opened", or of "issues" with whatever action; () where none was recorded."""
+    """Return all payloads of an event key: "issues.opened", or "issues" for all its actions; () if there are none."""
     event, _, action = key.partition(".")
     candidates = (load(name) for name, (known_event, _) in _index().items() if known_event == event)
     return tuple(recorded for recorded in candidates if not action or recorded.action == action)
 
 
 def from_file(path: Path, event: str | None = None) -> Recorded:
-    """Read a payload from a file. Its event is derived from its keys, unless `event` names it.
+    """Read a payload from a file. `event` is its event; None: the event is derived from the keys of the payload.
 
-    Raises `UnknownPayload` if the file is not a JSON object or its event is unknown.
+    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or its event cannot be derived.
     """
     try:
         body = path.read_bytes()
@@ -134,45 +135,45 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         why = "it is nested too deeply" if isinstance(exc, RecursionError) else exc
         raise UnknownPayload(f"{path} is not JSON: {why}") from exc
     if not isinstance(payload, dict):
-        raise UnknownPayload(f"{path} is not a JSON object, as every webhook payload is")
+        raise UnknownPayload(f"{path} is not a webhook payload: it must be a JSON object")
     matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
     named = event.partition(".")[0] if event else next(matching, None)
     if named is None:
-        message = f"{path} does not show which event it is: name it with --event, for example --event issues"
+        message = f"{path}: the event cannot be derived from its keys; name it with --event, for example --event issues"
         raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
 
 
 def files_at(head_sha: str) -> Answer | None:
-    """The changed files of a derived pull request at a commit, in GitHub's REST shape; None for other commits."""
+    """Return the changed files of the derived pull request with this head commit; None for other commits."""
     return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
 
 
 def review_comments_of(review_id: int) -> Answer:
-    """The comments on lines of a derived review, in GitHub's REST shape; () for any other review."""
+    """Return the comments on lines of a derived review; () for any other review."""
     all_comments = _answers("review_comments")
     return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
 
 
 def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """The jobs of an attempt of a derived run, in GitHub's REST shape; None for any other run."""
+    """Return the jobs of one attempt of a derived workflow run; None for any other run."""
     wanted = (run_id, attempt)
     return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
 
 
 def log_of(job_id: int) -> str | None:
-    """The log of a job of a derived run, as it is stored on GitHub; None for any other job."""
+    """Return the log of a job of a derived workflow run; None for any other job."""
     path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def releases_before(release_id: int) -> Answer:
-    """The releases before a derived one, the oldest first, in GitHub's REST shape; () for any other."""
+    """Return the releases before a derived release, oldest first; () for any other release."""
     return next(_answers("releases", str(release_id)), ())
 
 
 def history_of(release_id: int) -> Answer:
-    """The commits up to a derived release, the oldest first, in GitHub's REST shape but for `tags`, their names."""
+    """Return the commits up to a derived release, oldest first, with an additional key `tags`; () for any other."""
     return next(_answers("history", str(release_id)), ())
 
 
@@ -182,10 +183,10 @@ def _answers(folder: str, name: str = "*") -> Iterator[Answer]:
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:
-    """The same JSON in other bytes, so that it is not taken for a replay of an earlier body.
+    """Return the same JSON in different bytes, so that HLS does not reject it as a replay of an earlier body.
 
-    The token (random unless given) is appended as white space, a space or a tab for each bit: every parser reads
-    exactly the same value, and no field says anything that GitHub did not say.
+    The token (by default eight random bytes) is appended as white space, a space or a tab for each bit, so that the
+    JSON value does not change.
     """
     bits = "".join(f"{byte:08b}" for byte in (token if token is not None else secrets.token_bytes(8)))
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
@@ -218,7 +219,7 @@ _EVENT_KEYS: Mapping[str, str] = {
     "label": "label repository",
     "milestone": "milestone",
 }
-"""Keys that a payload of an event has, separated by spaces; the first event whose keys are all present is taken."""
+"""Event to the keys that its payloads have, separated by spaces. A payload is of the first event with all its keys."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

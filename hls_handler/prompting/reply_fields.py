@@ -1,6 +1,7 @@
 """Reply types of prompts: a shipped type, extended by the `fields` and `labels` of a prompt's front matter.
 
-Only values that are known before Claude replies become labels: values of an enum, and true or false.
+A *label rule* maps the values of a reply's field to labels. Only fields whose values are known before Claude replies
+can have one: enums and booleans.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
-"""Values for which a pattern gives no label."""
+"""Field values for which a rule that is a pattern ("type: {value}") gives no label."""
 
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
-"""Values of additional fields in static replies; those of other types are empty texts and lists."""
+"""Values of additional fields in static replies. Fields of other types are "" or []."""
 
 
 def _enum_values(hint: object) -> tuple[str, ...]:
@@ -39,32 +40,34 @@ def _enum_values(hint: object) -> tuple[str, ...]:
 
 
 def _possible_values(hint: object) -> tuple[str, ...]:
-    """Return all values that a field can have, as strings; () if the field is not limited to known values."""
+    """Return all values of a boolean or enum field, as strings; () for other fields."""
     return ("true", "false") if hint is bool else _enum_values(hint)
 
 
 def to_rule_values(value: object) -> tuple[str, ...]:
-    """Return the values of a reply's field as strings, in the form that label rules use: True -> ("true",)."""
+    """Convert a field's value in a reply to the strings that label rules use: True -> ("true",)."""
     if isinstance(value, list):
         return tuple(value)
     return (str(value).lower() if isinstance(value, bool) else str(value),)
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
+    """Return the label that a rule gives for one value of its field; None if it gives none."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
 
 
 def group_of(field: str, hint: object, label: str) -> str:
-    """Return the group of a label. A conversation has at most one label of a group.
+    """Return the name of a label's group. A conversation has at most one label of a group.
 
-    The group is the field, or for list fields, whose labels are independent, the field and the label.
+    All labels of a field are one group. For a list field, each label is a group of its own: "areas docs".
     """
     return f"{field} {label}" if get_origin(hint) is list else field
 
 
 def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
+    """Return the labels that a rule can give for a field of type `hint`."""
     labels = (find_label(rule, value) for value in _possible_values(hint))
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
@@ -72,9 +75,9 @@ def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
-    """Merge the front matter's label rules into the shipped rules, field by field; return them with all problems.
+    """Return the label rules of a prompt by field, and their problems: the shipped rules, overridden by `front.labels`.
 
-    `model` has the additional fields and the shipped label rules.
+    `model` must already have the additional fields of the front matter.
     """
     problems: list[Problem] = []
     rules = dict(model.label_rules)
@@ -96,11 +99,11 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield the problems of one field's rule as (".key" below the field or "", message)."""
+    """Yield (".value", message) for a problem with one value of a label rule; ("", message) for one of the rule."""
     values = _possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
-        yield "", f"{message}, because Claude can write anything into others"
+        yield "", f"{message}, because the values of other fields are not known in advance"
     elif isinstance(given, str) and hint is bool:
         if VALUE in given:
             yield "", "is a boolean; write the label for true, without {value}"
@@ -119,7 +122,7 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
 
 
 def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
-    """Yield labels that GitHub rejects, and labels that two fields have in common."""
+    """Yield a problem for each label that GitHub rejects or that two fields have in common."""
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
         key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
@@ -144,13 +147,14 @@ FIELD_TYPES: Mapping[str, Any] = {
     "boolean": bool,
     "list": Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)],
 }
-"""Types of additional fields. The limits guard against faulty replies of Claude and cannot be configured."""
+"""`type` in the front matter to the field's type. The limits, which cannot be configured, reject faulty replies."""
 
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
-    """Return a prompt's reply type, a subclass of the type that `reply` names, and the problems of its definition.
+    """Return a prompt's reply type and the problems of its definition in the front matter.
 
-    The type is None if `reply` or `fields` are invalid. Equal front matters give the same type.
+    The reply type is the shipped type that `reply` names, or a subclass of it; None if `reply` or `fields` are invalid.
+    Equal definitions give the same type.
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
@@ -169,7 +173,10 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Convert a static reply (given without asking Claude) to a prompt's reply type; additional fields are empty."""
+    """Convert a static reply (one that is used without asking Claude) to a prompt's reply type.
+
+    Additional fields are empty. A reply of an unrelated type is returned unchanged.
+    """
     if not issubclass(model, type(reply)):
         return reply
     added = model.model_fields.keys() - type(reply).model_fields.keys()
@@ -180,9 +187,9 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 
 @cache
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
-    """Return a variant of a reply type that accepts any value in its enums, and any additional field.
+    """Return a variant of a reply type that accepts any string in its enums, and additional fields.
 
-    It reads replies of every prompt whose type is derived from `base`.
+    It can validate the replies of all prompts whose reply type is derived from `base`.
     """
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)
@@ -194,7 +201,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield the problems of one field as (".key" below the field or "", message)."""
+    """Yield (".enum", message) for a problem with one key of a field; ("", message) for one of the field."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:
@@ -237,9 +244,10 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
 
 @cache
 def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
-    """Create the subclass. Cached, because Python keeps types for the life of the process, also after a reload.
+    """Return a subclass of `base` with additional fields and label rules; `base` itself if it would not differ.
 
-    `rules` are the label rules as JSON, so that they can be hashed.
+    The result is cached, because Python keeps the types that earlier loads of the library have created. `rules` are the
+    label rules as JSON, because the arguments must be hashable.
     """
     label_rules = json.loads(rules)
     if not fields and label_rules == base.label_rules:

@@ -1,4 +1,4 @@
-"""The source files of a prompt library: reading of its folders, and the front matters with the lines of their keys.
+"""Reading of a prompt library's source files, and of their front matters: the YAML between lines `---` at the top.
 
 `issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
 templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
@@ -21,7 +21,7 @@ from hls_handler.errors import PromptError
 from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
 
 MAX_LISTED_NAMES = 20
-"""Names that one message lists at most."""
+"""Limit on the names that one message lists."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,7 +35,7 @@ class Problem:
 
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
-    """Return one error for all problems, sorted by file and line, without duplicates."""
+    """Return one error that lists all problems, sorted by file and line, without duplicates."""
     return PromptError([str(problem) for problem in sorted(set(problems))])
 
 
@@ -71,8 +71,8 @@ class SourceFile:
     name: str  # relative path, as used in include and extends: "issues/analyze.j2"
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
-    front: str | None  # the YAML between the fences, which begins at line 2; None if the file has none
-    template: str  # the rest, padded so that line numbers are those of the file
+    front: str | None  # the front matter without its fences, from line 2 on; None if the file has none
+    template: str  # the text below the front matter, after a Jinja comment of equal height: line numbers stay
 
     @property
     def is_comment(self) -> bool:
@@ -85,20 +85,20 @@ class SourceFile:
 
     @property
     def is_unclosed(self) -> bool:
-        """True if the file begins front matter but does not end it."""
+        """True if the file begins with a fence, and no second fence ends the front matter."""
         return self.front is None and self.text.startswith(f"{FENCE}\n")
 
     @property
     def prompt(self) -> str:
-        """Name of the prompt, "issues/analyze", for the prompt itself and for its comment template."""
+        """Name of the prompt that this file is the template or comment template of: "issues/analyze"."""
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
 def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted within each folder, without hidden files and folders.
+    """Yield the paths of all files below a folder, sorted within each folder, except hidden ones (`.name`).
 
-    Paths are strings, not `Path` objects, because this runs for every delivery. `on_error` is called for each folder
-    that cannot be read.
+    Paths are strings because `Path` objects are slow to create, and this runs for every delivery. `on_error` is called
+    for each folder that cannot be read.
     """
     for folder, below, names in os.walk(directory, onerror=on_error):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -106,7 +106,7 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
 
 
 def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
-    """Read all templates below `directory`; return them by name, and the problems of unreadable files."""
+    """Return all templates below `directory` by name, and a problem for each file or folder that cannot be read."""
     sources: dict[str, SourceFile] = {}
     problems: list[Problem] = []
 
@@ -131,13 +131,13 @@ def _split(name: str, file: str, text: str) -> SourceFile:
     if lines[0] != FENCE or FENCE not in lines[1:]:
         return SourceFile(name, file, text, front=None, template=text)
     end = lines.index(FENCE, 1)
-    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many lines as the front matter
+    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many line ends as the front matter and its fences
     return SourceFile(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))
 
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 MAX_SHOWN_CHARACTERS = 80
-"""Characters of an invalid value that a message shows."""
+"""Limit on the characters of an invalid value that a message shows."""
 
 
 class _StrictModel(BaseModel):
@@ -150,7 +150,7 @@ class Then(_StrictModel):
 
 
 class FieldKeys(_StrictModel):
-    """Definition of an additional reply field, or new values for an enum field of the reply type."""
+    """Definition of an additional field of the reply, or new values for an enum of the shipped reply type."""
 
     type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # list: of strings
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
@@ -165,7 +165,7 @@ class FrontMatter(_StrictModel):
     ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
-    labels: Mapping[str, object] = {}  # field -> a pattern, {value: label}, or false; see prompting.reply_fields
+    labels: Mapping[str, object] = {}  # field -> "type: {value}", {value: label}, or false; see prompting.reply_fields
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
@@ -173,19 +173,19 @@ class FrontMatter(_StrictModel):
 
 
 NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
-"""Models of the nested mappings in the front matter."""
+"""Key of the front matter to the model of the mapping below it."""
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at a key's line, or at the line of its nearest parent in the file."""
+    """Return a problem with the line of a key, or if the key is missing, of its nearest parent; else line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
 def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Parse the front matter of a file; return it with its line numbers and problems.
+    """Parse the front matter of a file. Return it, the line numbers of its keys, and its problems.
 
-    The front matter is None if it is not a YAML mapping. Invalid keys are left out, so that the template can still be
-    checked.
+    It is None if it is not a YAML mapping. Invalid keys are replaced by defaults ("?" for required ones), so that the
+    template can still be checked.
     """
     try:
         tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
@@ -202,7 +202,9 @@ def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources
         errors = exc.errors(include_url=False)
         problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
         unusable = {error["loc"][0] for error in errors}
-        if "fields" in unusable:  # the reply's fields are unknown, so do not report names in templates
+        if (
+            "fields" in unusable
+        ):  # also drop the reply type: its fields are unknown, so names in templates cannot be checked
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
@@ -234,17 +236,22 @@ def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The files of a library, merged from its folders and the shipped library, and their front matters."""
+    """The source files of a library, merged from its folders and the shipped library, and their front matters."""
 
-    sources: Mapping[str, SourceFile]  # template name -> file, including shipped files that replace missing ones
+    sources: Mapping[
+        str, SourceFile
+    ]  # template name -> file, including shipped parts and comments that the folders lack
     front_matters: Mapping[str, FrontMatter]  # prompt name -> the valid keys of its front matter
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
-    inherited: frozenset[str]  # names of prompts that are not in the first folder
+    inherited: frozenset[str]  # names of prompts whose template is not in the first folder
 
 
 def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
-    """Read the folders, and the shipped files that they use. Raises `PromptError` if a folder does not exist."""
+    """Read the folders, and the files of the `shipped` folder that they use; return them with all problems.
+
+    Raises `PromptError` if a folder does not exist.
+    """
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
         message = "there is no such folder; check prompts.directory in the settings"
@@ -284,7 +291,10 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file of this name that has front matter, even unclosed; if none has, the first file."""
+    """Return the first file of this name that begins with front matter; if there is none, the first file.
+
+    `layers` are the files of each folder, in the order of precedence.
+    """
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
@@ -299,9 +309,9 @@ def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Prob
 def _shipped_fallbacks(
     front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
 ) -> dict[str, SourceFile]:
-    """Return the shipped parts, and the shipped comments of prompts that use the shipped front matter.
+    """Return the shipped parts, and the shipped comment templates of prompts that use the shipped front matter.
 
-    Such prompts replace only the wording of the shipped prompt.
+    The author of such a prompt has replaced only the wording, so the comment still fits.
     """
     fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
     if SHARED_COMMENT in shipped:

@@ -1,6 +1,7 @@
 """Types of template variables: the attributes that a template may read, sample values, and documentation.
 
-Trust cannot be derived from types, so the documentation finds it by converting values as for a rendering.
+A type does not show whether a text is trusted. The documentation therefore converts a value as a rendering does, and
+checks whether the result is an `UntrustedText`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
-"""Hint of values that are checked only by rendering: the payload, results of filters, macro parameters."""
+"""Hint of values of unknown type, whose attributes are not checked: results of filters, macro parameters."""
 
-LIST_ATTRIBUTES = frozenset({"index", "count"})
-TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})
+LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
+TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # of `UntrustedText`
 UNIONS = (Union, UnionType)
 
 
@@ -50,12 +51,12 @@ class Exports:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Hint of a string that comes with an event or from Claude."""
+    """Hint of a string from an event or from Claude."""
 
 
 @cache
 def members(cls: type) -> Mapping[str, object]:
-    """Return the fields of a pydantic model, or the public fields and properties of a dataclass, with their hints."""
+    """Return {name: hint} of the fields of a pydantic model, or of the public fields and properties of a dataclass."""
     hints = public_hints(cls)
     return {name: hints[name] for name in cls.model_fields} if issubclass(cls, BaseModel) else hints
 
@@ -65,7 +66,10 @@ def has_members(hint: object) -> TypeGuard[type]:
 
 
 def normalize_hint(hint: object) -> object:
-    """Reduce a hint to a form that is checked: a class with members, `ListOf` or `Text`; others stay as they are."""
+    """Reduce a type hint to what the name check uses: `ListOf`, `Text`, or a class; None is removed from unions.
+
+    A union of several such types becomes `ANYTHING`. Other hints are returned unchanged.
+    """
     element = _find_element_type(hint)
     if element is not None:
         return ListOf(normalize_hint(element))
@@ -77,12 +81,12 @@ def normalize_hint(hint: object) -> object:
 
 
 def element_hint(hint: object) -> object:
-    """Return the hint of the elements of a collection, given its normalized hint."""
+    """Return the hint of the elements of a `ListOf` or `GroupOf`; `ANYTHING` for other normalized hints."""
     return hint.element if isinstance(hint, ListOf | GroupOf) else ANYTHING
 
 
 def _without_none(hint: object) -> object:
-    """Return the only type besides None; a union of several types is returned unchanged."""
+    """Remove `Annotated` and `| None` from a hint. A union of several other types is returned unchanged."""
     if get_origin(hint) is Annotated:
         return _without_none(get_args(hint)[0])
     arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
@@ -101,10 +105,10 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 
 
 def sample_values(hint: object) -> tuple[Any, ...]:
-    """Return two values of a type: a full one, and a minimal one (empty, None, False).
+    """Return sample values of a type: a full one, then a minimal one (empty, None, False).
 
-    For a pydantic model, a value for each other choice of each `Literal` field follows, so that all branches of
-    `{% if analysis.kind == ... %}` are rendered.
+    For a pydantic model, copies of the full value follow, one for each other choice of each `Literal` field, so that
+    all branches of `{% if analysis.kind == ... %}` are rendered.
     """
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
@@ -152,7 +156,10 @@ class VariableDoc:
 
 
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
-    """Document each variable and each of its members. `hints` are types by name, `examples` are values by name."""
+    """Document each variable and its members, recursively.
+
+    `hints` are the types of the variables by name. Each of `examples` has values of the variables by name.
+    """
     placeholders = Placeholders(key=b"", show=format_for_prompt)  # no text is inserted
     marked_examples = [mark_trusted(values) for values in examples]
     found: list[VariableDoc] = []
@@ -164,7 +171,7 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Document one variable. If no recorded event has a value for it, `samples` decide whether the text is trusted."""
+    """Document one variable. Its example is from `recorded`; without one, `samples` only show whether it is trusted."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:

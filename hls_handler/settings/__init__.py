@@ -1,1 +1,1 @@
-"""Settings: one YAML file, checked whole, every problem named with its line. See `model` for the keys."""
+"""Settings: one YAML file. All its problems are reported together, with their lines. See `model` for the keys."""

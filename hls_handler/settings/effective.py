@@ -1,6 +1,7 @@
-"""Effective settings of a repository: the global settings, its most specific entry and its repository settings.
+"""Effective settings of a repository: the global settings, overridden by its entry of `repositories`.
 
-`iter_sourced_values` returns each value with its provenance, the line of the file that sets it.
+`apply_repository_settings` also applies its repository settings (`.github/hls.yaml`). `iter_sourced_values` yields each
+value with the line of the file that sets it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """Effective settings of one repository. `key` is the key path of its entry, for `Sources.where`."""
+    """Effective settings of the repositories that one entry of `repositories` matches."""
 
-    key: str  # "repositories[0]"
+    key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
     enabled: bool
     events: frozenset[str]
@@ -41,25 +42,26 @@ class EffectiveSettings:
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
     def find_repository_key(self, key: str) -> str | None:
-        """Key path in the repository settings if they set the key, else None."""
+        """Return ".github/hls.yaml:comments.tone" if the repository settings set "comments.tone", else None."""
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Key path that sets a feature: in the repository settings, else in the entry, else the global one."""
+        """Return the key path that sets a feature: in the repository settings, else in the entry, else global."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Prompt that `prompts.use` chooses for an event, and its key path; None if it does not mention the event.
+        """Return the prompt that `prompts.use` chooses for "issues.opened", and the key path of the choice; else None.
 
-        A key can be "issues.opened" or all "issues". The repository settings take precedence, then the entry, then the
-        more specific key.
+        The prompt is False if no prompt is to run. A key can name the event with or without its action. The repository
+        settings take precedence over the entry, the entry over the global settings, and then the key with an action
+        over the one without.
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Shadow prompt for an event, and its key path; the same precedence as `find_prompt`."""
+        """Return the shadow prompt for an event and its key path, else None. Precedence as in `find_prompt`."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -69,13 +71,16 @@ class EffectiveSettings:
         return next(iter(from_repository or from_entry or matching), None)
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Fallback issue for an event without a conversation: set for "release.published", else for all "release"."""
+        """Return the number of the fallback issue for an event: that of "release.published", else that of "release"."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
 
 class RepositoryTable:
-    """Lookup of the entry for a repository. Results are cached because the receiver looks up every webhook."""
+    """Finds the effective settings of a repository by its name, using the patterns of `repositories`.
+
+    Results are cached, because the receiver looks up the repository of every webhook.
+    """
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
@@ -86,22 +91,22 @@ class RepositoryTable:
         self._found: dict[str, EffectiveSettings | None] = {}
 
     def find(self, full_name: str) -> EffectiveSettings | None:
-        """Return the most specific entry that matches "owner/repo", ignoring case; None if there is none."""
+        """Return the settings of the most specific entry that matches "owner/repo", ignoring case; else None."""
         if full_name in self._found:
             return self._found[full_name]
         found = next(iter(self.find_all(full_name)), None)
-        if len(self._found) < 10_000:  # anybody can send any name
+        if len(self._found) < 10_000:  # bounded, because anybody can send any name
             self._found[full_name] = found
         return found
 
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
-        """Return every entry that matches, most specific first."""
+        """Return the settings of every entry that matches "owner/repo", most specific first."""
         parts = full_name.lower().split("/")
         return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
 
 def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
-    """Explain why the first of two matching entries takes precedence: "10 literal characters against 6"."""
+    """Return why `chosen` takes precedence over `other`, which also matches: "10 literal characters against 6"."""
     (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
     if exact and not other_exact:
         return "a whole name against a pattern"
@@ -115,7 +120,7 @@ def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> 
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:
-    """Sort key: exact names first, then patterns by their number of literal characters."""
+    """Return (is an exact name, number of literal characters); the greater, the more specific."""
     literal = sum(1 for character in pattern if character not in "*?[]")
     return (literal == len(pattern), literal)
 
@@ -147,10 +152,10 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 
 
 def apply_repository_settings(effective: EffectiveSettings, own: RepositorySettings) -> EffectiveSettings:
-    """Apply the repository settings to the operator's settings.
+    """Return the operator's settings, changed by the repository settings `own`.
 
-    They can only switch features off, allow fewer labels and ignore more files; values of `comments` and `findings`
-    are replaced. Their keys appear as `PATH:key` in key paths; `Settings.beside` adds their lines.
+    These can only switch features off, allow fewer labels and ignore more files. They replace values of `comments` and
+    `findings`, and prompts by event. Their key paths get the prefix ".github/hls.yaml:".
     """
     says, sources = own.says, Sources(PATH, own.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -190,11 +195,11 @@ class PromptChoice:
     key: str  # key path: "repositories[0].prompts.use.issues.opened"
     event: str  # "issues.opened", or "issues" for all its actions
     prompt: str | Literal[False]  # False: no prompt runs
-    shadow: bool  # True: the prompt runs beside the event's own prompt and posts nothing
+    shadow: bool  # True: the prompt also runs, after the event's own prompt, and posts nothing
 
 
 def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
-    """Yield the choices of one `use` map; `path` is its key path: "prompts.use"."""
+    """Yield the choices of one map of events to prompts; `path` is its key path: "prompts.use"."""
     for event, value in use.items():
         if isinstance(value, ShadowPrompt):
             yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
@@ -203,7 +208,7 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
-    """All choices of the settings file, global ones first."""
+    """Return the prompt choices of the whole settings file, global ones first."""
     choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
         choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
@@ -211,12 +216,12 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Events for which settings choose a prompt or none; shadow prompts do not count."""
+    """Return the events for which the settings file chooses a prompt, or false; shadow prompts do not count."""
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
-    """Prompts that settings name only as shadows: they do not run for the events of their `on:`."""
+    """Return the prompts that the settings file names only as shadows. Their `on:` has no effect."""
     choices = list_prompt_choices(settings)
     chosen = {choice.prompt for choice in choices if not choice.shadow}
     return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
@@ -228,8 +233,8 @@ REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 @dataclass(frozen=True, slots=True)
 class SourcedValue:
-    key: str  # "features.drafts": the global key, even if the entry of the repository sets it
-    value: str  # as in YAML: "true"; of secrets only their number: "2 secrets"
+    key: str  # "features.drafts": the global key path, also for a value from an entry
+    value: str  # as in YAML: "true"; for secrets their number: "2 secrets"
     source: str  # "config/settings.yaml:14 (repositories[0].features.drafts)", or "default"
 
     def __str__(self) -> str:
@@ -237,7 +242,7 @@ class SourcedValue:
 
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
-    """Yield every value that an entry of `repositories` can set, merged with the global settings."""
+    """Yield the effective value of every key that an entry of `repositories` can set."""
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
     enabled_key = effective.find_repository_key("enabled") or f"{key}.enabled"
@@ -268,9 +273,9 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 def _iter_section(
     settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
 ) -> Iterator[SourcedValue]:
-    """Yield every key of a section: the repository settings take precedence, then the entry, then the global key.
+    """Yield the effective value of each key of a section, such as `features`. `overrides` is that section of the entry.
 
-    `labels.allow` of the repository settings is yielded separately, because both lists apply.
+    The caller yields `labels.allow` of the repository settings, because it applies in addition to the operator's list.
     """
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):

@@ -1,6 +1,6 @@
 """GitHub's webhook events and their actions, so that misspelt ones are reported when settings are loaded.
 
-From GitHub's own description of its webhooks (npm @octokit/openapi 23.0.2, `x-webhooks`).
+The table is from GitHub's own description of its webhooks (npm package @octokit/openapi 23.0.2, `x-webhooks`).
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ ACTIONS: Mapping[str, str] = {
     "workflow_job": "completed in_progress queued waiting",
     "workflow_run": "completed in_progress requested",
 }
-"""Event to its actions, separated by spaces; empty if an event has none."""
+"""Event name to its actions, separated by spaces; "" if its payloads have no action."""
 
 CUSTOM_ACTION_EVENTS = frozenset({"repository_dispatch"})
 """Events whose sender chooses the action."""
@@ -115,11 +115,11 @@ CONVERSATION_EVENTS = frozenset(
         "pull_request_review_thread",
     }
 )
-"""Events that always have a conversation."""
+"""Events that always belong to an issue or pull request."""
 
 
 def find_event_problem(key: str) -> str | None:
-    """Return a sentence that explains what is wrong with "issues.openend"; None if the event exists."""
+    """Return a sentence about the mistake in an event key such as "issues.opened" or "issues"; None if it is valid."""
     name, dot, action = key.partition(".")
     if name not in ACTIONS:
         near = difflib.get_close_matches(name, ACTIONS, n=1, cutoff=0.6)
@@ -138,14 +138,14 @@ def find_event_problem(key: str) -> str | None:
 
 
 def find_single_event_problem(key: str) -> str | None:
-    """The same for the key of a single event, which must name an action if the event has any: "issues" is invalid."""
+    """As `find_event_problem`, but the key must name an action if the event has any: "issues" is invalid."""
     if ACTIONS.get(key):
-        return f'the event "{key}" comes with an action; write {key}. and one of {", ".join(ACTIONS[key].split())}'
+        return f'the event "{key}" needs an action; write {key}. followed by one of {", ".join(ACTIONS[key].split())}'
     return find_event_problem(key)
 
 
 def find_fallback_event_problem(key: str) -> str | None:
-    """The same for the key of an event that may have a fallback issue."""
+    """As `find_event_problem`, but the event must not always belong to an issue or pull request."""
     if key.partition(".")[0] in CONVERSATION_EVENTS:
-        return f"{key} has a conversation of its own, which receives the comment; remove the key"
+        return f"comments about {key} are posted on the issue or pull request of the event; remove the key"
     return find_event_problem(key)

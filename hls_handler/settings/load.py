@@ -1,4 +1,7 @@
-"""Loading and reloading of the settings file and its variables: all problems in one error, warnings, masked secrets."""
+"""Loading and reloading of the settings file and of `.env`, whose variables it may contain.
+
+One error lists all problems of the file. Secrets in messages are masked.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand,
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
     """Read a settings file, expand its variables, validate and check it.
 
-    Variables come from `environ`, else from the file `dotenv`. Raises `SettingsError` whose `problems` list every
-    mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
+    A variable that is not in `environ` is read from the file `dotenv`. Raises `SettingsError`, whose `problems` are all
+    mistakes with their lines: "config/settings.yaml:12: server.prot: unknown key; ...".
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -44,8 +47,10 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
-    problems |= tree.rejected | expansion.problems  # replace sentences about values that could not be determined
-    if problems or tree.problems:  # else only `load_checked` reports folders: some commands need no prompts
+    problems |= (
+        tree.rejected | expansion.problems
+    )  # these replace sentences about the same keys, whose values are unknown
+    if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
     if lines or settings is None:
@@ -59,9 +64,9 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
-    """Yield key path and sentence of the problems that concern several keys.
+    """Yield (key path, sentence) for each problem that concerns several keys.
 
-    The tree is checked instead of the model, because there is no model if a type is wrong; such values are skipped.
+    `root` is the unvalidated tree, because there is no model if a value has a wrong type. Such values are skipped.
     """
     host = value_at(root, "server.host")
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
@@ -76,7 +81,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
-    """Yield the key path of each prompt folder that does not exist, so that one run reports all problems."""
+    """Yield (key path, sentence) for each prompt folder that does not exist."""
     directory = value_at(root, "prompts.directory")
     folders = {"prompts.directory": directory}
     if isinstance(directory, list):
@@ -87,9 +92,9 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
-    """Texts that no message may contain, even if they were also written elsewhere in the file; longest first.
+    """Return the texts to mask in messages, longest first: values of secret keys, and all values from variables.
 
-    These are the values of all secret keys and all values from variables, since any of those may be a secret.
+    They are masked wherever they occur, because a secret may also have been written to a wrong key.
     """
     texts = (
         value
@@ -100,7 +105,7 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
-    """Yield one sentence for each warning, with file and line."""
+    """Yield a sentence, with file and line, for each key that is valid but outdated, without effect, or unsafe."""
     retirement = describe_retirement(settings.claude.model)
     if retirement:
         yield f"{sources.where('claude.model')}: {retirement}"
@@ -114,12 +119,12 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
 
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
-"""The first that is set names the proxy; lower case takes precedence."""
+"""The first of these that is set is the proxy's URL; a name in lower case takes precedence over upper case."""
 
 NO_PROXY_VARIABLES = ("NO_PROXY",)
 
 CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""The first that is set names a PEM file or a folder in the layout of `c_rehash`."""
+"""The first of these that is set is the path of a PEM file, or of a folder in the layout of OpenSSL's `c_rehash`."""
 
 
 def both_cases(*names: str) -> Iterator[str]:
@@ -130,9 +135,9 @@ def both_cases(*names: str) -> Iterator[str]:
 
 
 def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> None:
-    """Copy proxy and certificate variables that are only in `dotenv` into `environ`, where libraries read them.
+    """Copy proxy and certificate variables from `dotenv` to `environ`, where libraries read them.
 
-    An unreadable file is ignored here; loading the settings reports it.
+    Variables that `environ` already has are kept. An invalid file is ignored here; loading the settings reports it.
     """
     try:
         variables = read_environment(environ, dotenv)
@@ -144,10 +149,10 @@ def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> No
 
 
 def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """Variables of `dotenv`, overridden by `environ`; the file may be missing.
+    """Return the variables of the file `dotenv`, if it exists, overridden by those of `environ`.
 
-    Variables inside values are not expanded. Raises `SettingsError` with the numbers of the invalid lines, never their
-    text.
+    References such as `${A}` in values are not expanded. Raises `SettingsError` if the file cannot be read or has
+    invalid lines; the message has the line numbers, never the text.
     """
     if dotenv is None or not dotenv.is_file():
         return dict(environ)
@@ -171,18 +176,18 @@ CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 
 def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
-    """Names of the credentials that are not set or blank. Raises `SettingsError` if `.env` cannot be read."""
+    """Return the `CREDENTIALS` that are unset or blank. Raises `SettingsError` if `dotenv` cannot be read."""
     variables = read_environment(environ, dotenv)
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
 
 
 def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """The environment with a dummy value for each missing credential, for commands that do not need all of them."""
+    """Return `environ` with a dummy value for each missing credential, for commands that do not need all of them."""
     return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return the name of the missing variable if a setting has its dummy value, else None."""
+    """Return the credential whose dummy value (of `with_dummy_credentials`) the secret is; None if it is a real one."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -193,11 +198,11 @@ def _dummy_value(name: str) -> str:
 MASK = "***"
 _MIN_CHARS = 8  # a shorter text may occur inside ordinary words
 _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))
-"""Positions of a password in an SQLAlchemy URL: before the @, and in the driver's options."""
+"""Patterns of the password in a database URL: before the @, and in the driver's options."""
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """All secrets, longest first, so that masking one leaves no part of another."""
+    """Return all secrets of the settings, longest first, so that masking one leaves no part of another."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
@@ -207,7 +212,7 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Replace the secrets, which must be ordered longest first, by `***`."""
+    """Replace each secret of at least 8 characters by `***`. The secrets must be ordered longest first."""
     for secret in secrets:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
@@ -215,15 +220,16 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 Stamp = tuple[int, int, int, int] | None
+"""Inode, modification time in ns, size and change time in ns of a file; None if it cannot be read."""
 
 MIN_AGE_NS = 250_000_000
-"""Minimum age of a change: a younger file may be incomplete, because many editors empty it before they write."""
+"""Minimum age of a change. A younger file may be incomplete, because many editors empty it before they write."""
 
 
 class SettingsFile:
-    """Settings file, read in the constructor and again by `read`, which only one thread may call at a time.
+    """The settings file and `.env`. The constructor reads them; `read` reads them again.
 
-    Variables of the process are fixed; those of `.env` may change.
+    Only one thread at a time may call `read`. The environment variables are those at the start.
     """
 
     def __init__(
@@ -244,12 +250,12 @@ class SettingsFile:
         return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
 
     def read(self) -> Settings:
-        """Read the settings. Raises `SettingsError`. A change during the read is detected by the next `has_changed`."""
+        """Read the settings. Raises `SettingsError`. The next `has_changed` also detects a change during the read."""
         self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
     def mark_as_changed(self) -> None:
-        """Count the file as changed, because what was read could not be applied yet."""
+        """Make `has_changed` return True, because the settings that were read could not be applied yet."""
         self._last_stamps = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
@@ -257,7 +263,7 @@ class SettingsFile:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Inode, modification time, size and change time of a file; None if it cannot be read."""
+    """Return the stamp of a file, which changes with its content."""
     try:
         status = path.stat()
     except OSError:
@@ -266,20 +272,21 @@ def _stamp(path: Path) -> Stamp:
 
 
 NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrency")
-"""Keys of open sockets, running threads and the open database."""
+"""Keys that cannot change at runtime: they concern the open socket, the open database and the running threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReload:
     settings: Settings  # as read, with the old value of each key in `waiting`
     changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
-    waiting: tuple[str, ...]  # keys whose new value needs a restart, with their line
+    waiting: tuple[str, ...]  # places of keys whose new value needs a restart: "config/settings.yaml:3 (server.port)"
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
-    """Merge newly read settings with the running ones.
+    """Return the settings to run with: those newly `read`, with the `running` values of keys that need a restart.
 
-    Raises `SettingsError` for a change that is safe only together with a key that needs a restart.
+    Raises `SettingsError` if `read` disables signature checks while the running service listens on other hosts than
+    loopback, so that the change is safe only after a restart.
     """
     settings, waiting = read, []
     for key in NEEDS_RESTART:

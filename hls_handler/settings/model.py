@@ -1,4 +1,4 @@
-"""Models of the settings file: every key with its meaning, unit, default and bounds. Only `load` creates them.
+"""Models of the settings file: every key with its meaning, unit, default and bounds. `load` creates them.
 
 The settings table in README.md repeats the `description` of every field (a test compares them).
 """
@@ -126,7 +126,7 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """Key path of each prompt folder to the folder, in the order of the search."""
+        """{key path: prompt folder}, in the order in which the folders are searched for a file."""
         if isinstance(self.directory, tuple):
             return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
         return {"prompts.directory": self.directory}
@@ -224,7 +224,7 @@ class RepositoryComments(Section):
 
 
 class RepositoryFeatures(Section):
-    """Overrides. signature_validation and async_processing concern the whole process and are global only."""
+    """Overrides of features. signature_validation and async_processing are global: they concern the whole process."""
 
     auto_labeling: bool | None = Field(None, description="overrides features.auto_labeling")
     auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")
@@ -300,14 +300,14 @@ class Settings(Section):
         return self._sources
 
     def beside(self, sources: Sources) -> Settings:
-        """Copy of the settings whose `sources` also contain the lines of a repository's settings."""
+        """Return a copy whose `sources` also have the lines of a repository's settings (`.github/hls.yaml`)."""
         settings = self.model_copy()
         settings._sources = replace(self._sources, beside=sources)
         return settings
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences to report at the start: a retired model, a key without effect, /stats without an API key."""
+        """Sentences to report after loading: a retired model, a key without effect, /stats without an API key."""
         return self._warnings
 
 
@@ -330,18 +330,18 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     )
     for model in models.split()
 }
-"""Retirement date and successor of each model. The SDK's own table drops a model some time after its retirement.
+"""Model to its retirement date and successor. The SDK's own table drops a model some time after its retirement.
 https://platform.claude.com/docs/en/about-claude/model-deprecations
 """
 
 
 def resolve_model(model: str) -> str:
-    """Return the successor of a retired model; any other model itself."""
+    """Return the successor of a retired model, and any other model unchanged."""
     _, successor = RETIRED_MODELS.get(model, ("", model))
     return successor
 
 
 def describe_retirement(model: str) -> str | None:
-    """Return a sentence about a retired model; None if it is not known to be retired."""
+    """Return a sentence about the retirement of a model; None if `RETIRED_MODELS` does not list it."""
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
     return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None

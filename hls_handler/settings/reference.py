@@ -1,4 +1,4 @@
-"""Reference table of all settings keys, derived from the model, and pydantic's errors as sentences based on it.
+"""Reference table of all settings keys, derived from a settings model, and sentences for pydantic's errors.
 
 Messages never contain secrets.
 """
@@ -45,7 +45,7 @@ class Key:
 
 
 class Reference:
-    """The table, with lookup by concrete paths such as "repositories[0].events[2]"."""
+    """The reference table of a settings model: one `Key` for each section, key and list item."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = tuple(_iter_rows(model, ""))
@@ -53,10 +53,11 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Rows of the keys that take a value, without sections and list items."""
+        """The rows of the table that are keys with a value, not sections or items of lists and maps."""
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
+        """Return the row for a key path such as "repositories[0].events[2]"; None if there is no such key."""
         general = re.sub(r"\[\d+\]", "[]", path)
         if general in self._by_path:
             return self._by_path[general]
@@ -64,7 +65,7 @@ class Reference:
         return next(maps, None)
 
     def names_in(self, section: str) -> tuple[str, ...]:
-        """Names of the keys of a section, given by its concrete path; "" is the whole file."""
+        """Return the names of the keys of a section such as "repositories[0]"; "" is the whole file."""
         general = re.sub(r"\[\d+\]", "[]", section)
         prefix = f"{general}." if general else ""
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
@@ -113,7 +114,7 @@ def _describe_section(section: type[BaseModel]) -> str:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Members of a union without None; any other annotation as the only member."""
+    """Return the members of a union, without None; for any other annotation, only the annotation itself."""
     if get_origin(annotation) in (Union, UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)
@@ -124,7 +125,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
-    """Describe the expected value: "a number of seconds above 0, at most 60"."""
+    """Describe the values that a key accepts: "a number of seconds above 0, at most 60". `name` is its last part."""
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
         metadata = [*metadata, *inner]
@@ -154,7 +155,7 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
-    """Describe the bounds of a number. All bounded numbers have both bounds."""
+    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. No key has only one bound."""
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
     for part in metadata:
         if isinstance(part, Ge):
@@ -165,9 +166,10 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Sentence for each key path: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}.
+    """Convert pydantic's errors to a sentence for each key path.
 
-    `root` is the tree that was validated; `variables` maps the key paths of expanded values to their variables.
+    Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the tree that was
+    validated; `variables` maps the key path of each expanded value to the name of its variable.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}
@@ -190,7 +192,10 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
-    """Key path of an error and the value there, without the union members that pydantic adds to the steps."""
+    """Return the key path of an error and the value there. `steps` and `kind` are pydantic's `loc` and `type`.
+
+    pydantic also puts names of union members into `loc`; these are skipped.
+    """
     path, value = "", root
     for position, step in enumerate(steps):
         missing_here = kind == "missing" and position == len(steps) - 1
@@ -217,7 +222,7 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
 
 
 def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """A value for an error message; in full only if it is a literal value in the file, of a key that is not secret."""
+    """Describe a value for an error message. Show it only if it is written in the file and its key is not secret."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"
@@ -231,7 +236,7 @@ def _describe_found(path: str, value: object, variables: Mapping[str, str], refe
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
-    """Sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
+    """Return a sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
     if reference.find(name) and "." in name:
         return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
     siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}

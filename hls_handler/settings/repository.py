@@ -1,8 +1,8 @@
 """Repository settings: the file `.github/hls.yaml`, which sets a subset of the keys of an entry of `repositories`.
 
-Anyone who can push to the default branch can write it, not only the operator. So it has only keys that are harmless or
-switch something off, its variables are not expanded, and merging (`settings/effective.py`) can only switch features off
-and allow fewer labels.
+Anyone who can push to the default branch can write this file, not only the operator. So its keys are harmless or switch
+something off, variables (`${NAME}`) are not expanded, and `effective.apply_repository_settings` never allows what the
+operator forbids.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from hls_handler.untrusted.markdown import sanitize_code_span
 PATH = ".github/hls.yaml"
 MAX_BYTES = 65_536
 MAX_VALUES = 1_000
-"""Limit on keys, values and brackets of the file together."""
+"""Limit on the number of keys, values and opening brackets in the file."""
 
 MAX_VALUE_CHARS = 500
 """Limit on the characters of one key or value."""
@@ -108,10 +108,10 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """Parsed repository settings, and the problems of the file."""
+    """Repository settings, and the problems of the file that they were parsed from."""
 
     says: RepositoryFile = field(default_factory=RepositoryFile)
-    lines: Mapping[str, int] = field(default_factory=dict)  # "labels.allow" -> 3
+    lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
     problems: tuple[str, ...] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
 
 
@@ -124,10 +124,10 @@ def decode_repository_file(content: bytes, file: str = PATH) -> str:
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse a text returned by `decode_repository_file`; never raises.
+    """Parse a text returned by `decode_repository_file`. Never raises: the result contains the problems.
 
-    If there are problems, the result contains only what the file switches off: `enabled: false` takes effect despite
-    mistakes elsewhere in the file.
+    If there are problems, the settings in the result are only what the file switches off, so that `enabled: false`
+    takes effect despite mistakes elsewhere in the file.
     """
     try:
         _check_limits(text, file)
@@ -152,9 +152,9 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit: the author is untrusted, so it must not expand when parsed."""
+    """Raise `InvalidYaml` if the text exceeds a limit or has aliases: an untrusted file must not expand when parsed."""
     count = 0
-    with suppress(yaml.YAMLError):  # `parse_tree` reports it
+    with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             line = token.start_mark.line + 1
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
@@ -169,12 +169,12 @@ def _check_limits(text: str, file: str) -> None:
 
 
 def list_repository_keys() -> tuple[str, ...]:
-    """Key paths of the file in their order: "labels.allow"."""
+    """Return the key paths that the file may contain, such as "labels.allow", in the order of the model."""
     return tuple(key.path for key in Reference(RepositoryFile).keys)
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the key path and sentence of problems that types do not cover; values of a wrong type are skipped."""
+    """Yield (key path, sentence) for each problem that the types do not find. Values of a wrong type are skipped."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -188,7 +188,7 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Sentence for each key path; keys that only the operator can set get their own sentence."""
+    """Convert pydantic's errors to a sentence for each key path. Keys that only the operator can set get their own."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -203,7 +203,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Parse only what a file with mistakes switches off."""
+    """Return only what a file with mistakes switches off; all other values are defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -213,7 +213,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
-    """Settings to apply: `now` if it has no problems; else the last good version plus what `now` switches off."""
+    """Return the settings to apply: `now` if it has no problems, else `last_good` plus what `now` switches off."""
     if not now.problems:
         return now
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
@@ -239,16 +239,19 @@ def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """Repository settings file as read for one delivery, and the settings that applied."""
+    """The repository settings file as read for one delivery, and the settings that applied."""
 
     own: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
     broken: bool = False  # True: the file is invalid, so the last good version applies, plus what it switches off
     good: str | None = None  # SHA of the last good version, if there was one
-    unread: str | None = None  # why it could not be read, so that the last known version applies
+    unread: str | None = None  # why the file could not be read; the last known version applied, if there was one
 
     def describe(self) -> str | None:
-        """Sentence for the operator, without its full stop; None if the repository has no file."""
+        """Describe for the operator which version of the file applied, its problems, or why it could not be read.
+
+        Returns a sentence without its full stop; None if the repository has no file.
+        """
         if self.unread is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
             return f"{PATH} could not be read, so {rest}: {self.unread}"
@@ -281,7 +284,10 @@ keys: {keys}.
 
 
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
-    """`problems` quote the file, which is untrusted text: each is shown as code, cleaned and redacted."""
+    """Return the comment that reports the problems of the file to the repository.
+
+    `problems` quote the file, which is untrusted, so each is shown as code, cleaned and redacted.
+    """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())
     body = PROBLEMS_COMMENT.format(path=PATH, problems=lines, keys=keys)

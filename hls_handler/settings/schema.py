@@ -1,6 +1,7 @@
-"""JSON Schemas of the settings files, for editors: derived from the models and extended by what files also accept.
+"""JSON Schemas of the settings files, for editors.
 
-A file may contain `${VAR}` instead of a value, and sections without keys, which are null in YAML.
+They are derived from the models, and also accept what only a file may contain: `${VAR}` instead of a value, and
+sections without keys, which are null in YAML.
 https://json-schema.org/draft/2020-12
 """
 
@@ -35,7 +36,7 @@ def settings_schema() -> Schema:
 
 
 def repository_schema() -> Schema:
-    """Schema of `.github/hls.yaml`, in which variables are not expanded."""
+    """Return the schema of `.github/hls.yaml`, in which variables are not expanded."""
     schema = _describe(RepositoryFile, "Repository settings of HLS", PATH, variables=False)
     schema["$defs"]["RepositoryFilePrompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
     return schema
@@ -62,7 +63,7 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    """Extend the schema of a value by what a file accepts in its place; with `variables`, also a variable."""
+    """Extend a schema so that it accepts null for a section without required keys; with `variables`, also `${VAR}`."""
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in extended:
@@ -83,7 +84,7 @@ def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Sche
 
 
 def _extend_members(members: list[Schema]) -> list[Schema]:
-    """Extend each member of a union, and add the variable once if a member needs it."""
+    """Extend each member of a union; if none accepts `${VAR}` but one should, add it once."""
     rejecting = [member for member in members if _rejects_variables(member)]
     extended = [member if member in rejecting else _extend_for_file(member) for member in members]
     accepts_any_string = any(member.get("type") == "string" for member in members if member not in rejecting)
@@ -91,5 +92,5 @@ def _extend_members(members: list[Schema]) -> list[Schema]:
 
 
 def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    """Return True if the schema rejects some or all strings, and so would reject a variable."""
+    """Return True if the schema rejects some strings, and so may reject `${VAR}`."""
     return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})

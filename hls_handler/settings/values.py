@@ -1,4 +1,4 @@
-"""Types of single values in settings files: what they accept, the problem of a rejected value, and path globs.
+"""Types of single values in settings files, the reasons why they reject a value, and the matching of path globs.
 
 Messages never contain secrets.
 """
@@ -35,25 +35,25 @@ from hls_handler.untrusted.cleaning import remove_invisible
 T = TypeVar("T")
 
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
-"""Up to four words of letters, with single spaces or hyphens between, some in parentheses: "Chinese (Simplified)"."""
+"""Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
 
 MIN_SECRET_BYTES = 16
-SHELL_VARIABLE = re.compile(r"\$\w+")  # shell syntax that `expand` does not expand
+SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
 RESERVED_PATHS = ("/health", "/stats")
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
-"""Type of validation errors whose message is a sentence for the user, to follow the key."""
+"""Type of the validation errors whose message is shown to the user, after the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Description of the expected value, for types whose type and bounds do not describe it."""
+    """Description of the accepted values, for types whose Python type and bounds do not describe them."""
 
     words: str
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
-    """Validator that rejects a value if `find_problem` returns a sentence."""
+    """Return a validator that rejects a value if `find_problem` returns a sentence about it."""
 
     def validate(value: T) -> T:
         sentence = find_problem(value)
@@ -74,14 +74,17 @@ def is_loopback(host: str) -> bool:
 
 
 def _reject_boolean(value: object) -> object:
-    """Raise `ValueError` for a YAML boolean, which Python would accept as 1 or 0."""
+    """Return the value; raise `ValueError` for a boolean, which pydantic would accept as the number 1 or 0."""
     if isinstance(value, bool):
         raise ValueError("a number is expected")
     return value
 
 
 def _check_language_name(language: str) -> str:
-    """Raise `ValueError` unless this is a name: repository settings can set it, and the system message contains it."""
+    """Return the name; raise `ValueError` if it may be other text.
+
+    The message for Claude contains it as trusted text, and anybody who can push to a repository can set it.
+    """
     if not LANGUAGE.fullmatch(language):
         raise ValueError("a language's name is expected")
     return language
@@ -134,7 +137,7 @@ def _find_database_url_problem(url: str) -> str | None:
     if scheme == "sqlite" and "?" in rest:
         return "SQLite takes no options here, and the name of the file must not contain a ?"
     if scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
-        return "more than one @; write one that is part of the user's name or password as %40"
+        return "contains more than one @; write an @ in the user name or password as %40"
     return None
 
 
@@ -163,7 +166,7 @@ def _find_url_path_problem(path: str) -> str | None:
 
 
 def find_glob_problem(glob: str) -> str | None:
-    """Return what is wrong with a glob, to follow its key in a message; None if it is valid."""
+    """Return what is wrong with a path glob, such as "is empty; ...", to follow its key; None if it is valid."""
     parts = glob.split("/")
     if not glob.strip():
         return "is empty; name files, such as docs/**"
@@ -179,7 +182,7 @@ def find_glob_problem(glob: str) -> str | None:
 
 
 def is_false(value: object) -> bool:
-    """Return True if the model would parse the value as false: "off" from a variable is false, too."""
+    """Return True if a model would parse the value as false: False, and texts such as "off" from a variable."""
     try:
         return value is not None and not TypeAdapter(bool).validate_python(value)
     except ValidationError:
@@ -227,7 +230,7 @@ Length = Literal["short", "normal", "detailed"]
 
 
 class ShadowPrompt(BaseModel):
-    """A shadow prompt: it runs beside the event's own prompt and posts nothing."""
+    """A shadow prompt: it runs after the event's own prompt, on the same facts, and posts nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -236,7 +239,10 @@ class ShadowPrompt(BaseModel):
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Merge all errors into one at the event's key: event names contain dots, so longer key paths are ambiguous."""
+    """Validate a value of `prompts.use`; report all its errors as one, without the keys below the event.
+
+    Events contain dots, so a key path below "prompts.use.issues.opened" would be ambiguous.
+    """
     try:
         return validate(value)
     except ValidationError:
@@ -263,12 +269,12 @@ class Section(BaseModel):
 
 
 ANY_FOLDERS = "**"
-"""In a path glob: any number of folders. `*` and `?` match inside one folder, all other characters are literal."""
+"""Part of a path glob that matches any number of folders. `*` and `?` match inside one name; the rest is literal."""
 
 
 @dataclass(frozen=True, slots=True)
 class PathFilter:
-    """Globs of files that settings exclude from prompts, and the location of the setting."""
+    """Globs of files that are not shown to Claude, and the place in the settings that sets them."""
 
     globs: tuple[str, ...] = ()
     where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
@@ -281,7 +287,7 @@ EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a file: `docs/**` matches all files below docs, `**/*.lock` in any folder."""
+    """Return True if a glob matches a path: `docs/**` matches all files below docs, `**/*.lock` in any folder."""
     parts = glob.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.append("*")  # the last part must match the file name
@@ -295,7 +301,7 @@ def _match_name(pattern: str, name: str) -> bool:
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
     """Return True if `found` matches `pattern`, in which `any_number` stands for zero or more items.
 
-    Backtracks only to the last `any_number`, with one more item, which is sufficient.
+    After a mismatch, the last `any_number` takes one more item. Trying earlier ones again is never necessary.
     """
     pattern_at, found_at = 0, 0
     star, taken = -1, 0
@@ -314,6 +320,6 @@ def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matc
 
 
 def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[bytes, ...]:
-    """Secrets of a `webhook_secret` key as bytes; empty if the key is not set."""
+    """Return the secrets of a `webhook_secret` key as bytes; () if the key is not set."""
     secrets = value if isinstance(value, tuple) else (value,)
     return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)

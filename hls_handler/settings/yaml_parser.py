@@ -1,8 +1,7 @@
-"""Strict YAML parser for settings and front matters: plain values, the line of every key; expansion of `${VAR}`.
+"""Strict YAML parser for settings and front matters, which also returns the line of every key; expansion of `${VAR}`.
 
 It walks PyYAML's node tree, because PyYAML's constructor drops line numbers, silently accepts duplicate keys and
-expands aliases without a limit. Messages never repeat text of the file, which may be a secret. Expanded values are not
-expanded again.
+expands aliases without a limit. Messages never repeat values of the file, which may be secrets.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import yaml
 from hls_handler.errors import SettingsError
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 20_000  # the nodes of an alias count for each use
+MAX_NODES = 20_000  # keys are not counted; the values of an alias count for each use
 MAX_DEPTH = 20
 
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
@@ -42,11 +41,14 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line of each key in its file. A key of repository settings begins with its file: ".github/hls.yaml:enabled"."""
+    """The line of each key in a settings file, and in the repository's settings file `beside` it, if there is one.
+
+    A key of the latter begins with its file: ".github/hls.yaml:enabled".
+    """
 
     file: str  # as given: "config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    beside: Sources | None = None  # of the repository settings
+    beside: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
         """Return True if the key itself is in the file, not only a parent of it."""
@@ -54,7 +56,7 @@ class Sources:
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Line of the key, or of its nearest parent in the file; None if there is neither."""
+        """Return the line of the key, or of its nearest parent in the file; None if neither is in the file."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -63,46 +65,49 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Location such as "config/settings.yaml:14 (repositories[0].events)"; for a default, of its nearest parent."""
+        """Return "config/settings.yaml:14 (repositories[0].events)"; the line may be that of the nearest parent."""
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
 
     def change(self, key: str, to: str) -> str:
-        """Instruction to change a key: "set features.bots to true at config/settings.yaml:14", or "add ..."."""
+        """Return an instruction: "set features.bots to true at config/settings.yaml:14", or "add ... to ..."."""
         if key in self.lines:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Split a key into the sources of its file and its path in that file."""
+        """Return the sources of the file that a key belongs to, and the key path in that file."""
         prefix = f"{self.beside.file}:" if self.beside else ""
         return (self.beside, key.removeprefix(prefix)) if self.beside and key.startswith(prefix) else (self, key)
 
 
 @dataclass(slots=True)
 class Tree:
-    """Parsed file, not yet validated."""
+    """A parsed YAML file, not yet validated against a model."""
 
     file: str
     root: object = None  # dicts, lists, str, int, float, bool, None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    problems: list[tuple[int, str]] = field(default_factory=list)  # line and sentence
-    rejected: dict[str, str] = field(default_factory=dict)  # key path and sentence; the value in `root` is None
+    problems: list[tuple[int, str]] = field(default_factory=list)  # line and sentence, without a key
+    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence; the value in `root` is None
 
     @property
     def sources(self) -> Sources:
         return Sources(self.file, self.lines)
 
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
-        """Return all problems with their location, sorted by line; a missing key gets the line of its section."""
+        """Return the problems of the tree and of `by_key` (key path -> sentence) with file and line, sorted.
+
+        A key that is not in the file gets the line of its section.
+        """
         located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
         in_order = sorted([*self.problems, *located])
         return [f"{self.file}{f':{line}' if line else ''}: {sentence}" for line, sentence in in_order]
 
 
 class InvalidYaml(SettingsError):
-    """A text is not YAML, or exceeds the limits."""
+    """A text is not valid YAML, or exceeds a limit on its size or depth."""
 
     def __init__(self, file: str, line: int, sentence: str) -> None:
         super().__init__([f"{file}:{line}: {sentence}"])
@@ -110,7 +115,7 @@ class InvalidYaml(SettingsError):
 
 
 def parse_tree(text: str, file: str) -> Tree:
-    """Parse a text; messages refer to it as `file`. Raises `InvalidYaml`."""
+    """Parse a text. `file` is its path for messages. Raises `InvalidYaml`."""
     loader = None
     tree = Tree(file)
     try:
@@ -151,7 +156,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Line of the mistake; for an unclosed quote or key, the line where it starts."""
+    """Return the line of the mistake; for an unclosed quote or a key without colon, the line where it starts."""
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -163,7 +168,7 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the key path and value of everything in a tree that is neither dict, list nor tuple."""
+    """Yield (key path, value) for each value in a tree that is not a dict, list or tuple."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
@@ -175,7 +180,7 @@ def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def value_at(root: object, path: str) -> object:
-    """Return the value at a path such as "server.host"; None if there is none."""
+    """Return the value at a key path such as "server.host"; None if there is none. Lists are not searched."""
     value = root
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
@@ -183,7 +188,7 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds plain values from the node tree; limits the visited nodes, so that aliases cannot multiply values."""
+    """Builds plain values from PyYAML's node tree. Limits nodes and depth, because aliases can multiply values."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -216,7 +221,7 @@ class _TreeBuilder:
             merged = merged | self._merge(value_node, path, depth)
         for key_node, value_node in (pair for pair in node.value if pair[0].tag != _TAG + "merge"):
             if not isinstance(key_node, yaml.ScalarNode):
-                self._add_problem(key_node, "a key must be a plain word")
+                self._add_problem(key_node, "a key must be text, not a list or map")
                 continue
             key = key_node.value
             key_path = f"{path}.{key}" if path else key
@@ -233,7 +238,7 @@ class _TreeBuilder:
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """Value of `<<: *defaults` or `<<: [*first, *second]`; the first map that has a key takes precedence.
+        """Return the keys that `<<: *defaults` or `<<: [*first, *second]` adds. The first map with a key wins.
 
         Maps are visited in reverse order, so that the recorded lines are those of the effective values.
         """
@@ -243,7 +248,7 @@ class _TreeBuilder:
             if isinstance(value, dict):
                 merged = merged | value
             else:
-                self._add_problem(source, "<< takes an alias of a map: <<: *name")
+                self._add_problem(source, "<< must be followed by an alias of a map, as in <<: *name")
         return merged
 
     def _add_problem(self, node: yaml.Node, sentence: str) -> None:
@@ -254,7 +259,7 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    """Convert null, booleans and numbers by YAML's rules; anything else stays text."""
+    """Return null, a boolean or a number as YAML defines them; all other values, also times, as text."""
     if kind == "null":
         return None
     if kind == "bool":  # `!!bool x` is text
@@ -276,10 +281,10 @@ class Expansion:
 
 
 def expand(root: object, variables: Mapping[str, str]) -> Expansion:
-    """Expand the variables of every string in the tree; keys are not expanded.
+    """Expand `${NAME}` and `${NAME:-default}` in every string of a tree, once. Keys are not expanded.
 
-    As in a shell, `:-` also gives the default if the variable is empty. A string with a missing variable or an invalid
-    `${` is left unchanged and reported as a problem, without its text, since it may contain a secret.
+    As in a shell, the default after `:-` is also used if the variable is empty. A string with a missing variable or an
+    invalid `${` is left unchanged and reported as a problem. The problem does not quote it: it may contain a secret.
     """
     expansion = Expansion()
 

@@ -1,6 +1,6 @@
-"""Cleaning of untrusted text: removes what people do not see but Claude would, such as invisible characters.
+"""Cleaning of untrusted text: removes what Claude would read but people do not see, such as invisible characters.
 
-`clean` applies all steps; `format_for_prompt` formats a text for a prompt.
+`clean` applies all steps; `format_for_prompt` also redacts a text, truncates it and puts it between delimiters.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from hls_handler.untrusted.redaction import redact
 
 LONGEST_TEXT = 60_000
-"""Limit on the characters of one text in a prompt. GitHub's limit for a body is 65,536."""
+"""Limit on the characters of one untrusted text in a prompt. GitHub's limit for a body is 65,536."""
 
 ZERO_WIDTH_SPACE = "\u200b"
 
@@ -22,7 +22,7 @@ OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction: change the displayed order (CVE-2021-42574)
-    "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII; without them flags of regions become black flags
+    "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII; flags of regions need them, too, and become black flags
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
 )
@@ -30,7 +30,9 @@ JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
 MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
 
 COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
-UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)  # after spaces and markers of quotes and lists
+UNCLOSED_COMMENT = re.compile(
+    r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE
+)  # at the start of a line, after spaces and markers of quotes and lists
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
 
@@ -42,21 +44,22 @@ class CodeText(str):
 
 
 def remove_invisible(text: str) -> str:
-    """Remove control and invisible characters. Joiners and variation selectors stay where spelling may need them."""
+    """Remove control and invisible characters. Keep joiners and variation selectors that spelling may need."""
     return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Keep one or two joiners after a visible non-ASCII character; others could hide text."""
+    """Return one or two joiners after a visible non-ASCII character, and "" for all others, which could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
 
 
 def remove_html_comments(text: str) -> str:
-    """Remove comments as GitHub does: closed ones, and everything after an unclosed one at the start of a line.
+    """Remove HTML comments as GitHub does.
 
-    An unclosed one inside a line is ordinary text for GitHub and stays.
+    An unclosed comment at the start of a line extends to the end of the text; a remark takes its place. Inside a line,
+    an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []
     at = 0
@@ -77,7 +80,10 @@ def remove_html_comments(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Apply all steps; `CodeText` keeps its HTML comments."""
+    """Remove all that people do not see in a text: invisible characters and, unless it is `CodeText`, HTML comments.
+
+    Every line end becomes a newline or a space.
+    """
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
     text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))  # a numbered line must not contain a second one
@@ -86,14 +92,14 @@ def clean(text: str) -> str:
 
 
 def truncate(text: str, n: int) -> str:
-    """Truncate a text to `n` characters, with a remark on how many are missing."""
+    """Truncate a text to `n` characters, and append the number of characters that were cut, if any."""
     return text if len(text) <= n else f"{text[:n]}… [{len(text) - n:,} characters cut]"
 
 
 def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
-    """Format untrusted text for a prompt: cleaned, redacted, truncated, between delimiters with the nonce.
+    """Clean, redact and truncate untrusted text, and put it between delimiters that contain the nonce.
 
-    Redacted before truncation, because half a credential is not recognised.
+    It is redacted before it is truncated, because half a credential is not recognised.
     """
     inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""
@@ -101,15 +107,15 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 
 
 def escape_delimiters(text: str, nonce: str) -> str:
-    """Remove delimiters from the text: the nonce, and tags that look like a delimiter."""
+    """Replace the nonce, and the "<" of tags that look like a delimiter, so that the text cannot end its delimiters."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))
 
 
 def escape_unprintable(text: str) -> str:
-    """Escape line breaks, control and direction characters: "\\n", "\\x1b", "\\u202e". Returns one line."""
+    """Return the text as one line: line breaks, control and direction characters become "\\n", "\\x1b", "\\u202e"."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def escape_unprintable_lines(text: str) -> str:
-    """The same for several lines: newlines and tabs stay."""
+    """Escape unprintable characters, except newlines and tabs."""
     return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)

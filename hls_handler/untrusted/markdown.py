@@ -2,9 +2,9 @@
 
 Comments are interpreted in two ways: GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain
 `@` again, and bots read the *raw* text, in which a code span does not protect. A character between the sign and the
-name prevents both. U+200B has no width, is not white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1"
+name prevents both: U+200B. It has no width, is no white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1"
 does not match `fixes\\s+#`), and is not a letter (so "@", U+200B, "user" does not match `@[a-z0-9]`); Dependabot and
-Renovate use it, too. In code it would be copied along, so there it is inserted only where a bot would react.
+Renovate use it, too. People who copy code would also copy it, so in code it is inserted only where a bot would react.
 
 GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
 span must open and close on the same line, outside of those; every other backtick is escaped, so that GitHub finds the
@@ -25,7 +25,7 @@ from hls_handler.untrusted.cleaning import ZERO_WIDTH_SPACE, CodeText, clean, tr
 from hls_handler.untrusted.redaction import redact
 
 LONGEST_TEXT = 30_000
-"""Limit on the characters of one text in a comment, which may have 65,536 in total."""
+"""Limit on the characters of one untrusted text in a comment. GitHub's limit for the whole comment is 65,536."""
 
 FENCE = re.compile(
     r"(?P<indent>[ \t]*+)(?P<marks>(?:(?:[-*+]|[0-9]{1,9}[.)])[ \t]+)*)"
@@ -47,7 +47,7 @@ FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
 def sanitize_blocks(text: str) -> str:
-    """Sanitize Markdown blocks for a comment. Adds a newline at the start or end if a block needs its own line."""
+    """Sanitize Markdown of any length. A newline is added at the start or end if a quote or code block is there."""
     lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
@@ -68,25 +68,25 @@ def sanitize_inline(text: str) -> str:
 
 
 def sanitize_code_span(text: str) -> str:
-    """Sanitize for a code span of the template: one line without backticks, bars escaped for tables."""
+    """Sanitize a text that the template shows in a code span: one line without backticks, bars escaped for tables."""
     line = _one_line(text).replace("`", "ˋ").replace("|", "\\|")
     return _sanitize_code(line) or " "  # an empty code span is not code
 
 
 def sanitize_code_block(text: str) -> str:
-    """Sanitize for a code block of the template: no line closes its fence."""
+    """Sanitize a text that the template shows in a code block, so that no line closes the fence."""
     lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
     return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
 
 def sanitize_link_target(text: str) -> str:
-    """Sanitize for the target of a link in the template: cannot end the target early, and has a safe scheme."""
+    """Sanitize a text that the template uses as a link target: it cannot end the target, and its scheme is safe."""
     url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
     return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
 
 def sanitize_html(text: str) -> str:
-    """Sanitize for a line with HTML of the template, where Markdown may be parsed or not: one line of text."""
+    """Sanitize a text for a line on which the template has HTML. Return one line that is plain text, parsed or not."""
     return _escape_markup(_one_line(text))
 
 
@@ -95,12 +95,12 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    """Clean and redact a text. HTML comments are kept, because sanitizing makes them visible."""
+    """Clean and redact a text. HTML comments stay, because sanitizing turns them into visible text."""
     return redact(clean(CodeText(text)))
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the end of the text could combine with what follows."""
+    """Append a zero-width space if the end of the text could combine with the text after it to Markdown."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
@@ -132,7 +132,7 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
     longest = max((len(run) for line in code for run in re.findall("`+", line)), default=0)
     fence = "`" * max(longest + 1, 3)
     language = opening["language"].strip()
-    # A marker without text would make the line before it a heading.
+    # A list marker without text would make the line before it a heading.
     item = [f"{opening['indent']}{opening['marks']}&nbsp;"] if opening["marks"] else []
     inside = [_sanitize_code(f"{indent}{_dedent(line, len(before))}".rstrip(" ")) for line in code]
     shown_language = "" if language.lower() in RENDERED_LANGUAGES else language[:40]
@@ -162,7 +162,7 @@ BOT_PHRASE = rf"""{WORD_START}(?:
     (?=(?:re-?)?test\W+this\W+please | ok\W+to\W+test | add\W+to\W+(?:white|allow)list
       | bors\W+(?:r[+=]|try|merge|delegate|ping|retry))\w
     | r(?=\+\s*$))"""
-"""First letter of commands that some bots accept without a sign in front of them."""
+"""Matches the first letter of a bot command that needs no "/" or "@": "retest this please", "r+"."""
 
 SPECIAL = re.compile(
     rf"""
@@ -192,7 +192,9 @@ SPECIAL = re.compile(
 
 _URL_GROUPS = ("autolink", "address", "email")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # of a URL, whose text GitHub reads as well
+KEYWORD_AT_END = re.compile(
+    rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE
+)  # at the end of a URL; GitHub reads it there, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
@@ -209,7 +211,7 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
 def _sanitize_line(line: str) -> str:
-    """Sanitize one line, without its newline, that is not part of a code block."""
+    """Sanitize one line outside of code blocks, given without its newline."""
     command = COMMAND.match(line)
     parts = [f"{command['indent']}\\{command['sign']}"] if command else []
     at = command.end() if command else 0
@@ -271,17 +273,20 @@ def _to_entities(text: str) -> str:
 
 
 def _find_last_reference(line: str) -> int:
-    """Start of the last reference to an issue; -1 if there is none."""
+    """Return the index of the last reference to an issue on the line, such as "#1"; -1 if there is none."""
     return max((found.start() for found in REFERENCE.finditer(line)), default=-1)
 
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
-    """Return True if a reference follows the keyword anywhere on the line, or may follow on the next line."""
+    """Return True if an issue reference follows the keyword on the line, or the keyword is the last word of the line.
+
+    In the second case, the next line may begin with a reference.
+    """
     return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
 
 
 def _find_closing_backticks(line: str) -> Mapping[int, int]:
-    """Start of each run of backticks to the end of the next run of the same length, if there is one."""
+    """Return {start of a run of backticks: end of the next run of the same length}, for each run that has one."""
     ends: dict[int, int] = {}
     next_of_length: dict[int, int] = {}
     for run in reversed(list(re.finditer("`+", line))):
@@ -298,7 +303,7 @@ def _is_code_span(content: str) -> bool:
 
 
 def _escape_url(url: str) -> str:
-    """Escape `@`, which would become a mention if something truncated the URL."""
+    """Escape `@`, which would become a mention if a program truncated the URL before it."""
     return url.replace("@", "%40")
 
 

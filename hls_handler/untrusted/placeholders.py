@@ -1,6 +1,6 @@
-"""Placeholders for untrusted text: templates see only placeholders, which are replaced by the texts after rendering.
+"""Placeholders for untrusted text. Templates see only placeholders, which are replaced by the texts after rendering.
 
-Use: `convert` the variables, render the template with the results, `substitute` the rendered text.
+Use: `convert` the variables, render the template with the results, then `substitute` the texts in the output.
 """
 
 from __future__ import annotations
@@ -35,22 +35,24 @@ from hls_handler.untrusted.untrusted_text import (
 
 
 class Trusted(str):
-    """String that our code marks as trusted. Only `convert` uses the mark; a template sees a plain string."""
+    """A string that `convert` passes to the template as it is, because our code marked it as trusted."""
 
     __slots__ = ()
 
 
 class Placeholders:
-    """Untrusted texts of one rendering.
+    """The untrusted texts of one rendering, and their placeholders.
 
-    `key` makes the delimiters unguessable; `show(text, nonce)` returns the text that replaces a placeholder.
+    `key` is the secret key of the nonce in the delimiters. `show(text, nonce)` returns what replaces a placeholder.
     """
 
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
         self._key = key
         self._show = show
-        self._settled: dict[int, UntrustedText] = {}  # by the number of the placeholder
-        self._rendered: list[UntrustedText] = []  # rendered texts; the index is the number of the placeholder
+        self._settled: dict[int, UntrustedText] = {}  # texts that `substitute` has inserted, by placeholder number
+        self._rendered: list[
+            UntrustedText
+        ] = []  # texts that a template has output; the index is the placeholder number
 
     def convert(self, value: object) -> object:
         """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
@@ -62,13 +64,14 @@ class Placeholders:
         return self._convert(value, NOTHING_TRUSTED)
 
     def missing(self) -> tuple[int, ...]:
-        """Number of missing characters of each settled text that is truncated."""
+        """Return, for each text that `substitute` inserted truncated, the number of characters that were cut."""
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
-        """Replace each placeholder by its text. Equal texts in the same order give the same nonce and result.
+        """Replace each placeholder in the output of a template by its text.
 
-        Raises `BrokenPlaceholder` with `template` and the line of the rendered text if a placeholder was changed.
+        All texts get the same nonce, which depends only on the texts and their order. Raises `BrokenPlaceholder` with
+        `template`, a path, and the line in `rendered` if a template has changed a placeholder.
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
@@ -78,7 +81,7 @@ class Placeholders:
         parts = PLACEHOLDER.split(rendered)
         numbers = [parse_number(digits) for digits in parts[1::2]]
         if any(number >= len(self._rendered) for number in numbers):
-            raise BrokenPlaceholder([f"{template}: a placeholder was made of parts of others; {EXCERPT_ADVICE}"])
+            raise BrokenPlaceholder([f"{template}: texts from an event were cut and joined; {EXCERPT_ADVICE}"])
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)
@@ -98,7 +101,7 @@ class Placeholders:
             return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
             return UntrustedText(value, self._rendered, show=self._show)
-        if isinstance(value, date):  # a datetime is a date
+        if isinstance(value, date):  # also for `datetime`, a subclass
             return value.isoformat()
         if isinstance(value, Mapping):
             return WrappedMapping(value, self._convert)
@@ -113,7 +116,7 @@ class Placeholders:
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
-        """Return 16 hex digits. Each text is hashed with its length, so that different lists cannot collide."""
+        """Return a keyed hash of the texts as 16 hex digits. It covers lengths: ["ab"] and ["a", "b"] must differ."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
@@ -122,14 +125,14 @@ class Placeholders:
 
 
 Convert = Callable[[object, frozenset[str]], object]
-"""Function that converts a value; its second argument are the strings that are trusted there, from a `Literal`."""
+"""Function that converts a value. The second argument is the set of trusted strings: those of the field's `Literal`."""
 
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """Mapping whose values are converted when they are read. Keys that are plain identifiers are unchanged."""
+    """A mapping for templates: values are converted when they are read, and so are keys that are not plain names."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -152,7 +155,7 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """Dataclass or model with its public fields and properties, converted when they are read, without methods."""
+    """A dataclass or model for templates: public fields and properties, converted when read; no methods."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -182,12 +185,12 @@ class WrappedRecord:
 
 @cache
 def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
-    """Public fields and properties of a dataclass or model, each with the strings that its `Literal` allows."""
+    """Return {name: strings that its `Literal` allows} of the public fields and properties of a dataclass or model."""
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 
 def public_hints(kind: type[Any]) -> dict[str, object]:
-    """Return the type hints of the public fields and properties of a dataclass or model."""
+    """Return {name: type hint} of the public fields and properties of a dataclass or model."""
     resolved = _hints(kind)
     names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
     hints: dict[str, object] = {name: resolved[name] for name in names}
@@ -199,7 +202,7 @@ def public_hints(kind: type[Any]) -> dict[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Strings of a `Literal`, also inside `X | None`, tuples and lists; other annotations have none."""
+    """Return the strings that a `Literal` allows, also one inside `X | None`, a tuple or a list; else an empty set."""
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -1,4 +1,4 @@
-"""Redaction of credentials, by their pattern and by the name they are assigned to: `[redacted: KIND]`.
+"""Redaction of credentials: `[redacted: KIND]` replaces what has the form of one, or is assigned to a name of one.
 
 Every pattern takes linear time: an unbounded repetition is possessive (`*+`), or nothing after it can cause
 backtracking, or it can start at one position only. Only single characters are possessive: with possessive groups,
@@ -13,9 +13,11 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 
-LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"  # prefix of a line in a quote, string or diff
+LINE_PREFIX = (
+    r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"  # what a quote, string or diff puts before a line
+)
 ENCODED = r"[A-Za-z0-9+/=]"
-NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped, in one line of code
+NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
 
 # Private keys in PEM and OpenPGP armour, also truncated, quoted, in one line or in numbered patches. Text between the
 # markers that does not look like a key is not matched, because redacting it could hide code.
@@ -38,13 +40,13 @@ PRIVATE_KEY = re.compile(
 
 
 MARKDOWN_ESCAPE = re.compile(
-    r"\\([!#-&(-/:-@\[-_{-~])"  # quotes stay escaped: in code they are inside a string
+    r"\\([!#-&(-/:-@\[-_{-~])"  # not quotation marks: in code, an escaped one is inside a string
     r"|&(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 )
 
 
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
-    """Resolve one level of escapes everywhere, even in code, where Markdown does not.
+    """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would not.
 
     Returns the text, and for each of its characters and its end the index in the source.
     """
@@ -55,7 +57,7 @@ def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     at = 0
     for found in MARKDOWN_ESCAPE.finditer(source):
         character = found[1] or html.unescape(found[0])
-        if len(character) != 1:  # not a reference, or to more than one character, which no credential contains
+        if len(character) != 1:  # not an entity, or one for several characters; credentials contain none
             continue
         parts += [source[at : found.start()], character]
         origins.extend(range(at, found.start() + 1))
@@ -64,7 +66,7 @@ def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     return "".join([*parts, source[at:]]), origins
 
 
-JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # of JSON strings: its letters do not belong to the next word
+JSON_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4})"  # after an escape in a JSON string, a word begins
 WORD_START = rf"(?:(?<![A-Za-z0-9_])|{JSON_ESCAPE})"  # not inside a word
 TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{JSON_ESCAPE})"
 WORD_END = r"(?![A-Za-z0-9_])"
@@ -96,7 +98,7 @@ CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("telegram-token", re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}(?![A-Za-z0-9_-])")),
     ("age-key", re.compile(rf"{WORD_START}AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+")),
 )
-"""Kind and pattern of credentials that are recognisable without context, from their vendors' documentation."""
+"""(kind, pattern) of credentials that have a form of their own, from their vendors' documentation."""
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
@@ -118,16 +120,16 @@ BEARER = re.compile(
 
 
 def redact(text: str) -> str:
-    """Replace everything that looks like a credential by its kind, such as `[redacted: github-token]`.
+    """Replace everything that looks like a credential by a marker such as `[redacted: github-token]`. Idempotent.
 
-    Commit ids, digests and UUIDs are credentials only after a name such as `token=`. The text is searched twice, as
+    Commit ids, digests and UUIDs are only replaced after a name such as `token=`. The text is searched twice, as
     written and with Markdown escapes resolved, because `ghp\\_...` is displayed as a token.
     """
     return _replace_found(_find_assignments, _replace_found(_find_by_pattern, text))
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Replace the matches of `find` in the text and in its Markdown-resolved form; overlapping matches as one."""
+    """Replace what `find` finds in the text or in its Markdown-resolved form. Overlapping matches get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -142,7 +144,7 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start, end and kind of each match. Matches may overlap; of two with the same start the first counts."""
+    """Yield (start, end, kind) of each match. Matches may overlap; the kind of the one that starts first is shown."""
     yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
     yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     for pattern in (AUTHORIZATION, BEARER):
@@ -204,11 +206,11 @@ MIN_WORD_KEY_CHARS = 16  # without a digit or a symbol
 
 
 def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield start and end of each value, without its quotes, and its kind."""
+    """Yield (start, end, kind) of each secret value that is assigned to a name; quotes are not included."""
     at = 0
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
-        at = found.start(group)  # a value that is not a secret may contain an assignment
+        at = found.start(group)  # continue inside the value, which may contain an assignment
         before = text[max(found.start() - 40, 0) : found.start()]
         if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
             continue
@@ -226,7 +228,7 @@ def _kind(found: re.Match[str]) -> str:
 
 
 def _count_quoted_secret(found: re.Match[str], value: str) -> int:
-    """Number of characters of a quoted value that are secret: all or none."""
+    """Return the length of a quoted value if it is a secret, else 0."""
     closed = (found["closed"] or found["escaped_closed"]) is not None
     if DUMMY_VALUE.fullmatch(value) or URL_OR_PATH.match(value):
         return 0
@@ -242,7 +244,7 @@ def _count_quoted_secret(found: re.Match[str], value: str) -> int:
 
 
 def _count_bare_secret(found: re.Match[str], value: str) -> int:
-    """Number of characters at the start of an unquoted value that are secret."""
+    """Return how many characters at the start of an unquoted value are secret; 0 if it is no secret."""
     is_environment_line = _is_environment_line(found)
     cut = None if is_environment_line else CODE_PUNCTUATION.search(value)
     core, mark = (value[: cut.start()], cut[0]) if cut else (value, "")

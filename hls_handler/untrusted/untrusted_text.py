@@ -1,6 +1,6 @@
 """Untrusted text inside a template: it can be tested, compared, measured and shown, but not transformed.
 
-A template sees each text as a placeholder; `find_contexts` finds the Markdown context of every placeholder."""
+Where a template shows a text, its output has a placeholder. `find_contexts` finds the Markdown around each of them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from hls_handler.untrusted.markdown import (
 )
 from hls_handler.untrusted.redaction import redact
 
-PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private use: templates do not use them, filters keep them
-DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # so that a part of a placeholder is found
+PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # to recognise parts, too
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
 
 PLACEHOLDER_FRAGMENT = re.compile(r"[\ue000-\ue01f]|\\ue0[01][0-9a-f]|%ee%80%[89][0-9a-f]", re.IGNORECASE)
-"""Part of a placeholder that was cut, or that `repr`, `tojson` or `urlencode` has rewritten."""
+"""Matches a character of a placeholder, also as `repr`, `tojson` or `urlencode` write it."""
 
 EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
 
@@ -38,7 +38,7 @@ class BrokenPlaceholder(PromptError):
 
 
 def parse_number(digits: str) -> int:
-    """Parse the digits between PLACEHOLDER_START and PLACEHOLDER_END."""
+    """Return the number of a placeholder, given its digits (characters of `DIGITS`)."""
     return int("".join(str(DIGITS.index(digit)) for digit in digits))
 
 
@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Find the first broken placeholder: its line, from 1, and the end of the text before it on that line."""
+    """Return the line (from 1) of the first broken placeholder and up to 40 characters before it, else None."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -58,8 +58,8 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""Kind of context, and a prefix: for "text" a zero-width space or nothing before the text; for "code_block" the prefix
-of its lines, which is inserted before each further line."""
+"""(kind, prefix): where a placeholder is in the template's Markdown, and what to insert before its text ("text": U+200B
+or "") or before each line after the first ("code_block": the indentation and quote markers of the block)."""
 
 LINE_START = re.compile(r"[ \t>]*")
 FENCE = re.compile(r"`{3,}|~{3,}")
@@ -92,7 +92,7 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
 
 
 def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
-    """Context after `before`, which is the template's line so far, without complete code spans."""
+    """Return the context after `before`: the part of a line before a placeholder, without complete code spans."""
     if in_html or TAG.search(before):
         return "html", ""
     if "`" in before.replace("\\`", ""):
@@ -102,7 +102,7 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
 
 
 TextFormatter = Callable[[str, str], str]
-"""Function from a text and the nonce of its delimiters to the text as it is shown."""
+"""Function (text, nonce) that returns the text as it is shown. The nonce is for its delimiters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +131,15 @@ class CommentFormatter:
 
 format_for_comment = CommentFormatter(sanitize_blocks)
 format_for_cell = CommentFormatter(sanitize_inline)
-"""For a single line in comments: table cells, headings, list items."""
+"""For texts on one line in comments: table cells, headings, list items."""
 
 
 @total_ordering
 class UntrustedText:
-    """Untrusted text. Rendering it appends it to `rendered_texts` and returns a placeholder with its index there.
+    """An untrusted text as a template sees it. `str` returns a placeholder, never the text.
 
-    A sandboxed template cannot access names that begin with an underscore.
+    The first `str` also appends the object to `rendered_texts`; the placeholder contains its index there. Names that
+    begin with an underscore, such as `_text`, cannot be read in a sandboxed template.
     """
 
     __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
@@ -146,7 +147,7 @@ class UntrustedText:
     def __init__(
         self, text: str, rendered_texts: list[UntrustedText], *, show: TextFormatter, missing: int = 0
     ) -> None:
-        """`missing` is the number of characters of the whole text that are not in `text`."""
+        """`missing` is the number of characters by which `text` is shorter than the original text."""
         self._text = text
         self._missing = missing
         self._rendered = rendered_texts
@@ -154,15 +155,15 @@ class UntrustedText:
         self._placeholder: str | None = None
 
     def excerpt(self, n: int) -> UntrustedText:
-        """Truncate to `n` characters, with a remark on how many are missing.
+        """Return the first `n` characters, followed by the number of characters that were cut, if any.
 
-        Counted after cleaning and redaction, because half a credential would not be recognised.
+        The text is cleaned and redacted first, because half a credential would not be recognised.
         """
         whole = self._sanitized()
         return self._with(truncate(whole, n), missing=len(whole) - n)
 
     def lines(self, a: int, b: int) -> UntrustedText:
-        """Lines `a` to `b` of the cleaned text, inclusive, from 1. Lines that do not exist are skipped."""
+        """Return lines `a` to `b` of the cleaned and redacted text, both included, counted from 1."""
         whole = self._sanitized()
         part = "\n".join(whole.split("\n")[max(a, 1) - 1 : max(b, 0)])
         return self._with(part, missing=len(whole) - len(part))
@@ -201,7 +202,11 @@ class UntrustedText:
         return _plain(part) in self._text
 
     def __getitem__(self, index: object) -> str:
-        """Always raises. A string index is a `TypeError`, which Jinja reports as an undefined attribute."""
+        """Raise an error: an untrusted text cannot be indexed, sliced or iterated over.
+
+        `text["name"]`, which is also how Jinja looks up a missing attribute, raises `TypeError`: Jinja then reports an
+        undefined attribute. All other uses raise `BrokenPlaceholder`.
+        """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
         raise BrokenPlaceholder([f"a template takes a text from an event apart; {EXCERPT_ADVICE}"])
@@ -219,19 +224,19 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Number of characters that a prompt does not show, without those that cleaning removed."""
+    """Return how many characters were cut for the prompt. Characters that cleaning removed are not counted."""
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
-    """Format the text that replaces its placeholder in this context."""
+    """Return what replaces the placeholder of a text in this context."""
     show, text = untrusted._show, untrusted._text
     return show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
-    """Return the text with another `show`, for filters such as that for table cells; trusted values unchanged."""
+    """Return an untrusted text with another formatter, for filters such as `inline`; other values unchanged."""
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)

@@ -122,7 +122,7 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         (front() + "{{ issue.title | shout }}", "6: unknown filter 'shout'; did you mean 'sort'?"),
         (front() + "{{ issue.title is loud }}", "6: unknown test 'loud'; known: "),
         (front() + '{% include "bas.j2" %}', "6: there is no template 'bas.j2'; did you mean 'base.j2'?"),
-        (front() + "{% include issue.title %}", '6: name the other template in quotes: "base.j2"'),
+        (front() + "{% include issue.title %}", '6: write the name of the other template in quotes, such as "base.j2"'),
         (front() + '{% include "../secret.j2" %}', "6: there is no template '../secret.j2'; known: "),
         (
             front() + "x\ue000",

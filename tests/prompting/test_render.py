@@ -258,9 +258,9 @@ def test_rule_9_no_text_of_an_event_is_compiled_as_a_template(tmp_path: Path) ->
 
 
 def test_rule_9_an_event_cannot_choose_a_template(tmp_path: Path) -> None:
-    with pytest.raises(PromptError, match="name the other template in quotes"):
+    with pytest.raises(PromptError, match="write the name of the other template in quotes"):
         load(tmp_path, {"issues/t.j2": FRONT + "{% include issue.title %}"})
-    with pytest.raises(PromptError, match="name the other template in quotes"):
+    with pytest.raises(PromptError, match="write the name of the other template in quotes"):
         load(tmp_path, {"issues/t.j2": FRONT + "{% include ['base.j2', issue.title] %}"})
 
 

@@ -414,28 +414,28 @@ def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str 
             "{version: '{value}'}",
             (
                 "6: labels.version: only booleans and fields with an enum can become labels, because "
-                "Claude can write anything into others"
+                "the values of other fields are not known in advance"
             ),
         ),
         (
             "{versions: '{value}'}",
             (
                 "6: labels.versions: only booleans and fields with an enum can become labels, because "
-                "Claude can write anything into others"
+                "the values of other fields are not known in advance"
             ),
         ),
         (
             "{summary: '{value}'}",
             (
                 "6: labels.summary: only booleans and fields with an enum can become labels, because "
-                "Claude can write anything into others"
+                "the values of other fields are not known in advance"
             ),
         ),
         (
             "{count: '{value}'}",
             (
                 "6: labels.count: only booleans and fields with an enum can become labels, because "
-                "Claude can write anything into others"
+                "the values of other fields are not known in advance"
             ),
         ),
         (

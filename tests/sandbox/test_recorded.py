@@ -105,7 +105,7 @@ def test_a_given_event_is_not_detected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("[1]", "is not a JSON object"), ("{", "is not JSON"), ("{}", "name it with --event")]
+    ("content", "said"), [("[1]", "must be a JSON object"), ("{", "is not JSON"), ("{}", "name it with --event")]
 )
 def test_a_file_without_payload_is_rejected(tmp_path: Path, content: str, said: str) -> None:
     own = tmp_path / "event.json"

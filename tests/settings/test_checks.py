@@ -164,7 +164,7 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
         (
             "storage.url",
             "postgresql+psycopg://u:hidden-marker@x@h/n",
-            "more than one @; write one that is part of the user's name or password as %40",
+            "contains more than one @; write an @ in the user name or password as %40",
         ),
         (
             "storage.url",
@@ -287,8 +287,8 @@ def test_a_fallback_issue_is_only_for_events_without_a_conversation(tmp_path: Pa
     text = SMALLEST + "    comments: {post_to: {release.published: 7, relase: 7, issues.opened: 7, push: 0}}\n"
     assert problems(tmp_path, text) == [
         (
-            "settings.yaml:8: repositories[0].comments.post_to.issues.opened: issues.opened has a conversation of "
-            "its own, which receives the comment; remove the key"
+            "settings.yaml:8: repositories[0].comments.post_to.issues.opened: comments about issues.opened are "
+            "posted on the issue or pull request of the event; remove the key"
         ),
         "settings.yaml:8: repositories[0].comments.post_to.push: found 0, expected the number of an issue",
         'settings.yaml:8: repositories[0].comments.post_to.relase: GitHub has no event "relase"; did you mean release?',

@@ -55,8 +55,8 @@ def test_a_single_event_is_accepted(key: str) -> None:
         (
             "pull_request_review",
             (
-                'the event "pull_request_review" comes with an action; '
-                "write pull_request_review. and one of dismissed, edited, submitted"
+                'the event "pull_request_review" needs an action; '
+                "write pull_request_review. followed by one of dismissed, edited, submitted"
             ),
         ),
     ],

@@ -132,7 +132,7 @@ def test_a_key_of_several_merged_maps_has_the_line_of_the_effective_one(tmp_path
 
 def test_a_merge_of_something_other_than_a_map_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST + "server: {<<: 5}\n") == [
-        "settings.yaml:8: << takes an alias of a map: <<: *name"
+        "settings.yaml:8: << must be followed by an alias of a map, as in <<: *name"
     ]
 
 
@@ -159,7 +159,7 @@ def test_tags_are_rejected_and_not_executed(tmp_path: Path) -> None:
     assert problems(tmp_path, text) == [
         "settings.yaml:8: server.host: a tag (!...) is not supported; remove it",
         "settings.yaml:9: prompts.use: a tag (!...) is not supported; remove it",
-        "settings.yaml:10: a key must be a plain word",
+        "settings.yaml:10: a key must be text, not a list or map",
     ]
 
 
