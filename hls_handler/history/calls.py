@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, distinct, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
 
 from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.database import Database
@@ -29,7 +29,9 @@ SUCCESS, UNAVAILABLE = "ok", "unavailable"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
-_COUNTS = _c.outcome.is_distinct_from(UNAVAILABLE)
+_RECENT = and_(_c.started_at > bindparam("since"), _c.outcome.is_distinct_from(UNAVAILABLE))
+_COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
+_DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,16 @@ class ClaudeCalls:
     def __init__(self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter) -> None:
         self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
-        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=database.now)
+        now = database.now
+        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._begin = calls.insert().values(started_at=now).returning(_c.id)
+        is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
+        self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.prompt_id, _c.step_index)
+        self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
+            _c.conversation_key == bindparam("of_conversation"),
+            _c.started_at > now - HOUR_MS,
+            _c.delivery_id != OWN_ID,
+        )
 
     def begin(
         self,
@@ -116,16 +127,15 @@ class ClaudeCalls:
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
                 wait = None if slot.is_now else Postponed("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
             if wait is None:
-                call = calls.insert().values(
-                    delivery_id=row_id,
-                    step_index=index,
-                    conversation_key=lease.conversation_key,
-                    prompt_id=prompt_id,
-                    model=model,
-                    sender=sender,
-                    started_at=self._database.now,
-                )
-                call_id: int = connection.execute(call.returning(_c.id)).scalar_one()
+                call = {
+                    "delivery_id": row_id,
+                    "step_index": index,
+                    "conversation_key": lease.conversation_key,
+                    "prompt_id": prompt_id,
+                    "model": model,
+                    "sender": sender,
+                }
+                call_id: int = connection.execute(self._begin, call).scalar_one()
                 return call_id
         raise wait
 
@@ -147,18 +157,16 @@ class ClaudeCalls:
         same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. These need
         the lease: raises `LeaseLost`.
         """
-        columns: dict[str, object] = {"outcome": outcome, "error": error, "finished_at": self._database.now}
+        columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
             columns |= {name: getattr(usage, name) for name in _TOKENS}
             columns |= {"model": usage.model, "cost_micro_usd": _micro_usd(usage.cost_usd)}
             columns["duration_ms"] = round(usage.took_s * 1000)
-        is_open = and_(_c.id == call_id, _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
-        end = calls.update().where(is_open).values(columns).returning(_c.prompt_id, _c.step_index)
         statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
         needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
-            ended = connection.execute(end, {"of_guid": lease.guid}).first()
+            ended = connection.execute(self._end, columns).first()
             if ended is not None:
                 if row_id is not None and reply is not None:
                     connection.execute(self._save_analysis, _analysis(row_id, ended.step_index, reply))
@@ -176,19 +184,15 @@ class ClaudeCalls:
 
     def count_last_hour(self) -> int:
         """Return how much of the hourly budget is used."""
-        recent = select(func.count()).select_from(calls).where(_c.started_at > self._database.now - HOUR_MS, _COUNTS)
         with self._database.reading() as connection:
-            return connection.execute(recent).scalar_one()
+            since = self._database.now_in(connection) - HOUR_MS
+            return connection.execute(_COUNT_RECENT, {"since": since}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the conversation called Claude within the last hour."""
-        query = select(func.count(distinct(_c.delivery_id))).where(
-            _c.conversation_key == (lease.conversation_key or ""),
-            _c.started_at > self._database.now - HOUR_MS,
-            _c.delivery_id != OWN_ID,
-        )
+        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
-            return connection.execute(query, {"of_guid": lease.guid}).scalar_one()
+            return connection.execute(self._count_runs, terms).scalar_one()
 
     def calls_of(self, guid: str) -> list[CallRow]:
         """Return a delivery's calls in the order of their start."""
@@ -215,11 +219,13 @@ class ClaudeCalls:
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
-        is_reserved = slots.c.rate_limit == _BUDGET
-        connection.execute(slots.delete().where(slots.c.delivery_id == row_id, is_reserved))
-        starts = select(_c.started_at).where(_c.started_at > now - HOUR_MS, _COUNTS).order_by(_c.started_at)
-        started = connection.execute(starts).scalars().all()
-        ahead = select(func.count()).select_from(slots).where(is_reserved, slots.c.slot_at > now)
+        since = {"since": now - HOUR_MS}
+        connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
+        if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
+            return None
+        starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
+        started = connection.execute(starts, since).scalars().all()
+        ahead = select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
         if frees_at is None:
             return None
