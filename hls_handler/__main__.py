@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Import the commands with garbage collection off (it takes a fifth of the import time), then run one."""
+    """Run a command. Garbage collection is off during the imports, because it takes a fifth of their time."""
     gc.disable()
     try:
         from hls_handler.cli import app

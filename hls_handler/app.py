@@ -312,7 +312,7 @@ def _open(
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
     """Load prompts, open the store and load the bot account. Raises one error that names all problems.
 
-    Closing the stack closes the store and releases its file.
+    Closing the returned stack closes the store and releases its file.
     """
     problems: list[str] = []
     prompts = store = bot = None
@@ -325,8 +325,8 @@ def _open(
             if role != "all" and not is_shared(settings.storage.url):
                 where = settings.sources.where("storage.url")
                 problem = (
-                    f"{where}: --role {role} needs a database that processes can share, and one process holds an "
-                    "SQLite file: name a postgresql+psycopg:// address, or serve without --role"
+                    f"{where}: --role {role} needs a database that processes can share, but only one process can use "
+                    "an SQLite file: name a postgresql+psycopg:// address, or serve without --role"
                 )
                 raise SettingsError([*problems, problem])
             alone = held.enter_context(hold_exclusively(settings.storage.url))

@@ -18,7 +18,7 @@ PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
 """Priorities: requests of a person to the bot, then events about pull requests, then all others."""
 
 HEAD_START_MS = 600_000
-"""Time by which a delivery counts as older for each step of its priority."""
+"""Milliseconds by which a delivery counts as older for each level of its priority."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 

@@ -110,7 +110,8 @@ class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
     `remedy` is one sentence for the operator about what to do; `/health` shows it. `may_have_succeeded`: no response
-    arrived, but the request may have been executed and billed. `applies_to_all_calls`: so does `not_before`.
+    arrived, but the request may have been executed and billed. `applies_to_all_calls`: `not_before` applies to all
+    requests, not only to this one.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
 
 _CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")
-"""The number identifies claims; no other program on the same PostgreSQL is likely to use it."""
+"""Held by the process that is claiming a delivery. The number is arbitrary; other programs are unlikely to use it."""
 
 _WRITER_LOCK_S = 5.0
 """Time limit for a writer that waits for the other writers of this process."""
@@ -52,7 +52,7 @@ CHANNEL: Final = "hls_wake_up"
 
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 
-_PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may have room for less
+_PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a few bytes
 
 _REMEDIES = (
     ("locked", "another program is writing to it: stop that one, or wait until it is done"),
@@ -122,7 +122,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that reads one consistent state; on SQLite it neither waits for writers nor blocks them."""
+        """A transaction that only reads.
+
+        On SQLite, all its statements see the same state, and it neither waits for writers nor blocks them. On
+        PostgreSQL, each statement sees what was committed before it.
+        """
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
                 require_in_place(connection, self.file)
@@ -132,12 +136,12 @@ class Database:
     def writing(self, *, durable: bool = True, has_timeout: bool = True) -> Iterator[Connection]:
         """A transaction that is committed when the block ends and rolled back when it raises.
 
-        After an error nothing is written, unless the response to the commit itself was lost. Without `has_timeout`, it
-        waits for a PostgreSQL server without limit.
+        After an error nothing is written, unless only the response to the commit was lost. `has_timeout=False` removes
+        the time limit for responses of a PostgreSQL server; the server's own timeouts still apply.
 
-        A commit that is not `durable` survives the end of the process, but SQLite does not wait for the disk: if the
-        machine fails, commits since the last durable one may be lost. PostgreSQL always waits, because its server may
-        fail while a worker lives, and would forget the worker's claim.
+        On SQLite, a commit that is not `durable` does not wait for the disk. It survives the end of the process, but a
+        failure of the machine may undo it. On PostgreSQL, every commit waits for the disk: if the server lost a
+        renewed lease, a second worker could claim a delivery that the first one still processes.
         """
         with self._translated():
             if self.file is not None:
@@ -151,11 +155,11 @@ class Database:
                 connection.commit()
 
     def insert(self, table: Table) -> Insert:
-        """An INSERT with ON CONFLICT, which SQLAlchemy has for both dialects, but not in its common part."""
+        """Return an INSERT that supports ON CONFLICT, which SQLAlchemy offers only in its classes for each dialect."""
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
     def upsert(self, table: Table, *replaced: str) -> Insert:
-        """An INSERT that, if the row's primary key exists, replaces these columns of it."""
+        """Return an INSERT that replaces the columns `replaced` if a row with the same primary key exists."""
         new = self.insert(table)
         return new.on_conflict_do_update(
             index_elements=list(table.primary_key), set_={name: new.excluded[name] for name in replaced}
@@ -178,17 +182,20 @@ class Database:
         connection.execute(insert, list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
-        """Let no other process claim until the transaction ends; on SQLite the transaction itself does that."""
+        """Wait until no other process claims deliveries, and keep the others waiting until this transaction ends.
+
+        Does nothing on SQLite, where only one transaction can write at a time.
+        """
         if self.file is None:
             connection.execute(_CLAIM_LOCK)
 
     def notify(self, connection: Connection) -> None:
-        """Wake the other processes when this transaction is committed; no other process serves an SQLite database."""
+        """Wake all processes on a PostgreSQL database when this transaction is committed. No effect on SQLite."""
         if self.file is None:
             connection.execute(_NOTIFY)
 
     def now_in(self, connection: Connection) -> int:
-        """The database's time in milliseconds; SQLite's clock is that of this machine."""
+        """Return the database's time in milliseconds; for SQLite, that is the time of this machine."""
         return self._machine_ms() if self.file is not None else connection.execute(self._select_now).scalar_one()
 
     def current_time(self) -> datetime:
@@ -199,7 +206,7 @@ class Database:
             return from_ms(self.now_in(connection))
 
     def check_writable(self) -> None:
-        """Write as many bytes as a delivery has and delete them. Raises `StoreUnavailable` if that fails."""
+        """Write 64 kB and delete them, to test whether a delivery can be stored. Raises `StoreUnavailable` if not."""
         probe = {"name": _PROBE, "value": random_bytes.token_bytes(_PROBE_BYTES)}
         no_rows = deliveries.update().where(false()).values(reason=None)  # fails if another program locks the table
         with self.writing() as connection:
@@ -209,7 +216,7 @@ class Database:
             connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
 
     def secret(self, name: str) -> bytes:
-        """32 random bytes, created at the first call: the same for every process on this database."""
+        """Return the 32 random bytes stored under this name, after creating them at the first call of any process."""
         known = self._secrets.get(name)
         if known is not None:
             return known
@@ -248,9 +255,12 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        """A transaction under the process's writer lock: without it, writers starve in SQLite's busy timeout."""
+        """A write transaction that holds the writer lock of this process.
+
+        Without that lock, a thread may poll for SQLite's own lock until the busy timeout while others write.
+        """
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
-            raise TimeoutError(f"other writes have not ended for {_WRITER_LOCK_S:g} s")
+            raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
         try:
             with self._engine.connect() as connection:
                 require_in_place(connection, file)
@@ -267,7 +277,7 @@ class Database:
         try:
             yield
         except TimeoutError as exc:
-            locked = f"{exc}; see whether another program locks it"
+            locked = f"{exc}; see whether another program locks the database"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
             raise StoreUnavailable(self._message(exc)) from None  # PostgreSQL's details show the whole row
@@ -295,12 +305,12 @@ def _sizes_of_files(path: Path) -> Iterator[int]:
 
 
 def _cause(exc: Exception) -> BaseException:
-    """The driver's own error, if SQLAlchemy has wrapped one."""
+    """Return the error of the database driver if SQLAlchemy has wrapped one, else `exc`."""
     return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
 
 
 def parse_url(url: str) -> URL:
-    """Parse `storage.url`. Raises `StoreUnavailable` for other databases."""
+    """Parse `storage.url`. Raises `StoreUnavailable` unless it is an SQLite file or PostgreSQL with psycopg."""
     try:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError) as exc:
@@ -319,7 +329,7 @@ _UNSUPPORTED = (
 
 
 def masked(url: URL) -> str:
-    """The address without passwords."""
+    """Return the address without passwords."""
     hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
     if hidden:
         url = url.update_query_dict(hidden)
@@ -327,5 +337,5 @@ def masked(url: URL) -> str:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of an SQLite database; None for PostgreSQL."""
+    """Return the file of an SQLite database; None for PostgreSQL."""
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None

@@ -19,7 +19,10 @@ _NOT_SQLITE = "`hls backup` copies SQLite databases; use PostgreSQL's pg_dump fo
 
 
 def ensure_private_file(url: URL) -> None:
-    """Create an SQLite database's folder and file with mode 0600; its write-ahead log gets the same mode."""
+    """Create the file of an SQLite database with mode 0600, and its folder. Does nothing for PostgreSQL.
+
+    SQLite gives the write-ahead log the mode of the file.
+    """
     path = sqlite_file(url)
     if path is None:
         return
@@ -32,8 +35,10 @@ def ensure_private_file(url: URL) -> None:
 
 
 def database_exists(url: str) -> bool:
-    """Return whether the file of an SQLite database exists; True for PostgreSQL and for a file that cannot be examined,
-    because opening it gives the reason. Raises `StoreUnavailable` for an unsupported address.
+    """Return whether the file of an SQLite database exists; always True for PostgreSQL.
+
+    Also True if the file cannot be examined, because opening it then raises an error with the reason. Raises
+    `StoreUnavailable` for an unsupported address.
     """
     path = sqlite_file(parse_url(url))
     if path is None:
@@ -48,16 +53,17 @@ def database_exists(url: str) -> bool:
 
 
 def is_shared(url: str) -> bool:
-    """Return whether several processes may serve it. Raises `StoreUnavailable` for an unsupported address."""
+    """Return whether several processes may use the database. Raises `StoreUnavailable` for an unsupported address."""
     return sqlite_file(parse_url(url)) is None
 
 
 @contextmanager
 def hold_exclusively(url: str) -> Iterator[bool]:
-    """Lock an SQLite database for the only `serve` that processes its deliveries, until the block ends.
+    """Lock an SQLite database until the block ends, so that only one `serve` processes its deliveries.
 
-    Yields True: no other process has leases. For PostgreSQL, which processes share, it locks nothing and yields False.
-    Raises `StoreUnavailable` if another `serve` has the lock. The lock ends with the process.
+    Yields True if the database is locked: then no other process holds a lease. For PostgreSQL, which several processes
+    may share, it locks nothing and yields False. Raises `StoreUnavailable` if another `serve` holds the lock. The
+    operating system releases the lock when the process ends.
     """
     database = parse_url(url)
     path = sqlite_file(database)
@@ -100,8 +106,8 @@ def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
 def back_up(url: str, target: Path) -> int:
     """Copy the database to a new file with mode 0600; return its size in bytes.
 
-    The file gets its name when it is complete, on the disk and checked. Writers of the database do not wait. Raises
-    `StoreUnavailable`, also if `target` exists.
+    The copy gets its name only when it is complete, checked and written to the disk. Writers of the database do not
+    wait. Raises `StoreUnavailable`, also if `target` exists.
     """
     source = sqlite_file(parse_url(url))
     if source is None:
@@ -111,7 +117,7 @@ def back_up(url: str, target: Path) -> int:
     if target.exists():
         raise StoreUnavailable(f"{target} exists: name another file; a backup never replaces a file")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # of mode 0600
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # mkstemp sets mode 0600
     except OSError as exc:
         raise StoreUnavailable(f"{target} cannot be written: {exc.strerror}") from exc
     copy = Path(name)
@@ -138,7 +144,9 @@ def _copy(source: Path, copy: Path) -> None:
     with closing(sqlite3.connect(f"file:{_quoted(copy)}?mode=ro", uri=True)) as made:
         (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
-        raise sqlite3.DatabaseError(f"the copy is damaged ({found}): the database may be damaged")
+        raise sqlite3.DatabaseError(
+            f"the copy is damaged ({found}): check the database itself with PRAGMA integrity_check"
+        )
 
 
 def _quoted(path: Path) -> str:

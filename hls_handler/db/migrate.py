@@ -18,11 +18,11 @@ _NO_TIMEOUTS = "; ".join(
     f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
 _BEFORE_0_2_0 = frozenset(f"{number:04}" for number in range(1, 9))
-_ADVISORY_LOCK = 7_246_173  # identifies migrations of HLS
+_ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
 
 
 class UnsupportedTables(StoreUnavailable):
-    """The tables were written by another version of HLS, which a later start does not change."""
+    """Another version of HLS wrote the tables. Starting again does not help; the operator must act."""
 
 
 def migrate(database: Database) -> None:
@@ -30,8 +30,8 @@ def migrate(database: Database) -> None:
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:
-        if connection.dialect.name == "postgresql":  # SQLite's transaction has the only writer's lock already
-            # Another process may be migrating, and changes of large tables take long.
+        if connection.dialect.name == "postgresql":  # SQLite's transaction already excludes other writers
+            # No time limits: another process may be migrating, and changing large tables takes long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
         if _supported_version(connection, scripts, database) != scripts.get_current_head():

@@ -19,23 +19,23 @@ from hls_handler.errors import StoreUnavailable
 T = TypeVar("T")
 
 RESPONSE_TIMEOUT_S = 12.0
-"""Time limit for a response, longer than the server's own statement_timeout. Without it, a connection whose other end
-is gone without notice (a frozen server, a proxy or firewall that dropped it) is waited for without end."""
+"""Seconds to wait for a response, longer than the server's own statement_timeout. Without this limit, HLS would wait
+forever if the other end vanished without notice (a frozen server, a connection that a proxy or firewall dropped)."""
 
 _ARGUMENTS: Mapping[str, object] = {
     "connect_timeout": 5,  # seconds
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds, as the next
+    "tcp_user_timeout": 15_000,  # milliseconds, as in the next line
     "options": "-c lock_timeout=5000 -c statement_timeout=10000 -c idle_in_transaction_session_timeout=4000"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
     " -c enable_seqscan=off -c jit=off",
 }
 """Connection arguments; those in `storage.url` take precedence.
 
-The timeouts turn a hanging server and a locked table into errors, because a thread cannot be interrupted, and let the
-server end the session of a process that is frozen or gone inside a transaction, which would keep its locks.
+The timeouts turn a hanging server and a locked table into errors, because a waiting thread cannot be interrupted. They
+also let the server end the session of a process that froze or died inside a transaction and would keep its locks.
 
 Sequential scans and JIT are disabled: while a table is small, the server plans a prepared statement to read all of it,
 and keeps that plan when the table has grown, until it collects statistics again."""
@@ -46,7 +46,7 @@ _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed, because a late response would confuse the next."""
+    """The server did not respond in time. The connection is closed: the next statement would get a late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -62,7 +62,7 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Wrap psycopg's wait, which resumes the generator several times a second."""
+        """Return `gen` with a time limit. psycopg resumes it several times a second, and the limit is checked then."""
         began = time.monotonic()
         try:
             wanted = next(gen)
@@ -88,7 +88,7 @@ class OpenConnections:
         return connection
 
     def end_waits(self) -> None:
-        """End the waits of all threads, which would keep the process from ending."""
+        """Make all threads stop waiting for the server, so that the process can end."""
         with self._lock:
             waiting = tuple(self._open)
         for connection in waiting:
@@ -114,7 +114,7 @@ def postgresql_engine(url: URL, connections: OpenConnections) -> Engine:
 
 
 def disable_timeout(connection: Connection) -> None:
-    """Let this connection's statements take any time; it does not go back into the pool."""
+    """Remove the time limit for responses on this connection, and take the connection out of the pool."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, TimedConnection)
     driver.timeout_s = None
@@ -133,14 +133,17 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if locks and idle transactions have no time limit, as behind a pooler."""
+    """Raise `StoreUnavailable` if the server has no time limit for locks or idle transactions: a pooler drops ours."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(f"the database {shown_url} cannot be used: {name} is 0 there; {NO_POOLER}")
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    """Return our arguments that the URL does not set. Options of the URL follow ours, and the last one counts."""
+    """Return the connection arguments that the URL does not set itself.
+
+    `options` combines both: those of the URL follow ours, and PostgreSQL uses the last value of each.
+    """
     own = url.query.get("options", ())
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
     return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {"options": options}

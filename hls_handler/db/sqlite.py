@@ -18,15 +18,15 @@ from hls_handler.errors import StoreUnavailable
 _USELESS_AFTER = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 )
-"""Errors that last as long as the connection: one opened while the file was read-only stays read-only."""
+"""Errors after which all connections are replaced: one that was opened while the file was read-only stays read-only."""
 
 _SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
 
 _PUT_BACK = "put it back, or stop HLS, restore a copy and start it"
 
 _CHECKPOINT_PAGES = 4_000
-"""Pages of 4 kB in the write-ahead log before a checkpoint. SQLite's default of 1,000 copies the index pages, which
-nearly every webhook changes, too often.
+"""Pages of 4 kB in the write-ahead log before SQLite copies them into the file. With SQLite's default of 1,000, index
+pages would be copied too often, because nearly every webhook changes them.
 """
 
 _LARGEST_IDLE_WAL_BYTES = 16_777_216
@@ -44,7 +44,7 @@ def require_returning(version: tuple[int, ...]) -> None:
 
 
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
-    """Return an engine that never creates the file: an empty one would be a database without our tables."""
+    """Return an engine that never creates the file: a new file would be an empty database."""
     engine = create_engine(
         url,
         connect_args={"timeout": busy_timeout_s, "isolation_level": None},
@@ -86,9 +86,9 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 
 
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
-    """Let the connection's transaction take the write lock when it begins; if `durable`, its commit waits for the disk.
+    """Make the connection's next transaction take the write lock at its beginning, and set how it is committed.
 
-    Commits that do not wait are written in order and reach the disk with the next one that waits.
+    A `durable` commit waits for the disk, which then also has all commits before it; others do not wait.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
@@ -104,9 +104,10 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
-    """Raise `StoreUnavailable` and invalidate the connection if its file was removed or replaced.
+    """Raise `StoreUnavailable` if the connection's file is no longer at `path`, because it was removed or replaced.
 
-    SQLite continues to write to a removed file, and everything written is lost when the last connection is closed.
+    The connection is then invalidated. SQLite would continue to write to the removed file, and all of that would be
+    lost when the last connection is closed. `after_writing` also requires that the write-ahead log exists.
     """
     if _file_id(path) != connection.info["file"]:
         missing = path
@@ -115,7 +116,9 @@ def require_in_place(connection: Connection, path: Path, *, after_writing: bool 
     else:
         return
     connection.invalidate()
-    raise StoreUnavailable(f"the database sqlite:///{path} cannot be used: {missing} was removed; {_PUT_BACK}")
+    raise StoreUnavailable(
+        f"the database sqlite:///{path} cannot be used: {missing} was removed or replaced; {_PUT_BACK}"
+    )
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

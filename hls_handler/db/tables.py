@@ -37,7 +37,7 @@ def _delivery(*, primary_key: bool = False) -> Column[int]:
 
 
 def _conversation_key() -> tuple[Column[Any], ...]:
-    """The first columns of the primary key of what is stored of a conversation and one bot account."""
+    """Return the first columns of the primary key, for tables with rows about one conversation and one bot account."""
     return (
         Column("repository_id", BigInteger, primary_key=True),
         Column("bot_login", Text, primary_key=True),
@@ -121,7 +121,7 @@ deliveries = Table(
 pauses = Table(
     "pauses",
     metadata,
-    Column("name", UntrustedString, primary_key=True),  # "owner/repo" in lower case, or "*" for everything
+    Column("name", UntrustedString, primary_key=True),  # "owner/repo" in lower case, or "*" for all repositories
     Column("repository", UntrustedString),  # as the operator wrote it; NULL for everything
     Column("reason", UntrustedString),
     Column("paused_at", BigInteger, nullable=False),
@@ -160,7 +160,7 @@ calls = Table(
     Column("duration_ms", BigInteger),
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
-    # All columns but the first only to make the index covering for sums.
+    # The columns after the first only make the index covering for sums.
     Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
 )
 
@@ -193,8 +193,8 @@ labels = Table(
     *_conversation_key(),
     Column("name", UntrustedString, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "ours", "gone"
-    Column("field", UntrustedString),  # its group, if a reply asked for it; NULL if it came from facts
-    Column("prompt_id", UntrustedString),  # of that reply; NULL as above
+    Column("field", UntrustedString),  # its label group if a reply of Claude asked for it; NULL if only facts did
+    Column("prompt_id", UntrustedString),  # that the reply answers; NULL if only facts asked for the label
     Column("set_at", BigInteger),  # when it was confirmed on GitHub; NULL before
 )
 
@@ -299,7 +299,7 @@ rate_limits = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("next_at", BigInteger, nullable=False),  # the first slot that is not reserved
-    Column("held_until", BigInteger, nullable=False),  # slots before this are void, because the server said so
+    Column("held_until", BigInteger, nullable=False),  # no slot before this time: the server asked to wait, or failed
     Column("last_slot_at", BigInteger, nullable=False),  # when the last slot was used
 )
 

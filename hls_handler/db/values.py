@@ -23,7 +23,7 @@ T = TypeVar("T")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HOUR_MS = 3_600_000
 FURTHEST_MS = 48 * HOUR_MS
-"""How far ahead a stored time can plausibly be; one that is further ahead counts as passed."""
+"""A stored time that is further ahead than this counts as passed, because the clock must have been set back."""
 
 _STATES: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
 
@@ -61,13 +61,13 @@ def _sqlite_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(_NowMs, "postgresql")
 def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
-    # clock_timestamp() is volatile: inside a subquery it is read once, and an index can be used.
+    # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can use an index.
     skew = compiler.process(element.clauses, **kw)
     return f"(SELECT CAST(date_part('epoch', clock_timestamp()) * 1000 AS BIGINT) + {skew})"
 
 
 def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:
-    """Return the database's clock plus `skew`, which is called whenever a statement is executed."""
+    """Return SQL for the database's time in ms plus `skew`, which is called whenever a statement is executed."""
     return _NowMs(bindparam("skew_ms", callable_=lambda: skew() // timedelta(milliseconds=1), type_=BigInteger()))
 
 
@@ -76,12 +76,12 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return whether `moment` has passed, or is implausibly far ahead because the clock was set back since then."""
+    """Return the SQL condition that `moment` has passed, or is so far ahead that the clock must have been set back."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
 def to_ms(moment: datetime) -> int:
-    """Round up, so that nothing starts before the moment when it is due."""
+    """Return milliseconds since the epoch, rounded up so that nothing starts before it is due."""
     return -((EPOCH - moment) // timedelta(milliseconds=1))
 
 
@@ -90,7 +90,7 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
-    """Return a dataclass from the columns with the names of its fields; `values` are the fields without a column.
+    """Return an instance of the dataclass `kind`: `values`, and for other fields the columns of the same names.
 
     Columns `..._at` and `..._until` are times in ms; `took_s` is read from `duration_ms`.
     """
@@ -122,7 +122,7 @@ def compress(content: bytes) -> bytes:
 
 
 def decompress(stored: bytes | None) -> bytes:
-    """Raises `DamagedError` unless `compress` made the bytes."""
+    """Return the bytes given to `compress`; b"" for None. Raises `DamagedError` if `compress` did not make them."""
     try:
         return b"" if stored is None else _local.decompress(stored)
     except zstandard.ZstdError as exc:
@@ -134,7 +134,7 @@ def compress_text(text: str) -> bytes:
 
 
 def decompress_text(stored: bytes) -> str:
-    """Raises `DamagedError` unless `compress_text` made the bytes."""
+    """Return the text given to `compress_text`. Raises `DamagedError` if `compress_text` did not make the bytes."""
     try:
         return decompress(stored).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as exc:

@@ -21,11 +21,11 @@ from hls_handler.queue.leases import OWN_ID, lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
 CLAUDE_RATE_LIMIT = "claude"
-"""The rate limit that is held when Claude's server says to wait."""
+"""Name of the rate limit for calls to Claude; it is held while Claude's server asks to wait or is unavailable."""
 
 _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
-"""Outcomes of calls: a valid reply; not accepted by Claude, which costs nothing and does not count for the budget."""
+"""Outcomes of calls: a valid reply; a call that Claude did not accept, which is free and not in the budget."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
@@ -72,7 +72,7 @@ class PromptStats:
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return when a call is allowed within `limit` an hour, after `ahead` others; None for now.
+    """Return the time (ms) at which a budget of `limit` calls an hour allows one, after `ahead` others; None for now.
 
     `started` are the start times of the calls of the last hour in ms, oldest first. Each waiting delivery gets its own
     time, so that not all come back at once.
@@ -125,7 +125,7 @@ class ClaudeCalls:
             if wait is None:
                 interval_s = 1 / requests_per_second
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
-                wait = None if slot.is_now else Postponed("waits for its turn to ask Claude", at=from_ms(slot.slot_at))
+                wait = None if slot.is_now else Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
             if wait is None:
                 call = {
                     "delivery_id": row_id,
@@ -153,9 +153,9 @@ class ClaudeCalls:
     ) -> None:
         """Record the outcome of a call; one that has ended already stays unchanged.
 
-        The cost is recorded even if the lease is lost, because it was paid. Its changes and the reply are stored in the
-        same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. These need
-        the lease: raises `LeaseLost`.
+        The cost is recorded even if the lease is lost, because it was paid. The changes and the reply are stored in the
+        same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. If there
+        are any and the lease is lost, they are not stored, and `LeaseLost` is raised.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
@@ -183,7 +183,7 @@ class ClaudeCalls:
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
 
     def count_last_hour(self) -> int:
-        """Return how much of the hourly budget is used."""
+        """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:
             since = self._database.now_in(connection) - HOUR_MS
             return connection.execute(_COUNT_RECENT, {"since": since}).scalar_one()
@@ -218,7 +218,7 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """Return why the hourly budget does not allow a call now, after reserving a time for it; None if it does."""
+        """If the hourly budget is used up, reserve a time and return a `Postponed` until then; else return None."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
@@ -254,9 +254,10 @@ def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> Prompt
 def sum_calls(
     connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the sums of calls by prompt as rows of `deleted_calls`; those of deleted calls are separate rows.
+    """Return the sums of the calls that `which` selects: for each prompt, a dict with the columns of `deleted_calls`.
 
-    One statement reads both: between two, retention could delete calls, which would be counted twice.
+    `with_deleted` adds the sums of deleted calls as separate dicts. One statement reads both: between two statements,
+    retention could delete calls, which would be counted twice.
     """
     existing = (
         select(

@@ -45,7 +45,7 @@ _NEWER = and_(  # a delivery without a conversation has none
     _d.conversation_key == bindparam("of_conversation"),
     _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
 )
-_HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # rarely any, and a tenth of the cost of the rest
+_HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # usually no row; a tenth of the cost of _SELECT_NEWER
 _NEWEST_HEAD = (
     select(_d.head_sha)
     .where(
@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """What newer deliveries of the same conversation show about one of its deliveries."""
+    """What newer deliveries of a conversation show: each field may make an older delivery outdated."""
 
     head_sha: str | None  # the newest head commit, if it is not the delivery's own
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Labels that we started to add ("intended"), added ("ours"), or that a person removed ("gone")."""
+        """Return labels that the bot began to add ("intended"), added ("ours"), or that a person removed ("gone")."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -118,23 +118,23 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record that we are about to add these: if the response is lost, they count as ours once they are there."""
+        """Record that the bot will add these labels next. If the response is lost, they count as the bot's."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that we added these. Those that a reply asked for are counted."""
+        """Record that the bot added these labels. Those that a reply asked for are counted."""
         self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
-        """Record that a person removed these labels of ours, so that they are not added again."""
+        """Record that a person removed these labels of the bot, so that they are not added again."""
         self._change_labels(names, "gone")
 
     def delete_labels(self, names: Iterable[str]) -> None:
-        """Delete the state of labels that we removed ourselves."""
+        """Delete the state of labels that the bot itself removed."""
         self._change_labels(names, None)
 
     def comment(self, family: str) -> KnownComment | None:
-        """Return our comment of a prompt family, whether or not it still exists on GitHub."""
+        """Return the bot's comment for this prompt family ("issues"), whether or not it still exists on GitHub."""
         for change in reversed(self._pending):
             if isinstance(change, CommentChange) and change.family == family:
                 return KnownComment(change.comment_id, change.body_digest)
@@ -160,14 +160,14 @@ class Conversations:
         self._database = database
 
     def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
-        """Return our history of the lease's conversation as one account.
+        """Return the stored labels and comments of the account `bot_login` on the lease's conversation.
 
         The caller makes sure that `pending` is stored before the next request to GitHub or Claude.
         """
         return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
-        """Return what is stored about a conversation, without a lease."""
+        """Return the labels and comments that are stored for a conversation; needs no lease."""
         columns = ConversationRef(repository_id, bot_login, number).columns
         with self._database.reading() as connection:
             label_rows = connection.execute(_LABELS, columns).all()
@@ -178,7 +178,10 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return what newer deliveries show about a delivery that a prompt ("issues/analyze") processes."""
+        """Return what makes this delivery outdated, from newer deliveries of its conversation.
+
+        `prompt` ("issues/analyze") processes the delivery; only newer answers by the same prompt count.
+        """
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,
@@ -202,7 +205,7 @@ class BotAccounts:
         self._database = database
 
     def find(self, fingerprint: str) -> Account | None:
-        """Return the account behind a credential, if GitHub was asked before."""
+        """Return the stored account of a credential; None if it was never requested from GitHub."""
         query = select(bot_accounts).where(bot_accounts.c.fingerprint == fingerprint)
         with self._database.reading() as connection:
             row = connection.execute(query).first()

@@ -1,4 +1,4 @@
-"""Label corrections: labels of ours that people changed, recorded once however the change is noticed."""
+"""Label corrections: a person replaces or removes a label that the bot set. Each correction is recorded once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_corrected", "label_correction_wit
 """Counters by prompt and field. They never decrease: withdrawals are counted separately."""
 
 CHANGED_BY_BOT = "other bot"
-"""The kind of reason that label changes by bots are ignored for."""
+"""`reason_kind` of deliveries that were ignored because another bot caused the event."""
 
 _d, _l, _c = deliveries.c, labels.c, corrections.c
 _SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
@@ -36,9 +36,9 @@ _OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
 
 @dataclass(frozen=True, slots=True)
 class CorrectionResult:
-    """The result of comparing a conversation's labels with ours."""
+    """The result of comparing the labels that the bot set with those that the conversation has now."""
 
-    compared: int  # labels of ours
+    compared: int  # labels that the bot set
     changed: tuple[AppliedLabel, ...]  # those whose correction is new or withdrawn
 
 
@@ -64,9 +64,10 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
 
 
 class Corrections:
-    """Corrections on the lease's conversation. Both methods raise `LeaseLost` if they have something to record.
+    """Compares the labels that the bot set on the lease's conversation with its labels now, and stores the differences.
 
-    A label is not compared if it was set over a month ago or did not come from a reply.
+    Only labels that a reply of Claude asked for are compared, for a month after they were set. Both methods raise
+    `LeaseLost`, `record_current` only if there is a label to compare.
     """
 
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
@@ -88,7 +89,8 @@ class Corrections:
     ) -> CorrectionResult:
         """Record a person's change of a field's labels; `shown` are the conversation's labels after it.
 
-        Labels that we set after `at`, when the event was received, are not compared.
+        `fields` are the label groups of the prompts by label name. Labels that the bot set after `at`, when the event
+        was received, are not compared.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
@@ -135,7 +137,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return our labels from replies and when they were set (ms); removed ones only if they were corrected."""
+        """Return labels that the bot set because of replies, and when (ms), with their stored corrections."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_by_us = _SET_BY_US.where(_l.set_at > since, _l.set_at <= until)

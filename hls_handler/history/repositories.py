@@ -24,7 +24,7 @@ DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
-"""An issue with more corrections than this may hide those of another."""
+"""Corrections read for each wanted issue. An issue with more of them may hide those of another issue."""
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
@@ -95,7 +95,7 @@ class Repositories:
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store results of runs and failed steps for 30 days; existing rows stay unchanged. Raises `LeaseLost`."""
+        """Store results of runs and failed steps; delete those older than 30 days. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
@@ -146,7 +146,7 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return whether this delivery reports the problems of a version: only the first that asks does.
+        """Return whether this delivery must report the problems of a version of the file: only the first caller must.
 
         Raises `LeaseLost`.
         """

@@ -22,13 +22,13 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""A newer commit or a closing supersedes older work on its conversation: it stays as long as that work."""
+"""Condition that no older delivery of the conversation may still run: a finished one may supersede it, so it stays."""
 
 
 class RetentionStore:
     """Each method is one short transaction over at most `most` deliveries; queued and running ones are not touched.
 
-    None means that another process is doing this (PostgreSQL).
+    They return None if another process is deleting (PostgreSQL).
     """
 
     def __init__(self, database: Database) -> None:

@@ -108,7 +108,7 @@ class Deliveries:
         return self._rows(select(*_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
 
     def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
-        """Return the deliveries received since then that have a checkpoint of this name, newest first."""
+        """Return the deliveries received since `since` that have a checkpoint of this name, newest first."""
         has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
         query = select(*_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
         return self._rows(query.order_by(_c.id.desc()))
@@ -186,7 +186,7 @@ class Statistics:
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return since when webhooks are expected under each of these names: since this was first called with it."""
+        """Return since when webhooks are expected under each name: the time of the first call with that name."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

@@ -1,4 +1,4 @@
-"""Acceptance of deliveries: a batch in one transaction, each GUID and each body once."""
+"""Accepts deliveries: stores a batch in one transaction, without those whose GUID or body is already stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.queue.changes import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
 
-_ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # if GitHub sends them again
+_ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
 _OVER_64_BITS = 2**63
 
@@ -29,7 +29,7 @@ _BY_GUID = (
     select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
     .where(_c.guid.in_(bindparam("guids", expanding=True)))
     .order_by(_c.id)
-    .with_for_update(read=True, key_share=True)  # if retention is deleting one, wait: then it is new
+    .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
 )
 _BY_DIGEST = select(_c.digest, _c.guid, _c.state).where(
     _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
@@ -70,7 +70,7 @@ _SUPERSEDE = {
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The fields of a stored delivery that tell whether a new one with its GUID is the same delivery again."""
+    """The fields of a stored delivery that decide whether a new one with the same GUID is the same delivery again."""
 
     state: State
     event: str
@@ -79,7 +79,10 @@ class Stored(msgspec.Struct, frozen=True):
     digest: bytes | None  # None: the body was not stored
 
     def is_same_as(self, new: NewDelivery) -> bool:
-        """The GUID is not signed: whoever knows one and holds any secret could replace another delivery."""
+        """Return whether `new`, which has the same GUID, is this delivery again.
+
+        The GUID is not enough, because it is not signed: whoever knows one and any secret could replace the delivery.
+        """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
             new.event,
@@ -106,7 +109,7 @@ class Duplicates:
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
-        self._last_webhooks: dict[str, int] = {}  # that this process has recorded
+        self._last_webhooks: dict[str, int] = {}  # times (ms) that this process recorded; as `_record_webhooks`
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
@@ -134,7 +137,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record the time of the last webhook, in total and of each repository, at most once a second."""
+        """Record and return the time of the last webhook by repository ("" for all), each at most once a second."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -144,7 +147,7 @@ class BatchAcceptor:
 
 
 def require_storable(new: NewDelivery) -> None:
-    """Raise `PayloadError` for a number that no database stores: it would make the whole batch fail."""
+    """Raise `PayloadError` for a number that is too large for the database: it would make the whole batch fail."""
     for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
         if number is not None and not -_OVER_64_BITS <= number < _OVER_64_BITS:
             raise PayloadError(f"the payload does not have GitHub's shape: {name} does not fit 64 bits")
@@ -153,7 +156,10 @@ def require_storable(new: NewDelivery) -> None:
 
 
 def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
-    """Read existing rows. Bodies queued longer than `window_ms` before `now` are not replays; with 0, none is."""
+    """Read stored deliveries with the GUIDs or bodies of a batch.
+
+    Only bodies that were queued within `window_ms` before `now` are read, and none if it is 0.
+    """
     found = Duplicates(rejects_replays=window_ms > 0)
     for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
         found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
@@ -230,7 +236,7 @@ def _store(
     known_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert the rows of new GUIDs; deliveries that came again start from the beginning."""
+    """Insert the rows of new GUIDs; update those that GitHub sent again, so that they run with no failures counted."""
     new = [row for guid, row in rows.items() if guid not in known_guids]
     for row in new:
         row["received_at"] = now
@@ -242,7 +248,8 @@ def _store(
 def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> list[NewDelivery]:
     """Return the deliveries that supersede others.
 
-    Of several that supersede the same, the last is enough, unless it came again: then it may be older than the rest.
+    If several supersede the same deliveries, only the last one is returned. A delivery that GitHub sent again is always
+    returned, because it may be older than the others.
     """
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
@@ -253,7 +260,7 @@ def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> l
 
 
 def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
-    """End the queued deliveries that newer ones supersede; return what is to be counted."""
+    """End the queued deliveries that newer ones supersede; return the counter increments."""
     counts: Counter[tuple[str, str]] = Counter()
     if not newer:
         return counts
@@ -262,9 +269,9 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
         if not any(old.conversation_key == new.conversation_key and old.guid != new.guid for old in queued):
             continue  # as for most: one statement for all of them instead of one for each
         if new.supersedes == "thread":
-            why = f"{event_key(new.event, new.action)} ended the work on this thread (delivery {new.guid})"
+            why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
         else:
-            why = f"a newer commit, {new.head_sha}, was pushed before this one's turn came (delivery {new.guid})"
+            why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
         terms = {
             "of_conversation": new.conversation_key,
             "by_guid": new.guid,
@@ -283,7 +290,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
 def _count_arrivals(
     batch: Sequence[NewDelivery], also: Counts
 ) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Return what is counted before a batch is looked up, and what of `also` is counted after that."""
+    """Return the counter increments to store before existing rows are read, and those of `also` to store afterwards."""
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
         arrivals["webhooks", ""] += 1

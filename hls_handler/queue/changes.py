@@ -28,7 +28,7 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 COUNTED_BY_RECEIVER = ("webhooks", "event", "repository")
 
 LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
-"""Names of rows that contain a time instead of a number, by repository ("" for all)."""
+"""Names of rows of `counters` that contain a time in ms instead of a number, by repository ("" for all)."""
 
 LABEL_SET = "label_set"
 """Counter of labels that we set because of a reply, by prompt and field."""
@@ -52,7 +52,7 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """The condition that rows are of one conversation, for statements executed with `ConversationRef.columns`."""
+    """Return the SQL condition that rows are of one conversation; its parameters are `ConversationRef.columns`."""
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -74,17 +74,17 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class CommentChange:
-    """Our comment of one family on a conversation, as it was written."""
+    """The bot's comment on a conversation, as it was written to GitHub."""
 
     conversation: ConversationRef
-    family: str
+    family: str  # of the prompt: "issues"; the bot has one comment of each family
     comment_id: int
     body_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """A write under a lock got its response: it takes no effect any more that a read does not show."""
+    """GitHub has responded to a write under this lock, so that a read now shows its effect: it is no longer pending."""
 
     guid: str
     lock: str
@@ -95,7 +95,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes whose checkpoints are compressed, which is done before a transaction: all other writers wait for it."""
+    """Changes with compressed checkpoints. Make it before a transaction, because other writers wait for its end."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -128,10 +128,10 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment. To avoid deadlocks, a transaction locks nothing after its counters but later counters.
+        """Increment these counters, always in the same order, to avoid deadlocks.
 
-        All lock counters in one order, the receiver's first: a transaction that accepts deliveries locks them before it
-        looks for duplicates, and so these transactions run one after the other on all machines.
+        The receiver's counters come first. A transaction that accepts deliveries locks them before it looks for
+        duplicates, so that such transactions run one after the other on all machines.
         """
         if counts:
             in_order = sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
@@ -148,7 +148,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Counts for a delivery that ends in `state`; `kind` is the kind of reason of an ignored one."""
+    """Return the counter increments for a delivery that ends in `state`; `kind` is the `reason_kind` if ignored."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1
@@ -160,7 +160,7 @@ def count_end(
 
 
 def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
-    """Counts for the time from the receipt of a delivery to its end."""
+    """Return the counter increments for the time from the receipt of a delivery to its end."""
     bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
     return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
 
@@ -168,7 +168,7 @@ def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
 class DeliveryWriter:
     """Writes the pending changes of a delivery inside a transaction, if its lease is still valid.
 
-    `is_held` is that condition, for statements executed with `terms_of(lease)`.
+    `is_held` is the SQL condition that the lease is valid; its parameters are `terms_of(lease)`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -194,9 +194,9 @@ class DeliveryWriter:
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
-        """Store the changes and `statuses` (columns of the delivery); return its row id, or None without the lease.
+        """Store the changes and `statuses` (columns of the delivery); return its row id, or None if the lease is lost.
 
-        Checkpoints count as progress, other changes do not: a delivery that always fails at the same write must end.
+        Only checkpoints count as progress: a delivery that fails at the same write again and again must end.
         """
         terms = terms_of(lease)
         held = connection.execute(self._select, terms).first()
@@ -211,14 +211,14 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """As `find`. The delivery stays leased until the transaction ends. Raises `LeaseLost`."""
+        """Do the same as `find`, but raise `LeaseLost` instead of returning None. Locks the delivery until commit."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lost(lease)
         return row_id
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
-        """Store the changes of a delivery whose lease was checked; return what is to be counted."""
+        """Store the changes of a delivery whose lease was checked; return the counter increments."""
         counts: Counter[tuple[str, str]] = Counter()
         for change in prepared.others:
             match change:
@@ -236,7 +236,7 @@ class DeliveryWriter:
         return counts
 
     def _change_labels(self, connection: Connection, change: LabelChange) -> Counter[tuple[str, str]]:
-        """Labels are written in one order, so that no two transactions wait for each other."""
+        """Store new label states, sorted by name to avoid deadlocks; return the counter increments."""
         names, columns = sorted(set(change.names)), change.conversation.columns
         if not names:
             return Counter()
@@ -262,7 +262,7 @@ class DeliveryWriter:
 
 
 def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
-    """Only an upsert of intended labels has these columns."""
+    """Return the columns of the origin, which only labels in state "intended" have."""
     if change.state != "intended":
         return {}
     origin = change.origins.get(name)
@@ -285,10 +285,10 @@ class Checkpoints:
             }
 
     def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
-        """Store checkpoints, each in place of an earlier one, and other changes. Raises `LeaseLost`.
+        """Store these changes; a checkpoint replaces one with the same name and index. Raises `LeaseLost`.
 
-        `posting` is the result of posting, if it is known; `unlock` releases the delivery's locks. A checkpoint is
-        progress: it resets the crashes and the time of the first failure.
+        `posting` is the result of posting, if it is known; `unlock` releases the delivery's locks. A checkpoint counts
+        as progress: it resets the number of crashes and the time of the first failure.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -307,10 +307,10 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """The label of a counter for one field: "issues/analyze@3f9c2a:priority". All groups of a list count as one."""
+    """Return the label of a counter for a reply field: "issues/analyze@3f9c2a:priority". A list field counts as one."""
     return f"{prompt_id}:{field_of(group)}"
 
 
 def field_of(group: str) -> str:
-    """The field that a group of labels comes from: "areas" of "areas area/api"."""
+    """Return the reply field that a label group comes from: "areas" for the group "areas area/api"."""
     return group.partition(" ")[0]

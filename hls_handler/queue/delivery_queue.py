@@ -58,7 +58,7 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Count the deliveries in a state by the partial index of that state.
+    """Return the query that counts the deliveries in a state, by the partial index of that state.
 
     The second condition is always true; without it, SQLite would count through an index of all deliveries.
     """
@@ -125,22 +125,23 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch, all or nothing, and return one outcome for each delivery, in order.
 
-        When this returns, the batch survives a crash. A known GUID is a duplicate, unless it is the same delivery again
-        and dead or ignored: then it is routed again and keeps its checkpoints. A body that was queued under another
-        GUID within the window is a replay; a window of 0 disables that check. `counts` are counted in the same
-        transaction. Raises `PayloadError` for a number that no database stores.
+        When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate. But a dead or
+        ignored one that GitHub sends again is processed again, and keeps its checkpoints. A body that was queued under
+        another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` are further counter
+        increments. Raises `PayloadError` for a number that is too large for the database.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
         """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
-        Of a conversation, only the oldest open delivery is claimed; among those, the one with the smallest sort key.
-        Paused deliveries are not claimed, and none while `concurrency` deliveries run on all machines.
+        Of each conversation, only the oldest open delivery can be claimed, when it is due. Of these, the one with the
+        smallest sort key is claimed. None is claimed while it is paused, or while `concurrency` deliveries run on all
+        machines.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
-            self._database.lock_claims(connection)  # or two claims would both get the last free place
+            self._database.lock_claims(connection)  # or two claims could exceed `concurrency` together
             self._take_back_expired(connection, max_crashes)
             row = connection.execute(self._claim, terms).first()
         return None if row is None else _lease(row)
@@ -155,9 +156,10 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases, at the start of the only process that uses this database; return their number.
+        """End all leases, so that their deliveries can be claimed at once; return their number.
 
-        Each counts as a crash.
+        Only for the start of a process that uses the database alone: its previous run ended without finishing them.
+        Each lease counts as a crash, unless a checkpoint was stored under it.
         """
         end = (
             deliveries.update()
@@ -168,10 +170,10 @@ class DeliveryQueue:
             return connection.execute(end).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
-        """Return how long there will be nothing to claim; None if nothing is open.
+        """Return the seconds until a delivery can be claimed; None if none is foreseeable.
 
-        Deliveries that wait for another of their conversation, for a pause to end or for a free place do not count; a
-        running one counts at the end of its lease, when it may have to be taken back.
+        A delivery does not count while it waits for another of its conversation, for the end of a pause, or because
+        `concurrency` deliveries run. A running one counts at the end of its lease, when it may have to be taken back.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -195,7 +197,7 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery and store pending changes and the result of posting. Raises `LeaseLost`.
 
-        An ignored delivery loses its body and digest, as in the receiver.
+        Deletes the body and digest of an ignored delivery; the receiver stores none for it either.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -209,9 +211,9 @@ class DeliveryQueue:
         self._end(lease, "dead", reason=reason, handler=handler)
 
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
-        """Let the delivery wait until `at`, at most two days. Raises `LeaseLost`.
+        """Queue the delivery again, to run at `at`, but at most two days from now. Raises `LeaseLost`.
 
-        A failure (`failed`) gives up reserved slots; it may use up an attempt (`counts`).
+        `failed` counts a failure and gives up reserved slots; `counts` uses up one of the delivery's attempts.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -229,13 +231,14 @@ class DeliveryQueue:
             release_locks(connection, row_id)
             if failed:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
-            self._database.notify(connection)  # its place among the running deliveries is free
+            self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
-        """Make all waiting deliveries due now, and forget what servers said (`Retry-After`); return their number.
+        """Make all waiting deliveries due now and delete reserved slots; return the number of deliveries.
 
-        For a start or a change of settings: the operator may have corrected what they wait for. If other machines run,
-        one that joins them must not make them ignore a server (`forget_servers` false).
+        For a start or a change of settings: the operator may have corrected what they wait for. `forget_servers` also
+        ends the waits that servers asked for (`Retry-After`). It is False for a process that joins others, which must
+        continue to wait.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
@@ -249,7 +252,7 @@ class DeliveryQueue:
     def retry(self, guid: str) -> State | None:
         """Run a dead delivery again with its checkpoints, or a waiting one at once, because a person asked for it.
 
-        Return the state it has then; None for an unknown GUID. A dead one whose body was deleted stays dead.
+        Return its new state; None for an unknown GUID. A dead delivery whose body was deleted stays dead.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key`
@@ -286,7 +289,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store on which conversation the comment about an event without one is posted. Raises `LeaseLost`."""
+        """Store the number of the conversation that gets the comment of an event without one. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
@@ -301,10 +304,10 @@ class DeliveryQueue:
             crashes = row.crashes if row.has_progress else row.crashes + 1
             values: dict[str, object] = {"crashes": crashes, **_NO_WORKER}
             if crashes < max_crashes:
-                reason = "its worker died; to be taken up again"
+                reason = "its worker died; it will be claimed again"
                 values |= {"state": "queued", "due_at": self._database.now, "reason": reason}
             else:
-                reason = f"its worker died {crashes} times without getting a step further"
+                reason = f"its worker died {crashes} times without completing another step"
                 values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
                 counts += count_end("dead", repository=row.repository)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
@@ -340,7 +343,7 @@ class DeliveryQueue:
 
 
 def _lease(row: Row[Any]) -> Lease:
-    """A body that cannot be decompressed is an empty one: the worker ends that delivery, and the others continue."""
+    """Return the lease. A damaged body becomes an empty one: the worker ends that delivery, and the others continue."""
     try:
         body = decompress(row.body)
     except DamagedError:

@@ -17,14 +17,14 @@ from hls_handler.queue.changes import Counts
 
 _MAX_BATCH = 256
 COMMIT_TIMEOUT_S = 6.0
-"""GitHub waits at most 10 s for the response."""
+"""Seconds within which a delivery must be committed; GitHub waits at most 10 s for the response."""
 _CLOSE_TIMEOUT_S = 3.0
-"""When the queue is closed, no request waits any more; only counts are left."""
+"""Seconds that `close` waits for the last commit. No request waits any more then; only counters may be left."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
 COMMIT_DELAY_S = 0.02
-"""While many deliveries arrive, a batch waits so long to become as large as the last one: a commit costs as much as
-about thirty rows in it.
+"""Longest time in seconds that a batch waits to become as large as the last one: a commit costs as much as storing
+about thirty rows.
 """
 
 
@@ -66,7 +66,7 @@ class AcceptQueue:
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._counts_are_new = False  # those of a failed commit wait for the next batch
+        self._counts_are_new = False  # also False for counts of a failed commit: they wait for the next batch
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="accept", daemon=True)
         self._thread.start()
@@ -74,8 +74,8 @@ class AcceptQueue:
     async def accept(self, new: NewDelivery) -> Accepted:
         """Return when the delivery is committed. Cancelling the caller does not remove the delivery.
 
-        Raises `StoreUnavailable` if it could not be stored within `timeout_s`; it is then not stored any more unless
-        the commit had begun. Raises `PayloadError` for a number that no database stores.
+        Raises `StoreUnavailable` if it could not be stored within `timeout_s`; it may be stored later
+        only if its commit had begun. Raises `PayloadError` for a number that is too large for the database.
         """
         require_storable(new)
         loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ class AcceptQueue:
             if self._is_closed:
                 raise StoreUnavailable("the service is shutting down: send the delivery again")
             if self._waiting and self._waiting_bytes + len(new.body) > self._max_waiting_bytes:
-                problem = f"{len(self._waiting)} deliveries wait for the database already: see why it is slow"
+                problem = f"{len(self._waiting)} deliveries already wait for the database: see why it is slow"
                 raise StoreUnavailable(problem)
             self._waiting.append(waiting)
             self._waiting_bytes += len(new.body)
@@ -104,7 +104,7 @@ class AcceptQueue:
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit what waits and end the thread, unless the database hangs. Later deliveries are rejected."""
+        """Commit what waits and end the thread, within `_CLOSE_TIMEOUT_S`. Reject later deliveries."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()

@@ -1,7 +1,7 @@
 """Leases of claimed deliveries: the fence around a worker's writes, expiry by two clocks, and pending writes.
 
 Every write to the database is fenced. GitHub has no fence: a process that was frozen between its last check of the
-lease and a request would post what another process has posted meanwhile. Therefore a lease has a second expiry time, by
+lease and a request could post what another process has posted meanwhile. Therefore a lease has a second expiry time, by
 a clock of this machine that also runs while the machine sleeps. It counts from before the lease was requested, so it is
 never later than the database's, and is checked right before bytes leave.
 
@@ -35,20 +35,22 @@ FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 """With more than this left, the renewal thread does not renew yet: most deliveries end before they need it."""
 
 PENDING = "written "
-"""Prefix of a lock's name for the pending write under that lock."""
+"""Prefix of the lock's name in the row that records a pending write under that lock."""
 
 _c = deliveries.c
 OWN_ID = select(_c.id).where(_c.guid == bindparam("of_guid")).scalar_subquery()
-"""The row id of the delivery that a statement is executed for."""
+"""Subquery for the row id of the delivery with the GUID `of_guid`."""
 
 
 def terms_of(lease: Lease) -> dict[str, object]:
-    """Return the values for `DeliveryWriter.is_held`."""
+    """Return the parameters of the SQL condition `DeliveryWriter.is_held`."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
 def lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another may hold it")
+    return LeaseLost(
+        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may hold it"
+    )
 
 
 _RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
@@ -63,7 +65,7 @@ COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), loc
 
 
 def machine_seconds() -> float:
-    """Seconds that also pass while the machine sleeps, if the system has such a clock (Linux); else monotonic."""
+    """Return monotonic seconds, by a clock that also runs while the machine sleeps if there is one (Linux)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -77,13 +79,13 @@ class HeldLeases:
         lease_s: Callable[[], float],
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
-        """`renew` extends a lease in the database by seconds; `lease_s` returns the current setting."""
+        """`renew` makes a lease end in the database this many seconds from now; `lease_s` returns the setting."""
         self._renew_in_database, self._lease_s, self._clock = renew, lease_s, clock
         self._lock = threading.Lock()
         self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # expiry, and the time it was granted for
 
     def now(self) -> float:
-        """The time before a lease is requested, for `add`."""
+        """Return the machine's clock in seconds: read it before requesting a lease, and pass it to `add`."""
         return self._clock()
 
     def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
@@ -95,7 +97,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew leases that are not fresh any more, and drop lost ones; return whether the database responded."""
+        """Renew all leases except fresh ones (`FRESH_ABOVE_SHARE`), drop lost ones; return if the server responded."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -116,7 +118,7 @@ class HeldLeases:
         if left_s <= least * given_s:
             raise LeaseLost(
                 f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
-                "machine's clock, which is not enough to begin anything: another may hold it by then"
+                "machine's clock, too little to begin a step: another worker may hold it by then"
             )
 
     def secure(self, lease: Lease) -> None:
@@ -139,12 +141,12 @@ class HeldLeases:
         self._renew_in_database(lease, lease_s)
         with self._lock:
             key = (lease.guid, lease.attempt)
-            if key in self._held:  # else it was given back meanwhile
+            if key in self._held:  # else `remove` was called meanwhile
                 self._held[key] = (self._held[key][0], asked_at + lease_s, lease_s)
 
 
 class ExclusiveLease:
-    """In place of `HeldLeases` where no other process can claim the delivery: on a temporary database."""
+    """Replaces `HeldLeases` on a temporary database, where no other process can claim the delivery: it never raises."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         pass

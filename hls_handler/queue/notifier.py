@@ -1,6 +1,6 @@
 """Wake-up across the processes that share a PostgreSQL database (LISTEN and NOTIFY).
 
-It only saves time: without a notification, workers poll every few seconds. So a lost connection is not an error.
+Notifications only save time, because workers also poll every few seconds. So a lost connection is not an error.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Notifier:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
-        """Call once at the beginning, because notifications before LISTEN were missed."""
+        """Call `on_wake_up` for each notification, and once before: notifications sent before LISTEN were missed."""
         with selectors.DefaultSelector() as either:
             either.register(connection.fileno(), selectors.EVENT_READ)
             either.register(self._end_reader, selectors.EVENT_READ)

@@ -29,7 +29,7 @@ class Pauses:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Let no delivery of a repository ("owner/repo", in any case) or of any start; False if it was paused already.
+        """Start no more deliveries of a repository ("owner/repo", in any case; None: of all). False if already paused.
 
         A new reason replaces the earlier one.
         """
@@ -42,7 +42,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End a pause; False if there was none. The pause of everything and those of repositories are independent."""
+        """End a pause; return False if there was none. The pause of everything does not end those of repositories."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
@@ -56,7 +56,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """The condition that a delivery may not start. One without a repository is held back only by the general pause."""
+    """Return the SQL condition that a delivery is paused. One without a repository is paused only with everything."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))

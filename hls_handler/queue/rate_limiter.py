@@ -1,6 +1,6 @@
-"""Waits across all workers: rate limits, whose slots are an interval apart, and locks by name.
+"""Rate limits and named locks that all workers share.
 
-A server that says to wait holds a rate limit.
+A rate limit has slots that are an interval apart. While it is held, because a server asked to wait, it has none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hls_handler.queue.leases import PENDING
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
-_EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: asking again takes longer
+_EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: a later request takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class RateLimitState:
     """One rate limit; times are milliseconds by the database's clock."""
 
     next_at: int  # the first slot that is not reserved
-    held_until: int  # slots before this are void, because the server said so
+    held_until: int  # no slot before this time: the server asked to wait, or failed
     last_slot_at: int  # when the last slot was used, which may be later than it began
 
 
@@ -45,10 +45,10 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Use or reserve a slot. A slot reserved before is used up when its time has come.
+    """Return the slot that a delivery may use now or must wait for. `reserved` is the slot that it reserved before.
 
-    Slots are used `interval_ms` apart, however late the one before was used. A reserved slot is lost if the server
-    holds the rate limit beyond it or if it was missed by far: after a downtime, not everything happens at once.
+    At least `interval_ms` pass between two uses, however late a slot is used. A reserved slot is lost if the rate limit
+    is held beyond it, or if it was missed by far: after a downtime, not all reserved slots may be used at once.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -95,7 +95,7 @@ class LockStatements:
         begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
-        return self.pending_until(connection, name)  # we held the lock, and it expired
+        return self.pending_until(connection, name)  # our lock expired, and another delivery has begun a write under it
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
         until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
@@ -119,13 +119,13 @@ class RateLimiter:
         write: str | None = None,
         slowest_write_s: float = 0.0,
     ) -> None:
-        """Return if the delivery may use a slot of this rate limit now; slots are `interval_s` apart for all workers.
+        """Use a slot of this rate limit now, or raise `Postponed`. Slots are `interval_s` apart for all workers.
 
-        Otherwise reserve a slot and raise `Postponed`: postpone the delivery until then and call again. The changes are
-        stored in either case. Raises `LeaseLost`.
+        `Postponed` reserves a slot: postpone the delivery until then and call again. The changes are stored in either
+        case. Raises `LeaseLost`.
 
-        `write` is the lock under which the slot is used to write: for `slowest_write_s` nobody gets that lock, even
-        after a crash or a restart, unless `WriteCompleted` is stored before.
+        `write` is the name of the lock that protects the write for which the slot is used. No other delivery gets that
+        lock for `slowest_write_s`, even after a crash or a restart, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -137,12 +137,12 @@ class RateLimiter:
                 ttl_ms = int(slowest_write_s * 1000)
                 pending_until = self._locks.begin_write(connection, row_id, write, ttl_ms=ttl_ms)
         if not slot.is_now:
-            raise Postponed(f"waits for its turn ({name})", at=from_ms(slot.slot_at))
+            raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
         if pending_until is not None:
             raise write_pending(pending_until)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Allow no slot before `until`, because the server said so. Slots reserved before it are void."""
+        """Allow no slot before `until`, because the server asked to wait or failed. Earlier reserved slots are lost."""
         until_ms = to_ms(until)
         with self._database.writing() as connection:
             state = self.lock(connection, name)
@@ -150,13 +150,13 @@ class RateLimiter:
             self._update(connection, name, RateLimitState(max(state.next_at, until_ms), held_until, state.last_slot_at))
 
     def held_until(self, name: str) -> datetime | None:
-        """Return until when the server wants no requests; None if it accepts them."""
+        """Return the time until which the rate limit is held (aware UTC); None if it is not held."""
         with self._database.reading() as connection:
             until: int | None = connection.execute(self._select_held, {"of_name": name}).scalar()
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; read the time after that."""
+        """Lock a rate limit until the transaction ends and return its state. It may wait: read the clock after it."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -205,8 +205,9 @@ class Locks:
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire a lock or extend it. Raises `Postponed` while another delivery holds it, and `LeaseLost`.
 
-        Also waits while a write that was begun under the lock may still take effect. The changes are stored in either
-        case. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the delivery stops running.
+        Also raises `Postponed` while a write that was begun under the lock may still take effect. The changes are
+        stored in either case. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the
+        delivery stops running.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

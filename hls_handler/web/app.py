@@ -60,7 +60,7 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
-        """Unless it `receives_webhooks`, their path is 404. `lifespan` starts and stops the workers."""
+        """Without `receives_webhooks`, the webhook path returns 404. `lifespan` starts and stops the workers."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
         self._budget = BodyBudget(ports.clock)
@@ -121,7 +121,7 @@ class WebApplication:
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
     def _is_authorized(self, request: Request) -> bool:
-        """Return whether X-API-Key is the key; never the query string, which proxies log."""
+        """Return whether X-API-Key is the key, or no key is set. Ignores the query string, which proxies log."""
         if self._api_key is None:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]

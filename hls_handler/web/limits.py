@@ -105,7 +105,7 @@ def _evicted() -> Rejected:
 
 
 class Connections:
-    """Open connections in the order of their last complete request, or of their beginning where there was none."""
+    """The open connections, ordered by the time of their last complete request; without one, by their start."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -113,7 +113,7 @@ class Connections:
         self._evicted, self._logged_at = 0, -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
-        """Add a connection; at the limit, close the one that is silent longest. `now` is in monotonic seconds."""
+        """Add a connection; at the limit, close the first in the order of this class. `now` is in monotonic seconds."""
         self._open[transport] = None
         while len(self._open) > max(self._limit(), 1):
             longest_silent, _ = self._open.popitem(last=False)
@@ -190,7 +190,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().on_message_complete()
 
         def _time_out_headers(self) -> None:
-            if self._pending_bytes:  # a proxy takes what it gets on an unused connection for its next response
+            if self._pending_bytes:  # else send nothing: a proxy would take it for its next response
                 self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
             self.transport.close()
 
@@ -202,7 +202,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
 
 def _response(status: bytes, detail: str) -> bytes:
-    """Return a response to what is not a whole HTTP request."""
+    """Return the bytes of a response to an incomplete or invalid HTTP request."""
     body = msgspec.json.encode({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),

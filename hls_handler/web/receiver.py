@@ -107,7 +107,7 @@ class WebhookReceiver:
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        """Return the envelope and the JSON it was read from, which were signed with a secret of their repository."""
+        """Check signature and payload; return the envelope and the JSON. Raises `Rejected` or `PayloadError`."""
         secret = None
         if self._settings.features.signature_validation:
             find = self._secrets.find_matching
@@ -123,7 +123,9 @@ class WebhookReceiver:
         check_payload(headers.event, envelope)
         repository = envelope.repository.full_name if envelope.repository else None
         if secret is not None and not self._secrets.is_allowed(secret, repository):
-            raise not_verified(f"the secret that matched is not one of {repository or 'all repositories'}")
+            raise not_verified(
+                f"the secret that matched is not valid for {repository or 'events without a repository'}"
+            )
         return envelope, payload
 
     async def _commit(self, new: NewDelivery) -> Accepted:
@@ -132,7 +134,10 @@ class WebhookReceiver:
         return accepted
 
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
-        """Register for the outcome before the commit, so that one that is finished at once is not missed."""
+        """Store the delivery and wait up to `server.sync_timeout_s` for its end.
+
+        Registers for the outcome before the commit, so that a delivery that ends at once is not missed.
+        """
         outcome = self._outcome(new.guid)
         try:
             accepted = await self._commit(new)

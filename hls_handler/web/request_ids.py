@@ -26,7 +26,7 @@ _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 class RequestIdMiddleware:
     """Binds the request id to the log and to `request.state.request_id`, and adds headers to every response.
 
-    A request whose body nobody reads closes its connection.
+    If the body of a request is not read, the response closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -22,7 +22,7 @@ KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
 OWN_FILES, FILES_PER_WORKER = 64, 8
-"""Open files for the database, GitHub, Claude, prompts, and connections that were closed a moment ago."""
+"""Files that are not available for connections: database, GitHub, Claude, prompts, connections that just closed."""
 
 MIN_CONNECTIONS = 16
 
@@ -79,7 +79,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
-    """Return how long open connections may last after a stop signal."""
+    """Return for how many seconds open connections may last after a stop signal."""
     longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
     return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
 
@@ -90,7 +90,7 @@ def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Serve
     It logs through the root logger.
     """
     limit = ConnectionLimit(settings)
-    limit()  # logs at the start if files are short
+    limit()  # logs at the start if the limit of open files is too low
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about requests that anybody can send
     config = uvicorn.Config(
         app,

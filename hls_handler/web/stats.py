@@ -1,4 +1,4 @@
-"""`/stats`: a page over the counters that the store keeps, so that it is true after a restart.
+"""`/stats`: a page of the counters in the store, which a restart does not reset.
 
 A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
 """
@@ -140,7 +140,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the time in seconds that `share` of all took at most, interpolated within its bucket.
+    """Estimate in how many seconds the share `share` (0 to 1) of deliveries ended, interpolated within a bucket.
 
     The last bucket has no upper bound: its lower bound is returned. None if nothing was counted.
     """

@@ -46,7 +46,7 @@ class Rejected(HlsError):
 
 
 def not_verified(why: str) -> Rejected:
-    """Return the only 401, which does not say which part of the signature was wrong."""
+    """Return a 401, always with the same text, so that senders do not learn what was wrong; `why` is only logged."""
     return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
 
 
@@ -59,7 +59,7 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
 
 
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
-    """Check the headers that we use; each may occur at most once.
+    """Check and return the headers that HLS uses; each may occur at most once.
 
     `headers` is the ASGI list, with names in lower case. Raises `Rejected` (400, 401, 415).
     """
@@ -114,7 +114,7 @@ def payload_of_form(body: bytes) -> bytes:
     """Return the JSON in the field `payload` of a urlencoded form. Raises `Rejected` (400)."""
     values = [field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")]
     if len(values) != 1:
-        raise Rejected(400, "a form must have exactly one field payload, which contains the JSON")
+        raise Rejected(400, 'a form must have exactly one field named "payload", which contains the JSON')
     return unquote_to_bytes(values[0].replace(b"+", b" "))
 
 
@@ -223,7 +223,7 @@ def new_delivery(
     request_id: str,
     settle_s: float,
 ) -> NewDelivery:
-    """Return the delivery to store; of an ignored one neither body nor digest is stored.
+    """Return the delivery to store, without body and digest if it is ignored.
 
     `settle_s` is how long a push waits for a newer one.
     """
@@ -253,9 +253,9 @@ def new_delivery(
 
 
 def _priority(event: str, action: str | None) -> int:
-    """Return the priority: a person who addresses the bot waits for it, and pull requests hold people up most.
+    """Return the priority: requests to the bot before pull requests before all other events.
 
-    Comments that do not address the bot are not queued.
+    Every `issue_comment` counts as a request, because comments that do not address the bot are not queued.
     """
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST

@@ -63,7 +63,10 @@ class Github(Protocol):
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """Return a writer. It calls `wait_for_slot` and then `check_lease` before each write; both may raise."""
+        """Return a writer, which calls `wait_for_slot` and `check_lease` before each write; both may raise.
+
+        `memory` is the stored history of labels and comments on the conversation.
+        """
         ...
 
 
@@ -78,11 +81,15 @@ class Claude(Protocol):
 
 
 class LeaseCheck(Protocol):
-    """Checks of a lease by the local clock (`queue.leases.HeldLeases`). Both methods raise `LeaseLost`."""
+    """Checks that the worker still holds its lease, by the local clock. Both methods raise `LeaseLost` if not."""
 
-    def require(self, lease: Lease, *, least: float = 0.0) -> None: ...
+    def require(self, lease: Lease, *, least: float = 0.0) -> None:
+        """Require that more than the share `least` (0 to 1) of the lease's time is left."""
+        ...
 
-    def secure(self, lease: Lease) -> None: ...
+    def secure(self, lease: Lease) -> None:
+        """Require enough time for a write to GitHub, after renewing the lease if needed."""
+        ...
 
 
 ClientSettings = TypeVar("ClientSettings")
@@ -90,7 +97,7 @@ Client = TypeVar("Client")
 
 
 class CachedClient(Generic[ClientSettings, Client]):
-    """Caches the last client. Not thread-safe: each thread has its own."""
+    """Caches one client until its settings change. Not thread-safe: each thread has its own."""
 
     def __init__(self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]) -> None:
         self._make, self._close = make, close
@@ -190,7 +197,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Route with the loaded prompts; before ignoring an event for its prompt, reload changed prompt files."""
+    """Route with the loaded prompts. If they lead to no prompt, reload changed prompt files and route again."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
     )
@@ -218,13 +225,13 @@ class ConfigReloader:
         `StoreUnavailable`. `follow` is called with each new configuration.
         """
         self._file = file
-        self.latest = first  # by the last check
+        self.latest = first  # as of the last check
         self._make, self._follow, self._health = make, follow, health
         self._reading = threading.Lock()
         health.ok("settings")
 
     def current(self) -> ActiveConfig:
-        """Return the configuration after reloading a changed file; the last valid one if the file is invalid.
+        """Reload the settings file if it has changed; return the configuration, the last valid one if it is invalid.
 
         While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if the changed
         settings could not be applied for that reason; the next call tries again.
@@ -259,6 +266,6 @@ class ConfigReloader:
         self._follow(config, step)
 
     def _reject(self, problems: Sequence[str]) -> None:
-        message = f"the changed settings cannot be used, the last good ones stay: {'; '.join(problems)}"
+        message = f"the changed settings cannot be used, the last valid ones stay active: {'; '.join(problems)}"
         self._health.report_problem("settings", message, SETTINGS_REMEDY)
-        log.error("settings cannot be used, the last good ones stay", extra={"problems": list(problems)})
+        log.error("settings cannot be used, the last valid ones stay active", extra={"problems": list(problems)})

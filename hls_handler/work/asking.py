@@ -77,7 +77,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     first = shadow or job.rule.prompt
     variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
     answers, last, variables = ask_in_turn(library, first, variables, ask)
-    if is_recalled:  # no call has set it: before the retry, the prompts or settings may have led to a further call
+    if is_recalled:  # no call has set the status: the last attempt may have planned a further call (other prompts)
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     key = job.store.database.secret(PROMPT_SECRET)
     return render_analysis(library, last, job.handler, facts, answers[-1].reply, answers, variables, key)
@@ -85,7 +85,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
 @_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
-    """Return an analysis without a call to Claude: only the comment template uses the static `reply`."""
+    """Return the analysis of a delivery that needs no call to Claude: the static `reply` only fills its comment."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
@@ -100,7 +100,7 @@ def ask_in_turn(
     variables: Mapping[str, object],
     ask: Callable[[str, Mapping[str, object], int], ValidReply],
 ) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
-    """Ask a prompt and those that its `then` leads to. Returns the replies, the last prompt and its variables.
+    """Run a prompt and the prompts that its `then` leads to. Returns the replies, the last prompt and its variables.
 
     `ask` gets the name of the prompt, its variables and its position (0, 1, ...).
     """
@@ -125,7 +125,9 @@ def render_analysis(
     variables: Mapping[str, object],
     key: bytes,
 ) -> Analysis:
-    """Return the analysis with the prompt's comment, and its footer alone if needed. Raises `PromptError`."""
+    """Render the prompt's comment and return the analysis; a handler with sections also gets the footer. Raises
+    `PromptError`.
+    """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
     footer = render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
@@ -187,7 +189,7 @@ def _call(
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
         store.calls.end(job.lease, call, outcome=outcome, usage=None, error=str(exc))
         if isinstance(exc, Permanent):
-            _report_problem(job, index, str(exc), "do what the message says; the next good reply ends this")
+            _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
     if isinstance(answer, ValidReply):
         job.context.health.ok("claude", begun_at=started_at)
@@ -227,7 +229,7 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
-        "refused": "nothing is posted; read the thread yourself",
+        "refused": "nothing is posted; read the conversation yourself",
         "stopped": f"shorten what {file} sends, then run it again",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
@@ -254,7 +256,7 @@ class PromptResult:
 
     prompt_id: str  # "issues/strict@3f9c2a"; of a chain, its first
     labels: tuple[RequestedLabel, ...]
-    speaks: bool  # whether a comment was to be made where there is none
+    speaks: bool  # whether a new comment was planned
 
 
 @dataclass(frozen=True, slots=True)

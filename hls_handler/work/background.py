@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 WATCH_EVERY_S = 1.0
 """Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
 PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
-"""Seconds between runs of the probe; short while unhealthy, because 503 may keep traffic away that shows recovery."""
+"""Seconds between runs of the probe; short while unhealthy, because a 503 may keep away requests that show recovery."""
 RETENTION_EVERY_S = 600.0
 """Seconds between runs of the retention."""
 
 BATCH = 20
-"""Deliveries per transaction: a few milliseconds, during which SQLite blocks other writes."""
+"""Deliveries deleted per transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
 REST_S, REST_SHARE = 0.05, 9.0
 """Pause after a batch: at least this many seconds, and this many times the duration of the batch."""
 
@@ -33,7 +33,7 @@ REST_S, REST_SHARE = 0.05, 9.0
 class PeriodicThread:
     """A daemon thread that calls `run` at the start and every `every_s()` seconds. A defect in `run` is logged.
 
-    `every_s` is called at least every `poll_s` seconds, so that a pause can become shorter while it lasts.
+    `every_s` is called at least every `poll_s` seconds: if it returns less than before, the current pause ends earlier.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PeriodicThread:
         self._thread.start()
 
     def run_soon(self) -> None:
-        """End the pause."""
+        """Call `run` at once, without waiting for the end of the pause."""
         self._woken.set()
 
     def stop(self) -> None:

@@ -80,7 +80,9 @@ def _check_queue(store: Storage) -> None:
     if pauses:
         paused = "; ".join(describe_pause(pause) for pause in pauses)
         remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
-        raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued wait for that", remedy=remedy)
+        raise ProblemFound(
+            f"{paused}; {figures.held} of {figures.queued} queued deliveries wait for that", remedy=remedy
+        )
 
 
 def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
@@ -99,8 +101,9 @@ def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
 
 
 WEBHOOKS_REMEDY = (
-    "look at the webhook's Recent Deliveries on GitHub: none there: is it active, and for these events? 401: the "
-    "secret; other failures: the address and the proxy before HLS; if all is well, expect them less often"
+    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and for which events; "
+    "for 401, check the secret; for other failures, the address and the proxy before HLS; if none failed, raise "
+    "expect_webhook_within_h"
 )
 
 

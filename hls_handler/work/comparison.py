@@ -184,7 +184,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return the delivery with its facts; None if it is not done, has lost data, or the prompt is for other events."""
+    """Return the delivery with its facts; None if it is not done, its data was deleted, or the prompt does not fit."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")

@@ -46,7 +46,7 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""How long a failed use outweighs a successful probe: twice the longest pause between two attempts."""
+"""For this long, a successful probe does not clear a failed use. Twice the longest pause between two attempts."""
 
 
 class Health:
@@ -118,7 +118,7 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """Record a failed use; `message` and `remedy` are shown to the operator.
+        """Record a problem; `/health` shows `message` and `remedy` to the operator.
 
         A problem that a probe found (`by_probe`) does not replace one that a use found.
         """
@@ -135,7 +135,7 @@ class Health:
 
     def report_store_problem(self, exc: StoreUnavailable) -> None:
         """Set the store to unhealthy: if a thread cannot write to it, neither can the receiver."""
-        remedy = "see the message; work goes on when the database answers again"
+        remedy = "see the message; HLS continues when the database responds again"
         self.report_problem("store", str(exc), remedy, severity="unhealthy")
 
     def set_figures(self, component: Component, figures: Mapping[str, int]) -> None:

@@ -165,12 +165,12 @@ class Job:
         """Raise `Postponed` while requests to GitHub are held, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
-            raise Postponed("GitHub requests are held after a failure or at GitHub's request", at=until)
+            raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
     def wait_for_slot(self, write: str | None = None) -> None:
         """Wait for a slot for one write to GitHub, and renew the lease if it is too short for the write.
 
-        `write` is the lock of a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
+        `write` is the lock's name for a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
         `Postponed` if the slot is more than `IN_PLACE_S` away.
         """
         github = self.config.settings.github
@@ -257,7 +257,7 @@ def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]
 
 
 def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
-    """Return the stored reply with whatever fields its prompt had, for display; None if there is none."""
+    """Return the stored reply for display, even if its prompt has other fields now; None if there is none."""
     stored = _REPLY.decode(step)
     base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
     return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None

@@ -1,4 +1,4 @@
-"""Loads the prompt library that settings name, and renders it with recorded events as a check."""
+"""Loads the prompt library that settings name, and checks it by rendering it with recorded events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load_checked(settings: Settings) -> Library:
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
-    """Return everything that `load_checked` reads from settings: if it is equal, so is the library."""
+    """Return all values that `load_checked` reads from settings. The library is reloaded only if they change."""
     where = settings.sources.where("prompts.directory")
     return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
 

@@ -111,7 +111,9 @@ def _run_steps(job: Job) -> Ended:
 def _parse(lease: Lease) -> Event:
     """Return the stored event. Raises `Permanent` if it is missing or invalid."""
     if not lease.body:
-        raise Permanent("its stored body is gone or cannot be read: look after the database, then redeliver it")
+        raise Permanent(
+            "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
+        )
     try:
         return parse_event(lease.event, lease.guid, lease.body)
     except PayloadError as exc:
@@ -119,7 +121,7 @@ def _parse(lease: Lease) -> Event:
 
 
 def _check_run_limit(job: Job) -> Ended | None:
-    """Return the end of a delivery if the hourly limit of runs of its conversation is reached; None if it is not.
+    """Return `Ended` if the delivery's conversation has reached its hourly limit of runs; else None.
 
     The limit stops loops. It does not apply once a reply of Claude is stored, because that reply is already paid for.
     """
@@ -128,7 +130,7 @@ def _check_run_limit(job: Job) -> Ended | None:
     if runs < most or ("ask", 0) in job.steps:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
-    reason = f"this thread was worked on {runs} times within the hour, and {where} allows {most}"
+    reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
     return Ended("ignored", reason, kind="too many runs")
 
 
@@ -157,9 +159,9 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
     if later.is_closed:
-        raise Superseded("the thread was closed meanwhile")
+        raise Superseded("the conversation was closed meanwhile")
     if later.is_answered and job.handler.superseded_by_newer_answer:
-        raise Superseded("a newer event of this thread was answered meanwhile")
+        raise Superseded("a newer event of this conversation was answered meanwhile")
     record = job.store.repositories.record(job.lease, job.bot.login)
     reason = job.handler.find_superseded_reason(job.event, facts, record)
     if reason is not None:
@@ -167,7 +169,7 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
 
 
 def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
-    """Set the job's conversation. Return the end of the delivery if Claude is not to be asked; None to go on."""
+    """Set the job's conversation. Return `Ended` if Claude is not to be asked; else None."""
     handler = job.handler
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)

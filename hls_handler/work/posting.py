@@ -44,7 +44,7 @@ LOCK_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A comment write that may have happened. If a retry finds the comment up to date, this write made it so."""
+    """A comment write that was begun. If a retry finds the comment up to date, this write succeeded."""
 
     family: str
     how: Literal["created", "edited"]
@@ -58,7 +58,7 @@ BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
     """Store the comments of a delivery without a conversation to post on; returns their outcomes."""
-    detail = "there is no thread to post on; the comment is stored here"
+    detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
         job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
         for index, action in enumerate(actions)
@@ -75,8 +75,8 @@ def post(
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
 
-    `require_not_superseded` raises `Superseded`. It is called once more while the comment's lock is held, because a
-    newer delivery waits for that lock.
+    `require_not_superseded` raises `Superseded`. It is called again once the comment's lock is held: from then on,
+    no newer delivery can write the comment.
     """
     require_not_superseded()
     job.before_reads()

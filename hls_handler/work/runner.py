@@ -27,7 +27,7 @@ from hls_handler.work.pipeline import Ended, work_on
 log = logging.getLogger(__name__)
 
 BACKOFF_CAP_S = 300.0
-"""Longest backoff in seconds."""
+"""Longest pause between two attempts, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ def after_failure(
 ) -> TryAgain | GiveUp:
     """Decide what follows a failed step.
 
-    `attempts` are the delivery's own failures and `failures` all of them, a dependency's too; both include this one.
+    `attempts` are the delivery's own failures; `failures` also include outages of GitHub and Claude. Both include this
+    one.
     `jitter` is in [0, 1) and spreads the second half of the pause. A server's `not_before` is never shortened.
     """
     if isinstance(error, Permanent):

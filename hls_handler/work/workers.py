@@ -142,7 +142,7 @@ class Workers:
             self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, context: WorkerContext) -> None:
-        """Process the next delivery, or wait until there is one."""
+        """Claim and process the next delivery; if there is none, wait until one may be due."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
             return  # `seen` includes the wake-up of begin_to_stop, so `wait` would not return for it

@@ -64,8 +64,8 @@ POSTED = PromptResult("issues/analyze@1", (RequestedLabel("bug", "kind"),), spea
             "Shadow prompt issues/strict failed: Claude answered 400",
         ),
         (
-            ShadowResult("issues/strict", "skipped", "waits for its turn", None, POSTED),
-            "Shadow prompt issues/strict was not asked: waits for its turn",
+            ShadowResult("issues/strict", "skipped", "waits for a slot to call Claude", None, POSTED),
+            "Shadow prompt issues/strict was not asked: waits for a slot to call Claude",
         ),
     ],
     ids=["silent", "speaking", "failed", "skipped"],

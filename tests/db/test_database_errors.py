@@ -238,7 +238,7 @@ def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: S
             connection.execute(secrets.insert().values(name="k", value=b""))
             database_file.unlink()
 
-    with pytest.raises(StoreUnavailable, match=r"hls\.db was removed; put it back"):
+    with pytest.raises(StoreUnavailable, match=r"hls\.db was removed or replaced; put it back"):
         write()
 
 

@@ -100,12 +100,14 @@ def test_invalid_settings_leave_the_last_valid_ones_active(service: Service, san
     change(service, "repositories:", "repositorys:")
     until(service, lambda: component(service, "settings")["state"] == "degraded")
     message = component(service, "settings")["message"]
-    assert message.startswith(f"the changed settings cannot be used, the last good ones stay: {service.settings}:")
+    assert message.startswith(
+        f"the changed settings cannot be used, the last valid ones stay active: {service.settings}:"
+    )
     assert "did you mean repositories?" in message
     assert deliver_bug(service, sandbox) == 202
     service.until_idle()
     assert row(service).state == "done"
-    assert service.log.read_text().count("settings cannot be used, the last good ones stay") == 1
+    assert service.log.read_text().count("settings cannot be used, the last valid ones stay active") == 1
     change(service, "repositorys:", "repositories:")
     until(service, lambda: component(service, "settings")["state"] == "healthy")
 

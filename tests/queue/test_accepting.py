@@ -194,7 +194,7 @@ def test_newer_push_supersedes_queued_deliveries_of_older_commits(store: Storage
     }
     row = store.deliveries.find("g1")
     assert row is not None
-    assert row.reason == "a newer commit, bbb, was pushed before this one's turn came (delivery g3)"
+    assert row.reason == "a newer commit, bbb, was pushed before this delivery started (delivery g3)"
     assert row.finished_at is not None
 
 
@@ -242,7 +242,7 @@ def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage)
     assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
     row = store.deliveries.find("g1")
     assert row is not None
-    assert row.reason == "issues.closed ended the work on this thread (delivery g4)"
+    assert row.reason == "issues.closed ended the work on this conversation (delivery g4)"
 
 
 def test_redelivered_closing_does_not_undo_a_newer_closing(store: Storage) -> None:

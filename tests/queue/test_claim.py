@@ -168,7 +168,7 @@ def test_delivery_is_dead_after_max_crashes(store: Storage, skew: Skew) -> None:
     row = store.deliveries.find("g1")
     assert row is not None
     assert (row.state, row.crashes) == ("dead", 3)
-    assert row.reason == "its worker died 3 times without getting a step further"
+    assert row.reason == "its worker died 3 times without completing another step"
     assert store.statistics.counters()["outcome", "dead"] == 1
     assert store.statistics.counters()["repository_outcome", "octo/widgets:dead"] == 1
 

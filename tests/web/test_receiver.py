@@ -151,7 +151,7 @@ LARGE = payload(filler="x" * 2000)
             headers(b"a=1", content_type="application/x-www-form-urlencoded"),
             b"a=1",
             400,
-            {"detail": "a form must have exactly one field payload, which contains the JSON"},
+            {"detail": 'a form must have exactly one field named "payload", which contains the JSON'},
         ),
     ],
     ids=[
@@ -331,7 +331,7 @@ def test_a_rejection_is_logged_with_the_invalid_part(setup: WebSetup, caplog: py
     ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
     [record] = caplog.records
     assert record.message == "webhook rejected"
-    assert record.__dict__["why"] == "the secret that matched is not one of owner/repo"
+    assert record.__dict__["why"] == "the secret that matched is not valid for owner/repo"
 
 
 def test_concurrent_requests_log_their_own_ids(setup: WebSetup) -> None:

@@ -59,7 +59,7 @@ def test_rule_19_responses_and_log_lines_contain_no_secret(caplog: pytest.LogCap
     assert {answer.status for answer in answers} == {200, 202, 400, 401, 404, 413, 503}
     shown = [f"{answer.headers} {answer.body!r}" for answer in answers]
     shown += [str(record.__dict__) + record.getMessage() for record in caplog.records]
-    assert any("the secret that matched is not one of owner/repo" in text for text in shown)
+    assert any("the secret that matched is not valid for owner/repo" in text for text in shown)
     for secret in (WEBHOOK, OWN, API_KEY):
         for spelling in spellings(secret):
             assert [text for text in shown if spelling in text] == []

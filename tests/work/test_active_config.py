@@ -93,8 +93,11 @@ def test_broken_file_keeps_the_last_good_settings_and_is_reported_once(
     with caplog.at_level(logging.INFO):
         assert reloader.current() is reloader.current() is good
     problem = f"{setup.path}:8: featurs: unknown key; did you mean features?"
-    assert setup.settings_health.message == f"the changed settings cannot be used, the last good ones stay: {problem}"
-    assert [record.message for record in caplog.records] == ["settings cannot be used, the last good ones stay"]
+    assert (
+        setup.settings_health.message
+        == f"the changed settings cannot be used, the last valid ones stay active: {problem}"
+    )
+    assert [record.message for record in caplog.records] == ["settings cannot be used, the last valid ones stay active"]
     setup.write(SMALLEST)
     reloader.current()
     assert setup.settings_health.state == "healthy"
@@ -135,7 +138,7 @@ def test_settings_that_cannot_be_applied_are_reported_until_the_file_changes(
     except KeyError:
         assert not isinstance(error, HlsError)
     assert reloader.current() is good
-    assert (setup.settings_health.message or "").endswith(f"the last good ones stay: {message}")
+    assert (setup.settings_health.message or "").endswith(f"the last valid ones stay active: {message}")
     setup.write(SMALLEST + "features: {drafts: true} \n")
     assert reloader.current().settings.features.drafts
 

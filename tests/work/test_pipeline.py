@@ -317,7 +317,7 @@ def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld)
     world = make_world()
     world.accept()
     world.claude.on_call = lambda _what: world.accept(guid="closing", action="closed")
-    assert world.run() == Finished(GUID, "superseded", "the thread was closed meanwhile")
+    assert world.run() == Finished(GUID, "superseded", "the conversation was closed meanwhile")
     assert (world.github.labels, world.github.comments) == ({}, {})
 
 
@@ -331,7 +331,7 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     labels, comments = dict(world.github.labels), dict(world.github.comments)
     assert "The guide says committ, too." in comments[1]
     world.store.queue.retry(GUID)
-    assert world.run() == Finished(GUID, "superseded", "a newer event of this thread was answered meanwhile")
+    assert world.run() == Finished(GUID, "superseded", "a newer event of this conversation was answered meanwhile")
     assert (world.github.labels, world.github.comments) == (labels, comments)
     assert len(world.claude.asked) == 2
 

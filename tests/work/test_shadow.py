@@ -193,7 +193,7 @@ def test_shadow_is_skipped_if_its_slot_is_not_near(make_world: MakeWorld, tmp_pa
     slow_claude = world.settings.claude.model_copy(update={"requests_per_second": 0.1})
     world.settings = world.settings.model_copy(update={"claude": slow_claude})
     assert world.run() == POSTED
-    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for its turn to ask Claude")
+    assert (stored_shadow(world).state, stored_shadow(world).reason) == ("skipped", "waits for a slot to call Claude")
 
 
 def test_stopping_service_skips_the_shadow_after_posting(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def test_damaged_body_dead_letters_its_delivery_and_the_worker_continues(
     with closing(sqlite3.connect(tmp_path / "hls.db")) as database, database:
         database.execute("UPDATE deliveries SET body = ? WHERE guid = ?", (stored_body, GUID))
     with run_workers(world, QueueWithHooks(world.store)) as running:
-        reason = "its stored body is gone or cannot be read: look after the database, then redeliver it"
+        reason = "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
         assert running.next_result() == Finished(GUID, "dead", reason)
         assert running.next_result().state == "done"
     assert states(world, GUID, "whole") == ["dead", "done"]
