@@ -128,8 +128,6 @@ def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
 MAX_SECTION_CHARS = 20_000
 """Limit for the text of one source, in characters: three of the longest fit into one comment."""
 
-MAX_FOOTER_CHARS = 4_000
-
 SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
 OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
 
