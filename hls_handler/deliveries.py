@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 import msgspec
-from msgspec.structs import force_setattr
 
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
@@ -47,11 +46,11 @@ class NewDelivery(msgspec.Struct, frozen=True):
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
     supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries of the same conversation
-    conversation_key: str | None = None
-    """Computed, never passed: deliveries with the same key are processed one after the other."""
 
-    def __post_init__(self) -> None:
-        force_setattr(self, "conversation_key", _conversation_key(self.repository_id, self.number))
+    @property
+    def conversation_key(self) -> str | None:
+        """Deliveries with the same key are processed one after the other."""
+        return _conversation_key(self.repository_id, self.number)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -83,10 +82,6 @@ class Lease:
     crashes: int  # leases that ended without a new checkpoint
     first_failure_at: datetime | None
     body: bytes = field(repr=False, default=b"")  # as received, decompressed
-
-    def about(self, number: int | None) -> Lease:
-        """Copy of the lease for another conversation of the same repository than the delivery was queued for."""
-        return replace(self, number=number)
 
     @property
     def conversation_key(self) -> str | None:

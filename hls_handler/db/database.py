@@ -99,11 +99,10 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._skew = skew
-        self._select_now = select(self.now)
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}
+        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}  # building one takes as long as running it
         self._writer = threading.Lock()
         self._secrets: dict[str, bytes] = {}
 
@@ -175,11 +174,10 @@ class Database:
         """
         if not rows:
             return
-        insert = self._inserts.get((table.name, if_new))
-        if insert is None:
+        if (table.name, if_new) not in self._inserts:
             new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
-            insert = self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
-        connection.execute(insert, list(rows))
+            self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
+        connection.execute(self._inserts[table.name, if_new], list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
         """Wait until no other process claims deliveries, and keep the others waiting until this transaction ends.
@@ -196,7 +194,7 @@ class Database:
 
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds; for SQLite, that is the time of this machine."""
-        return self._machine_ms() if self.file is not None else connection.execute(self._select_now).scalar_one()
+        return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
 
     def current_time(self) -> datetime:
         """The database's time, aware UTC."""
@@ -217,9 +215,8 @@ class Database:
 
     def secret(self, name: str) -> bytes:
         """Return the 32 random bytes stored under this name, after creating them at the first call of any process."""
-        known = self._secrets.get(name)
-        if known is not None:
-            return known
+        if name in self._secrets:
+            return self._secrets[name]
         fresh = {"name": name, "value": random_bytes.token_bytes(32)}
         with self.writing() as connection:
             self.insert_rows(connection, secrets, [fresh], if_new=True)
@@ -236,9 +233,10 @@ class Database:
                 return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
             pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        beside = (self.file.with_name(self.file.name + suffix) for suffix in ("-wal", "-shm"))
         try:
             return {
-                "database_bytes": sum(_sizes_of_files(self.file)),
+                "database_bytes": sum(path.stat().st_size for path in (self.file, *filter(Path.exists, beside))),
                 "reusable_bytes": pages * page_bytes,
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
@@ -294,16 +292,6 @@ class Database:
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
 
 
-def _sizes_of_files(path: Path) -> Iterator[int]:
-    """Sizes of the file and of those that SQLite keeps next to it while it is in use."""
-    yield path.stat().st_size
-    for suffix in ("-wal", "-shm"):
-        try:
-            yield path.with_name(f"{path.name}{suffix}").stat().st_size
-        except FileNotFoundError:
-            continue
-
-
 def _cause(exc: Exception) -> BaseException:
     """Return the error of the database driver if SQLAlchemy has wrapped one, else `exc`."""
     return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
@@ -315,11 +303,10 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (sql.ArgumentError, ValueError) as exc:
         raise StoreUnavailable(_UNSUPPORTED) from exc
-    if parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return parsed
-    if parsed.drivername == "postgresql+psycopg":
-        return parsed
-    raise StoreUnavailable(_UNSUPPORTED)
+    is_file = parsed.drivername == "sqlite" and parsed.database not in (None, "", ":memory:")
+    if not is_file and parsed.drivername != "postgresql+psycopg":
+        raise StoreUnavailable(_UNSUPPORTED)
+    return parsed
 
 
 _UNSUPPORTED = (

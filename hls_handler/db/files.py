@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL
 
 from hls_handler.db.database import masked, parse_url, sqlite_file
 from hls_handler.errors import StoreUnavailable
-
-_NOT_SQLITE = "`hls backup` copies SQLite databases; use PostgreSQL's pg_dump for {url}, as docs/operating.md describes"
 
 
 def ensure_private_file(url: URL) -> None:
@@ -41,14 +40,11 @@ def database_exists(url: str) -> bool:
     `StoreUnavailable` for an unsupported address.
     """
     path = sqlite_file(parse_url(url))
-    if path is None:
-        return True
     try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
+        if path is not None:
+            path.stat()
+    except OSError as exc:
+        return not isinstance(exc, FileNotFoundError | NotADirectoryError)
     return True
 
 
@@ -81,19 +77,16 @@ def hold_exclusively(url: str) -> Iterator[bool]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
             raise StoreUnavailable(
-                f"the database {masked(database)} is locked by another serve (process {_holder(handle)}): stop that "
-                "one, or name another database in storage.url"
+                f"the database {masked(database)} is locked by another serve (process {holder}): stop that one, or "
+                "name another database in storage.url"
             ) from exc
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield True
     finally:
         os.close(handle)
-
-
-def _holder(handle: int) -> str:
-    return os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
 
 
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
@@ -111,7 +104,10 @@ def back_up(url: str, target: Path) -> int:
     """
     source = sqlite_file(parse_url(url))
     if source is None:
-        raise StoreUnavailable(_NOT_SQLITE.format(url=masked(parse_url(url))))
+        raise StoreUnavailable(
+            f"`hls backup` copies SQLite databases; use PostgreSQL's pg_dump for {masked(parse_url(url))}, as "
+            "docs/operating.md describes"
+        )
     if not source.is_file():
         raise StoreUnavailable(f"there is no database {source} to copy")
     if target.exists():
@@ -138,19 +134,15 @@ def back_up(url: str, target: Path) -> int:
 
 def _copy(source: Path, copy: Path) -> None:
     """Copy with `VACUUM INTO`, which reads one consistent state and leaves out free pages."""
-    address = f"file:{_quoted(source)}?mode=rw"  # not ro: SQLite may have to recover the write-ahead log
+    address = f"file:{quote(str(source.resolve()))}?mode=rw"  # not ro: SQLite may have to recover the write-ahead log
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
         database.execute("VACUUM INTO ?", (str(copy),))
-    with closing(sqlite3.connect(f"file:{_quoted(copy)}?mode=ro", uri=True)) as made:
+    with closing(sqlite3.connect(f"file:{quote(str(copy.resolve()))}?mode=ro", uri=True)) as made:
         (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(
             f"the copy is damaged ({found}): check the database itself with PRAGMA integrity_check"
         )
-
-
-def _quoted(path: Path) -> str:
-    return str(path.resolve()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _sync(path: Path) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import zstandard
 from sqlalchemy import BigInteger, ColumnElement, Row, Text, bindparam, literal_column, or_
@@ -25,12 +25,10 @@ HOUR_MS = 3_600_000
 FURTHEST_MS = 48 * HOUR_MS
 """A stored time that is further ahead than this counts as passed, because the clock must have been set back."""
 
-_STATES: Mapping[str, ColumnElement[str]] = {state: literal_column(f"'{state}'") for state in get_args(State)}
-
 
 def literal(state: State) -> ColumnElement[str]:
     """The state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
-    return _STATES[state]
+    return literal_column(f"'{state}'")
 
 
 class UntrustedString(TypeDecorator[str]):

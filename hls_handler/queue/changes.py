@@ -12,7 +12,7 @@ from typing import Any, Literal, assert_never
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hls_handler.db.database import Database
+from hls_handler.db.database import Database, Insert
 from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels
 from hls_handler.db.values import compress_text, decompress_text, from_row, literal
 from hls_handler.deliveries import Checkpoint, Lease, State
@@ -37,7 +37,6 @@ Posted = Literal["done", "dry_run"]
 """The result of posting without a failure."""
 
 _d = deliveries.c
-_NO_ORIGIN: Mapping[str, str | None] = {"field": None, "prompt_id": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +171,6 @@ class DeliveryWriter:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self.is_held: ColumnElement[bool] = and_(
             _d.guid == bindparam("held_guid"),
             _d.attempt == bindparam("held_attempt"),
@@ -186,10 +184,13 @@ class DeliveryWriter:
         self.counters = CounterWriter(database)
         save = database.upsert(checkpoints, "version", "duration_ms", "value")
         self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
+        new = database.insert(labels)
+        keep_if_null = {name: func.coalesce(new.excluded[name], labels.c[name]) for name in ("field", "prompt_id")}
+        set_once = {"set_at": func.coalesce(labels.c.set_at, new.excluded["set_at"])}
         self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
-            "intended": self._upsert_labels(keep_if_null=("field", "prompt_id")),
-            "ours": self._upsert_labels(set_once=("set_at",)),
-            "gone": self._upsert_labels(),
+            "intended": _upsert_label(new, keep_if_null),
+            "ours": _upsert_label(new.values(set_at=database.now), set_once),
+            "gone": _upsert_label(new, {}),
         }
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
@@ -244,29 +245,19 @@ class DeliveryWriter:
             connection.execute(_DELETE_LABELS, {**columns, "names": names})
             return Counter()
         first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
-        rows = [{**columns, "name": name, "state": change.state, **_origin_columns(change, name)} for name in names]
+        rows = [{**columns, "name": name, "state": change.state} for name in names]
+        if change.state == "intended":
+            for row in rows:
+                origin = change.origins.get(str(row["name"]))
+                row |= {"field": None, "prompt_id": None} if origin is None else asdict(origin)
         connection.execute(self._labels[change.state], rows)
         return Counter((LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in names)
 
-    def _upsert_labels(self, *, keep_if_null: Sequence[str] = (), set_once: Sequence[str] = ()) -> ReturningInsert[Any]:
-        """An upsert that replaces the state, keeps the columns `keep_if_null` if the new value is NULL, and sets the
-        times `set_once` if they were NULL.
-        """
-        new = self._database.insert(labels).values(dict.fromkeys(set_once, self._database.now))
-        return new.on_conflict_do_update(
-            index_elements=list(labels.primary_key),
-            set_={"state": new.excluded["state"]}
-            | {name: func.coalesce(new.excluded[name], labels.c[name]) for name in keep_if_null}
-            | {name: func.coalesce(labels.c[name], new.excluded[name]) for name in set_once},
-        ).returning(labels.c.name)
 
-
-def _origin_columns(change: LabelChange, name: str) -> Mapping[str, str | None]:
-    """Return the columns of the origin, which only labels in state "intended" have."""
-    if change.state != "intended":
-        return {}
-    origin = change.origins.get(name)
-    return _NO_ORIGIN if origin is None else {"field": origin.field, "prompt_id": origin.prompt_id}
+def _upsert_label(new: Insert, columns: Mapping[str, object]) -> ReturningInsert[Any]:
+    """Return an upsert that replaces the state and these columns of a label."""
+    set_ = {"state": new.excluded["state"], **columns}
+    return new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=set_).returning(labels.c.name)
 
 
 class Checkpoints:

@@ -6,9 +6,7 @@ Notifications only save time, because workers also poll every few seconds. So a 
 from __future__ import annotations
 
 import logging
-import os
 import random
-import selectors
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +19,7 @@ from hls_handler.db.postgresql import connect_arguments
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 30.0
+CHECK_END_S = 0.5
 
 
 class Notifier:
@@ -33,7 +32,6 @@ class Notifier:
         """`on_wake_up` is called in the notifier's thread, also for changes of this process, and after each connect."""
         self._on_wake_up = on_wake_up
         self._ended = threading.Event()
-        self._end_reader, self._end_writer = os.pipe()
         self._thread = None
         address = parse_url(url)
         if sqlite_file(address) is None:
@@ -47,7 +45,6 @@ class Notifier:
     def stop(self) -> None:
         """Stop the thread, and wait a moment for it."""
         self._ended.set()
-        os.close(self._end_writer)  # wakes the thread
         if self._thread is not None:
             self._thread.join(timeout=1.0)
 
@@ -66,11 +63,7 @@ class Notifier:
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
         """Call `on_wake_up` for each notification, and once before: notifications sent before LISTEN were missed."""
-        with selectors.DefaultSelector() as either:
-            either.register(connection.fileno(), selectors.EVENT_READ)
-            either.register(self._end_reader, selectors.EVENT_READ)
-            while not self._ended.is_set():
+        self._on_wake_up()
+        while not self._ended.is_set():
+            if list(connection.notifies(timeout=CHECK_END_S, stop_after=1)):
                 self._on_wake_up()
-                either.select()
-                for _ in connection.notifies(timeout=0):
-                    pass

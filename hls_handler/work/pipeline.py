@@ -179,7 +179,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
     job.conversation = conversation
     if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
         job.store.queue.set_posted_on(job.lease, conversation.number)
-        job.lease = job.lease.about(conversation.number)
+        job.lease = replace(job.lease, number=conversation.number)
         ended = _check_run_limit(job)
         if ended is not None:
             return ended

@@ -128,7 +128,7 @@ def test_call_ends_once_even_after_the_lease(store: Storage, skew: Skew) -> None
 def test_calls_of_all_workers_share_a_rate_limit(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     begin_call(store, first, rps=0.1)
-    with pytest.raises(Postponed, match="its turn to ask Claude") as raised:
+    with pytest.raises(Postponed, match="waits for a slot to call Claude") as raised:
         begin_call(store, second, rps=0.1)
     assert raised.value.waiting_for is None
     assert timedelta(seconds=9) < raised.value.at - store.now() <= timedelta(seconds=10)

@@ -89,7 +89,7 @@ def test_has_comment_depends_on_conversation_family_and_account(store: Storage) 
 
 def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
     """A workflow run is queued without a conversation; its comment belongs to its pull request."""
-    lease = begin(store, "g1", number=None).about(13)
+    lease = replace(begin(store, "g1", number=None), number=13)
     assert lease.conversation_key == "1#13"
     open_history(store, lease, "hls").store_comment("workflows", 901, "digest")
     assert store.repositories.record(lease, "hls").has_comment(13, "workflows")

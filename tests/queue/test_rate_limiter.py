@@ -15,7 +15,7 @@ SECOND = timedelta(seconds=1)
 
 
 def time_of_slot(store: Storage, lease: Lease, *, interval_s: float = 1) -> datetime:
-    with pytest.raises(Postponed, match="its turn") as waiting:
+    with pytest.raises(Postponed, match="waits for a slot") as waiting:
         store.rate_limiter.take_slot(lease, "github", interval_s=interval_s)
     assert waiting.value.waiting_for is None
     return waiting.value.at
