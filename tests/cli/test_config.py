@@ -185,7 +185,7 @@ def test_an_ignored_event_is_explained_with_the_reason(path: Path, repository: s
         (("octo/*",), "write it as owner/repo"),
         (("octo/widgets", "--event", "isues.opened"), "did you mean issues.opened?"),
         (("octo/widgets", "--event", "issues.openend"), "did you mean issues.opened?"),
-        (("octo/widgets", "--event", "watch"), "write watch. and one of started"),
+        (("octo/widgets", "--event", "watch"), "write watch. followed by one of started"),
     ],
 )
 def test_a_usage_error_names_what_is_expected(path: Path, arguments: tuple[str, ...], message: str) -> None:
