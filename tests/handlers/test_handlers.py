@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
 import pytest
@@ -15,6 +15,7 @@ from hls_handler.events import REQUIRED_OBJECTS, Event, Issue, Label, PullReques
 from hls_handler.handlers import HANDLERS, handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY, Commit, Comparison
+from hls_handler.routing import WebhookEnvelope
 from tests.handlers.events import (
     JOB,
     LOG,
@@ -106,6 +107,12 @@ def test_rule_13_neither_an_action_nor_a_reply_can_name_another_target() -> None
 
 def test_every_event_with_required_objects_has_a_handler() -> None:
     assert set(HANDLERS) == set(REQUIRED_OBJECTS)
+
+
+def test_required_objects_are_fields_of_the_event_and_of_the_envelope() -> None:
+    required = {name for names in REQUIRED_OBJECTS.values() for name in names}
+    assert required <= {field.name for field in fields(Event)}
+    assert required <= set(WebhookEnvelope.__struct_fields__)
     assert {name: (handler.name, handler.family) for name, handler in HANDLERS.items()} == {
         "issues": ("IssueHandler", "issues"),
         "pull_request": ("PullRequestHandler", "pull_requests"),
