@@ -265,9 +265,10 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
     if not newer:
         return counts
     queued = connection.execute(_QUEUED_OF_CONVERSATIONS, {"keys": [new.conversation_key for new in newer]}).all()
+    guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
     for new in newer:
-        if not any(old.conversation_key == new.conversation_key and old.guid != new.guid for old in queued):
-            continue  # as for most: one statement for all of them instead of one for each
+        if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
+            continue  # no other delivery of the conversation is queued, so most of them need no UPDATE
         if new.supersedes == "thread":
             why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
         else:
