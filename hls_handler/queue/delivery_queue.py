@@ -161,13 +161,9 @@ class DeliveryQueue:
         Only for the start of a process that uses the database alone: its previous run ended without finishing them.
         Each lease counts as a crash, unless a checkpoint was stored under it.
         """
-        end = (
-            deliveries.update()
-            .where(_c.state == literal("running"), _c.lease_until > self._database.now)
-            .values(lease_until=self._database.now)
-        )
+        end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
-            return connection.execute(end).rowcount
+            return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery can be claimed; None if none is foreseeable.
