@@ -79,10 +79,11 @@ def test_rule_3_webhooks_are_answered_despite_500_slow_clients(
 
 
 def test_rule_3_slow_large_bodies_have_bounded_memory(service: Service, bodies: Iterator[bytes]) -> None:
+    """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each are still unread)."""
     before = peak_memory_bytes(service)
-    with SlowClients(service.port, 60, LARGE_BODY):
+    with SlowClients(service.port, 120, LARGE_BODY):
         assert_answered(service, bodies, 5)
-        assert peak_memory_bytes(service) - before < 40_000_000
+        assert peak_memory_bytes(service) - before < 120_000_000
 
 
 def test_rule_3_silence_headers_and_bodies_have_a_deadline(service: Service) -> None:
