@@ -88,6 +88,7 @@ def serve_on(core: int, server: uvicorn.Server) -> None:
     """Restrict this process to a core, and serve on a free port, which is printed, until SIGTERM."""
     os.sched_setaffinity(0, {core})
     gc.freeze()  # as `hls` does
+    gc.set_threshold(20_000, 20, 20)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(listener.getsockname()[1], flush=True)
         server.run(sockets=[listener])

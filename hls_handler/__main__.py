@@ -19,6 +19,7 @@ def main() -> None:
         from hls_handler.settings.load import export_proxy_settings
 
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # two webhooks make 700 objects, after which Python would collect garbage
         gc.enable()
         export_proxy_settings(os.environ, DOTENV)
         app()

@@ -6,9 +6,8 @@ receiver rejects a body that the worker could not parse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -21,18 +20,22 @@ LABEL_ACTIONS = ("labeled", "unlabeled")
 """The actions that change the labels of an issue or pull request."""
 
 
+Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Name = Annotated[str, msgspec.Meta(max_length=255)]
+
+
 class EnvelopeAccount(msgspec.Struct, frozen=True):
-    login: str = ""
+    login: Name = ""
     type: str = "User"
 
 
 class EnvelopeRepository(msgspec.Struct, frozen=True):
-    id: int
-    full_name: str = ""
+    id: Id
+    full_name: Name = ""
 
 
 class EnvelopeInstallation(msgspec.Struct, frozen=True):
-    id: int
+    id: Id
 
 
 class EnvelopeLabel(msgspec.Struct, frozen=True):
@@ -40,7 +43,7 @@ class EnvelopeLabel(msgspec.Struct, frozen=True):
 
 
 class EnvelopeCommit(msgspec.Struct, frozen=True):
-    sha: str = ""
+    sha: Name = ""
 
 
 class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
@@ -50,7 +53,7 @@ class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
 class EnvelopeConversation(msgspec.Struct, frozen=True):
     """An issue or a pull request. Routing needs only some of the fields; the others are validated for the worker."""
 
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     title: str | None = None
     draft: bool | None = None
     labels: tuple[EnvelopeLabel, ...] | None = None
@@ -81,7 +84,7 @@ class EnvelopeComment(msgspec.Struct, frozen=True):
 class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
     id: int
     workflow_id: int
-    head_sha: str
+    head_sha: Name
     conclusion: str | None = None
     name: str | None = None
     path: str | None = None
@@ -111,7 +114,7 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
 class WebhookEnvelope(msgspec.Struct, frozen=True):
     """The few fields of a body that routing needs. All are optional: GitHub omits each of them in some event."""
 
-    action: str | None = None
+    action: Name | None = None
     repository: EnvelopeRepository | None = None
     sender: EnvelopeAccount | None = None
     installation: EnvelopeInstallation | None = None
@@ -143,8 +146,7 @@ def parse_envelope(body: bytes) -> WebhookEnvelope:
         raise PayloadError("the body is not valid JSON") from exc
 
 
-@dataclass(frozen=True, slots=True)
-class RoutingInput:
+class RoutingInput(msgspec.Struct, frozen=True):
     event: str  # "issues"
     action: str | None  # "opened"
     repository: str | None  # "owner/repo"; None if the event has none

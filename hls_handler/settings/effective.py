@@ -66,9 +66,11 @@ class EffectiveSettings:
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
         matching = [choices[key] for key in (event_key, event_key.partition(".")[0]) if key in choices]
-        from_repository = [choice for choice in matching if choice[1].startswith(f"{PATH}:")]
-        from_entry = [choice for choice in matching if choice[1].startswith(f"{self.key}.")]
-        return next(iter(from_repository or from_entry or matching), None)
+        for origin in (f"{PATH}:", f"{self.key}.", ""):
+            for choice in matching:
+                if choice[1].startswith(origin):
+                    return choice
+        return None
 
     def find_fallback_number(self, event_key: str) -> int | None:
         """Return the number of the fallback issue for an event: that of "release.published", else that of "release"."""

@@ -29,9 +29,13 @@ LOG_EVERY_S = 60.0
 @dataclass(eq=False, slots=True)
 class _Body:
     started_at: float
-    deadline: asyncio.Timeout
+    reader: asyncio.Task[object]
     held_bytes: int = 0
-    is_evicted: bool = False
+    rejected: Rejected | None = None
+
+    def interrupt(self, rejected: Rejected) -> None:
+        self.rejected = rejected
+        self.reader.cancel()
 
 
 @dataclass(slots=True)
@@ -58,42 +62,51 @@ class BodyBudget:
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
-        body = _Body(self.clock(), asyncio.timeout(timeout_s))
+        reader = asyncio.current_task()
+        assert reader is not None
+        body = _Body(self.clock(), reader)
+        deadline = reader.get_loop().call_later(timeout_s, self._time_out, body, timeout_s)
         self._arriving.add(body)
         try:
             received = await self._collect(body, chunks, max_bytes)
+            deadline.cancel()
             self._arriving.discard(body)
             yield received
-        except TimeoutError:
-            raise (
-                _evicted() if body.is_evicted else Rejected(408, f"the body did not arrive within {timeout_s:g} s")
-            ) from None
+        except asyncio.CancelledError:
+            if body.rejected is None or reader.uncancel():
+                raise
+            raise body.rejected from None
         finally:
+            deadline.cancel()
             self._arriving.discard(body)
             self.used_bytes -= body.held_bytes
 
     async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
         received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
-        async with body.deadline:
-            async for chunk in chunks:
-                if len(received) + len(chunk) > max_bytes:
-                    raise _too_large(max_bytes)
-                received += chunk
-                body.held_bytes += len(chunk)
-                self.used_bytes += len(chunk)
-                while self.used_bytes > BODIES_AT_ONCE * max_bytes and not body.is_evicted:
-                    self._evict_costliest()
-                if body.is_evicted:
+        async for chunk in chunks:
+            if len(received) + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
+            received += chunk
+            body.held_bytes += len(chunk)
+            self.used_bytes += len(chunk)
+            while self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                costliest = self._remove_costliest()
+                if costliest is body:
                     raise _evicted()
+                costliest.interrupt(_evicted())
         return bytes(received)
 
-    def _evict_costliest(self) -> None:
+    def _remove_costliest(self) -> _Body:
         now = self.clock()
         costliest = max(self._arriving, key=lambda one: (one.held_bytes * (now - one.started_at), one.held_bytes))
         self._arriving.discard(costliest)
         self.used_bytes -= costliest.held_bytes
-        costliest.held_bytes, costliest.is_evicted = 0, True
-        costliest.deadline.reschedule(0)  # in the past: its task gets a TimeoutError
+        costliest.held_bytes = 0
+        return costliest
+
+    @staticmethod
+    def _time_out(body: _Body, timeout_s: float) -> None:
+        body.interrupt(Rejected(408, f"the body did not arrive within {timeout_s:g} s"))
 
 
 def _too_large(max_bytes: int) -> Rejected:

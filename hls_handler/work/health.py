@@ -104,6 +104,8 @@ class Health:
 
     def _set_healthy(self, component: Component) -> None:
         before = self._components[component]
+        if before.state == "healthy":  # the receiver reports each commit
+            return
         self._set(component, "healthy", self._clock())
         if before.state == "unhealthy":
             down_s = round((self._clock() - before.since).total_seconds(), 3)

@@ -128,27 +128,57 @@ def test_only_a_push_is_debounced(event: str, action: str, settle_s: float) -> N
     [
         ("issues", payload(issue=None), "the payload does not fit issues: it has no issue"),
         ("pull_request", payload(), "the payload does not fit pull_request: it has no pull_request"),
-        ("issues", payload(action="a\x00b"), "the payload does not have GitHub's shape: action"),
-        ("issues", payload(action="a" * 256), "the payload does not have GitHub's shape: action"),
-        ("issues", payload(sender={"login": "a\nb"}), "the payload does not have GitHub's shape: sender.login"),
+        (
+            "issues",
+            payload(action="a\x00b"),
+            "the payload does not have GitHub's shape: action has unprintable characters",
+        ),
+        (
+            "issues",
+            payload(action="a" * 256),
+            "the payload does not have GitHub's shape: Expected `str` of length <= 255 - at `$.action`",
+        ),
+        (
+            "issues",
+            payload(sender={"login": "a\nb"}),
+            "the payload does not have GitHub's shape: sender.login has unprintable characters",
+        ),
         (
             "issues",
             payload(repository={"id": 1, "full_name": "a\x00/b"}),
-            "the payload does not have GitHub's shape: repository.full_name",
+            "the payload does not have GitHub's shape: repository.full_name is not owner/name",
         ),
-        ("issues", payload(repository={"id": 2**63}), "the payload does not have GitHub's shape: repository.id"),
-        ("issues", payload(installation={"id": -1}), "the payload does not have GitHub's shape: installation.id"),
-        ("issues", payload(issue={"number": 2**31}), "the payload does not have GitHub's shape: number"),
-        ("issues", payload(issue={"number": 0}), "the payload does not have GitHub's shape: number"),
+        (
+            "issues",
+            payload(repository={"id": 2**63}),
+            "the payload does not have GitHub's shape: Expected `int` <= 9223372036854775807 - at `$.repository.id`",
+        ),
+        (
+            "issues",
+            payload(installation={"id": -1}),
+            "the payload does not have GitHub's shape: Expected `int` >= 0 - at `$.installation.id`",
+        ),
+        (
+            "issues",
+            payload(issue={"number": 2**31}),
+            "the payload does not have GitHub's shape: Expected `int` <= 2147483647 - at `$.issue.number`",
+        ),
+        (
+            "issues",
+            payload(issue={"number": 0}),
+            "the payload does not have GitHub's shape: Expected `int` >= 1 - at `$.issue.number`",
+        ),
         (
             "issues",
             payload(pull_request={"number": 1, "head": {"sha": "\x7f"}}),
-            "the payload does not have GitHub's shape: pull_request.head.sha",
+            "the payload does not have GitHub's shape: pull_request.head.sha has unprintable characters",
         ),
     ],
 )
 def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(event: str, body: bytes, sentence: str) -> None:
-    assert problem_of(event, parse_envelope(body)) == sentence
+    with pytest.raises(PayloadError) as error:
+        check_payload(event, parse_envelope(body))
+    assert str(error.value) == sentence
 
 
 @pytest.mark.parametrize(
@@ -160,12 +190,4 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(event: str, bod
     ],
 )
 def test_a_body_that_matches_its_event_is_accepted(event: str, envelope: WebhookEnvelope) -> None:
-    assert problem_of(event, envelope) is None
-
-
-def problem_of(event: str, envelope: WebhookEnvelope) -> str | None:
-    try:
-        check_payload(event, envelope)
-    except PayloadError as error:
-        return str(error)
-    return None
+    check_payload(event, envelope)

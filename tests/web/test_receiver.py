@@ -213,7 +213,7 @@ def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str, secr
     response = ask(setup.app(), headers=headers(body, secret=secret), chunks=[body])
     assert (response.status, response.json) == (
         400,
-        {"detail": "the payload does not have GitHub's shape: repository.full_name"},
+        {"detail": "the payload does not have GitHub's shape: repository.full_name is not owner/name"},
     )
     assert setup.store.deliveries == []
 
