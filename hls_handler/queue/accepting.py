@@ -15,13 +15,11 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
 from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
-from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.queue.changes import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
-_OVER_64_BITS = 2**63
 
 _c = deliveries.c
 _older, _newer = deliveries.alias("older"), deliveries.alias("newer")
@@ -113,8 +111,6 @@ class BatchAcceptor:
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
         """See `DeliveryQueue.accept`."""
-        for new in batch:
-            require_storable(new)
         rows = [_row(new) for new in batch]
         first_counts, later_counts = _count_arrivals(batch, counts or {})
         with self._database.writing() as connection:
@@ -144,15 +140,6 @@ class BatchAcceptor:
         }
         self._counters.set_times(connection, LAST_WEBHOOK, due)
         return due
-
-
-def require_storable(new: NewDelivery) -> None:
-    """Raise `PayloadError` for a number that is too large for the database: it would make the whole batch fail."""
-    for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
-        if number is not None and not -_OVER_64_BITS <= number < _OVER_64_BITS:
-            raise PayloadError(f"the payload does not have GitHub's shape: {name} does not fit 64 bits")
-    if new.number is not None and not 0 <= new.number < _OVER_64_BITS:
-        raise PayloadError("the payload does not have GitHub's shape: number does not fit 63 bits")
 
 
 def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:

@@ -128,7 +128,7 @@ class DeliveryQueue:
         When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate. But a dead or
         ignored one that GitHub sends again is processed again, and keeps its checkpoints. A body that was queued under
         another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` are further counter
-        increments. Raises `PayloadError` for a number that is too large for the database.
+        increments.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 

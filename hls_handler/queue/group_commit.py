@@ -12,7 +12,6 @@ from typing import Protocol
 
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
-from hls_handler.queue.accepting import require_storable
 from hls_handler.queue.changes import Counts
 
 _MAX_BATCH = 256
@@ -75,9 +74,8 @@ class AcceptQueue:
         """Return when the delivery is committed. Cancelling the caller does not remove the delivery.
 
         Raises `StoreUnavailable` if it could not be stored within `timeout_s`; it may be stored later
-        only if its commit had begun. Raises `PayloadError` for a number that is too large for the database.
+        only if its commit had begun.
         """
-        require_storable(new)
         loop = asyncio.get_running_loop()
         waiting = _Waiting(new, loop.create_future(), loop)
         with self._changed:

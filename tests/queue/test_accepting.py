@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from hls_handler.deliveries import Accepted, Checkpoint, NewDelivery
-from hls_handler.errors import PayloadError
 from hls_handler.storage import Storage
 from tests.queue.builders import (
     SAME_BODY,
@@ -256,14 +255,6 @@ def test_duplicate_supersedes_nothing(store: Storage) -> None:
     accept(store, push("g1", "bbb", supersedes="nothing"), push("g2", "aaa", supersedes="nothing"))
     accept(store, push("g2", "aaa"))
     assert state_of(store, "g1") == "queued"
-
-
-@pytest.mark.parametrize("field", ["repository_id", "installation", "number"])
-@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
-def test_number_over_64_bits_is_rejected_before_anything_is_stored(store: Storage, field: str, number: int) -> None:
-    with pytest.raises(PayloadError, match="does not fit"):
-        accept(store, queued("g1"), queued("g2", **{field: number}))
-    assert store.deliveries.newest() == []
 
 
 def test_characters_that_cannot_be_stored_are_replaced(store: Storage) -> None:

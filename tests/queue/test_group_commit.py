@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hls_handler.deliveries import Accepted, NewDelivery
-from hls_handler.errors import PayloadError, StoreUnavailable
+from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.changes import Counts
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.storage import Storage
@@ -271,17 +271,6 @@ def test_caller_whose_event_loop_has_closed_does_not_affect_others() -> None:
     assert asyncio.run(queue.accept(queued("g1"))).guid == "g1"
     queue.close()
     assert store.batches == [["g0"], ["g1"]]
-
-
-def test_delivery_that_cannot_be_stored_is_rejected_before_its_batch() -> None:
-    store = FakeStore()
-
-    async def scenario(queue: AcceptQueue) -> None:
-        with pytest.raises(PayloadError):
-            await queue.accept(queued("g1", number=2**70))
-        assert store.batches == []
-
-    run_with(store, scenario)
 
 
 def test_failing_commit_callback_does_not_end_the_commit_thread() -> None:
