@@ -40,6 +40,7 @@ _ROUTE_AGAIN = (
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
     .values(attempts=0, failures=0, crashes=0, first_failure_at=None)
 )
+_DELETE_SLOTS = slots.delete().where(slots.c.delivery_id.in_(bindparam("delivery_ids", expanding=True)))
 _OLDER_OF_CONVERSATION = (
     select(_older.c.id)
     .where(_older.c.conversation_key == bindparam("of_conversation"), _older.c.state == literal("queued"))
@@ -251,6 +252,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
     counts: Counter[tuple[str, str]] = Counter()
     if not newer:
         return counts
+    ended: list[int] = []
     queued = connection.execute(_QUEUED_OF_CONVERSATIONS, {"keys": [new.conversation_key for new in newer]}).all()
     guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
     for new in newer:
@@ -267,11 +269,11 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
             "now": now,
             "sha": new.head_sha,
         }
-        superseded = connection.execute(_SUPERSEDE[new.supersedes], terms).all()
-        for old in superseded:
+        for old in connection.execute(_SUPERSEDE[new.supersedes], terms):
             counts.update(count_end("superseded", repository=old.repository))
-        if superseded:
-            connection.execute(slots.delete().where(slots.c.delivery_id.in_([old.id for old in superseded])))
+            ended.append(old.id)
+    if ended:
+        connection.execute(_DELETE_SLOTS, {"delivery_ids": ended})
     return counts
 
 
