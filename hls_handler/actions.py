@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RequestedLabel:
-    """A label that Claude's reply asks for. Of each group, HLS sets at most one label on an issue or pull request."""
+    """A label that Claude's reply asks for. HLS sets at most one label per `group` on an issue or pull request."""
 
     name: str  # "priority-high"
     group: str  # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
@@ -17,7 +17,7 @@ class RequestedLabel:
 
 @dataclass(frozen=True, slots=True)
 class EnsureLabels:
-    """The action that sets the labels `requested`, and removes all other labels in `groups` that HLS set before."""
+    """The action that sets the labels `requested`, and removes the other labels in `groups` that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis decides about, also one for which it requests no label

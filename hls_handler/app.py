@@ -96,8 +96,8 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 class Service:
     """All objects of one process of the service. The lifespan of its application `web` starts and stops its threads.
 
-    `load` returns the prompt library that settings name. `role` limits what this process does. The constructor raises
-    `SettingsError` with all problems, or `DatabaseUnavailable` if the only problem is that the database is unavailable.
+    `load` returns the prompt library that the settings name. Processes with one database may have different roles.
+    The constructor raises `SettingsError` with all problems, or `DatabaseUnavailable` if this is the only problem.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Service:
             self._workers.begin_to_stop()
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """Return the clients of one thread. Both are created at once, so that `SettingsError` is raised here."""
+        """Create the clients of one thread. Raises `SettingsError` if settings of their connections are invalid."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
@@ -242,7 +242,7 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Reload changed files, and look for the end of awaited deliveries, whose notification may have been lost."""
+        """Reload changed files. Also look for finished deliveries that requests wait for: notifications may be lost."""
         try:
             self._current_config()
             self._reschedule_waiting()

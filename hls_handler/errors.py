@@ -7,8 +7,8 @@ HlsError
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/source_files.py)
 │   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/untrusted_text.py)
-├── PayloadError           the body does not match the event that its header names: 400
-├── Rejected               a request that is rejected with 4xx (web/webhook.py)
+├── PayloadError           the body does not match the event that its header names: the receiver returns 400
+├── Rejected               the receiver rejects the request with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
 │   ├── NotReady           the database server is starting (db/database.py)
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
@@ -87,7 +87,7 @@ class Postponed(HlsError):
 
 
 class Superseded(HlsError):
-    """A newer event (a push, a closed issue) makes this delivery unnecessary. The message says which."""
+    """A newer event (a push, a closed issue) makes this delivery unnecessary. The message names the event."""
 
 
 class StepFailed(HlsError):

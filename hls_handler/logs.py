@@ -38,7 +38,7 @@ Clean = Callable[[str], str]
 
 @contextmanager
 def bound(**ids: str | None) -> Iterator[None]:
-    """Add ids (`delivery=`, `request_id=`, `repository=`) to every line logged in the `with` block, except None."""
+    """Add ids (`delivery=`, `request_id=`, ...) to every line logged in the `with` block. None: the id is left out."""
     token = _bound.set({**_bound.get(), **{name: value for name, value in ids.items() if value is not None}})
     try:
         yield
@@ -113,7 +113,7 @@ class JsonLines(JsonFormatter):
             log_data["exception"] = trace
 
     def process_log_record(self, log_data: LogData) -> LogData:
-        """Mask secrets before the JSON is encoded, because its escapes would hide a secret."""
+        """Mask secrets before the line is encoded as JSON, because JSON's escapes would hide a secret."""
         return {self._clean(name): self._clean_value(value) for name, value in log_data.items()}
 
     def _clean_value(self, value: object) -> object:
@@ -190,7 +190,7 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Yield the base64 text of the secret inside a longer value, without characters that depend on adjacent bytes."""
+    """Yield the base64 texts that the secret can have inside a longer value, without characters of other bytes."""
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # number of bytes before the secret; of characters that contain them
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):

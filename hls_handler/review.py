@@ -125,7 +125,10 @@ MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def cut_to(patch: Patch, tokens: int) -> Patch:
-    """Return the first hunks that fit. If none fits, return lines of the first one, or none below `MIN_LINES` lines."""
+    """Return the first hunks, as many as `tokens` allow.
+
+    If not even the first hunk fits, it is cut after a line, or omitted if fewer than `MIN_LINES` lines would remain.
+    """
     left = tokens
     hunks: list[Hunk] = []
     for hunk in patch.hunks:
@@ -209,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return `wanted`, or a later first line if the range from there to `position` is not within one hunk."""
+        """Return the first line of the range that ends at `position`: `wanted`, or later if the hunk begins later."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
@@ -217,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, normalized: unchanged, and without a number or mark that Claude may have copied."""
+    """Return the quote's last line, and variants of it without a number or mark that Claude may have copied."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

@@ -78,7 +78,7 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
     """Yield a sentence for each prompt that the settings name but the prompt library does not contain.
 
-    The service ignores the events of such a prompt, except of a shadow prompt (runs beside another, posts nothing).
+    The service ignores the events of such a prompt, unless it is a shadow prompt (runs beside another, posts nothing).
     """
     if library is None:
         return

@@ -167,7 +167,7 @@ def why(
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Yield the sentences of the report, one per line. Newlines in untrusted text are removed, so it adds no lines."""
+    """Yield the report's sentences, one per line. Newlines in untrusted text are removed, so that it adds no lines."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -231,7 +231,7 @@ def _describe_shipped_fields(reply: Reply) -> str:
 
 
 def describe_shadow(shadow: ShadowResult) -> str:
-    """Return one line about a shadow prompt, which posts nothing: the labels and the comment that it asked for."""
+    """Return one line about a shadow prompt, which posts nothing: what it would have posted, or why it failed."""
     if shadow.ran is None:
         state = "failed" if shadow.state == "failed" else "was not asked"
         return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"

@@ -219,7 +219,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
     """Post the payload. While the service does not respond, restart it and post again, for `RESTART_TIMEOUT_S`.
 
-    If the service reports that a repeated payload is a duplicate, it accepted an earlier one: the status is then 202.
+    If the service reports a duplicate after that, it had accepted the payload: the returned status is then 202.
     """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request may have been accepted

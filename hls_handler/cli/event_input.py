@@ -61,7 +61,7 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" for an event without an action."""
+        """Event and action: "issues.opened"; "push" if the event has no action."""
         return event_key(self.event, self.action)
 
     @property

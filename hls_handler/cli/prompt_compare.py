@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare what a shadow prompt or a prompt asked now would post with what was posted."""
+"""`hls prompts compare`: compare what a prompt would have posted (as a shadow, or asked now) with what was posted."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
 
 
 def _require_confirmation(*, err: bool) -> None:
-    """Ask the user for confirmation. Exits with 1 if the user declines, and with 2 without a terminal."""
+    """Ask the user for confirmation. Exits with 1 if the user declines, and with 2 if there is no terminal."""
     if not sys.stdin.isatty():
         abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Ask Claude?", err=err):

@@ -113,7 +113,10 @@ def _try(
     source: ClaudeSource,
     notes: list[str],
 ) -> TryResult:
-    """Run the event. Exits with 2 if the body does not match the event, and with 1 on errors before the pipeline."""
+    """Run the event, and add sentences about stored data that was not used to `notes`.
+
+    Exits with 2 if the body does not match the event, and with 1 on any other error outside of the pipeline.
+    """
 
     def load_history(event: Event, number: int, account: Account) -> ConversationState:
         try:
@@ -240,7 +243,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for the rate limiter, but not for the next hour's calls to Claude."""
+    """Run the job and return how it ended. Waits for the rate limiter, but not for claude.calls_per_hour."""
     while True:
         try:
             ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
@@ -256,7 +259,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    """Return the repository's settings. If no entry of `repositories` matches it, an entry with defaults is added."""
+    """Return the repository's settings; if no entry of `repositories` matches it, those of an entry with defaults."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found

@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of `hls prompts try`: how the event is routed, the questions to Claude, and the writes to GitHub."""
+    """Result of `hls prompts try`: how the event is routed, the questions to Claude, and the omitted writes."""
 
     event: Event
     routed: Rule | Ignored  # the service's decision about the event

@@ -124,7 +124,7 @@ class Estimate:
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Maximum cost if the first reply is invalid, so that a second question follows, which contains that reply."""
+        """Maximum cost if the first reply is invalid: then Claude gets a second question, which contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens

@@ -112,7 +112,7 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the value of an enum of which most `KEYWORDS` occur in the prompt's title and body.
+    """Return the enum value with the most `KEYWORDS` in the prompt's title and body.
 
     Without keywords for the field: a value that occurs there, else a neutral value ("none"), else one chosen by a hash.
     """

@@ -123,7 +123,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return steps if the comment asks how to start, else the sentence of the conversation that shares most words."""
+    """Return steps if the comment asks how to start, else the sentence of the conversation that is most similar."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.thread_words)
         place = f"`{files[0]}`" if files else "the place that the thread describes"

@@ -27,7 +27,7 @@ MIN_CACHED_TOKENS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid request for a message."""
+    """A valid request to the Messages API."""
 
     model: Model
     system: str

@@ -80,7 +80,7 @@ class Faults:
 
     @property
     def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Every rule with the number of requests that failed by it. Exhausted rules stay until `clear`."""
+        """Every rule with the number of requests that it made fail. Exhausted rules stay until `clear`."""
         with self._lock:
             return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 

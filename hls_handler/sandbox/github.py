@@ -37,7 +37,7 @@ Endpoint = Callable[[Call], Answer]
 
 
 class RateLimit:
-    """The primary rate limit of one token: `limit` requests in an hour, counted from the first one."""
+    """The primary rate limit of one token: `limit` requests per hour."""
 
     def __init__(self, limit: int, clock: Callable[[], datetime]) -> None:
         self.limit = limit

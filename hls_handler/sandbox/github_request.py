@@ -146,7 +146,7 @@ def new_label(body: Any) -> tuple[str, str, str | None]:
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return (`page`, `per_page`). Missing or invalid, they are 1 and 30; `per_page` is at most 100."""
+    """Return (`page`, `per_page`). Missing or invalid values are 1 and 30. `per_page` is at most 100."""
     return _number(query.get("page"), 1), min(_number(query.get("per_page"), 30), 100)
 
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the body if it has no keys but those in `kinds`. (GitHub ignores unknown keys; an error finds defects.)"""
+    """Return the body, a JSON object. Raises `GitHubError` for keys that `kinds` lacks, which GitHub would ignore."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

@@ -86,7 +86,7 @@ class FaultMiddleware:
         await send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
-        """Return the app's response, changed by the fault; None if by the fault there is no response."""
+        """Return the app's response, changed by the fault; None if the fault is to send no response."""
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)

@@ -89,8 +89,6 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request."""
-
     id: int
     author: Account
     state: str  # "approved", "changes_requested", "commented", "dismissed", in lower case as in webhooks
@@ -173,7 +171,7 @@ class Thread:
 
     @property
     def key(self) -> str:
-        """ "owner/repo#7" """
+        """Name of the issue or pull request: "owner/repo#7"."""
         return f"{self.repository}#{self.number}"
 
 
@@ -212,8 +210,6 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workflow run."""
-
     repository: str  # "owner/repo" in GitHub's spelling
     id: int
     attempts: tuple[Attempt, ...]  # in order, at least one

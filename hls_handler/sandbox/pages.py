@@ -276,5 +276,5 @@ def _patch(patch: str | None) -> Markup | None:
 
 
 def _clock(at: datetime) -> str:
-    """ "2 Nov 2026, 09:14 UTC" """
+    """Format a time as "2 Nov 2026, 09:14 UTC"."""
     return f"{at.day} {at:%b %Y, %H:%M} UTC"

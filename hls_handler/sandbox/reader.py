@@ -1,4 +1,4 @@
-"""Reader of facts from the state of the stand-in GitHub, without HTTP, for `hls render` and `hls check`."""
+"""Reader of facts from the state of the stand-in GitHub, without HTTP, for `hls render` and for sample values."""
 
 from __future__ import annotations
 

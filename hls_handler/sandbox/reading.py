@@ -131,7 +131,7 @@ def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts under a line such as "The comment, by somebody:", whose beginning is `head`."""
+    """Return the texts under lines such as "The comment, by somebody:". `head` is "the comment" in this example."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
@@ -178,7 +178,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the patch in `block`. Its path is the first text of its paragraph, else the last one-line text before."""
+    """Return the block's patch. Its path is the first text of its paragraph, else the last one-line text before it."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

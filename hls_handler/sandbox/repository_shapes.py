@@ -1,4 +1,4 @@
-"""REST objects about workflow runs, file contents, releases and commits. Their URLs are as in `shapes`."""
+"""REST objects about workflow runs, file contents, releases and commits, with GitHub's URLs as in `shapes`."""
 
 from __future__ import annotations
 

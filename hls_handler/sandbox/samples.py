@@ -1,6 +1,6 @@
 """Facts about recorded events, gathered from the stand-in GitHub, and template variables of comments about the events.
 
-`python -m hls_handler.sandbox.samples` stores the facts, which check all prompts at every start (`work/library.py`).
+`python -m hls_handler.sandbox.samples` stores the facts. `work/library.py` checks all prompts with them at every start.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 
 
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
-    """Yield the template variables of a comment about each recorded event about which HLS asks Claude.
+    """For each recorded event that HLS asks Claude about, yield the template variables of the comment.
 
     Events of the demo come first. The replies are canned and have the type `kind`, which a prompt may have defined.
     """

@@ -1,4 +1,4 @@
-"""Storing of a webhook's objects in the stand-in GitHub, as if GitHub had sent the webhook because of them.
+"""Storing of the objects in a webhook's payload in the stand-in GitHub, whose state is a `World`.
 
 This module stores repositories, issues and pull requests with their labels and comments.
 """
@@ -158,7 +158,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 
 
 def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
-    """Add an event to the timeline for each difference between the thread `before` and the stored one."""
+    """Return `world` with a timeline event for each difference between `before` and its present state."""
     after = world.threads[before.key.lower()]
     changes: list[tuple[Happening, str]] = []
     if before.title != after.title:
@@ -184,9 +184,9 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Apply a `labeled` or `unlabeled` event, and add the labels of the payload that the thread never had.
+    """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the issue or pull request never had.
 
-    A label that the thread had is not added again: it was removed after the payload was recorded.
+    A label that it had is not added again: somebody removed the label in the stand-in GitHub.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -213,7 +213,7 @@ def _with_labels(
 
 
 def _ever_had(thread: Thread) -> frozenset[str]:
-    """Return the lower-case names of all labels that the thread has or had."""
+    """Return the names, in lower case, of all labels that the issue or pull request has or had."""
     had = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in thread.labels} | had)
 

@@ -84,7 +84,7 @@ class Sandbox:
 
     @property
     def page_url(self) -> str:
-        """ "http://127.0.0.1:43817/" """
+        """URL of the web pages: "http://127.0.0.1:43817/"."""
         if self._port is None:
             raise SandboxDown("the sandbox has no address before it is started")
         return f"http://{HOST}:{self._port}/"

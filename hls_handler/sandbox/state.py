@@ -76,7 +76,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Return the effects of all comments that were created or edited by a call, in order."""
+        """Return the effects of all comments in the order of their writing, except comments that `seed` stored."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -180,7 +180,7 @@ class State:
             return self._world.repositories[full_name.lower()]
 
     def add_labels(self, thread: Thread, names: tuple[str, ...], *, by: Account | None = None) -> Thread:
-        """Add labels to a thread; missing ones are created in the repository, as GitHub does."""
+        """Add labels to an issue or pull request. Labels that the repository lacks are created, as GitHub does."""
         with self._lock:
             world, at = self._world, self._clock()
             for name in names:

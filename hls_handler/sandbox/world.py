@@ -66,7 +66,7 @@ class World:
         return Compared(commits[first], commits[min(first, last)], commits[first + 1 : last + 1], max(first - last, 0))
 
     def with_run(self, run: Run) -> World:
-        """Store the run and make it the most recently changed one."""
+        """Return a `World` with the run as the most recently changed one."""
         key = run.key.lower()
         return replace(self, runs={**{k: r for k, r in self.runs.items() if k != key}, key: run})
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Append the commits to the repository's history, except those that it already contains."""
+        """Return a `World` with the commits at the end of the repository's history, except those it already has."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
@@ -90,7 +90,7 @@ class World:
         return self.files.get(f"{full_name.lower()}@{branch}:{path}")
 
     def with_file(self, full_name: str, branch: str, path: str, text: str | None) -> World:
-        """Store a file of a branch; delete it if `text` is None."""
+        """Return a `World` with the file on a branch, or without the file if `text` is None."""
         key = f"{full_name.lower()}@{branch}:{path}"
         others = {known: old for known, old in self.files.items() if known != key}
         return replace(self, files=others if text is None else {**others, key: text})
@@ -102,12 +102,12 @@ class World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
 
     def with_thread(self, thread: Thread) -> World:
-        """Store the thread and make it the most recently changed one."""
+        """Return a `World` with the issue or pull request as the most recently changed one."""
         key = thread.key.lower()
         return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: thread})
 
     def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
-        """Create the label in the repository if it does not exist."""
+        """Return a `World` with the label in the repository. An existing label stays unchanged."""
         repository = self.repositories[full_name.lower()]
         if name.lower() in repository.labels:
             return self
@@ -116,13 +116,13 @@ class World:
         return replace(self.with_repository(labelled), next_id=self.next_id + 1)
 
     def with_event(self, thread: Thread, at: datetime, actor: Account, happening: Happening, detail: str) -> World:
-        """Store the issue or pull request with one more event in its timeline."""
+        """Return a `World` with the issue or pull request and one more event in its timeline."""
         event = ThreadEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
         world = self.with_thread(replace(thread, events=(*thread.events, event)))
         return replace(world, next_id=self.next_id + 1)
 
     def with_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Add a label to the issue or pull request `key` ("owner/repo#7") if it does not have the label."""
+        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") has the label."""
         thread = self.threads[key.lower()]
         if name.lower() in {known.lower() for known in thread.labels}:
             return self
@@ -130,7 +130,7 @@ class World:
         return self.with_event(replace(thread, labels=(*thread.labels, spelled)), at, actor, "labeled", spelled)
 
     def without_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Remove a label from the issue or pull request `key` ("owner/repo#7") if it has the label."""
+        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
         thread = self.threads[key.lower()]
         others = tuple(known for known in thread.labels if known.lower() != name.lower())
         if others == thread.labels:

@@ -52,7 +52,7 @@ class EffectiveSettings:
         return self.find_repository_key(f"features.{name}") or operator_key
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Return the prompt that `prompts.use` names for an event ("issues.opened"), and the key path that does so.
+        """Return the prompt that `prompts.use` names for an event ("issues.opened"), and the key path of its name.
 
         Returns None if no key names the event. The prompt is False if no prompt is to run. A key names the event with
         its action or without ("issues"). The repository settings take precedence over the entry, the entry over the
@@ -61,7 +61,7 @@ class EffectiveSettings:
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return the shadow prompt for an event and the key path that names it, as `find_prompt` does for prompts."""
+        """Return an event's shadow prompt, which posts nothing, and its key path. Precedence: see `find_prompt`."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -71,7 +71,7 @@ class EffectiveSettings:
         return next(iter(from_repository or from_entry or matching), None)
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Return the issue for comments about an event, from its key "release.published", else "release"; else None."""
+        """Return the number of the issue that gets comments about an event ("release.published"); None: no issue."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 

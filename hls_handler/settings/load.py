@@ -1,4 +1,4 @@
-"""Loading and reloading of the settings file and of `.env`, whose variables it may contain.
+"""Loading and reloading of the settings file, and of `.env` with values of variables in the settings file.
 
 One error lists all problems of the file. Secrets in messages are masked.
 """

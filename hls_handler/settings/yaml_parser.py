@@ -156,7 +156,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Return the line of the mistake; for an unclosed quote or a key without colon, the line where the text starts."""
+    """Return the line of the mistake; for an unclosed quote or a key without colon, the line of its beginning."""
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -240,7 +240,7 @@ class _TreeBuilder:
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
         """Return the keys that `<<: *defaults` or `<<: [*first, *second]` adds. The first map that has a key wins.
 
-        Maps are visited in reverse order, so that the line of each key is recorded last for the map that wins.
+        Maps are visited in reverse order, so that the map that wins is the last to record the line of a key.
         """
         merged: dict[str, object] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
