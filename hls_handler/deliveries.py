@@ -34,7 +34,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     request_id: str  # id of the HTTP request, which X-Request-ID of the response contains
     state: Literal["queued", "ignored"]
     reason: str | None = None  # why it is ignored, as a sentence; None if it is queued
-    reason_kind: str | None = None  # the counter of ignored deliveries that counts it: "event not enabled"
+    reason_kind: str | None = None  # short form of `reason`, by which /stats counts it: "event not enabled"
     repository_id: int | None = None
     repository: str | None = None  # "owner/repo"
     installation: int | None = None
@@ -45,7 +45,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # which deliveries of its conversation
+    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries that it supersedes
 
     @property
     def conversation_key(self) -> str | None:

@@ -107,7 +107,7 @@ def compare(
         if ask:
             plan = _plan(settings, store, prompt, other, since=after, limit=most)
             if plan.questions:
-                print_line(_describe_cost(settings, plan), err=as_json)  # standard output is for JSON
+                print_line(_describe_cost(settings, plan), err=as_json)  # with --json, standard output is only JSON
                 if not yes:
                     _require_confirmation(err=as_json)
             comparison = _ask_all(settings, plan)

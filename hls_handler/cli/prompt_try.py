@@ -231,7 +231,7 @@ class TryRunner:
                 jitter=lambda: 0.0,
                 clock=self.clock,
             )
-            if event.thread is not None:  # otherwise the number is known only after reading the facts
+            if event.thread is not None:  # for other events, the facts must be read to know the number
                 stored: list[Change] = []
                 memory = store.conversations.history(lease, account.login, pending=stored)
                 _copy_history(memory, self.load_history(event, event.thread.number, account))

@@ -117,7 +117,7 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     model: str  # if the configured model is retired, its successor
-    max_tokens: int  # limit of the reply
+    max_tokens: int  # limit on the tokens of the reply
     input_tokens: int  # estimated, uncached
     min_usd: float | None  # list price of the input tokens; None if the model's price is unknown
     max_usd: float | None  # the same with a reply of max_tokens

@@ -68,7 +68,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rules: list[tuple[Fault, int]] = []  # with the number of requests that matched so far
+        self._rules: list[tuple[Fault, int]] = []  # (rule, number of requests that matched it)
 
     def add(self, fault: Fault) -> None:
         with self._lock:

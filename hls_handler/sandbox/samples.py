@@ -84,7 +84,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
         try:
             event, facts = facts_of(sample, handler, budget)
-        except HlsError:  # closed, locked, gone
+        except HlsError:  # raised for closed, locked and deleted conversations
             continue
         if handler.skip_reason(facts) is not None:
             continue

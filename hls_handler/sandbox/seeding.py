@@ -133,7 +133,7 @@ def _with_shown(
         thread = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
     if thread.kind == "pull":
         listed = _files(thread, before, files)
-        if "changed_files" not in shown and (before is None or listed != before.files):  # payload of a review
+        if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
             thread = replace(thread, document={**thread.document, **_counts(listed)})
         thread = replace(thread, files=listed)
     return world.with_account(author).with_thread(thread)

@@ -244,7 +244,7 @@ class RepositorySettingsFile:
     version: str | None  # blob SHA of the current file; None: there is no file
     broken: bool = False  # True: the file is invalid; the version `good` applies, with what the file switches off
     good: str | None = None  # blob SHA of the last valid version; None: there was none
-    unread: str | None = None  # why the file could not be read, so that the version read before applies; None: it was
+    unread: str | None = None  # why the file could not be read, so that its last known version applies; None: it was
 
     def describe(self) -> str | None:
         """Return a sentence about the version of the file that applied and its problems, or why it could not be read.

@@ -265,7 +265,7 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
     if kind == "bool":  # `!!bool x` is text
         return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
     if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
-        with suppress(ValueError):  # thousands of digits, .inf
+        with suppress(ValueError):  # raised for thousands of digits, and for .inf
             return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
     return str(node.value)
 
