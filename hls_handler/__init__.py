@@ -1,3 +1,3 @@
-"""HLS: GitHub events in; one useful, quiet, trustworthy answer by Claude out."""
+"""HLS processes webhooks of GitHub with Claude: it sets labels and writes one comment."""
 
 __version__ = "0.2.0"

@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run a command. Garbage collection is off during the imports, because it takes a fifth of their time."""
+    """Run the command line. The imports run without garbage collection, which would take a fifth of their time."""
     gc.disable()
     try:
         from hls_handler.cli import app

@@ -1,4 +1,4 @@
-"""Actions that HLS can take on GitHub: a closed set (SECURITY.md, rule 12: nothing else exists in the code)."""
+"""Actions that HLS can take on GitHub: set labels and write a comment. The code contains no others (SECURITY.md)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RequestedLabel:
-    """A label that an analysis asks for. An issue or pull request keeps at most one label of each group."""
+    """A label that Claude's reply asks for. HLS sets at most one label per `group` on an issue or pull request."""
 
     name: str  # "priority-high"
-    group: str  # "priority", the reply field it comes from; each label of a list is its own group, "areas area/api"
+    group: str  # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureLabels:
-    """Set these labels on the conversation, and remove our other labels in `groups`."""
+    """The action that sets the labels `requested`, and removes the other labels in `groups` that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
-    groups: tuple[str, ...]  # every group that the analysis covers, including those without a label now
-    known: tuple[RequestedLabel, ...] = ()  # labels that may belong to these groups, apart from the shipped ones
-    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> the (first) prompt whose reply has the field
+    groups: tuple[str, ...]  # every group that the analysis decides about, also one for which it requests no label
+    known: tuple[RequestedLabel, ...] = ()  # all labels that prompt authors defined for fields of the replies
+    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that decides about it
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """Set the text of our one comment of this family to `body`. If `create` is false, edit an existing comment only.
+    """The action that creates or edits HLS's comment about one kind of events on an issue or pull request.
 
-    If several sources share one comment (reviewers, workflows), `section` names the source: only its section is
-    replaced by `body`, and `footer` appears once below all sections.
+    If `create` is false, the action only edits an existing comment. If several sources (reviewers, workflows) share
+    the comment, `section` names the source: `body` replaces only its section, and `footer` follows all sections.
     """
 
-    family: str  # "issues"
-    body: str  # Markdown, scrubbed, without marker; includes the footer, unless it is a section
+    family: str  # kind of events, named as its folder in prompts/: "issues"
+    body: str  # sanitized Markdown, without the hidden marker of the comment; with the footer if `section` is None
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
-    footer: str = ""  # only with `section`: Markdown, scrubbed
+    footer: str = ""  # sanitized Markdown; empty if `section` is None
 
 
 Action = EnsureLabels | EnsureComment
@@ -51,13 +51,13 @@ COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our c
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one action."""
+    """The result of one action: what changed on GitHub, or what a dry run would have changed."""
 
     action: Literal["labels", "comment"]
     kind: OutcomeKind
     detail: str  # one plain sentence for `hls why`
-    added: tuple[str, ...] = ()  # labels
-    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()  # names of labels
+    removed: tuple[str, ...] = ()  # names of labels
     comment_id: int | None = None
     url: str | None = None
-    body: str | None = None  # of a comment, as written, or as a dry run would have written it
+    body: str | None = None  # text of the comment, as written or as a dry run would have written it

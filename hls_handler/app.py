@@ -1,6 +1,7 @@
-"""The composition root: from settings to a running service, in reading order. It alone knows the concrete classes.
+"""The composition root: creates all objects of the service from the settings, and connects them.
 
-`uvicorn hls_handler.app:create --factory` serves the file that $HLS_CONFIG names, else config/settings.yaml.
+`uvicorn hls_handler.app:create --factory` runs the service. $HLS_CONFIG names its settings file; if the variable is
+unset, the file is config/settings.yaml.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 
 def create() -> Starlette:
-    """Return the application for an ASGI server. Raises `SettingsError` with all problems."""
+    """Return the service as an ASGI application. Raises `SettingsError`, which names all problems of the settings."""
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
@@ -85,7 +86,7 @@ def _utc_now() -> datetime:
 
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
-    """Configure logging. `earlier` are secrets of previous settings, which stay masked."""
+    """Configure logging, and mask the secrets of these settings in it. `earlier` are other secrets to mask."""
     secrets = sorted(
         {*collect_secrets(settings), *proxy_passwords(), *earlier}, key=lambda secret: (-len(secret), secret)
     )
@@ -93,10 +94,10 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 
 
 class Service:
-    """Composition root: makes all objects; the lifespan of the application `web` starts and stops their threads.
+    """All objects of one process of the service. The lifespan of its application `web` starts and stops its threads.
 
-    `load` loads the prompt library for settings. Processes that share a database may have different roles. Raises
-    `SettingsError` with all problems, or `DatabaseUnavailable` if the database is the only problem.
+    `load` returns the prompt library that the settings name. Processes with one database may have different roles.
+    The constructor raises `SettingsError` with all problems, or `DatabaseUnavailable` if this is the only problem.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class Service:
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
         self._awaited = AwaitedDeliveries()
-        self._secrets = set(collect_secrets(settings))  # of all settings since the start
-        self._reschedule = threading.Event()  # set: waiting deliveries become due at the next check
+        self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
+        self._reschedule = threading.Event()  # if set, the next check makes waiting deliveries due
         self._reloader = ConfigReloader(
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
@@ -134,7 +135,7 @@ class Service:
             on_commit=self._committed,
         )
         self._notifier = Notifier(settings.storage.url, on_wake_up=self._on_notification)
-        github, claude = self._clients(settings)  # only the probe uses these
+        github, claude = self._clients(settings)  # only the thread `probe` uses these clients
         checks = make_checks(
             self._store,
             self._reloader,
@@ -153,12 +154,12 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Claim no more deliveries; the end of the lifespan waits for the running ones."""
+        """Stop claiming deliveries. Those that are being processed continue; the end of the lifespan waits for them."""
         if self._workers is not None:
             self._workers.begin_to_stop()
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """Return the clients of one thread, connected now so that invalid client settings raise here."""
+        """Create the clients of one thread. Raises `SettingsError` if settings of their connections are invalid."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
@@ -167,7 +168,7 @@ class Service:
         return github, claude
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        """Return a function that makes the context of one delivery with the current settings, for one worker thread."""
+        """Create the clients of one worker. Return a function that makes a delivery's context with current settings."""
         github_of, claude_of = self._clients(self.settings())
 
         def make_context() -> WorkerContext:
@@ -190,7 +191,7 @@ class Service:
         return make_context
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
-        """Reload changed settings and prompts and return them; report the state of the prompts to `/health`."""
+        """Return the settings and prompts, reloaded if a file changed. Report invalid prompts to `/health`."""
         config = self._reloader.current()
         library = config.prompts.current()
         if config.prompts.report_problem is None:
@@ -200,7 +201,7 @@ class Service:
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Return the configuration for new settings; masks their secrets. Invalid prompts do not replace valid ones."""
+        """Return the configuration for new settings. If its prompts are invalid, those of `before` stay in use."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
@@ -215,7 +216,7 @@ class Service:
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        """Apply a reloaded configuration to logging, the receiver and `/health`."""
+        """Apply a reloaded configuration to logging, the receiver, `/health` and the waiting deliveries."""
         configure_logs(config.settings, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
@@ -228,7 +229,7 @@ class Service:
             self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
-        """After a settings change, make all waiting deliveries due at once, because the reason to wait may be gone."""
+        """If the settings changed, make all waiting deliveries due now, because their reason to wait may be gone."""
         if not self._reschedule.is_set():
             return
         self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
@@ -241,7 +242,7 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Check files, and deliveries that requests wait for, in case a notification was lost."""
+        """Reload changed files. Also look for finished deliveries that requests wait for: notifications may be lost."""
         try:
             self._current_config()
             self._reschedule_waiting()
@@ -262,7 +263,7 @@ class Service:
         self._poll_awaited()
 
     def _poll_awaited(self) -> None:
-        with suppress(StoreUnavailable):  # repeated in a second; if it never works, the response is "queued"
+        with suppress(StoreUnavailable):  # checked again in a second; without success, the response is "queued"
             self._awaited.poll(self._store.deliveries.finished)
 
     def _finished(self, end: Finished) -> None:
@@ -310,9 +311,9 @@ class Service:
 def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
-    """Load prompts, open the store and load the bot account. Raises one error that names all problems.
+    """Load the prompts and the bot account, and open the store. Raises one `SettingsError` that names all problems.
 
-    Closing the returned stack closes the store and releases its file.
+    Closing the returned stack closes the store and unlocks its file.
     """
     problems: list[str] = []
     prompts = store = bot = None

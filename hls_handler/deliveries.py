@@ -1,4 +1,4 @@
-"""Deliveries: verified webhook requests, and the values that describe their processing."""
+"""Values that describe deliveries (verified webhook requests) and their processing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
 FIRST_SHADOW_STEP = 100
-"""First step index of a shadow prompt, so that its steps never collide with those of the delivery's own prompts."""
+"""Index of the first step of a shadow prompt, which runs beside the real prompts and posts nothing."""
 
 PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
 """Priorities: requests of a person to the bot, then events about pull requests, then all others."""
@@ -23,48 +23,48 @@ OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
 class NewDelivery(msgspec.Struct, frozen=True):
-    """A delivery to be stored: signature verified, envelope parsed, routed, not yet committed.
+    """A verified and routed webhook request that is to be stored as a delivery.
 
-    Not a dataclass, because creating one takes five times as long, and every webhook creates one.
+    Every webhook creates one, so it is a msgspec struct: creating a dataclass takes five times as long.
     """
 
     guid: str  # X-GitHub-Delivery, at most 64 characters
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"; None if the event has none
-    request_id: str  # of the HTTP request, as returned in X-Request-ID
+    request_id: str  # id of the HTTP request, which X-Request-ID of the response contains
     state: Literal["queued", "ignored"]
-    reason: str | None = None  # a sentence, if ignored
-    reason_kind: str | None = None  # what ignored deliveries are counted under: "event not enabled"
+    reason: str | None = None  # why it is ignored, as a sentence; None if it is queued
+    reason_kind: str | None = None  # short form of `reason`, by which /stats counts it: "event not enabled"
     repository_id: int | None = None
     repository: str | None = None  # "owner/repo"
     installation: int | None = None
-    number: int | None = None  # of the issue or pull request
+    number: int | None = None  # number of the issue or pull request
     head_sha: str | None = None
-    sender: str | None = None  # login
-    priority: int = PRIORITY_OTHER  # higher goes first
-    settle_s: float = 0.0  # minimum wait after storing: a newer delivery may supersede this one meanwhile
+    sender: str | None = None  # login of the account that triggered the event
+    priority: int = PRIORITY_OTHER  # a higher number is processed earlier
+    settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries of the same conversation
+    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries that it supersedes
 
     @property
     def conversation_key(self) -> str | None:
-        """Deliveries with the same key are processed one after the other."""
+        """Key of the issue or pull request. Deliveries with the same key are processed one after the other."""
         return _conversation_key(self.repository_id, self.number)
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The committed result of storing a `NewDelivery`."""
+    """The result of storing a `NewDelivery`, after the commit."""
 
-    outcome: Literal["queued", "ignored", "duplicate", "replay"]
-    state: State  # of the stored delivery; for a replay, of the original delivery
-    guid: str  # of the delivery; for a replay, of the original delivery
+    outcome: Literal["queued", "ignored", "duplicate", "replay"]  # duplicate: known GUID; replay: known body, new GUID
+    state: State  # state of the stored delivery; for a replay, of the delivery that had the same body
+    guid: str  # GUID of the same delivery as `state`
     reason: str | None = None  # why it was ignored
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A claimed delivery. Every write that belongs to it is fenced by (guid, attempt)."""
+    """A delivery that a worker claimed. Its writes to the database fail unless `attempt` is the latest claim."""
 
     guid: str
     attempt: int  # incremented by every claim; the fencing token
@@ -77,8 +77,8 @@ class Lease:
     number: int | None
     head_sha: str | None
     received_at: datetime
-    attempts: int  # failures so far that count against the delivery
-    failures: int  # failures so far, including those of a dependency
+    attempts: int  # failures so far that count towards limits.max_attempts
+    failures: int  # all failures so far, including outages of GitHub or Claude
     crashes: int  # leases that ended without a new checkpoint
     first_failure_at: datetime | None
     body: bytes = field(repr=False, default=b"")  # as received, decompressed
@@ -90,7 +90,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The stored result of a step, as versioned JSON."""
+    """The stored result of one step of a delivery, which is not repeated after a crash or a retry."""
 
     name: str  # "gather"
     index: int  # 0, 1, ... if one delivery runs a step several times
@@ -101,7 +101,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Final state of a delivery, for callers in this process that wait for it."""
+    """The final state of a delivery, for requests to this process that wait for it."""
 
     guid: str
     state: State
@@ -109,14 +109,14 @@ class Finished:
 
 
 def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
-    """ "186853002#7"; the repository id stays the same when a repository is renamed."""
+    """Return "186853002#7". The repository's id is used because it does not change when the repository is renamed."""
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 
 
 def sort_key(queued_at_ms: int, priority: int) -> int:
-    """Return the time in ms that the queue is ordered by: `queued_at_ms`, minus ten minutes for each step of priority.
+    """Return the time in ms by which the queue is ordered: `queued_at_ms` minus ten minutes for each level of priority.
 
-    So a delivery of higher priority goes before lower ones that are at most ten minutes older per step, and a waiting
-    delivery is delayed by that time at most, however many deliveries arrive.
+    A delivery therefore precedes deliveries of the next lower priority if they are at most ten minutes older. Older
+    ones come first, so that many urgent deliveries do not delay the others without end.
     """
     return queued_at_ms - priority * HEAD_START_MS

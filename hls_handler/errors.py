@@ -7,8 +7,8 @@ HlsError
 ├── PromptError            the prompt author corrects a template; the last valid version stays in use
 │   ├── BrokenTemplateError one template could not be rendered (prompting/source_files.py)
 │   └── BrokenPlaceholder  a template split the placeholder of an untrusted text (untrusted/untrusted_text.py)
-├── PayloadError           the body does not match the event that its header names: 400
-├── Rejected               a request that is rejected with 4xx (web/webhook.py)
+├── PayloadError           the body does not match the event that its header names: the receiver returns 400
+├── Rejected               the receiver rejects the request with 4xx (web/webhook.py)
 ├── StoreUnavailable       the database cannot be read or written now: the receiver returns 503, the workers pause
 │   ├── NotReady           the database server is starting (db/database.py)
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
@@ -70,14 +70,14 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """The lease on a delivery has expired and another worker may hold it: stop, and write nothing."""
+    """The lease on a delivery has expired. The worker must stop and write nothing: another one may have claimed it."""
 
 
 class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is aware UTC, by the database's clock. `waiting_for` is the dependency that causes a delay which the operator
-    should know about (Claude's hourly budget is used up); None for an ordinary wait.
+    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if the hourly
+    budget of calls to Claude is used up, which `/health` shows; None for any other reason.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
@@ -87,7 +87,7 @@ class Postponed(HlsError):
 
 
 class Superseded(HlsError):
-    """A newer event (a push, a closed issue) supersedes this work; the message is stored as the reason."""
+    """A newer event (a push, a closed issue) makes this delivery unnecessary. The message names the event."""
 
 
 class StepFailed(HlsError):
@@ -95,11 +95,11 @@ class StepFailed(HlsError):
 
 
 class Permanent(StepFailed):
-    """A retry cannot help."""
+    """A step failed, and would fail again if it were retried."""
 
 
 class Retryable(StepFailed):
-    """The same call may succeed later. `not_before` is the time that the server gave, if any (aware UTC)."""
+    """A step failed, but a retry may succeed: not before `not_before` (aware UTC), if the server gave a time."""
 
     def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
         super().__init__(message)
@@ -109,9 +109,9 @@ class Retryable(StepFailed):
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` is one sentence for the operator about what to do; `/health` shows it. `may_have_succeeded`: no response
-    arrived, but the request may have been executed and billed. `applies_to_all_calls`: `not_before` applies to all
-    requests, not only to this one.
+    `remedy` tells the operator in one sentence what to do; `/health` shows it. `may_have_succeeded` is True if no
+    response arrived, but the request may have been executed and billed. `applies_to_all_calls` is True if all
+    requests to this dependency must wait until `not_before`, not only the one that failed.
     """
 
     def __init__(

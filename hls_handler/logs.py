@@ -1,8 +1,8 @@
-"""Logging as JSON lines or readable text, with the ids of the current work in every line, including lines of SDKs.
+"""Logging as JSON lines or readable text. Every line has the ids of the current delivery or request.
 
-`bound(...)` binds ids to a context variable. They apply to the thread or task that binds them; a worker thread binds
-its own when it claims a delivery. The filter is attached to the handler, so that lines of SDKs contain the ids too.
-Every line is cleaned before it is written: our own secrets and everything that looks like a credential are masked.
+`bound` sets the ids for the current thread or task; a worker does so when it claims a delivery. A filter of the handler
+adds them, so that lines of libraries contain them, too. Before a line is written, the secrets of the settings and
+everything else that looks like a credential are masked.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from hls_handler.untrusted.redaction import redact
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
 _NON_FIELDS = frozenset({*RESERVED_ATTRS, "taskName", "color_message", "ids"})
-_VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # log every request or step at INFO
+_VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # they log every request or step at INFO
 
 Clean = Callable[[str], str]
 
 
 @contextmanager
 def bound(**ids: str | None) -> Iterator[None]:
-    """Add ids (`delivery=`, `request_id=`, `repository=`) to every line logged inside. None omits an id."""
+    """Add ids (`delivery=`, `request_id=`, ...) to every line logged in the `with` block. None: the id is left out."""
     token = _bound.set({**_bound.get(), **{name: value for name, value in ids.items() if value is not None}})
     try:
         yield
@@ -49,8 +49,8 @@ def bound(**ids: str | None) -> Iterator[None]:
 def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secrets: Iterable[str]) -> None:
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
-    Replaces any earlier configuration, including the handlers that libraries (PyGithub, uvicorn) install on import:
-    call it after the imports. It can be called again. Libraries that log each request do so at DEBUG only.
+    Replaces any earlier configuration, including the handlers that libraries (PyGithub, uvicorn) install on import, so
+    call it after the imports. Libraries that log each request at INFO can do so only if `level` is DEBUG.
     """
     own_secrets = tuple(secrets)
 
@@ -65,7 +65,7 @@ def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secr
     root.setLevel(level)
     for name in list(root.manager.loggerDict):
         logger = logging.getLogger(name)
-        if logger.handlers:  # without handlers and propagation it was silenced on purpose: uvicorn's access log
+        if logger.handlers:  # a logger without handlers was silenced on purpose: uvicorn's access log
             logger.handlers[:] = []
             logger.propagate = True
     for name in _VERBOSE_LOGGERS:
@@ -86,14 +86,14 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Writes lines; reports the source of a record that cannot be written, but not its content."""
+    """Handler that writes lines. If it cannot write a line, it reports where the line is from, without its content."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
 
 
 class JsonLines(JsonFormatter):
-    """One JSON object per line: timestamp, level, logger, message, the bound ids, then the fields of the call."""
+    """Formatter of JSON lines: timestamp, level, logger, message, the bound ids, then the fields passed as `extra`."""
 
     def __init__(self, clean: Clean) -> None:
         super().__init__(["levelname", "name", "message"], reserved_attrs=sorted(_NON_FIELDS))
@@ -113,7 +113,7 @@ class JsonLines(JsonFormatter):
             log_data["exception"] = trace
 
     def process_log_record(self, log_data: LogData) -> LogData:
-        """Clean before encoding: the escapes of JSON would hide a secret from the cleaning."""
+        """Mask secrets before the line is encoded as JSON, because JSON's escapes would hide a secret."""
         return {self._clean(name): self._clean_value(value) for name, value in log_data.items()}
 
     def _clean_value(self, value: object) -> object:
@@ -127,7 +127,7 @@ class JsonLines(JsonFormatter):
 
 
 class TextLines(logging.Formatter):
-    """Readable text: "2026-11-20 12:00:00.123 INFO     work       delivery finished  state=done  [delivery=...]"."""
+    """Formatter of text: "2026-11-20 12:00:00.123 INFO     work      delivery finished  state=done  [delivery=...]"."""
 
     def __init__(self, clean: Clean) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class TextLines(logging.Formatter):
 
 
 def _format_value(value: object) -> str:
-    """A field's value: a plain word unchanged, anything else as JSON."""
+    """Return a printable text without spaces unchanged, and any other value as JSON."""
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -159,14 +159,14 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 MASK = "***"
 MIN_SECRET_CHARS = 4  # a shorter one would mask ordinary text, and is not secure anyway
-MIN_BASE64_CHARS = 6  # characters of base64
+MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace known secrets by `***`, in all encodings in which a log line or an exception may contain them.
+    """Replace each of the secrets by `***`, in all encodings in which a log line or an exception may contain it.
 
-    Encodings: plain, base64 (both alphabets, at any offset inside a longer value), URL-encoded, escaped for a `repr`,
-    JSON or HTML.
+    The encodings are: plain, base64 (both alphabets, also as a part of a longer encoded value), URL-encoded, and
+    escaped for a `repr`, JSON or HTML.
     """
     encodings = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
     if not encodings:
@@ -190,8 +190,8 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Base64 characters that depend only on the secret, for each offset within a group of three bytes."""
-    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that depend on them
+    """Yield the base64 texts that the secret can have inside a longer value, without characters of other bytes."""
+    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret, base64 characters that they change
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             yield encode(b"\0" * offset + secret).decode()[mixed:end]

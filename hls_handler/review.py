@@ -1,17 +1,16 @@
-r"""Parses GitHub's `patch` text of one file into numbered lines, formats them for Claude, and anchors findings to them.
+r"""Patches of files as numbered lines for Claude, and the positions of findings (Claude's remarks about lines) in them.
 
-The format has one line of text for each line of the patch, in four forms:
+The text for Claude has one line for each line of the patch:
 
-    @@ -10,3 +10,3 @@ def area():      a hunk begins; the header as GitHub has it
+    @@ -10,3 +10,3 @@ def area():      header of a hunk, as in GitHub's patch
     R   10   side = 2                 unchanged: its number in the new file, a blank as mark, the text
     L   11 - return side * 2          removed: its number in the old file
     R   11 + return side ** 2         added: its number in the new file
     \ No newline at end of file       about the line above
 
 A numbered line consists of the side (`R` or `L`), a space, the number right-aligned to at least four places, a space,
-the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches such a line, `parse_numbered` parses the
-whole text; other lines are remarks. Both formats are split at "\n" only, because a text may contain other Unicode
-line ends.
+the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches a numbered line; `parse_numbered` parses the
+whole text. Patches and this text are split at "\n" only, because a line may contain other Unicode line ends.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ NO_NEWLINE = "\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line in a patch. An unchanged line is on both sides and has its number in the new file."""
+    """A line of a patch. An unchanged line has the side RIGHT and its number in the new file."""
 
     side: Side
     number: int  # in the old file for LEFT, in the new file for RIGHT; from 1
     mark: Mark
     text: str  # without mark and "\n"; a "\r" stays
-    lacks_newline: bool = False  # the last line of its file, without a newline
+    lacks_newline: bool = False  # True: the file ends with this line, without a newline
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,9 @@ class Patch:
 
 
 def parse_patch(text: str) -> Patch:
-    """Parse the `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
+    """Parse a file's `patch` from https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
 
-    Never raises: text before the first header and lines without a mark are skipped.
+    Never raises: text before the first hunk header and lines without a mark are skipped.
     """
     hunks: list[tuple[str, list[Line]]] = []
     old = new = old_end = new_end = 0  # numbers of the next line, and of the first line after the hunk
@@ -89,7 +88,7 @@ def parse_patch(text: str) -> Patch:
 
 
 def numbered(patch: Patch) -> str:
-    """Return the patch as Claude sees it, in the format of the module's docstring."""
+    """Return the patch as text for Claude, in the format that the module's docstring describes."""
     shown: list[str] = []
     for hunk in patch.hunks:
         shown.append(hunk.header)
@@ -101,7 +100,7 @@ def numbered(patch: Patch) -> str:
 
 
 def parse_numbered(text: str) -> Patch:
-    """Parse the format of `numbered`. Never raises: other lines are skipped."""
+    """Parse a text that `numbered` returned. Never raises: lines of any other format are skipped."""
     hunks: list[tuple[str, list[Line]]] = []
     for raw in text.split("\n"):
         if HUNK_HEADER.match(raw):
@@ -126,7 +125,10 @@ MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def cut_to(patch: Patch, tokens: int) -> Patch:
-    """Return the leading hunks that fit. A too long first hunk is cut after a line, or omitted below `MIN_LINES`."""
+    """Return the first hunks, as many as `tokens` allow.
+
+    If not even the first hunk fits, it is cut after a line, or omitted if fewer than `MIN_LINES` lines would remain.
+    """
     left = tokens
     hunks: list[Hunk] = []
     for hunk in patch.hunks:
@@ -144,7 +146,7 @@ def cut_to(patch: Patch, tokens: int) -> Patch:
 
 
 def _tokens(line: Line) -> int:
-    """Estimate a numbered line: side, number, mark and line end add ten characters to the text."""
+    """Estimate the tokens of a numbered line: side, number, mark and line end add ten characters to the text."""
     return estimate_tokens(f"R 1234 + {line.text}\n")
 
 
@@ -154,14 +156,14 @@ Position = tuple[Side, int]
 
 
 def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Return the findings whose quotes are in a patch, at the quoted lines, and the number of the dropped others.
+    """Return the findings whose quoted line is in a patch, each at that line, and the number of dropped findings.
 
-    `patches` are those that Claude was shown, by path. The findings are sorted: worst first, then by file and line.
-
-    A finding keeps its line if the line equals its quote, apart from blanks. It moves if the quote equals exactly one
-    other line of the file's patch; its own side is searched first. A range is cut to the lines of one hunk. A
-    suggestion for a cut range or for removed lines is dropped, because it could not be applied. Findings of the same
-    category on one line are merged. Never raises; GitHub accepts the positions of all returned findings.
+    `patches` maps paths to the patches that Claude was shown. The findings are sorted: worst first, then by file and
+    line. A finding keeps its line if that line equals the quote, ignoring blanks. Otherwise it moves to the line of
+    the file's patch that equals the quote; the finding's own side is searched first. If no line or several lines
+    equal the quote, it is dropped. A range is cut to the lines of one hunk. A suggestion for a cut range or for
+    removed lines is dropped, because GitHub could not apply it. Findings of the same category on one line are merged.
+    Never raises. GitHub accepts the positions of all returned findings.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
@@ -169,7 +171,7 @@ def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[t
 
 
 class _PatchIndex:
-    """Index of one file's patch by position and by text."""
+    """Index of the lines of one file's patch, by position (side and number) and by text."""
 
     def __init__(self, patch: Patch) -> None:
         self._lines: dict[Position, Line] = {}
@@ -182,7 +184,7 @@ class _PatchIndex:
                 self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
 
     def find(self, finding: Finding) -> Finding | None:
-        """Return the finding at its line; None if its quote is in no line or in several."""
+        """Return the finding at the line that it quotes, as `anchor` describes; None if the finding is dropped."""
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
         line = self._lines.get(position)
@@ -210,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return the first line of a range that ends at `position`, within the adjacent lines of its hunk."""
+        """Return the first line of the range that ends at `position`: `wanted`, or later if the hunk begins later."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
@@ -218,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return variants of the quote's last line: unchanged, and without the number or mark that Claude was shown."""
+    """Return the quote's last line, and variants of it without a number or mark that Claude may have copied."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())
@@ -230,12 +232,12 @@ def _variants(quote: str) -> tuple[str, ...]:
 
 
 def _normalize(text: str) -> str:
-    """Return the text as Claude saw it, without blanks and invisible characters."""
+    """Return the text for comparisons: cleaned as for Claude, and without blanks and invisible characters."""
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort by severity and merge by line and category: the worst finding, followed by the texts of the others."""
+    """Return the findings, worst first. Those of one category on one line become one, with all their texts."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     for finding in sorted(findings, key=_sort_key):
         key = (finding.path, finding.side, finding.line, finding.category)

@@ -1,4 +1,4 @@
-"""The objects that store and read everything, over one database."""
+"""The objects that read and write the database."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ from hls_handler.queue.rate_limiter import Locks, RateLimiter
 
 log = logging.getLogger(__name__)
 
-_CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # for a server that is starting: half a minute
+_CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # half a minute, while the database server is starting
 
 
 class Storage:
-    """Every method of these objects is one transaction and raises `StoreUnavailable` if the database cannot be used.
+    """All objects that read and write one database. Any number of threads may use them.
 
-    Any number of threads may use them. Times are by the database's clock.
+    Each of their methods is one transaction, and raises `StoreUnavailable` if the database cannot be used. Times are
+    by the database's clock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -65,9 +66,9 @@ class Storage:
     ) -> Self:
         """Open a database; create and migrate its tables if needed. Raises `StoreUnavailable`.
 
-        While a server is starting, this retries for half a minute and calls `pause` between two attempts. `skew` is
-        added to the database's clock, so that tests need not sleep. `busy_timeout_s` limits the wait for another
-        process that writes to the same SQLite file.
+        While a PostgreSQL server is starting, the connection is tried again for half a minute, with a call of `pause`
+        between two attempts. `skew` returns what is added to the database's clock, so that tests need not sleep.
+        `busy_timeout_s` limits the wait for another process that writes to the same SQLite file.
         """
         ensure_private_file(parse_url(url))
         return cls._open(Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s), migrate, pause)

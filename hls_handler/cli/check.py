@@ -52,7 +52,7 @@ def check(
     findings += settings.warnings
     findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
     if not offline:
-        # Both connections use the same proxy variables: a problem with those is printed only once.
+        # Both clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
     for prompt in library.prompts.values() if library else ():
         if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a problem for each prompt with a retired model. (`settings.warnings` reports a retired claude.model.)"""
+    """Yield a sentence for each prompt file that names a retired model. (`settings.warnings` covers claude.model.)"""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
@@ -76,9 +76,9 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Yield a problem for each prompt that the settings name but that does not exist.
+    """Yield a sentence for each prompt that the settings name but the prompt library does not contain.
 
-    Its events would be ignored or, if it is a shadow prompt, be processed without it.
+    The service ignores the events of such a prompt, unless it is a shadow prompt (runs beside another, posts nothing).
     """
     if library is None:
         return

@@ -1,7 +1,7 @@
 """`hls config explain`, `hls config check-repository` and `hls settings schema`.
 
-`explain` prints the effective settings of one repository and the source of each value, `check-repository` the problems
-of a repository's .github/hls.yaml, and `schema` the JSON Schema of either file, for editors.
+`explain` prints the effective settings of one repository and the source of each value. `check-repository` prints the
+problems of a .github/hls.yaml. `schema` prints the JSON Schema of the settings file or of a .github/hls.yaml.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ config_commands = typer.Typer(
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> tuple[RepositorySettings, str]:
-    """Return the settings in .github/hls.yaml, and a text: their version and age, or the reason why there are none.
+    """Return the settings in the .github/hls.yaml, and a text with its version and age, or why there is none.
 
-    These are the settings that the service last read or, with `live`, the current ones on GitHub. Exits with 1 if they
-    cannot be read from GitHub.
+    The file is the one that the service read last; with `live`, it is read from GitHub now. Exits with 1 if it cannot
+    be read from GitHub.
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
@@ -196,7 +196,7 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return the routing input of the event `key` ("issues.opened"), triggered by a person."""
+    """Return the input for routing the event `key` ("issues.opened"), as if a person had triggered it."""
     name, _, action = key.partition(".")
     return RoutingInput(
         event=name,

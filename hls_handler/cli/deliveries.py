@@ -167,7 +167,7 @@ def why(
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Describe one delivery, one sentence per line; newlines are removed, so that untrusted text imitates none."""
+    """Yield the report's sentences, one per line. Newlines in untrusted text are removed, so that it adds no lines."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -202,7 +202,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
 
 
 def describe_reply(answered: ValidReply) -> str:
-    """Return the reply in one line, with the custom fields at the end."""
+    """Return Claude's reply as one line. Fields that the prompt's author defined are at its end."""
     custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
     return f"{_describe_shipped_fields(answered.reply)}{custom}"
 
@@ -231,7 +231,7 @@ def _describe_shipped_fields(reply: Reply) -> str:
 
 
 def describe_shadow(shadow: ShadowResult) -> str:
-    """Return in one line what the shadow prompt would have done."""
+    """Return one line about a shadow prompt, which posts nothing: what it would have posted, or why it failed."""
     if shadow.ran is None:
         state = "failed" if shadow.state == "failed" else "was not asked"
         return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
@@ -273,11 +273,11 @@ def _cost(report: DeliveryReport) -> str:
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
     delivery: DeliveryRow
-    rule: str | None  # the sentence of the rule that accepted it; None if it was not routed
+    rule: str | None  # why it was accepted, as a sentence; None if it was not
     own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
-    answers: tuple[ValidReply, ...]  # Claude's valid replies, without that to the shadow prompt
+    answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
     times: tuple[tuple[str, float], ...]  # "gather", "ask" or "apply 2", and the seconds that it took
@@ -286,7 +286,7 @@ class DeliveryReport:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels that this delivery set or, in a dry run, would have set."""
+        """Names of the labels that this delivery set or, in a dry run, would have set."""
         return tuple(label for outcome in self.outcomes for label in outcome.added)
 
     @property

@@ -1,4 +1,4 @@
-"""`hls demo`: run the real service against a sandbox GitHub and either a sandbox or the real Claude."""
+"""`hls demo`: run the real service with a stand-in for GitHub, and with a stand-in for Claude or the real one."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def demo(
 
 
 def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
-    """Return the exit code documented in `demo`. `real` holds the real Claude's settings; None uses the sandbox."""
+    """Run the demo and return its exit code. `real` are the settings of the real Claude; None: the stand-in is used."""
     try:
         return _run(once=once, fresh=fresh, real=real)
     except HlsError as exc:
@@ -150,7 +150,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print if Claude is real, and its maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
+    """Print which Claude is used, and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -163,7 +163,7 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the settings file, which the service and `hls send` read too, and load it."""
+    """Write the demo's settings file, and an example prompt unless it exists. Return the settings of the file."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    """Send the payloads of the story one by one and print each result. Return True if all succeeded."""
+    """Send the demo's payloads one by one and print each result. Return True if all were processed successfully."""
     console = Console(highlight=False, emoji=False, markup=False)
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
@@ -217,9 +217,9 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Send the payload; send it again if the service is killed before it responds.
+    """Post the payload. While the service does not respond, restart it and post again, for `RESTART_TIMEOUT_S`.
 
-    If the service then reports a duplicate, it accepted the first request: this counts as success (202).
+    If the service reports a duplicate after that, it had accepted the payload: the returned status is then 202.
     """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request may have been accepted
@@ -257,7 +257,7 @@ def _print_report(report: DeliveryReport) -> None:
         print_line(f"  prompt    {answered.prompt_id}: {tokens}, {format_usd(usage.cost_usd)}")
     print_line(f"  labels    {', '.join(report.labels) or 'none added'}")
     lines = (report.comment or "").splitlines()
-    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # as rendered on GitHub
+    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # without HLS's marker
     print_line(f"  comment   {comment[0] if comment else 'none'}")
     for line in comment[1:3]:
         print_line(f"            {line}")
@@ -297,10 +297,10 @@ def find_hls_command(
     folder: Path | None = None,
     which: Callable[[str], str | None] = shutil.which,
 ) -> str:
-    """Return the command to paste into the shell: "hls" if it is on PATH and belongs to this installation.
+    """Return how to call this installation of HLS in a shell: "hls" if PATH contains it.
 
-    Otherwise ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". A path inside of `folder` (default: the current
-    directory) is relative to it.
+    Otherwise it is ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". A path inside of `folder` (default: the
+    current directory) is relative to `folder`.
     """
     script = python.with_name("hls")
     found = which("hls")

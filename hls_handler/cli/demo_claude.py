@@ -45,7 +45,7 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file or, without a file, the defaults and the environment's key.
+    """Return the claude section of the settings file; without a file, its defaults and the key in ANTHROPIC_API_KEY.
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
@@ -71,7 +71,7 @@ def format_claude_section(claude: ClaudeSettings) -> str:
 
 
 def require_claude_access(claude: ClaudeSettings) -> None:
-    """Raise `DependencyDown` if the key is rejected or the address is not reachable.
+    """Raise `DependencyDown` if Claude rejects the key or cannot be reached.
 
     An unknown model is accepted, because compatible services need not have an endpoint that lists their models.
     """
@@ -89,7 +89,7 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if the demo would exceed claude.calls_per_hour. `asked`: calls in the last hour."""
+    """Raise `SettingsError` if the demo would exceed claude.calls_per_hour after `asked` calls in the last hour."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
         problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"

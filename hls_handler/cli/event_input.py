@@ -27,7 +27,7 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name or from a file; exits with 2 if that fails or the event is unknown."""
+    """Load a recorded payload by name, or a file. Exits with 2 if it cannot be loaded or its event is unknown."""
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given), event)
@@ -51,9 +51,9 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An event. If `live`, the facts about it are read from GitHub, else from the built-in sandbox."""
+    """The event that a command line names. If `live`, facts about it are read from GitHub, else from the sandbox."""
 
-    name: str  # as given
+    name: str  # as written on the command line
     event: str  # "issues"
     action: str | None  # "opened"
     live: bool
@@ -61,26 +61,26 @@ class Subject:
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" for an event without an action."""
+        """Event and action: "issues.opened"; "push" if the event has no action."""
         return event_key(self.event, self.action)
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The body, parsed again at each access."""
+        """The parsed body. Each access parses it again."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
     @property
     def origin(self) -> str:
-        """The name and the source of the facts: "demo/bug; facts from the built-in sandbox"."""
+        """Name of the event and source of its facts: "demo/bug; facts from the built-in sandbox"."""
         facts = "facts from GitHub" if self.live else "facts from the built-in sandbox"
         return f"{self.name}; {facts}"
 
 
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
-    """Load the event. Exits with 2 if it does not exist or the token is not set, with 1 if GitHub returns an error.
+    """Load the event that `given` names. `alternative` tells the user what to do instead of setting a missing token.
 
-    `alternative` completes the message about the missing token: "set it, or ...".
+    Exits with 2 if the event does not exist or the token is not set, and with 1 if GitHub returns an error.
     """
     conversation = find_conversation(given, base_url=settings.github.base_url)
     if conversation is None:
@@ -147,7 +147,7 @@ def _host_and_port(url: SplitResult) -> str:
 
 @contextmanager
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
-    """Open a reader for facts about the event: of GitHub if `subject.live`, else of a sandbox seeded with it."""
+    """Yield a reader of facts: from GitHub if `subject.live`, else from a sandbox that contains the event's objects."""
     if subject.live:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)

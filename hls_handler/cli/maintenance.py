@@ -76,7 +76,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
 
 def add_author(reason: str | None) -> str:
-    """Append the user and the host to the reason; under sudo, the user who called sudo."""
+    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. Under sudo, USER is who called it."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

@@ -1,4 +1,4 @@
-"""Parts of all commands: the `--config` option, output, and functions that load settings and open store and clients.
+"""Code that commands share: the `--config` option, output, and functions that load settings or open the store.
 
 Escape sequences in the output are made visible, so that untrusted text cannot control the terminal.
 """
@@ -58,7 +58,7 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset credentials are accepted, and `require_credential` finds them later.
+    With `credentials=False`, credentials may be unset; call `require_credential` before one is used.
     """
     try:
         variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
@@ -68,7 +68,7 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if this credential is not set. `alternative` completes the message "set it, or ..."."""
+    """Exit with 2 if the credential is not set. `alternative` tells the user what to do instead of setting it."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:
@@ -78,9 +78,9 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store, also while the service runs, and close it at the end; exits with 2 on errors.
+    """Open the store for a `with` block, also while the service runs. Exits with 2 on an `HlsError`, also in the block.
 
-    Does not create or migrate tables: only `hls serve` does.
+    Tables are neither created nor migrated: only `hls serve` does so.
     """
     try:
         with closing(Storage.open_existing(settings.storage.url)) as store:
@@ -90,7 +90,7 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Return a context manager that opens the store, or yields None if the database does not exist."""
+    """Return a context manager like `open_store`, which yields None if the database does not exist."""
     try:
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:
@@ -121,7 +121,7 @@ def fail(problem: str) -> NoReturn:
 
 
 def with_remedy(error: HlsError) -> str:
-    """Return the error's message with its remedy, if it has one."""
+    """Return the error's message; for a `DependencyDown`, followed by its remedy."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
 
 

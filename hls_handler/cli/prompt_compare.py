@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare the replies of a shadow prompt, or of a prompt asked now, with what was posted."""
+"""`hls prompts compare`: compare what a prompt would have posted (as a shadow, or asked now) with what was posted."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SINCE = re.compile(r"([0-9]{1,5})([dhm])")
 
 
 def parse_since(given: str) -> timedelta:
-    """Parse "7d", "24h" or "30m"."""
+    """Parse "7d", "24h" or "30m". Raises `typer.BadParameter` for any other text."""
     match = SINCE.fullmatch(given)
     if match is None:
         raise typer.BadParameter("write it as 7d, 24h or 30m", param_hint="--since")
@@ -91,10 +91,11 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt ran as a shadow: prints, for each delivery and in total, the differences
-    in labels, whether each prompt would have commented, and tokens and cost of both. With --ask, the current version of
-    the prompt is asked about finished deliveries, with the facts that were read from GitHub at the time; the cost is
-    printed first, and the replies are neither stored nor posted. Works while the service runs.
+    Uses the deliveries for which the prompt ran as a shadow, that is, beside the event's own prompt and without posting
+    anything. Prints, for each delivery and in total, the differences in labels, whether each prompt would have
+    commented, and tokens and cost of both. With --ask, the current version of the prompt is asked about finished
+    deliveries, with the facts that were read from GitHub at the time; the cost is printed first, and the replies are
+    neither stored nor posted. Works while the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -106,7 +107,7 @@ def compare(
         if ask:
             plan = _plan(settings, store, prompt, other, since=after, limit=most)
             if plan.questions:
-                print_line(_describe_cost(settings, plan), err=as_json)  # standard output is for JSON
+                print_line(_describe_cost(settings, plan), err=as_json)  # with --json, standard output is only JSON
                 if not yes:
                     _require_confirmation(err=as_json)
             comparison = _ask_all(settings, plan)
@@ -129,7 +130,7 @@ def _explain_no_pairs(prompt: str, other: str | None, since: str, comparison: Co
     return (
         f"there is no delivery of the last {since} on which {missing}{detail}; set an event of prompts.use to "
         f"{{prompt: {prompt.partition('@')[0]}, shadow: true}} and wait for such events, or ask the prompt now about "
-        "finished deliveries with --ask; no other deliveries can be compared"
+        "finished deliveries with --ask"
     )
 
 
@@ -147,7 +148,7 @@ def _plan(
 ) -> _Plan:
     """Return the questions to ask: the prompt, rendered for at most `limit` finished deliveries, newest first.
 
-    With `other`, only deliveries are included whose posted reply is to that prompt.
+    With `other`, only deliveries are included for which the reply to the prompt `other` was posted.
     """
     library = load_library(settings)
     prompt = get_prompt(library, name_or_id)
@@ -182,7 +183,7 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
 
 
 def _require_confirmation(*, err: bool) -> None:
-    """Exit with 1 if the user declines, and with 2 if standard input is not a terminal."""
+    """Ask the user for confirmation. Exits with 1 if the user declines, and with 2 if there is no terminal."""
     if not sys.stdin.isatty():
         abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Ask Claude?", err=err):
@@ -289,13 +290,13 @@ def _sides(comparison: Comparison) -> tuple[list[Side], list[Side]]:
 
 
 def _format_difference(difference: Difference) -> str:
-    """Return "priority-high, not priority-low"."""
+    """Return the labels of both prompts in one group: "priority-high, not priority-low"."""
     labels = " and ".join(difference.one) or f"no {difference.group}"
     return f"{labels}, not {' and '.join(difference.other) or 'none'}"
 
 
 def _format_excluded(comparison: Comparison) -> str:
-    """Return "2 failed, 1 not asked"; "" if no delivery was left out."""
+    """Return how many deliveries were left out, and why: "2 failed, 1 not asked"; "" if none was."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
 
 

@@ -26,9 +26,9 @@ def load_library(settings: Settings) -> Library:
 
 
 def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = abort) -> Prompt:
-    """Return the prompt with this name or id; exits with 2 if there is none.
+    """Return the prompt with a name ("issues/analyze") or an id ("issues/analyze@3f9c2a").
 
-    `other_version` is called with a message if the id is that of another version; by default it exits with 2.
+    Exits with 2 if there is no such prompt. If the id is of another version, `other_version` is called with a message.
     """
     name, at, _ = name_or_id.partition("@")
     prompt = library.prompts.get(name)
@@ -63,7 +63,7 @@ NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 
 
 def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
-    """Yield lines about the variables of prompts, comments and replies, then about fields and labels of `prompts`."""
+    """Yield the output of `hls prompts vars`; at the end, the fields and labels that `prompts` define."""
     prompts_see = {**COMMON, **family.variables}
     examples = (variables for _, variables in family.samples())
     yield from _format_section(

@@ -113,7 +113,10 @@ def _try(
     source: ClaudeSource,
     notes: list[str],
 ) -> TryResult:
-    """Run the event. Exits with 2 if the body does not fit the event, and with 1 if the bot account is unknown."""
+    """Run the event, and add sentences about stored data that was not used to `notes`.
+
+    Exits with 2 if the body does not match the event, and with 1 on any other error outside of the pipeline.
+    """
 
     def load_history(event: Event, number: int, account: Account) -> ConversationState:
         try:
@@ -175,7 +178,7 @@ class _RecordingClaude:
 
 @dataclass(frozen=True, slots=True)
 class TryRunner:
-    """Runs tries. `load_history` returns what the service stored about an issue or pull request for a bot account."""
+    """Runs events with dry run on. `load_history` returns stored labels and comments of an issue or pull request."""
 
     settings: Settings
     library: Library
@@ -187,10 +190,10 @@ class TryRunner:
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
-        """Try the event; with `prompt`, use that prompt even if the service would ignore the event or use another one.
+        """Run the event. With `prompt`, use that prompt even if the service would ignore the event or use another one.
 
-        Raises `PayloadError` if the body does not fit the event, and `DependencyDown` if GitHub does not return the bot
-        account. Later errors are in the result's `end`.
+        Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
+        bot account. Errors of the pipeline are not raised, but are in `end` of the result.
         """
         check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
@@ -228,7 +231,7 @@ class TryRunner:
                 jitter=lambda: 0.0,
                 clock=self.clock,
             )
-            if event.thread is not None:  # otherwise the number is known only after reading the facts
+            if event.thread is not None:  # for other events, the facts must be read to know the number
                 stored: list[Change] = []
                 memory = store.conversations.history(lease, account.login, pending=stored)
                 _copy_history(memory, self.load_history(event, event.thread.number, account))
@@ -240,7 +243,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for the rate limiter, but not for an exhausted hourly budget."""
+    """Run the job and return how it ended. Waits for the rate limiter, but not for claude.calls_per_hour."""
     while True:
         try:
             ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
@@ -256,7 +259,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    """Return the repository's settings; if no entry matches it, those of an added entry with only its name."""
+    """Return the repository's settings; if no entry of `repositories` matches it, those of an entry with defaults."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found

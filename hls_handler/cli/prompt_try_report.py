@@ -31,18 +31,18 @@ FORCE_HINT = "; use --prompt NAME to try it anyway"
 class Question:
     rendered: RenderedPrompt
     model: str
-    correction: UnusableReply | None  # the previous reply, which failed validation
+    correction: UnusableReply | None  # the invalid reply that Claude is asked to correct; None in a first question
     answer: ValidReply | UnusableReply | None = None  # None if the call failed
 
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of a try: what the service would do with the event, the questions to Claude, and the planned writes."""
+    """Result of `hls prompts try`: how the event is routed, the questions to Claude, and the omitted writes."""
 
     event: Event
     routed: Rule | Ignored  # the service's decision about the event
-    assume_open: bool  # a closed or locked issue or pull request was treated as open
-    rule: Rule | None = None  # the rule of the try; None: the event was not tried
+    assume_open: bool  # True: a closed or locked issue or pull request is treated as if it were open
+    rule: Rule | None = None  # the rule by which the event was run; None: it was not run
     questions: tuple[Question, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     end: Ended | Superseded | Postponed | StepFailed | None = None
@@ -51,7 +51,7 @@ class TryResult:
 def print_result(
     subject: Subject, tried: TryResult, notes: Sequence[str], *, sources: Sources, full: bool, canned: bool
 ) -> None:
-    """Print the result as text. `notes` are sentences about stored data that the try did not use.
+    """Print the result as text. `notes` are sentences about stored data that was not used.
 
     `full` prints the whole system message, not only its beginning. `canned` is True if the sandbox made the replies.
     """

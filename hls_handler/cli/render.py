@@ -116,15 +116,15 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    model: str  # after replacement of a retired one
-    max_tokens: int  # limit of the reply
+    model: str  # if the configured model is retired, its successor
+    max_tokens: int  # limit on the tokens of the reply
     input_tokens: int  # estimated, uncached
-    min_usd: float | None  # at list price, without a reply; None if the model's price is unknown
-    max_usd: float | None  # with a reply of max_tokens
+    min_usd: float | None  # list price of the input tokens; None if the model's price is unknown
+    max_usd: float | None  # the same with a reply of max_tokens
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Maximum cost if the first reply is invalid: a second question follows, which contains that reply."""
+        """Maximum cost if the first reply is invalid: then Claude gets a second question, which contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens

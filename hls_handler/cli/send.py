@@ -80,7 +80,7 @@ def _webhook_url(settings: Settings) -> str:
 
 
 def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
-    """Sign and post one webhook. Raises `PayloadError`, OSError and http.client's errors."""
+    """Sign and post one webhook. Raises `PayloadError` for an invalid body, and OSError or http.client's errors."""
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
@@ -93,7 +93,7 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """Create the payload's issue or pull request in the sandbox; do nothing if github.base_url is not loopback."""
+    """Create the payload's issue or pull request in the demo's sandbox, if github.base_url is a loopback address."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return

@@ -60,7 +60,7 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Wait until the demo ends, which closes standard input (nothing is ever written to it), then exit.
+    """Wait until standard input is closed, which happens when the demo ends, then exit. Nothing is written to it.
 
     There is no graceful shutdown: without the demo's stand-ins for GitHub and Claude, running steps cannot succeed.
     """
@@ -106,7 +106,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
 
 
 async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
-    """Run the server. After a stop signal no step begins any more; open connections may still finish."""
+    """Run the server until it ends. After a stop signal, workers begin no step; requests in progress are answered."""
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not running.done():
         if server.should_exit:

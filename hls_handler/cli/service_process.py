@@ -20,7 +20,7 @@ READY_MARKER = b'"message": "serving"'  # part of the log line that the service 
 
 
 class RestartLimitReached(HlsError):
-    """The service has ended after each of `MAX_STARTS` starts."""
+    """The service was started `MAX_STARTS` times, and ended each time."""
 
 
 class ServiceProcess:
@@ -50,7 +50,7 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Wait until the service listens. Return False if it ended (its port may be in use) or time is up."""
+        """Wait until the service listens. Return False if it ended (perhaps its port is in use) or time is up."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
             if READY_MARKER in self._new_log():
@@ -63,7 +63,7 @@ class ServiceProcess:
         return b"cannot listen on" in self._new_log()
 
     def last_words(self) -> str:
-        """Return the last 20 log lines since the latest start; the file also contains earlier demos."""
+        """Return the last 20 lines of the log since the service was last started."""
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
     def revive(self) -> None:
@@ -74,7 +74,7 @@ class ServiceProcess:
             self.wait_until_up()
 
     def supervise(self) -> None:
-        """Restart the process whenever it ends; never returns. Raises KeyboardInterrupt and `RestartLimitReached`."""
+        """Restart the process whenever it ends, until Ctrl-C (KeyboardInterrupt) or `RestartLimitReached`."""
         while True:
             self._restart(self._process.wait())
 

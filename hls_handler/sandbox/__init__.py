@@ -1,1 +1,1 @@
-"""The sandbox: a stand-in GitHub and Claude, and recorded payloads, for demo, check, render, send and tests."""
+"""The sandbox: stand-ins for GitHub and Claude on this machine, for the demo, other commands and tests."""

@@ -1,7 +1,7 @@
-"""Canned replies: deterministic values for a schema, chosen by keywords of the prompt's text.
+"""Canned replies of the stand-in Claude: deterministic values for a JSON schema, chosen by keywords in the prompt.
 
-Known fields get values that fit the text. Any other field gets a value that fits its schema, so that fields added by
-prompt authors work, too.
+Fields of the shipped prompts get values that fit the prompt's text. Other fields, which prompt authors defined, get
+values that fit their schema.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
 }
-"""Keys of the items of known list fields."""
+"""Keys of the items of lists in the replies to shipped prompts."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 MAX_LENGTH = re.compile(r"maxLength: (\d+)")
@@ -78,12 +78,12 @@ MAX_ITEMS = re.compile(r"maxItems: (\d+)")
 
 
 def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
-    """Return a value that is valid against the schema."""
+    """Return a reply that is valid against the schema. `reading` is the parsed prompt."""
     return _fill(schema, "", reading, schema)
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for a node of the schema; `name` is the name of the field."""
+    """Return a value for `node`, a part of the schema `root` that describes the field `name`."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -107,14 +107,14 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the first alternative that is not null."""
+    """Return the first member of an `anyOf` that is not null."""
     return next((part for part in parts if part.get("type") != "null"), parts[0])
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the value of which most keywords occur in the text.
+    """Return the enum value with the most `KEYWORDS` in the prompt's title and body.
 
-    For an unknown field: a value that occurs in the text, else a neutral value ("none"), else one chosen by a hash.
+    Without keywords for the field: a value that occurs there, else a neutral value ("none"), else one chosen by a hash.
     """
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
@@ -131,7 +131,7 @@ def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
 
 
 def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
-    """Return the values that occur in the text."""
+    """Return the values that occur in the prompt's title or body."""
     return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
@@ -154,7 +154,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return whether the items have the known keys: a prompt author may use the name for another list."""
+    """Return False if the list `name` is not the one of the shipped prompts, but one that a prompt author defined."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:
@@ -163,7 +163,7 @@ def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:
-    """Return the sentences of a review that request a change or an answer."""
+    """Return a request for each sentence of a review that asks for a change or an answer."""
     asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
     return [
         {
@@ -185,7 +185,7 @@ def _todo(sentence: str) -> str:
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Return a boolean: `certain` is True only for how to start, `worth_saying` if there is text; others are True."""
+    """Return True, except for `certain` (does the comment ask how to start?) and `worth_saying` (is there a text?)."""
     if name == "certain":
         return reading.wants_to_start
     return _is_worth_saying(reading) if name == "worth_saying" else True
@@ -224,7 +224,7 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
 
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
-    """Return text fields that are known only for their event: a prompt author may use the names otherwise."""
+    """Return the functions for text fields of the prompt's event. Other prompts may use the names for other fields."""
     if reading.log is not None:
         return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
     if reading.commits is not None:
@@ -256,14 +256,14 @@ def _summary(reading: Reading) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence of the first paragraph of prose that is no greeting."""
+    """Return the first sentence of the first paragraph that is prose and not a greeting."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
     plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
 def _missing(reading: Reading) -> list[str]:
-    """Return questions about what a bug report lacks."""
+    """Return questions about the details that a bug report lacks; [] if the issue is not a bug report."""
     if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
         return []
     wanted = (

@@ -9,7 +9,7 @@ from hls_handler.sandbox.reading import Reading
 
 ERROR = re.compile(
     r"^E\s{2,}\S"  # pytest
-    r"|^[A-Z]{1,5}\d{3,4}\s"  # of a linter: DTZ005
+    r"|^[A-Z]{1,5}\d{3,4}\s"  # a linter: DTZ005
     r"|\b[A-Z]\w*(?:Error|Exception)\b"
     r"|\b(?:error|fatal|FAILED|panic)\b(?!s\b)"
     r"|\bnot found\b|\btimed out\b|\bcanceled\b",
@@ -29,7 +29,7 @@ MAX_HIGHLIGHTS = 3
 
 
 def quote(reading: Reading) -> str:
-    """Return the first line of a log that looks like an error and not like a consequence of one."""
+    """Return the first log line that looks like an error and is not one such as "exit code 1"; "" if there is none."""
     return next((line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), "")
 
 
@@ -47,7 +47,7 @@ def cause(reading: Reading) -> str:
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """Return the places nearest to the error, one per file, and changed files that a failed test is named after."""
+    """Return at most `MAX_PLACES` places: files in the log, then changed files that a test is named after."""
     found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
     paths = {path for path, _ in found}
@@ -63,7 +63,7 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Return line numbers by path, nearest to the error first."""
+    """Return {path: line number} of the files that the log names, those nearest to the error first."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}
@@ -89,7 +89,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the subjects of commits that are no chores; without commits, the list items of the release's text."""
+    """Return the subjects of the commits, except chores ("bump ..."); if there are none, list items of the release."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -97,7 +97,7 @@ def subjects(reading: Reading) -> list[str]:
 
 
 def _weight(subject: str) -> int:
-    """Return a sort key: features, then fixes, then other changes, then documentation."""
+    """Return a sort key for subjects of commits: features, then fixes, then other changes, then documentation."""
     first = subject.partition(" ")[0].lower()
     if "typo" in subject or first in {"say", "document", "test"}:
         return 3
@@ -123,7 +123,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return steps for a newcomer; for a question, the sentence of the conversation with most words in common."""
+    """Return steps if the comment asks how to start, else the sentence of the conversation that is most similar."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.thread_words)
         place = f"`{files[0]}`" if files else "the place that the thread describes"

@@ -1,4 +1,4 @@
-"""Findings of a canned review: a table of patterns that are searched in changed lines."""
+"""Findings of a canned review. They are made by patterns that are searched in the changed lines."""
 
 from __future__ import annotations
 

@@ -22,17 +22,17 @@ from hls_handler.sandbox.reading import read_request, text_of
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024
-"""A shorter prefix is not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+"""Shorter beginnings of prompts are not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A valid request."""
+    """A valid request to the Messages API."""
 
     model: Model
     system: str
-    user: str  # all user messages, in order
-    schema: Mapping[str, Any] | None  # of the JSON reply; None for prose
+    user: str  # texts of all user messages, in order
+    schema: Mapping[str, Any] | None  # JSON Schema of the reply; None: the reply is prose
     body: Mapping[str, Any]
 
 
@@ -41,14 +41,14 @@ Answerer = Callable[[Asked], Any]
 
 
 def canned(asked: Asked) -> Any:
-    """Return a canned reply."""
+    """Return a deterministic reply that fits the request's JSON schema."""
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
     return canned_reply(asked.schema, read_request(asked.body))
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
-    """Return the app with `POST /v1/messages` and `GET /v1/models`. Cached prefixes do not expire."""
+    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models`. Cached beginnings of prompts never expire."""
     cached: set[str] = set()
     requests = 0
 
@@ -117,7 +117,7 @@ def _authenticate(request: Request, api_key: str) -> None:
 
 def _parse(raw: bytes, content_type: str) -> Asked:
     if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise ClaudeError(400, "Content-Type: it must be application/json")
+        raise ClaudeError(400, "Content-Type: must be application/json")
     try:
         body = json.loads(raw)
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
@@ -144,7 +144,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
     size = tokens_of(prefix)
     written = read = 0
     if size >= MIN_CACHED_TOKENS:
-        wanted = json.dumps(asked.schema, sort_keys=True)  # another schema is another prefix
+        wanted = json.dumps(asked.schema, sort_keys=True)  # the schema is a part of the cached prefix
         key = hashlib.sha256(f"{asked.model.id}\n{wanted}\n{prefix}".encode()).hexdigest()
         read = size if key in cached else 0
         written = size - read
@@ -161,7 +161,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
 
 
 def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
-    """Return a message that begins with a thinking block, to find clients that take the first block for the reply."""
+    """Return the response. It begins with a thinking block, so that a client that reads only the first block fails."""
     most = asked.body["max_tokens"]
     cut = usage["output_tokens"] > most
     shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text

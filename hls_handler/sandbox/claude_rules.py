@@ -24,7 +24,7 @@ ERROR_TYPES: Mapping[int, str] = {
 
 @dataclass(eq=False)
 class ClaudeError(Exception):
-    """An error response."""
+    """An error response of the Messages API."""
 
     status: int
     message: str
@@ -87,7 +87,7 @@ MAX_BREAKPOINTS = 4
 
 
 def check_request(body: Any) -> Model:
-    """Return the model of a valid request. Raises `ClaudeError` for an invalid one, for tools and for streaming."""
+    """Return the model that a request names. Raises `ClaudeError` if the request is invalid, has tools or streams."""
     if not isinstance(body, dict):
         raise ClaudeError(400, "request body: Input should be an object")
     for key in REQUIRED_KEYS:
@@ -151,7 +151,7 @@ def _check_system(system: object, where: str) -> list[dict[str, Any]]:
 
 
 def _check_text(content: object, where: str) -> list[dict[str, Any]]:
-    """Check a string or a list of text blocks, none of them empty; return the blocks."""
+    """Return the blocks of a content; [] for a string. Raises `ClaudeError` unless all are text and none is empty."""
     if isinstance(content, str):
         if not content.strip():
             raise ClaudeError(400, f"{where}: text content blocks must contain non-whitespace text")
@@ -270,10 +270,10 @@ def _check_reference(
     if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
         raise _bad(where, f"$ref {reference!r} does not point into #/$defs")
     if node.keys() - {"$ref", "$defs", "description", "title"}:
-        raise _bad(where, "besides $ref, only $defs, description and title are allowed")
+        raise _bad(where, "a schema with $ref can have no other keys than $defs, description and title")
     target = root.get("$defs", {}).get(reference.removeprefix("#/$defs/"))
     if target is None:
-        raise _bad(where, f"$ref {reference!r} names a definition that does not exist")
+        raise _bad(where, f"the definition {reference!r}, which a $ref names, does not exist")
     if reference in within:
         raise _bad(where, f"recursive schemas are not supported: {reference} contains itself")
     _check_node(target, root, reference, (*within, reference))

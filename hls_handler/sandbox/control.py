@@ -19,7 +19,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class SeedEvent(BaseModel):
-    """A webhook whose objects are to be stored. `files`: the changed files of a pull request in REST shape."""
+    """Request to store a webhook's issue, pull request, run or release. `files`: changed files as in the REST API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class SeedEvent(BaseModel):
 
 
 class SetJobLog(BaseModel):
-    """The new log of a job; null makes it expire."""
+    """Request to replace the log of a job. null: the log expires."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class SetJobLog(BaseModel):
 
 
 class SetFile(BaseModel):
-    """The new content of a file on a branch (default: the default branch); null deletes it."""
+    """Request to replace a file of a branch (default: the default branch). null: the file is deleted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +50,7 @@ class SetFile(BaseModel):
 
 
 class SetConclusion(BaseModel):
-    """The new conclusion of an attempt of a run."""
+    """Request to replace the conclusion of one attempt of a workflow run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,11 +61,11 @@ class SetConclusion(BaseModel):
 
 
 class BadRequest(Exception):
-    """An invalid request to this API."""
+    """An invalid request to the API under `/_sandbox`. The response is 400."""
 
 
 def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]) -> list[Route]:
-    """Return the routes. They accept only JSON bodies, so that a form on another web page cannot change the sandbox."""
+    """Return the routes. They accept only JSON bodies, so that forms on other web pages cannot change the sandbox."""
 
     async def about(request: Request) -> Response:
         del request
@@ -160,7 +160,6 @@ def _request_routes(log: RequestLog) -> list[Route]:
 
 
 def bad_request(request: Request, exc: Exception) -> Response:
-    """Return the response to a `BadRequest`."""
     del request
     return JSONResponse({"detail": str(exc)}, status_code=400)
 

@@ -1,7 +1,7 @@
 """Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-As on GitHub, they depend on the rendered Markdown: code and link texts neither notify nor close, entities and
-backslashes before a character make no difference, and HTML comments are invisible.
+As on GitHub, the effects depend on the rendered Markdown: code and link texts neither notify nor close, entities and
+backslashes before a character make no difference, and HTML comments are ignored.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def effects_of(body: str) -> Effects:
 
 
 def _texts(children: list[Token]) -> Iterator[str]:
-    """Yield each text node outside code and links: GitHub searches mentions in single nodes."""
+    """Yield each text node outside code and links. GitHub searches each node separately for mentions."""
     depth = 0
     for child in children:
         depth += child.nesting if child.type in {"link_open", "link_close"} else 0
@@ -81,7 +81,7 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """Yield the text without emphasis, split at code, HTML and links; bare URLs are kept."""
+    """Yield the text without emphasis and without link texts other than bare URLs, split at code, HTML and images."""
     line = ""
     named_link = False
     for child in children:

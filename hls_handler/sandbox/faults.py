@@ -32,7 +32,7 @@ def _is_pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
     except re.error as exc:
-        raise ValueError(f"not a regular expression: {exc}") from exc
+        raise ValueError(f"must be a regular expression: {exc}") from exc
     return pattern
 
 
@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """One rule: of the requests that match, skip the first `skip`, then fail the next `times` (None: all)."""
+    """A rule: of the requests that match it, the first `skip` succeed and the next `times` fail (None: all others)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class Fault(BaseModel):
     skip: int = Field(0, ge=0)
     status: int = Field(500, ge=200, le=599)
     headers: Mapping[str, str] = Field(default_factory=dict)
-    body: str = ""  # of `status`; a stand-in's own error document if empty
+    body: str = ""  # response body of the effect `status`; empty: the stand-in's own error document
     seconds: float = Field(0.0, ge=0, le=3600)
 
     def matches(self, stand_in: StandIn, method: str, path: str) -> bool:
@@ -64,11 +64,11 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The rules, oldest first. The first one that matches a request and is not exhausted applies."""
+    """The rules about failing requests. To a request applies the oldest rule that matches it and is not exhausted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rules: list[tuple[Fault, int]] = []  # with the number of requests that matched so far
+        self._rules: list[tuple[Fault, int]] = []  # (rule, number of requests that matched it)
 
     def add(self, fault: Fault) -> None:
         with self._lock:
@@ -80,12 +80,12 @@ class Faults:
 
     @property
     def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Every rule with the number of requests that it failed; exhausted rules stay until `clear`."""
+        """Every rule with the number of requests that it made fail. Exhausted rules stay until `clear`."""
         with self._lock:
             return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """Return the fault for this request, if there is one, and count the request."""
+        """Return the rule by which this request fails, if there is one, and count the request."""
         with self._lock:
             for index, (fault, matched) in enumerate(self._rules):
                 exhausted = fault.times is not None and matched >= fault.skip + fault.times
@@ -101,7 +101,7 @@ REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wro
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
-    """Return a message of Claude with the fault `effect`; its token usage is unchanged."""
+    """Return Claude's message, changed by the fault `effect`. Its token usage stays."""
     text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
     if effect == "truncated":
         return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}

@@ -37,7 +37,7 @@ Endpoint = Callable[[Call], Answer]
 
 
 class RateLimit:
-    """The primary rate limit of one token: `limit` requests in an hour, counted from the first one."""
+    """The primary rate limit of one token: `limit` requests per hour."""
 
     def __init__(self, limit: int, clock: Callable[[], datetime]) -> None:
         self.limit = limit
@@ -63,10 +63,10 @@ class RateLimit:
 
 
 class LogStorage:
-    """Downloads of job logs from signed URLs that are valid for a minute.
+    """Storage of job logs, which are downloaded from signed URLs that are valid for a minute.
 
-    As at GitHub, a request with a token is rejected: the client must not send the token to the storage. `web_url` is
-    the URL of the sandbox without a slash at the end.
+    As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
+    storage. `web_url` is the URL of the sandbox without a slash at the end.
     """
 
     def __init__(self, state: State, *, web_url: str, clock: Callable[[], datetime]) -> None:
@@ -103,7 +103,7 @@ class LogStorage:
 
 
 class GitHubApi:
-    """The API at `api_url` ("http://127.0.0.1:8123/api/v3"); URLs of web pages in responses begin with `web_url`."""
+    """REST API at `api_url` ("http://127.0.0.1:8123/api/v3"). URLs of web pages in responses begin with `web_url`."""
 
     def __init__(
         self,
@@ -182,7 +182,7 @@ class GitHubApi:
 
 
 def error_of_status(status: int) -> dict[str, Any]:
-    """Return GitHub's usual document of an error status."""
+    """Return the JSON document of GitHub's usual response with an error status."""
     messages = {
         401: "Bad credentials",
         403: "Resource not accessible by personal access token",
@@ -225,7 +225,7 @@ async def _call(request: Request, state: State, needs: str) -> Call:
 
 
 def _page(request: Request, api_url: str, items: list[Any]) -> tuple[list[Any], dict[str, str]]:
-    """Return one page and the `Link` header with the URLs of the other pages."""
+    """Return the requested page of `items`, and a `Link` header with the URLs of other pages if there are any."""
     page, size = github_request.page_of(request.query_params)
     last = max((len(items) + size - 1) // size, 1)
     pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}

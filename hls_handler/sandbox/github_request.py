@@ -1,4 +1,4 @@
-"""Requests to the stand-in GitHub: the endpoint's input and output, and the 4xx responses to invalid requests."""
+"""Requests to the stand-in GitHub: input and output of an endpoint, and the 4xx responses to invalid requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hls_handler.sandbox import shapes
 from hls_handler.sandbox.objects import Repository
 from hls_handler.sandbox.state import State
 
-MAX_COMMENT_CHARACTERS = 65_536  # characters
+MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50
 MAX_DESCRIPTION_CHARACTERS = 100
 MAX_LABELS = 100  # on one issue or pull request
@@ -21,7 +21,7 @@ DOCUMENTATION = "https://docs.github.com/rest"
 
 @dataclass(eq=False)
 class GitHubError(Exception):
-    """A response with a status of 300 or more. (Not frozen: Python sets attributes of an exception that it raises.)"""
+    """A redirect or an error response. (Not frozen, because Python sets attributes of an exception that is raised.)"""
 
     status: int
     message: str
@@ -41,30 +41,30 @@ class GitHubError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to an endpoint."""
+    """The input of an endpoint: an authenticated request."""
 
     state: State
     method: str
     path: Mapping[str, str]  # path parameters
     query: Mapping[str, str]
     body: Any = None  # parsed JSON of a POST or PATCH
-    needs: str = ""  # X-Accepted-GitHub-Permissions of the route
+    needs: str = ""  # permissions that the route needs, for X-Accepted-GitHub-Permissions
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of an endpoint."""
+    """The output of an endpoint, which becomes a JSON response."""
 
     document: Any
     status: int = 200
     listed: bool = False  # the document is a list and is paginated
-    inside: str | None = None  # key of the list in the response, next to total_count
+    inside: str | None = None  # "jobs": the response is {"total_count": ..., "jobs": [...]}; None: the list itself
     file: str | None = None  # redirect to this file instead of a document: "logs/owner/repo/7"
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository of the path. Raises `GitHubError` if it was moved or is not visible."""
+    """Return the repository that the path names. Raises `GitHubError` if it was renamed or is not readable."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
     found = call.state.repository(full_name)
     new_name = call.state.world.moved.get(full_name.lower())
@@ -76,22 +76,22 @@ def repository_of(call: Call) -> Repository:
 
 
 def moved(call: Call, url: str) -> GitHubError:
-    """Return a redirect: 301 for reads, 307 for writes."""
+    """Return a redirect to `url`: 301 for reads, 307 for writes."""
     if call.method == "GET":
         return GitHubError(301, "Moved Permanently", headers={"Location": url}, url=url)
     return GitHubError(307, "Temporary Redirect", headers={"Location": url}, url=url)
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
-    """Return the error 422 for an invalid field."""
+    """Return the error 422 about the field `name`."""
     error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
     return GitHubError(422, "Validation Failed", (error,))
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """Return the JSON body of a request."""
+    """Return the JSON body of a request. Raises `GitHubError` if it is not JSON."""
     if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
-        raise GitHubError(415, "Unsupported Media Type: it must be application/json")
+        raise GitHubError(415, "Unsupported Media Type: Content-Type must be application/json")
     try:
         body = json.loads(raw)
         json.dumps(body, ensure_ascii=False).encode()  # rejects lone surrogates
@@ -101,7 +101,7 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 
 def comment_body(body: Any) -> str:
-    """Return the text of a comment."""
+    """Return the text of a comment to write. Raises `GitHubError` if it is empty or too long."""
     text = _only(body, {"body": str}, required=("body",))["body"]
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
@@ -112,7 +112,7 @@ def comment_body(body: Any) -> str:
 
 
 def label_names(body: Any) -> tuple[str, ...]:
-    """Return the names of labels to add: the body is `{"labels": [...]}` or the bare list."""
+    """Return the names of labels to add from a body that is `{"labels": [...]}` or only the list."""
     given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
@@ -127,13 +127,13 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 
 def check_label_count(names: Sequence[str]) -> None:
-    """Raise `GitHubError` if an issue would have too many labels."""
+    """Raise `GitHubError` if these are more labels than an issue can have."""
     if len({name.lower() for name in names}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
 
 def new_label(body: Any) -> tuple[str, str, str | None]:
-    """Return name, colour and description of a label to create."""
+    """Return (name, colour, description) of a label to create. Raises `GitHubError` if one of them is invalid."""
     given = _only(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
     name, color, description = given["name"], given.get("color", "ededed"), given.get("description")
     _check_name(name)
@@ -146,7 +146,7 @@ def new_label(body: Any) -> tuple[str, str, str | None]:
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return `page` and `per_page`, which is at most 100, and 30 if it is missing or invalid."""
+    """Return (`page`, `per_page`). Missing or invalid values are 1 and 30. `per_page` is at most 100."""
     return _number(query.get("page"), 1), min(_number(query.get("per_page"), 30), 100)
 
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return an object with only these keys. GitHub ignores unknown keys; here they are an error, to find defects."""
+    """Return the body, a JSON object. Raises `GitHubError` for keys that `kinds` lacks, which GitHub would ignore."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

@@ -1,4 +1,4 @@
-"""Markdown to safe HTML, rendered as GitHub does."""
+"""Conversion of Markdown to safe HTML that looks as on GitHub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TASK = re.compile(r"^\[([ xX])\] ")
 
 
 class _Renderer(RendererHTML):
-    """Escapes HTML except harmless tags, loads no images, colours diffs, and renders task lists as boxes."""
+    """Renderer that escapes HTML except harmless tags, loads no images, colours diffs, and draws checkboxes."""
 
     def html_block(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
         return _without_html(tokens[idx].content)
@@ -43,7 +43,7 @@ class _Renderer(RendererHTML):
         return self.renderToken(tokens, idx, options, env)
 
     def list_item_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Render the checkbox of a task list item."""
+        """Render the start of a list item, with a box if it is a checkbox ("- [x] ...")."""
         text = next((token for token in tokens[idx + 1 : idx + 3] if token.type == "inline"), None)
         first = text.children[0] if text is not None and text.children else None
         task = TASK.match(first.content) if first is not None and first.type == "text" else None
@@ -56,7 +56,7 @@ class _Renderer(RendererHTML):
 
 
 def rendered(body: str) -> str:
-    """Return safe HTML."""
+    """Return Markdown as safe HTML."""
     parser = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(["table", "strikethrough"])
     return str(parser.render(body))
 

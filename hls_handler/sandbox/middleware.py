@@ -1,4 +1,4 @@
-"""ASGI middleware of a stand-in: logs each request and injects faults."""
+"""ASGI middleware of a stand-in for GitHub or Claude: logs each request and injects faults."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class BufferedResponse:
 
 
 class FaultMiddleware:
-    """Middleware of one stand-in.
+    """Middleware that logs the requests to one stand-in, and applies the rules in `faults` to them.
 
-    `errors` returns the stand-in's error document for a status. Setting `closing` ends hanging requests.
+    `errors` returns the stand-in's error document for a status. Setting `closing` ends requests that hang by a fault.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FaultMiddleware:
         await send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
-        """Return the response with the fault applied; None if the fault is that there is no response."""
+        """Return the app's response, changed by the fault; None if the fault is to send no response."""
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)
@@ -126,7 +126,7 @@ class FaultMiddleware:
         return _with_body(BufferedResponse(fault.status, encoded), body.encode())
 
     async def _close_without_response(self, scope: Scope, receive: Receive, *, hang: bool) -> None:
-        """Close the connection; with `hang`, only after the client disconnects or the sandbox stops."""
+        """Close the connection: now or, with `hang`, when the client disconnects or the sandbox stops."""
         disconnected = asyncio.ensure_future(_until_disconnected(receive))
         if hang:
             closing = asyncio.ensure_future(self._closing.wait())

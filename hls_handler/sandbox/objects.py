@@ -1,4 +1,4 @@
-"""Objects of the stand-in GitHub as frozen values, and the values of payloads that they are made of."""
+"""Objects of the stand-in GitHub as frozen values, and functions that read parts of them from payloads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hls_handler.sandbox.effects import Effects
 
-Document = dict[str, Any]  # a REST object as GitHub sends it, with addresses under api.github.com
+Document = dict[str, Any]  # a REST object as GitHub sends it, with URLs of api.github.com
 
 Permission = Literal["admin", "write", "read", "none"]
 
@@ -73,7 +73,7 @@ class Repository:
 class Edit:
     """An earlier version of a comment."""
 
-    at: datetime  # time of the edit, aware UTC
+    at: datetime  # time of the edit that replaced it, aware UTC
     body: str
 
 
@@ -89,8 +89,6 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request."""
-
     id: int
     author: Account
     state: str  # "approved", "changes_requested", "commented", "dismissed", in lower case as in webhooks
@@ -164,7 +162,7 @@ class Thread:
         return str((self.document.get("head") or {}).get("sha") or "")
 
     def is_open_from(self, head: str) -> bool:
-        """Return whether this is an open pull request from the branch `head`, for example "octocat:fix/checkout"."""
+        """Return True if this is an open pull request from the branch `head`, for example "octocat:fix/checkout"."""
         label = (self.document.get("head") or {}).get("label")
         return self.kind == "pull" and not self.gone and self.state == "open" and label == head
 
@@ -173,7 +171,7 @@ class Thread:
 
     @property
     def key(self) -> str:
-        """ "owner/repo#7" """
+        """Name of the issue or pull request: "owner/repo#7"."""
         return f"{self.repository}#{self.number}"
 
 
@@ -181,7 +179,7 @@ class Thread:
 class Job:
     """A job of one attempt of a workflow run."""
 
-    document: Document  # as in REST, without URLs
+    document: Document  # REST object without URLs
     log: str | None  # None if it expired or was never written
 
     @property
@@ -199,7 +197,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a workflow run, with the run's REST object of that attempt."""
+    """One attempt of a workflow run. `document` is the REST object of the run as of this attempt."""
 
     number: int  # from 1
     document: Document
@@ -212,8 +210,6 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workflow run."""
-
     repository: str  # "owner/repo" in GitHub's spelling
     id: int
     attempts: tuple[Attempt, ...]  # in order, at least one
@@ -257,7 +253,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class CommentEffects:
-    """The effects, such as notifications, that creating or editing a comment here would have had on GitHub."""
+    """The effects, such as notifications, that the creation or edit of a comment would have had on GitHub."""
 
     thread: str  # "owner/repo#7"
     comment: int
@@ -266,19 +262,19 @@ class CommentEffects:
 
 
 def read_account(shown: object) -> Account:
-    """Return the account that a payload shows; GitHub's ghost account if it is missing or null."""
+    """Return an account from a payload; GitHub's account "ghost" if the value is not an account."""
     if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
         return GHOST
     return Account(login=shown["login"], id=read_count(shown.get("id")), type=str(shown.get("type") or "User"))
 
 
 def read_count(value: object) -> int:
-    """Return a number of a payload; 0 if it is no natural number."""
+    """Return a number from a payload; 0 if the value is not an integer, or is negative."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def read_time(value: object, default: datetime) -> datetime:
-    """Return a time of a payload in UTC, or `default` if it is no time."""
+    """Return a time from a payload in UTC, or `default` if the value is not a time."""
     try:
         return datetime.fromisoformat(str(value)).astimezone(UTC)
     except ValueError:
@@ -286,7 +282,7 @@ def read_time(value: object, default: datetime) -> datetime:
 
 
 def read_text(value: object) -> str:
-    """Return a text of a payload; "" for null."""
+    """Return a text from a payload; "" for null."""
     return str(value or "")
 
 

@@ -49,7 +49,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Entry:
-    """An entry of a timeline: a comment, a review or an event."""
+    """An entry of the timeline on the page of an issue or pull request: a comment, a review or an event."""
 
     when: datetime
     actor: Account
@@ -65,7 +65,7 @@ class Entry:
 
 
 def page_routes(state: State) -> list[Route]:
-    """Return the index, the pages of threads, runs and releases with the paths of github.com, and the style sheet."""
+    """Return the routes of the index, the style sheet, and the other pages, which have the same paths as on GitHub."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -125,7 +125,7 @@ def page_routes(state: State) -> list[Route]:
 
 
 def address(thread: Thread) -> str:
-    """Return the path of the page: "/owner/repo/pull/13"."""
+    """Return the path of the page of an issue or pull request: "/owner/repo/pull/13"."""
     return f"/{thread.repository}/{'pull' if thread.kind == 'pull' else 'issues'}/{thread.number}"
 
 
@@ -188,7 +188,7 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 
 def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
-    """Yield comments, reviews and events in order; label changes of one account within a minute are one entry."""
+    """Yield the comments, reviews and events, oldest first. Label changes of one account within a minute are merged."""
     events = [_review(event, thread) or _event(event, home) for event in thread.events]
     entries = [*(_comment(comment) for comment in thread.comments), *events]
     last: Entry | None = None
@@ -218,7 +218,7 @@ def _comment(comment: Comment) -> Entry:
 
 
 def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
-    """Return the entry for a review, in its current state; None if the event is not about a stored review."""
+    """Return the timeline entry of a review in its current state; None if the event is not the creation of a review."""
     review = next((one for one in thread.reviews if event.detail == str(one.id)), None)
     if review is None or event.happening != "reviewed":
         return None
@@ -242,7 +242,7 @@ def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
 
 
 def _place(comment: Document) -> str:
-    """Return "line 12" or "removed line 32": the comment's line, else the last line of its hunk."""
+    """Return the place of a review comment: "line 12", "removed line 32", or "the whole file"."""
     lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
     last = lines[-1] if lines else None
     number = comment.get("line", comment.get("original_line", last.number if last else None))
@@ -276,5 +276,5 @@ def _patch(patch: str | None) -> Markup | None:
 
 
 def _clock(at: datetime) -> str:
-    """ "2 Nov 2026, 09:14 UTC" """
+    """Format a time as "2 Nov 2026, 09:14 UTC"."""
     return f"{at.day} {at:%b %Y, %H:%M} UTC"

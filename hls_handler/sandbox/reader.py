@@ -1,4 +1,4 @@
-"""The sandbox's state as the `Reader` of `render` and `check`, without HTTP."""
+"""Reader of facts from the state of the stand-in GitHub, without HTTP, for `hls render` and for sample values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOB, _COMPARISON = TypeAdapter(WorkflowJob), TypeAdapter(Comparison)
 
 
 class SandboxReader:
-    """Implements `handlers.reader.Reader` for one repository of the state."""
+    """Reads facts about one repository from the state. Implements `handlers.reader.Reader`."""
 
     def __init__(self, state: State, repository: str) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""Parse a request to Claude: which untrusted text of the prompt is title, body, file name, patch or log."""
+"""Parser of prompts for the stand-in Claude. It finds the title, body, patches, log etc. among the untrusted texts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
 FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
-"""Labels of the most informative fields of an event, and of fields that are used if there is none of these."""
+"""Patterns of the names of an event's most informative fields, and of fields that are used if these are missing."""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An untrusted text with the prompt's words before it."""
+    """An untrusted text in a prompt, with the words before it, by which its meaning is found."""
 
-    label: str  # the words before it in its line or the line above, in lower case
+    label: str  # the words before the text in its line or the line above, in lower case
     text: str
     start: int
 
@@ -44,7 +44,7 @@ class PatchOfFile:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text of a reviewer: the review as a whole, or a review comment."""
+    """A text by a reviewer: the review's own text, or a review comment."""
 
     comment: int | None  # its number in the prompt; None for the review as a whole
     text: str
@@ -52,24 +52,24 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The parsed request. Everything may be empty: any request gets a reply."""
+    """The texts found in a prompt. Any of them may be empty, because every prompt gets a reply."""
 
     title: str
     body: str
     patches: tuple[PatchOfFile, ...]
-    notes: tuple[Note, ...] = ()  # of a review
-    log: tuple[str, ...] | None = None  # lines without their numbers; None if the prompt shows no workflow
+    notes: tuple[Note, ...] = ()  # texts of a review
+    log: tuple[str, ...] | None = None  # log lines without their numbers; None: the prompt is not about a workflow
     changed: tuple[str, ...] = ()  # paths of files that are listed without patches
-    commits: tuple[str, ...] | None = None  # messages; None if the prompt shows no release
+    commits: tuple[str, ...] | None = None  # messages of commits; None: the prompt is not about a release
     comment: str = ""  # the comment to answer
-    wants_to_start: bool = False  # the comment is by a newcomer
+    wants_to_start: bool = False  # the comment asks how to start to work on the issue
     before: tuple[str, ...] = ()  # earlier comments
-    event: str = ""  # "push", if the prompt shows the fields of an event
-    texts: tuple[str, ...] = ()  # texts of people in these fields
+    event: str = ""  # "push"; "" unless the prompt lists the fields of an event
+    texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
 
     @property
     def thread_words(self) -> str:
-        """The text of the conversation before the comment."""
+        """The texts of the conversation before the comment that is to be answered."""
         return "\n\n".join((self.body, *self.before))
 
     @property
@@ -79,7 +79,7 @@ class Reading:
 
 
 def read_request(body: Mapping[str, Any]) -> Reading:
-    """Parse the user messages of a valid request."""
+    """Parse the user messages of a valid request to the Messages API."""
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
@@ -103,7 +103,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
 
 
 def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
-    """Parse prompts about workflows, releases, comments and other events."""
+    """Return the fields of `Reading` about workflow runs, releases, comments and other events."""
     found: dict[str, Any] = {}
     logs = [block for block in blocks if LOG_LINE.search(block.text)]
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
@@ -124,19 +124,19 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
 
 
 def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the blocks between a line that begins with `head` and the last paragraph."""
+    """Return the texts between a line that begins with `head` and the last paragraph."""
     begin = text.find(f"\n{head}")
     end = text.rfind("\n\n")
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the blocks under a line such as "The comment, by somebody:"."""
+    """Return the texts under lines such as "The comment, by somebody:". `head` is "the comment" in this example."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the blocks after hyphens below the line `head`."""
+    """Return the texts of the list items ("- ...") below the line `head`."""
     begin = text.find(f"\n{head}")
     return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
@@ -158,14 +158,14 @@ def first_line(text: str) -> str:
 
 
 def _label(text: str, start: int) -> str:
-    """Return the words before a block in its line, or else in the last line with words above it."""
+    """Return the words before a block in its line; if there are none, the last line above it that has words."""
     before = text[max(0, start - 300) : start]
     lines = [line for line in before.split("\n") if re.search(r"\w", line)]
     return lines[-1].strip().lower() if lines else ""
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the text of a review, and the last block of each paragraph that begins like a comment."""
+    """Yield the text of a review, and the last text of each paragraph that begins with "Comment N, on"."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return
@@ -178,7 +178,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the patch; its path is the first block of its paragraph, or else the last one-line block before it."""
+    """Return the block's patch. Its path is the first text of its paragraph, else the last one-line text before it."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -31,7 +31,7 @@ def attempt_jobs(call: Call) -> Answer:
 
 
 def job_logs(call: Call) -> Answer:
-    """Redirect to the file; 410 if it has expired, 404 if the job has not completed."""
+    """Redirect to the log of a job; 410 if the log has expired, 404 if the job does not exist or has not completed."""
     home = repository_of(call)
     found = call.state.find_job(home.full_name, int(call.path["job"]))
     if found is None or found[2].conclusion is None:
@@ -47,7 +47,7 @@ def releases(call: Call) -> Answer:
 
 
 def compare(call: Call) -> Answer:
-    """Return the commits of head that base lacks; the history is linear."""
+    """Return the commits that are in head and not in base. In the stand-in, every history is linear."""
     home = repository_of(call)
     world = call.state.world
     base, _, head = call.path["basehead"].partition("...")

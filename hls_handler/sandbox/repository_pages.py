@@ -1,4 +1,4 @@
-"""Content of the web pages about workflow runs and releases."""
+"""Template variables of the web pages about workflow runs and releases."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def run_address(run: Run) -> str:
-    """Return the path of the page: "/owner/repo/actions/runs/5"."""
+    """Return the path of a run's page: "/owner/repo/actions/runs/5"."""
     return f"/{run.repository}/actions/runs/{run.id}"
 
 
 def release_address(release: Release) -> str:
-    """Return the path of the page: "/owner/repo/releases/tag/v1.2.0"."""
+    """Return the path of a release's page: "/owner/repo/releases/tag/v1.2.0"."""
     return f"/{release.repository}/releases/tag/{quote(release.tag)}"
 
 
 def run_rows(state: State) -> list[dict[str, Any]]:
-    """Return the most recently changed runs."""
+    """Return the rows of the `MAX_ROWS` most recently changed runs for the index page."""
     return [run_row(run) for run in state.runs()[:MAX_ROWS]]
 
 
@@ -59,12 +59,12 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def run_shown(run: Run) -> dict[str, Any]:
-    """Return the content of a run's page, newest attempt first."""
+    """Return the template variables of a run's page, on which the newest attempt is first."""
     return {**run_row(run), "tries": [_attempt(attempt) for attempt in reversed(run.attempts)]}
 
 
 def _branch(repository: str, document: Document) -> str:
-    """Return "main", or "octocat:main" for a fork."""
+    """Return the branch that a run is about: "main", or "octocat:main" in a fork."""
     home = document.get("head_repository") or {}
     branch = read_text(document.get("head_branch"))
     return (

@@ -1,4 +1,4 @@
-"""REST objects about workflow runs, file contents, releases and commits; see `shapes`."""
+"""REST objects about workflow runs, file contents, releases and commits, with GitHub's URLs as in `shapes`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
-    """Return a file as in `GET contents/{path}`; without `text`, as in the listing of a folder."""
+    """Return a file as in the response of `GET contents/{path}`; if `text` is None, as in the listing of a folder."""
     raw = (text or "").encode()
     sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
     url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"
@@ -87,7 +87,7 @@ def release(this: Release) -> Document:
 
 
 def commit(repository: str, this: Document, accounts: Mapping[str, Account]) -> Document:
-    """Return an entry of a comparison."""
+    """Return a commit as in the response of `GET compare/{base}...{head}`."""
     url = f"{API}/repos/{repository}/commits/{this['sha']}"
     people = {role: _person(this.get(role), accounts) for role in ("author", "committer")}
     return {
@@ -131,7 +131,7 @@ def comparison(
 
 
 def _person(who: Any, accounts: Mapping[str, Account]) -> Document | None:
-    """Return the account of a commit's author; an unknown login has the type User."""
+    """Return the account of a commit's author, of type User if the login is unknown; None if `who` has no login."""
     if not isinstance(who, Mapping) or not isinstance(who.get("login"), str):
         return None
     login = who["login"]

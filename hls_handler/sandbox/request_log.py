@@ -1,4 +1,4 @@
-"""The requests that the stand-ins received, without secrets."""
+"""Log of the requests that the stand-ins for GitHub and Claude received, without secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-autho
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. `path` is the path of the API as sent: without the stand-in's prefix, and percent-encoded."""
+    """One request. `path` is percent-encoded, as it was sent, and does not contain the stand-in's prefix (/api/v3)."""
 
     at: datetime
     stand_in: StandIn
@@ -27,8 +27,8 @@ class LoggedRequest:
     query: Mapping[str, str]
     headers: Mapping[str, str]  # names in lower case; secrets are "***"
     body: Any  # parsed JSON, or text if it is not JSON; None without a body
-    status: int | None  # None if there was no response
-    fault: Effect | None  # the injected fault
+    status: int | None  # None: there was no response
+    fault: Effect | None  # the injected fault, if any
     took_s: float
 
     @property
@@ -40,7 +40,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The newest requests, oldest first."""
+    """The last `MAX_REQUESTS` requests, in the order in which they arrived."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

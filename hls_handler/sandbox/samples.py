@@ -1,6 +1,6 @@
-"""Facts about recorded events, gathered from the sandbox's state, and template variables of comments about them.
+"""Facts about recorded events, gathered from the stand-in GitHub, and template variables of comments about the events.
 
-`python -m hls_handler.sandbox.samples` stores them for the check of prompts at every start (`work/library.py`).
+`python -m hls_handler.sandbox.samples` stores the facts. `work/library.py` checks all prompts with them at every start.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""History that handlers get for each recorded event: one correction, so that `corrections` has a sample value."""
+"""History that handlers get for each recorded event. It has one label correction as a sample value for templates."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
-    """Return the event and what its handler gathers from the sandbox's state. Raises the errors of `gather`.
+    """Return the event and the facts that its handler gathers from the stand-in GitHub. Raises the errors of `gather`.
 
-    For an event of the demo's story, the state also contains the earlier events of the story.
+    For an event of the demo, the stand-in also contains the objects of the demo's earlier events.
     """
     state = State(begin=_before(sample.name))
     state.seed(sample.event, sample.payload)
@@ -49,7 +49,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
 
 @cache
 def _before(name: str) -> World:
-    """Return the sandbox's world before an event of the story; an empty one before any other event."""
+    """Return all objects of the stand-in GitHub before an event of the demo; none before any other event."""
     earlier = recorded.before(name)
     if not earlier:
         return World()
@@ -59,9 +59,9 @@ def _before(name: str) -> World:
 
 
 def recorded_facts(event_name: str) -> Mapping[str, object]:
-    """Return the facts about the recorded events of this name as JSON values, by sample name.
+    """Return {name of the payload: facts as JSON values} for the recorded events of this name.
 
-    There are none about closed, locked and deleted conversations, which no handler processes.
+    Events about closed, locked and deleted conversations are left out, because no handler processes them.
     """
     handler, budget = handler_for(event_name), PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
@@ -75,16 +75,16 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 
 
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
-    """Yield the template variables of a comment about each recorded event that has a question for Claude.
+    """For each recorded event that HLS asks Claude about, yield the template variables of the comment.
 
-    Events of the demo come first. The replies are canned, of the type `kind`: the shipped type or that of a prompt.
+    Events of the demo come first. The replies are canned and have the type `kind`, which a prompt may have defined.
     """
     handler = handler_for(event_name)
     schema = request_schema(kind.model_json_schema())
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
         try:
             event, facts = facts_of(sample, handler, budget)
-        except HlsError:  # closed, locked, gone
+        except HlsError:  # raised for closed, locked and deleted conversations
             continue
         if handler.skip_reason(facts) is not None:
             continue
@@ -96,7 +96,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
 
 
 def _reading(variables: Mapping[str, Any]) -> Reading:
-    """Return what the stand-in Claude would read from a prompt with all variables."""
+    """Return the texts that the stand-in Claude would find in a prompt that contains all variables."""
     thread = variables.get("issue") or variables.get("pull_request")
     review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
     notes = [Note(None, review.body)] if review else []

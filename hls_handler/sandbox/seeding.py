@@ -1,4 +1,4 @@
-"""Seed the stand-in GitHub from webhook payloads: store the objects that GitHub must have to send the webhook.
+"""Storing of the objects in a webhook's payload in the stand-in GitHub, whose state is a `World`.
 
 This module stores repositories, issues and pull requests with their labels and comments.
 """
@@ -55,11 +55,11 @@ KEYS_OF_BOTH = frozenset(
 def seed(
     world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
 ) -> tuple[World, Thread | None]:
-    """Return the world with the objects of a webhook, and the event's issue or pull request, if it has one.
+    """Return `world` with the objects of a webhook, and the event's issue or pull request, if there is one.
 
     Accepts every JSON object: missing values are generated, and an event without a repository changes nothing. An
     existing issue or pull request keeps its comments and labels and gets the text, state and head of the payload.
-    `files` are the changed files of the pull request in REST shape; by default they are recorded or generated.
+    `files` are the pull request's changed files as in the REST API; by default, recorded or generated ones are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -133,14 +133,14 @@ def _with_shown(
         thread = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
     if thread.kind == "pull":
         listed = _files(thread, before, files)
-        if "changed_files" not in shown and (before is None or listed != before.files):  # payload of a review
+        if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
             thread = replace(thread, document={**thread.document, **_counts(listed)})
         thread = replace(thread, files=listed)
     return world.with_account(author).with_thread(thread)
 
 
 def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[Document, ...]:
-    """Return `files`, else the stored files of the same head, else the recorded ones, else generated ones."""
+    """Return `files`, else the stored files if the head is the same, else recorded files, else generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == thread.head_sha:
@@ -158,7 +158,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 
 
 def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
-    """Add an event to the timeline for each change."""
+    """Return `world` with a timeline event for each difference between `before` and its present state."""
     after = world.threads[before.key.lower()]
     changes: list[tuple[Happening, str]] = []
     if before.title != after.title:
@@ -184,9 +184,9 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Apply `labeled` and `unlabeled`, and add the labels of the payload that the thread never had.
+    """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the issue or pull request never had.
 
-    A recorded payload may contain a label that was removed here since: it is not added again.
+    A label that it had is not added again: somebody removed the label in the stand-in GitHub.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -213,7 +213,7 @@ def _with_labels(
 
 
 def _ever_had(thread: Thread) -> frozenset[str]:
-    """Return the lower-case names of all labels that the thread has or had."""
+    """Return the names, in lower case, of all labels that the issue or pull request has or had."""
     had = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in thread.labels} | had)
 
@@ -254,7 +254,7 @@ def _with_removal(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thr
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object that supplies keys which a payload lacks, without text and people."""
+    """Return a recorded object, without text and people, for keys that a payload lacks."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
@@ -264,7 +264,7 @@ def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
 
 
 def _renumbered(value: Any, full_name: str, number: int) -> Any:
-    """Return the template with the URLs of another issue or pull request."""
+    """Return the recorded object with URLs of the issue or pull request `number` of another repository."""
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):

@@ -1,4 +1,4 @@
-"""Seed pull requests: reviews with their comments from payloads, and generated changed files."""
+"""Storing of reviews and their comments from payloads in the stand-in GitHub, and generated changed files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store the review of a `pull_request_review` event, or store or delete the comment of a `..._comment` event.
 
-    `key` is the key of the pull request ("owner/repo#7"). A comment of an unknown review creates the review. Events
-    without a review, and comments without one, change nothing.
+    `key` names the pull request: "owner/repo#7". A comment of a review that is not stored creates the review. Other
+    events, and comments that belong to no review, change nothing.
     """
     thread = world.threads[key.lower()]
     if event == "pull_request_review":
@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, thread: Thread, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review; a recorded one is stored with its comments, which GitHub sends as separate events."""
+    """Store a review. A recorded review gets its recorded comments, too, which GitHub sends as separate events."""
     known = thread.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -79,7 +79,7 @@ def _with_line_comment(world: World, thread: Thread, shown: Mapping[str, Any], d
 
 
 def _store(world: World, thread: Thread, review: Review, now: datetime) -> World:
-    """Add or replace the review; a new one is also an event of the timeline."""
+    """Add or replace the review. A new review also adds an event to the timeline."""
     world = world.with_account(review.author)
     if thread.review(review.id) is None:
         added = replace(thread, reviews=(*thread.reviews, review))
@@ -89,7 +89,7 @@ def _store(world: World, thread: Thread, review: Review, now: datetime) -> World
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with strings as texts and without positions of a wrong type."""
+    """Return the comment with strings for all `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
@@ -97,7 +97,7 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return changed files in REST shape with these totals. The first file gets the remainder of each division."""
+    """Return changed files as in the REST API, with these totals. The first file gets the remainder of a division."""
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(

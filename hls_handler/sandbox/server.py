@@ -1,4 +1,4 @@
-"""The sandbox as one server on loopback: the stand-in GitHub and Claude, web pages, and the control API."""
+"""The sandbox as one server on loopback: stand-ins for GitHub and Claude, web pages, and the API `/_sandbox`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SandboxDown(HlsError):
 
 
 class _Protocol(HttpToolsProtocol):
-    """Adds a function to the request's scope that closes the connection without a response."""
+    """uvicorn's HTTP protocol, with a function in the request's scope that closes the connection without a response."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,10 +51,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Sandbox:
-    """Runs from `start` (or `with`) to `stop` in its own thread. One process can run several.
+    """A server with stand-ins for GitHub and Claude. It runs in its own thread from `start` (or `with`) to `stop`.
 
-    `state_path` is a file that stores the state of the stand-in GitHub. `me` is the account of the token, `answer`
-    replaces the canned replies, `rate_limit` is a number of requests per hour, and port 0 selects a free port.
+    `state_path` is a file that stores the state of the stand-in GitHub. `me` is the account of the token. `answer`
+    returns Claude's replies. `rate_limit` is a number of requests per hour to GitHub. Port 0 selects a free port.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Sandbox:
 
     @property
     def page_url(self) -> str:
-        """ "http://127.0.0.1:43817/" """
+        """URL of the web pages: "http://127.0.0.1:43817/"."""
         if self._port is None:
             raise SandboxDown("the sandbox has no address before it is started")
         return f"http://{HOST}:{self._port}/"
@@ -100,16 +100,16 @@ class Sandbox:
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
 
     def start(self) -> Self:
-        """Start the server and return when it responds. Raises `SandboxDown` if the port is in use."""
+        """Start the server and return when it responds. Raises `SandboxDown` if it cannot be started."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, self._wanted_port))
-            listener.listen(256)  # from here on, a connection waits and is not refused
+            listener.listen(256)  # from here on, connections wait and are not refused
         except OSError as exc:
             listener.close()
             raise SandboxDown(f"the sandbox cannot listen on {HOST}:{self._wanted_port}: {exc.strerror}") from exc
-        self._port = self._wanted_port = int(listener.getsockname()[1])  # the same port after a stop and a start
+        self._port = self._wanted_port = int(listener.getsockname()[1])  # a later `start` uses the same port
         started = threading.Event()
         config = uvicorn.Config(
             self._app(started),
@@ -132,7 +132,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """End hanging requests, close all connections and wait for the thread. The state can still be read."""
+        """Stop the server, also during requests that hang by a fault. Afterwards, `state` can still be read."""
         if self._server is None or self._thread is None:
             return
         if self._loop is not None and self._closing is not None:

@@ -31,9 +31,9 @@ UNLISTED_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismis
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
-    """Return the REST object with URLs of the stand-in instead of GitHub's. Only values of URL keys change, not texts.
+    """Return the REST object with URLs of the stand-in instead of GitHub's, because PyGithub follows no other URLs.
 
-    This is needed because PyGithub does not follow URLs outside of its base URL.
+    Only values of keys such as `html_url` change; URLs in texts stay.
     """
     if isinstance(value, Mapping):
         return {
@@ -55,7 +55,7 @@ def _replace_base(url: str, api_url: str, web_url: str) -> str:
 
 
 def stamp(at: datetime) -> str:
-    """ "2026-11-02T09:14:31Z" """
+    """Format a time as GitHub's API does: "2026-11-02T09:14:31Z"."""
     return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -116,7 +116,7 @@ def repository(this: Repository, permission: Permission | None) -> Document:
         "triage": permission in {"admin", "write"},
         "pull": permission != "none",
     }
-    newer = {"has_discussions": False, "network_count": 0, "subscribers_count": 0}  # than the recorded payloads
+    newer = {"has_discussions": False, "network_count": 0, "subscribers_count": 0}  # keys that recorded payloads lack
     return {**newer, **this.document, "permissions": permissions}
 
 
@@ -125,7 +125,7 @@ def thread_labels(thread: Thread, home: Repository) -> list[Document]:
 
 
 def issue(thread: Thread, home: Repository) -> Document:
-    """Return the response of `GET issues/{n}`, which includes pull requests."""
+    """Return the response of `GET issues/{n}`, which also exists for pull requests."""
     url = f"{API}/repos/{thread.repository}/issues/{thread.number}"
     document = {**thread.document} if thread.kind == "issue" else _issue_of_pull(thread, url)
     return {
@@ -194,9 +194,9 @@ def review(thread: Thread, this: Review, association: str) -> Document:
 
 
 def review_comment(thread: Thread, of: Review, this: Document, association: str) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`: the stored comment, with generated missing keys.
+    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that the stored comment lacks are generated.
 
-    `line`, `side` and `original_line` are not generated: they are optional at GitHub, too.
+    `line`, `side` and `original_line` are not generated, because they are optional at GitHub.
     """
     url = f"{API}/repos/{thread.repository}/pulls/comments/{this['id']}"
     links = {"self": {"href": url}, **_review_links(thread, f"discussion_r{this['id']}")}

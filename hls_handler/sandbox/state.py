@@ -1,4 +1,4 @@
-"""The state of the stand-in GitHub: the current `World`, changed under a lock and stored in a file if one is given."""
+"""The state of the stand-in GitHub: all its objects (a frozen `World`), which each change replaces under a lock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOT = Account(login="hls-bot", id=99_000_001, type="User")
 
 
 class StateError(HlsError):
-    """The state file has another format."""
+    """The state file cannot be read, or does not have the format of this version."""
 
 
 def now_utc() -> datetime:
@@ -44,9 +44,10 @@ def now_utc() -> datetime:
 
 
 class State:
-    """Reads need no lock: they use the current world. A change is on disk before the call returns.
+    """The changing state of the stand-in GitHub. Every method may be called from any thread.
 
-    Besides the changes of the API there are actions of people, such as deleting a comment, for tests and the demo.
+    If there is a file, a change is stored in it before the call returns. For tests and the demo, there are also methods
+    for changes by people, such as the deletion of a comment.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """`begin` is the initial world if the file does not exist."""
+        """Load the state from the file `path`. If there is no file, the state is `begin`. `me` is the bot account."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -75,7 +76,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Return the effects of all created and edited comments, in order; seeded comments have none."""
+        """Return the effects of all comments in the order of their writing, except comments that `seed` stored."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -118,7 +119,7 @@ class State:
         return None
 
     def permission(self, full_name: str, login: str) -> Permission | None:
-        """Return the permission of an account; None for an unknown account."""
+        """Return the permission of an account on a repository; None for an unknown account."""
         permission = self._world.permissions.get(f"{full_name}@{login}".lower())
         if permission is not None:
             return permission
@@ -129,7 +130,7 @@ class State:
         return "read" if login.lower() in self._world.accounts else None
 
     def association(self, full_name: str, login: str) -> str:
-        """Return the `author_association` of an author."""
+        """Return the `author_association` of an author with a repository: OWNER, COLLABORATOR or NONE."""
         if login == full_name.partition("/")[0]:
             return "OWNER"
         return "COLLABORATOR" if self.permission(full_name, login) in {"admin", "write"} else "NONE"
@@ -137,7 +138,7 @@ class State:
     # --- changes ----------------------------------------------------------------------------------------------------
 
     def seed(self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None) -> Thread | None:
-        """Store the objects of a webhook; see `seeding.seed`."""
+        """Store the objects of a webhook, and return the event's issue or pull request, as `seeding.seed` does."""
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
@@ -154,7 +155,7 @@ class State:
             return comment
 
     def edit_comment(self, thread: Thread, comment: Comment, body: str) -> Comment:
-        """Replace the text; equal text is no edit."""
+        """Replace the text of a comment. If the new text differs, the old one is added to the edits."""
         with self._lock:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
@@ -167,7 +168,7 @@ class State:
             return edited
 
     def delete_comment(self, thread: Thread, comment_id: int, *, by: Account) -> None:
-        """Delete a comment as a person."""
+        """Delete a comment as the person `by`."""
         with self._lock:
             current = self._world.threads[thread.key.lower()]
             changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
@@ -179,7 +180,7 @@ class State:
             return self._world.repositories[full_name.lower()]
 
     def add_labels(self, thread: Thread, names: tuple[str, ...], *, by: Account | None = None) -> Thread:
-        """Add labels to a thread; missing ones are created in the repository, as GitHub does."""
+        """Add labels to an issue or pull request. Labels that the repository lacks are created, as GitHub does."""
         with self._lock:
             world, at = self._world, self._clock()
             for name in names:
@@ -238,7 +239,7 @@ class State:
             return True
 
     def _store(self, world: World) -> None:
-        """Write the file before the world becomes visible. The file is complete at any time."""
+        """Write the state file, then make `world` the current state. The file is replaced as a whole."""
         if self._path is not None:
             temporary = self._path.with_name(f"{self._path.name}.new")
             temporary.write_bytes(msgspec.json.encode(world))
@@ -257,7 +258,7 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Return the world with changed comments of a thread and with the effects of the written comment."""
+    """Return the world with the thread's comments changed by `change`, and with the effects of the text `written`."""
     current = world.threads[thread.key.lower()]
     effects = CommentEffects(thread=thread.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))

@@ -24,7 +24,7 @@ from hls_handler.sandbox.objects import (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All objects. Names of repositories are compared without case."""
+    """All objects of the stand-in GitHub. Names of repositories are compared without case."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class World:
     releases: Mapping[str, Release] = field(default_factory=dict)
     history: Mapping[str, tuple[Document, ...]] = field(
         default_factory=dict
-    )  # commits of a linear history, oldest first
+    )  # commits of each repository, oldest first; the history is linear
     refs: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@v1.2.0" (tag or branch) to the commit's SHA
     files: Mapping[str, str] = field(default_factory=dict)  # "owner/repo@branch:path" to text; repository in lower case
     moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new name
@@ -51,13 +51,13 @@ class World:
         return self.runs.get(f"{full_name}/runs/{run_id}".lower())
 
     def commit_at(self, full_name: str, ref: str) -> str | None:
-        """Return the SHA that a tag, a branch or a whole SHA refers to."""
+        """Return the SHA of the commit that a tag, a branch or a full SHA names; None if there is none."""
         named = self.refs.get(f"{full_name.lower()}@{ref}")
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
 
     def compared(self, full_name: str, base: str, head: str) -> Compared | None:
-        """Return the difference between two refs; None if one of them is unknown."""
+        """Return the difference between two commits, each named by tag, branch or SHA; None if one is unknown."""
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
@@ -66,7 +66,7 @@ class World:
         return Compared(commits[first], commits[min(first, last)], commits[first + 1 : last + 1], max(first - last, 0))
 
     def with_run(self, run: Run) -> World:
-        """Store the run and make it the newest."""
+        """Return a `World` with the run as the most recently changed one."""
         key = run.key.lower()
         return replace(self, runs={**{k: r for k, r in self.runs.items() if k != key}, key: run})
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Append the commits that the repository's history lacks."""
+        """Return a `World` with the commits at the end of the repository's history, except those it already has."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
@@ -90,7 +90,7 @@ class World:
         return self.files.get(f"{full_name.lower()}@{branch}:{path}")
 
     def with_file(self, full_name: str, branch: str, path: str, text: str | None) -> World:
-        """Store a file of a branch; delete it if `text` is None."""
+        """Return a `World` with the file on a branch, or without the file if `text` is None."""
         key = f"{full_name.lower()}@{branch}:{path}"
         others = {known: old for known, old in self.files.items() if known != key}
         return replace(self, files=others if text is None else {**others, key: text})
@@ -102,12 +102,12 @@ class World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
 
     def with_thread(self, thread: Thread) -> World:
-        """Store the thread and make it the most recently changed one."""
+        """Return a `World` with the issue or pull request as the most recently changed one."""
         key = thread.key.lower()
         return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: thread})
 
     def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
-        """Create the label in the repository unless it exists."""
+        """Return a `World` with the label in the repository. An existing label stays unchanged."""
         repository = self.repositories[full_name.lower()]
         if name.lower() in repository.labels:
             return self
@@ -116,13 +116,13 @@ class World:
         return replace(self.with_repository(labelled), next_id=self.next_id + 1)
 
     def with_event(self, thread: Thread, at: datetime, actor: Account, happening: Happening, detail: str) -> World:
-        """Store the thread with one more event in its timeline."""
+        """Return a `World` with the issue or pull request and one more event in its timeline."""
         event = ThreadEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
         world = self.with_thread(replace(thread, events=(*thread.events, event)))
         return replace(world, next_id=self.next_id + 1)
 
     def with_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Add a label of the repository to the thread unless it is there."""
+        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") has the label."""
         thread = self.threads[key.lower()]
         if name.lower() in {known.lower() for known in thread.labels}:
             return self
@@ -130,7 +130,7 @@ class World:
         return self.with_event(replace(thread, labels=(*thread.labels, spelled)), at, actor, "labeled", spelled)
 
     def without_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Remove the label from the thread if it is there."""
+        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
         thread = self.threads[key.lower()]
         others = tuple(known for known in thread.labels if known.lower() != name.lower())
         if others == thread.labels:

@@ -1,1 +1,1 @@
-"""Settings: one YAML file. All its problems are reported together, with their lines. See `model` for the keys."""
+"""The settings file (YAML) and the repository settings file. `model` and `repository` define their keys."""

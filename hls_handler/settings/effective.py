@@ -1,7 +1,7 @@
-"""Effective settings of a repository: the global settings, overridden by its entry of `repositories`.
+"""Effective settings of a repository: the global settings, overridden by the repository's entry in `repositories`.
 
-`apply_repository_settings` also applies its repository settings (`.github/hls.yaml`). `iter_sourced_values` yields each
-value with the line of the file that sets it.
+`apply_repository_settings` also applies the repository's own file, `.github/hls.yaml`. `iter_sourced_values` yields
+each value with the line of the file that sets it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """Effective settings of the repositories that one entry of `repositories` matches."""
+    """Effective settings of all repositories that one entry of `repositories` matches."""
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -36,8 +36,8 @@ class EffectiveSettings:
     findings: Findings
     comments: EffectiveComments
     paths: PathFilter
-    use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path)
-    shadows: Mapping[str, tuple[str, str]]  # event -> (prompt name, key path)
+    use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
+    shadows: Mapping[str, tuple[str, str]]  # event -> (name of the shadow prompt, key path that sets it)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
@@ -46,22 +46,22 @@ class EffectiveSettings:
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets a feature: in the repository settings, else in the entry, else global."""
+        """Return the key path that sets a feature: in the repository settings, else in the entry, else `features`."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Return the prompt that `prompts.use` chooses for "issues.opened", and the key path of the choice; else None.
+        """Return the prompt that `prompts.use` names for an event ("issues.opened"), and the key path of its name.
 
-        The prompt is False if no prompt is to run. A key can name the event with or without its action. The repository
-        settings take precedence over the entry, the entry over the global settings, and then the key with an action
-        over the one without.
+        Returns None if no key names the event. The prompt is False if no prompt is to run. A key names the event with
+        its action or without ("issues"). The repository settings take precedence over the entry, the entry over the
+        global settings, and within one of them the key with the action over the key without.
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return the shadow prompt for an event and its key path, else None. Precedence as in `find_prompt`."""
+        """Return an event's shadow prompt, which posts nothing, and its key path. Precedence: see `find_prompt`."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -73,7 +73,7 @@ class EffectiveSettings:
         return None
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Return the number of the fallback issue for an event: that of "release.published", else that of "release"."""
+        """Return the number of the issue that gets comments about an event ("release.published"); None: no issue."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
@@ -102,7 +102,7 @@ class RepositoryTable:
         return found
 
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
-        """Return the settings of every entry that matches "owner/repo", most specific first."""
+        """Return the settings of every entry that matches "owner/repo", the most specific entry first."""
         parts = full_name.lower().split("/")
         return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
@@ -154,10 +154,10 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 
 
 def apply_repository_settings(effective: EffectiveSettings, own: RepositorySettings) -> EffectiveSettings:
-    """Return the operator's settings, changed by the repository settings `own`.
+    """Return the operator's settings `effective`, changed by the repository settings `own`.
 
-    These can only switch features off, allow fewer labels and ignore more files. They replace values of `comments` and
-    `findings`, and prompts by event. Their key paths get the prefix ".github/hls.yaml:".
+    Repository settings can only switch features off, allow fewer labels and ignore more files. They replace values of
+    `comments` and `findings`, and the prompts of events. Their key paths get the prefix ".github/hls.yaml:".
     """
     says, sources = own.says, Sources(PATH, own.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -201,7 +201,7 @@ class PromptChoice:
 
 
 def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
-    """Yield the choices of one map of events to prompts; `path` is its key path: "prompts.use"."""
+    """Yield the choices in one map of events to prompts, whose key path is `path`: "prompts.use"."""
     for event, value in use.items():
         if isinstance(value, ShadowPrompt):
             yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
@@ -218,12 +218,12 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Return the events for which the settings file chooses a prompt, or false; shadow prompts do not count."""
+    """Return the events for which the settings file names a prompt or false. Shadow prompts do not count."""
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that the settings file names only as shadows. Their `on:` has no effect."""
+    """Return the prompts that the settings file names only as shadow prompts, so that their `on:` has no effect."""
     choices = list_prompt_choices(settings)
     chosen = {choice.prompt for choice in choices if not choice.shadow}
     return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
@@ -275,9 +275,9 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 def _iter_section(
     settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
 ) -> Iterator[SourcedValue]:
-    """Yield the effective value of each key of a section, such as `features`. `overrides` is that section of the entry.
+    """Yield the effective value of each key of a section, such as `features`. `overrides` are the entry's values.
 
-    The caller yields `labels.allow` of the repository settings, because it applies in addition to the operator's list.
+    `labels.allow` of the repository settings is left out: it applies in addition to the operator's `labels.allow`.
     """
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):

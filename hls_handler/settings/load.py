@@ -1,4 +1,4 @@
-"""Loading and reloading of the settings file and of `.env`, whose variables it may contain.
+"""Loading and reloading of the settings file, and of `.env` with values of variables in the settings file.
 
 One error lists all problems of the file. Secrets in messages are masked.
 """
@@ -24,10 +24,10 @@ from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand,
 
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
-    """Read a settings file, expand its variables, validate and check it.
+    """Read a settings file, expand its variables, and validate its values.
 
-    A variable that is not in `environ` is read from the file `dotenv`. Raises `SettingsError`, whose `problems` are all
-    mistakes with their lines: "config/settings.yaml:12: server.prot: unknown key; ...".
+    Variables that `environ` lacks are read from the file `dotenv`. Raises `SettingsError`, whose `problems` contain
+    each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -49,7 +49,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems.setdefault(key, sentence)
     problems |= (
         tree.rejected | expansion.problems
-    )  # these replace sentences about the same keys, whose values are unknown
+    )  # they replace sentences about the same keys, which had no value to check
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)
@@ -66,7 +66,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     """Yield (key path, sentence) for each problem that concerns several keys.
 
-    `root` is the unvalidated tree, because there is no model if a value has a wrong type. Such values are skipped.
+    `root` is the parsed file before validation, so that these problems are found even if other values are invalid.
     """
     host = value_at(root, "server.host")
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
@@ -94,7 +94,7 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
     """Return the texts to mask in messages, longest first: values of secret keys, and all values from variables.
 
-    They are masked wherever they occur, because a secret may also have been written to a wrong key.
+    All messages are masked, not only those about secret keys, because a secret may be written to a wrong key.
     """
     texts = (
         value
@@ -182,12 +182,12 @@ def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) ->
 
 
 def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """Return `environ` with a dummy value for each missing credential, for commands that do not need all of them."""
+    """Return `environ` with a dummy value for each missing credential, for commands that do not use all credentials."""
     return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return the credential whose dummy value (of `with_dummy_credentials`) the secret is; None if it is a real one."""
+    """Return the name of the credential if the secret is its dummy value (`with_dummy_credentials`), else None."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -202,7 +202,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets of the settings, longest first, so that masking one leaves no part of another."""
+    """Return all secrets of the settings. The longest is first, so that masking one leaves no part of a longer one."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
@@ -212,7 +212,7 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Replace each secret of at least 8 characters by `***`. The secrets must be ordered longest first."""
+    """Replace each secret of at least 8 characters by `***`. The longest secret must come first."""
     for secret in secrets:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
@@ -227,15 +227,15 @@ MIN_AGE_NS = 250_000_000
 
 
 class SettingsFile:
-    """The settings file and `.env`. The constructor reads them; `read` reads them again.
+    """The settings file and `.env`, which can be read again when they change. The constructor reads them, too.
 
-    Only one thread at a time may call `read`. The environment variables are those at the start.
+    Only one thread at a time may call `read`. The environment variables of the start are used throughout.
     """
 
     def __init__(
         self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        """`clock_ns` must be the clock of file timestamps. Raises `SettingsError` with all problems."""
+        """Raises `SettingsError` with all problems. `clock_ns` returns the time by the clock of file timestamps."""
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
@@ -250,12 +250,12 @@ class SettingsFile:
         return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
 
     def read(self) -> Settings:
-        """Read the settings. Raises `SettingsError`. The next `has_changed` also detects a change during the read."""
+        """Read the settings. Raises `SettingsError`. A change during the read is detected by the next `has_changed`."""
         self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
     def mark_as_changed(self) -> None:
-        """Make `has_changed` return True, because the settings that were read could not be applied yet."""
+        """Make `has_changed` return True, so that settings that could not be applied are read again."""
         self._last_stamps = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
@@ -263,7 +263,7 @@ class SettingsFile:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Return the stamp of a file, which changes with its content."""
+    """Return a value that changes whenever the file is written; None if the file cannot be read."""
     try:
         status = path.stat()
     except OSError:
@@ -277,16 +277,16 @@ NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrenc
 
 @dataclass(frozen=True, slots=True)
 class SettingsReload:
-    settings: Settings  # as read, with the old value of each key in `waiting`
+    settings: Settings  # the settings as read, but with the old value of each key in `waiting`
     changed: tuple[str, ...]  # keys with a new value: "github.token", "repositories"
-    waiting: tuple[str, ...]  # places of keys whose new value needs a restart: "config/settings.yaml:3 (server.port)"
+    waiting: tuple[str, ...]  # keys whose new value needs a restart, with line: "config/settings.yaml:3 (server.port)"
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
-    """Return the settings to run with: those newly `read`, with the `running` values of keys that need a restart.
+    """Return the settings `read` for use now: keys that can change only at a restart keep their `running` values.
 
-    Raises `SettingsError` if `read` disables signature checks while the running service listens on other hosts than
-    loopback, so that the change is safe only after a restart.
+    Raises `SettingsError` if `read` switches the signature check off while the service listens on a host that is not
+    loopback, even if `read` has a loopback host: the host changes only at a restart.
     """
     settings, waiting = read, []
     for key in NEEDS_RESTART:

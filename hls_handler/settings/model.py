@@ -1,4 +1,4 @@
-"""Models of the settings file: every key with its meaning, unit, default and bounds. `load` creates them.
+"""Models of the settings file: every key with its meaning, unit, default and bounds. `load.py` creates them.
 
 The settings table in README.md repeats the `description` of every field (a test compares them).
 """
@@ -126,7 +126,7 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """{key path: prompt folder}, in the order in which the folders are searched for a file."""
+        """The prompt folders by key path, in the order in which they are searched for a file."""
         if isinstance(self.directory, tuple):
             return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
         return {"prompts.directory": self.directory}
@@ -180,16 +180,16 @@ class Comments(Section):
 
 
 class EffectiveComments(Comments):
-    """Comment settings of one repository after all overrides."""
+    """Comment settings of one repository: the global ones, overridden by its entry and its repository settings."""
 
     post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
 
 
 class EffectiveLabels(Labels):
-    """Label settings of one repository after all overrides. A label must match both `allow` and `repository_allow`."""
+    """Label settings of one repository. A label must match both `allow` and the repository's own `repository_allow`."""
 
     repository_allow: tuple[str, ...] = ("*",)
-    repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"
+    repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
 
 
 class Findings(Section):
@@ -300,14 +300,14 @@ class Settings(Section):
         return self._sources
 
     def beside(self, sources: Sources) -> Settings:
-        """Return a copy whose `sources` also have the lines of a repository's settings (`.github/hls.yaml`)."""
+        """Return a copy whose `sources` also contain the lines of a repository's `.github/hls.yaml`."""
         settings = self.model_copy()
         settings._sources = replace(self._sources, beside=sources)
         return settings
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences to report after loading: a retired model, a key without effect, /stats without an API key."""
+        """Sentences about keys that are valid, but outdated, without effect or unsafe. `load_settings` sets them."""
         return self._warnings
 
 
@@ -342,6 +342,6 @@ def resolve_model(model: str) -> str:
 
 
 def describe_retirement(model: str) -> str | None:
-    """Return a sentence about the retirement of a model; None if `RETIRED_MODELS` does not list it."""
+    """Return a sentence with the model's retirement date and successor; None if the model is not retired."""
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
     return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None

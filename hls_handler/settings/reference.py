@@ -1,7 +1,4 @@
-"""Reference table of all settings keys, derived from a settings model, and sentences for pydantic's errors.
-
-Messages never contain secrets.
-"""
+"""Table of all keys of a settings file, and sentences about validation errors, which never contain secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ class Key:
 
 
 class Reference:
-    """The reference table of a settings model: one `Key` for each section, key and list item."""
+    """Table of the keys of a settings model, with one `Key` for each section, key, list item and map value."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = tuple(_iter_rows(model, ""))
@@ -53,7 +50,7 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The rows of the table that are keys with a value, not sections or items of lists and maps."""
+        """The rows about keys with a value, without the rows about sections, list items and map values."""
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
@@ -114,7 +111,7 @@ def _describe_section(section: type[BaseModel]) -> str:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union, without None; for any other annotation, only the annotation itself."""
+    """Return the types that the annotation allows, without None: several for a union, else one."""
     if get_origin(annotation) in (Union, UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)
@@ -125,7 +122,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
-    """Describe the values that a key accepts: "a number of seconds above 0, at most 60". `name` is its last part."""
+    """Describe the values that the key `name` ("timeout_s") accepts: "a number of seconds above 0, at most 60"."""
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
         metadata = [*metadata, *inner]
@@ -155,7 +152,7 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
-    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. No key has only one bound."""
+    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. A key has either two bounds or none."""
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
     for part in metadata:
         if isinstance(part, Ge):
@@ -166,10 +163,10 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Convert pydantic's errors to a sentence for each key path.
+    """Convert pydantic's errors to {key path: sentence}.
 
-    Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the tree that was
-    validated; `variables` maps the key path of each expanded value to the name of its variable.
+    Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the parsed file.
+    `variables` maps the key path of each value that contained `${NAME}` to NAME.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}
@@ -194,7 +191,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
     """Return the key path of an error and the value there. `steps` and `kind` are pydantic's `loc` and `type`.
 
-    pydantic also puts names of union members into `loc`; these are skipped.
+    Steps that are not keys of the file are skipped: pydantic adds the names of types if a key accepts several.
     """
     path, value = "", root
     for position, step in enumerate(steps):
@@ -222,7 +219,7 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
 
 
 def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """Describe a value for an error message. Show it only if it is written in the file and its key is not secret."""
+    """Describe a value for an error message. Values of secret keys and of variables are not quoted."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"
@@ -236,7 +233,7 @@ def _describe_found(path: str, value: object, variables: Mapping[str, str], refe
 
 
 def unknown_key(section: str, name: str, reference: Reference) -> str:
-    """Return a sentence such as "unknown key; did you mean server.port?". Keys of the same section are preferred."""
+    """Return a sentence such as "unknown key; did you mean server.port?" about the key `name` of a section."""
     if reference.find(name) and "." in name:
         return f"unknown key; write it as {name.rpartition('.')[2]} inside the section {name.rpartition('.')[0]}"
     siblings = {known: f"{section}.{known}" if section else known for known in reference.names_in(section)}

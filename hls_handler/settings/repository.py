@@ -1,8 +1,7 @@
-"""Repository settings: the file `.github/hls.yaml`, which sets a subset of the keys of an entry of `repositories`.
+"""Repository settings: the file `.github/hls.yaml` of a repository, with some of the keys of `repositories` entries.
 
-Anyone who can push to the default branch can write this file, not only the operator. So its keys are harmless or switch
-something off, variables (`${NAME}`) are not expanded, and `effective.apply_repository_settings` never allows what the
-operator forbids.
+Anyone who can push to the default branch can write this file. Therefore its keys are harmless or switch something off,
+variables (`${NAME}`) are not expanded, and `apply_repository_settings` cannot allow what the operator forbids.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ class RepositoryFileFindings(Section):
 
 
 class RepositoryFile(Section):
-    """The whole repository settings file."""
+    """The content of a repository settings file, with the default of each key that the file does not set."""
 
     enabled: bool = Field(True, description="false: HLS ignores the repository")
     labels: RepositoryFileLabels = Field(default_factory=RepositoryFileLabels, description="limits on labels")
@@ -108,7 +107,7 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """Repository settings, and the problems of the file that they were parsed from."""
+    """The settings that apply from a repository settings file, and the problems of the file."""
 
     says: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
@@ -119,15 +118,15 @@ EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 
 def decode_repository_file(content: bytes, file: str = PATH) -> str:
-    """Decode the file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
+    """Decode the file. Raises `SettingsError` if it is too large, not UTF-8, or has characters that YAML forbids."""
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     """Parse a text returned by `decode_repository_file`. Never raises: the result contains the problems.
 
-    If there are problems, the settings in the result are only what the file switches off, so that `enabled: false`
-    takes effect despite mistakes elsewhere in the file.
+    If the file has problems, the result contains only the settings that switch something off, so that
+    `enabled: false` takes effect despite mistakes elsewhere in the file.
     """
     try:
         _check_limits(text, file)
@@ -137,7 +136,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     root = {} if tree.root is None else tree.root
     if not isinstance(root, dict):
         sections = ", ".join(f"{name}:" for name in RepositoryFile.model_fields)
-        return RepositorySettings(problems=(f"{file}:1: expected some of {sections}",))
+        return RepositorySettings(problems=(f"{file}:1: the file must have some of the keys {sections}",))
     problems = dict(_find_problems(root))
     values = None
     try:
@@ -152,7 +151,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit or has aliases: an untrusted file must not expand when parsed."""
+    """Raise `InvalidYaml` if the text exceeds a limit or has aliases, which could make its parsed values huge."""
     count = 0
     with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -161,20 +160,20 @@ def _check_limits(text: str, file: str) -> None:
                 sentence = "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
                 raise InvalidYaml(file, line, sentence)
             if isinstance(token, yaml.ScalarToken) and len(token.value) > MAX_VALUE_CHARS:
-                raise InvalidYaml(file, line, f"has more than {MAX_VALUE_CHARS} characters in one key or value")
+                raise InvalidYaml(file, line, f"a key or value has more than {MAX_VALUE_CHARS} characters")
             if isinstance(token, yaml.ScalarToken | yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
                 count += 1
             if count > MAX_VALUES:
-                raise InvalidYaml(file, line, f"has more than {MAX_VALUES:,} keys and values")
+                raise InvalidYaml(file, line, f"the file has more than {MAX_VALUES:,} keys and values")
 
 
 def list_repository_keys() -> tuple[str, ...]:
-    """Return the key paths that the file may contain, such as "labels.allow", in the order of the model."""
+    """Return the key paths that a repository settings file may contain, such as "labels.allow"."""
     return tuple(key.path for key in Reference(RepositoryFile).keys)
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for each problem that the types do not find. Values of a wrong type are skipped."""
+    """Yield (key path, sentence) for variables, unknown events and invalid globs, which the model does not check."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -188,7 +187,7 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Convert pydantic's errors to a sentence for each key path. Keys that only the operator can set get their own."""
+    """Convert pydantic's errors to {key path: sentence}. Keys that only the operator can set get a special sentence."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -203,7 +202,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Return only what a file with mistakes switches off; all other values are defaults."""
+    """Return what a file with mistakes switches off, and the default of every other value."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -213,7 +212,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
-    """Return the settings to apply: `now` if it has no problems, else `last_good` plus what `now` switches off."""
+    """Return the settings to apply: `now` if it has no problems, else `last_good` with what `now` switches off."""
     if not now.problems:
         return now
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
@@ -239,18 +238,18 @@ def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """The repository settings file as read for one delivery, and the settings that applied."""
+    """The repository settings file as it was read for one delivery, and the settings from it that apply."""
 
     own: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    broken: bool = False  # True: the file is invalid, so the last good version applies, plus what it switches off
-    good: str | None = None  # SHA of the last good version, if there was one
-    unread: str | None = None  # why the file could not be read; the last known version applied, if there was one
+    broken: bool = False  # True: the file is invalid; the version `good` applies, with what the file switches off
+    good: str | None = None  # blob SHA of the last valid version; None: there was none
+    unread: str | None = None  # why the file could not be read, so that its last known version applies; None: it was
 
     def describe(self) -> str | None:
-        """Describe for the operator which version of the file applied, its problems, or why it could not be read.
+        """Return a sentence about the version of the file that applied and its problems, or why it could not be read.
 
-        Returns a sentence without its full stop; None if the repository has no file.
+        The sentence has no full stop. None: the repository has no file.
         """
         if self.unread is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
@@ -284,9 +283,9 @@ keys: {keys}.
 
 
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
-    """Return the comment that reports the problems of the file to the repository.
+    """Return the comment on GitHub that reports the problems of the file.
 
-    `problems` quote the file, which is untrusted, so each is shown as code, cleaned and redacted.
+    A problem may quote the file, which is untrusted, so each problem is cleaned, redacted and shown as code.
     """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())

@@ -1,7 +1,7 @@
-"""JSON Schemas of the settings files, for editors.
+"""JSON Schemas of the settings file and of the repository settings file, for editors.
 
-They are derived from the models, and also accept what only a file may contain: `${VAR}` instead of a value, and
-sections without keys, which are null in YAML.
+The schemas are derived from the models. They also accept two things that the models never get: `${VAR}` instead of a
+value, and null for a section all of whose keys are commented out.
 https://json-schema.org/draft/2020-12
 """
 
@@ -63,7 +63,7 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    """Extend a schema so that it accepts null for a section without required keys; with `variables`, also `${VAR}`."""
+    """Return the schema, extended to accept null for sections without required keys and, with `variables`, `${VAR}`."""
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in extended:
@@ -84,7 +84,7 @@ def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Sche
 
 
 def _extend_members(members: list[Schema]) -> list[Schema]:
-    """Extend each member of a union; if none accepts `${VAR}` but one should, add it once."""
+    """Extend each member of a union. If some reject `${VAR}` and none accepts every string, add `${VAR}` to it."""
     rejecting = [member for member in members if _rejects_variables(member)]
     extended = [member if member in rejecting else _extend_for_file(member) for member in members]
     accepts_any_string = any(member.get("type") == "string" for member in members if member not in rejecting)

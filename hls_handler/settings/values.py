@@ -1,4 +1,4 @@
-"""Types of single values in settings files, the reasons why they reject a value, and the matching of path globs.
+"""Types of single values in settings files, the sentences with which they reject a value, and path globs.
 
 Messages never contain secrets.
 """
@@ -42,12 +42,12 @@ SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${
 RESERVED_PATHS = ("/health", "/stats")
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
-"""Type of the validation errors whose message is shown to the user, after the key."""
+"""Type of validation errors whose own message is shown to the user. For other types, `reference.explain` makes one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Description of the accepted values, for types whose Python type and bounds do not describe them."""
+    """Annotation of a type that describes its values for messages, if the Python type and bounds are not enough."""
 
     words: str
 
@@ -76,17 +76,17 @@ def is_loopback(host: str) -> bool:
 def _reject_boolean(value: object) -> object:
     """Return the value; raise `ValueError` for a boolean, which pydantic would accept as the number 1 or 0."""
     if isinstance(value, bool):
-        raise ValueError("a number is expected")
+        raise ValueError("must be a number, not true or false")
     return value
 
 
 def _check_language_name(language: str) -> str:
-    """Return the name; raise `ValueError` if it may be other text.
+    """Return the name; raise `ValueError` if it does not match `LANGUAGE`.
 
-    The message for Claude contains it as trusted text, and anybody who can push to a repository can set it.
+    Anybody who can push to a repository can set the name, and the prompt contains it as trusted text.
     """
     if not LANGUAGE.fullmatch(language):
-        raise ValueError("a language's name is expected")
+        raise ValueError("must be the name of a language")
     return language
 
 
@@ -131,7 +131,7 @@ def _find_database_url_problem(url: str) -> str | None:
     if scheme not in ("sqlite", "postgresql+psycopg"):
         return "expected sqlite:///a/file or postgresql+psycopg://user:password@host/name"
     if scheme == "sqlite" and not rest.startswith("/"):
-        return "expected three slashes before a relative path, sqlite:///data/hls.db, four before an absolute"
+        return "a relative path needs three slashes (sqlite:///data/hls.db), an absolute path needs four"
     if scheme == "sqlite" and rest in ("/", "/:memory:"):
         return "a database in memory loses everything at a restart; name a file, as in sqlite:///data/hls.db"
     if scheme == "sqlite" and "?" in rest:
@@ -166,7 +166,7 @@ def _find_url_path_problem(path: str) -> str | None:
 
 
 def find_glob_problem(glob: str) -> str | None:
-    """Return what is wrong with a path glob, such as "is empty; ...", to follow its key; None if it is valid."""
+    """Return what is wrong with a path glob, such as "is empty; ...", for a message after its key; else None."""
     parts = glob.split("/")
     if not glob.strip():
         return "is empty; name files, such as docs/**"
@@ -182,7 +182,7 @@ def find_glob_problem(glob: str) -> str | None:
 
 
 def is_false(value: object) -> bool:
-    """Return True if a model would parse the value as false: False, and texts such as "off" from a variable."""
+    """Return True if pydantic parses the value as false: False, and texts such as "off"."""
     try:
         return value is not None and not TypeAdapter(bool).validate_python(value)
     except ValidationError:
@@ -239,14 +239,14 @@ class ShadowPrompt(BaseModel):
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Validate a value of `prompts.use`; report all its errors as one, without the keys below the event.
+    """Validate the value of one event in `prompts.use`. Raises one `ValueError` for all errors in it.
 
-    Events contain dots, so a key path below "prompts.use.issues.opened" would be ambiguous.
+    Errors about keys inside the value would have ambiguous key paths, because events contain dots: "issues.opened".
     """
     try:
         return validate(value)
     except ValidationError:
-        raise ValueError("not a prompt name, false or a shadow prompt") from None
+        raise ValueError("must be the name of a prompt, false, or {prompt: NAME, shadow: true}") from None
 
 
 PromptUse = Annotated[
@@ -264,7 +264,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_to_empty(cls, value: object) -> object:
-        """Replace null by an empty section: YAML reads a section whose keys are all commented out as null."""
+        """Replace null by an empty section. A section is null in YAML if all its keys are commented out."""
         return {} if value is None else value
 
 
@@ -274,7 +274,7 @@ ANY_FOLDERS = "**"
 
 @dataclass(frozen=True, slots=True)
 class PathFilter:
-    """Globs of files that are not shown to Claude, and the place in the settings that sets them."""
+    """Globs of files that are not shown to Claude, and where the settings define the globs."""
 
     globs: tuple[str, ...] = ()
     where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
@@ -301,7 +301,7 @@ def _match_name(pattern: str, name: str) -> bool:
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
     """Return True if `found` matches `pattern`, in which `any_number` stands for zero or more items.
 
-    After a mismatch, the last `any_number` takes one more item. Trying earlier ones again is never necessary.
+    After a mismatch, the last `any_number` takes one more item. An earlier `any_number` need never take more.
     """
     pattern_at, found_at = 0, 0
     star, taken = -1, 0

@@ -1,7 +1,7 @@
-"""Strict YAML parser for settings and front matters, which also returns the line of every key; expansion of `${VAR}`.
+"""Strict YAML parser for settings files and prompts' front matters, with the line of every key. Expands `${VAR}`.
 
-It walks PyYAML's node tree, because PyYAML's constructor drops line numbers, silently accepts duplicate keys and
-expands aliases without a limit. Messages never repeat values of the file, which may be secrets.
+The parser builds values from PyYAML's node tree, because PyYAML's constructor drops line numbers, accepts duplicate
+keys and expands aliases without a limit. Messages never quote values of the file, which may be secrets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import yaml
 from hls_handler.errors import SettingsError
 
 MAX_BYTES = 1_000_000
-MAX_NODES = 20_000  # keys are not counted; the values of an alias count for each use
+MAX_NODES = 20_000  # limit on values, without keys; the values of an alias are counted at each use
 MAX_DEPTH = 20
 
 CONTROL_CHARACTER = "a control character, which YAML forbids; remove it"
@@ -41,9 +41,9 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The line of each key in a settings file, and in the repository's settings file `beside` it, if there is one.
+    """The line of each key in a settings file and, in `beside`, of each key in the repository settings file, if any.
 
-    A key of the latter begins with its file: ".github/hls.yaml:enabled".
+    In arguments, a key of the repository settings file begins with the file's name: ".github/hls.yaml:enabled".
     """
 
     file: str  # as given: "config/settings.yaml"
@@ -51,12 +51,12 @@ class Sources:
     beside: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
-        """Return True if the key itself is in the file, not only a parent of it."""
+        """Return True if the key itself is in the file, not only a section that could contain it."""
         sources, path = self._split_key(key)
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of the key, or of its nearest parent in the file; None if neither is in the file."""
+        """Return the line of the key or, if it is not in the file, of the innermost section around it; else None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -65,13 +65,13 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Return "config/settings.yaml:14 (repositories[0].events)"; the line may be that of the nearest parent."""
+        """Return "config/settings.yaml:14 (repositories[0].events)", with the line that `find_line` returns."""
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
 
     def change(self, key: str, to: str) -> str:
-        """Return an instruction: "set features.bots to true at config/settings.yaml:14", or "add ... to ..."."""
+        """Return an instruction for the user: "set features.bots to true at config/settings.yaml:14", or "add ..."."""
         if key in self.lines:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"
@@ -87,19 +87,19 @@ class Tree:
     """A parsed YAML file, not yet validated against a model."""
 
     file: str
-    root: object = None  # dicts, lists, str, int, float, bool, None
+    root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    problems: list[tuple[int, str]] = field(default_factory=list)  # line and sentence, without a key
-    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence; the value in `root` is None
+    problems: list[tuple[int, str]] = field(default_factory=list)  # (line, sentence) of problems without a key path
+    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence about its value, None in `root`
 
     @property
     def sources(self) -> Sources:
         return Sources(self.file, self.lines)
 
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
-        """Return the problems of the tree and of `by_key` (key path -> sentence) with file and line, sorted.
+        """Return the problems of the tree and of `by_key` (key path -> sentence) with file and line, sorted by line.
 
-        A key that is not in the file gets the line of its section.
+        The line of a key that is not in the file is the line of the section that should contain it.
         """
         located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
         in_order = sorted([*self.problems, *located])
@@ -115,7 +115,7 @@ class InvalidYaml(SettingsError):
 
 
 def parse_tree(text: str, file: str) -> Tree:
-    """Parse a text. `file` is its path for messages. Raises `InvalidYaml`."""
+    """Parse a YAML text. `file` is the path in messages. Raises `InvalidYaml`."""
     loader = None
     tree = Tree(file)
     try:
@@ -140,7 +140,7 @@ def parse_tree(text: str, file: str) -> Tree:
 
 
 def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
-    """Decode a settings file. Raises `SettingsError` if it is too large or is not text that YAML accepts."""
+    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has forbidden characters."""
     if len(raw) > max_bytes:
         raise SettingsError([f"{file}: larger than {max_bytes} bytes; this is not a settings file"])
     try:
@@ -156,7 +156,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Return the line of the mistake; for an unclosed quote or a key without colon, the line where it starts."""
+    """Return the line of the mistake; for an unclosed quote or a key without colon, the line of its beginning."""
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -168,7 +168,7 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key path, value) for each value in a tree that is not a dict, list or tuple."""
+    """Yield (key path, value) for each value inside nested dicts, lists and tuples that is none of these itself."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
@@ -180,7 +180,7 @@ def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
 
 
 def value_at(root: object, path: str) -> object:
-    """Return the value at a key path such as "server.host"; None if there is none. Lists are not searched."""
+    """Return the value at a key path of nested dicts, such as "server.host"; None if there is none."""
     value = root
     for step in path.split("."):
         value = value.get(step) if isinstance(value, dict) else None
@@ -229,7 +229,7 @@ class _TreeBuilder:
                 first = self._tree.lines[key_path]
                 self._add_problem(key_node, f"{key_path}: written twice, first in line {first}; remove one")
                 continue
-            if key_path in self._tree.lines:  # a merged key that is overridden here
+            if key_path in self._tree.lines:  # the key was merged (<<) and is overridden here
                 for below in list(self._tree.lines):
                     if below.startswith((f"{key_path}.", f"{key_path}[")):
                         del self._tree.lines[below]
@@ -238,9 +238,9 @@ class _TreeBuilder:
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """Return the keys that `<<: *defaults` or `<<: [*first, *second]` adds. The first map with a key wins.
+        """Return the keys that `<<: *defaults` or `<<: [*first, *second]` adds. The first map that has a key wins.
 
-        Maps are visited in reverse order, so that the recorded lines are those of the effective values.
+        Maps are visited in reverse order, so that the map that wins is the last to record the line of a key.
         """
         merged: dict[str, object] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
@@ -259,13 +259,13 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    """Return null, a boolean or a number as YAML defines them; all other values, also times, as text."""
+    """Return None, a boolean or a number if YAML defines the value as such, else (also for a time) the text."""
     if kind == "null":
         return None
     if kind == "bool":  # `!!bool x` is text
         return yaml.SafeLoader.bool_values.get(node.value.lower(), str(node.value))
     if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
-        with suppress(ValueError):  # thousands of digits, .inf
+        with suppress(ValueError):  # raised for thousands of digits, and for .inf
             return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
     return str(node.value)
 
@@ -281,10 +281,10 @@ class Expansion:
 
 
 def expand(root: object, variables: Mapping[str, str]) -> Expansion:
-    """Expand `${NAME}` and `${NAME:-default}` in every string of a tree, once. Keys are not expanded.
+    """Expand `${NAME}` and `${NAME:-default}` in every string value of a tree. Results are not expanded again.
 
     As in a shell, the default after `:-` is also used if the variable is empty. A string with a missing variable or an
-    invalid `${` is left unchanged and reported as a problem. The problem does not quote it: it may contain a secret.
+    invalid `${` stays unchanged and is a problem. The problem does not quote the string, which may contain a secret.
     """
     expansion = Expansion()
 

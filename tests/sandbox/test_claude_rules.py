@@ -125,7 +125,7 @@ def closed(**properties: Any) -> dict[str, Any]:
         (closed(a={"$ref": "https://example.org/x"}), "does not point into"),
         (
             {**closed(a={"$ref": "#/$defs/A", "minimum": 1}), "$defs": {"A": {"type": "string"}}},
-            "only $defs, description and title",
+            "no other keys than $defs, description and title",
         ),
         ({**closed(a={"$ref": "#/$defs/A"}), "$defs": {"A": closed(a={"$ref": "#/$defs/A"})}}, "contains itself"),
         ({**closed(), "$defs": {"A": {"type": "string", "minLength": 1}}}, "minLength"),

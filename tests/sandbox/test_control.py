@@ -76,7 +76,7 @@ def test_requests_are_listed_and_cleared(sandbox: Sandbox) -> None:
         ("/plant", {"event": "issues", "payload": []}, "payload: "),
         ("/plant", b"{", "the body: "),
         ("/faults", {"effect": "explode"}, "effect: "),
-        ("/faults", {"effect": "drop", "path": "("}, "not a regular expression"),
+        ("/faults", {"effect": "drop", "path": "("}, "must be a regular expression"),
     ],
 )
 def test_an_invalid_request_is_400(sandbox: Sandbox, path: str, body: object, said: str) -> None:

@@ -176,7 +176,7 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
         (
             "storage.url",
             "sqlite://data/hls.db",
-            "expected three slashes before a relative path, sqlite:///data/hls.db, four before an absolute",
+            "a relative path needs three slashes (sqlite:///data/hls.db), an absolute path needs four",
         ),
         (
             "storage.url",

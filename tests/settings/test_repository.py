@@ -95,7 +95,7 @@ def test_rule_23_a_key_of_the_operator_is_rejected_with_that_reason(key: str) ->
         ("\nenabled: *b\n", "2: anchors (&name) and aliases (*name) are not allowed here; write the value itself"),
         ("a: &a [x]\n", "1: anchors (&name) and aliases (*name) are not allowed here; write the value itself"),
         ("labels: !!python/object:os.system x\n", "1: labels: a tag (!...) is not supported; remove it"),
-        ("- labels\n", "1: expected some of enabled:, labels:, comments:"),
+        ("- labels\n", "1: the file must have some of the keys enabled:, labels:, comments:"),
         ("enabled: perhaps\n", '1: enabled: found "perhaps", expected true or false'),
         ("prompts: {use: {issues.openend: x}}\n", '1: prompts.use.issues.openend: the event "issues" has no action'),
         (
@@ -139,10 +139,10 @@ def test_bytes_that_are_not_text_are_rejected(content: bytes, expected: str) -> 
     ("text", "expected"),
     [
         (f"? &k {'k' * 28_000}\n: {{? *k : 1}}\n", "1: anchors (&name) and aliases (*name) are not allowed here"),
-        (f"{'k' * 28_000}: 1\n", "1: has more than 500 characters in one key or value"),
-        (f"labels: {{allow: ['{'x' * 501}']}}\n", "1: has more than 500 characters in one key or value"),
-        ("".join(f"a{n}: 1\n" for n in range(8_000)), "501: has more than 1,000 keys and values"),
-        ("[" * 2_000, "1: has more than 1,000 keys and values"),
+        (f"{'k' * 28_000}: 1\n", "1: a key or value has more than 500 characters"),
+        (f"labels: {{allow: ['{'x' * 501}']}}\n", "1: a key or value has more than 500 characters"),
+        ("".join(f"a{n}: 1\n" for n in range(8_000)), "501: the file has more than 1,000 keys and values"),
+        ("[" * 2_000, "1: the file has more than 1,000 keys and values"),
     ],
     ids=["an alias for a key", "a long key", "a long value", "many keys", "many brackets"],
 )
