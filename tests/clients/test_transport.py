@@ -74,7 +74,7 @@ def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> N
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
     assert str(refused.value) == (
-        "the variable HTTPS_PROXY: write it as http://proxy.example:3128; only http:// proxies are supported"
+        "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128"
     )
 
 
