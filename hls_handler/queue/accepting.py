@@ -81,7 +81,7 @@ class Stored(msgspec.Struct, frozen=True):
     def is_same_as(self, new: NewDelivery) -> bool:
         """Return whether `new`, which has the same GUID, is this delivery again.
 
-        The GUID is not enough, because it is not signed: whoever knows one and any secret could replace the delivery.
+        The GUID is not enough, because it is not signed: whoever knows one and any webhook secret could replace it.
         """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
@@ -93,7 +93,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """Rows that already exist for the GUIDs and bodies of a batch, and the earlier deliveries of the batch itself."""
+    """Stored deliveries with the GUIDs and bodies of a batch, and the batch's own deliveries that were decided."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
@@ -109,10 +109,10 @@ class Duplicates:
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
-        self._last_webhooks: dict[str, int] = {}  # times (ms) that this process recorded; as `_record_webhooks`
+        self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
-        """See `DeliveryQueue.accept`."""
+        """Store a batch in one transaction; `DeliveryQueue.accept` describes the outcomes."""
         for new in batch:
             require_storable(new)
         rows = [_row(new) for new in batch]
@@ -137,7 +137,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record and return the time of the last webhook by repository ("" for all), each at most once a second."""
+        """Record the time of the last webhook of each repository ("": of all) at most once a second; return the new."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -150,15 +150,15 @@ def require_storable(new: NewDelivery) -> None:
     """Raise `PayloadError` for a number that is too large for the database: it would make the whole batch fail."""
     for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
         if number is not None and not -_OVER_64_BITS <= number < _OVER_64_BITS:
-            raise PayloadError(f"the payload does not have GitHub's shape: {name} does not fit 64 bits")
+            raise PayloadError(f"invalid payload: {name} must be an integer of at most 64 bits")
     if new.number is not None and not 0 <= new.number < _OVER_64_BITS:
-        raise PayloadError("the payload does not have GitHub's shape: number does not fit 63 bits")
+        raise PayloadError("invalid payload: number must be a positive integer of at most 63 bits")
 
 
 def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
     """Read stored deliveries with the GUIDs or bodies of a batch.
 
-    Only bodies that were queued within `window_ms` before `now` are read, and none if it is 0.
+    Only bodies that were queued within `window_ms` before `now` are read; none if `window_ms` is 0.
     """
     found = Duplicates(rejects_replays=window_ms > 0)
     for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
@@ -171,7 +171,7 @@ def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
-    """Return the outcome of each delivery of a batch; earlier ones count as existing for later ones."""
+    """Return the outcome of each delivery of a batch. To later ones, a delivery of the batch counts as stored."""
     outcomes = []
     for new in batch:
         outcome = _decide(new, existing)
@@ -236,7 +236,7 @@ def _store(
     known_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert the rows of new GUIDs; update those that GitHub sent again, so that they run with no failures counted."""
+    """Insert the rows of new GUIDs. Update dead or ignored deliveries that GitHub sent again: no failures count."""
     new = [row for guid, row in rows.items() if guid not in known_guids]
     for row in new:
         row["received_at"] = now
@@ -248,8 +248,8 @@ def _store(
 def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> list[NewDelivery]:
     """Return the deliveries that supersede others.
 
-    If several supersede the same deliveries, only the last one is returned. A delivery that GitHub sent again is always
-    returned, because it may be older than the others.
+    If several supersede the same deliveries, only the last of them is returned. A delivery that GitHub sent again is
+    always returned, because the others may be newer.
     """
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
@@ -268,7 +268,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
     guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
     for new in newer:
         if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
-            continue  # no other delivery of the conversation is queued, so most of them need no UPDATE
+            continue  # usual case: no other delivery of the conversation is queued
         if new.supersedes == "thread":
             why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
         else:
@@ -291,7 +291,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
 def _count_arrivals(
     batch: Sequence[NewDelivery], also: Counts
 ) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Return the counter increments to store before existing rows are read, and those of `also` to store afterwards."""
+    """Return the increments to store before existing deliveries are read, then those of `also` to store afterwards."""
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
         arrivals["webhooks", ""] += 1
