@@ -231,9 +231,9 @@ BROKEN = "lables: {}\n"
     ("file_at_ref", "expected_text"),
     [
         (file(BROKEN), ".github/hls.yaml:1: lables: unknown key; did you mean labels?"),
-        (FileAtRef("directory", "", None), ".github/hls.yaml: is a directory; a file is expected"),
-        (FileAtRef("symlink", "abc", None), ".github/hls.yaml: is a symlink; a file is expected"),
-        (FileAtRef("submodule", "abc", None), ".github/hls.yaml: is a submodule; a file is expected"),
+        (FileAtRef("directory", "", None), ".github/hls.yaml must be a file, but is a directory"),
+        (FileAtRef("symlink", "abc", None), ".github/hls.yaml must be a file, but is a symlink"),
+        (FileAtRef("submodule", "abc", None), ".github/hls.yaml must be a file, but is a submodule"),
         (FileAtRef("file", "abc", None), ".github/hls.yaml: larger than 65536 bytes; this is not a settings file"),
         (FileAtRef("file", "abc", b"\xff"), ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
     ],

@@ -139,7 +139,7 @@ def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path:
 def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
     assert world.run() == POSTED
-    assert stored_shadow(world).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
+    assert stored_shadow(world).reason == "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"
     assert len(world.claude.asked) == 1
 
 
