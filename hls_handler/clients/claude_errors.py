@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. Its message names the request as `label` and never has `api_key`."""
+    """Return HLS's error for an SDK exception. `label` names the request in its message; `api_key` is removed."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):

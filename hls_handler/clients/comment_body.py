@@ -95,7 +95,7 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 def copy_checked_boxes(older: str, newer: str) -> str:
     """Return `newer` with those checkboxes checked that are checked in `older`.
 
-    Two items are the same if their texts are equal apart from white space. If an item occurs several times, as many are
+    Items are the same if their texts are equal apart from white space. If an item occurs several times, as many are
     checked as in `older`, at the same positions if possible: a text that differs from `older` only in checked boxes
     becomes `older` again. Boxes in code blocks are ignored. Boxes that HLS itself wrote as checked stay checked, too,
     because the text does not show who checked them.
@@ -115,7 +115,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Map each item's text to its boxes in order: the index of the line, and " ", "x" or "X"."""
+    """Map the text of each task list item to its checkboxes in order: the index of the line, and " ", "x" or "X"."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):

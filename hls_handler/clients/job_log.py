@@ -122,7 +122,7 @@ def _truncate_line(line: str) -> str:
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
-    """Return True for https, or for http if both URLs are loopback addresses, as those of the sandbox."""
+    """Return True for https, or for http if both URLs are loopback addresses (in the sandbox)."""
     try:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:

@@ -116,7 +116,7 @@ def _require_certificates(variable: str, value: str) -> None:
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an address; None for a loopback address, by NO_PROXY, or if none is set.
+    """Return the URL of the proxy for an address; None if none is set, for loopback, and for entries of NO_PROXY.
 
     The settings allow http only for loopback addresses, which a proxy cannot reach.
     """

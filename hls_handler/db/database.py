@@ -89,7 +89,7 @@ class NotReady(StoreUnavailable):
 
 
 class Database:
-    """An SQLite file or PostgreSQL. Statements run in `reading` or `writing`, which raise `StoreUnavailable`."""
+    """An SQLite or PostgreSQL database. Statements run in `reading` or `writing`, which raise `StoreUnavailable`."""
 
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
         """`skew` is added to the database's clock, for tests. `busy_timeout_s` limits the wait for another process that
@@ -180,7 +180,7 @@ class Database:
         connection.execute(self._inserts[table.name, if_new], list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
-        """Wait until no other process is claiming a delivery, and let none begin to before this transaction ends.
+        """Wait until no other process is claiming a delivery, and make others wait until this transaction ends.
 
         Does nothing on SQLite, where only one transaction can write at a time.
         """

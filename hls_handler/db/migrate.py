@@ -26,7 +26,7 @@ class UnsupportedTables(StoreUnavailable):
 
 
 def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables` if it cannot."""
+    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables` if that is impossible."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:

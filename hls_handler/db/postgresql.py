@@ -62,7 +62,7 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Return `gen` with a time limit. psycopg resumes it several times a second, and the limit is checked then."""
+        """Add the time limit to psycopg's generator: it is checked whenever that is resumed, several times a second."""
         began = time.monotonic()
         try:
             wanted = next(gen)

@@ -67,7 +67,7 @@ deliveries = Table(
     Column("head_sha", UntrustedString),
     Column("sender", UntrustedString),
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
-    Column("posted_on", BigInteger),  # for an event without a conversation: number of the one that gets its comment
+    Column("posted_on", BigInteger),  # for an event without a conversation: where its comment was posted
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
     Column("received_at", BigInteger, nullable=False),  # when GitHub first sent it
@@ -82,7 +82,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # failures that count against max_attempts
     Column("failures", Integer, nullable=False, server_default="0"),  # all failures, including outages
     Column("crashes", Integer, nullable=False, server_default="0"),  # leases that ended without a new checkpoint
-    Column("has_progress", Boolean, nullable=False, server_default=false()),  # a checkpoint was saved under this lease
+    Column("has_progress", Boolean, nullable=False, server_default=false()),  # since the last claim
     Column("first_failure_at", BigInteger),
     Column("analysis_status", Text),
     Column("analysis_error", UntrustedString),

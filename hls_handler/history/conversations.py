@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """Events after a delivery in its conversation; each field may make the delivery outdated."""
+    """The state of a conversation by its newer deliveries; each field may make an older delivery outdated."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -178,9 +178,9 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return what newer deliveries of the lease's conversation show.
+        """Return the state of the lease's conversation by deliveries that are newer than the lease's own.
 
-        `prompt` ("issues/analyze") is the lease's own prompt; only newer answers by the same prompt count.
+        `prompt` ("issues/analyze") is the prompt of the lease's delivery; only newer answers by the same prompt count.
         """
         own = f"{prompt}@"
         terms = {

@@ -114,7 +114,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A repository's settings file as it was last read, and its last valid version. Fields are named like columns."""
+    """A repository's settings file as last read, and its last valid version; fields are named like the columns."""
 
     version: str | None
     text: str | None
@@ -146,7 +146,7 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return whether this delivery must report the problems of a version of the file: the first delivery must.
+        """Return whether this delivery must report the problems of a version of the file: only the first one must.
 
         Raises `LeaseLost`.
         """

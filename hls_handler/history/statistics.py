@@ -63,7 +63,7 @@ class QueueState:
     """Numbers of the queue at one moment, named as in `/stats`."""
 
     queued: int
-    due: int  # queued, with their time reached, and not paused; some may wait for another of their conversation
+    due: int  # queued, due and not paused; some may wait for another delivery of their conversation
     held: int  # queued, but paused
     running: int
     dead: int
@@ -186,7 +186,7 @@ class Statistics:
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return since when webhooks are expected for each name, an entry of `repositories`: its first call here."""
+        """Return for each name when this method was first called with it: webhooks are expected since then."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

@@ -93,7 +93,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """Stored deliveries with the GUIDs and bodies of a batch, and the batch's own deliveries that were decided."""
+    """The deliveries that a new one may duplicate: stored ones, and earlier ones of the same batch."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
@@ -137,7 +137,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record the time of the last webhook of each repository ("": of all) at most once a second; return the new."""
+        """Record, once a second at most, when the last webhook of each repository ("": of any) came; return this."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -171,7 +171,7 @@ def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
-    """Return the outcome of each delivery of a batch. To later ones, a delivery of the batch counts as stored."""
+    """Return the outcome of each delivery of a batch; one may also duplicate an earlier one of the batch."""
     outcomes = []
     for new in batch:
         outcome = _decide(new, existing)
@@ -236,7 +236,7 @@ def _store(
     known_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert the rows of new GUIDs. Update dead or ignored deliveries that GitHub sent again: no failures count."""
+    """Insert new deliveries. Update the dead or ignored ones that GitHub sent again, with their failure counts at 0."""
     new = [row for guid, row in rows.items() if guid not in known_guids]
     for row in new:
         row["received_at"] = now
@@ -291,7 +291,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
 def _count_arrivals(
     batch: Sequence[NewDelivery], also: Counts
 ) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Return the increments to store before existing deliveries are read, then those of `also` to store afterwards."""
+    """Return the increments of the receiver's counters, which are stored first, and the other increments in `also`."""
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
         arrivals["webhooks", ""] += 1

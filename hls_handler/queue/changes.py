@@ -94,7 +94,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes with compressed checkpoints; made before a transaction, because other writers wait for a transaction."""
+    """Changes with compressed checkpoints; made before the transaction, because other writers wait for its end."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -138,7 +138,7 @@ class CounterWriter:
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Store times (ms since the epoch) by label, as counters with this name."""
+        """Store times (ms since the epoch) in the table of counters, under `name` and their labels."""
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
@@ -197,7 +197,8 @@ class DeliveryWriter:
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store the changes and `statuses` (columns of the delivery); return its row id, or None if the lease is lost.
 
-        Checkpoints and statuses count as progress, other changes do not: a delivery that repeats one write must end.
+        A checkpoint or status counts as progress, which resets the number of crashes. Other changes do not: a delivery
+        that always crashes at the same write must end.
         """
         terms = terms_of(lease)
         held = connection.execute(self._select, terms).first()

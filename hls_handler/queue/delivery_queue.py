@@ -80,7 +80,7 @@ _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delive
 
 
 class DeliveryQueue:
-    """The stored deliveries. Each method is one transaction; it raises `StoreUnavailable` if the database fails."""
+    """The queue of stored deliveries. Each method is one transaction and raises `StoreUnavailable` if that fails."""
 
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
@@ -135,8 +135,8 @@ class DeliveryQueue:
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
         """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
-        A delivery can be claimed when it is due and not paused, if none of its conversation is running and no older one
-        is queued. Of these, the one with the smallest sort key is claimed. Nothing is claimed while `concurrency`
+        A delivery can be claimed when it is due and not paused, no other one of its conversation is running, and no
+        older one of it is queued. The one with the smallest sort key is claimed; none is claimed while `concurrency`
         deliveries run on all machines together.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
@@ -158,7 +158,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases, so that their deliveries can be claimed at once; return their number.
 
-        Only for the start of the only process that uses the database: the leases are left from its previous run.
+        Only for the start of a process that uses the database alone: the leases are left from its previous run.
         Each lease counts as a crash, unless a checkpoint was stored under it.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
@@ -285,7 +285,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """For an event without a conversation, store the number of the one that is used. Raises `LeaseLost`."""
+        """Store the number of the conversation to comment on, if the event names none. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
@@ -335,11 +335,11 @@ class DeliveryQueue:
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
             self._writer.counters.add(connection, counts)
-            self._database.notify(connection)  # for its conversation's next one, and for waiting requests
+            self._database.notify(connection)  # a delivery or a request may wait for this end
 
 
 def _lease(row: Row[Any]) -> Lease:
-    """Return the lease. A damaged body becomes an empty one: its worker ends that delivery; others continue."""
+    """Return the lease. A damaged body is returned empty, so that only this delivery fails."""
     try:
         body = decompress(row.body)
     except DamagedError:

@@ -2,8 +2,8 @@
 
 Every write to the database is fenced: it fails if the lease is lost. GitHub has no fence: a process that was frozen
 between its last check of the lease and a request could post what another process has posted meanwhile. Therefore a
-lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. This time starts
-before the lease is requested, so it is never later than the one in the database. It is checked before bytes leave.
+lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. It is counted from
+before the lease is requested, so it is never later than the time in the database. It is checked before bytes leave.
 
 A write to GitHub without a response may still take effect. It is recorded as a pending write before it begins, and
 keeps the lock of its comment until it can no longer take effect (docs/adr/0007-many-machines.md has a diagram).
@@ -97,7 +97,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew all leases below `FRESH_ABOVE_SHARE`, drop lost ones; return whether the database responded."""
+        """Renew leases unless `FRESH_ABOVE_SHARE` is left, drop lost ones; return whether the database responded."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -122,10 +122,7 @@ class HeldLeases:
             )
 
     def secure(self, lease: Lease) -> None:
-        """Make sure that enough time is left for a write to GitHub; renew the lease if not.
-
-        Raises `LeaseLost` and `StoreUnavailable`.
-        """
+        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
         left_s, given_s = self._left(lease)
         if left_s < RENEW_BELOW_SHARE * given_s:
             self._renew(lease)

@@ -42,7 +42,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End one pause; return False if there was none. None ends only the pause of everything, no repository's."""
+        """End one pause; return False if there was none. None ends the pause of everything, but of no repository."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
@@ -56,7 +56,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused. Without a repository, only the pause of everything counts."""
+    """Return the SQL condition that a delivery is paused. One without a repository is paused only with everything."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))

@@ -24,12 +24,12 @@ from hls_handler.queue.leases import PENDING
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
-_EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: a later request takes longer
+_EARLY_MS = 20  # slots that are closer together may be used this much early, because a return to the queue takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """One rate limit; times are milliseconds by the database's clock."""
+    """The stored state of one rate limit, in milliseconds by the database's clock."""
 
     next_at: int  # the first slot that is not reserved
     held_until: int  # no slot before this time: the server asked to wait, or failed
@@ -92,7 +92,7 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under a lock; return None, or until when (ms) another delivery's write is pending."""
+        """Record a pending write under a lock; return None. If another one is pending, only return its end (ms)."""
         begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None

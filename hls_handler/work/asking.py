@@ -153,7 +153,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
         return answer
-    job.store.checkpoints.delete(job.lease, "unusable")  # a retry by an operator asks without it
+    job.store.checkpoints.delete(job.lease, "unusable")  # so that a retry by an operator begins anew
     raise _unusable(job, rendered, index, answer)
 
 
@@ -217,7 +217,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due; False if its condition fails: that raises later, after storing."""
+    """Return whether no follow-up prompt is due; False if its condition fails: that error is raised later."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -285,8 +285,8 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
     """Run the rule's shadow prompt, if any, and store its result beside `posted`, the result that was posted.
 
-    A failure is stored as the shadow prompt's result and does not fail the delivery. If the call to Claude would have
-    to wait for a slot or the hourly budget, it is skipped. Raises only `LeaseLost` and `StoreUnavailable`.
+    A failure is stored as its result and does not fail the delivery. The shadow prompt is skipped if it would have to
+    wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.recall(SHADOW) is not None:

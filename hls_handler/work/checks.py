@@ -70,7 +70,7 @@ def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> 
 
 
 def _check_queue(store: Storage) -> None:
-    """Raise `HlsError` if a due delivery has not started for `STUCK_S`, `ProblemFound` while something is paused."""
+    """Raise `HlsError` if a delivery is due for `STUCK_S` and not started, `ProblemFound` if deliveries are paused."""
     figures, pauses = store.deliveries.queue_state(), store.pauses.active()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
@@ -79,7 +79,7 @@ def _check_queue(store: Storage) -> None:
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if pauses:
         paused = "; ".join(describe_pause(pause) for pause in pauses)
-        remedy = f"when the reason is gone, run {', '.join(resuming(pause) for pause in pauses)}"
+        remedy = f"to end the pause: {', '.join(resuming(pause) for pause in pauses)}"
         raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued deliveries wait", remedy=remedy)
 
 
@@ -114,7 +114,7 @@ class Expectation:
 
 
 def expectations(settings: Settings) -> tuple[Expectation, ...]:
-    """Return the expectations in settings, in the order of their keys; () if there are none."""
+    """Return the settings `expect_webhook_within_h`, in the order of their keys; () if there are none."""
     entries = [("", "server", "", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}]"
@@ -146,7 +146,7 @@ def find_silence(
 ) -> str | None:
     """Return the message that the webhook is overdue; None if it is not.
 
-    `last` is when the last one came; if None, `since` counts, when one was first expected. `where`: the settings line.
+    If none ever came (`last` is None), `since` counts: when one was first expected. `where` is the settings line.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Pairs of results, and totals. In a pair, `one` is from the prompt that the user named, `other` from the other."""
+    """Pairs of results, and totals. In a pair, `one` is the result of the prompt that the user named."""
 
     pairs: tuple[Pair, ...]
     excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
@@ -184,7 +184,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return the delivery with its facts; None if it is not done, its data was deleted, or the prompt is not for it."""
+    """Return the delivery with its facts; None if it is not done, its data was deleted, or `prompt` is for others."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")

@@ -150,7 +150,10 @@ class Job:
             raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T]) -> T:
-        """Return `take()`. After a short `Postponed` (at most `IN_PLACE_S`, no `waiting_for`), sleep and call it again."""
+        """Return `take()`. If it raises `Postponed`, sleep until the time it gives and call it again.
+
+        Raises a `Postponed` that is longer than `IN_PLACE_S` or has a `waiting_for`; the delivery is then queued again.
+        """
         while True:
             self.check_can_continue()
             try:

@@ -189,7 +189,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Before Claude is called, check the fallback issue. Raises `Permanent` or `Superseded` if it cannot be used."""
+    """Before Claude is called, check the fallback issue, which gets the comment. Raises `Permanent` or `Superseded`."""
     if ("ask", 0) in job.steps:
         return
     job.before_reads()

@@ -26,7 +26,7 @@ def test_deliveries_stay_queued_over_a_restart_until_the_pause_ends(
     while service.get("/health").body["components"]["queue"]["state"] == "unknown" and waiting.more():
         pass
     queue = service.get("/health").body["components"]["queue"]
-    assert (queue["state"], queue["remedy"]) == ("degraded", "when the reason is gone, run `hls resume Codertocat/Hello-World`")
+    assert (queue["state"], queue["remedy"]) == ("degraded", "to end the pause: `hls resume Codertocat/Hello-World`")
     assert queue["message"].endswith(": a migration; 1 of 1 queued deliveries wait")
     stats = service.get("/stats").body["queue"]
     assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
