@@ -102,7 +102,7 @@ class GithubReader:
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")
-        if not owner or not branch:  # otherwise GitHub would ignore the filter and list all pull requests
+        if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)

@@ -110,9 +110,9 @@ def _require_certificates(variable: str, value: str) -> None:
         if not Path(value).is_dir():
             ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        raise SettingsError([f"the variable {variable}: {value} holds no certificates in PEM form"]) from None
+        raise SettingsError([f"the variable {variable} names {value}, which has no certificates in PEM form"]) from None
     except OSError as exc:
-        raise SettingsError([f"the variable {variable}: {value} cannot be read: {exc.strerror}"]) from exc
+        raise SettingsError([f"the variable {variable} names {value}, which cannot be read: {exc.strerror}"]) from exc
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:

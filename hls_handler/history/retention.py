@@ -22,7 +22,7 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition that no older delivery of the conversation may still run; it would need this one, which supersedes it."""
+"""Condition that no older delivery of the conversation may still run, because this one may supersede it."""
 
 
 class RetentionStore:

@@ -20,7 +20,7 @@ from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import COMPLETE_WRITE, OWN_ID, PENDING, lost, release_locks, terms_of
 
 Counts = Mapping[tuple[str, str], int]
-"""(name, label) -> increment; the label is "" if a counter has only one."""
+"""(name, label) -> increment; the label is "" for a counter without labels."""
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
@@ -31,7 +31,7 @@ LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Names of rows of `counters` that contain a time in ms instead of a number, by repository ("" for all)."""
 
 LABEL_SET = "label_set"
-"""Counter of labels that we set because of a reply, by prompt and field."""
+"""Counter of labels that the bot set because of a reply, by prompt and reply field."""
 
 Posted = Literal["done", "dry_run"]
 """The result of posting without a failure."""

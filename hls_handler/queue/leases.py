@@ -118,7 +118,7 @@ class HeldLeases:
         if left_s <= least * given_s:
             raise LeaseLost(
                 f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
-                "machine's clock, too little for the next step: another worker may claim the delivery when it expires"
+                "machine's clock, too little for the next step: another worker may claim the delivery afterwards"
             )
 
     def secure(self, lease: Lease) -> None:

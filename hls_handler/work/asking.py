@@ -295,7 +295,7 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     job.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
     result = _run_shadow(job, shadow, facts, posted)
     job.add(SHADOW, result)
-    log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
+    log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 
 
 def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> ShadowResult:
@@ -313,7 +313,7 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
             job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
         return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
     except Exception as exc:  # a defect here must not fail a delivery that is posted
-        log.exception("defect in a shadow")
+        log.exception("defect in a shadow prompt")
         reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         return ShadowResult(shadow.prompt, "failed", reason, None, posted)
 

@@ -117,7 +117,7 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
         except HlsError as exc:
             report(str(exc), "see the message")
         except Exception as exc:  # a defect of a check must not prevent the other checks
-            log.exception("defect in a probe")
+            log.exception("defect in a check of the probe")
             report(f"the probe failed: {type(exc).__name__}", "see the log")
         else:
             record = health.ok if check.proves_use else health.probe_ok

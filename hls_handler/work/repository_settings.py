@@ -161,7 +161,7 @@ def _text(found: FileAtRef) -> str:
     if found.kind != "file":
         raise SettingsError([f"{PATH} must be a file, but is a {found.kind}"])
     if found.content is None:
-        raise SettingsError([f"{PATH}: larger than {MAX_BYTES} bytes; this is not a settings file"])
+        raise SettingsError([f"{PATH} is larger than {MAX_BYTES} bytes, the limit for this file"])
     return decode_repository_file(found.content)
 
 

@@ -90,7 +90,7 @@ def test_first_set_variable_names_the_trusted_authorities(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "cannot be read: No such file or directory"), ("no PEM", "holds no certificates in PEM form")],
+    [(None, "cannot be read: No such file or directory"), ("no PEM", "has no certificates in PEM form")],
 )
 def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | None, problem: str) -> None:
     path = tmp_path / "ca.pem"
@@ -98,7 +98,7 @@ def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | Non
         path.write_text(content)
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings(GITHUB, {"SSL_CERT_FILE": str(path)})
-    assert str(refused.value) == f"the variable SSL_CERT_FILE: {path} {problem}"
+    assert str(refused.value) == f"the variable SSL_CERT_FILE names {path}, which {problem}"
 
 
 def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:

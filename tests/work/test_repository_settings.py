@@ -234,7 +234,7 @@ BROKEN = "lables: {}\n"
         (FileAtRef("directory", "", None), ".github/hls.yaml must be a file, but is a directory"),
         (FileAtRef("symlink", "abc", None), ".github/hls.yaml must be a file, but is a symlink"),
         (FileAtRef("submodule", "abc", None), ".github/hls.yaml must be a file, but is a submodule"),
-        (FileAtRef("file", "abc", None), ".github/hls.yaml: larger than 65536 bytes; this is not a settings file"),
+        (FileAtRef("file", "abc", None), ".github/hls.yaml is larger than 65536 bytes, the limit for this file"),
         (FileAtRef("file", "abc", b"\xff"), ".github/hls.yaml:1: not UTF-8; save the file as UTF-8"),
     ],
     ids=["unknown key", "directory", "symlink", "submodule", "huge", "binary"],

@@ -155,7 +155,7 @@ def test_defect_in_a_shadow_does_not_fail_the_delivery(
     world = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
     assert world.run() == POSTED
     assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
-    assert "defect in a shadow" in caplog.text
+    assert "defect in a shadow prompt" in caplog.text
 
 
 def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
