@@ -150,9 +150,9 @@ def require_storable(new: NewDelivery) -> None:
     """Raise `PayloadError` for a number that is too large for the database: it would make the whole batch fail."""
     for name, number in (("repository.id", new.repository_id), ("installation.id", new.installation)):
         if number is not None and not -_OVER_64_BITS <= number < _OVER_64_BITS:
-            raise PayloadError(f"invalid payload: {name} must be an integer of at most 64 bits")
+            raise PayloadError(f"invalid payload: {name} does not fit into 64 bits")
     if new.number is not None and not 0 <= new.number < _OVER_64_BITS:
-        raise PayloadError("invalid payload: number must be a positive integer of at most 63 bits")
+        raise PayloadError("invalid payload: number does not fit into 63 bits")
 
 
 def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
