@@ -67,7 +67,7 @@ deliveries = Table(
     Column("head_sha", UntrustedString),
     Column("sender", UntrustedString),
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
-    Column("posted_on", BigInteger),  # for an event without a conversation: where its comment was posted
+    Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
     Column("received_at", BigInteger, nullable=False),  # when GitHub first sent it

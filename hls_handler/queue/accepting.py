@@ -137,7 +137,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record, once a second at most, when the last webhook of each repository ("": of any) came; return this."""
+        """Record when each repository ("": any) last sent a webhook, at most once a second; return these times."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS

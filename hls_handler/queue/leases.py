@@ -97,7 +97,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew leases unless `FRESH_ABOVE_SHARE` is left, drop lost ones; return whether the database responded."""
+        """Renew leases unless fresh (`FRESH_ABOVE_SHARE`), drop lost ones; return whether the database responded."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]

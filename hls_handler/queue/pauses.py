@@ -42,7 +42,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End one pause; return False if there was none. None ends the pause of everything, but of no repository."""
+        """End one pause; return False if there was none. The end of that of everything leaves those of repositories."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
