@@ -36,7 +36,7 @@ from hls_handler.settings.model import Github as GithubSettings
 T = TypeVar("T")
 
 PAGE_SIZE = 100  # items per page, GitHub's maximum
-_MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; later times are ignored
+_MAX_TIMESTAMP = 32_503_680_000  # the start of the year 3000; a later reset of the quota is ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ class RateLimitMonitor:
         self.use = GithubUsage(0, RateLimit(None, None, None))
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request and store the quota reported after it, unless the quota has no values."""
+        """Count one request, and store the quota that its response reported, if it reported one."""
         with self._lock:
             latest = self.use.rate_limit if rate_limit.remaining is None else rate_limit
             self.use = GithubUsage(self.use.requests_made + 1, latest)
 
     def take_request_count(self) -> int:
-        """Return the number of requests since the last call of this method; the caller adds them up."""
+        """Return the number of requests since the previous call of this method."""
         with self._lock:
             new, self._reported = self.use.requests_made - self._reported, self.use.requests_made
             return new
@@ -83,7 +83,7 @@ class Response:
 
 
 class _InterceptedResponseError(Exception):
-    """A response that PyGithub must not handle: 202 or a redirect."""
+    """Raised in place of a response that PyGithub must not handle: status 202 or a redirect."""
 
     def __init__(self, status: int, location: str | None) -> None:
         super().__init__(status)
@@ -102,8 +102,8 @@ class _SingleRequestAdapter(HTTPAdapter):
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
         self.before_send: Callable[[], None] = _do_nothing
-        """Called for the headers and for each piece of the body, on an open connection: after name lookup, TCP, TLS and
-        the proxy, which can take many seconds. An exception stops the request."""
+        """Called before the headers and each piece of the body are sent. The connection is open then: name lookup, TCP,
+        TLS and the proxy can take many seconds. An exception stops the request."""
         adapter = self
 
         class GuardedConnection(HTTPConnection):
@@ -136,10 +136,10 @@ def _do_nothing() -> None:
 
 
 class GithubApi:
-    """Client for one token. Not thread-safe: use one per worker thread.
+    """Client for GitHub's REST API with one token. Not thread-safe: use one per worker thread.
 
-    All methods raise `Permanent`, `Retryable` or `DependencyDown`; `github_errors` has the rules. `path` begins with a
-    slash and is already percent-encoded.
+    If a request fails, its method raises `Permanent`, `Retryable` or `DependencyDown` (`github_errors` decides which).
+    `path` begins with a slash and is already percent-encoded.
     """
 
     def __init__(
@@ -208,7 +208,7 @@ class GithubApi:
         items_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """Yield a list page by page, one request each. `items_key`: the list's key if the response is an object."""
+        """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
         for number in range(1, max_pages + 1):
             items, headers = self.page(path, shape, number, items_key=items_key, query=query)
             yield items
@@ -225,7 +225,7 @@ class GithubApi:
         items_key: str | None = None,
         query: Mapping[str, str] | None = None,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
-        """Return one page of a list, counted from 1, and the response headers."""
+        """Return the page `number` (from 1) of a list, and the response headers."""
         response = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE_SIZE, "page": number})
         items = response.data
         if items_key:
@@ -241,13 +241,13 @@ class GithubApi:
         check_lease: Callable[[], None],
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send a write and return the response; error statuses are raised unless they are in `expected`.
+        """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
 
-        Only `writes` calls this (SECURITY.md rule 12).
+        Only the module `writes` calls this method (SECURITY.md rule 12).
 
         `check_lease` is called right before bytes are sent, when the connection is open; an exception stops the write.
-        If the request was sent, but GitHub itself did not answer (a gateway's 502 is not its answer), the error has
-        `may_have_succeeded`: the write may still take effect.
+        If the request was sent but not answered by GitHub itself (no response, or a 5xx, which a gateway may send), the
+        error has `may_have_succeeded`: the write may still take effect.
         """
         sent = False
 
@@ -274,14 +274,14 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send one request. Error statuses and a 302 are returned if they are in `expected`, else raised."""
+        """Send one request and return the response. Raises for an error or redirect that is not in `expected`."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
             )
         except (OSError, urllib3.exceptions.HTTPError) as exc:
-            # `from None`: its text may contain our headers
+            # `from None`, because the exception's text may contain the request's headers, and with them the token
             raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
         except _InterceptedResponseError as exc:
             if exc.status in expected:

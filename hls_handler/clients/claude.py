@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 MAX_CONNECT_S = 10.0
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-"""A reply may take minutes without traffic, and some networks drop an idle connection before that."""
+"""Socket options against networks that drop an idle connection: Claude may work on a reply for minutes."""
 
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
-MAX_PROBLEMS = 5  # validation errors that are listed; Claude seldom needs more to correct its reply
+MAX_PROBLEMS = 5  # most validation errors in one message; Claude seldom needs more to correct its reply
 
 CORRECTION = (
     "That reply could not be used: {problem}\n\n"
@@ -46,7 +46,7 @@ CORRECTION = (
 
 
 class Claude:
-    """Use one per worker thread: thread safety is not guaranteed. Creating one takes 20 ms."""
+    """A client for Claude. Use one per worker thread, as thread safety is not guaranteed; creating one takes 20 ms."""
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
@@ -81,13 +81,13 @@ class Claude:
         self._client.close()
 
     def model_for(self, rendered: RenderedPrompt) -> str:
-        """Return the prompt's model, else that of the settings; a retired model is replaced by its successor."""
+        """Return the model that the prompt or else the settings name; a retired one is replaced by its successor."""
         return resolve_model(rendered.prompt.model or self._settings.model)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        """Send one request. `correction` is an earlier invalid reply: Claude sees it and its validation errors.
+        """Send one request. To have an invalid reply corrected, pass it as `correction`: Claude sees it and its errors.
 
-        Raises `DependencyDown` for a failure of Claude or of our account there, and `Permanent` for an invalid request.
+        Raises `DependencyDown` for a failure of Claude or of the account's access, `Permanent` for an invalid request.
         """
         prompt, model = rendered.prompt, self.model_for(rendered)
         output: OutputConfigParam = {"format": {"type": "json_schema", "schema": request_schema(rendered.schema)}}
@@ -107,7 +107,7 @@ class Claude:
         return _parse_reply(response.read(), prompt, took_s=self._clock() - started)
 
     def lookup_model(self, model: str) -> str:
-        """Return "active", "deprecated" or "retired". Raises `DependencyDown`, also for an unknown model."""
+        """Return a model's state: "active", "deprecated" or "retired". Raises `DependencyDown`, also if unknown."""
         label = f"the request for the model {model}"
         try:
             response = self._client.models.with_raw_response.retrieve(model)
@@ -120,14 +120,14 @@ class Claude:
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
-    """Return a reply's JSON schema as it is sent: the API rejects bounds, so they are moved into the descriptions."""
+    """Return the JSON schema to send. The API rejects bounds (`maxLength`), so they are moved into the descriptions."""
     import anthropic
 
     return anthropic.transform_schema(dict(schema))
 
 
 def _system_blocks(rendered: RenderedPrompt) -> list[TextBlockParam] | anthropic.Omit:
-    """Return the stable part of the prompt, cached by the API. A blank one is omitted, because the API rejects it."""
+    """Return the system block, which the API caches; nothing if it is blank, because the API rejects blank text."""
     import anthropic
 
     if not rendered.system.strip():
@@ -174,14 +174,14 @@ class _Message(BaseModel):
 
 
 class _WireModel(BaseModel):
-    """https://platform.claude.com/docs/en/api/models/retrieve"""
+    """The API's description of a model. https://platform.claude.com/docs/en/api/models/retrieve"""
 
     id: str
     lifecycle: str = "active"  # "deprecated", "retired"; other providers omit it
 
 
 def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
-    """Parse the body of a 200. Raises `DependencyDown` if it is not from the API, such as a proxy's error page."""
+    """Parse the body of a response with status 200. Raises `DependencyDown` if it is invalid (a proxy's error page)."""
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
@@ -189,7 +189,7 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
 
 
 def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | UnusableReply:
-    """Return the reply, or the reason why it is unusable. Raises `DependencyDown` as `_parse_body` does.
+    """Return the reply, or the reason why it is unusable. Raises `DependencyDown` if the body is not from the API.
 
     Only blocks of type "text" are used: a thinking block may come first.
     """
@@ -218,7 +218,7 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | 
 
 
 def _describe_problems(exc: ValidationError) -> str:
-    """Return "priority: Input should be 'high', 'medium' or 'low'; summary: Field required", without values."""
+    """List the errors without the values: "priority: Input should be 'high' or 'low'; summary: Field required"."""
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
     problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
     more = len(problems) - MAX_PROBLEMS
@@ -246,8 +246,8 @@ def _describe_stop(details: _StopDetails | None) -> str:
 def cost_usd(usage: Usage) -> float | None:
     """Return the cost in US dollars at list price, or None for a model that is not in Anthropic's list.
 
-    `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens: 0.0006. The price of some models
-    depends on the length of the whole prompt, including cached parts.
+    Example: 0.0006 for `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens. The price of some
+    models depends on the length of the whole prompt, including cached parts.
     """
     counted = genai_prices.Usage(
         input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,

@@ -1,6 +1,6 @@
 """Translation of the Claude SDK's exceptions into HLS's errors.
 
-Of the texts of an exception, only the API's own error message is used: the others may contain headers with the key.
+Of the texts of an exception, only the API's own error message is used: the others may contain headers with the API key.
 https://platform.claude.com/docs/en/api/errors
 """
 
@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return the error for an SDK exception. `label` names the prompt; the message does not contain `api_key`."""
+    """Return HLS's error for an SDK exception. `label` names the request in its message; `api_key` is removed."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):
@@ -78,6 +78,6 @@ def _down(
 
 
 def _is_billing_error(exc: anthropic.APIStatusError, message: str | None) -> bool:
-    """Recognize billing errors: exhausted credit has the status 400, a spend limit 429."""
+    """Return whether the account's credit is exhausted (status 400) or its spend limit is reached (429)."""
     text = (message or "").lower()
     return exc.type == "billing_error" or "credit balance" in text or "spend_limit" in (exc.error_code or "")

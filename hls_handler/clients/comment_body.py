@@ -1,10 +1,11 @@
-"""Compare the requested body of the bot's comment with its current body, and decide the new body; pure.
+"""Compare the requested body of the bot's comment with its current body, and decide the new body; no I/O.
 
 A checkbox that a person checks must never cause a write. Therefore two bodies without checked boxes are compared by
 digest: the requested one and the last requested one. The current body is compared with the new one only after its
 checked boxes were copied into the new one.
 
-A comment may have sections from several sources: each under an invisible mark, then one footer, then the marker.
+A comment may have sections from several sources (reviewers, workflows). Above each section is an invisible line, its
+mark. One footer and the comment's own invisible last line, the marker, follow.
 
     <!-- hls:section reviewer-21031067 0123456789abcdef -->
     The text of the reviewer's section.
@@ -46,7 +47,7 @@ _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 
 
 def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
-    """Return `body`, or if it exceeds `max_chars`, its beginning up to a line end, the note and the footer.
+    """Return `body`. If it is longer than `max_chars`, return its beginning up to a line end, `note` and its footer.
 
     The footer is the last paragraph. Code blocks and `<details>` elements that the cut leaves open are closed, so that
     note and footer are visible. `max_chars` must be at least several thousand.
@@ -69,7 +70,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence ("```") of the code block open after `line`, or None; `fence` is the one open before it."""
+    """Return the fence ("```") of the code block that is open after `line`, or None; `fence`: the one before `line`."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -92,12 +93,12 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Return `newer` with the boxes checked that are checked in `older`.
+    """Return `newer` with those checkboxes checked that are checked in `older`.
 
-    Items are equal if their texts are, apart from white space. Of several equal items as many are checked as in
-    `older`, if possible those at the same positions: a text that differs from `older` only in checked boxes becomes
-    `older` again. Boxes in code blocks are ignored. Boxes that HLS itself wrote as checked stay checked too, because
-    the text does not show who checked them.
+    Items are the same if their texts are equal apart from white space. If an item occurs several times, as many are
+    checked as in `older`, at the same positions if possible: a text that differs from `older` only in checked boxes
+    becomes `older` again. Boxes in code blocks are ignored. Boxes that HLS itself wrote as checked stay checked, too,
+    because the text does not show who checked them.
     """
     lines = newer.split("\n")
     older_boxes = _find_boxes(older)
@@ -114,7 +115,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Map each item's text to its boxes in order: the index of the line, and " ", "x" or "X"."""
+    """Map the text of each task list item to its checkboxes in order: the index of the line, and " ", "x" or "X"."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
@@ -126,13 +127,13 @@ def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
 
 
 MAX_SECTION_CHARS = 20_000
-"""Limit for the text of one source, in characters: three of the longest fit into one comment."""
+"""Limit for the text of one section, in characters: three of the longest fit into one comment."""
 
 SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
 OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
 
 _MARK_PREFIX = "<!-- hls:"
-_END_MARK = "<!-- hls:sections end -->"  # cannot be the marker of a family, which has no space inside
+_END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because the name of a prompt family has no space
 _LEFT_OUT_MARK = "<!-- hls:sections left-out -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(
@@ -144,7 +145,7 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The text of one source."""
+    """The part of the bot's comment that one source (a reviewer, a workflow) writes."""
 
     key: str  # "reviewer-21031067": letters, digits and hyphens
     digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
@@ -153,7 +154,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """All sections, oldest source first. `older_left_out` is true if older ones were dropped because of the limit."""
+    """The sections of one comment, oldest first. `older_left_out`: some were dropped, as the comment was too long."""
 
     each: tuple[Section, ...] = ()
     older_left_out: bool = False
@@ -162,14 +163,14 @@ class Sections:
         return next((section for section in self.each if section.key == key), None)
 
     def with_section(self, new: Section) -> Sections:
-        """Replace the section with the same key, or append `new`."""
+        """Return the sections with `new` in place of the one with the same key, or else at the end."""
         if self.find(new.key) is None:
             return replace(self, each=(*self.each, new))
         return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
 
 
 def section_text(body: str) -> str:
-    """Return a source's text for its section: truncated, and without anything that `parse_sections` takes for a mark.
+    """Return the text of a section: `body`, truncated, and without anything that `parse_sections` takes for a mark.
 
     HTML comments were removed from untrusted text before (untrusted/markdown.py), but a template might write some.
     """
@@ -182,7 +183,7 @@ def digest_of(text: str) -> str:
 
 
 def parse_sections(body: str, *, marker: str) -> Sections:
-    """Return the sections of a comment, also of one that people edited. `marker` is that of the family."""
+    """Return the sections of a comment, even if people edited it. `marker` is its last line: "<!-- hls:issues -->"."""
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
@@ -195,10 +196,9 @@ def parse_sections(body: str, *, marker: str) -> Sections:
 
 
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
-    """Return the whole comment, within GitHub's limit.
+    """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
 
-    If it is too long, the oldest sections other than `newest` are dropped, and a line in the comment says so. The text
-    of `newest` must come from `section_text`, so that it fits alone.
+    `newest` is the key of the section that is never dropped; its text must come from `section_text`, so that it fits.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)
@@ -239,7 +239,7 @@ def marker(family: str) -> str:
 
 
 def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
-    """Return the body to write or to keep; None if nothing exists to update and `action.create` is false.
+    """Return the body to write or to keep; None if there is nothing to update and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
     the body that was last requested; it is not used for sections, whose digests are in the comment.
@@ -250,7 +250,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
 
 
 def _normalize(body: str) -> str:
-    """Normalize line ends, because GitHub's editor writes CRLF, and strip the text."""
+    """Return the text stripped and with LF as line ends, because GitHub's editor writes CRLF."""
     return body.replace("\r\n", "\n").strip()
 
 

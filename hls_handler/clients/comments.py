@@ -1,4 +1,4 @@
-"""The bot's comment of a family in a conversation: found by author and marker, edited in place, never duplicated."""
+"""The bot's comment in a conversation, one for each prompt family: found by author and marker, never duplicated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Create the comment or, with `comment_id`, edit it."""
+    """The decision to edit the comment `comment_id`, or to create one if that is None."""
 
     body: str  # with the marker
     digest: str  # stored together with the id of the comment
@@ -29,7 +29,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """No write is needed. `seen` is the comment's id and digest if these must still be stored."""
+    """The decision to write nothing. `seen` is the comment's id and body digest if the history still lacks them."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None
@@ -40,8 +40,8 @@ def plan_comment(
 ) -> Write | Leave:
     """Read the current comment and return the write that is needed, or `Leave` if none is.
 
-    Sends one request if the comment's id is stored. Otherwise, and if another account wrote that comment, the comments
-    of the conversation are searched with one request per 100.
+    Sends one request if the comment's id is stored. If it is not, or if another account wrote that comment, searches
+    the conversation's comments with one request per 100.
     """
     mark = marker(action.family)
     known = memory.comment(action.family)
@@ -53,7 +53,7 @@ def plan_comment(
         if _is_by(found, bot) and not _ends_with(found, mark):
             return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
         if not _is_by(found, bot):
-            found = None  # written by another account, whose token was used then
+            found = None  # another account wrote it, when HLS had that account's token
     if found is None:
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
     last_digest = known.body_digest if known and found and known.comment_id == found.id else None
@@ -104,9 +104,9 @@ def preview_comment(plan: Write | Leave) -> Outcome:
 
 
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:
-    """Return the bot account's oldest comment that ends with the marker.
+    """Return the bot account's oldest comment that ends with `mark`, an invisible line.
 
-    Copies of the marker by other people, and other comments of the account, are skipped (SECURITY.md rule 16).
+    Other people's comments with `mark` and the account's other comments are skipped (SECURITY.md rule 16).
     """
     pages = api.pages(f"{repository_path(repository)}/issues/{number}/comments", _COMMENTS, max_pages=MAX_PAGES)
     return next((c for page in pages for c in page if _is_by(c, bot) and _ends_with(c, mark)), None)
@@ -117,7 +117,7 @@ def _declined(detail: str, comment_id: int) -> Leave:
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:
-    """Compare ids, because an account keeps its id when it is renamed."""
+    """Return whether the bot wrote the comment, by id, because an account keeps its id when it is renamed."""
     return comment.user.id == bot.id
 
 

@@ -50,9 +50,9 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class GithubWriter:
-    """Sets labels and the bot's comments. If `writes` is None (dry run), returns only what it would have done.
+    """Sets labels and writes the bot's comments. If `writes` is None (dry run), it only reports the planned changes.
 
-    `memory` is the stored history of the conversation; a dry run does not change it.
+    `memory` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], n
 
 
 class Github:
-    """Not thread-safe: use one per worker thread, until the settings have another token or base URL."""
+    """GitHub client with one token. Not thread-safe: use one per worker thread, and a new one for other settings."""
 
     is_read_only: ClassVar[bool] = False
 
@@ -95,7 +95,7 @@ class Github:
     def fetch_bot_account(self) -> Account:
         """Return the account that the token belongs to.
 
-        Raises `DependencyDown`, with a remedy in the settings for a token without an account (403, 404).
+        Raises `DependencyDown`. If the token has no account (403, 404), its remedy says which token to set.
         """
         try:
             return self._api.get("/user", _ACCOUNT)
@@ -144,9 +144,9 @@ class Github:
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> GithubWriter:
-        """Return a writer. It calls `wait_for_slot` and then `check_lease` before each write; both may raise.
+        """Return a writer. Before each write it calls `wait_for_slot`, then `check_lease`; both may raise.
 
-        With `dry_run`, and from a read-only client, it writes nothing.
+        With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
         writes = None
         if not (dry_run or self.is_read_only):
@@ -166,15 +166,16 @@ _DOCUMENT = TypeAdapter(dict[str, Any])
 def connect_read_only(
     settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
 ) -> ReadOnlyGithub:
-    """Create a client without sending a request. `now` returns aware UTC.
+    """Create a client that never writes, without sending a request. `now` returns aware UTC.
 
-    Raises `SettingsError` if the proxy or certificate settings cannot be used.
+    With `assume_open`, closed and locked conversations are read as open and unlocked, to try a prompt on them. Raises
+    `SettingsError` if the proxy or certificate settings cannot be used.
     """
     return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
 
 
 class ReadOnlyGithub(Github):
-    """A client that never writes. With `assume_open`, it reads closed and locked conversations as open and unlocked."""
+    """A client that never writes. With `assume_open`, it reads every conversation as open and unlocked."""
 
     is_read_only = True
 

@@ -62,7 +62,7 @@ other deliveries from writing to it.
 def translate_exception(call: str, exc: BaseException, now: datetime, proxy: ProxySettings) -> DependencyDown:
     """Return the error for a request without a response: connection refused, dropped, timed out, or not readable.
 
-    After a write that timed out, the next attempt waits until the write must have taken effect or failed.
+    After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` from now.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
@@ -89,8 +89,8 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
     """Return the error for a redirect. It is never followed: a resource has moved, or github.base_url is wrong.
 
-    GitHub redirects for a renamed or transferred repository and for a transferred issue. Following would read from one
-    repository and write to another than the event and the settings name.
+    GitHub redirects for a renamed or transferred repository and for a transferred issue. If HLS followed, it would read
+    and write a repository that neither the event nor the settings name.
     """
     target, base = urlsplit(location or ""), urlsplit(base_url)
     what = f"{call}: {status} {_phrase(status)}"
@@ -128,7 +128,7 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 
 
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
-    """Return the reason that is appended to GitHub's own message, for `hls why`."""
+    """Return the cause of the error in plain words, to be appended to GitHub's own message."""
     text = message.lower()
     if status != 403:
         return ": deleted, moved, or not visible to this token"

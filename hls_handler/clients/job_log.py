@@ -1,4 +1,4 @@
-"""Reads the log of a job line by line, streamed from the storage URL that GitHub redirects to.
+"""Reads the log of a workflow job line by line, streamed from the storage URL that GitHub redirects to.
 
 The URL is valid for one minute and gives access to the log without a token. Therefore no message contains it, and
 GitHub's token is not sent to it.
@@ -41,7 +41,7 @@ def read_log(
 ) -> Iterator[str] | NoLog:
     """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
 
-    Raises `DependencyDown`, also during iteration. The connection is closed with the iterator.
+    Returns `NoLog` if it has expired or is empty. Raises `DependencyDown`, also during iteration.
     """
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")
@@ -59,7 +59,7 @@ def read_log(
         )
     except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
         session.close()
-        raise translate_exception(call, exc, now(), proxy) from None  # its text contains the URL
+        raise translate_exception(call, exc, now(), proxy) from None  # the exception's text has the URL
     if response.status_code != 200:
         response.close()
         session.close()
@@ -83,7 +83,7 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """Yield bytes as they arrive. (Reading full chunks could block beyond the time limit if the server is slow.)"""
+    """Yield bytes as they arrive, because waiting for full chunks could exceed the time limit if the server is slow."""
     deadline = now() + MAX_READ_TIME
     with session, response:
         while True:
@@ -99,9 +99,9 @@ def _chunks(
 
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
-    r"""Split at \n or \r\n only. Invalid UTF-8 is replaced; a byte order mark is skipped."""
+    r"""Yield lines, split only at \n and \r\n. Invalid UTF-8 is replaced; a byte order mark is skipped."""
     decoder = getincrementaldecoder("utf-8-sig")("replace")
-    bytes_left, unfinished = max_bytes, ""  # `unfinished`: the unfinished line, up to one character more than the limit
+    bytes_left, unfinished = max_bytes, ""  # `unfinished`: a line without its end, cut after the limit
     for chunk in chunks:
         *complete, unfinished = (unfinished + decoder.decode(chunk[:bytes_left])).split("\n")
         yield from map(_truncate_line, complete)
@@ -122,7 +122,7 @@ def _truncate_line(line: str) -> str:
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
-    """Return True for https, or for http if both URLs are loopback addresses, as with a fake GitHub."""
+    """Return True for https, or for http if both URLs are loopback addresses (in the sandbox)."""
     try:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:

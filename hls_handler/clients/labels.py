@@ -34,7 +34,7 @@ def plan_labels(
 ) -> LabelPlan:
     """Read the current labels and return the changes to make.
 
-    Sends one request if no requested label must be added, else usually two.
+    Sends one request; if a label must be added, usually a second one: for the labels that the repository has.
     """
     base = repository_path(repository)
     pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
@@ -49,7 +49,7 @@ def plan_labels(
 
 
 def _find_existing(api: GithubApi, base: str, names: Sequence[str]) -> frozenset[str]:
-    """Return the names that the repository has labels for, with as few requests as possible."""
+    """Return those of `names` that are labels of the repository, with as few requests as possible."""
     if len(names) == 1:
         found = api.find(f"{base}/labels/{quote(names[0], safe='')}", _LABEL)
         return frozenset([names[0]] if found else [])
@@ -63,7 +63,7 @@ def _find_existing(api: GithubApi, base: str, names: Sequence[str]) -> frozenset
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Map the labels that Claude's replies ask for to their origins; labels from facts alone (a size) have none."""
+    """Map each label that a reply asks for to its field and prompt. Labels from facts alone (a size) have no origin."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
@@ -80,11 +80,11 @@ def apply_label_change(
     """Write the change and return the outcome.
 
     Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours", and
-    a removed one is deleted. If the response to a removal is lost, the missing label is therefore not mistaken for a
-    removal by a person.
+    the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore not
+    mistaken for a removal by a person.
 
-    `before` is the stored state when the delivery first reached this step. A wait for a write slot may end a run of the
-    delivery; the outcome covers all its runs, in the order of the requested labels.
+    `before` has the stored states from when the delivery first reached this step. If a long wait for a write slot ended
+    an attempt, the outcome also has the changes of that attempt; labels are in the order of the requested ones.
     """
     if change.removed_by_person:
         memory.mark_labels_removed(change.removed_by_person)
@@ -113,7 +113,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelPlan:
-    """Return the change as if one run had made all of it, from the labels that HLS added and removed since `before`."""
+    """Return the change together with the labels that earlier attempts added and removed since `before`."""
     added = {*change.confirm, *change.add, *(name for name, state in after.items() if state == "ours")}
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
     return replace(
@@ -129,7 +129,7 @@ def _merge_earlier_runs(
 
 
 def _label_outcome(change: LabelPlan) -> Outcome:
-    """Return the outcome of the change. Labels whose write was confirmed late (`confirm`) count as added."""
+    """Return the outcome of the change. Labels that an earlier attempt added without a response count as added."""
     added = change.confirm + change.add
     changes = [f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", change.remove)) if names]
     withheld = [f"{name} not added: {why}" for name, why in change.withheld]

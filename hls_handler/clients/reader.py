@@ -50,7 +50,7 @@ _COMPARISON = TypeAdapter(Comparison)
 
 
 class GithubReader:
-    """Implements `handlers.reader.Reader`."""
+    """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
     def __init__(self, api: GithubApi, repository: str) -> None:
         """`repository` is "owner/repo"."""
@@ -102,7 +102,7 @@ class GithubReader:
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
         owner, _, branch = head.partition(":")
-        if not owner or not branch:  # GitHub would ignore the filter and list all
+        if not owner or not branch:  # GitHub would ignore such a filter and list all pull requests
             return ()
         query = {"state": "open", "head": head}
         found, _ = self._api.page(f"{self._base}/pulls", _PULL_REQUESTS, 1, query=query)

@@ -33,30 +33,30 @@ from hls_handler.settings.values import is_loopback
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Settings for one address. `proxy` may contain a password: messages show `proxy_without_credentials` instead."""
+    """Proxy and trusted authorities for one address. Messages show `proxy_without_credentials`, never `proxy`."""
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
     ca_path: str  # file or folder with the certificates of the trusted authorities
-    ca_variable: str | None = None  # the environment variable that names it; None for the system's
+    ca_variable: str | None = None  # the environment variable that names `ca_path`; None for the system's authorities
 
     @property
     def proxy_without_credentials(self) -> str | None:
         return None if self.proxy is None else f"http://{parse_url(self.proxy).netloc}"
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Return a TLS context that trusts only these authorities."""
+        """Return a TLS context that trusts only the authorities in `ca_path`."""
         folder = Path(self.ca_path).is_dir()
         return ssl.create_default_context(
             cafile=None if folder else self.ca_path, capath=self.ca_path if folder else None
         )
 
     def apply_to(self, session: requests.Session) -> None:
-        """Set the proxy of a session. `ca_path` must be passed with each request."""
+        """Set the proxy of a session. The caller must pass `ca_path` with each request."""
         session.trust_env = False
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the reason, to be appended to "no answer", and the remedy; `otherwise` is the default remedy."""
+        """Return the cause, as a text that follows "no answer", and the remedy; `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problem = _find_certificate_problem(exc)
         if certificate_problem is not None:
@@ -76,13 +76,13 @@ class ProxySettings:
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
-    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError`."""
+    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError` if invalid."""
     ca_variable, ca_path = _find_ca_path(environ)
     return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
 
 def proxy_passwords(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Return the passwords in proxy URLs, as written and percent-decoded, so that they can be redacted."""
+    """Return the passwords in the proxy variables, as written and percent-decoded, so that they can be redacted."""
     found = set[str]()
     for variable in both_cases(*PROXY_VARIABLES):
         credentials, _, _ = environ.get(variable, "").rpartition("@")
@@ -110,15 +110,15 @@ def _require_certificates(variable: str, value: str) -> None:
         if not Path(value).is_dir():
             ssl.create_default_context(cafile=value)
     except ssl.SSLError:
-        raise SettingsError([f"the variable {variable}: {value} holds no certificates in PEM form"]) from None
+        raise SettingsError([f"the variable {variable} names {value}, which has no certificates in PEM form"]) from None
     except OSError as exc:
-        raise SettingsError([f"the variable {variable}: {value} cannot be read: {exc.strerror}"]) from exc
+        raise SettingsError([f"the variable {variable} names {value}, which cannot be read: {exc.strerror}"]) from exc
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an https address, else None.
+    """Return the URL of the proxy for an address; None if none is set, for loopback, and for entries of NO_PROXY.
 
-    Settings allow http for loopback addresses only, which a proxy cannot reach.
+    The settings allow http only for loopback addresses, which a proxy cannot reach.
     """
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
@@ -137,15 +137,15 @@ def _parse_proxy_url(variable: str, value: str) -> str:
             return url.url
     except LocationParseError:
         pass
-    raise SettingsError(  # outside of `except`: the parser's error may contain a password
-        [f"the variable {variable}: write it as http://proxy.example:3128; only http:// proxies are supported"]
+    raise SettingsError(  # raised outside of `except`, because the parser's error may contain a password
+        [f"the variable {variable} must be the URL of an http:// proxy, such as http://proxy.example:3128"]
     )
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
     """Return True if an entry of NO_PROXY matches: "*", a host (also matches subdomains), an address, or a network.
 
-    Hosts and addresses may have a port.
+    The host or address in an entry may have a port.
     """
     entries = next((environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), "")
     return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
@@ -213,7 +213,7 @@ def _find_certificate_problem(exc: BaseException) -> str | None:
 
 
 def _find_proxy_status(exc: BaseException) -> int | None:
-    """Return the status with which a proxy rejected the tunnel, or None."""
+    """Return the HTTP status with which a proxy rejected the connection to the server, or None."""
     for link in _chain(exc):
         match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
         if match is not None:
@@ -237,7 +237,7 @@ def _inner_exception(exc: BaseException) -> BaseException | None:
 
 
 MAX_WAIT = timedelta(hours=2)
-"""Longer waits are shortened to this: the server is then asked again, because the cause may have been fixed."""
+"""Longest wait that a server's response can cause: after it a request is sent again, as the cause may be gone."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:

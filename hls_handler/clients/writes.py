@@ -31,7 +31,7 @@ class Writes:
         self._wait_for_slot = wait_for_slot
 
     def create_label(self, spec: LabelSpec) -> None:
-        """Create the label in the repository. An existing one is not changed."""
+        """Create the label in the repository. A label that exists is not changed."""
         self._wait_for_slot()
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
         response = self._api.write("POST", f"{self._base}/labels", body, check_lease=self._check_lease, expected=(422,))
@@ -44,7 +44,7 @@ class Writes:
         self._api.write("POST", path, {"labels": list(names)}, check_lease=self._check_lease)
 
     def remove_label(self, number: int, name: str) -> None:
-        """Remove a label from a conversation. A label that is not set is no error."""
+        """Remove a label from a conversation. Does nothing if the conversation does not have it."""
         self._wait_for_slot()
         path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
         self._api.write("DELETE", path, None, check_lease=self._check_lease, expected=(404,))

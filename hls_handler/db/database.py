@@ -73,7 +73,7 @@ _REMEDIES = (
     ("disk I/O", "check the disk: reading or writing fails"),
     ("readonly", "let the user that runs HLS write to the file and its folder"),
     ("unable to open", "put the file back if it is gone, and let the user that runs HLS write to it and its folder"),
-    ("not a database", "the file is not an SQLite database: move it away, or name another one in storage.url"),
+    ("not a database", "the file is not an SQLite database: move it away, or name another file in storage.url"),
     ("malformed", "the file is damaged: restore a copy of it"),
     ("password", "check the user and the password in storage.url"),
     ("permission", "let the database user of storage.url write to the database"),
@@ -89,7 +89,7 @@ class NotReady(StoreUnavailable):
 
 
 class Database:
-    """One engine. Every statement runs in a transaction of `reading` or `writing`; both raise `StoreUnavailable`."""
+    """An SQLite or PostgreSQL database. Statements run in `reading` or `writing`, which raise `StoreUnavailable`."""
 
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
         """`skew` is added to the database's clock, for tests. `busy_timeout_s` limits the wait for another process that
@@ -102,12 +102,12 @@ class Database:
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}  # building one takes as long as running it
+        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}  # an INSERT takes as long to build as to run
         self._writer = threading.Lock()
         self._secrets: dict[str, bytes] = {}
 
     def prepare(self) -> None:
-        """Connect for the first time and check what HLS needs. Raises `NotReady` while a server is starting."""
+        """Connect and check the database. Raises `StoreUnavailable`, and `NotReady` while a server is starting."""
         if self.file is not None:
             require_returning(sqlite3.sqlite_version_info)
         with self._translated(), self._engine.connect() as connection:
@@ -135,8 +135,8 @@ class Database:
     def writing(self, *, durable: bool = True, has_timeout: bool = True) -> Iterator[Connection]:
         """A transaction that is committed when the block ends and rolled back when it raises.
 
-        After an error nothing is written, unless only the response to the commit was lost. `has_timeout=False` removes
-        the time limit for responses of a PostgreSQL server; the server's own timeouts still apply.
+        If it raises, nothing was stored, unless the commit succeeded and its response was lost. `has_timeout=False`
+        removes the time limit for responses of a PostgreSQL server; the server's own timeouts still apply.
 
         On SQLite, a commit that is not `durable` does not wait for the disk. It survives the end of the process, but a
         failure of the machine may undo it. On PostgreSQL, every commit waits for the disk: if the server lost a
@@ -180,7 +180,7 @@ class Database:
         connection.execute(self._inserts[table.name, if_new], list(rows))
 
     def lock_claims(self, connection: Connection) -> None:
-        """Wait until no other process claims deliveries, and keep the others waiting until this transaction ends.
+        """Wait until no other process is claiming a delivery, and make others wait until this transaction ends.
 
         Does nothing on SQLite, where only one transaction can write at a time.
         """
@@ -197,7 +197,7 @@ class Database:
         return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
 
     def current_time(self) -> datetime:
-        """The database's time, aware UTC."""
+        """Return the database's time, aware UTC."""
         if self.file is not None:
             return from_ms(self._machine_ms())
         with self.reading() as connection:
@@ -214,7 +214,7 @@ class Database:
             connection.execute(secrets.delete().where(secrets.c.name == _PROBE))
 
     def secret(self, name: str) -> bytes:
-        """Return the 32 random bytes stored under this name, after creating them at the first call of any process."""
+        """Return the 32 random bytes stored under `name`. The first call by any process creates them."""
         if name in self._secrets:
             return self._secrets[name]
         fresh = {"name": name, "value": random_bytes.token_bytes(32)}
@@ -224,7 +224,7 @@ class Database:
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:
-        """The size in bytes: `database_bytes`, and for SQLite `reusable_bytes` (free pages inside the file) and
+        """Return sizes in bytes: `database_bytes`, and for SQLite `reusable_bytes` (free pages inside the file) and
         `disk_free_bytes` (of the file system). Raises `StoreUnavailable`.
         """
         with self.reading() as connection:
@@ -244,7 +244,7 @@ class Database:
             raise StoreUnavailable(f"the size of {self.file} cannot be read: {exc.strerror}") from exc
 
     def close(self) -> None:
-        """Close all connections. Threads that still use the database reopen them."""
+        """Close all connections and end waits for the server. A thread that still uses the database connects again."""
         self._connections.end_waits()
         self._engine.dispose()
 
@@ -253,9 +253,9 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        """A write transaction that holds the writer lock of this process.
+        """A write transaction on SQLite, while no other thread of this process writes.
 
-        Without that lock, a thread may poll for SQLite's own lock until the busy timeout while others write.
+        Without this lock, a thread may poll for SQLite's own lock until the busy timeout while other threads write.
         """
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
@@ -278,7 +278,7 @@ class Database:
             locked = f"{exc}; see whether another program locks the database"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
         except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
-            raise StoreUnavailable(self._message(exc)) from None  # PostgreSQL's details show the whole row
+            raise StoreUnavailable(self._message(exc)) from None  # the text of PostgreSQL's error shows the whole row
         except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
             raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._message(exc)) from exc
 
@@ -316,7 +316,7 @@ _UNSUPPORTED = (
 
 
 def masked(url: URL) -> str:
-    """Return the address without passwords."""
+    """Return the URL with its passwords hidden, for messages."""
     hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
     if hidden:
         url = url.update_query_dict(hidden)

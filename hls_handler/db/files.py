@@ -36,7 +36,7 @@ def ensure_private_file(url: URL) -> None:
 def database_exists(url: str) -> bool:
     """Return whether the file of an SQLite database exists; always True for PostgreSQL.
 
-    Also True if the file cannot be examined, because opening it then raises an error with the reason. Raises
+    Also True if the file cannot be examined: the attempt to open it then raises an error with the reason. Raises
     `StoreUnavailable` for an unsupported address.
     """
     path = sqlite_file(parse_url(url))
@@ -57,8 +57,8 @@ def is_shared(url: str) -> bool:
 def hold_exclusively(url: str) -> Iterator[bool]:
     """Lock an SQLite database until the block ends, so that only one `serve` processes its deliveries.
 
-    Yields True if the database is locked: then no other process holds a lease. For PostgreSQL, which several processes
-    may share, it locks nothing and yields False. Raises `StoreUnavailable` if another `serve` holds the lock. The
+    Yields True when the file is locked: then no other process holds a lease. For PostgreSQL, which several processes
+    may share, locks nothing and yields False. Raises `StoreUnavailable` if another `serve` holds the lock. The
     operating system releases the lock when the process ends.
     """
     database = parse_url(url)
@@ -66,7 +66,7 @@ def hold_exclusively(url: str) -> Iterator[bool]:
     if path is None:
         yield False
         return
-    file = path.resolve()  # the same lock for every symbolic link to the file
+    file = path.resolve()  # so that every symbolic link to the file has the same lock
     lock = file.with_name(f"{file.name}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def hold_exclusively(url: str) -> Iterator[bool]:
         except OSError as exc:
             holder = os.pread(handle, 20, 0).decode("ascii", "replace") or "unknown"
             raise StoreUnavailable(
-                f"the database {masked(database)} is locked by another serve (process {holder}): stop that one, or "
+                f"the database {masked(database)} is locked by another `hls serve` (process {holder}): stop it, or "
                 "name another database in storage.url"
             ) from exc
         os.ftruncate(handle, 0)
@@ -92,7 +92,7 @@ def hold_exclusively(url: str) -> Iterator[bool]:
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
     return StoreUnavailable(
         f"the database {masked(url)} cannot be opened: {path}: {exc.strerror}; let the user that runs HLS create and "
-        "write the file and its folder, or name another one in storage.url"
+        "write the file and its folder, or name another file in storage.url"
     )
 
 

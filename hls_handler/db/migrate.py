@@ -22,11 +22,11 @@ _ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
 
 
 class UnsupportedTables(StoreUnavailable):
-    """Another version of HLS wrote the tables. Starting again does not help; the operator must act."""
+    """The tables are from a newer HLS or one before 0.2.0. A restart does not help: the operator must act."""
 
 
 def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
+    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables` if that is impossible."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:
@@ -48,13 +48,13 @@ def require_migrated(database: Database) -> None:
         found = _supported_version(connection, scripts, database)
     if found != newest:
         raise StoreUnavailable(
-            f"the database {database.shown_url} has no tables of version {newest}: start `hls serve` of this HLS, "
+            f"the database {database.shown_url} has no tables of version {newest}: start `hls serve` of this version, "
             "which creates or migrates them"
         )
 
 
 def _supported_version(connection: Connection, scripts: ScriptDirectory, database: Database) -> str | None:
-    """Return the version of the tables; None if there are none.
+    """Return the version of the tables; None if the database has no tables.
 
     Raises `UnsupportedTables` for tables of a newer HLS or of one before 0.2.0.
     """

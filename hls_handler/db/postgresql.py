@@ -46,11 +46,11 @@ _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed: the next statement would get a late response."""
+    """The server did not respond in time. The connection is closed: the next statement would get its late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """A connection that is closed if the server does not respond within `timeout_s`; None waits without limit."""
+    """A connection that is closed if the server does not respond within `timeout_s`; None means no limit."""
 
     timeout_s: float | None = RESPONSE_TIMEOUT_S
 
@@ -62,7 +62,7 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Return `gen` with a time limit. psycopg resumes it several times a second, and the limit is checked then."""
+        """Add the time limit to psycopg's generator: it is checked whenever that is resumed, several times a second."""
         began = time.monotonic()
         try:
             wanted = next(gen)
@@ -122,27 +122,27 @@ def disable_timeout(connection: Connection) -> None:
 
 
 def is_starting(exc: BaseException) -> bool:
-    """Return whether the server is starting; that error has no code, only a message."""
+    """Return whether the error means that the server is starting. It has no code, so its message is compared."""
     return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:
-    """Return the arguments of `psycopg.connect` for a connection outside the engine."""
+    """Return the arguments of `psycopg.connect` for a connection that is not from the engine's pool."""
     _, arguments = create_engine(url).dialect.create_connect_args(url)
     return {**arguments, **_arguments(url)}
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the server has no time limit for locks or idle transactions: a pooler drops ours."""
+    """Raise `StoreUnavailable` if the server has no time limits, because a connection pooler dropped those of HLS."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
-            raise StoreUnavailable(f"the database {shown_url} cannot be used: {name} is 0 there; {NO_POOLER}")
+            raise StoreUnavailable(f"the database {shown_url} cannot be used: its {name} is 0; {NO_POOLER}")
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    """Return the connection arguments that the URL does not set itself.
+    """Return those of `_ARGUMENTS` that the URL does not set itself.
 
-    `options` combines both: those of the URL follow ours, and PostgreSQL uses the last value of each.
+    `options` has HLS's options and then those of the URL, because PostgreSQL uses the last value of an option.
     """
     own = url.query.get("options", ())
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])

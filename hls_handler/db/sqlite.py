@@ -18,11 +18,11 @@ from hls_handler.errors import StoreUnavailable
 _USELESS_AFTER = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 )
-"""Errors after which all connections are replaced: one that was opened while the file was read-only stays read-only."""
+"""Errors after which all connections are replaced: a connection opened to a read-only file stays read-only."""
 
 _SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
 
-_PUT_BACK = "put it back, or stop HLS, restore a copy and start it"
+_PUT_BACK = "put it back; or stop HLS, restore a copy, and start HLS"
 
 _CHECKPOINT_PAGES = 4_000
 """Pages of 4 kB in the write-ahead log before SQLite copies them into the file. With SQLite's default of 1,000, index
@@ -37,7 +37,7 @@ _RETURNING_SINCE = (3, 35)
 
 
 def require_returning(version: tuple[int, ...]) -> None:
-    """Raise `StoreUnavailable` for an SQLite without RETURNING."""
+    """Raise `StoreUnavailable` if this SQLite is too old for RETURNING."""
     if version < _RETURNING_SINCE:
         found, needed = (".".join(map(str, one)) for one in (version, _RETURNING_SINCE))
         raise StoreUnavailable(f"this Python has SQLite {found}, and HLS needs {needed}: use a newer Python")
@@ -88,7 +88,7 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
     """Make the connection's next transaction take the write lock at its beginning, and set how it is committed.
 
-    A `durable` commit waits for the disk, which then also has all commits before it; others do not wait.
+    A `durable` commit waits until it and all earlier commits are on the disk; other commits do not wait.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
@@ -106,7 +106,7 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
     """Raise `StoreUnavailable` if the connection's file is no longer at `path`, because it was removed or replaced.
 
-    The connection is then invalidated. SQLite would continue to write to the removed file, and all of that would be
+    The connection is then invalidated: SQLite would continue to write to the removed file, and those writes would be
     lost when the last connection is closed. `after_writing` also requires that the write-ahead log exists.
     """
     if _file_id(path) != connection.info["file"]:
@@ -123,7 +123,7 @@ def require_in_place(connection: Connection, path: Path, *, after_writing: bool 
 
 def _file_id(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 (on the way of every webhook)
+        found = os.stat(path)  # noqa: PTH116 (faster than Path.stat; every webhook needs it)
     except OSError:
         return None
     return found.st_dev, found.st_ino

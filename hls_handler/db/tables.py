@@ -52,7 +52,7 @@ def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("id", Id, primary_key=True),  # the order of acceptance
+    Column("id", Id, primary_key=True),  # in the order in which deliveries were stored
     Column("guid", Text, nullable=False, unique=True),
     Column("event", UntrustedString, nullable=False),
     Column("action", UntrustedString),
@@ -66,15 +66,15 @@ deliveries = Table(
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
     Column("sender", UntrustedString),
-    Column("conversation_key", Text),  # "186853002#7"; at most one of a key runs at a time
-    Column("posted_on", BigInteger),  # number of the conversation that gets the comment of an event without one
+    Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
+    Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
-    Column("received_at", BigInteger, nullable=False),  # first receipt
-    Column("queued_at", BigInteger, nullable=False),  # last time, by the receiver or an operator
+    Column("received_at", BigInteger, nullable=False),  # when GitHub first sent it
+    Column("queued_at", BigInteger, nullable=False),  # when the receiver or an operator last queued it
     Column("due_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
-    Column("duration_ms", BigInteger),  # of the last attempt
+    Column("duration_ms", BigInteger),  # from the first receipt until a worker finished it
     Column("handler", Text),
     Column("worker", Text),
     Column("lease_until", BigInteger),  # while running
@@ -82,7 +82,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),  # failures that count against max_attempts
     Column("failures", Integer, nullable=False, server_default="0"),  # all failures, including outages
     Column("crashes", Integer, nullable=False, server_default="0"),  # leases that ended without a new checkpoint
-    Column("has_progress", Boolean, nullable=False, server_default=false()),  # a checkpoint was saved under this lease
+    Column("has_progress", Boolean, nullable=False, server_default=false()),  # since the last claim
     Column("first_failure_at", BigInteger),
     Column("analysis_status", Text),
     Column("analysis_error", UntrustedString),
@@ -93,7 +93,7 @@ deliveries = Table(
     CheckConstraint(
         "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')", name="ck_deliveries_state"
     ),
-    # The columns after the first two only make the index covering.
+    # The columns after the first two are only there to make the index covering.
     _partial_index("ix_deliveries_queued", "sort_key", "id", "due_at", "conversation_key", where="state = 'queued'"),
     _partial_index("ix_deliveries_lease", "lease_until", where="state = 'running'"),
     Index("ix_deliveries_conversation", "conversation_key", "state", "id"),
@@ -122,7 +122,7 @@ pauses = Table(
     "pauses",
     metadata,
     Column("name", UntrustedString, primary_key=True),  # "owner/repo" in lower case, or "*" for all repositories
-    Column("repository", UntrustedString),  # as the operator wrote it; NULL for everything
+    Column("repository", UntrustedString),  # as the operator wrote it; NULL for all repositories
     Column("reason", UntrustedString),
     Column("paused_at", BigInteger, nullable=False),
 )
@@ -143,7 +143,7 @@ calls = Table(
     metadata,
     Column("id", Id, primary_key=True),
     _delivery(),
-    Column("step_index", Integer, nullable=False),  # 100 and above: shadow prompts
+    Column("step_index", Integer, nullable=False),  # from 100 on: shadow prompts (their results are not posted)
     Column("conversation_key", Text),
     Column("prompt_id", UntrustedString, nullable=False),
     Column("model", UntrustedString, nullable=False),
@@ -193,17 +193,17 @@ labels = Table(
     *_conversation_key(),
     Column("name", UntrustedString, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "ours", "gone"
-    Column("field", UntrustedString),  # its label group if a reply of Claude asked for it; NULL if only facts did
-    Column("prompt_id", UntrustedString),  # that the reply answers; NULL if only facts asked for the label
-    Column("set_at", BigInteger),  # when it was confirmed on GitHub; NULL before
+    Column("field", UntrustedString),  # its label group if a reply asked for it; NULL if only facts did
+    Column("prompt_id", UntrustedString),  # of that reply; NULL if only facts asked for the label
+    Column("set_at", BigInteger),  # when GitHub confirmed the label; NULL before
 )
 
 corrections = Table(
     "corrections",
     metadata,
     *_conversation_key(),
-    Column("label", UntrustedString, primary_key=True),  # the label that we set
-    Column("field", UntrustedString, nullable=False),  # its group
+    Column("label", UntrustedString, primary_key=True),  # the label that the bot set
+    Column("field", UntrustedString, nullable=False),  # its label group
     Column("corrected_to", UntrustedString, nullable=False),  # the label that people set instead; "" for none
     Column("title", UntrustedString, nullable=False),  # beginning of the conversation's title
     Column("prompt_id", UntrustedString, nullable=False),
@@ -247,7 +247,7 @@ repository_files = Table(
     Column("version", Text),  # the blob's SHA, or the type of another object at the path; NULL: nothing is there
     Column("text", UntrustedString),  # redacted; NULL if it cannot be read
     Column("error", UntrustedString),  # why it cannot be read although something is there
-    Column("valid_version", Text),  # of the last valid one; NULL when the file was removed
+    Column("valid_version", Text),  # of the last valid file; NULL after the file was removed
     Column("valid_text", UntrustedString),
 )
 

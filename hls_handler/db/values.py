@@ -27,12 +27,12 @@ FURTHEST_MS = 48 * HOUR_MS
 
 
 def literal(state: State) -> ColumnElement[str]:
-    """The state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
+    """Return the state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
     return literal_column(f"'{state}'")
 
 
 class UntrustedString(TypeDecorator[str]):
-    """Text that may contain untrusted characters; NUL and lone surrogates, which no database stores, are replaced."""
+    """Column type for untrusted text. It replaces NUL and lone surrogates, which no database stores."""
 
     impl = Text
     cache_ok = True
@@ -44,7 +44,7 @@ class UntrustedString(TypeDecorator[str]):
 
 
 class _NowMs(FunctionElement[int]):
-    """The database's time in ms when it executes the statement, plus the one argument."""
+    """SQL expression: the database's time in ms when it executes the statement, plus the argument (a clock skew)."""
 
     type = BigInteger()
     inherit_cache = True
@@ -74,7 +74,7 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed, or is so far ahead that the clock must have been set back."""
+    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead (the clock was set back)."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
@@ -88,7 +88,7 @@ def from_ms(milliseconds: int) -> datetime:
 
 
 def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
-    """Return an instance of the dataclass `kind`: `values`, and for other fields the columns of the same names.
+    """Return an instance of the dataclass `kind`. Fields that are not in `values` come from columns of the same names.
 
     Columns `..._at` and `..._until` are times in ms; `took_s` is read from `duration_ms`.
     """
@@ -104,7 +104,7 @@ def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
 
 
 class _ThreadLocal(threading.local):
-    """One compressor for each thread: creating one takes nine times as long as compressing a checkpoint."""
+    """One compressor for each thread, because creating one takes nine times as long as compressing a checkpoint."""
 
     def __init__(self) -> None:
         self.compress = zstandard.ZstdCompressor(level=1).compress

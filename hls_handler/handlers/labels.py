@@ -265,11 +265,11 @@ class AppliedLabel:
 def find_changed_corrections(
     applied: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
-    """Return the labels whose recorded correction has changed, with the new correction.
+    """Return the bot's labels whose stored correction by a person is no longer right, with the new correction.
 
-    `shown` are the current labels of the conversation, `ours` the labels that we set and that no person removed.
-    `field_of` maps each label in lower case to its field. A person's label of the same field is a correction even while
-    ours is still set, because ours will be removed.
+    `shown` are the current labels of the conversation, `ours` those that the bot set and no person removed. `field_of`
+    maps each label in lower case to its field. If a person adds another label of the field, the bot's label counts as
+    corrected even while it is still set, because HLS removes it at its next write.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]

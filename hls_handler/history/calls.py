@@ -1,4 +1,4 @@
-"""Calls to Claude: started within rate limit and budget, recorded with their cost, and their validated replies."""
+"""Calls to Claude: begun within rate limit and hourly budget, stored with their cost and their validated replies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hls_handler.queue.leases import OWN_ID, lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
 CLAUDE_RATE_LIMIT = "claude"
-"""Name of the rate limit for calls to Claude; it is held while Claude's server asks to wait or is unavailable."""
+"""Name of the rate limit for calls to Claude. It has no slots while Claude asks to wait or is unavailable."""
 
 _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
@@ -36,7 +36,7 @@ _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_del
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call. Without `finished_at` it is in progress, or its worker died."""
+    """One call to Claude. If `finished_at` is None, it is in progress or its worker died."""
 
     id: int
     index: int
@@ -61,10 +61,10 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class PromptStats:
-    """All calls by one version of a prompt."""
+    """Totals of all calls by one version of a prompt."""
 
     prompt_id: str  # "issues/analyze@3f9c2a"
-    replies: int  # valid ones
+    replies: int  # number of valid replies
     cost_usd: float  # of the calls whose cost is known
     calls_of_unknown_cost: int  # no known price, or no reply yet; calls that Claude did not accept cost nothing
     last_error: str | None
@@ -72,10 +72,10 @@ class PromptStats:
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return the time (ms) at which a budget of `limit` calls an hour allows one, after `ahead` others; None for now.
+    """Return when (ms) a budget of `limit` calls an hour allows the next call; None if it allows one now.
 
-    `started` are the start times of the calls of the last hour in ms, oldest first. Each waiting delivery gets its own
-    time, so that not all come back at once.
+    `started` are the start times of the calls of the last hour in ms, oldest first. `ahead` is the number of deliveries
+    that wait already; each gets its own time, so that not all come back at once.
     """
     if len(started) < limit:
         return None
@@ -113,13 +113,13 @@ class ClaudeCalls:
     ) -> int:
         """Record the start of a call and return its id. Raises `Postponed` if rate limit or budget do not allow it yet.
 
-        The changes are stored in either case. The budget counts every call that started within an hour, also those that
-        failed or never ended, but not those that Claude did not accept. Raises `LeaseLost`.
+        The changes are stored even if it raises `Postponed`. The budget counts every call that started within an hour,
+        also those that failed or never ended, but not those that Claude did not accept. Raises `LeaseLost`.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.require(connection, lease, prepared)
-            state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # or two workers would get the last call
+            state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # else two workers could get the last call
             now = self._database.now_in(connection)
             wait = self._check_budget(connection, row_id, calls_per_hour, now)
             if wait is None:
@@ -151,11 +151,11 @@ class ClaudeCalls:
         reply: ValidReply | None = None,
         is_last: bool = False,
     ) -> None:
-        """Record the outcome of a call; one that has ended already stays unchanged.
+        """Record the outcome of a call; a call that has already ended stays unchanged.
 
         The cost is recorded even if the lease is lost, because it was paid. The changes and the reply are stored in the
-        same transaction, so that there is no reply without its cost; `is_last` marks the analysis as done. If there
-        are any and the lease is lost, they are not stored, and `LeaseLost` is raised.
+        same transaction, so that there is no reply without its cost. With a lost lease, changes and reply are not
+        stored, and `LeaseLost` is raised if there are any. `is_last` marks the analysis as done.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
@@ -177,7 +177,7 @@ class ClaudeCalls:
             raise lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
-        """Store a reply from a checkpoint, in place of an earlier one with this index. Raises `LeaseLost`."""
+        """Store a reply that a checkpoint has; it replaces the stored reply with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
@@ -189,7 +189,7 @@ class ClaudeCalls:
             return connection.execute(_COUNT_RECENT, {"since": since}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
-        """Return how many other deliveries of the conversation called Claude within the last hour."""
+        """Return how many other deliveries of the lease's conversation called Claude within the last hour."""
         terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
             return connection.execute(self._count_runs, terms).scalar_one()
@@ -218,7 +218,7 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """If the hourly budget is used up, reserve a time and return a `Postponed` until then; else return None."""
+        """If the hourly budget is used up, reserve a time and return a `Postponed` with it; else return None."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
@@ -233,7 +233,7 @@ class ClaudeCalls:
         at = from_ms(frees_at)
         return Postponed(
             f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "
-            f"{at:%H:%M:%S} UTC; raise it, or wait",
+            f"{at:%H:%M:%S} UTC; raise that setting, or wait",
             at=at,
             waiting_for="claude",
         )

@@ -1,4 +1,4 @@
-"""Labels and comments that we wrote on conversations, and the bot accounts that wrote them."""
+"""Labels and comments that the bot wrote on conversations, and the bot accounts that wrote them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class KnownComment:
 
 @dataclass(frozen=True, slots=True)
 class ConversationState:
-    """Everything stored about our labels and comments on one conversation."""
+    """All that is stored about the bot's labels and comments on one conversation."""
 
     labels: Mapping[str, LabelState]
     comments: Mapping[str, KnownComment]  # by prompt family
 
 
 _own = deliveries.alias("own")
-_NEWER = and_(  # a delivery without a conversation has none
+_NEWER = and_(  # no rows for a delivery without a conversation
     _d.conversation_key == bindparam("of_conversation"),
     _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
 )
@@ -84,17 +84,17 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """What newer deliveries of a conversation show: each field may make an older delivery outdated."""
+    """The state of a conversation by its newer deliveries; each field may make an older delivery outdated."""
 
-    head_sha: str | None  # the newest head commit, if it is not the delivery's own
+    head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
     is_answered: bool  # the same prompt answered a newer event, and the result was posted
 
 
 class ConversationHistory:
-    """Our labels and comments on the lease's conversation.
+    """The bot's stored labels and comments on the conversation of a lease.
 
-    Changes are appended to `pending`, for the delivery's next transaction, and reads include them.
+    Changes are only appended to `pending`, which the delivery's next transaction stores; reads include them.
     """
 
     def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return labels that the bot began to add ("intended"), added ("ours"), or that a person removed ("gone")."""
+        """Return labels whose write began ("intended"), set by the bot ("ours"), removed by a person ("gone")."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -118,11 +118,11 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record that the bot will add these labels next. If the response is lost, they count as the bot's."""
+        """Record that the bot adds or removes these labels next. If the response is lost, they count as the bot's."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels. Those that a reply asked for are counted."""
+        """Record that the bot added these labels. Labels that a reply asked for are counted, for the statistics."""
         self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
@@ -130,7 +130,7 @@ class ConversationHistory:
         self._change_labels(names, "gone")
 
     def delete_labels(self, names: Iterable[str]) -> None:
-        """Delete the state of labels that the bot itself removed."""
+        """Delete the state of labels that the bot itself removed, or began to add and does not have."""
         self._change_labels(names, None)
 
     def comment(self, family: str) -> KnownComment | None:
@@ -162,7 +162,7 @@ class Conversations:
     def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
         """Return the stored labels and comments of the account `bot_login` on the lease's conversation.
 
-        The caller makes sure that `pending` is stored before the next request to GitHub or Claude.
+        Changes are appended to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
         """
         return ConversationHistory(self._database, lease, bot_login, pending)
 
@@ -178,9 +178,9 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return what makes this delivery outdated, from newer deliveries of its conversation.
+        """Return the state of the lease's conversation by deliveries that are newer than the lease's own.
 
-        `prompt` ("issues/analyze") processes the delivery; only newer answers by the same prompt count.
+        `prompt` ("issues/analyze") is the prompt of the lease's delivery; only newer answers by the same prompt count.
         """
         own = f"{prompt}@"
         terms = {
@@ -205,7 +205,7 @@ class BotAccounts:
         self._database = database
 
     def find(self, fingerprint: str) -> Account | None:
-        """Return the stored account of a credential; None if it was never requested from GitHub."""
+        """Return the stored account of the token with this fingerprint; None if it was never requested from GitHub."""
         query = select(bot_accounts).where(bot_accounts.c.fingerprint == fingerprint)
         with self._database.reading() as connection:
             row = connection.execute(query).first()

@@ -22,7 +22,7 @@ COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
 MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
 
 LABEL_CORRECTED, CORRECTION_WITHDRAWN = "label_corrected", "label_correction_withdrawn"
-"""Counters by prompt and field. They never decrease: withdrawals are counted separately."""
+"""Counters by prompt and reply field. They never decrease: withdrawn corrections are counted separately."""
 
 CHANGED_BY_BOT = "other bot"
 """`reason_kind` of deliveries that were ignored because another bot caused the event."""
@@ -38,13 +38,13 @@ _OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
 class CorrectionResult:
     """The result of comparing the labels that the bot set with those that the conversation has now."""
 
-    compared: int  # labels that the bot set
-    changed: tuple[AppliedLabel, ...]  # those whose correction is new or withdrawn
+    compared: int  # number of the bot's labels that were compared
+    changed: tuple[AppliedLabel, ...]  # labels whose correction is new or withdrawn
 
 
 @dataclass(frozen=True, slots=True)
 class FieldFeedback:
-    set: int  # labels that we set
+    set: int  # labels that the bot set
     corrected: int  # of those, labels that people changed within a month and did not change back
 
     @property
@@ -53,7 +53,7 @@ class FieldFeedback:
 
 
 def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
-    """Return the feedback by prompt id and field, from all counters."""
+    """Return how many labels were set and corrected, by prompt id and reply field; `counted` are all counters."""
     found: dict[str, dict[str, FieldFeedback]] = {}
     for name, label in sorted(counted):
         if name == LABEL_SET:
@@ -87,10 +87,10 @@ class Corrections:
         pull_request: bool,
         fields: Mapping[str, str],
     ) -> CorrectionResult:
-        """Record a person's change of a field's labels; `shown` are the conversation's labels after it.
+        """Record a person's change of a label of the group `field`; `shown` are the conversation's labels afterwards.
 
-        `fields` are the label groups of the prompts by label name. Labels that the bot set after `at`, when the event
-        was received, are not compared.
+        `fields` maps each label of the prompts to its group. Labels that the bot set after `at`, when the event was
+        received, are not compared.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
@@ -113,8 +113,8 @@ class Corrections:
     ) -> CorrectionResult:
         """Record what people changed, from the conversation's current labels.
 
-        GitHub does not show who changed them, so labels set before a bot's last label change are not compared. If there
-        is nothing to compare, as on most conversations, this only reads.
+        GitHub does not show who changed a label, so labels that were set before another bot last changed labels are not
+        compared. If there is nothing to compare, as on most conversations, this only reads.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
@@ -137,7 +137,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return labels that the bot set because of replies, and when (ms), with their stored corrections."""
+        """Return labels that the bot set because of replies, with their corrections, and when (ms) each was set."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_by_us = _SET_BY_US.where(_l.set_at > since, _l.set_at <= until)

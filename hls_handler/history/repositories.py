@@ -31,7 +31,7 @@ _file, _report = repository_files.c, repository_file_reports.c
 
 
 class StoredHistory:
-    """Implements `handlers.reader.RepositoryHistory` for the lease's repository and one account."""
+    """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
 
     def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
         self._database, self._repository_id, self.account = database, lease.repository_id, bot_login
@@ -95,7 +95,7 @@ class Repositories:
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store results of runs and failed steps; delete those older than 30 days. Raises `LeaseLost`."""
+        """Store results of workflow runs and failed steps for 30 days; delete older ones. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
@@ -114,7 +114,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """The settings file of a repository as it was last read, and its last valid version; columns have these names."""
+    """A repository's settings file as last read, and its last valid version; fields are named like the columns."""
 
     version: str | None
     text: str | None
@@ -129,11 +129,11 @@ class RepositoryFiles:
         self._database, self._writer = database, writer
 
     def find(self, repository_id: int, bot_login: str) -> KnownFile | None:
-        """Return the file as it was last read; None if it never was."""
+        """Return the file as it was last read; None if it was never read."""
         return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
     def find_by_name(self, repository: str) -> KnownFile | None:
-        """Return the file as any account last read it, by name in any case: commands know neither id nor login."""
+        """Return the file as any account last read it, by name in any case: commands know no id and no login."""
         return self._find(func.lower(_file.repository) == repository.lower())
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
@@ -146,7 +146,7 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return whether this delivery must report the problems of a version of the file: only the first caller must.
+        """Return whether this delivery must report the problems of a version of the file: only the first one must.
 
         Raises `LeaseLost`.
         """

@@ -22,13 +22,13 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition that no older delivery of the conversation may still run: a finished one may supersede it, so it stays."""
+"""Condition that no older delivery of the conversation may still run, because this one may supersede it."""
 
 
 class RetentionStore:
-    """Each method is one short transaction over at most `most` deliveries; queued and running ones are not touched.
+    """Deletes old deliveries and bodies; queued and running deliveries are not touched.
 
-    They return None if another process is deleting (PostgreSQL).
+    Each method is one short transaction over at most `most` deliveries. It returns None if another process is deleting.
     """
 
     def __init__(self, database: Database) -> None:
@@ -74,7 +74,7 @@ class RetentionStore:
     def _finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
     ) -> list[int]:
-        """Lock and return the deliveries that finished first and that no other transaction has locked."""
+        """Lock the deliveries that finished first and that no other transaction has locked; return their ids."""
         before = self._database.now - after // timedelta(milliseconds=1)
         chosen: Select[int] = (
             select(_c.id)

@@ -39,11 +39,11 @@ class DeliveryRow:
     head_sha: str | None
     sender: str | None
     priority: int
-    received_at: datetime  # first receipt
-    queued_at: datetime  # last time, by the receiver or an operator
+    received_at: datetime  # when GitHub first sent it
+    queued_at: datetime  # when the receiver or an operator last queued it
     due_at: datetime
     finished_at: datetime | None
-    took_s: float | None  # of the last attempt
+    took_s: float | None  # from the first receipt until a worker finished it
     handler: str | None
     worker: str | None  # while running
     lease_until: datetime | None  # while running
@@ -60,14 +60,14 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """The queue at one moment; `/stats` shows these names."""
+    """Numbers of the queue at one moment, named as in `/stats`."""
 
     queued: int
-    due: int  # of the queued ones, those that no pause holds back; some may wait for another of their conversation
-    held: int  # of the queued ones, those that a pause holds back
+    due: int  # queued, due and not paused; some may wait for another delivery of their conversation
+    held: int  # queued, but paused
     running: int
     dead: int
-    oldest_due_s: float | None  # how long the oldest due delivery has been due
+    oldest_due_s: float | None  # how long the one that became due first has been due
     waiting_reason: str | None  # why the first delivery that is not due yet waits
 
 
@@ -95,7 +95,7 @@ class Deliveries:
         return found[0] if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
-        """Return the final states of those deliveries that have ended."""
+        """Return the final states of those of the deliveries that have ended."""
         query = select(_c.guid, _c.state, _c.reason).where(_c.guid.in_(guids), _c.state.not_in(OPEN_STATES))
         with self._database.reading() as connection:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
@@ -153,7 +153,7 @@ class Deliveries:
             )
 
     def count_open(self, repository: str | None) -> tuple[int, int]:
-        """Return how many deliveries are queued and running, of "owner/repo" in any case, or of all."""
+        """Return the numbers of queued and of running deliveries, of "owner/repo" (in any case) or of all (None)."""
         query = select(
             func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
         ).where(_c.state.in_((literal("queued"), literal("running"))))
@@ -169,24 +169,24 @@ class Deliveries:
 
 
 class Statistics:
-    """Counters, and the times of webhooks, which are rows of the same table."""
+    """Reads counters and the times of webhooks, which are rows of the same table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def counters(self) -> dict[tuple[str, str], int]:
-        """Return all counters by name and label ("" if a counter has only one)."""
+        """Return all counters by name and label ("" for a counter without labels)."""
         is_number = counters.c.name.not_in((LAST_WEBHOOK, EXPECTED_SINCE))
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return the time of the last verified webhook by repository ("owner/repo"); "" is that of all, pings too."""
+        """Return the time of the last verified webhook by repository ("owner/repo"); "": the last of all, pings too."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return since when webhooks are expected under each name: the time of the first call with that name."""
+        """Return for each name when this method was first called with it: webhooks are expected since then."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

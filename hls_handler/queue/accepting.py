@@ -80,7 +80,7 @@ class Stored(msgspec.Struct, frozen=True):
     def is_same_as(self, new: NewDelivery) -> bool:
         """Return whether `new`, which has the same GUID, is this delivery again.
 
-        The GUID is not enough, because it is not signed: whoever knows one and any secret could replace the delivery.
+        The GUID is not enough, because it is not signed: whoever knows one and any webhook secret could replace it.
         """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
@@ -92,7 +92,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """Rows that already exist for the GUIDs and bodies of a batch, and the earlier deliveries of the batch itself."""
+    """The deliveries that a new one may duplicate: stored ones, and earlier ones of the same batch."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
@@ -108,10 +108,10 @@ class Duplicates:
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
-        self._last_webhooks: dict[str, int] = {}  # times (ms) that this process recorded; as `_record_webhooks`
+        self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
-        """See `DeliveryQueue.accept`."""
+        """Store a batch in one transaction; `DeliveryQueue.accept` describes the outcomes."""
         rows = [_row(new) for new in batch]
         first_counts, later_counts = _count_arrivals(batch, counts or {})
         with self._database.writing() as connection:
@@ -134,7 +134,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record and return the time of the last webhook by repository ("" for all), each at most once a second."""
+        """Record when each repository ("": any) last sent a webhook, at most once a second; return these times."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -146,7 +146,7 @@ class BatchAcceptor:
 def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
     """Read stored deliveries with the GUIDs or bodies of a batch.
 
-    Only bodies that were queued within `window_ms` before `now` are read, and none if it is 0.
+    Only bodies that were queued within `window_ms` before `now` are read; none if `window_ms` is 0.
     """
     found = Duplicates(rejects_replays=window_ms > 0)
     for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
@@ -159,7 +159,7 @@ def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
-    """Return the outcome of each delivery of a batch; earlier ones count as existing for later ones."""
+    """Return the outcome of each delivery of a batch; one may also duplicate an earlier one of the batch."""
     outcomes = []
     for new in batch:
         outcome = _decide(new, existing)
@@ -224,7 +224,7 @@ def _store(
     known_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert the rows of new GUIDs; update those that GitHub sent again, so that they run with no failures counted."""
+    """Insert new deliveries. Update the dead or ignored ones that GitHub sent again, with their failure counts at 0."""
     new = [row for guid, row in rows.items() if guid not in known_guids]
     for row in new:
         row["received_at"] = now
@@ -236,8 +236,8 @@ def _store(
 def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> list[NewDelivery]:
     """Return the deliveries that supersede others.
 
-    If several supersede the same deliveries, only the last one is returned. A delivery that GitHub sent again is always
-    returned, because it may be older than the others.
+    If several supersede the same deliveries, only the last of them is returned. A delivery that GitHub sent again is
+    always returned, because the others may be newer.
     """
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
@@ -257,7 +257,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
     guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
     for new in newer:
         if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
-            continue  # no other delivery of the conversation is queued, so most of them need no UPDATE
+            continue  # usual case: no other delivery of the conversation is queued
         if new.supersedes == "thread":
             why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
         else:
@@ -280,7 +280,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
 def _count_arrivals(
     batch: Sequence[NewDelivery], also: Counts
 ) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Return the counter increments to store before existing rows are read, and those of `also` to store afterwards."""
+    """Return the increments of the receiver's counters, which are stored first, and the other increments in `also`."""
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
         arrivals["webhooks", ""] += 1

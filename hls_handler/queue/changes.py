@@ -1,5 +1,5 @@
-"""Changes that a delivery stores: checkpoints, from which work continues after a crash or a retry, our labels and
-comments, and counters. Changes are pending until the delivery's next transaction, whatever that is for.
+"""Changes that a delivery stores: checkpoints (results of steps, for a retry), the bot's labels and comments, counters.
+A change is pending until it is stored in the delivery's next transaction.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import COMPLETE_WRITE, OWN_ID, PENDING, lost, release_locks, terms_of
 
 Counts = Mapping[tuple[str, str], int]
-"""(name, label) -> increment; the label is "" if a counter has only one."""
+"""(name, label) -> increment; the label is "" for a counter without labels."""
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
@@ -31,7 +31,7 @@ LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Names of rows of `counters` that contain a time in ms instead of a number, by repository ("" for all)."""
 
 LABEL_SET = "label_set"
-"""Counter of labels that we set because of a reply, by prompt and field."""
+"""Counter of labels that the bot set because of a reply, by prompt and reply field."""
 
 Posted = Literal["done", "dry_run"]
 """The result of posting without a failure."""
@@ -51,7 +51,7 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """Return the SQL condition that rows are of one conversation; its parameters are `ConversationRef.columns`."""
+    """Return the SQL condition for rows of one conversation; its parameters are `ConversationRef.columns`."""
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -63,7 +63,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """The new state of labels of a conversation; None deletes what is stored of them."""
+    """A new state of the bot's labels on a conversation. If the state is None, their stored states are deleted."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -76,14 +76,14 @@ class CommentChange:
     """The bot's comment on a conversation, as it was written to GitHub."""
 
     conversation: ConversationRef
-    family: str  # of the prompt: "issues"; the bot has one comment of each family
+    family: str  # prompt family: "issues"; a conversation has one comment of each
     comment_id: int
     body_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """GitHub has responded to a write under this lock, so that a read now shows its effect: it is no longer pending."""
+    """The end of a pending write: GitHub has responded to the write under `lock`, so reads now show its effect."""
 
     guid: str
     lock: str
@@ -94,7 +94,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes with compressed checkpoints. Make it before a transaction, because other writers wait for its end."""
+    """Changes with compressed checkpoints; made before the transaction, because other writers wait for its end."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -127,10 +127,10 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment these counters, always in the same order, to avoid deadlocks.
+        """Increment counters, always in the same order, to avoid deadlocks.
 
-        The receiver's counters come first. A transaction that accepts deliveries locks them before it looks for
-        duplicates, so that such transactions run one after the other on all machines.
+        The receiver's counters come first. A transaction that accepts deliveries locks their rows before it reads
+        stored GUIDs, so that these transactions run one after the other on all machines.
         """
         if counts:
             in_order = sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
@@ -138,7 +138,7 @@ class CounterWriter:
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Set rows that contain times in milliseconds, by label."""
+        """Store times (ms since the epoch) in the table of counters, under `name` and their labels."""
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
@@ -147,7 +147,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ends in `state`; `kind` is the `reason_kind` if ignored."""
+    """Return the counter increments for a delivery that ends in `state`; `kind`: why it was ignored."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1
@@ -197,13 +197,14 @@ class DeliveryWriter:
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store the changes and `statuses` (columns of the delivery); return its row id, or None if the lease is lost.
 
-        Only checkpoints count as progress: a delivery that fails at the same write again and again must end.
+        A checkpoint or status counts as progress, which resets the number of crashes. Other changes do not: a delivery
+        that always crashes at the same write must end.
         """
         terms = terms_of(lease)
         held = connection.execute(self._select, terms).first()
         if held is None:
             return None
-        if statuses or (prepared.checkpoints and not held.has_progressed):  # an UPDATE writes the body again
+        if statuses or (prepared.checkpoints and not held.has_progressed):  # skip an UPDATE: it writes the body again
             connection.execute(self._mark_progress, {**terms, **statuses})
         row_id: int = held.id
         self.counters.add(connection, self.apply(connection, row_id, prepared))
@@ -212,7 +213,7 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Do the same as `find`, but raise `LeaseLost` instead of returning None. Locks the delivery until commit."""
+        """Store the changes as `find` does, but raise `LeaseLost` instead of returning None. Locks the delivery."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lost(lease)
@@ -255,7 +256,7 @@ class DeliveryWriter:
 
 
 def _upsert_label(new: Insert, columns: Mapping[str, object]) -> ReturningInsert[Any]:
-    """Return an upsert that replaces the state and these columns of a label."""
+    """Return an upsert that replaces the state and `columns` of a label."""
     set_ = {"state": new.excluded["state"], **columns}
     return new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=set_).returning(labels.c.name)
 
@@ -276,10 +277,10 @@ class Checkpoints:
             }
 
     def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
-        """Store these changes; a checkpoint replaces one with the same name and index. Raises `LeaseLost`.
+        """Store changes; a checkpoint replaces the one with the same name and index. Raises `LeaseLost`.
 
-        `posting` is the result of posting, if it is known; `unlock` releases the delivery's locks. A checkpoint counts
-        as progress: it resets the number of crashes and the time of the first failure.
+        `posting` is the result of posting, if it is known; `unlock` also releases the delivery's locks. A checkpoint
+        counts as progress: it resets the number of crashes and the time of the first failure.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -289,7 +290,7 @@ class Checkpoints:
                 release_locks(connection, row_id)
 
     def delete(self, lease: Lease, name: str) -> None:
-        """Delete all checkpoints of a name, so that these steps are repeated. Raises `LeaseLost`."""
+        """Delete all checkpoints called `name`, so that their steps are repeated. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
             connection.execute(
@@ -298,7 +299,7 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return the label of a counter for a reply field: "issues/analyze@3f9c2a:priority". A list field counts as one."""
+    """Return the label of a counter for a reply field: "issues/analyze@3f9c2a:priority". A list field has one label."""
     return f"{prompt_id}:{field_of(group)}"
 
 

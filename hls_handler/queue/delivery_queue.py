@@ -67,7 +67,7 @@ def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Se
 
 
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
-_SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true without a conversation
+_SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
     ~is_paused(_waiting),
@@ -80,7 +80,7 @@ _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delive
 
 
 class DeliveryQueue:
-    """Each method is one transaction and raises `StoreUnavailable` if the database cannot be used."""
+    """The queue of stored deliveries. Each method is one transaction and raises `StoreUnavailable` if that fails."""
 
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
@@ -125,8 +125,8 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch, all or nothing, and return one outcome for each delivery, in order.
 
-        When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate. But a dead or
-        ignored one that GitHub sends again is processed again, and keeps its checkpoints. A body that was queued under
+        When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate, unless the stored
+        one is dead or ignored: then it is processed again, with its checkpoints. A body that was queued under
         another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` are further counter
         increments.
         """
@@ -135,13 +135,13 @@ class DeliveryQueue:
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
         """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
-        Of each conversation, only the oldest open delivery can be claimed, when it is due. Of these, the one with the
-        smallest sort key is claimed. None is claimed while it is paused, or while `concurrency` deliveries run on all
-        machines.
+        A delivery can be claimed when it is due and not paused, no other one of its conversation is running, and no
+        older one of it is queued. The one with the smallest sort key is claimed; none is claimed while `concurrency`
+        deliveries run on all machines together.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
-            self._database.lock_claims(connection)  # or two claims could exceed `concurrency` together
+            self._database.lock_claims(connection)  # otherwise two claims together could exceed `concurrency`
             self._take_back_expired(connection, max_crashes)
             row = connection.execute(self._claim, terms).first()
         return None if row is None else _lease(row)
@@ -158,7 +158,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases, so that their deliveries can be claimed at once; return their number.
 
-        Only for the start of a process that uses the database alone: its previous run ended without finishing them.
+        Only for the start of a process that uses the database alone: the leases are left from its previous run.
         Each lease counts as a crash, unless a checkpoint was stored under it.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
@@ -166,7 +166,7 @@ class DeliveryQueue:
             return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
-        """Return the seconds until a delivery can be claimed; None if none is foreseeable.
+        """Return the seconds until a delivery can be claimed; None if no time is known.
 
         A delivery does not count while it waits for another of its conversation, for the end of a pause, or because
         `concurrency` deliveries run. A running one counts at the end of its lease, when it may have to be taken back.
@@ -193,7 +193,7 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery and store pending changes and the result of posting. Raises `LeaseLost`.
 
-        Deletes the body and digest of an ignored delivery; the receiver stores none for it either.
+        Deletes the body and digest of an ignored delivery, as the receiver does not store them either.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -209,7 +209,7 @@ class DeliveryQueue:
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Queue the delivery again, to run at `at`, but at most two days from now. Raises `LeaseLost`.
 
-        `failed` counts a failure and gives up reserved slots; `counts` uses up one of the delivery's attempts.
+        With `failed`, counts a failure and gives up reserved slots; with `counts`, uses up one of the attempts.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -232,13 +232,13 @@ class DeliveryQueue:
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
         """Make all waiting deliveries due now and delete reserved slots; return the number of deliveries.
 
-        For a start or a change of settings: the operator may have corrected what they wait for. `forget_servers` also
-        ends the waits that servers asked for (`Retry-After`). It is False for a process that joins others, which must
-        continue to wait.
+        Called at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
+        also ends waits that GitHub or Claude asked for (`Retry-After`); it is False if other processes already run,
+        because they must continue to wait.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
-        with self._database.writing() as connection:  # the order in which a worker locks: delivery, rate limit, slot
+        with self._database.writing() as connection:  # locks as a worker does: delivery, rate limit, slot
             waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(rate_limits.update().values(reset))
             connection.execute(slots.delete())
@@ -248,10 +248,10 @@ class DeliveryQueue:
     def retry(self, guid: str) -> State | None:
         """Run a dead delivery again with its checkpoints, or a waiting one at once, because a person asked for it.
 
-        Return its new state; None for an unknown GUID. A dead delivery whose body was deleted stays dead.
+        Return the delivery's new state; None for an unknown GUID. A dead delivery without its body stays dead.
         """
         now = self._database.now
-        front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key`
+        front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
         first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
@@ -285,7 +285,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store the number of the conversation that gets the comment of an event without one. Raises `LeaseLost`."""
+        """Store the number of the conversation to comment on, if the event names none. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:
@@ -335,11 +335,11 @@ class DeliveryQueue:
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
             self._writer.counters.add(connection, counts)
-            self._database.notify(connection)  # for the next of its conversation, and a request that waits for the end
+            self._database.notify(connection)  # a delivery or a request may wait for this end
 
 
 def _lease(row: Row[Any]) -> Lease:
-    """Return the lease. A damaged body becomes an empty one: the worker ends that delivery, and the others continue."""
+    """Return the lease. A damaged body is returned empty, so that only this delivery fails."""
     try:
         body = decompress(row.body)
     except DamagedError:

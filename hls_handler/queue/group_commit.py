@@ -65,16 +65,16 @@ class AcceptQueue:
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._counts_are_new = False  # also False for counts of a failed commit: they wait for the next batch
+        self._counts_are_new = False  # False, too, for counts of a failed commit, which wait for the next batch
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="accept", daemon=True)
         self._thread.start()
 
     async def accept(self, new: NewDelivery) -> Accepted:
-        """Return when the delivery is committed. Cancelling the caller does not remove the delivery.
+        """Store a delivery; return when it is committed. Cancelling the caller does not remove the delivery.
 
-        Raises `StoreUnavailable` if it could not be stored within `timeout_s`; it may be stored later
-        only if its commit had begun.
+        Raises `StoreUnavailable` if it is not stored within `timeout_s`; if its commit had begun by then, it may still
+        be stored.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(new, loop.create_future(), loop)
@@ -95,7 +95,7 @@ class AcceptQueue:
             timer.cancel()
 
     def count(self, counts: Counts) -> None:
-        """Increment counters with the next commit; return at once. A crash before that loses them."""
+        """Increment counters with the next commit; return at once. A crash before that commit loses the increments."""
         with self._changed:
             self._counts.update(counts)
             self._counts_are_new = True

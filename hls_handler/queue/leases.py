@@ -1,9 +1,9 @@
 """Leases of claimed deliveries: the fence around a worker's writes, expiry by two clocks, and pending writes.
 
-Every write to the database is fenced. GitHub has no fence: a process that was frozen between its last check of the
-lease and a request could post what another process has posted meanwhile. Therefore a lease has a second expiry time, by
-a clock of this machine that also runs while the machine sleeps. It counts from before the lease was requested, so it is
-never later than the database's, and is checked right before bytes leave.
+Every write to the database is fenced: it fails if the lease is lost. GitHub has no fence: a process that was frozen
+between its last check of the lease and a request could post what another process has posted meanwhile. Therefore a
+lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. It is counted from
+before the lease is requested, so it is never later than the time in the database. It is checked before bytes leave.
 
 A write to GitHub without a response may still take effect. It is recorded as a pending write before it begins, and
 keeps the lock of its comment until it can no longer take effect (docs/adr/0007-many-machines.md has a diagram).
@@ -29,10 +29,10 @@ MIN_SHARE_FOR_WRITE = 1 / 2
 machine may claim the delivery. Of `limits.lease_s` (30) these are 15 s, the time limit of a request."""
 
 RENEW_BELOW_SHARE = 0.6
-"""With less than this left, a lease is renewed before a write; the renewal thread normally prevents that."""
+"""With a smaller share of its time left, a lease is renewed before a write. The renewal thread usually acts earlier."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""With more than this left, the renewal thread does not renew yet: most deliveries end before they need it."""
+"""With a larger share left, the renewal thread does not renew yet: most deliveries end before they need it."""
 
 PENDING = "written "
 """Prefix of the lock's name in the row that records a pending write under that lock."""
@@ -49,7 +49,7 @@ def terms_of(lease: Lease) -> dict[str, object]:
 
 def lost(lease: Lease) -> LeaseLost:
     return LeaseLost(
-        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may hold it"
+        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
     )
 
 
@@ -57,7 +57,7 @@ _RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"),
 
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
-    """Delete the locks of a delivery that is not running any more; its pending writes stay."""
+    """Delete the locks that a delivery holds; its pending writes stay."""
     connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
@@ -79,10 +79,10 @@ class HeldLeases:
         lease_s: Callable[[], float],
         clock: Callable[[], float] = machine_seconds,
     ) -> None:
-        """`renew` makes a lease end in the database this many seconds from now; `lease_s` returns the setting."""
+        """`renew` extends a lease in the database to the given seconds from now; `lease_s` returns `limits.lease_s`."""
         self._renew_in_database, self._lease_s, self._clock = renew, lease_s, clock
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # expiry, and the time it was granted for
+        self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # with expiry and length in s
 
     def now(self) -> float:
         """Return the machine's clock in seconds: read it before requesting a lease, and pass it to `add`."""
@@ -97,7 +97,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew all leases except fresh ones (`FRESH_ABOVE_SHARE`), drop lost ones; return if the server responded."""
+        """Renew leases unless fresh (`FRESH_ABOVE_SHARE`), drop lost ones; return whether the database responded."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -118,14 +118,11 @@ class HeldLeases:
         if left_s <= least * given_s:
             raise LeaseLost(
                 f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
-                "machine's clock, too little to begin a step: another worker may hold it by then"
+                "machine's clock, too little for the next step: another worker may claim the delivery afterwards"
             )
 
     def secure(self, lease: Lease) -> None:
-        """Make sure that enough time is left for a write; renew the lease if not.
-
-        Raises `LeaseLost` and `StoreUnavailable`.
-        """
+        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
         left_s, given_s = self._left(lease)
         if left_s < RENEW_BELOW_SHARE * given_s:
             self._renew(lease)
@@ -146,7 +143,7 @@ class HeldLeases:
 
 
 class ExclusiveLease:
-    """Replaces `HeldLeases` on a temporary database, where no other process can claim the delivery: it never raises."""
+    """A lease check that never fails, for a temporary database, where no other process can claim the delivery."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         pass

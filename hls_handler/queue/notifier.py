@@ -1,6 +1,6 @@
 """Wake-up across the processes that share a PostgreSQL database (LISTEN and NOTIFY).
 
-Notifications only save time, because workers also poll every few seconds. So a lost connection is not an error.
+Notifications only save time, because workers also poll every few seconds. Therefore a lost connection is no error.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class Notifier:
                     retry_s = FIRST_RETRY_S
                     self._listen(connection)
             except (psycopg.Error, OSError) as exc:
-                log.info("no wake-ups from other processes for a while", extra={"why": str(exc).strip()})
+                log.info("lost the connection for wake-ups; connecting again", extra={"why": str(exc).strip()})
                 self._ended.wait(retry_s * random.uniform(0.5, 1.0))  # noqa: S311 (spread, not a secret)
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
-        """Call `on_wake_up` for each notification, and once before: notifications sent before LISTEN were missed."""
+        """Call `on_wake_up` at once, as notifications sent before LISTEN are lost, and then for each notification."""
         self._on_wake_up()
         while not self._ended.is_set():
             if list(connection.notifies(timeout=CHECK_END_S, stop_after=1)):

@@ -1,4 +1,4 @@
-"""Pauses: the operator holds back all work, or that of one repository, while deliveries are queued."""
+"""Pauses: while one is set, the deliveries of one repository, or all, are stored and not processed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Pause:
 
 
 class Pauses:
-    """Pauses survive restarts and apply to all machines; running deliveries finish."""
+    """The pauses that operators set. They survive restarts and apply to all machines; running deliveries finish."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Start no more deliveries of a repository ("owner/repo", in any case; None: of all). False if already paused.
+        """Start no more deliveries of "owner/repo" (in any case), or of all (None). Return False if already paused.
 
         A new reason replaces the earlier one.
         """
@@ -42,14 +42,14 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End a pause; return False if there was none. The pause of everything does not end those of repositories."""
+        """End one pause; return False if there was none. The end of that of everything leaves those of repositories."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
         return deleted.rowcount > 0
 
     def active(self) -> list[Pause]:
-        """Return the pauses: that of everything first, then repositories by name."""
+        """Return all pauses: the pause of everything first, then repositories by name."""
         with self._database.reading() as connection:
             rows = connection.execute(select(pauses).order_by(pauses.c.name)).all()
         return [Pause(row.repository, row.reason, from_ms(row.paused_at)) for row in rows]
@@ -67,14 +67,14 @@ def _name(repository: str | None) -> str:
 
 
 def holding(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
-    """Return the pause that applies to deliveries of "owner/repo", the general one first; None if there is none."""
+    """Return the pause that applies to "owner/repo", preferably the pause of everything; None if there is none."""
     name = (repository or "").lower()
     fitting = [pause for pause in pauses if pause.repository is None or pause.repository.lower() == name]
     return min(fitting, key=lambda pause: pause.repository is not None, default=None)
 
 
 def describe_pause(pause: Pause) -> str:
-    """ "owner/repo is paused since 2026-11-20 20:00 UTC: a migration" """
+    """Return a sentence: "owner/repo is paused since 2026-11-20 20:00 UTC: a migration"."""
     since = f"{pause.repository or 'everything'} is paused since {pause.paused_at:%Y-%m-%d %H:%M} UTC"
     return f"{since}: {pause.reason}" if pause.reason else since
 

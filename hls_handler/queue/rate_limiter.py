@@ -1,6 +1,7 @@
 """Rate limits and named locks that all workers share.
 
-A rate limit has slots that are an interval apart. While it is held, because a server asked to wait, it has none.
+A rate limit has slots, times for one request each, that are an interval apart. While it is held, because a server asked
+to wait or failed, it has no slots.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from hls_handler.queue.leases import PENDING
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
-_EARLY_MS = 20  # if slots are closer together than this, one may be used that much early: a later request takes longer
+_EARLY_MS = 20  # slots that are closer together may be used this much early, because a return to the queue takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """One rate limit; times are milliseconds by the database's clock."""
+    """The stored state of one rate limit, in milliseconds by the database's clock."""
 
     next_at: int  # the first slot that is not reserved
     held_until: int  # no slot before this time: the server asked to wait, or failed
-    last_slot_at: int  # when the last slot was used, which may be later than it began
+    last_slot_at: int  # when the last slot was used, which may be later than the slot's time
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot that may be used now (`is_now`) or is to be waited for, and the state of the rate limit after it."""
+    """The time (ms) for one request: now (`is_now`) or later, and the state of the rate limit after it."""
 
     is_now: bool
     slot_at: int
@@ -45,16 +46,16 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Return the slot that a delivery may use now or must wait for. `reserved` is the slot that it reserved before.
+    """Return the slot that a delivery may use now or must wait for. `reserved`: the slot that it reserved before.
 
     At least `interval_ms` pass between two uses, however late a slot is used. A reserved slot is lost if the rate limit
-    is held beyond it, or if it was missed by far: after a downtime, not all reserved slots may be used at once.
+    is held beyond it, or if it was missed by far: after a downtime, reserved slots must not all be used at once.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
     is_mine = reserved is not None and reserved >= state.held_until and now <= reserved + interval_ms + _LATE_MS
     begins_at = reserved if is_mine and reserved is not None else max(state.next_at, state.held_until, now)
-    was_set_back = state.last_slot_at > now + _EARLY_MS  # the clock, since the last slot was used
+    was_set_back = state.last_slot_at > now + _EARLY_MS  # the clock was set back since the last slot was used
     last_slot_at = 0 if was_set_back else state.last_slot_at
     slot_at = max(begins_at, last_slot_at + interval_ms)
     early_ms = _EARLY_MS if interval_ms < _EARLY_MS else 0
@@ -75,7 +76,7 @@ _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 
 
 class LockStatements:
-    """Statements for locks and for pending writes, which are locks with another name."""
+    """SQL statements for locks and for pending writes, which are stored as locks with a prefix in their name."""
 
     def __init__(self, database: Database) -> None:
         now, new = database.now, database.insert(locks)
@@ -91,11 +92,11 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`; return None, or until when another one is pending (ms)."""
+        """Record a pending write under a lock; return None. If another one is pending, only return its end (ms)."""
         begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
-        return self.pending_until(connection, name)  # our lock expired, and another delivery has begun a write under it
+        return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
         until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
@@ -121,8 +122,8 @@ class RateLimiter:
     ) -> None:
         """Use a slot of this rate limit now, or raise `Postponed`. Slots are `interval_s` apart for all workers.
 
-        `Postponed` reserves a slot: postpone the delivery until then and call again. The changes are stored in either
-        case. Raises `LeaseLost`.
+        Before it raises `Postponed`, it reserves a slot: postpone the delivery until then and call again. The changes
+        are stored in either case. Raises `LeaseLost`.
 
         `write` is the name of the lock that protects the write for which the slot is used. No other delivery gets that
         lock for `slowest_write_s`, even after a crash or a restart, unless `WriteCompleted` is stored earlier.
@@ -142,7 +143,7 @@ class RateLimiter:
             raise write_pending(pending_until)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Allow no slot before `until`, because the server asked to wait or failed. Earlier reserved slots are lost."""
+        """Allow no slot before `until`, because a server asked to wait or failed. Slots reserved before it are lost."""
         until_ms = to_ms(until)
         with self._database.writing() as connection:
             state = self.lock(connection, name)
@@ -156,7 +157,7 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends and return its state. It may wait: read the clock after it."""
+        """Lock a rate limit until the transaction ends; return its state. It may wait: read the clock afterwards."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -203,11 +204,11 @@ class Locks:
         )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire a lock or extend it. Raises `Postponed` while another delivery holds it, and `LeaseLost`.
+        """Acquire a lock or extend it. Raises `LeaseLost`, and `Postponed` while another delivery holds the lock.
 
         Also raises `Postponed` while a write that was begun under the lock may still take effect. The changes are
-        stored in either case. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the
-        delivery stops running.
+        stored even then. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the delivery
+        stops running.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:
@@ -215,11 +216,11 @@ class Locks:
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()
-            # Read after that: the former holder records its write before it releases the lock.
+            # Read after the lock was tried: its former holder records its write before it releases the lock.
             pending_until = self._locks.pending_until(connection, name)
         if pending_until is not None:
             raise write_pending(pending_until)
         if holder is not None:
             guid, until, now = holder
             at = from_ms(min(until, now + _LOCK_POLL_MS))
-            raise Postponed(f"waits for delivery {guid}, which holds {name}", at=at)
+            raise Postponed(f"waits for delivery {guid}, which holds the lock {name}", at=at)

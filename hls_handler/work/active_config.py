@@ -40,14 +40,14 @@ class Writer(Protocol):
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        """Set and remove labels. `before` is the stored label state before the delivery's first write."""
+        """Set and remove labels. `before` has the stored label states from before the delivery's first write."""
         ...
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
 
 
 class Github(Protocol):
-    """GitHub as the bot account. One per worker thread."""
+    """Client that uses GitHub as the bot account. One per worker thread."""
 
     def fetch_bot_account(self) -> Account: ...
 
@@ -65,7 +65,7 @@ class Github(Protocol):
     ) -> Writer:
         """Return a writer, which calls `wait_for_slot` and `check_lease` before each write; both may raise.
 
-        `memory` is the stored history of labels and comments on the conversation.
+        `memory` is the stored history of the bot's labels and comments on the conversation.
         """
         ...
 
@@ -104,7 +104,7 @@ class CachedClient(Generic[ClientSettings, Client]):
         self._cached: tuple[ClientSettings, Client] | None = None
 
     def of(self, settings: ClientSettings) -> Client:
-        """Return the cached client; if the settings differ from its own, make a new one and close the old one."""
+        """Return the cached client. If it was made with other settings, close it and make a new one."""
         if self._cached is None or self._cached[0] != settings:
             client = self._make(settings)
             self.close()
@@ -123,9 +123,9 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 class BotAccount:
     """The account of one token at one API address, stored so that the receiver needs no request. Thread-safe.
 
-    The history of conversations is stored under the bot's login. After the account is renamed, its comments are found
-    by marker and author and edited, but its earlier labels count as set by a person, and a comment that a person
-    deleted may be posted once more. Raises `StoreUnavailable` when created.
+    The history of conversations is stored under the bot's login. After the account is renamed, its comments are still
+    edited (they are found by author), but its earlier labels count as set by a person, and a comment that a person
+    deleted may be posted once more. Creating the object may raise `StoreUnavailable`.
     """
 
     def __init__(self, store: Storage, settings: GithubSettings) -> None:
@@ -165,7 +165,7 @@ class ActiveConfig:
     settings: Settings
     table: RepositoryTable
     prompts: ReloadingLibrary
-    bot: BotAccount  # the account of the token in these settings
+    bot: BotAccount  # the account of the token in `settings`
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Route with the loaded prompts. If they lead to no prompt, reload changed prompt files and route again."""
+    """Route an event with the loaded prompts. If no prompt or several fit, reload changed files and route again."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
     )
@@ -219,13 +219,13 @@ class ConfigReloader:
         follow: Callable[[ActiveConfig, SettingsReload], None],
         health: Health,
     ) -> None:
-        """`first` is made from `file.initial`.
+        """`first` is the configuration for the settings with which `file` was opened (`file.initial`).
 
         `make` returns the configuration for new settings, given the previous one; it may raise `SettingsError` and
-        `StoreUnavailable`. `follow` is called with each new configuration.
+        `StoreUnavailable`. `follow` is called with each new configuration and the changes of settings.
         """
         self._file = file
-        self.latest = first  # as of the last check
+        self.latest = first  # the last valid one
         self._make, self._follow, self._health = make, follow, health
         self._reading = threading.Lock()
         health.ok("settings")
@@ -233,8 +233,8 @@ class ConfigReloader:
     def current(self) -> ActiveConfig:
         """Reload the settings file if it has changed; return the configuration, the last valid one if it is invalid.
 
-        While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if the changed
-        settings could not be applied for that reason; the next call tries again.
+        While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if changed
+        settings were not applied because the database is unavailable; the next call tries again.
         """
         if self._file.has_changed() and self._reading.acquire(blocking=False):
             try:
@@ -259,8 +259,8 @@ class ConfigReloader:
         self.latest = config
         log.info("settings read again", extra={"changed": step.changed, "needs_restart": step.waiting})
         if step.waiting:
-            message = f"needs a restart, and keeps its old value until then: {', '.join(step.waiting)}"
-            self._health.report_problem("settings", message, "restart HLS, or take the change back")
+            message = f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
+            self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
         self._follow(config, step)

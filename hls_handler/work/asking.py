@@ -1,6 +1,6 @@
-"""Calls to Claude: render a prompt, wait for a slot, call, store usage and reply; repeat once if it is invalid.
+"""Calls to Claude: render a prompt, wait for a slot, call, store usage and reply; repeat once for an invalid reply.
 
-`run_shadow` runs a second prompt with the same facts after posting; its result is stored and not posted.
+`run_shadow` runs a shadow prompt after posting: it gets the same facts, and its result is stored and not posted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 OMITTED = Codec("not_shown", 1, TypeAdapter(str))
-"""Sentences about what Claude was not shown: index 0 from the handler, later ones from texts cut in prompts."""
+"""Sentences about text that Claude did not get: index 0 from the handler, others about texts cut in prompts."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
 
@@ -57,10 +57,10 @@ def _template_errors_as_retryable() -> Iterator[None]:
 
 @_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
-    """Run the rule's prompt and the prompts that its `then` leads to, and render the comment of the last reply.
+    """Run the rule's prompt and its follow-up prompts (key `then`), and render the comment of the last reply.
 
-    With `shadow`, runs that prompt instead; its checkpoints have indexes from `FIRST_SHADOW_STEP`, and its errors do
-    not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    If `shadow` names a shadow prompt, runs it instead of the rule's prompt; its checkpoints have indexes from
+    `FIRST_SHADOW_STEP`, and its errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
@@ -77,7 +77,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     first = shadow or job.rule.prompt
     variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
     answers, last, variables = ask_in_turn(library, first, variables, ask)
-    if is_recalled:  # no call has set the status: the last attempt may have planned a further call (other prompts)
+    if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     key = job.store.database.secret(PROMPT_SECRET)
     return render_analysis(library, last, job.handler, facts, answers[-1].reply, answers, variables, key)
@@ -85,7 +85,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
 @_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
-    """Return the analysis of a delivery that needs no call to Claude: the static `reply` only fills its comment."""
+    """Return the analysis of a delivery for which Claude is not called; `reply`, made by HLS, fills its comment."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
@@ -100,9 +100,9 @@ def ask_in_turn(
     variables: Mapping[str, object],
     ask: Callable[[str, Mapping[str, object], int], ValidReply],
 ) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
-    """Run a prompt and the prompts that its `then` leads to. Returns the replies, the last prompt and its variables.
+    """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, the last prompt and its variables.
 
-    `ask` gets the name of the prompt, its variables and its position (0, 1, ...).
+    `ask` sends one prompt; it gets the prompt's name, variables and position (0, 1, ...).
     """
     answers: list[ValidReply] = []
     last: str = first
@@ -125,8 +125,8 @@ def render_analysis(
     variables: Mapping[str, object],
     key: bytes,
 ) -> Analysis:
-    """Render the prompt's comment and return the analysis; a handler with sections also gets the footer. Raises
-    `PromptError`.
+    """Return the analysis with the prompt's rendered comment, and with its footer if the handler's comments have
+    sections. Raises `PromptError`.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
@@ -153,12 +153,12 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
         return answer
-    job.store.checkpoints.delete(job.lease, "unusable")  # a later retry by hand begins anew
+    job.store.checkpoints.delete(job.lease, "unusable")  # so that a retry by an operator begins anew
     raise _unusable(job, rendered, index, answer)
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
-    """ "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
+    """Return "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
     count = len(rendered.missing)
     texts = "1 text was" if count == 1 else f"{count} texts were"
     return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
@@ -167,7 +167,7 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
-    """Make one rate-limited call and store its usage and reply. Returns the reply as a retry would read it."""
+    """Make one rate-limited call; store its usage and reply. Returns the reply as a retry would read it (redacted)."""
     store, claude = job.store, job.config.settings.claude
     call = job.wait_in_place(
         lambda: store.calls.begin(
@@ -217,7 +217,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no prompt follows; False if a `then` condition fails, which raises after the reply is stored."""
+    """Return whether no follow-up prompt is due; False if its condition fails: that error is raised later."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -241,32 +241,32 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
-    """Report a problem of Claude to `/health`, except for a shadow: its result states the error."""
+    """Report a problem of Claude to `/health`, except for a shadow prompt, whose stored result has the error."""
     if index < FIRST_SHADOW_STEP:
         job.context.health.report_problem("claude", problem, remedy)
 
 
 SHADOW_SHARE = 0.8
-"""A shadow is skipped once this share of `claude.calls_per_hour` is used; the rest is for posted prompts."""
+"""A shadow prompt is skipped once this share of `claude.calls_per_hour` is used; the rest is for posted prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """Result of a prompt for one delivery."""
+    """The labels that a prompt requests for one delivery, and whether it plans a comment."""
 
-    prompt_id: str  # "issues/strict@3f9c2a"; of a chain, its first
+    prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
     labels: tuple[RequestedLabel, ...]
     speaks: bool  # whether a new comment was planned
 
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """Result of a shadow prompt and of the prompt whose result was posted."""
+    """Result of a shadow prompt, which posts nothing, beside that of the prompt whose result was posted."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]
     reason: str | None  # why it failed or was skipped
-    ran: PromptResult | None  # when it is done
+    ran: PromptResult | None  # the shadow's result; None unless done
     posted: PromptResult
 
 
@@ -283,10 +283,10 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 
 
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
-    """Run the rule's shadow prompt, if it has one, and store the result. `posted` is the result of the posted prompt.
+    """Run the rule's shadow prompt, if any, and store its result beside `posted`, the result that was posted.
 
-    A failure is stored as the shadow's result and does not fail the delivery. A shadow that would have to wait is
-    skipped, so that the delivery ends. Raises only `LeaseLost` and `StoreUnavailable`.
+    A failure is stored as its result and does not fail the delivery. The shadow prompt is skipped if it would have to
+    wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.recall(SHADOW) is not None:
@@ -295,7 +295,7 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     job.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
     result = _run_shadow(job, shadow, facts, posted)
     job.add(SHADOW, result)
-    log.info("shadow ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
+    log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 
 
 def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> ShadowResult:
@@ -310,19 +310,19 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
         return ShadowResult(shadow.prompt, "skipped", str(exc), None, posted)
     except StepFailed as exc:
         if isinstance(exc, DependencyDown) and exc.applies_to_all_calls and exc.not_before is not None:
-            job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # as the server asked
+            job.store.rate_limiter.hold(CLAUDE_RATE_LIMIT, exc.not_before)  # until the time that Claude gave
         return ShadowResult(shadow.prompt, "failed", str(exc), None, posted)
     except Exception as exc:  # a defect here must not fail a delivery that is posted
-        log.exception("defect in a shadow")
+        log.exception("defect in a shadow prompt")
         reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
         return ShadowResult(shadow.prompt, "failed", reason, None, posted)
 
 
 def _check_shadow(job: Job, shadow: Shadow) -> None:
-    """Raise `Permanent` if the prompt does not exist, and `Postponed` if `SHADOW_SHARE` of the calls is used."""
+    """Raise `Permanent` if the prompt does not exist, and `Postponed` if `SHADOW_SHARE` of the hourly calls is used."""
     settings = job.config.settings
     if shadow.prompt not in job.config.library.prompts:
-        raise Permanent(f"there is no prompt {shadow.prompt}, which {settings.sources.where(shadow.chosen_by)} names")
+        raise Permanent(f"{settings.sources.where(shadow.chosen_by)} names {shadow.prompt}, but no such prompt exists")
     calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHADOW_SHARE * most:
         raise Postponed(

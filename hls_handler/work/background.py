@@ -80,7 +80,7 @@ class PeriodicThread:
 
 
 class ProblemFound(HlsError):
-    """A check found a problem. `remedy` is the operator's next step."""
+    """A check of the probe found a problem. `remedy` is the operator's next step."""
 
     def __init__(self, message: str, *, remedy: str) -> None:
         super().__init__(message)
@@ -91,8 +91,8 @@ class ProblemFound(HlsError):
 class Check:
     """One health check. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return numbers that are shown with the component's state. `proves_use` means that a successful check
-    clears a failed use. While `is_wanted` returns False, the check is skipped and its component is unknown.
+    `run` may return numbers that are shown with the component's state. With `proves_use`, a successful check clears a
+    problem that a use of the component reported. While `is_wanted` returns False, the component's state is unknown.
     """
 
     component: Component
@@ -102,7 +102,7 @@ class Check:
 
 
 def run_checks(checks: Sequence[Check], health: Health) -> None:
-    """Run every check once and report its result, so that `/health` returns without checking."""
+    """Run every check once and report its result. `/health` only shows the last results, so it returns at once."""
     for check in checks:
         if not check.is_wanted():
             health.forget(check.component)
@@ -117,7 +117,7 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
         except HlsError as exc:
             report(str(exc), "see the message")
         except Exception as exc:  # a defect of a check must not prevent the other checks
-            log.exception("defect in a probe")
+            log.exception("defect in a check of the probe")
             report(f"the probe failed: {type(exc).__name__}", "see the log")
         else:
             record = health.ok if check.proves_use else health.probe_ok
@@ -135,7 +135,7 @@ def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
 
 
 class RetentionStore(Protocol):
-    """The deletions of `history.retention`. Each returns the number of rows; None if another process deletes."""
+    """Deletes old rows (`history.retention`). Methods return the number of rows; None if another process deletes."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -151,8 +151,8 @@ def delete_old(
 ) -> None:
     """Delete in batches all deliveries and bodies that are older than the settings allow.
 
-    Replays are detected by stored deliveries, so these are kept for at least `replay_window_h`. `wait` waits this many
-    seconds and returns whether to stop.
+    Replays are detected by stored deliveries, so these are kept for at least `replay_window_h`. `wait` waits the
+    given seconds and returns whether to stop.
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
     try:

@@ -1,4 +1,4 @@
-"""Checks of the probe: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
+"""Checks of the probe thread: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_checks(
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
-    """Return the checks. `github` and `lookup_model` (raises `DependencyDown`) use clients that only the probe uses."""
+    """Return the checks. `github` returns a client and `lookup_model` sends a request; only the probe calls them."""
 
     def check_store() -> dict[str, int]:
         store.database.check_writable()
@@ -70,7 +70,7 @@ def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> 
 
 
 def _check_queue(store: Storage) -> None:
-    """Raise `HlsError` if a due delivery has not started for `STUCK_S`, and `ProblemFound` if a pause is active."""
+    """Raise `HlsError` if a delivery is due for `STUCK_S` and not started, `ProblemFound` if deliveries are paused."""
     figures, pauses = store.deliveries.queue_state(), store.pauses.active()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
@@ -79,10 +79,8 @@ def _check_queue(store: Storage) -> None:
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if pauses:
         paused = "; ".join(describe_pause(pause) for pause in pauses)
-        remedy = f"when that is over: {', '.join(resuming(pause) for pause in pauses)}"
-        raise ProblemFound(
-            f"{paused}; {figures.held} of {figures.queued} queued deliveries wait for that", remedy=remedy
-        )
+        remedy = f"to end the pause: {', '.join(resuming(pause) for pause in pauses)}"
+        raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued deliveries wait", remedy=remedy)
 
 
 def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
@@ -116,7 +114,7 @@ class Expectation:
 
 
 def expectations(settings: Settings) -> tuple[Expectation, ...]:
-    """Return the expectations in settings, in the order of their keys; () if there are none."""
+    """Return the settings `expect_webhook_within_h`, in the order of their keys; () if there are none."""
     entries = [("", "server", "", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}]"
@@ -133,8 +131,8 @@ def last_received(
 ) -> datetime | None:
     """Return the time (aware UTC) of the last webhook that fulfils the expectation; None if there was none.
 
-    `received_at` is the last time per repository ("owner/repo"), and under "" of all webhooks. A webhook fulfils the
-    expectation of an entry if this entry is the one that applies to its repository.
+    `received_at` has the time of the last webhook of each repository ("owner/repo"), and under "" of all. A webhook
+    fulfils the expectation of an entry of `repositories` if that entry applies to its repository.
     """
     if not expected.entry:
         return received_at.get("")
@@ -148,7 +146,7 @@ def find_silence(
 ) -> str | None:
     """Return the message that the webhook is overdue; None if it is not.
 
-    `since` is when it was first expected and counts if none ever came (`last` is None); `where` is the settings line.
+    If none ever came (`last` is None), `since` counts: when one was first expected. `where` is the settings line.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

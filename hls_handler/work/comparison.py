@@ -1,4 +1,4 @@
-"""Comparison of the results of two prompts for the same deliveries: stored ones, and those of a prompt run again.
+"""Comparison of two prompts by their results for the same deliveries: stored results, or those of a new run.
 
 A prompt that is run again gets the stored facts of finished deliveries; nothing is stored or posted.
 """
@@ -33,13 +33,13 @@ from hls_handler.work.posting import OUTCOME
 @dataclass(frozen=True, slots=True)
 class Side:
     result: PromptResult
-    tokens: int  # input (also cached) and output
+    tokens: int  # input (including cached) and output
     cost_usd: float | None  # None if no price is known
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """Requested labels of one group that differ between the two sides; () for none."""
+    """The labels of one group that each of two prompts requested, if they differ; () for none."""
 
     group: str  # "priority"
     one: tuple[str, ...]
@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """Groups whose requested labels differ."""
+        """The label groups whose requested labels differ."""
         one, other = _by_group(self.one.result), _by_group(self.other.result)
         groups = dict.fromkeys([*one, *other])
         found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
@@ -68,10 +68,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs and their totals. `one` is the prompt that the user named, `other` the prompt it is compared with."""
+    """Pairs of results, and totals. In a pair, `one` is the result of the prompt that the user named."""
 
     pairs: tuple[Pair, ...]
-    excluded: Mapping[str, int]  # "failed" -> 2: deliveries where there is nothing to compare
+    excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
 
     @property
     def differing(self) -> int:
@@ -80,12 +80,12 @@ class Comparison:
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """Number of deliveries in which each label group differs, the most frequent first."""
+        """Label groups, each with the number of deliveries in which its labels differ, the most frequent first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
-        """Number of occurrences of each difference, the most frequent first."""
+        """Differences, each with the number of its occurrences, the most frequent first."""
         return _ranked(difference for pair in self.pairs for difference in pair.differences)
 
     @property
@@ -97,8 +97,8 @@ class Comparison:
 def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
     """Compare stored shadow results with the posted results, for deliveries received after `since` (aware UTC).
 
-    `prompt` is a name or an id. Without `other`, it is a shadow and is compared with the posted prompt, whichever that
-    is; with `other`, either of them may be the shadow.
+    A shadow prompt runs beside the posted one and posts nothing. `prompt` and `other` are names or ids, and one of them
+    is the shadow prompt. Without `other`, `prompt` is the shadow prompt and is compared with whatever was posted.
     """
     pairs: list[Pair] = []
     excluded: Counter[str] = Counter()
@@ -133,7 +133,7 @@ def is_named(given: str, prompt_id: str) -> bool:
 
 
 def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
-    """Return the side with the tokens and costs of its calls, including those with an unusable reply."""
+    """Return a prompt's result with the tokens and cost of its calls, also of calls with an unusable reply."""
     calls = list(spent)
     tokens = sum(
         count or 0
@@ -184,7 +184,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return the delivery with its facts; None if it is not done, its data was deleted, or the prompt does not fit."""
+    """Return the delivery with its facts; None if it is not done, its data was deleted, or `prompt` is for others."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -212,7 +212,7 @@ def load_stored_delivery(
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
-    """Return the stored reply with its prompt's fields; if that prompt is gone or has changed, with any fields."""
+    """Return the stored reply, validated by its prompt; if that prompt is gone or has changed, with any fields."""
     displayed = decode_reply_for_display(step)
     prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
     reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
@@ -220,14 +220,14 @@ def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
 
 
 def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
-    """Return the first request to Claude. Raises `PromptError`."""
+    """Return the first request that `run_again` sends. Raises `PromptError`."""
     prompt = stored.rule.prompt
     variables = make_variables(stored.event, stored.handler, stored.facts, stored.rule.effective, prompt)
     return render(library, prompt, variables, key=key)
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Run the prompt and the prompts its `then` leads to. Raises `PromptError` and the errors of `Claude.ask`."""
+    """Run the prompt and its follow-up prompts (`then`). Raises `PromptError` and the errors of `Claude.ask`."""
 
     def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))

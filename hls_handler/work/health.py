@@ -23,7 +23,7 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """One component. `since` (aware UTC) is when it changed to this state; later messages do not change it."""
+    """State of one component. `since` (aware UTC) is when it changed to this state; later messages keep `since`."""
 
     state: ComponentState
     since: datetime
@@ -38,7 +38,7 @@ class HealthSnapshot:
 
     @property
     def overall(self) -> Overall:
-        """The worst state; a component that was not used yet counts as healthy."""
+        """The worst state of a component; one that was not used yet counts as healthy."""
         states = {component.state for component in self.components.values()}
         if "unhealthy" in states:
             return "unhealthy"
@@ -50,7 +50,7 @@ USE_COUNTS_FOR = timedelta(minutes=10)
 
 
 class Health:
-    """States of all components, set by their users and read by `/health`. Thread-safe.
+    """States of all components, set by the code that uses them and shown by `/health`. Thread-safe.
 
     `clock` returns aware UTC. `unhealthy` means that the store is not writable, so no delivery can be accepted. All
     other problems are `degraded`: deliveries are accepted and processed later.

@@ -1,7 +1,7 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
-A checkpoint is versioned, redacted JSON under a step name and an index. One that another version of HLS stored in an
-unknown shape is ignored, and the step runs again.
+A checkpoint is versioned, redacted JSON under a step name and an index. If another version of HLS stored it in a shape
+that this version does not know, it is ignored, and the step runs again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from hls_handler.untrusted.redaction import redact
 from hls_handler.work.active_config import DeliveryConfig, WorkerContext
 
 GITHUB_RATE_LIMIT = "github"
-"""Name of the rate limit that all writes to GitHub share; while it is held, reads wait too."""
+"""Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait for it too."""
 
 IN_PLACE_S = 1.5
-"""Waits up to this many seconds are slept in place: returning to the queue would repeat reads from GitHub."""
+"""A worker sleeps through waits of up to this many seconds: a return to the queue would repeat reads from GitHub."""
 
 T = TypeVar("T")
 
@@ -84,17 +84,17 @@ _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of
 
 @dataclass(slots=True)
 class Job:
-    """One claimed delivery. The pipeline sets fields as it learns them; only the worker's thread uses the job."""
+    """One claimed delivery in work. The pipeline fills its fields step by step; only the worker's thread uses it."""
 
     lease: Lease
     context: WorkerContext
-    config: DeliveryConfig  # of `context`, until repository settings are added
+    config: DeliveryConfig  # that of `context`, later with the settings of the repository
     event: Event
     bot: Account
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
-    conversation: Conversation | None = None  # receives labels and the comment; known once the facts are
+    conversation: Conversation | None = None  # gets labels and the comment; set after the facts are read
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
     pending: list[Change] = field(default_factory=list)  # stored with the delivery's next write to the store
 
@@ -112,7 +112,7 @@ class Job:
     def once(
         self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
-        """Return the checkpoint of a step; without one, run the step and return its result as a retry would read it.
+        """Return the stored result of a step; else run `do` and return its result as a retry would read it.
 
         The checkpoint is stored with the next write to the store, which precedes every call to Claude and every write
         to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
@@ -135,7 +135,7 @@ class Job:
             self.add(codec, sentence, index)
 
     def take_pending(self) -> tuple[Change, ...]:
-        """Return and clear the pending changes, for the write that stores them."""
+        """Return and clear the pending changes; the caller must store them."""
         pending = tuple(self.pending)
         self.pending.clear()
         return pending
@@ -150,7 +150,10 @@ class Job:
             raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T]) -> T:
-        """Return `take()`, repeated while it raises `Postponed` for at most `IN_PLACE_S` without `waiting_for`."""
+        """Return `take()`. If it raises `Postponed`, sleep until the time it gives and call it again.
+
+        Raises a `Postponed` that is longer than `IN_PLACE_S` or has a `waiting_for`; the delivery is then queued again.
+        """
         while True:
             self.check_can_continue()
             try:
@@ -162,7 +165,7 @@ class Job:
                 self.context.pause(max(pause_s, 0.001))
 
     def before_reads(self) -> None:
-        """Raise `Postponed` while requests to GitHub are held, because more requests could get the token banned."""
+        """Raise `Postponed` while GitHub asks to wait or fails, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
@@ -170,7 +173,7 @@ class Job:
     def wait_for_slot(self, write: str | None = None) -> None:
         """Wait for a slot for one write to GitHub, and renew the lease if it is too short for the write.
 
-        `write` is the lock's name for a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
+        `write` names the lock of a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
         `Postponed` if the slot is more than `IN_PLACE_S` away.
         """
         github = self.config.settings.github
@@ -192,7 +195,7 @@ class Job:
 
     @contextmanager
     def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """If the block raises, store the pending changes, and for a `StepFailed` the failed status of this part."""
+        """If the block fails, store pending changes and, for a `StepFailed`, that this part of the delivery failed."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
@@ -250,7 +253,7 @@ def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[
 def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
     """Return the stored reply validated by the current prompt's model; None if there is none or it is not valid.
 
-    The prompt may be another one than the reply was made for, or may have other fields by now.
+    The reply may have been made for another prompt, or the prompt may have other fields by now.
     """
     stored = _REPLY.decode(step)
     return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None

@@ -1,4 +1,4 @@
-"""Loads the prompt library that settings name, and checks it by rendering it with recorded events."""
+"""Loads the prompt library that the settings name, and checks it by rendering it with recorded events."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def load_checked(settings: Settings) -> Library:
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
-    """Return all values that `load_checked` reads from settings. The library is reloaded only if they change."""
+    """Return all values that `load_checked` reads from the settings; if none changes, no reload is needed."""
     where = settings.sources.where("prompts.directory")
     return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
 
 
 def load_shipped(settings: Settings) -> Library:
-    """Load the shipped library for the events of these settings. Raises `PromptError` with all problems."""
+    """Load only the prompts that HLS ships, for the events in the settings. Raises `PromptError` with all problems."""
     return load_library(SHIPPED, families=families(), chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:
-    """Return a family for each event that GitHub sends, by event name."""
+    """Return the prompt family (variables, replies, samples) of each event that GitHub sends, by event name."""
     return {
         event: Family(
             name=handler.family,
@@ -78,9 +78,9 @@ def families() -> Mapping[str, Family]:
 
 @cache
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """Return name and template variables of each recorded event.
+    """Return the name and the template variables of each recorded event called `event_name`.
 
-    There are no facts about closed, locked and deleted conversations, because no prompt ever gets one.
+    There are no facts about closed, locked and deleted conversations, because prompts are never run for them.
     """
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}

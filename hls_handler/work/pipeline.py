@@ -77,7 +77,7 @@ def work_on(lease: Lease, context: WorkerContext) -> Ended:
 
 
 def run_job(job: Job) -> Ended:
-    """Run all steps after routing. Raises as `work_on` does."""
+    """Run all steps after routing. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`."""
     ended = _run_steps(job)
     return replace(ended, changes=job.take_pending())
 
@@ -123,7 +123,7 @@ def _parse(lease: Lease) -> Event:
 def _check_run_limit(job: Job) -> Ended | None:
     """Return `Ended` if the delivery's conversation has reached its hourly limit of runs; else None.
 
-    The limit stops loops. It does not apply once a reply of Claude is stored, because that reply is already paid for.
+    The limit stops loops. It does not apply if a reply of Claude is already stored, because that reply was paid for.
     """
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
@@ -154,7 +154,7 @@ def _gather(job: Job) -> Any:
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
-    """Raise `Superseded` if a newer event is queued or stored that makes this delivery's facts outdated."""
+    """Raise `Superseded` if a newer stored event makes this delivery's facts outdated."""
     later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
@@ -169,7 +169,7 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
 
 
 def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
-    """Set the job's conversation. Return `Ended` if Claude is not to be asked; else None."""
+    """Set the conversation to post on. Return `Ended` if Claude is not to be called; else None."""
     handler = job.handler
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)
@@ -189,7 +189,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Check the fallback issue before Claude is called. Raises as `check_conversation` and `Reader.issue` do."""
+    """Before Claude is called, check the fallback issue, which gets the comment. Raises `Permanent` or `Superseded`."""
     if ("ask", 0) in job.steps:
         return
     job.before_reads()
@@ -202,7 +202,7 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
-    """Return the handler's actions; labels only for the conversation of the event, not for a fallback issue."""
+    """Return the handler's actions, without labels if there is no conversation or it is the fallback issue."""
     actions = job.handler.plan(job.event, facts, analysis)
     if job.conversation is None or job.conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))

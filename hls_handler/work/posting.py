@@ -1,6 +1,6 @@
 """Posting: executes each planned action as an idempotent write to GitHub and stores its outcome.
 
-It also stores label corrections: when a person changes a label, and before the first write to a conversation.
+It also stores people's corrections of the bot's labels: from an event about a label, and before the first write.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LOCK_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A comment write that was begun. If a retry finds the comment up to date, this write succeeded."""
+    """Checkpoint of a comment write that was begun. If a retry finds the comment up to date, this write succeeded."""
 
     family: str
     how: Literal["created", "edited"]
@@ -75,8 +75,8 @@ def post(
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
 
-    `require_not_superseded` raises `Superseded`. It is called again once the comment's lock is held: from then on,
-    no newer delivery can write the comment.
+    `require_not_superseded` raises `Superseded`. It is called first, and again when the comment's lock is held, because
+    from then on no newer delivery can write the comment.
     """
     require_not_superseded()
     job.before_reads()
@@ -95,12 +95,12 @@ def post(
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:
-    """Return whether a stored outcome is of this kind of action; the plan may have changed between attempts."""
+    """Return whether a stored outcome fits the kind of the action; the plan may have changed between attempts."""
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
 def _check_current_state(job: Job, conversation: Conversation) -> None:
-    """Check the conversation before the first write, because hours may have passed since the facts were read."""
+    """Check the conversation again before the first write, and store label corrections that its labels show."""
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
@@ -148,7 +148,7 @@ def ensure_comment(
 ) -> Outcome:
     """Create or edit the bot's comment under its lock, after `require_not_superseded` passed (default: no check).
 
-    `index` is that of the action. If an earlier attempt wrote the comment without receiving the response, the
+    `index` is the action's position in the plan. If an earlier attempt wrote the comment without a response, the
     outcome is that write. The lock is released when the delivery ends or is rescheduled.
     """
     begun = job.recall(WRITING, index)

@@ -35,7 +35,7 @@ from hls_handler.work.posting import ensure_comment
 log = logging.getLogger(__name__)
 
 FRESH_S = 300.0
-"""Seconds for which a read file is used without a new request."""
+"""Seconds for which a stored settings file is used without a new request."""
 
 SETTINGS_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
 
@@ -72,7 +72,7 @@ def use_repository_settings(job: Job) -> Ignored | None:
 def resolve_settings_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
     """Return the settings of a stored file; `unread` is why it could not be read now.
 
-    For an invalid file these are the settings of the last valid version plus what the file switches off.
+    For an invalid file, returns the settings of its last valid version and what the invalid file switches off.
     """
     if known is None:
         return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, unread=unread)
@@ -106,9 +106,9 @@ def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFil
 def without_unknown_prompts(
     library: Library, file: RepositorySettingsFile, *, called: str = PATH
 ) -> RepositorySettings:
-    """Return the settings without `prompts.use` lines whose prompt the library lacks; each becomes a problem.
+    """Return the settings without `prompts.use` lines whose prompt the library lacks; each line becomes a problem.
 
-    `called` is the file's name in problems.
+    `called` is the name of the file in the problems.
     """
     own, use = file.own, dict(file.own.says.prompts.use)
     void: dict[str, str] = {}  # event -> problem
@@ -159,9 +159,9 @@ def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:
 
 def _text(found: FileAtRef) -> str:
     if found.kind != "file":
-        raise SettingsError([f"{PATH}: is a {found.kind}; a file is expected"])
+        raise SettingsError([f"{PATH} must be a file, but is a {found.kind}"])
     if found.content is None:
-        raise SettingsError([f"{PATH}: larger than {MAX_BYTES} bytes; this is not a settings file"])
+        raise SettingsError([f"{PATH} is larger than {MAX_BYTES} bytes, the limit for this file"])
     return decode_repository_file(found.content)
 
 
@@ -174,8 +174,8 @@ PROBLEMS_INDEX = 1_000
 def report_settings_problems(job: Job, conversation: Conversation) -> None:
     """Comment on the problems of the settings file, unless another delivery did so for this version.
 
-    Does nothing in a dry run, so that the comment follows when it ends, and if comments are off: then the problems are
-    only in the log.
+    Does nothing in a dry run, so that a delivery after the dry run comments, and if comments are off: then the problems
+    are only in the log.
     """
     file, features = job.repository_settings, job.rule.effective.features
     if file is None or not file.own.problems or features.dry_run or not features.auto_commenting:

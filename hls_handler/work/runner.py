@@ -53,8 +53,7 @@ def after_failure(
 ) -> TryAgain | GiveUp:
     """Decide what follows a failed step.
 
-    `attempts` are the delivery's own failures; `failures` also include outages of GitHub and Claude. Both include this
-    one.
+    `attempts` are the delivery's own failures, `failures` also outages of GitHub and Claude; both include this one.
     `jitter` is in [0, 1) and spreads the second half of the pause. A server's `not_before` is never shortened.
     """
     if isinstance(error, Permanent):
@@ -73,11 +72,11 @@ def after_failure(
 
 
 def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Run a delivery and store the result. Returns None if it is not finished: rescheduled, or its lease was lost."""
+    """Run a delivery and store the result. Returns None if it is rescheduled, the lease is lost or the store fails."""
     try:
         return _run(lease, context)
     except LeaseLost:
-        log.warning("lease lost; another worker has the delivery")
+        log.warning("lease lost; another worker may have the delivery")
     except StoreUnavailable as exc:
         context.health.report_store_problem(exc)
         log.error("store unavailable; the delivery is claimed again when its lease expires", extra={"error": str(exc)})
@@ -136,7 +135,7 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished |
         rate_limit = {"github": GITHUB_RATE_LIMIT, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
         not_before = error.not_before if error.applies_to_all_calls else None
         until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
-        store.rate_limiter.hold(rate_limit, until)  # other workers need not fail first
+        store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too
     if isinstance(decision, GiveUp):
         store.queue.dead_letter(lease, reason=decision.reason, handler=handler_for(lease.event).name)
         log.error("delivery failed for good", extra={"reason": decision.reason})

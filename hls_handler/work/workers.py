@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class IdleWorkers:
-    """Sleep of the idle workers of one process: one of them polls, the others sleep until they are woken. Thread-safe.
+    """Idle workers of one process: one of them polls, the others sleep until they are woken. Thread-safe.
 
     If all polled, each new delivery would cause one claim per worker, and the receiver's next write would wait
     for them.
@@ -33,7 +33,7 @@ class IdleWorkers:
         self._clock = clock
         self._changed = threading.Condition()
         self.wake_ups = 0  # read it before a poll, and pass it to `wait` if nothing was due
-        self._next_poll = math.inf  # by `clock`; of the worker that polls
+        self._next_poll = math.inf  # when the polling worker polls, by `clock`
 
     def wake(self, workers: int | None = None) -> None:
         """Wake this many workers, or all, because something may be due."""
@@ -53,7 +53,7 @@ class IdleWorkers:
                 self._changed.notify()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until the wake-up counter differs from `seen`, or for `seconds` if no other worker polls earlier."""
+        """Sleep until the wake-up counter differs from `seen`, at most `seconds` if no other worker polls earlier."""
         until = self._clock() + seconds
         with self._changed:
             if self.wake_ups != seen:
@@ -72,7 +72,7 @@ POLL_S = 2.0
 
 
 class Workers:
-    """`limits.concurrency` threads. Each has its own clients and gets a `WorkerContext` for each delivery."""
+    """The worker threads of a process. Each has its own clients and gets a `WorkerContext` for each delivery."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` returns the current ones; `concurrency` is read once. Each thread calls `connect` once."""
+        """`limits` returns the current settings; the number of threads stays. Each thread calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
@@ -117,7 +117,7 @@ class Workers:
             self.wake()
 
     def stop(self, within_s: float) -> int:
-        """Wait up to `within_s` for running steps. Return and log the number of workers that are still running."""
+        """Wait until workers end, up to `within_s` after `begin_to_stop`. Return and log how many still run."""
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
@@ -136,7 +136,7 @@ class Workers:
                 continue
             except StoreUnavailable as exc:
                 self._health.report_store_problem(exc)
-            except Exception:  # a defect must not end the thread; the lease expires
+            except Exception:  # a defect must not end the thread; the delivery's lease expires
                 log.exception("defect in a worker")
             self._idle.found_work()
             self._stopping.wait(self._poll_s)
@@ -145,7 +145,7 @@ class Workers:
         """Claim and process the next delivery; if there is none, wait until one may be due."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
-            return  # `seen` includes the wake-up of begin_to_stop, so `wait` would not return for it
+            return  # `seen` includes the wake-up of `begin_to_stop`, so `wait` would sleep
         limits, asked_at = self._limits(), self._leases.now()
         lease = self._queue.claim(
             worker=name, lease_s=limits.lease_s, max_crashes=limits.max_crashes, concurrency=limits.concurrency
@@ -177,7 +177,7 @@ class Workers:
 
 
 class AwaitedDeliveries:
-    """Futures of requests that wait for the end of a delivery, which this or another process works on.
+    """Futures of HTTP requests that wait for the end of a delivery, which this or another process works on.
 
     `expect` is called on the event loop, the other methods from any thread.
     """
@@ -185,7 +185,7 @@ class AwaitedDeliveries:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._expected: dict[str, list[asyncio.Future[Finished]]] = {}
-        # Expected deliveries whose accept is committed; an earlier end belongs to an earlier run.
+        # Expected deliveries that are committed. Before that, a stored final state belongs to an earlier run.
         self._committed: set[str] = set()
 
     def expect(self, guid: str) -> asyncio.Future[Finished]:
@@ -204,7 +204,7 @@ class AwaitedDeliveries:
     def poll(self, find_finished: Callable[[Collection[str]], Iterable[Finished]]) -> None:
         """Resolve the futures of deliveries that another process finished.
 
-        Calls `find_finished` only if a request waits; it may block and raise `StoreUnavailable`.
+        Calls `find_finished` only if a request waits; that call may block and raise `StoreUnavailable`.
         """
         with self._lock:
             waiting = tuple(self._committed)

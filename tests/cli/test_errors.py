@@ -129,7 +129,7 @@ def test_a_command_does_not_create_tables(folder: Path, config: tuple[str, str],
     assert result.exit_code == 2
     assert result.stderr == (
         "settings.yaml:4 (storage.url): the database sqlite:///hls.db has no tables of version 0.2.0: start "
-        "`hls serve` of this HLS, which creates or migrates them\n"
+        "`hls serve` of this version, which creates or migrates them\n"
     )
     with changed(folder / "hls.db") as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)

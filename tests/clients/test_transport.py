@@ -74,7 +74,7 @@ def test_invalid_proxy_is_rejected_without_showing_its_password(named: str) -> N
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings("https://api.github.com", {"HTTPS_PROXY": named.replace("//", f"//hls:{PASSWORD}@", 1)})
     assert str(refused.value) == (
-        "the variable HTTPS_PROXY: write it as http://proxy.example:3128; only http:// proxies are supported"
+        "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128"
     )
 
 
@@ -90,7 +90,7 @@ def test_first_set_variable_names_the_trusted_authorities(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "cannot be read: No such file or directory"), ("no PEM", "holds no certificates in PEM form")],
+    [(None, "cannot be read: No such file or directory"), ("no PEM", "has no certificates in PEM form")],
 )
 def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | None, problem: str) -> None:
     path = tmp_path / "ca.pem"
@@ -98,7 +98,7 @@ def test_invalid_certificate_file_is_rejected(tmp_path: Path, content: str | Non
         path.write_text(content)
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings(GITHUB, {"SSL_CERT_FILE": str(path)})
-    assert str(refused.value) == f"the variable SSL_CERT_FILE: {path} {problem}"
+    assert str(refused.value) == f"the variable SSL_CERT_FILE names {path}, which {problem}"
 
 
 def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:

@@ -193,7 +193,9 @@ def test_second_serve_is_rejected_while_the_first_runs(tmp_path: Path) -> None:
     with hold_exclusively(url) as is_exclusive:
         assert is_exclusive is True
         with (
-            pytest.raises(StoreUnavailable, match=rf"hls\.db is locked by another serve \(process {os.getpid()}\)"),
+            pytest.raises(
+                StoreUnavailable, match=rf"hls\.db is locked by another `hls serve` \(process {os.getpid()}\)"
+            ),
             hold_exclusively(url),
         ):
             pass
@@ -208,7 +210,7 @@ def test_symlink_to_a_database_has_the_same_lock(tmp_path: Path) -> None:
     (tmp_path / "b" / "hls.db").symlink_to(tmp_path / "a" / "hls.db")
     with (
         hold_exclusively(f"sqlite:///{tmp_path}/a/hls.db"),
-        pytest.raises(StoreUnavailable, match="is locked by another serve"),
+        pytest.raises(StoreUnavailable, match="is locked by another `hls serve`"),
         hold_exclusively(f"sqlite:///{tmp_path}/b/hls.db"),
     ):
         pass
@@ -253,7 +255,7 @@ def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> N
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        (None, r"has no tables of version 0\.2\.0: start `hls serve` of this HLS"),
+        (None, r"has no tables of version 0\.2\.0: start `hls serve` of this version"),
         ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
         ("9999", r"newer HLS \(its tables are version 9999"),
     ],

@@ -120,7 +120,7 @@ def test_settings_that_need_a_restart_are_reported_and_the_rest_is_applied(servi
     found = service.request("GET", "/health", headers=headers).body["components"]["settings"]
     line = next(n for n, text in enumerate(service.settings.read_text().split("\n"), 1) if text.startswith("server:"))
     assert found["message"] == (
-        f"needs a restart, and keeps its old value until then: {service.settings}:{line} (server.port)"
+        f"changed settings take effect only after a restart: {service.settings}:{line} (server.port)"
     )
     assert service.deliver("ping", b"{}").status == 404
     assert service.request("POST", "/github").status == 415

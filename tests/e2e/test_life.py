@@ -176,7 +176,7 @@ def test_a_database_locked_by_another_serve_stops_the_start(service: Service, ma
     second = make_service(storage_url=service.storage_url)
     ended = run("serve", "--config", str(second.settings))
     assert ended.returncode == 1  # a later start may succeed: whoever supervises tries again
-    assert "is locked by another serve" in ended.stderr
+    assert "is locked by another `hls serve`" in ended.stderr
 
 
 def test_incomplete_credentials_stop_the_start(tmp_path: Path) -> None:

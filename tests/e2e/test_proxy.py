@@ -72,5 +72,5 @@ def test_an_unsupported_proxy_in_dotenv_stops_the_start(make_service: MakeServic
     )
     assert (refused.returncode, refused.stderr) == (
         2,
-        "the variable HTTPS_PROXY: write it as http://proxy.example:3128; only http:// proxies are supported\n",
+        "the variable HTTPS_PROXY must be the URL of an http:// proxy, such as http://proxy.example:3128\n",
     )

@@ -103,5 +103,5 @@ def test_write_with_a_lost_lease_does_not_release_the_current_lock(store: Storag
         store.checkpoints.save(stale, unlock=True)
     accept(store, queued("g2"))
     other = claim(store)
-    with pytest.raises(Exception, match="which holds thread"):
+    with pytest.raises(Exception, match="which holds the lock thread"):
         store.locks.acquire(other, "thread", ttl_s=60)

@@ -20,7 +20,7 @@ def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage)
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(first, "1#7:issues", ttl_s=60)
     store.locks.acquire(second, "1#8:issues", ttl_s=60)
-    with pytest.raises(Postponed, match="waits for delivery g1, which holds 1#7:issues") as waiting:
+    with pytest.raises(Postponed, match="waits for delivery g1, which holds the lock 1#7:issues") as waiting:
         store.locks.acquire(second, "1#7:issues", ttl_s=60)
     assert timedelta() < waiting.value.at - store.now() <= SECOND
     store.checkpoints.save(second, unlock=True)  # releases only its own locks
@@ -105,7 +105,7 @@ def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
     store.checkpoints.save(other, unlock=True)
     store.locks.acquire(other, "thread", ttl_s=120)
-    with pytest.raises(Postponed, match="waits for delivery g2, which holds thread"):
+    with pytest.raises(Postponed, match="waits for delivery g2, which holds the lock thread"):
         store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
 
 

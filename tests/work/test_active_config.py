@@ -110,8 +110,8 @@ def test_change_that_needs_a_restart_is_reported_until_it_is_reverted(setup: Rel
     assert reloader.current().settings.features.drafts
     assert (setup.settings_health.state, setup.settings_health.message, setup.settings_health.remedy) == (
         "degraded",
-        f"needs a restart, and keeps its old value until then: {setup.path}:8 (server.port)",
-        "restart HLS, or take the change back",
+        f"changed settings take effect only after a restart: {setup.path}:8 (server.port)",
+        "restart HLS, or undo the change",
     )
     setup.write(SMALLEST)
     reloader.current()

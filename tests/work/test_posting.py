@@ -27,7 +27,7 @@ def test_comment_waits_for_its_lock(make_world: MakeWorld) -> None:
     world.store.locks.acquire(holder, LOCK, ttl_s=20)
     world.accept()
     assert world.run() is None
-    assert world.row().reason == "waits for delivery holder, which holds 186853002#1/issues"
+    assert world.row().reason == "waits for delivery holder, which holds the lock 186853002#1/issues"
     assert world.github.comments == {}
     world.store.checkpoints.save(holder, unlock=True)
     world.advance(2)

@@ -139,7 +139,7 @@ def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path:
 def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/strikt")
     assert world.run() == POSTED
-    assert stored_shadow(world).reason == "there is no prompt issues/strikt, which settings (prompts.use.issues) names"
+    assert stored_shadow(world).reason == "settings (prompts.use.issues) names issues/strikt, but no such prompt exists"
     assert len(world.claude.asked) == 1
 
 
@@ -155,7 +155,7 @@ def test_defect_in_a_shadow_does_not_fail_the_delivery(
     world = make_shadow_world(make_world, tmp_path / "own", BUG, "no reply at all")  # the fake raises AttributeError
     assert world.run() == POSTED
     assert stored_shadow(world).reason == "defect in HLS, please report it: AttributeError (the log has the trace)"
-    assert "defect in a shadow" in caplog.text
+    assert "defect in a shadow prompt" in caplog.text
 
 
 def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, tmp_path: Path) -> None:
