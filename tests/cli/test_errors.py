@@ -65,7 +65,7 @@ def test_a_payload_of_another_shape_is_not_sent(folder: Path, config: tuple[str,
     sent = hls("send", "./event.json", *config)
     assert sent.exit_code == 2
     assert sent.stderr == (
-        "event.json: the payload does not have GitHub's shape: Object missing required field `number` - at `$.issue`\n"
+        "event.json: the payload is not one that GitHub sends: Object missing required field `number` - at `$.issue`\n"
     )
 
 
