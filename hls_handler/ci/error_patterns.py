@@ -152,7 +152,7 @@ DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return the greatest weight of the patterns that match a line: how well it explains the failure. Mostly 0."""
+    """Return how well a line explains the failure: the greatest weight of the patterns that match it; mostly 0."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]

@@ -78,7 +78,7 @@ def _fold_remark(line: LogLine) -> str:
     return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"
 
 
-MAX_COMMAND_LINES = 12  # of the log group that shows the step's command
+MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
 LINES_BEFORE, LINES_AFTER = 20, 40
 """Number of lines shown before and after the line that explains the failure best. More are shown after it, because
 compilers and test runners explain an error below it (expected, received, notes). A traceback ends with the exception,

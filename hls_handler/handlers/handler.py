@@ -75,7 +75,7 @@ class Handler(ABC, Generic[Facts]):
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
-        """Read the current facts from GitHub. Raises the same errors as `Reader` and `check_conversation`."""
+        """Read the current facts from GitHub. Raises `Superseded`, `Permanent` or `DependencyDown` on failure."""
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
         """Return the actions to take on GitHub. Default: the labels of all replies, and the last reply's comment."""

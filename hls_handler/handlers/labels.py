@@ -213,9 +213,9 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those of all replies; () if it would cover no group.
+    """Return the action that sets the labels `from_facts` and those of all replies; () if there is no group.
 
-    It covers the groups of `from_facts`, of the replies, and `groups`: other labels of HLS in these groups are removed.
+    The action also removes other labels of HLS in the groups of `from_facts`, in those of the replies, and in `groups`.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []

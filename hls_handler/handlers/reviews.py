@@ -174,7 +174,7 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key for the reviewer. Deleted accounts share the account "ghost", so each of its reviews has a key."""
+    """Return a key for the reviewer. Deleted accounts share the login "ghost", so each of its reviews gets its own."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 

@@ -63,7 +63,7 @@ def compile_condition(
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one prompt library. Methods named `..._problems` yield problems for its author to correct."""
+    """The checks of one prompt library. Methods named `..._problems` yield what the author must correct."""
 
     library: Library
     files: SourceFiles
@@ -71,7 +71,7 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys for which a prompt may run: its `on`, and the `on` of each prompt before it."""
+        """Return the event keys for which a prompt may run: its `on`, and the `on` of prompts that lead to it."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
@@ -205,7 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of the samples with a prompt's actions; without any, of all actions."""
+        """Yield (name, family, variables) of each sample for a prompt's actions; if there is none, of each sample."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]

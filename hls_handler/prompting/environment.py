@@ -58,7 +58,7 @@ class RenderLimitError(TemplateError):
 
 
 class Missing(StrictUndefined):
-    """The value of an undefined name. Its use raises an error; for a missing key of a mapping with similar keys."""
+    """The value of an undefined name. Its use raises an error, which suggests similar keys if it is a mapping's key."""
 
     __slots__ = ()
 

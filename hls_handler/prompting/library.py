@@ -49,7 +49,7 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Return the library of all prompts below `folders`, after all checks and one rendering of each with samples.
+    """Read all prompts below `folders`, check them, render each with samples (smoke render), and return the library.
 
     If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
     event names ("pull_request"). `shipped` is the folder of the prompts that HLS comes with. A template without front

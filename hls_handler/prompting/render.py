@@ -190,8 +190,7 @@ def _convert(placeholders: Placeholders, variables: Mapping[str, object]) -> dic
 def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> str:
     text = placeholders.substitute(rendered, template=file)
     if len(text) > MAX_CHARACTERS:
-        message = f"the rendered text has more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)"
-        raise RenderLimitError(message)
+        raise RenderLimitError(f"the output is over {MAX_CHARACTERS:,} characters long; cut long texts with excerpt(n)")
     return text
 
 

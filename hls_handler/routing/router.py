@@ -91,8 +91,7 @@ def route(
 ) -> Rule | LabelCorrection | Ignored:
     """Route one event. The receiver calls this (it takes microseconds), and the worker again with current settings.
 
-    `bot` is the bot account. While it is unknown (None), events that HLS itself caused are not recognised; the worker
-    ignores them later.
+    `bot` is the bot account. If it is None (still unknown), events that HLS caused are only ignored by the worker.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):

@@ -59,8 +59,7 @@ class Placeholders:
 
         Numbers, booleans, None, enumerations, `Trusted` strings and strings that a field's `Literal` allows are
         unchanged; times become ISO 8601. A set becomes a sorted list, because rendering must not depend on hashes.
-        The contents of mappings, dataclasses and pydantic models are converted when they are read. Raises `TypeError`
-        for other types.
+        Mappings, dataclasses and models are converted when their contents are read. Other types raise `TypeError`.
         """
         return self._convert(value, NOTHING_TRUSTED)
 

@@ -116,7 +116,7 @@ class WebApplication:
         try:
             snapshot = await self._stats.read()
         except StoreUnavailable:
-            return _page({"detail": "the store cannot be read now: see /health"}, status=503)
+            return _page({"detail": "the database cannot be read now; see /health"}, status=503)
         uptime_s = self._ports.clock() - self._started_at
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 

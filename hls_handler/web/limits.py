@@ -101,7 +101,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 def _evicted() -> Rejected:
-    return Rejected(408, "the body arrived too slowly for its size while others needed the memory; send it again later")
+    return Rejected(408, "the body arrived too slowly while other requests needed the memory; send it again later")
 
 
 class Connections:
@@ -121,7 +121,7 @@ class Connections:
             self._evicted += 1
         if self._evicted and now - self._logged_at >= LOG_EVERY_S:
             fields = {"closed": self._evicted, "open": len(self._open)}
-            log.warning("too many connections: the longest silent ones were closed", extra=fields)
+            log.warning("too many connections: those that were silent longest were closed", extra=fields)
             self._evicted, self._logged_at = 0, now
 
     def has_sent_request(self, transport: asyncio.Transport) -> None:
@@ -135,8 +135,7 @@ class Connections:
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
     """Return a subclass of uvicorn's HTTP protocol that limits headers and connections: uvicorn has no option for this.
 
-    It overrides callbacks of `asyncio.Protocol` and of httptools' parser. It also replaces uvicorn's plain response 400
-    by one with JSON and a request id.
+    It overrides callbacks of `asyncio.Protocol` and of httptools' parser, and sends a 400 with JSON and a request id.
     """
 
     class LimitedProtocol(HttpToolsProtocol):

@@ -136,7 +136,7 @@ class WebhookReceiver:
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
         """Store the delivery and wait up to `server.sync_timeout_s` for its end.
 
-        It gets the future before the commit, so that the end of a fast delivery is not missed.
+        `outcome` is called before the commit, so that the end of a fast delivery is not missed.
         """
         outcome = self._outcome(new.guid)
         try:

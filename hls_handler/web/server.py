@@ -28,9 +28,9 @@ MIN_CONNECTIONS = 16
 
 
 class ConnectionLimit:
-    """Callable that returns how many connections may be open: `server.max_connections`, or fewer if files are limited.
+    """Callable that returns how many connections may be open: at most `server.max_connections`.
 
-    At the system's limit of open files, libuv accepts and drops every new connection without an error.
+    It returns fewer if the system limits open files: at that limit, libuv drops new connections without an error.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -45,7 +45,7 @@ class ConnectionLimit:
             self._wanted, self._limit = wanted, max(MIN_CONNECTIONS, min(wanted, files - reserved))
             if self._limit < wanted:
                 log.warning(
-                    "fewer connections than server.max_connections: raise the limit of open files (ulimit -n)",
+                    "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
                     extra={"wanted": wanted, "connections": self._limit, "files": files},
                 )
         return self._limit
@@ -74,7 +74,7 @@ def listen(settings: Settings) -> socket.socket:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         raise SettingsError(
-            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each serve needs its own"]
+            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each `hls serve` needs its own"]
         ) from exc
 
 

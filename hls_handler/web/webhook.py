@@ -61,8 +61,7 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
     """Check and return the headers that HLS uses; each may occur at most once.
 
-    `headers` is the ASGI list, with names in lower case. If `signed`, the signature is required. Raises `Rejected`
-    (400, 401, 415).
+    `headers` is the ASGI list (names in lower case). If `signed`, a signature is required. Raises `Rejected` (4xx).
     """
     found: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -154,7 +153,7 @@ class WebhookSecrets:
         return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
-        """Return True if `secret` is valid for the repository "owner/repo"; None: the event has no repository.
+        """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
 
         A repository with secrets of its own accepts only these. Every other repository, and events without a
         repository, accept the global secrets.

@@ -292,7 +292,7 @@ def test_rule_9_output_is_limited(tmp_path: Path) -> None:
         render(library, "issues/t", issue_variables(replace(ISSUE, body="x" * 50_000)), key=KEY)
     assert caught.value.problems == (
         (
-            f"{tmp_path.as_posix()}/issues/t.j2:1: the rendered text has more than {MAX_CHARACTERS:,} characters; "
+            f"{tmp_path.as_posix()}/issues/t.j2:1: the output is over {MAX_CHARACTERS:,} characters long; "
             "cut long texts with excerpt(n)"
         ),
     )
