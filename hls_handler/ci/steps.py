@@ -181,7 +181,7 @@ class AnnotatedLine:
     is_command: bool  # part of the log group that shows the step's command, shell and environment
     opens_command: bool  # the first line of that group
     length: int  # characters of the raw line and of the lines folded into it
-    binary_length: int  # how many of these are in binary lines
+    binary_length: int  # the part of `length` that is in binary lines
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:

@@ -30,7 +30,7 @@ class LabelOrigin:
     """The reply's field and the prompt that a label set by HLS comes from."""
 
     field: str  # field of the reply: "priority"
-    prompt_id: str  # the prompt of the reply
+    prompt_id: str  # the prompt of the reply: "issues/analyze@3f9c2a"
 
 
 NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
@@ -265,11 +265,11 @@ class AppliedLabel:
 def find_changed_corrections(
     applied: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
-    """Return the labels whose recorded correction differs from the conversation's labels, with the new correction.
+    """Return the bot's labels whose stored correction by a person is no longer right, with the new correction.
 
-    `shown` are the conversation's labels now; `ours` are the labels that HLS set and that no person removed.
-    `field_of` maps each label in lower case to its field. A person's label of the same field counts as a correction
-    even while HLS's label is still set, because HLS will remove its label.
+    `shown` are the current labels of the conversation, `ours` those that the bot set and no person removed. `field_of`
+    maps each label in lower case to its field. If a person adds another label of the field, the bot's label counts as
+    corrected even while it is still set, because HLS removes it at its next write.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]

@@ -138,7 +138,7 @@ def parse_envelope(body: bytes) -> WebhookEnvelope:
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError as exc:
-        raise PayloadError(f"the payload is not one that GitHub sends: {exc}") from exc
+        raise PayloadError(f"invalid payload: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError("the body is not valid JSON") from exc
 
@@ -198,4 +198,4 @@ def from_event(event: Event) -> RoutingInput:
     try:
         return from_envelope(event.name, msgspec.convert(event.payload, WebhookEnvelope))
     except msgspec.ValidationError as exc:
-        raise PayloadError(f"the payload is not one that GitHub sends: {exc}") from exc
+        raise PayloadError(f"invalid payload: {exc}") from exc

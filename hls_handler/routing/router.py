@@ -145,7 +145,7 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
     if effective.enabled:
         return None
     switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
-    reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
+    reason = f"{routing_input.repository} is switched off by {switch}; set this key to true to process it"
     return Ignored("repository disabled", reason)
 
 
@@ -184,7 +184,7 @@ def _find_rule(
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
         folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to process it"
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
         if shadow is not None:
             reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
         return Ignored("no prompt", f"{reason}, or {change}")

@@ -191,7 +191,7 @@ DUMMY_VALUE = re.compile(
       | secretstr""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path, which may lead to a secret
+URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path may lead to a secret, but is none
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+")
 CODE_PUNCTUATION = re.compile(r"[()\[\]{},;&|]")
 REST_OF_BARE = re.compile(r"[^\s\"'`<>()\[\]{},;&|]*+")
@@ -199,10 +199,10 @@ REST_OF_ENVIRONMENT_LINE = re.compile(r"[^\s\"'`<>]*+")
 REST_OF_LINE_IS_BLANK = re.compile(r"[ \t]{0,80}(?:\n|\Z)")
 SECRET_WORD = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 PASSPHRASE = re.compile(r"[a-z]{3,9}(?: [a-z]{3,9}){3,9}")
-OPEN_REDACTION_MARKER = re.compile(r"\[redacted: [a-z-]{0,30}\Z")  # its kind is not the name of a value
+OPEN_REDACTION_MARKER = re.compile(r"\[redacted: [a-z-]{0,30}\Z")  # the kind in a marker is not a name for `ASSIGNMENT`
 
 MIN_KEY_CHARS = 8
-MIN_WORD_KEY_CHARS = 16  # without a digit or a symbol
+MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
 
 
 def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:

@@ -27,7 +27,7 @@ READ_TIMEOUT_S = 5.0
 class Throughput:
     window_s: float
     webhooks: int
-    processed: int  # done or dead
+    processed: int  # deliveries that ended as "done" or "dead"
 
 
 @dataclass(frozen=True, slots=True)

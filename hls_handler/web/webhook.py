@@ -183,13 +183,13 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
             raise PayloadError(f"the payload does not fit the event {event}: it has no {named_by}")
     for where, name in _names(envelope):
         if len(name) > _MAX_NAME_LENGTH or not name.isprintable():
-            raise PayloadError(f"the payload's {where} has too many or invisible characters")
+            raise PayloadError(f"invalid payload: {where} has too many or invisible characters")
     full_name = envelope.repository.full_name if envelope.repository else ""
     if full_name and not REPOSITORY_NAME.fullmatch(full_name):
-        raise PayloadError("the payload's repository.full_name must have the form owner/repo")
+        raise PayloadError("invalid payload: repository.full_name must have the form owner/repo")
     for where, number, largest in _numbers(envelope):
         if not (where == "number") <= number <= largest:
-            raise PayloadError(f"the payload's {where} is out of range")
+            raise PayloadError(f"invalid payload: {where} is out of range")
 
 
 def _names(envelope: WebhookEnvelope) -> Iterator[tuple[str, str]]:
