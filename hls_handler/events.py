@@ -1,7 +1,7 @@
 """GitHub's events and their objects as typed, frozen values, and the parser of a whole payload.
 
 pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a checkpoint
-(a stored result, with the field names used here). Unknown fields are ignored, because GitHub may add fields any time.
+(a stored result, with the field names used here). Unknown fields are ignored, because GitHub adds new fields.
 The webhook receiver uses the faster parser `routing.parse_envelope` instead of this one.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads

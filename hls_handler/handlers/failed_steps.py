@@ -24,7 +24,7 @@ from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistor
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
 RECENT_DAYS = 7  # failures on other branches count for this long
-MIN_OTHER_BRANCHES = 2  # a failure on one other branch proves little: it may contain the same change
+MIN_OTHER_BRANCHES = 2  # other branches; a single one may contain the same change
 MAX_BRANCHES_NAMED = 5
 
 FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]

@@ -237,7 +237,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit (or None), and if there are only ones with newer commits.
+    """Return the pull request whose head is the run's commit (or None); True if the existing ones have newer commits.
 
     GitHub does not list a run's pull requests from a fork; these are found by the name of the branch.
     """

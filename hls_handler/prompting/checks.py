@@ -205,7 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of each sample for a prompt's actions; if there is none, of each sample."""
+        """Yield (name, family, variables) of the samples with a prompt's actions; of all samples if there are none."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -213,7 +213,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield the variables of a prompt that runs first, and of one that runs after a predecessor's sample reply."""
+        """Yield variables for a prompt that runs first, and for one that runs after another prompt's sample reply."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded

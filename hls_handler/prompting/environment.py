@@ -58,7 +58,7 @@ class RenderLimitError(TemplateError):
 
 
 class Missing(StrictUndefined):
-    """The value of an undefined name. Its use raises an error, which suggests similar keys if it is a mapping's key."""
+    """The value of an undefined name. Its use raises an error. For a mapping's key, the error suggests similar keys."""
 
     __slots__ = ()
 

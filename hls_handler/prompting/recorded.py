@@ -139,7 +139,7 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
     named = event.partition(".")[0] if event else next(matching, None)
     if named is None:
-        message = f"{path}: the payload's keys do not determine its event; name the event, for example --event issues"
+        message = f"{path}: the payload's keys do not determine its event; name it with --event, such as --event issues"
         raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
 
