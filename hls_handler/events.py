@@ -1,8 +1,8 @@
 """GitHub's events and their objects as typed, frozen values, and the parser of a whole payload.
 
-`TypeAdapter(Issue)` reads an issue from GitHub's JSON, in webhooks and API responses, and from a checkpoint, in which
-each field has the name that it has here. Unknown fields are ignored, because GitHub may add fields at any time.
-The receiver does not use this parser, but the faster `routing.parse_envelope`.
+pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a checkpoint
+(a stored result, with the field names used here). Unknown fields are ignored, because GitHub adds new fields.
+The webhook receiver uses the faster parser `routing.parse_envelope` instead of this one.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -46,7 +46,7 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
-"""Objects that the payload must have, for each event with its own handler.
+"""Event name -> objects that its payload must have; only events with a handler of their own are listed.
 
 `parse_event` checks them, because the event's name is in a header that GitHub's signature does not cover.
 """
@@ -57,7 +57,7 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True for a bot account, by its `type` or by the suffix of App logins: "dependabot[bot]"."""
+    """Return True for a bot account: `kind` (its `type`) is "Bot", or `login` ends with "[bot]", as of GitHub Apps."""
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -93,7 +93,7 @@ class Account:
 
 
 GHOST = Account(login="ghost", id=10137, type="User")
-"""The account that GitHub shows in place of a deleted one; the API returns null."""
+"""The account that GitHub's pages show in place of a deleted account, for which the API returns null."""
 
 Author = Annotated[Account, null_to(GHOST), Field(default=GHOST)]
 
@@ -126,13 +126,13 @@ OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
 def is_present(value: object) -> object:
-    """Convert an optional object or id, such as `pull_request` of an issue, to True or False."""
+    """Return False for None, and True for an object or id, such as `pull_request` of an issue; keep a boolean."""
     return value if isinstance(value, bool) else value is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue, or a pull request in the form of an issue, as in `issue_comment` events."""
+    """An issue, or a pull request that GitHub sends as an issue, as in `issue_comment` events."""
 
     number: int
     title: Annotated[str, null_to("")]
@@ -145,7 +145,7 @@ class Issue:
     html_url: Annotated[str, Field(default="")]
     is_pull_request: Annotated[
         bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
-    ] = False  # True for a pull request in the form of an issue
+    ] = False  # True for a pull request that GitHub sends as an issue
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +173,14 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 
 def _review_state(value: object) -> object:
-    """Normalize the state: webhooks use lower case, the API upper case; an unknown state becomes "commented"."""
+    """Return the state in lower case, because the API sends upper case; "commented" for an unknown state."""
     state = str(value).lower()
     return state if state in get_args(ReviewState) else "commented"
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request, without its comments on lines."""
+    """A review of a pull request. The review's comments on lines of the patch are not in it."""
 
     id: int
     user: Author
@@ -203,10 +203,10 @@ class WorkflowRun:
     """One attempt of a workflow run of GitHub Actions."""
 
     id: int  # the same for all attempts
-    name: Text  # of the workflow; "" if it has none
+    name: Text  # name of the workflow; "" if the workflow has none
     workflow_id: int
     path: Text  # ".github/workflows/test.yml"; "" if GitHub omits it
-    run_number: Count  # counts the workflow's runs
+    run_number: Count  # number of the run among the workflow's runs
     run_attempt: Annotated[int, null_to(1), Field(default=1)]  # from 1; incremented by each re-run
     event: Text  # the triggering event: "pull_request", "push", "schedule"
     status: Text  # "completed", "in_progress", "queued", ...
@@ -246,7 +246,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment on an issue or a pull request; comments on lines belong to reviews."""
+    """A comment on an issue or a pull request as a whole. A comment on lines of a patch is part of a review."""
 
     id: int
     user: Author
@@ -258,7 +258,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A verified delivery, parsed."""
+    """One webhook event whose signature was verified: its payload as typed values."""
 
     delivery: str  # GUID
     name: str  # "issues"
@@ -271,11 +271,11 @@ class Event:
     comment: Annotated[Comment | None, Field(default=None)]
     workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
     release: Annotated[Release | None, Field(default=None)]
-    payload: SkipValidation[Mapping[str, object]]  # as received
+    payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" if there is no action."""
+        """The event key: "issues.opened"; "push" for an event without an action."""
         return event_key(self.name, self.action)
 
     @property
@@ -284,7 +284,7 @@ class Event:
 
 
 class _RunPullRequest(BaseModel):
-    """A pull request as a workflow run refers to it."""
+    """A pull request in the list `pull_requests` of a workflow run."""
 
     number: int
     base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
@@ -300,22 +300,22 @@ _EVENT = TypeAdapter(Event)
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
-    """Parse a stored body as the event `name`. Raises `PayloadError` that names the first invalid field."""
+    """Parse a stored request body as the event `name`. Raises `PayloadError` that names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         event = _EVENT.validate_python({**payload, "delivery": delivery, "name": name, "payload": payload})
         run = event.workflow_run
-        if run is not None:  # GitHub also lists pull requests into forks
+        if run is not None:  # drop pull requests into forks, which GitHub also lists
             listed = _RunPullRequests.model_validate(payload).each
             numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
             event = replace(event, workflow_run=replace(run, pull_request_numbers=numbers))
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise PayloadError(f"the body of {name} is not a JSON object") from exc
+        raise PayloadError(f"the body of the event {name} is not a JSON object") from exc
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise PayloadError(f"the payload does not fit {name}: {field}: {first['msg']}") from exc
+        raise PayloadError(f"the payload does not fit the event {name}: {field}: {first['msg']}") from exc
     for required in REQUIRED_OBJECTS.get(name, ()):
         if getattr(event, required) is None:
-            raise PayloadError(f"the payload does not fit {name}: it has no {required}")
+            raise PayloadError(f"the payload does not fit the event {name}: it has no {required}")
     return event

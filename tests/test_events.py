@@ -56,8 +56,8 @@ def test_rule_13_event_with_invalid_repository_name_is_rejected(name: str) -> No
     body = json.dumps({"repository": {"id": 1, "full_name": name}, "sender": {"id": 1, "login": "octocat"}})
     with pytest.raises(PayloadError) as rejected:
         parse_event("push", "guid", body.encode())
-    message = "the payload does not fit push: repository.full_name: Value error, it must have the form owner/repo"
-    assert str(rejected.value) == message
+    problem = "repository.full_name: Value error, it must have the form owner/repo"
+    assert str(rejected.value) == f"the payload does not fit the event push: {problem}"
 
 
 REPOSITORY = {"id": 1, "full_name": "octo/widgets"}

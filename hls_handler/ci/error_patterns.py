@@ -1,8 +1,8 @@
-"""Patterns of the lines in which tools report a failure. The weight of a pattern is how well such a line explains it.
+"""Patterns of the lines in which tools report a failure. The better a line explains it, the greater its weight.
 
-A row is (weight, needle, pattern). The needle is in every line that the pattern matches, in lower case. It is searched
-for first, because a log may have half a million lines. No pattern backtracks far: it is anchored, or its repetitions
-are bounded or can begin in one place only.
+A row is (weight, needle, pattern). The needle is a text, in lower case, that is in every line which the pattern
+matches. It is searched for first, because a log may have half a million lines. No pattern backtracks far: it is
+anchored, or its repetitions are bounded or can begin in one place only.
 """
 
 from __future__ import annotations
@@ -121,10 +121,10 @@ PATTERNS_BY_NEEDLE: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
     needle: tuple((weight, re.compile(pattern)) for weight, row_needle, pattern in PATTERNS if row_needle == needle)
     for needle in dict.fromkeys(needle for _, needle, _ in PATTERNS)
 }
-"""Needle to its (weight, pattern) pairs. Many rows share a needle, so there are only about thirty to search for."""
+"""Needle -> its (weight, pattern) pairs. Many rows share a needle, so only about thirty needles are searched for."""
 
 MAX_WEIGHED_CHARS = 1_000
-"""Limit on the characters of a line that are searched, from its start."""
+"""Only this many characters from the start of a line are searched."""
 
 EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
@@ -152,7 +152,7 @@ DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return how well a line of a log explains the failure: the greatest weight of its patterns; 0 for most lines."""
+    """Return how well a line explains the failure: the greatest weight of the patterns that match it; mostly 0."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]
@@ -179,6 +179,6 @@ def _is_harmless(text: str, weight: int) -> bool:
         return False
     if HARMLESS_LINE.match(text) or (weight == EXTERNAL and RETRIED.search(text)):
         return True
-    if weight == CAUSE:  # it may quote a text with "0 errors"
+    if weight == CAUSE:  # such a line may quote a text with "0 errors", which is not harmless
         return False
     return bool(PASSED.search(text) or (NONE_FAILED.search(text) and not SOME_FAILED.search(text)))

@@ -8,7 +8,7 @@
     354| waiting for the server
     [the same line 99,999 more times]
 
-Every line of the log has a number. A remark has none, so a line that looks like a remark cannot be mistaken for one.
+Every line of the log has a number. A remark of HLS has none, so no line of the log can be mistaken for a remark.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "elsewhere": it has no lines, because the step's lines are unknown; the excerpt of another such
-step is from the whole job's log."""
+"""Content of an excerpt. "elsewhere": no lines, because it is unknown which lines belong to the step; the excerpt of
+another step with unknown lines is from the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Excerpt:
 
     step: int | None  # the number of the failed step; None if the job has none
     lines: tuple[LogLine, ...]  # in order; their numbers show the gaps
-    error_line: int | None  # the number of the first line of the greatest weight, if it is among the lines
-    first_line: int  # first line of the log's part that belongs to the step, or of the whole log; 0 if it is empty
-    last_line: int  # the last one, likewise
+    error_line: int | None  # number of the line that explains the failure best; None if it is not in `lines`
+    first_line: int  # number of the first line of the step's log, or of the whole log; 0 if that is empty
+    last_line: int  # number of the last line of the same log
     state: State
     whole_job: bool  # the excerpt is from the whole job's log, because the step's lines were not identified
 
@@ -50,7 +50,7 @@ class Excerpt:
 def numbered(excerpt: Excerpt) -> CodeText:
     """Return the excerpt as Claude sees it, in the format of the module's docstring; "" unless its state is "text".
 
-    A remark stands for all lines that are left out.
+    Each gap between the lines is shown as "[... 340 lines left out ...]".
     """
     if excerpt.state != "text":
         return CodeText("")
@@ -78,18 +78,18 @@ def _fold_remark(line: LogLine) -> str:
     return f"[the same line {times}, with other numbers]" if line.alike else f"[the same line {times}]"
 
 
-MAX_COMMAND_LINES = 12  # of the log group that shows the step's command
+MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
 LINES_BEFORE, LINES_AFTER = 20, 40
-"""Lines around the line that explains the failure best. There are more after it, because compilers and test runners
-explain an error below it (expected, received, notes). A traceback ends with the exception, right below
-its most important frames."""
+"""Number of lines shown before and after the line that explains the failure best. More are shown after it, because
+compilers and test runners explain an error below it (expected, received, notes). A traceback ends with the exception,
+right below its most important frames."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
-TAIL_LINES = 30  # last lines of the part
-BINARY_SHARE = 0.5  # share of the characters; a part with more is not shown
+TAIL_LINES = 30  # number of lines shown from the end of the log
+BINARY_SHARE = 0.5  # a log in which more than this share of the characters is in binary lines is not shown
 
 
 class _LineSelector:
-    """Selects lines of a log that is passed to `add` line by line. Keeps at most about 200 lines in memory."""
+    """Selector of the lines that explain a failure. Pass the log to `add` line by line; about 200 lines are kept."""
 
     def __init__(self) -> None:
         self.first_line = self.last_line = 0  # line numbers; 0 without lines
@@ -132,14 +132,14 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        """True if most characters are in binary lines. Then nothing is shown; else remarks replace binary lines."""
+        """True if most characters are in binary lines: then no line is shown. Else remarks replace the binary lines."""
         return self._binary_characters > BINARY_SHARE * self._characters
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        Each run starts with its most important line and goes upwards or downwards from there. If a line
-        of a run is left out, the rest of the run must be, too. A line may be in several runs.
+        Each run starts with its most important line and goes upwards or downwards from there. If a line of a run is
+        left out, the rest of the run must be left out, too. A line may be in several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0
@@ -188,7 +188,7 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
 
 def divide_budget(needs: Sequence[int], total: int) -> list[int]:
-    """Divide `total` into equal shares. No share exceeds its need; what a small need leaves goes to the others."""
+    """Divide `total` into equal shares. No share exceeds its need; the others get what a small need leaves over."""
     result = [0] * len(needs)
     left = max(total, 0)
     for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
@@ -206,7 +206,7 @@ def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_jo
 
 
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
-    """Return the most important lines that fit, in the order of the log."""
+    """Return the most important lines that fit into `characters`, in the order of the log."""
     gap = _gap_cost(part)
     left = characters - gap  # there may be one more gap than blocks of chosen lines
     chosen: dict[int, LogLine] = {}
@@ -232,7 +232,7 @@ def _cost(line: LogLine, part: _LineSelector) -> int:
 
 
 def _gap_cost(part: _LineSelector) -> int:
-    """Return the greatest length, with its newline, of a remark about omitted lines."""
+    """Return the greatest length of a remark about omitted lines, with its newline."""
     return len(_gap_remark(max(part.last_line, 2))) + 1
 
 
@@ -244,18 +244,18 @@ def _needed_chars(part: _LineSelector) -> int:
 
 
 MIN_PARTIAL_CHARS = 12
-"""Minimum length of a quote that is only part of a line, without white space. A shorter one must be the whole line."""
+"""Minimum length, without white space, of a quote that is part of a line. A shorter quote must be the whole line."""
 
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
 
 
 def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
-    """Return the line of the log that a quote by Claude is from; None if it is in none of the excerpts.
+    """Return the log line that Claude quotes; None if none of the excerpts contains the quote.
 
-    For a quote of several lines, return the line of the first; all must be in one excerpt, in order. A line may be
-    quoted in part, with its line number, and in quotation marks. White space, case and invisible characters are
-    ignored. A line that equals the quote is preferred to a line that contains it.
+    If the quote has several lines, all must be in one excerpt, in order; the first is returned. Claude may quote a part
+    of a line, add the line number, and add quotation marks. White space, case and invisible characters are ignored. A
+    line that equals the quote is preferred to a line that contains it.
     """
     wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
     if not wanted:

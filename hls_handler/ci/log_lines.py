@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from hls_handler.untrusted.redaction import redact
 
 MAX_PARSED_CHARS = 4_000
-"""Limit for the text of a line, in characters. A private key in one line has 3,300."""
+"""Limit on the characters of a line that are parsed. A private key in one line has 3,300."""
 
 MAX_SHOWN_CHARS = 500
 
@@ -38,7 +38,7 @@ ESCAPE = re.compile(
 SCRIPT_COLOUR = "\x1b[36;1m"
 
 PREFIXES: Mapping[str, str] = {"error": "Error: ", "warning": "Warning: ", "notice": "Notice: ", "debug": "Debug: "}
-"""Marks and the words that GitHub's page of the log shows instead of them."""
+"""Mark -> the words that GitHub's page of the log shows instead of the mark."""
 
 BINARY_SHARE = 0.3  # a line with a larger share of U+FFFD is binary
 
@@ -50,12 +50,12 @@ class LogLine:
     number: int  # in the job's log, from 1
     text: str
     folded: int = 0  # number of repetitions after this line that are omitted
-    alike: bool = False  # True: they are equal to this line except for numbers and progress bars
-    unread: int = 0  # characters beyond the limit of the parser, which dropped them
+    alike: bool = False  # True: the repetitions differ from this line, but only in numbers and progress bars
+    unread: int = 0  # number of characters beyond `MAX_PARSED_CHARS`, which the parser dropped
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Truncate a long line to `MAX_SHOWN_CHARS`. It is redacted first, because half a credential is not recognised."""
+    """Truncate a line to `MAX_SHOWN_CHARS`. Redact a longer one first: half a credential would not be recognised."""
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
@@ -70,7 +70,7 @@ class RawLine:
     mark: str  # "error", "group", ... or ""
     text: str  # without mark and escape sequences
     length: int  # of the raw line, without its end
-    unread: int  # characters after the limit, which were dropped
+    unread: int  # number of characters beyond `MAX_PARSED_CHARS`, which were dropped
     is_binary: bool
     is_script: bool  # has the colour in which the runner prints a step's script
 
@@ -120,13 +120,13 @@ REPLACEMENT = "[redacted: private-key]"
 
 
 class PrivateKeyFilter:
-    """Replaces private keys of several lines, line by line. A line that cannot be part of a key ends the key."""
+    """A filter that replaces private keys of several lines. Pass each line of the log once, in order."""
 
     def __init__(self) -> None:
         self._lines_left = 0  # lines that may still belong to the key
 
     def redact_line(self, text: str) -> str:
-        """Return the next line of the log, with its part of a private key, if any, replaced by `REPLACEMENT`."""
+        """Return a line of the log; `REPLACEMENT` replaces the part of a private key in it, if there is one."""
         if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
             if END_PRIVATE_KEY.search(text, begin.end()) is not None or len(text) > begin.end() + 200:
                 return text  # a key in one line is left to redaction

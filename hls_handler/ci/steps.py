@@ -30,7 +30,7 @@ def opens_command(line: RawLine) -> bool:
 
 
 class _CommandGroup:
-    """Recognizes the lines of the log group in which the runner shows a step's command, inputs and environment.
+    """A filter for the lines of the log group in which the runner shows a step's command, inputs and environment.
 
         ##[group]Run npm test
         \\x1b[36;1mnpm test\\x1b[0m
@@ -40,7 +40,7 @@ class _CommandGroup:
         ##[endgroup]
 
     Words such as "error" in these lines mean no failure, because the step did not print them. If a program prints a
-    group with such a title, its other lines are output. Pass each line of the log once, in order.
+    group with such a title, only the title is counted as the group. Pass each line of the log once, in order.
     """
 
     def __init__(self) -> None:
@@ -67,9 +67,9 @@ FAILED = frozenset({"failure", "cancelled", "timed_out"})
 """Conclusions of steps that count as failed. A step that exceeded the job's time limit is "cancelled"."""
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
-"""For steps that the runner adds: start of the step's name to the first line of its log.
+"""Start of the name of a step that the runner adds -> first line of this step's log.
 
-"Set up job" has no such line, because the log begins with it.
+"Set up job" is missing, because the log begins with this step.
 """
 
 
@@ -94,7 +94,7 @@ def _opens_step(line: RawLine) -> bool:
 
 
 class StepTracker:
-    """Finds the step of each line of a log. Pass each line once, in order."""
+    """Object that finds the step of each line of a log. Pass each line once, in order."""
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
         ran = sorted((step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number)
@@ -135,7 +135,7 @@ class StepTracker:
             self._is_inside = False
 
     def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
-        """Return the index of the first step that the line may open; it cannot open one that already has lines."""
+        """Return the index of the first step that the line may open, except the current step; None without one."""
         begun = self._index if self._is_inside else None
         return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 
@@ -165,10 +165,10 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
 
 
 MIN_FOLDED = 3
-"""Minimum number of repetitions that a remark replaces. Fewer would not be longer than the remark."""
+"""Minimum number of repetitions that a remark replaces. Fewer repetitions take no more space than the remark."""
 
 CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
-"""Characters in which repeated lines may differ: those of counters and progress bars."""
+"""Characters of counters and progress bars: lines that differ only in these count as repeated."""
 
 REMOVE_CHANGING_CHARS = str.maketrans("", "", CHANGING_CHARS)
 
@@ -181,11 +181,11 @@ class AnnotatedLine:
     is_command: bool  # part of the log group that shows the step's command, shell and environment
     opens_command: bool  # the first line of that group
     length: int  # characters of the raw line and of the lines folded into it
-    binary_length: int  # how many of these are in binary lines
+    binary_length: int  # the part of `length` that is in binary lines
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a log in order, with runs of repeated lines folded. Keeps only a few lines in memory."""
+    """Yield the lines of a log in order; a run of repeated lines becomes one line. Keeps few lines in memory."""
     run: list[AnnotatedLine] = []  # the first line, and the lines to yield if the run is too short to fold
     for annotated in _annotate(lines, steps):
         if run and _is_repeated(run[0], annotated):
@@ -233,7 +233,7 @@ MAX_GROWTH = 120  # characters by which a progress bar may grow
 
 
 def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
-    """Add a repeated line to a run: count it in the first line, and keep it until too many newer ones follow."""
+    """Add a repeated line to a run: count it in the first line, and keep only the first few and the newest line."""
     first = run[0]
     alike = first.line.alike or new.line.text != first.line.text
     first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)

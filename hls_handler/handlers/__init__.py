@@ -1,4 +1,4 @@
-"""Handlers: one small class per event family. A handler gathers facts and plans actions; it never writes to GitHub."""
+"""Handlers: one class for each kind of event. A handler gathers facts and plans actions; it never writes to GitHub."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,5 +24,5 @@ HANDLERS: Mapping[str, Handler[Any]] = {
 
 
 def handler_for(event_name: str) -> Handler[Any]:
-    """Return the handler of an event, by default the generic one."""
+    """Return the handler of an event; a `GenericHandler` for an event that is not in `HANDLERS`."""
     return HANDLERS.get(event_name) or GenericHandler(event_name)

@@ -34,11 +34,11 @@ ONBOARDING = "onboarding"  # comment family of the reply to newcomers; a convers
 
 @dataclass(frozen=True, slots=True)
 class CommentFacts:
-    issue: Issue  # current state; a pull request has the form of an issue here
+    issue: Issue  # current state; GitHub sends a pull request as an issue here
     comment: Comment  # the comment with the question, current state
     asked: QuestionKind
     before: tuple[Comment, ...]  # earlier comments, oldest first
-    replied: bool  # True if HLS has already posted its reply to newcomers there
+    replied: bool  # True if HLS has already posted its reply to newcomers on this conversation
 
 
 class CommentHandler(Handler[CommentFacts]):
@@ -73,7 +73,7 @@ class CommentHandler(Handler[CommentFacts]):
         return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment; each question to the bot is answered in its own comment."""
+        """Plan labels and a comment. Each question to the bot gets its own comment; newcomers share one."""
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 

@@ -24,7 +24,7 @@ from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistor
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
 RECENT_DAYS = 7  # failures on other branches count for this long
-MIN_OTHER_BRANCHES = 2  # other than this one; a single one may contain the same change
+MIN_OTHER_BRANCHES = 2  # other branches; a single one may contain the same change
 MAX_BRANCHES_NAMED = 5
 
 FailureClass = Literal["flaky", "fails elsewhere", "fails every time", "unknown"]
@@ -66,7 +66,7 @@ class ShownStep:
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """The log line that shows the cause."""
+    """The log line that Claude quotes as the cause of the failure."""
 
     job: str
     step: str
@@ -77,7 +77,7 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Result of a job in one attempt of a run. All attempts of a run are at the same commit."""
+    """The result of a job in one attempt of a workflow run. All attempts of a run are at the same commit."""
 
     number: int  # from 1
     job: str
@@ -88,8 +88,8 @@ class Attempt:
 class FailureHistory:
     """Earlier results that are needed to classify a failure."""
 
-    attempts: tuple[Attempt, ...]  # of this run, all at the same commit
-    elsewhere: tuple[Failure, ...]  # recent ones of the same workflow on other branches and commits
+    attempts: tuple[Attempt, ...]  # attempts of this run, all at the same commit
+    elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
@@ -143,14 +143,14 @@ def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
 
 
 def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
-    """Return the names of job and step for each failed step; the job and "" if no step failed."""
+    """Return (job name, step name) of each failed step; (job name, "") if no step of the job failed."""
     return [(job.name, step.name if step else "") for step in _failed_steps_of(job)]
 
 
 def read_failed_steps(
     job: WorkflowJob, reader: Reader, characters: int, history: FailureHistory
 ) -> Iterator[FailedStep]:
-    """Yield one item for each failed step; one for the job if none of its steps failed."""
+    """Yield each failed step with an excerpt of its log; one item for the whole job if none of its steps failed."""
     log = reader.job_log(job.id)
     if isinstance(log, NoLog):
         for step in _failed_steps_of(job):
@@ -187,7 +187,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
-    """Return the log line that a reply quotes; None if no log contains it."""
+    """Return the log line that a reply quotes; None if no excerpt of a log contains it."""
     for step in steps:
         line = locate([step.excerpt], quote) if step.excerpt else None
         if line is not None:
@@ -196,7 +196,7 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if a log contains the path, not merely as a part of another path."""
+    """Return True if an excerpt of a log contains the path, not merely as a part of another path."""
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
     texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
     return pattern is not None and any(pattern.search(text) for text in texts)

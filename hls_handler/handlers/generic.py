@@ -1,4 +1,4 @@
-"""Handler for all other events: its prompts see only the payload, and it plans labels and at most one comment."""
+"""Handler for events without a handler of their own: prompts use the payload only; plans labels and one comment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hls_handler.routing import Rule
 
 @dataclass(frozen=True, slots=True)
 class GenericFacts:
-    """Empty: prompts use the payload only."""
+    """Facts without fields, because the prompts use the payload only."""
 
 
 class GenericHandler(Handler[GenericFacts]):
@@ -33,7 +33,7 @@ class GenericHandler(Handler[GenericFacts]):
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:
-        """`event_name` is GitHub's event name and the folder of its prompts: "deployment_status"."""
+        """`event_name` is GitHub's name of the event, and the folder of the event's prompts: "deployment_status"."""
         self.family = event_name
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
@@ -53,9 +53,9 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return "discussion-801": one comment per object in the payload; "push" if no object has an id.
+    """Return "discussion-801", so that each discussion gets its own comment; "push" if the payload has no object's id.
 
-    Events about the status of an object share a comment: "deployment_status-801" for all events of one deployment.
+    All status events of one object share a comment: "deployment_status-801" for all events of the deployment 801.
     """
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)

@@ -28,7 +28,7 @@ DEFAULT_COMMENTS = Comments()
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """Limits on what Claude is shown, and on which of its findings a comment shows."""
+    """The limits on what a prompt shows Claude, and on which of Claude's findings a comment shows."""
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
@@ -37,7 +37,7 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply."""
+    """The reason why Claude is not asked, and optionally a static reply to use instead."""
 
     reason: str  # a sentence
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
@@ -45,7 +45,7 @@ class SkipReason:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The issue or pull request that receives labels and the comment."""
+    """The issue or pull request that receives the labels and the comment."""
 
     number: int
     is_pull_request: bool
@@ -53,72 +53,72 @@ class Conversation:
 
 
 class Handler(ABC, Generic[Facts]):
-    """Base class of the handlers; each handles one event family.
+    """Base class of the handlers. A handler processes one event family: all events of one name, such as "issues".
 
-    A subclass sets the attributes without a default and implements `gather`; the other methods have the defaults
-    shown here. All methods except `gather`, which reads from GitHub, are pure. Facts are frozen
-    dataclasses of plain values, stored as JSON (see `facts_version`).
+    A subclass sets the attributes without a default and implements `gather`; it may override the other methods. All
+    methods except `gather`, which reads from GitHub, are pure. Facts are frozen dataclasses of plain values, which are
+    stored as JSON.
     """
 
-    family: str  # "issues"; the folder of its prompts and the family of its comment
+    family: str  # "issues": the folder of the family's prompts; it also identifies the family's comment on GitHub
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
     facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
-    variable_types: Mapping[str, object]  # type hints for `variables`; templates are checked against them
-    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # the same for `comment_variables`
-    has_sections: bool = False  # several sources share its comment, each with its own section
+    variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
+    comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
+    has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
-    superseded_by_newer_answer: bool = False  # True: so does a posted answer of the same prompt to a newer event
+    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer of the same prompt supersedes it
     no_target_reason: str | None = (
-        None  # why Claude is not asked if there is no conversation; None: ask, and only store the reply
+        None  # why Claude is not asked if there is no conversation; None: Claude is asked, the reply only stored
     )
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
-        """Read the facts in their current state. Raises the errors of `Reader`, and those of `check_conversation`."""
+        """Read the current facts from GitHub. Raises `Superseded`, `Permanent` or `DependencyDown` on failure."""
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions to take on GitHub. Default: the labels of all replies and the comment of the last one."""
+        """Return the actions to take on GitHub. Default: the labels of all replies, and the last reply's comment."""
         return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
     @property
     def name(self) -> str:
-        """The key in /stats: "IssueHandler"."""
+        """The handler's name in `/stats`: "IssueHandler"."""
         return type(self).__name__
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return the template variables of the family. Default: the fields of the facts that `variable_types` names."""
+        """Return the variables of the handler's templates. Default: the facts' fields that `variable_types` names."""
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return the results to store in the repository's history, independent of the analysis. Default: none."""
+        """Return results to store in the repository's history, whether or not Claude is asked. Default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
-        """Return a sentence if the history has a later event that supersedes the facts, else None (default)."""
+        """Return a sentence if a later result in the history supersedes the facts; else None. Default: None."""
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
-        """Return the conversation to post on; None if the analysis is only stored. Default: that of the event."""
+        """Return the conversation to post on; None: the analysis is only stored. Default: the event's conversation."""
         return find_conversation(event)
 
     def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return why Claude is not asked; None to ask. Default: None."""
+        """Return the reason why Claude is not asked; None if Claude is to be asked. Default: None."""
         return None
 
     def describe_omissions(self, facts: Facts) -> str | None:
-        """Return a sentence for `hls why` about what Claude is not shown; None if it is shown everything (default)."""
+        """Return a text for `hls why` about facts that Claude is not shown; None if it is shown all. Default: None."""
         return None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return the variables of the family's comment templates, computed from the last reply. Default: none."""
+        """Return additional variables of the comment templates, computed from the last reply. Default: none."""
         return {}
 
 
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the comment action; () if the last prompt has no comment template."""
+    """Return the action that writes the comment (or a section of it); () if the last prompt has no comment template."""
     if not analysis.comment:
         return ()
     footer = analysis.footer if section is not None else ""
@@ -126,20 +126,20 @@ def plan_comment(
 
 
 def find_conversation(event: Event) -> Conversation | None:
-    """Return the issue or pull request of the event; a comment event has a pull request in the form of an issue."""
+    """Return the issue or pull request of the event; in comment events, GitHub sends a pull request as an issue."""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
     return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
-    """Return the issue that settings name for comments about events without a conversation."""
+    """Return the issue that settings name for comments about events without a conversation; None if there is none."""
     number = rule.effective.find_fallback_number(rule.event_key)
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
-    """Raise `Superseded` if the conversation is closed or people ask HLS to skip it, `Permanent` if it is locked."""
+    """Raise `Superseded` if the conversation is closed or marked to be skipped by HLS, `Permanent` if it is locked."""
     kind = "pull request" if isinstance(thread, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{thread.number}"
     if thread.state == "closed":
@@ -152,7 +152,7 @@ def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
 
 
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
-    """Return the last items of `items` that fit into the budget, in the same order."""
+    """Return as many of the last `items` as fit into the budget of `tokens`, in the same order."""
     first = len(items)
     while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
         first -= 1
@@ -172,7 +172,7 @@ def template_variables(
     dry_run: bool,
     comments: Comments = DEFAULT_COMMENTS,
 ) -> Mapping[str, object]:
-    """Return the template variables: those of every event, and those of the handler's family.
+    """Return the variables of a prompt: those that all prompts have, and those of the handler.
 
     `prompt` is the name of the rule's prompt ("issues/analyze"); `comments` are the settings of comments.
     """

@@ -10,13 +10,13 @@ from hls_handler.handlers.handler import Handler, PromptLimits, check_conversati
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
 
 MAX_CORRECTIONS = 6
-"""Examples of label corrections in the prompt. More would add cost to every issue and help little."""
+"""Limit on the label corrections that the prompt shows as examples. More would add cost to every issue."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssueFacts:
     issue: Issue  # current state, possibly newer than the event
-    corrections: tuple[Correction, ...] = ()  # of this repository
+    corrections: tuple[Correction, ...] = ()  # corrections by people in this repository
 
 
 class IssueHandler(Handler[IssueFacts]):

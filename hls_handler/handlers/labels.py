@@ -1,4 +1,4 @@
-"""Labels: those that replies request, the decision which to add and remove, and detection of corrections by people."""
+"""Labels: which labels replies request, which labels to add and remove, and which labels people have corrected."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from hls_handler.settings.model import EffectiveLabels
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
 LabelState = Literal["intended", "ours", "gone"]
-"""Stored state of a label of ours: its write has been started; we set it; a person removed it."""
+"""Stored state of a label. "intended": HLS began to set it; "ours": HLS has set it; "gone": a person removed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The reply field and the prompt that a label of ours comes from."""
+    """The reply's field and the prompt that a label set by HLS comes from."""
 
-    field: str  # of the reply: "priority"
-    prompt_id: str  # the prompt of the reply
+    field: str  # field of the reply: "priority"
+    prompt_id: str  # the prompt of the reply: "issues/analyze@3f9c2a"
 
 
 NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
@@ -38,7 +38,7 @@ NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """A label as it is created if the repository does not have it."""
+    """The properties with which a label is created if the repository does not have it."""
 
     name: str  # at most 50 characters
     group: str  # "priority"; a conversation has at most one label of each group
@@ -77,15 +77,15 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 @dataclass(frozen=True, slots=True)
 class LabelPlan:
-    """Changes to make on GitHub and to store. Names keep their first spelling; GitHub ignores case."""
+    """The changes to a conversation's labels, on GitHub and in the database. GitHub ignores the case of names."""
 
-    create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
+    create: tuple[LabelSpec, ...]  # the labels in `add` that the repository does not have
     add: tuple[str, ...]
     remove: tuple[str, ...]  # only labels that HLS set
     confirm: tuple[str, ...]  # intended and present now: the response to the write was lost
-    removed_by_person: tuple[str, ...]  # ours that a person removed since the last check
+    removed_by_person: tuple[str, ...]  # labels that HLS set and a person removed since the last check
     not_applied: tuple[str, ...]  # intended, not present, no longer requested: delete the stored state
-    withheld: tuple[tuple[str, str], ...]  # name and reason, a part of a sentence
+    withheld: tuple[tuple[str, str], ...]  # requested but not set: name and reason (a part of a sentence)
 
 
 def spec_of(label: RequestedLabel) -> LabelSpec:
@@ -94,16 +94,16 @@ def spec_of(label: RequestedLabel) -> LabelSpec:
 
 @dataclass(frozen=True, slots=True)
 class _CurrentLabels:
-    """Labels of a conversation; all names case-folded."""
+    """The labels of a conversation, by who set or removed them. All names are case-folded."""
 
     shown: frozenset[str]
     ours: frozenset[str]  # present, and set by us
-    removed: frozenset[str]  # ours that a person removed since the last check
-    gone: frozenset[str]  # removed by a person at any time
+    removed: frozenset[str]  # labels of HLS that a person removed since the last check
+    gone: frozenset[str]  # labels of HLS that a person removed at any time
     group_of: Mapping[str, str]
 
     def set_by_person(self, group: str) -> str | None:
-        """A label of the group that a person set; None if there is none."""
+        """Return a label of the group that a person set; None if there is none."""
         return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
 
 
@@ -131,8 +131,8 @@ def decide_labels(
 ) -> LabelPlan:
     """Decide which labels of a conversation to add and remove.
 
-    `present` are the conversation's labels, `memory` is the stored state of ours. `in_repository` must contain the
-    requested names that the repository has; others are not needed.
+    `present` are the conversation's labels. `memory` is the stored state of the labels that HLS has set.
+    `in_repository` are the repository's labels; only the requested ones are needed.
     """
     current = _current_labels(action, present, memory)
     existing = frozenset(map(_fold, in_repository))
@@ -177,7 +177,7 @@ def _reason_to_withhold(
     *,
     exists: bool,
 ) -> str | None:
-    """Return why a requested label is not set, as a part of a sentence; None if it is."""
+    """Return the reason why a requested label is not set, as a part of a sentence; None if it is to be set."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
@@ -213,9 +213,9 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the label action: the labels `from_facts`, then those of all replies; () if they cover no group.
+    """Return the action that sets the labels `from_facts` and those of all replies; () if there is no group.
 
-    `groups` are groups that the handler covers in addition to those of `from_facts` and of the replies.
+    The action also removes other labels of HLS in the groups of `from_facts`, in those of the replies, and in `groups`.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -254,11 +254,11 @@ CORRECTION_WINDOW_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class AppliedLabel:
-    """A label that we set because of a reply, and the correction by people recorded for it."""
+    """A label that HLS set because of a reply, and the recorded correction of this label by people."""
 
     field: str  # "priority"; for a label of a list its group, "areas area/api"
-    said: str  # the label that we set: "priority-high"
-    prompt_id: str  # the prompt whose reply it comes from: "issues/analyze@3f9c2a"
+    said: str  # the label that HLS set: "priority-high"
+    prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
     became: str | None  # the label that people set instead, "" for none; None if not corrected
 
 

@@ -77,7 +77,7 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
-"""A patch of this size fits into one text of the prompt together with the note that it was cut."""
+"""Limit on the tokens of one patch: with the note that it was cut, it must fit into one text of the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,8 @@ def select_files(
 ) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
     """Return the files to show within the budget, most important first, and the others in GitHub's order with reasons.
 
-    A patch may use the tokens that the remaining files do not need, and at least half of the tokens left: a huge file
-    is cut, with a note, and does not displace small ones.
+    A file may use half of the tokens that are left, or more if the files after it do not need them. The patch of a
+    larger file is cut, with a note, so that it does not displace small files.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
     reasons = {
@@ -134,7 +134,7 @@ def _overhead_tokens(file: ChangedFile) -> int:
 
 
 def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> Reason | None:
-    """Return why a file cannot be shown, regardless of the budget; None if it can."""
+    """Return the reason why a file cannot be shown, regardless of the budget; None if it can be shown."""
     if ignored_paths.excludes(file.path):
         return "left out by settings"
     path = file.path.lower()
@@ -149,7 +149,7 @@ def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> 
 
 
 def _rank(file: ChangedFile) -> int:
-    """Return 0 for source (including workflows), 1 for tests, 2 for documentation and settings, 3 for removed files."""
+    """Return 0 (show first) for source and workflows, 1 for tests, 2 for documentation and settings, 3 if removed."""
     path = file.path.lower()
     if file.status == "removed":
         return 3
@@ -256,9 +256,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Compute the variables of the comment templates.
 
-        `commit` is abbreviated. `findings` are those anchored to a line of a patch, `dropped` is the number of those
-        that could not be anchored. `held_back` is the number of findings below the thresholds in settings; these are
-        not counted in `findings` or `dropped`.
+        `commit` is the abbreviated SHA. `findings` are the findings whose lines are in a shown patch; `dropped` is the
+        number of findings whose lines are not. `held_back` is the number of findings below the thresholds in settings;
+        these are neither in `findings` nor in `dropped`.
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [

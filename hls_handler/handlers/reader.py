@@ -1,7 +1,7 @@
-"""The interfaces that handlers read from, with their values: GitHub, and the stored history of the repository.
+"""The two interfaces from which handlers read, `Reader` (GitHub) and `RepositoryHistory`, and the values they return.
 
-A `TypeAdapter` reads the values from GitHub's JSON, as in `events`. `clients` and the sandbox implement `Reader`;
-`RepositoryHistory` is read from our database, never from GitHub.
+pydantic's `TypeAdapter` creates the values from GitHub's JSON. `clients` and the sandbox implement `Reader`.
+`RepositoryHistory` reads what HLS has stored in its database, never from GitHub.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class ReviewComment:
     path: str
     side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
     line: Annotated[int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))]
-    """The (last) line at the time of the comment. None if GitHub omits it: it is then the last line of `hunk`."""
-    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # down to the line; "" for a comment on the whole file
+    """The last commented line's number at the time of the comment. If None, the last line of `hunk` is meant."""
+    hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # ends with the line; "" for the whole file
     body: Text
     is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
     """True for a reply in a review thread."""
@@ -47,7 +47,7 @@ class ReviewComment:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowJob:
-    """A job of one attempt of a run.
+    """A job of one attempt of a workflow run.
 
     https://docs.github.com/en/rest/actions/workflow-jobs#list-jobs-for-a-workflow-run-attempt
     """
@@ -55,16 +55,16 @@ class WorkflowJob:
     id: int  # differs between attempts
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
-    """As `WorkflowStep.conclusion`; also "timed_out", "action_required", "neutral"."""
+    """One of the values of `WorkflowStep.conclusion`, or "timed_out", "action_required", "neutral"."""
     attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
-    """The attempt of the run; an earlier one if only failed jobs were re-run."""
+    """The attempt of the run in which the job ran; an earlier one if only failed jobs were re-run and this did not."""
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
 
 @dataclass(frozen=True, slots=True)
 class NoLog:
-    """The job has no log. Both reasons are normal."""
+    """The result of `Reader.job_log` for a job without a log. Both reasons are normal."""
 
     why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
 
@@ -73,16 +73,16 @@ class NoLog:
 class FileAtRef:
     """The content at a path of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
 
-    kind: Literal["file", "directory", "symlink", "submodule"]  # GitHub follows a symlink to a file inside
-    sha: str  # of the blob; "" for a directory
-    content: bytes | None  # of a file; None if it is over 1 MB, because GitHub omits it
+    kind: Literal["file", "directory", "symlink", "submodule"]  # a symlink to a file inside is a "file"
+    sha: str  # SHA of the blob; "" for a directory
+    content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 
 
 _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
 
 
 def _text_or_empty(value: object) -> str:
-    """GitHub sends null or an empty object for a commit whose author has no account."""
+    """Return a string unchanged, else "": GitHub sends null or {} for a commit whose author has no account."""
     return value if isinstance(value, str) else ""
 
 
@@ -105,10 +105,10 @@ class Comparison:
 
 
 class Reader(Protocol):
-    """Reads from one repository.
+    """Read access to one repository on GitHub.
 
-    All methods raise `Permanent` with the reason if GitHub has no such object or denies access (404, 410, moved, 403;
-    the message names the missing permission), and `DependencyDown` if GitHub is unavailable.
+    All methods raise `Permanent` with the reason if GitHub does not have the object or denies access (404, 410, moved,
+    403; the message names the missing permission), and `DependencyDown` if GitHub is unavailable.
     """
 
     def issue(self, number: int) -> Issue: ...
@@ -139,7 +139,7 @@ class Reader(Protocol):
 
         Each line begins with its time ("2026-11-02T09:14:31.1234567Z "), followed by the unchanged output of the tools:
         colours, and GitHub's `##[group]` and `##[error]`. A line is cut at 16,384 characters, with a note, and the log
-        at 100 MB. The iterator raises `DependencyDown` if the connection breaks. Close it if it is not exhausted.
+        at 100 MB. The iterator raises `DependencyDown` if the connection breaks. Close it if you do not read all.
         """
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
@@ -166,8 +166,8 @@ class Failure:
     workflow_id: int
     run_id: int
     attempt: int  # of the run, from 1
-    job: str  # its name
-    step: str  # its name; "" if the job failed without a failed step
+    job: str  # name of the job
+    step: str  # name of the step; "" if the job failed without a failed step
     branch: str
     head_sha: str
 
@@ -175,10 +175,10 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class RunResult:
     workflow_id: int
-    event: str  # that triggered the run: "pull_request", "push"
+    event: str  # the event that triggered the run: "pull_request", "push"
     branch: str
     run_id: int
-    run_number: int  # counts the workflow's runs
+    run_number: int  # number of the run among the workflow's runs
     attempt: int
     passed: bool
     head_sha: str
@@ -199,16 +199,16 @@ class HistoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A label of ours that a person changed within a month."""
+    """A label that HLS set and that a person changed within a month."""
 
-    field: str  # of the reply that it came from: "priority"
+    field: str  # the reply's field that the label came from: "priority"
     said: str  # the label that we set: "priority-high"
     became: str  # the label that the person set instead; "" for none
     title: str  # beginning of the issue's title; untrusted text
 
 
 class RepositoryHistory(Protocol):
-    """Stored history of one repository."""
+    """Read access to what HLS has stored about one repository."""
 
     @property
     def account(self) -> str:
@@ -224,12 +224,12 @@ class RepositoryHistory(Protocol):
         """The newest label corrections on issues, newest first; at most one per issue."""
 
     def has_comment(self, number: int, family: str) -> bool:
-        """Return True if the store has a comment of ours of this family on the conversation."""
+        """Return True if HLS has posted a comment of this family ("onboarding") on the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory:
-    """An empty history, optionally with corrections; for sample values and `hls render`."""
+    """A history without stored results except the given label corrections; for sample values and `hls render`."""
 
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()

@@ -33,8 +33,8 @@ TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, au
 class ReleaseFacts:
     release: Release  # current state
     previous: Release | None  # the release before it, if its tag exists and shares history with this one
-    commits: tuple[Commit, ...]  # since the previous one, newest first
-    omitted: int  # older commits since then that are left out
+    commits: tuple[Commit, ...]  # since the previous release, newest first
+    omitted: int  # number of older commits since the previous release that are left out
 
 
 class ReleaseHandler(Handler[ReleaseFacts]):
@@ -65,7 +65,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
     def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
-        """Return the fallback issue; without one the draft is only stored."""
+        """Return the fallback issue that settings name; None if they name none: the draft is then only stored."""
         return find_fallback_issue(rule)
 
     def describe_omissions(self, facts: ReleaseFacts) -> str | None:
@@ -81,7 +81,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
 
 
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
-    """Return the release published before this one. For a final release, prereleases are skipped."""
+    """Return the last release that was published before this one. For a final release, prereleases are skipped."""
     if release.published_at is None:
         return None
     older = [

@@ -41,13 +41,13 @@ TOKENS_PER_COMMENT = 60
 
 @dataclass(frozen=True, slots=True)
 class ShownComment:
-    """A comment of the review on lines of a file."""
+    """A comment of the review on lines of a file, as the prompt shows it."""
 
     number: int  # from 1, as in the prompt
     path: str
     side: Side
     line: int | None  # None for a comment on the whole file
-    code: str  # the last lines of the patch down to that line, numbered as in review.py
+    code: str  # the last lines of the patch up to the commented line, numbered as in review.py
     body: str
 
 
@@ -56,7 +56,7 @@ class ReviewFacts:
     pull_request: PullRequest  # current state
     review: Review  # current state
     comments: tuple[ShownComment, ...]
-    omitted: int  # comments over the budget
+    omitted: int  # number of comments that exceed the token budget
     only_replies: bool  # the review contains only replies in review threads
     objections: bool  # the last verdict of some reviewer requests changes
 
@@ -122,7 +122,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (reviewed, abbreviated), `todos` (blocking first) and `dropped` (requests not found)."""
+        """Return `commit` (abbreviated SHA), `todos` (blocking first), `dropped` (count of requests not found)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
@@ -145,7 +145,7 @@ class ReviewHandler(Handler[ReviewFacts]):
 
 
 def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:
-    """Return the comments that fit into the budget, oldest first, and the number of the others."""
+    """Return the comments that fit into the budget of `tokens`, oldest first, and the number of the other comments."""
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
@@ -159,7 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the code above it. If GitHub omits its line, that is the last line of the hunk."""
+    """Return the comment with the code down to the commented line: the hunk's last line if GitHub omits the number."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -174,23 +174,23 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Identify the reviewer. Deleted accounts share GitHub's ghost account, so each of its reviews has its own key."""
+    """Return a key for the reviewer. Deleted accounts share the login "ghost", so each of its reviews gets its own."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 
 def _supersedes(later: Review, review: Review) -> bool:
-    """Return True if a later review is a new verdict of the same reviewer. (A comment is not a verdict.)"""
+    """Return True if a later review is a new verdict (approves or requests changes) of the same reviewer."""
     return _reviewer_key(later) == _reviewer_key(review) and later.state in VERDICTS
 
 
 def _has_objections(reviews: Sequence[Review]) -> bool:
-    """Return True if the last verdict of any reviewer requests changes. HLS ignores reviews by bots."""
+    """Return True if the last verdict of any reviewer requests changes. Reviews by bots do not count."""
     verdicts = [review for review in reviews if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot]
     return "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests whose quotes are in the review, and the number of those whose quotes are not."""
+    """Return the requests in the reply whose quotes are in the review, and the number of the other requests."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
@@ -198,7 +198,7 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Locate the quote: in the comment that the request names, else in the review's text, else in the only comment."""
+    """Find a request's quote in the comment that it names, else in the review's text, else in exactly one comment."""
     quote = _normalize(request.quote)
     if not quote:
         return None
@@ -214,13 +214,13 @@ def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownCo
 
 
 def _normalize(text: str) -> str:
-    """Return the text as the prompt showed it, without differences in Unicode form, quote marks and white space."""
+    """Return a text for comparisons: as the prompt shows it, with uniform Unicode, quotation marks and white space."""
     shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
-    """Return needs-changes for objections or blocking requests, needs-review for other requests, else no label."""
+    """Return the label needs-changes for objections or blocking requests, needs-review for other requests, else ()."""
     if facts.objections or any(todo.blocking for todo in todos):
         return (RequestedLabel("status/needs-changes", "status"),)
     if todos:

@@ -47,9 +47,9 @@ class WorkflowFacts:
     on_default_branch: bool
     failed_before: bool  # the previous run of this workflow on this branch failed, according to the stored history
     failed_itself: bool  # an earlier attempt of this run failed
-    failed: tuple[tuple[str, str], ...]  # job and step of all failed jobs; step "" if none failed
-    steps: tuple[FailedStep, ...]  # of a failed run, with logs
-    omitted: int  # failed jobs beyond those that were read
+    failed: tuple[tuple[str, str], ...]  # names of job and step for all failed jobs; step "" if none failed
+    steps: tuple[FailedStep, ...]  # the failed steps of a failed run, with excerpts of their logs
+    omitted: int  # number of failed jobs whose logs were not read
     changed: tuple[str, ...]  # paths of the pull request's files
 
     @property
@@ -140,7 +140,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return HistoryUpdate(failures, (end,))
 
     def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
-        """Return a reason if a later run or attempt has ended; GitHub does not deliver events in order."""
+        """Return a sentence if a later run or attempt has already ended: GitHub does not deliver events in order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
@@ -149,7 +149,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the pull request, else, for the default branch only, the fallback issue."""
+        """Return the pull request. Without one, return the fallback issue for the default branch, None for others."""
         if facts.pull_request is not None:
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
@@ -177,7 +177,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return the number of jobs and log lines that Claude was not shown, and of logs that could not be read."""
+        """Return the numbers of jobs and log lines that Claude was not shown, and of logs that could not be read."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
@@ -191,7 +191,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return the variables. `shown_by` is the log line that the reply quotes; None if no excerpt contains it."""
+        """Return template variables. `shown_by` is the log line that the reply quotes; None if no excerpt has it."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
@@ -219,15 +219,15 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    """Return the branch: "main"; "octocat:main" in a fork; "?:main" in a deleted fork."""
+    """Return the branch of a run: "main"; "octocat:main" for octocat's fork; "?:main" for a deleted fork."""
     is_own_branch = run.head_repository == event.repository.full_name
     return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True for the same branch and triggering event.
+    """Return True if an earlier result has the same branch and the same triggering event as the run.
 
-    A commit may pass on `push` and fail on `pull_request`, which tests it merged into the base branch.
+    A commit may pass on `push` but fail on `pull_request`, where it is tested after a merge into the base branch.
     """
     return (end.event, end.branch) == (run.event, branch)
 
@@ -237,9 +237,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit, or None; and True if all that exist have newer commits.
+    """Return the pull request whose head is the run's commit (or None); True if the existing ones have newer commits.
 
-    For a branch of a fork, GitHub does not list the pull requests of a run; they are found by the name of the branch.
+    GitHub does not list a run's pull requests from a fork; these are found by the name of the branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

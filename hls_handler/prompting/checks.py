@@ -1,7 +1,7 @@
-"""Checks of a loaded prompt library: events, `then` links and conditions, names in templates, and the smoke render.
+"""Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the smoke render.
 
-The smoke render renders each prompt with recorded events. A prompt that runs after another one also gets sample replies
-of that one.
+The smoke render renders each prompt once with recorded events. A prompt that another prompt's `then` names is also
+rendered with sample replies of that other prompt.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from hls_handler.prompting.variables import ANYTHING, sample_values
 from hls_handler.settings.yaml_parser import Sources
 
 KEY = b"smoke render"
-"""Key of the delimiters. It needs no secrecy, because Claude never receives these texts."""
+"""Key of the delimiters in the smoke render. It is not secret, because Claude never receives the rendered texts."""
 
 
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
-    """Return the names of all templates that a prompt and its comment template use, including `base.j2`."""
+    """Return the names of a prompt's template, of `base.j2`, of its comment template, and of all that these use."""
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
     return tuple(dict.fromkeys(part for root in roots for part in find_used_templates(templates, root)))
 
@@ -42,10 +42,10 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
 def compile_condition(
     templates: ParsedTemplates, when: str, lines: Sources, reply: type[Reply] | None
 ) -> tuple[Condition | None, list[Problem]]:
-    """Compile a prompt's `then.when`. Return it (None if it is not a valid expression) and its problems.
+    """Compile `when`, the expression of a prompt's `then.when`. Return the condition and the problems.
 
-    `lines` locates keys of the front matter. `reply` is the reply's type; if it is None because the front matter is
-    invalid, names in the expression are not checked.
+    The condition is None if `when` is not a valid expression. `lines` has the lines of the front matter's keys. `reply`
+    is the prompt's reply type; if it is None because the front matter is invalid, names in `when` are not checked.
     """
     location = problem_at(lines, "then.when", "")
     try:
@@ -63,7 +63,7 @@ def compile_condition(
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one library. Methods that end in `_problems` yield what its author must correct."""
+    """The checks of one prompt library. Methods named `..._problems` yield what the author must correct."""
 
     library: Library
     files: SourceFiles
@@ -71,25 +71,25 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys for which a prompt may run: those of its `on`, and of all prompts that lead to it."""
+        """Return the event keys for which a prompt may run: its `on`, and the `on` of prompts that lead to it."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return the `Family` (variables, samples, reply types) of each event of a prompt, by event name."""
+        """Return {event name: `Family`} of a prompt's events. A family has the variables and samples of one event."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the paths of a prompt's source files, and of the front matters of the prompts that it follows."""
+        """Return the paths of a prompt's source files, and of the front matters whose `then` names the prompt."""
         front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
-        """Yield the problems of `on` and `then`, such as two prompts for the same event.
+        """Yield the problems of `on` and `then`, such as an event in the `on` of two prompts.
 
-        Two prompts may have the same event if it is in `chosen`: the events for which settings choose the prompt.
+        `chosen` are the events for which the settings choose the prompt: several prompts may have these in `on`.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():
@@ -106,10 +106,10 @@ class LibraryCheck:
 
     def _on_problems(self, prompt: Prompt) -> Iterator[Problem]:
         lines = self.files.lines[prompt.name]
-        # A prompt from a later folder may be unused: the first folder's version of its predecessor may have no `then`.
+        # A later folder's prompt may be unused: the first folder may replace the prompt whose `then` named it.
         may_have_no_event = self.library.predecessors(prompt.name) or prompt.name in self.files.inherited
         if not prompt.on and not may_have_no_event and not lines.contains("on"):
-            message = "has no event; add on: [issues.opened], or name this prompt in another prompt's then"
+            message = "the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then"
             yield problem_at(lines, "on", message)
         for key in prompt.on:
             event, _, action = key.partition(".")
@@ -133,11 +133,11 @@ class LibraryCheck:
             message = f"then.prompt: there is no prompt {target!r}; {suggest_name(target, lines)}"
             yield problem_at(lines[prompt.name], "then.prompt", message)
         elif prompt.name in self.library.followers(prompt.name):
-            message = f"then.prompt: this is a cycle: {target!r} leads back here"
+            message = f"then.prompt: the prompts form a cycle: {target!r} leads back to this prompt"
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield unknown names in a prompt and its comment template, checked for each event for which it may run."""
+        """Yield a problem for each unknown name in a prompt and its comment template, for each event of the prompt."""
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
@@ -152,7 +152,7 @@ class LibraryCheck:
                 yield from check_names(templates, comment, {**variables, **extra})
 
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
-        """Yield errors that only Jinja's compiler finds, such as a duplicate block. Skip the files in `invalid`."""
+        """Yield problems that only Jinja's compiler finds, such as a duplicate block. Skip the files in `invalid`."""
         library = self.library
         prompts = (templates_of(self.templates, name, None) for name in library.prompts)
         comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
@@ -163,10 +163,10 @@ class LibraryCheck:
                 if file not in invalid:
                     environment.get_template(part)
             except TemplateSyntaxError as exc:
-                yield Problem(file, exc.lineno, exc.message or "is not a valid template")
+                yield Problem(file, exc.lineno, exc.message or "the file is not a valid template")
 
     def smoke_render(self, name: str) -> list[Problem]:
-        """Render a prompt, its comment and its condition with recorded events; return the problems."""
+        """Render a prompt and its comment with recorded events, evaluate its `then.when`, and return the problems."""
         library, prompt = self.library, self.library.prompts[name]
         found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
         systems: dict[str, str] = {}  # system message -> the first sample that has it
@@ -185,7 +185,7 @@ class LibraryCheck:
                     continue
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
-                    add(Problem(prompt.path, 1, "is empty: the template renders no task for Claude"), sample)
+                    add(Problem(prompt.path, 1, "the template renders no task for Claude"), sample)
             for reply in replies:
                 extra = {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
                 chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra.items()}
@@ -205,7 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of a prompt's samples: those with its actions, else those of all actions."""
+        """Yield (name, family, variables) of the samples with a prompt's actions; of all samples if there are none."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -213,7 +213,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield the variables with which a prompt can run: as the first prompt, and after each of its predecessors."""
+        """Yield variables for a prompt that runs first, and for one that runs after another prompt's sample reply."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded
@@ -223,5 +223,5 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    """Return the type of a prompt's reply; `ANYTHING` if it is unknown because the front matter is invalid."""
+    """Return the type of a prompt's reply; `ANYTHING` if an invalid front matter leaves the type unknown."""
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model

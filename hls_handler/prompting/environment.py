@@ -1,6 +1,6 @@
 """The Jinja environment of a prompt library, its filters and render limits, and checks of references between templates.
 
-It is sandboxed, and an undefined name is an error. The filters accept untrusted texts and plain strings.
+The environment is sandboxed, and the use of an undefined name is an error. A filter accepts an untrusted text or a str.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Limit on the output of each template or block, and on the whole text after untrusted texts are substituted. The
-largest budget for patches (`claude.input_tokens`) is below it."""
+"""Limit, in characters, on the output of a template or block, and on a rendered text with the untrusted texts in it.
+The largest budget for patches (`claude.input_tokens`) is smaller."""
 
 MAX_TEXTS = 20_000
-"""Limit on the untrusted texts that a template or block outputs; a text that is output twice counts twice."""
+"""Limit on the number of untrusted texts in the output of a template or block; a text shown twice counts twice."""
 
 DEADLINE_S = 20.0
-"""Limit on the time for rendering each template or block."""
+"""Limit, in seconds, on the rendering of one template or block."""
 
 AUTHOR_ERRORS = (
     TemplateError,
@@ -47,18 +47,18 @@ AUTHOR_ERRORS = (
     RuntimeError,
     MemoryError,
 )
-"""Exceptions that a mistake in a template can raise."""
+"""Exceptions that a mistake in a template can cause."""
 
-TEXT_OPERATIONS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
+TEXT_OPERATIONS = "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 BROKEN_PLACEHOLDER = f"text from an event was cut or changed; {EXCERPT_ADVICE}"
 
 
 class RenderLimitError(TemplateError):
-    """A template exceeded a render limit on its output or its time."""
+    """A template exceeded a render limit: its output is too large, or its rendering takes too long."""
 
 
 class Missing(StrictUndefined):
-    """An undefined name. Its use raises an error that suggests the most similar defined name, or lists them."""
+    """The value of an undefined name. Its use raises an error. For a mapping's key, the error suggests similar keys."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class Missing(StrictUndefined):
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The Jinja environment of one library. It reads templates from memory, not from files."""
+    """The Jinja environment of one prompt library, over its source files in memory: it reads no files itself."""
 
     def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
@@ -98,11 +98,11 @@ def collect(
     deadline_s: float = DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Join the output of a template or block. Raise a `TemplateError` as soon as it exceeds a render limit.
+    """Join the chunks that a template or block outputs. Raise a `TemplateError` if they exceed a render limit.
 
-    The limits are checked when the template outputs something, so a loop without output is not stopped. `no_texts` is
-    the message of the error that is raised if the output contains untrusted text; None allows such text. Errors are
-    thrown into the template, so that their traceback has its line.
+    The limits are checked at each chunk, so a loop without output is not stopped. `no_texts` is the message of the
+    `TemplateError` that is raised for untrusted text in the output; None allows untrusted text. An error is thrown
+    into the template, so that the error's traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
@@ -112,9 +112,9 @@ def collect(
         collected.append(chunk)
         characters += len(chunk)
         if characters > MAX_CHARACTERS:
-            chunks.throw(RenderLimitError(f"writes more than {MAX_CHARACTERS:,} characters"))
+            chunks.throw(RenderLimitError(f"the template outputs more than {MAX_CHARACTERS:,} characters"))
         if clock() > until:
-            chunks.throw(RenderLimitError("takes too long to render; limit its loops, as in labels[:20]"))
+            chunks.throw(RenderLimitError("the template takes too long to render; limit its loops, as in labels[:20]"))
         if contains_placeholder(chunk):
             texts += chunk.count(PLACEHOLDER_START)
             if no_texts is not None:
@@ -122,12 +122,12 @@ def collect(
             if find_broken_placeholder(chunk) is not None:
                 chunks.throw(TemplateError(BROKEN_PLACEHOLDER))
             if texts > MAX_TEXTS:
-                chunks.throw(RenderLimitError(f"shows more than {MAX_TEXTS:,} texts from an event"))
+                chunks.throw(RenderLimitError(f"the template shows more than {MAX_TEXTS:,} texts from an event"))
     return "".join(collected)
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
-    """Return the file and line of the innermost template in the traceback of `error`; None if there is none."""
+    """Return (file, line) of the innermost template in the traceback of `error`; None without a template there."""
     place = None
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
@@ -137,7 +137,7 @@ def place_of(error: BaseException) -> tuple[str, int] | None:
 
 
 def excerpt(value: object, n: int) -> object:
-    """Return the first `n` characters, followed by the number of characters that were cut, if any."""
+    """Return the first `n` characters of a text. If it is longer, the number of cut characters follows."""
     return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
 
 
@@ -149,12 +149,12 @@ def lines(value: object, a: int, b: int) -> object:
 
 
 def code(value: object) -> object:
-    """Show a patch or a file in full, including HTML comments, so that line numbers stay correct. For prompts only."""
+    """Filter for prompts: show a patch or a file in full. HTML comments are kept, so that line numbers stay correct."""
     return with_formatter(value, lambda text, nonce: format_for_prompt(CodeText(text), nonce, limit=MAX_CHARACTERS))
 
 
 def inline(value: object) -> object:
-    """Show a text on one line, for table cells, list items and headings. For comments only: it adds no delimiters."""
+    """Filter for comments: show a text on one line, without delimiters, for table cells, list items and headings."""
     return with_formatter(value, format_for_cell)
 
 
@@ -163,7 +163,7 @@ Filters = Mapping[str, Callable[..., object]]
 PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
 COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
 ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Filters that only one kind of template has: `code` adds delimiters for Claude, `inline` escapes Markdown."""
+"""Filter -> the only templates that have it: `code` adds delimiters for Claude, `inline` escapes Markdown."""
 
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
@@ -172,12 +172,12 @@ Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
 @dataclass(frozen=True, slots=True)
 class ParsedTemplates:
     environment: PromptEnvironment
-    trees: Mapping[str, nodes.Template]  # by name: "issues/analyze.j2"; without templates that cannot be parsed
-    files: Mapping[str, str]  # name -> path for messages, for all templates
+    trees: Mapping[str, nodes.Template]  # name ("issues/analyze.j2") -> syntax tree; invalid templates are missing
+    files: Mapping[str, str]  # name of each template -> its path for messages
 
 
 def referenced_names(node: Reference) -> tuple[str, ...]:
-    """Return the templates that an extends, include or import names; () if the name is an expression."""
+    """Return the templates that an `extends`, `include` or `import` names; () if an expression computes the name."""
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
     names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
@@ -185,16 +185,16 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
 
 
 def exported_names(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that an import of this template makes available: its macros and `set` variables."""
+    """Return the names that a template offers to templates that import it: its macros and `set` variables."""
     macros = {node.name for node in tree.find_all(nodes.Macro)}
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     return frozenset(macros | stored)
 
 
 def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str, ...]:
-    """Return a template and all templates that it extends, includes and imports, directly or indirectly, itself first.
+    """Return the names of a template and of all templates that it extends, includes or imports, also indirectly.
 
-    Names of templates that do not exist are left out.
+    The template itself is first. Templates that do not exist are left out.
     """
     found: list[str] = []
     pending = [template]
@@ -208,7 +208,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield the blocks of a template that none of the templates that it extends has: Jinja would not render them."""
+    """Yield a problem for each block that no extended template has, because Jinja would not render the block."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:
@@ -222,7 +222,7 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
 
 
 def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: set[str]) -> set[str] | None:
-    """Return the names of the blocks of all templates that this one extends; None if it extends none."""
+    """Return the names of the blocks in all templates that a template extends; None if it extends none."""
     extended = [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
     blocks: set[str] = set()
     for parent in (templates.trees[name] for name in extended if name in templates.trees and name not in seen):
@@ -232,7 +232,7 @@ def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: se
 
 
 def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each extends, include or import that is computed, cyclic, or names no existing template."""
+    """Yield a problem for each extends, include or import whose template is computed, missing or part of a cycle."""
     files = templates.files
     for name, tree in templates.trees.items():
         for node in (node for node in tree.find_all(nodes.Stmt) if isinstance(node, Reference)):
@@ -247,5 +247,5 @@ def check_references(templates: ParsedTemplates) -> Iterator[Problem]:
                 yield Problem(files[name], node.lineno, message)
             for part in known:
                 if name in find_used_templates(templates, part):
-                    message = f"this is a cycle: {part!r} leads back to {name!r}"
+                    message = f"the templates form a cycle: {part!r} leads back to {name!r}"
                     yield Problem(files[name], node.lineno, message)

@@ -1,4 +1,4 @@
-"""Loading of a prompt library: all templates are read, checked and rendered once; one error names all problems.
+"""Loads a prompt library: reads, checks and renders all templates once, and raises one error with all problems.
 
 `ReloadingLibrary` reloads the library when files change, and keeps the last valid version if the new one is invalid.
 """
@@ -49,16 +49,15 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Read all prompts below `folders`, check them, and render each once with samples (smoke render).
+    """Read all prompts below `folders`, check them, render each with samples (smoke render), and return the library.
 
-    If several folders have a file of the same path, the first folder's is used. `families` are keyed by the event's
-    name ("pull_request"). `shipped` is the folder of the library that HLS comes with. A template without front matter
-    uses the front matter of the same path in the next folder that has one, and finally in `shipped`; in that last case
-    it also uses the shipped comment template. Missing parts (`base.j2`, `_*.j2`) are also taken from `shipped`.
+    If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
+    event names ("pull_request"). `shipped` is the folder of the prompts that HLS comes with. A template without front
+    matter uses the front matter of the same path in the next folder that has one, and last in `shipped`. If it uses the
+    shipped front matter, it also uses the shipped comment template. Missing parts (`base.j2`, `_*.j2`) are shipped too.
 
-    Two prompts with the same event in `on` are a problem, with two exceptions: `chosen` are the events
-    ("issues.opened" or "issues") for which settings choose the prompt, and `shadows` are prompts that run only as
-    shadows.
+    An event in the `on` of two prompts is a problem, unless the event ("issues.opened" or "issues") is in `chosen`: the
+    settings choose its prompt. Prompts in `shadows` are not counted: they run beside the real prompt and post nothing.
 
     Raises `PromptError` with all problems.
     """
@@ -84,7 +83,7 @@ def load_library(
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
-    """Build the library; return it with the problems of its reply types and `then` conditions."""
+    """Build the library. Return it, and the problems of its prompts' reply types and `then.when` conditions."""
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -138,14 +137,14 @@ def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTe
     for name, source in files.sources.items():
         for number, line in enumerate(source.text.split("\n"), start=1):
             if RESERVED_CHARACTERS.search(line):
-                message = "has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it"
+                message = "the line has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it"
                 problems.append(Problem(source.file, number, message))
         try:
             trees[name] = environment.parse(source.template, name, source.file)
         except TemplateSyntaxError as exc:
-            problems.append(Problem(source.file, exc.lineno, exc.message or "is not a valid template"))
+            problems.append(Problem(source.file, exc.lineno, exc.message or "the file is not a valid template"))
         except RecursionError:
-            problems.append(Problem(source.file, 1, "is nested too deeply for a template"))
+            problems.append(Problem(source.file, 1, "the template is nested too deeply"))
     return ParsedTemplates(environment, trees, {name: source.file for name, source in files.sources.items()}), problems
 
 
@@ -155,17 +154,17 @@ FileState = frozenset[tuple[str, int, int]]
 
 
 class ReloadingLibrary:
-    """A prompt library that is reloaded when its files change. Thread-safe: all workers call `current`."""
+    """The prompt library in use. It is loaded again when its files change. Thread-safe: all workers call `current`."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
-        """Load the library. If `load` raises a `PromptError`, use the library `before`; without it, raise the error.
+        """Load the library. If `load` raises `PromptError`, use `before`, an earlier library; if None, raise the error.
 
-        `folders` are the folders that `load` reads; their files are checked for changes.
+        `folders` are the folders that `load` reads; a change of a file in them causes a reload.
         """
         self._load = load
         self._folders = folders
         self._lock = threading.Lock()
-        self._loaded_state = _file_state(folders)  # before loading, so that `current` sees a change during loading
+        self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
         self._load_error: str | None = None
         if before is None:
             self._library = load()
@@ -174,12 +173,12 @@ class ReloadingLibrary:
             self._reload()
 
     def current(self) -> Library:
-        """Return the library, reloaded first if a file has changed; the last valid one if the files are invalid.
+        """Return the library. If a file has changed, reload it first; if it is invalid, return the last valid library.
 
         While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
 
-        An exception of `load` other than `PromptError` is raised once. Later calls return the last valid version until
-        the files change again.
+        An exception of `load` other than `PromptError` is raised once. Later calls return the last valid library until
+        a file changes again.
         """
         with self._lock:
             if _file_state(self._folders) != self._loaded_state:
@@ -188,17 +187,17 @@ class ReloadingLibrary:
 
     @property
     def latest(self) -> Library:
-        """The library as last loaded, without a check for changed files: the webhook receiver must respond fast."""
+        """The library as last loaded. Files are not checked for changes, because the receiver must respond fast."""
         return self._library
 
     @property
     def report_problem(self) -> str | None:
-        """Error message of the last reload; None if it succeeded."""
+        """The error message of the last reload; None if the reload succeeded."""
         return self._load_error
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
-        problem: str | None = "the changed prompts cannot be read, the last valid version stays in use; see the log"
+        problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
         try:
             self._library = self._load()
             problem = None
@@ -207,12 +206,12 @@ class ReloadingLibrary:
             message = "prompts cannot be used, the last valid version stays in use"
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
-        finally:  # also for other exceptions, which the caller handles
+        finally:  # also after other exceptions, which are raised to the caller
             self._load_error = problem
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
-    """Return (path, mtime in ns, size in bytes) of every file. Files that cannot be read are left out."""
+    """Return (path, mtime in ns, size in bytes) of every file in the folders. Unreadable files are left out."""
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:

@@ -1,10 +1,10 @@
-"""Check of the names that templates use, without running them: the syntax tree is compared with the variables' types.
+"""Checks the names in templates without running them: compares each syntax tree with the types of the variables.
 
 Checked: variables, filters, tests, and attributes of typed values. Types are followed through loops, `set`, macros,
 includes, imports, and filters such as `map(attribute='name')`. Not checked: the payload in `event`, parameters of
 macros, and results of other filters; the smoke render finds errors in these.
 
-A *hint* is the type of an expression: a class, a hint class of `variables` such as `ListOf`, or `ANYTHING`.
+A *hint* describes the type of an expression: a class, a `ListOf` or similar (see `variables.py`), or `ANYTHING`.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from hls_handler.prompting.variables import (
 )
 
 ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
-"""Filters whose first positional argument is an attribute of the elements."""
+"""Filters whose first positional argument names an attribute of the elements: `groupby('kind')`."""
 
 
 def _attribute_path(node: nodes.Filter) -> list[str] | None:
-    """Return the attribute that a filter reads: `map(attribute='user.login')` -> ["user", "login"]. Else None."""
+    """Return the attribute that a filter reads: ["user", "login"] of `map(attribute='user.login')`; else None."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     if node.name in ATTRIBUTE_FILTERS and node.args:
         given.append(node.args[0])
@@ -51,7 +51,7 @@ def _attribute_path(node: nodes.Filter) -> list[str] | None:
 
 
 def describe(node: nodes.Node) -> str:
-    """Describe an expression for an error message: "issue.user", or "this value" if it is not simple."""
+    """Describe an expression for an error message: "issue.user"; "this value" for a more complex expression."""
     match node:
         case nodes.Name():
             return node.name
@@ -74,7 +74,7 @@ FILTERS_KEEPING_TYPE = frozenset({"default", "d", "excerpt", "lines", "code", "i
 @dataclass(slots=True)
 class Scope:
     names: dict[str, object]  # visible name -> hint
-    forbidden: frozenset[str] = frozenset()  # inside the system block: variables that depend on the event
+    forbidden: frozenset[str] = frozenset()  # variables that the system block must not use; empty outside of it
 
     def inner(self, names: Iterable[str] = ()) -> Scope:
         return Scope({**self.names, **dict.fromkeys(names, ANYTHING)}, self.forbidden)
@@ -94,10 +94,10 @@ def check_names(templates: ParsedTemplates, template: str, variables: Mapping[st
 class _NameChecker:
     templates: ParsedTemplates
     template: str
-    variables: frozenset[str]  # names that the system block must not use
+    variables: frozenset[str]  # names of all variables; the system block must not use them
     problems: list[Problem] = field(default_factory=list)
-    guarded: set[str] = field(default_factory=set)  # names that a test `is defined` or a filter `default` handles
-    deferred: list[tuple[nodes.Stmt, Scope]] = field(default_factory=list)  # checked after the body
+    guarded: set[str] = field(default_factory=set)  # names with `is defined` or `default`: may be undefined
+    deferred: list[tuple[nodes.Stmt, Scope]] = field(default_factory=list)  # checked after all other nodes
 
     def run(self, scope: Scope) -> None:
         tree = self.templates.trees[self.template]
@@ -179,7 +179,7 @@ class _NameChecker:
             case nodes.Tuple():
                 for item in target.items:
                     self.assign(item, ANYTHING, scope)
-            case _:  # an attribute of a namespace
+            case _:  # `set ns.name = ...` sets an attribute of a namespace, which is not checked
                 pass
 
     def check_template(
@@ -188,7 +188,7 @@ class _NameChecker:
         with_context = isinstance(node, nodes.Extends) or node.with_context
         for name in referenced_names(node):
             if name not in self.templates.trees:
-                continue  # check_references reports it
+                continue  # the parser or `check_references` reports this template
             checker = _NameChecker(self.templates, name, self.variables)
             checker.run(scope.inner() if with_context else Scope({}, scope.forbidden))
             self.problems += checker.problems
@@ -207,7 +207,7 @@ class _NameChecker:
             self.infer(expression, scope)
 
     def infer(self, node: nodes.Node, scope: Scope) -> object:
-        """Return the hint of an expression, and report the problems inside it."""
+        """Return the hint of an expression, and report the unknown names inside the expression."""
         match node:
             case nodes.Name():
                 return self.infer_name(node, scope)
@@ -276,7 +276,7 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the hint of a filter's result. Report an unknown filter or attribute (`map(attribute=...)`)."""
+        """Return the hint of a filter's result. Report an unknown filter, and an unknown `map(attribute=...)`."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

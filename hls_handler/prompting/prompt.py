@@ -30,12 +30,12 @@ from hls_handler.untrusted.placeholders import Placeholders
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Template variables, recorded samples and allowed reply types of an event such as "pull_request"."""
+    """The template variables, recorded samples and reply types that the prompts of one event can use."""
 
-    name: str  # of the prompt folder and of the comment: "pull_requests" for the event pull_request
-    variables: Mapping[str, object]  # type hints: {"issue": Issue}; without those of `render.COMMON`
-    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name of the sample, all variables)
-    comment_variables: Mapping[str, object] = field(default_factory=dict)  # type hints, for comment templates only
+    name: str  # folder of the prompts: "pull_requests" for the event "pull_request"
+    variables: Mapping[str, object]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
+    samples: Callable[[], Iterable[tuple[str, Mapping[str, object]]]]  # (name of the sample, {variable: value})
+    comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
     actions: frozenset[str] = frozenset()  # actions that GitHub sends for the event; empty: any action is accepted
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
 
@@ -47,7 +47,7 @@ NO_NEWLINE = "\n\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class PromptSources:
-    """Front matter and source files of one prompt: everything that the hash in its id covers."""
+    """The front matter and the source files of one prompt. The hash in the prompt's id is computed from them."""
 
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
@@ -62,25 +62,25 @@ class PromptSources:
 
     @property
     def numbered_front(self) -> Iterator[tuple[int, str]]:
-        """(line number in `front_file`, text) of each line of the front matter."""
+        """Pairs (line number in `front_file`, text), one for each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
     @property
     def numbered_template(self) -> Iterator[tuple[int, str]]:
-        """(line number in the file, text) of each line of the template below its front matter."""
+        """Pairs (line number in the file, text), one for each line of the template below its front matter."""
         front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
         lines = self.template.text.removesuffix("\n").split("\n")
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
     def role(self, source: SourceFile) -> str:
-        """Return the role of a source file: ".j2" (template), ".comment.md.j2" (comment), or the part: "base.j2"."""
+        """Return the role of a file: ".j2" (the template), ".comment.md.j2" (the comment template), else its name."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
-    """Describe the origin of a prompt's files: "lib/issues/analyze.j2, your own; from the shipped library: base.j2".
+    """Describe where a prompt's files are from: "lib/issues/analyze.j2, your own; from the shipped library: base.j2".
 
     `shipped` is the folder of the shipped library.
     """
@@ -103,23 +103,23 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    The template of one prompt is compared with that of the other, and likewise the comment templates; their file names
-    may differ. Other templates are compared by name. A template without front matter of its own is shown below the
-    front matter that it uses.
+    The two templates are compared with each other, and so are the two comment templates, even if their file names
+    differ. Other files are compared with the file of the same name. If a template uses the front matter of another
+    file, that front matter is shown above the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
-    """Return the library folder of a file, or "the shipped library"."""
+    """Return the folder of the prompt library that a file belongs to, or "the shipped library"."""
     if Path(file).resolve().is_relative_to(shipped.resolve()):
         return SHIPPED_LIBRARY
     return file.removesuffix(name).rstrip("/") or "/"
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield (role, (label in the diff, text)) of each source file."""
+    """Yield (role, (name in the diff's header, text)) of each source file of a prompt."""
     for source in prompt_sources.sources:
         label, text = source.file, source.text
         if source is prompt_sources.template and source.front is None:
@@ -131,13 +131,13 @@ def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[
 def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
     (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
     lines = list(unified_diff(_split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""))
-    if not lines and (old is None or new is None):  # only one of the prompts has this file, and it is empty
+    if not lines and (old is None or new is None):  # only one prompt has this file, and the file is empty
         return [f"--- {old_file}", f"+++ {new_file}"]
     return lines
 
 
 def _split_lines(text: str) -> list[str]:
-    """Split a text into lines. If the last one does not end with a newline, append the remark that diffs use for it."""
+    """Split a text into lines. If the last has no newline, add the line "No newline at end of file", as `diff` does."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
 
@@ -148,10 +148,10 @@ class Prompt:
     id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
     path: str  # for messages: "prompts/issues/analyze.j2"
     description: str
-    on: tuple[str, ...]  # "issues.opened"
+    on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
-    model: str | None  # None: as in the settings; likewise `max_tokens`
+    model: str | None  # None: the model of the settings; the same for `max_tokens`
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
@@ -160,14 +160,14 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The compiled `then.when` of a prompt: the expression that decides whether the next prompt runs."""
+    """The compiled expression `then.when` of a prompt. It decides whether the prompt that `then` names runs next."""
 
     expression: Callable[..., object]
     file: str
     line: int
 
     def holds(self, reply: Reply) -> bool:
-        """Evaluate the condition for a reply. Raises `BrokenTemplateError` if that fails."""
+        """Return True if the expression is true for a reply. Raises `BrokenTemplateError` if the evaluation fails."""
         placeholders = Placeholders(key=b"", show=format_for_prompt)  # the result is a boolean, so no text is inserted
         analysis = placeholders.convert(reply)
         try:
@@ -178,7 +178,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All prompts of a library, with their templates and source files."""
+    """All prompts of a prompt library, with their templates and source files."""
 
     prompts: Mapping[str, Prompt]
     environment: PromptEnvironment = field(repr=False)  # the templates, with the filters for prompts
@@ -186,16 +186,16 @@ class Library:
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
-    shadows: Set[str] = frozenset()  # names of prompts that run only as shadows, so their `on:` has no effect
+    shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts whose `on` has this event key, except shadows and followers of these prompts."""
+        """Return the prompts with this event key in `on`, except shadow prompts and followers of returned prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return the prompts that may run after this one: its `then`, the `then` of that one, and so on, each once."""
+        """Return the prompts that may run after this one: the prompt in its `then`, that prompt's `then`, and so on."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -208,7 +208,7 @@ class Library:
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
-        """Return the prompt that `then` names if its condition holds for this reply, else None.
+        """Return the prompt that `then` names if the condition `then.when` is true for this reply, else None.
 
         Raises `PromptError` if the condition cannot be evaluated.
         """
@@ -216,9 +216,9 @@ class Library:
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return each label that a reply about an event can set, in lower case, with its group: {"bug": "kind"}.
+        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}.
 
-        `event` is a name such as "issues". A conversation has at most one label of a group.
+        `event` is a name such as "issues". A conversation has at most one label of each group.
         """
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))

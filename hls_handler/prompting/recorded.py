@@ -1,4 +1,4 @@
-"""Webhook payloads by name: recorded ones, and derived ones for the demo, with GitHub's API responses about these."""
+"""Webhook payloads by name: recorded ones, and ones derived from these for the demo (with GitHub's API responses)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ DERIVED = (
     "demo/first-contribution",
     "demo/mention",
 )
-"""All derived payloads, in the order of their events."""
+"""The names of all derived payloads, in the order in which their events happen in the demo."""
 
 STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint"))
-"""The derived payloads that the demo sends. The others are only stored in the sandbox's GitHub."""
+"""The names of the derived payloads that the demo sends. The others are only stored in the sandbox's GitHub."""
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
@@ -48,16 +48,16 @@ ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
 
 
 Answer = tuple[Mapping[str, object], ...]
-"""The list in a response of GitHub's REST API."""
+"""A list of JSON objects, as GitHub's REST API returns it."""
 
 
 class UnknownPayload(HlsError):
-    """No payload has the name, or a file is not a payload of a known event."""
+    """No payload has the requested name, or a file is not the payload of a known event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One webhook payload. `body` is the request body: JSON in UTF-8."""
+    """One recorded or derived webhook payload. `body` is the request body: JSON in UTF-8."""
 
     name: str  # "issues.opened.2", "demo/question", or the path of a file read by `from_file`
     event: str  # X-GitHub-Event: "issues"
@@ -67,7 +67,7 @@ class Recorded:
 
     @property
     def key(self) -> str:
-        """The event key: "issues.opened", or "push" without an action."""
+        """The event key: "issues.opened"; "push" for an event without an action."""
         return event_key(self.event, self.action)
 
     @property
@@ -79,7 +79,7 @@ class Recorded:
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Return {name: (event, file)}: recorded payloads ordered by event and number, then those of `DERIVED`."""
+    """Return {payload name: (event, file)}: the recorded payloads by event and number, then the derived payloads."""
     found: dict[str, tuple[str, Path]] = {}
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
@@ -98,7 +98,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def load(name: str) -> Recorded:
-    """Return the payload with a name. Raises `UnknownPayload` with the most similar names if there is none."""
+    """Return the payload with this name. If there is none, raises `UnknownPayload` with the most similar names."""
     known = _index()
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.5)
@@ -110,7 +110,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads before a derived one in `DERIVED`; () for a recorded payload."""
+    """Return the payloads that come before a derived payload in `DERIVED`; () for a recorded payload."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
@@ -122,7 +122,7 @@ def for_event(key: str) -> tuple[Recorded, ...]:
 
 
 def from_file(path: Path, event: str | None = None) -> Recorded:
-    """Read a payload from a file. `event` is its event; None: the event is derived from the keys of the payload.
+    """Read a payload from a file. `event` is its event ("issues"); if None, the payload's keys determine the event.
 
     Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or its event cannot be derived.
     """
@@ -139,7 +139,7 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     matching = (known for known, keys in _EVENT_KEYS.items() if payload.keys() >= set(keys.split()))
     named = event.partition(".")[0] if event else next(matching, None)
     if named is None:
-        message = f"{path}: the event cannot be derived from its keys; name it with --event, for example --event issues"
+        message = f"{path}: the payload's keys do not determine its event; name it with --event, such as --event issues"
         raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
 
@@ -173,7 +173,7 @@ def releases_before(release_id: int) -> Answer:
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a derived release, oldest first, with an additional key `tags`; () for any other."""
+    """Return the commits up to a derived release, oldest first, each with a key `tags`; () for any other release."""
     return next(_answers("history", str(release_id)), ())
 
 
@@ -183,10 +183,10 @@ def _answers(folder: str, name: str = "*") -> Iterator[Answer]:
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:
-    """Return the same JSON in different bytes, so that HLS does not reject it as a replay of an earlier body.
+    """Return the same JSON with different bytes, so that HLS does not reject the body as a replay of an earlier body.
 
-    The token (by default eight random bytes) is appended as white space, a space or a tab for each bit, so that the
-    JSON value does not change.
+    Each bit of the token (by default eight random bytes) is appended as a space or a tab, which does not change the
+    JSON value.
     """
     bits = "".join(f"{byte:08b}" for byte in (token if token is not None else secrets.token_bytes(8)))
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
@@ -219,7 +219,7 @@ _EVENT_KEYS: Mapping[str, str] = {
     "label": "label repository",
     "milestone": "milestone",
 }
-"""Event to the keys that its payloads have, separated by spaces. A payload is of the first event with all its keys."""
+"""Event -> keys of its payloads, separated by spaces. A payload's event is the first one of which it has all keys."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -1,10 +1,10 @@
-"""Rendering of prompts and comments, without I/O. Templates never see untrusted text.
+"""Renders prompts and comments, without I/O. Templates never see untrusted text.
 
 Three steps: untrusted texts are replaced by placeholders (see `untrusted.placeholders`), the template is rendered, and
 the placeholders in the result are replaced by the texts (with delimiters for Claude, sanitized for GitHub).
 
-Every string is untrusted, except strings that a field's `Literal` type allows, the strings of a `RuleView`, and the
-variables in `TRUSTED_PATTERNS` whose value matches the pattern.
+Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the strings of a `RuleView`,
+and variables whose whole value matches their pattern in `TRUSTED_PATTERNS`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comme
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """The part of the rule that templates may use. All its strings are trusted."""
+    """The fields of the routing decision (`Rule`) that templates may read. All strings in it are trusted."""
 
     event: str  # "issues.opened"
-    prompt: str  # "issues/analyze": the prompt that `on:` or settings choose, also while a prompt of its `then` runs
+    prompt: str  # "issues/analyze": the prompt chosen for the event, even while a prompt that its `then` names runs
     dry_run: bool
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
@@ -55,10 +55,10 @@ COMMON: Mapping[str, object] = {
     "delivery": str,
     "event": Mapping[str, object],
 }
-"""Variables of all templates, with type hints."""
+"""The variables that all templates have: name -> type."""
 
 COMMENT: Mapping[str, object] = {"prompt_id": str}
-"""Additional variables of comment templates, with type hints, except `analysis`, whose type depends on the prompt."""
+"""The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
     "action": re.compile(r"[a-z_]{1,60}"),
@@ -67,11 +67,11 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
     "commit": re.compile(r"[0-9a-f]{7,64}"),
     "asked": re.compile(r"how to start|a question"),
 }
-"""Variables that are trusted text if their whole value matches."""
+"""Variable -> pattern. A variable is trusted text if its whole value matches the pattern."""
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables; strings that are trusted (see the module's docstring) are wrapped in `Trusted`."""
+    """Return the variables, with the strings of a `RuleView` and matches of `TRUSTED_PATTERNS` wrapped in `Trusted`."""
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
@@ -83,13 +83,13 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
 
 
 CHARACTERS_PER_TOKEN = 3.5
-"""Estimate for ASCII text: between dense code (about 3) and English prose (about 4)."""
+"""Estimated ASCII characters per token: dense code has about 3, English prose about 4."""
 
 
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text, rounded up.
+    """Estimate the number of tokens of a text, rounded up.
 
-    Each non-ASCII character counts as one token. That is right for Chinese, and too many for accented letters.
+    Each non-ASCII character counts as one token, which is right for Chinese but too many for accented letters.
     """
     non_ascii = sum(1 for character in text if character > "\x7f")
     return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)
@@ -112,9 +112,9 @@ class RenderedPrompt:
 
 
 def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> RenderedPrompt:
-    """Render a prompt. `variables` are typed values by name; `key` is the secret key of the delimiters.
+    """Render a prompt. `variables` are typed values by name; `key` is the secret for delimiters of untrusted text.
 
-    Raises `PromptError` with the file and line of the template that failed.
+    Raises `PromptError` with the template's file and line if the template fails.
     """
     prompt = library.prompts[name]
     placeholders = Placeholders(key=key, show=format_for_prompt)
@@ -123,7 +123,7 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         system, task, rest = _blocks(library.environment.get_template(f"{name}{SUFFIX}"), converted)
         if system is None:
             system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
-        # A template without a task block is the task message.
+        # If a template has no task block, its whole output is the task.
         task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.path)
         return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
@@ -137,9 +137,9 @@ def _schema(model: type[Reply]) -> dict[str, object]:
 
 
 def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:
-    """Render the comment of a prompt as Markdown, with sanitized untrusted text; None if it has no comment template.
+    """Render a prompt's comment as Markdown, with sanitized untrusted text. None: the prompt has no comment template.
 
-    `variables` contain the reply as `analysis`. Raises `PromptError` as `render` does.
+    `variables` contain Claude's reply as `analysis`. Raises `PromptError` as `render` does.
     """
     template_name = library.comments.get(name)
     if template_name is None:
@@ -148,10 +148,10 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
-    """Render only the footer, for a comment with sections from several sources; "" if there is no footer template.
+    """Render the footer of a comment that has sections from several sources; "" if there is no footer template.
 
-    `variables` are those of the comment. `commit` is ignored, because the sections are about different commits. Raises
-    `PromptError` as `render` does.
+    `variables` are the same as for `render_comment`, but `commit` is ignored, because the sections are about different
+    commits. Raises `PromptError` as `render` does.
     """
     try:
         template = library.comment_environment.get_template(FOOTER)
@@ -175,7 +175,7 @@ def _render_markdown(
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    """Convert an exception to an error with the template's file and line; if they are unknown, line 1 of `file`."""
+    """Convert an exception to an error that has the template's file and line; if unknown, `file` and line 1."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
@@ -190,15 +190,15 @@ def _convert(placeholders: Placeholders, variables: Mapping[str, object]) -> dic
 def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> str:
     text = placeholders.substitute(rendered, template=file)
     if len(text) > MAX_CHARACTERS:
-        raise RenderLimitError(f"shows more than {MAX_CHARACTERS:,} characters; cut long texts with excerpt(n)")
+        raise RenderLimitError(f"the output is over {MAX_CHARACTERS:,} characters long; cut long texts with excerpt(n)")
     return text
 
 
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
-    """Return the output of the system block, of the task block (None: no block), and of all outside them.
+    """Return three outputs: of the system block, of the task block (None if there is no such block), and of the rest.
 
-    The template is first run with both blocks empty. This loads the blocks of the templates that it extends, and runs
-    imports and `set` outside of blocks. Then each block is run in the resulting context.
+    The template is first run with both blocks empty. This run loads the blocks of the templates that it extends, and
+    executes imports and `set` outside of blocks. Then each block is run in the resulting context.
     """
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):

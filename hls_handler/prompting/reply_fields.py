@@ -1,7 +1,7 @@
-"""Reply types of prompts: a shipped type, extended by the `fields` and `labels` of a prompt's front matter.
+"""Reply types of prompts: a type of `analysis.py` (shipped type), extended by a front matter's `fields` and `labels`.
 
-A *label rule* maps the values of a reply's field to labels. Only fields whose values are known before Claude replies
-can have one: enums and booleans.
+A *label rule* maps the values of a field in the reply to labels. Only a field whose possible values are known before
+Claude replies can have a label rule: an enum or a boolean.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
-"""Field values for which a rule that is a pattern ("type: {value}") gives no label."""
+"""Field values for which a label rule of the form "type: {value}" gives no label."""
 
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
-"""Values of additional fields in static replies. Fields of other types are "" or []."""
+"""Field type -> value of an additional field in a static reply (one without Claude); "" or [] for other types."""
 
 
 def _enum_values(hint: object) -> tuple[str, ...]:
-    """Return the values of a `Literal`, or of a list of one; () for all other hints."""
+    """Return the values of a `Literal`, or of a list of a `Literal`; () for all other types."""
     if get_origin(hint) is list:
         return _enum_values(get_args(hint)[0])
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _possible_values(hint: object) -> tuple[str, ...]:
-    """Return all values of a boolean or enum field, as strings; () for other fields."""
+    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean or an enum."""
     return ("true", "false") if hint is bool else _enum_values(hint)
 
 
@@ -52,7 +52,7 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label that a rule gives for one value of its field; None if it gives none."""
+    """Return the label that a label rule gives for one value of its field; None if it gives no label."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -61,13 +61,13 @@ def find_label(rule: LabelRule, value: str) -> str | None:
 def group_of(field: str, hint: object, label: str) -> str:
     """Return the name of a label's group. A conversation has at most one label of a group.
 
-    All labels of a field are one group. For a list field, each label is a group of its own: "areas docs".
+    All labels of a field form one group: "kind". If the field is a list, each label is its own group: "areas docs".
     """
     return f"{field} {label}" if get_origin(hint) is list else field
 
 
 def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
-    """Return the labels that a rule can give for a field of type `hint`."""
+    """Return the labels that a label rule can give for a field of type `hint`."""
     labels = (find_label(rule, value) for value in _possible_values(hint))
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
@@ -75,7 +75,7 @@ def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
-    """Return the label rules of a prompt by field, and their problems: the shipped rules, overridden by `front.labels`.
+    """Return a prompt's label rules by field (the rules of `model`, overridden by `front.labels`), and their problems.
 
     `model` must already have the additional fields of the front matter.
     """
@@ -99,30 +99,30 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield (".value", message) for a problem with one value of a label rule; ("", message) for one of the rule."""
+    """Yield (".bug", message) if the label for one value ("bug") is wrong; ("", message) if the whole rule is wrong."""
     values = _possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
     elif isinstance(given, str) and hint is bool:
         if VALUE in given:
-            yield "", "is a boolean; write the label for true, without {value}"
+            yield "", "the field is a boolean; write the label for true, without {value}"
     elif isinstance(given, str):
         if given.count(VALUE) != 1 or set("{}") & set(given.replace(VALUE, "")):
-            message = f"write a pattern with {VALUE} once, false for no label, or a label for each value"
+            message = f"must be a pattern with {VALUE} once, false (no label), or a label for each value"
             yield "", f"{message}; found {given!r}"
     elif not isinstance(given, Mapping) or not given:
-        yield "", f"write a pattern with {VALUE}, false for no label, or a label for each value; found {given!r}"
+        yield "", f"must be a pattern with {VALUE}, false (no label), or a label for each value; found {given!r}"
     else:
         for value, label in given.items():
             if value not in values:
                 yield f".{value}", f"unknown value; {suggest_name(value, values)}"
             elif not isinstance(label, str):
-                yield f".{value}", f"write the name of a label in quotes, or remove this value; found {label!r}"
+                yield f".{value}", f"must be the name of a label in quotes, or be removed; found {label!r}"
 
 
 def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
-    """Yield a problem for each label that GitHub rejects or that two fields have in common."""
+    """Yield a problem for each label whose name GitHub rejects, and for each label that two fields can set."""
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
         key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
@@ -147,14 +147,14 @@ FIELD_TYPES: Mapping[str, Any] = {
     "boolean": bool,
     "list": Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)],
 }
-"""`type` in the front matter to the field's type. The limits, which cannot be configured, reject faulty replies."""
+"""`type` in the front matter -> type of the field. A reply that exceeds the limits of these types is rejected."""
 
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
-    """Return a prompt's reply type and the problems of its definition in the front matter.
+    """Return a prompt's reply type, and the problems of the front matter that defines the type.
 
-    The reply type is the shipped type that `reply` names, or a subclass of it; None if `reply` or `fields` are invalid.
-    Equal definitions give the same type.
+    The reply type is the shipped type that the key `reply` names, or a subclass with the additional fields and labels;
+    None if `reply` or `fields` are invalid. Equal definitions give the same type.
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
@@ -173,9 +173,9 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Convert a static reply (one that is used without asking Claude) to a prompt's reply type.
+    """Convert a static reply (used without asking Claude) to `model`, a prompt's reply type.
 
-    Additional fields are empty. A reply of an unrelated type is returned unchanged.
+    Fields that only `model` has are empty. If `model` is not derived from the reply's type, the reply is unchanged.
     """
     if not issubclass(model, type(reply)):
         return reply
@@ -187,9 +187,9 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 
 @cache
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
-    """Return a variant of a reply type that accepts any string in its enums, and additional fields.
+    """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
 
-    It can validate the replies of all prompts whose reply type is derived from `base`.
+    The variant can validate the replies of all prompts whose reply type is derived from `base`.
     """
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)
@@ -201,17 +201,17 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield (".enum", message) for a problem with one key of a field; ("", message) for one of the field."""
+    """Yield (".enum", message) for a problem with the key `enum` of a field; ("", message) for the field itself."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:
-        yield "", "is not a valid field name; use a letter, then letters, digits and _, at most 40 characters"
+        yield "", "a field name must be a letter, then letters, digits and _, with at most 40 characters"
     elif hasattr(base, name):
-        yield "", "is a reserved name; choose another"
+        yield "", "this name is reserved; choose another name"
     elif keys.type is None and keys.enum is None:
-        yield "", f"has no type; {suggest_name('', FIELD_TYPES)}"
+        yield "", f"the field has no type; {suggest_name('', FIELD_TYPES)}"
     elif keys.enum is not None and keys.type not in (None, "string", "list"):
-        yield ".enum", f"is allowed for string and list only; the type is {keys.type}"
+        yield ".enum", f"only the types string and list can have an enum; the type is {keys.type}"
     if keys.enum is not None:
         yield from ((".enum", message) for message in _enum_problems(keys.enum))
 
@@ -221,18 +221,18 @@ def _changed_enum_problems(base: type[Reply], reply: str, name: str, keys: Field
     changeable = sorted(other for other, field in base.model_fields.items() if _enum_values(field.annotation))
     if not _enum_values(annotation):
         others = f"only the values of {', '.join(changeable)} can be changed" if changeable else "none can be changed"
-        yield "", f"is already a field of {reply}; {others}; choose another name"
+        yield "", f"this is already a field of {reply}; {others}; choose another name"
         return
     if keys.enum is None:
-        yield "", f"is already a field of {reply}; add enum with its new values"
+        yield "", f"this is already a field of {reply}; add enum with its new values"
     shipped_type = "list" if get_origin(annotation) is list else "string"
     if keys.type not in (None, shipped_type):
-        yield ".type", f"is {shipped_type} in {reply} and cannot be changed"
+        yield ".type", f"the type is {shipped_type} in {reply} and cannot be changed"
 
 
 def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
     if not 2 <= len(values) <= 100:
-        yield f"has {len(values)} values; 2 to 100 are allowed"
+        yield f"an enum must have 2 to 100 values; found {len(values)}"
     for value, count in Counter(values).items():
         if count > 1:
             yield f"{value!r} is listed twice"
@@ -244,10 +244,10 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
 
 @cache
 def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
-    """Return a subclass of `base` with additional fields and label rules; `base` itself if it would not differ.
+    """Return a subclass of `base` with these fields and label rules; `base` itself if it has the same ones.
 
-    The result is cached, because Python keeps the types that earlier loads of the library have created. `rules` are the
-    label rules as JSON, because the arguments must be hashable.
+    The result is cached, so that a reload of the library creates no new types: Python would keep the old types in
+    memory. `rules` are the label rules as JSON, because the arguments of a cached function must be hashable.
     """
     label_rules = json.loads(rules)
     if not fields and label_rules == base.label_rules:

@@ -1,4 +1,4 @@
-"""Reading of a prompt library's source files, and of their front matters: the YAML between lines `---` at the top.
+"""Reads the source files of a prompt library, and their front matters: the YAML between two lines `---` at the top.
 
 `issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
 templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
@@ -21,7 +21,7 @@ from hls_handler.errors import PromptError
 from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
 
 MAX_LISTED_NAMES = 20
-"""Limit on the names that one message lists."""
+"""Limit on the number of names that one message lists."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,7 +50,7 @@ def suggest_name(name: str, known: Iterable[str]) -> str:
 
 
 class BrokenTemplateError(PromptError):
-    """A template could not be rendered; `problem` has the file, the line and the reason."""
+    """A template cannot be rendered; `problem` has the file, the line and the reason."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__([str(problem)])
@@ -62,7 +62,7 @@ COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
 SHARED_COMMENT = "generic.comment.md.j2"
 SHARED_COMMENT_REPLY = "generic_analysis"
-"""Prompts with this reply type use the shared comment template if they have none of their own."""
+"""Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their own."""
 FENCE = "---"
 
 
@@ -72,7 +72,7 @@ class SourceFile:
     file: str  # path for messages: "prompts/issues/analyze.j2"
     text: str  # the whole file
     front: str | None  # the front matter without its fences, from line 2 on; None if the file has none
-    template: str  # the text below the front matter, after a Jinja comment of equal height: line numbers stay
+    template: str  # the text; a Jinja comment of as many lines replaces the front matter, so line numbers stay
 
     @property
     def is_comment(self) -> bool:
@@ -85,17 +85,17 @@ class SourceFile:
 
     @property
     def is_unclosed(self) -> bool:
-        """True if the file begins with a fence, and no second fence ends the front matter."""
+        """True if the file begins with a line `---`, and no second line `---` ends the front matter."""
         return self.front is None and self.text.startswith(f"{FENCE}\n")
 
     @property
     def prompt(self) -> str:
-        """Name of the prompt that this file is the template or comment template of: "issues/analyze"."""
+        """The name of the prompt whose template or comment template this file is: "issues/analyze"."""
         return self.name.removesuffix(COMMENT_SUFFIX).removesuffix(SUFFIX)
 
 
 def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted within each folder, except hidden ones (`.name`).
+    """Yield the paths of all files below a folder, sorted within each folder. Hidden ones (`.name`) are left out.
 
     Paths are strings because `Path` objects are slow to create, and this runs for every delivery. `on_error` is called
     for each folder that cannot be read.
@@ -106,7 +106,7 @@ def find_files(directory: Path, on_error: Callable[[OSError], None] | None = Non
 
 
 def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem]]:
-    """Return all templates below `directory` by name, and a problem for each file or folder that cannot be read."""
+    """Return {name: file} of all templates below `directory`, and a problem for each unreadable file or folder."""
     sources: dict[str, SourceFile] = {}
     problems: list[Problem] = []
 
@@ -120,9 +120,9 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
         try:
             sources[name] = _split(name, file, path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError:
-            problems.append(Problem(file, 1, "is not UTF-8; save it as UTF-8"))
+            problems.append(Problem(file, 1, "the file is not UTF-8; save it as UTF-8"))
         except OSError as exc:
-            problems.append(Problem(file, 1, f"cannot be read: {exc.strerror}"))
+            problems.append(Problem(file, 1, f"the file cannot be read: {exc.strerror}"))
     return sources, problems
 
 
@@ -137,7 +137,7 @@ def _split(name: str, file: str, text: str) -> SourceFile:
 
 Effort = Literal["low", "medium", "high", "xhigh", "max"]
 MAX_SHOWN_CHARACTERS = 80
-"""Limit on the characters of an invalid value that a message shows."""
+"""Limit on the characters that a message shows of an invalid value."""
 
 
 class _StrictModel(BaseModel):
@@ -150,9 +150,9 @@ class Then(_StrictModel):
 
 
 class FieldKeys(_StrictModel):
-    """Definition of an additional field of the reply, or new values for an enum of the shipped reply type."""
+    """The keys of one entry in `fields`: they define an additional field of the reply, or an enum's new values."""
 
-    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # list: of strings
+    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # "list": of strings
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
     description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
 
@@ -165,7 +165,7 @@ class FrontMatter(_StrictModel):
     ] = ()
     reply: str
     fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
-    labels: Mapping[str, object] = {}  # field -> "type: {value}", {value: label}, or false; see prompting.reply_fields
+    labels: Mapping[str, object] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
     model: Annotated[str, Field(min_length=1)] | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
     effort: Effort | None = None
@@ -173,19 +173,19 @@ class FrontMatter(_StrictModel):
 
 
 NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
-"""Key of the front matter to the model of the mapping below it."""
+"""Key of the front matter -> model of the mapping that is the key's value."""
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem with the line of a key, or if the key is missing, of its nearest parent; else line 1."""
+    """Return a problem at the line of a front matter's key. If it is missing: of its nearest parent, else line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
 def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Parse the front matter of a file. Return it, the line numbers of its keys, and its problems.
+    """Parse the front matter of a file. Return the front matter, the line numbers of its keys, and its problems.
 
-    It is None if it is not a YAML mapping. Invalid keys are replaced by defaults ("?" for required ones), so that the
-    template can still be checked.
+    The front matter is None if it is not a YAML mapping. A key with an invalid value gets its default ("?" if the key
+    is required), so that the template can still be checked.
     """
     try:
         tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
@@ -236,19 +236,19 @@ def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class SourceFiles:
-    """The source files of a library, merged from its folders and the shipped library, and their front matters."""
+    """The source files and front matters of a prompt library, merged from its folders and the shipped library."""
 
     sources: Mapping[
         str, SourceFile
     ]  # template name -> file, including shipped parts and comments that the folders lack
-    front_matters: Mapping[str, FrontMatter]  # prompt name -> the valid keys of its front matter
+    front_matters: Mapping[str, FrontMatter]  # prompt name -> its front matter; defaults replace invalid values
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter
-    inherited: frozenset[str]  # names of prompts whose template is not in the first folder
+    inherited: frozenset[str]  # prompts whose template is from a later folder, not from the first
 
 
 def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
-    """Read the folders, and the files of the `shipped` folder that they use; return them with all problems.
+    """Return the source files of the folders, the files of the folder `shipped` that these use, and all problems.
 
     Raises `PromptError` if a folder does not exist.
     """
@@ -270,7 +270,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
         problems.append(Problem(first_folder, 1, message))
     if BASE not in sources:
         base = sources[BASE] = SourceFile(BASE, f"{first_folder}/{BASE}", text="", front=None, template="")
-        problems.append(Problem(base.file, 1, "is missing; it contains the system message of every prompt"))
+        problems.append(Problem(base.file, 1, "the file is missing; it contains the system message of every prompt"))
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
@@ -291,9 +291,9 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file of this name that begins with front matter; if there is none, the first file.
+    """Return the first file of this name that begins with front matter; if none does, the first file of this name.
 
-    `layers` are the files of each folder, in the order of precedence.
+    `layers` are the files of each folder by name. The first folder has precedence.
     """
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
@@ -302,8 +302,8 @@ def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) ->
 def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Problem:
     if front_source.is_unclosed:
         return Problem(front_source.file, 1, f"the front matter has no end; close it with a line {FENCE}")
-    message = "has no front matter, and no shipped prompt has this path; add front matter between lines ---"
-    return Problem(source.file, 1, f"{message}, or rename a part to _{source.name.rpartition('/')[2]}")
+    message = "the file has no front matter, and no shipped prompt has its path; add front matter between lines ---"
+    return Problem(source.file, 1, f"{message}, or if it is a part, rename it to _{source.name.rpartition('/')[2]}")
 
 
 def _shipped_fallbacks(
@@ -311,7 +311,7 @@ def _shipped_fallbacks(
 ) -> dict[str, SourceFile]:
     """Return the shipped parts, and the shipped comment templates of prompts that use the shipped front matter.
 
-    The author of such a prompt has replaced only the wording, so the comment still fits.
+    The author of a prompt with shipped front matter replaced only the wording, so the shipped comment still fits.
     """
     fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
     if SHARED_COMMENT in shipped:
@@ -325,8 +325,8 @@ def _shipped_fallbacks(
 
 def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> Iterator[Problem]:
     if source.front is not None:
-        message = "has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
+        message = "the file has front matter, but is not a prompt; a prompt is a file such as issues/analyze.j2"
         yield Problem(source.file, 1, message)
     if source.is_comment and f"{source.prompt}{SUFFIX}" not in own and source.name != SHARED_COMMENT:
-        message = f"is the comment template of {source.prompt}{SUFFIX}, which does not exist"
+        message = f"this is the comment template of {source.prompt}{SUFFIX}, which does not exist"
         yield Problem(source.file, 1, message)

@@ -1,7 +1,7 @@
 """Types of template variables: the attributes that a template may read, sample values, and documentation.
 
-A type does not show whether a text is trusted. The documentation therefore converts a value as a rendering does, and
-checks whether the result is an `UntrustedText`.
+The type of a variable does not show whether its text is trusted. `document_variables` therefore converts a value as the
+renderer does, and checks whether the result is an `UntrustedText`.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
-"""Hint of values of unknown type, whose attributes are not checked: results of filters, macro parameters."""
+"""Hint for a value of unknown type, whose attributes are not checked: a macro parameter, the result of most filters."""
 
 LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
-TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # of `UntrustedText`
+TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # methods of `UntrustedText`
 UNIONS = (Union, UnionType)
 
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """Hint of a list, tuple or set."""
+    """The hint for a list, tuple or set: the hint of its elements."""
 
     element: object
 
 
 @dataclass(frozen=True, slots=True)
 class GroupOf:
-    """Hint of one group returned by the filter `groupby`: a key and the elements with that key."""
+    """The hint for one group that the filter `groupby` returns: hints of the key and of an element with that key."""
 
     key: object
     element: object
@@ -44,14 +44,14 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """Hint of an imported template: the names that it exports."""
+    """The hint for an imported template: the names that it exports."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Hint of a string from an event or from Claude."""
+    """The hint for a string from an event or from Claude."""
 
 
 @cache
@@ -66,9 +66,9 @@ def has_members(hint: object) -> TypeGuard[type]:
 
 
 def normalize_hint(hint: object) -> object:
-    """Reduce a type hint to what the name check uses: `ListOf`, `Text`, or a class; None is removed from unions.
+    """Convert a type to a hint of the name check: `ListOf`, `Text`, or a class. None is removed from unions.
 
-    A union of several such types becomes `ANYTHING`. Other hints are returned unchanged.
+    A union of several types becomes `ANYTHING` if their hints differ. Other types are returned unchanged.
     """
     element = _find_element_type(hint)
     if element is not None:
@@ -81,12 +81,12 @@ def normalize_hint(hint: object) -> object:
 
 
 def element_hint(hint: object) -> object:
-    """Return the hint of the elements of a `ListOf` or `GroupOf`; `ANYTHING` for other normalized hints."""
+    """Return the hint of the elements of a `ListOf` or `GroupOf`; `ANYTHING` for any other hint."""
     return hint.element if isinstance(hint, ListOf | GroupOf) else ANYTHING
 
 
 def _without_none(hint: object) -> object:
-    """Remove `Annotated` and `| None` from a hint. A union of several other types is returned unchanged."""
+    """Remove `Annotated` and `| None` from a type. A union of several types other than None is returned unchanged."""
     if get_origin(hint) is Annotated:
         return _without_none(get_args(hint)[0])
     arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
@@ -94,7 +94,7 @@ def _without_none(hint: object) -> object:
 
 
 def _find_element_type(hint: object) -> object | None:
-    """Return the type of a collection's elements; None if the hint is not a collection."""
+    """Return the type of the elements of a list, tuple or set; None if `hint` is another type."""
     plain = _without_none(hint)
     origin = get_origin(plain)
     is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
@@ -105,9 +105,9 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 
 
 def sample_values(hint: object) -> tuple[Any, ...]:
-    """Return sample values of a type: a full one, then a minimal one (empty, None, False).
+    """Return sample values of a type: a full value, then a minimal value (empty, None, False).
 
-    For a pydantic model, copies of the full value follow, one for each other choice of each `Literal` field, so that
+    For a pydantic model, copies of the full value follow: one for each further value of each `Literal` field, so that
     all branches of `{% if analysis.kind == ... %}` are rendered.
     """
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
@@ -144,7 +144,7 @@ def _sample(hint: object, *, full: bool) -> Any:
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 Trust = Literal["untrusted", "trusted", ""]
-"""Whether a value is untrusted or trusted text; "" for other values."""
+"""The trust in a value that is text; "" for other values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,11 @@ class VariableDoc:
 
 
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
-    """Document each variable and its members, recursively.
+    """Return the documentation of each variable and, recursively, of its members.
 
-    `hints` are the types of the variables by name. Each of `examples` has values of the variables by name.
+    `hints` has the type of each variable by name. Each of `examples` has the values of the variables in one event.
     """
-    placeholders = Placeholders(key=b"", show=format_for_prompt)  # no text is inserted
+    placeholders = Placeholders(key=b"", show=format_for_prompt)  # placeholders are not replaced by texts here
     marked_examples = [mark_trusted(values) for values in examples]
     found: list[VariableDoc] = []
     for name, hint in hints.items():
@@ -171,7 +171,7 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Document one variable. Its example is from `recorded`; without one, `samples` only show whether it is trusted."""
+    """Yield the documentation of one variable, with an example of `recorded`; else `samples` show if it is trusted."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:

@@ -1,7 +1,7 @@
-"""The webhook envelope, which the receiver parses in microseconds, and the input of routing that is made from it.
+"""The webhook envelope: the fields of a body that the receiver parses (in microseconds); and the input of routing.
 
-The envelope declares fields that routing does not need, too, with the types that `parse_event` requires, so that the
-receiver rejects a body that the worker could not parse.
+The envelope also declares fields that routing does not need, with the types that `parse_event` requires. The receiver
+thus rejects a body that the worker could not parse.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
 
 
 class EnvelopeConversation(msgspec.Struct, frozen=True):
-    """An issue or a pull request. Routing needs only some of the fields; the others are validated for the worker."""
+    """An issue or a pull request. Routing needs some of the fields; the others are only validated, for the worker."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     title: str | None = None
@@ -112,7 +112,7 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
 
 
 class WebhookEnvelope(msgspec.Struct, frozen=True):
-    """The few fields of a body that routing needs. All are optional: GitHub omits each of them in some event."""
+    """The fields of a webhook's body that the receiver parses. All are optional: each is absent from some event."""
 
     action: Name | None = None
     repository: EnvelopeRepository | None = None
@@ -137,11 +137,11 @@ _DECODER = msgspec.json.Decoder(WebhookEnvelope)
 
 
 def parse_envelope(body: bytes) -> WebhookEnvelope:
-    """Parse the fields that routing needs. Raises `PayloadError` if the body is not a JSON object of GitHub's shape."""
+    """Parse the envelope. Raises `PayloadError` if the body is not a JSON object, or a field has a wrong type."""
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError as exc:
-        raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc
+        raise PayloadError(f"invalid payload: {exc}") from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError("the body is not valid JSON") from exc
 
@@ -158,15 +158,15 @@ class RoutingInput(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     draft: bool = False
     changed: frozenset[str] = frozenset()  # keys of `changes`: {"title", "body"}
-    label: str | None = None  # that this event added or removed
+    label: str | None = None  # the label that this event added or removed
     reviewer: str | None = None  # login of the reviewer that this event requested; None for a team
     comment_author: str | None = None  # author of the comment or review that the event is about
-    comment_body: str = ""  # its text
+    comment_body: str = ""  # text of that comment or review
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
 
     @property
     def key(self) -> str:
-        """ "issues.opened", or "push" if there is no action."""
+        """The event key: "issues.opened"; "push" for an event without an action."""
         return event_key(self.event, self.action)
 
 
@@ -196,8 +196,8 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
 
 
 def from_event(event: Event) -> RoutingInput:
-    """Build the routing input from a parsed event. Raises `PayloadError` like `parse_envelope`."""
+    """Build the routing input from a parsed event. Raises `PayloadError` if a field has a wrong type."""
     try:
         return from_envelope(event.name, msgspec.convert(event.payload, WebhookEnvelope))
     except msgspec.ValidationError as exc:
-        raise PayloadError(f"the payload does not have GitHub's shape: {exc}") from exc
+        raise PayloadError(f"invalid payload: {exc}") from exc

@@ -33,7 +33,7 @@ IgnoredKind = Literal[
     "asked to skip",
     "no label of ours",
 ]
-"""Keys under which ignored deliveries are counted."""
+"""Kinds of reasons to ignore a delivery. Ignored deliveries are counted by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ HOW_TO_START = re.compile(
     r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
     re.IGNORECASE,
 )
-"""Questions of newcomers about how to start. A few false matches do no harm, because Claude judges next."""
+"""Matches a newcomer's question about how to start. A false match is harmless, because Claude reads the comment."""
 
 COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
 
@@ -80,7 +80,7 @@ MAX_COURTESY_CHARACTERS = 60
 
 
 def strip_code_and_quotes(text: str) -> str:
-    """Return the commenter's own visible text, without code, quoted lines and HTML comments."""
+    """Return the visible text that the commenter wrote: without code, quoted lines and HTML comments."""
     visible = HTML_COMMENT.sub(" ", text[:MAX_SEARCHED_CHARACTERS].replace("\r\n", "\n"))
     return QUOTED_LINE.sub(" ", CODE.sub(" ", visible))
 
@@ -90,7 +90,7 @@ def asks_how_to_start(text: str) -> bool:
 
 
 def addressed_to_bot(text: str, login: str) -> bool:
-    """Return True if a comment mentions the account with more than a greeting or thanks."""
+    """Return True if a comment mentions the account `login` and contains more than a greeting or thanks."""
     own_text = strip_code_and_quotes(text)
     mention = re.compile(rf"(?<![\w/@-])@{re.escape(login)}(?![\w/-])", re.IGNORECASE)
     if not mention.search(own_text):
@@ -119,7 +119,7 @@ def find_ignored(
     settings: Settings,
     bot: Account | None,
 ) -> Ignored | None:
-    """Return the first reason to ignore an enabled event; None if there is none.
+    """Return the first reason to ignore an enabled event; None if the event is to be processed.
 
     `bot` is the bot account. While it is unknown (None), no account counts as the bot account.
     """
@@ -178,9 +178,9 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    Only HLS uses an account of type bot, so everything that it does is our own action. The owner of a person's account
-    uses it too, opens issues and gives commands: our own actions are its labels, its statuses, and its comments that
-    contain our marker.
+    If the bot account is of type bot, only HLS uses it, so HLS caused everything that it does. If it is a person's
+    account, that person also uses it, opens issues and gives commands. Then HLS caused only its label changes, its
+    statuses, and its comments with our marker (the invisible last line of our comments).
     """
     if bot.is_bot:
         return any(
@@ -194,7 +194,7 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 
 def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
-    """Return True if a comment asks how to start or addresses the bot; while `bot` is unknown, any mention counts."""
+    """Return True if a comment asks how to start or addresses the bot. If `bot` is unknown (None), any "@" counts."""
     text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 

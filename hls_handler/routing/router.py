@@ -1,4 +1,4 @@
-"""Decides by which rule an event is processed, if it is a label correction, or why it is ignored."""
+"""Routes an event: to the rule that processes it, to a label correction, or to the reason why it is ignored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hls_handler.settings.yaml_parser import Sources
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A prompt that runs in addition to the rule's prompt and posts nothing."""
+    """A shadow prompt: it runs in addition to the rule's prompt, and posts nothing."""
 
     prompt: str  # "issues/strict"; its existence is checked when it runs
     chosen_by: str  # key path in `prompts.use`
@@ -31,19 +31,19 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The event is processed by `prompt`."""
+    """The routing decision that a prompt processes the event."""
 
     event_key: str  # "issues.opened"
     prompt: str  # "issues/analyze"
-    effective: EffectiveSettings  # the settings of its repository
-    file: str  # of the prompt: "prompts/issues/analyze.j2"
+    effective: EffectiveSettings  # the settings of the event's repository
+    file: str  # the prompt's file: "prompts/issues/analyze.j2"
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
     shadow: Shadow | None = None
 
     def why(self, sources: Sources) -> str:
-        """Return a sentence with the line of settings and the prompt file that enable the event.
+        """Return a sentence that names the line of the settings and the prompt's file that enable the event.
 
-        Built on demand, because the receiver does not need it.
+        The sentence is not a field, because the receiver does not need it.
         """
         if self.chosen_by is not None:
             return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
@@ -53,7 +53,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class LabelCorrection:
-    """A person changed a label that Claude's replies can set. It is stored; Claude is not asked."""
+    """The routing decision that a person corrected a label of Claude. The change is stored; Claude is not asked."""
 
     event_key: str  # "issues.unlabeled"
     field: str  # "priority"
@@ -68,17 +68,17 @@ class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Names of the prompts with exactly this key in `on:`: "issues.opened" or "push" -> ("issues/analyze",)."""
+        """Return the prompts with exactly this event key in `on:`: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Maps each label that replies about an event can produce, in lower case, to its field: {"bug": "kind"}."""
+        """Return {label in lower case: field} of all labels that replies about an event can set: {"bug": "kind"}."""
 
     def file(self, name: str) -> str:
-        """The file of a prompt: "issues/analyze" -> "prompts/issues/analyze.j2". Raises KeyError if unknown."""
+        """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
 
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
-"""Kinds of ignored events that may still be label corrections."""
+"""Kinds of reasons to ignore an event that may still be a label correction."""
 
 
 def route(
@@ -89,9 +89,9 @@ def route(
     catalogue: PromptCatalogue,
     bot: Account | None,
 ) -> Rule | LabelCorrection | Ignored:
-    """Route one event. Called by the receiver (takes microseconds) and again by the worker with its current settings.
+    """Route one event. The receiver calls this (it takes microseconds), and the worker again with current settings.
 
-    `bot` is the bot account, or None while it is unknown: then the worker decides which events HLS itself caused.
+    `bot` is the bot account. If it is None (still unknown), events that HLS caused are only ignored by the worker.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
@@ -115,7 +115,7 @@ def route_with_settings(
     catalogue: PromptCatalogue,
     bot: Account | None,
 ) -> Rule | Ignored:
-    """Route an enabled event by these settings of its repository, which may include the repository's own file."""
+    """Route an enabled event by `effective`, its repository's settings, in which `.github/hls.yaml` may be applied."""
     rule = _find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
@@ -128,7 +128,7 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
-    """Return the settings of the event's repository, or `Ignored` if it has none or they disable it."""
+    """Return the settings of the event's repository; `Ignored` if there are none or if they disable the repository."""
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -145,7 +145,7 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
     if effective.enabled:
         return None
     switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
-    reason = f"{routing_input.repository} is switched off by {switch}; set it to true to process it"
+    reason = f"{routing_input.repository} is switched off by {switch}; set this key to true to process it"
     return Ignored("repository disabled", reason)
 
 
@@ -163,7 +163,7 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
 def _find_rule(
     routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
 ) -> Rule | Ignored:
-    """Choose the prompt that settings name for the event, else the only one that names the event in its `on:`."""
+    """Return the rule: its prompt is the one that settings choose, else the only one with the event in its `on:`."""
     key = routing_input.key
     chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
     shadow = Shadow(*shadowed) if shadowed is not None else None
@@ -184,7 +184,7 @@ def _find_rule(
     if not names:
         change = settings.sources.change("prompts.directory", "another folder")
         folders = " or ".join(f"{folder}/" for folder in settings.prompts.folders.values())
-        reason = f"no prompt in {folders} has {key} in its `on:`; add it to one to process it"
+        reason = f"no prompt in {folders} has {key} in its `on:`; add it to a prompt to process it"
         if shadow is not None:
             reason = f"{reason} ({settings.sources.where(shadow.chosen_by)} runs {shadow.prompt} as a shadow only)"
         return Ignored("no prompt", f"{reason}, or {change}")
@@ -210,10 +210,10 @@ def find_label_correction(
     settings: Settings,
     bot: Account | None,
 ) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if an event may be one, `Ignored` with the reason, or None if it cannot be one.
+    """Return a `LabelCorrection` if an event may be one, `Ignored` if it must not count as one, None if it is none.
 
-    Any enabled event of issues (or of pull requests) enables corrections of their labels. The worker later checks in
-    the store if HLS ever set the label, or another one of its field.
+    Label corrections of issues are enabled by any enabled event of issues; those of pull requests likewise. The worker
+    later checks in the database whether HLS ever set this label or another label of the same field.
     """
     if (
         routing_input.event not in CONVERSATION_EVENTS

@@ -1,4 +1,4 @@
-"""Cleaning of untrusted text: removes what Claude would read but people do not see, such as invisible characters.
+"""Cleaning of untrusted text: removes characters that Claude would read, but that people do not see on GitHub.
 
 `clean` applies all steps; `format_for_prompt` also redacts a text, truncates it and puts it between delimiters.
 """
@@ -49,7 +49,7 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return one or two joiners after a visible non-ASCII character, and "" for all others, which could hide text."""
+    """Return the joiners if they are one or two after a visible non-ASCII character; else "": they could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
@@ -58,8 +58,8 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
 def remove_html_comments(text: str) -> str:
     """Remove HTML comments as GitHub does.
 
-    An unclosed comment at the start of a line extends to the end of the text; a remark takes its place. Inside a line,
-    an unclosed comment is ordinary text and stays.
+    An unclosed comment at the start of a line extends to the end of the text; a note with its length replaces it.
+    Inside a line, an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []
     at = 0
@@ -82,7 +82,7 @@ def remove_html_comments(text: str) -> str:
 def clean(text: str) -> str:
     """Remove all that people do not see in a text: invisible characters and, unless it is `CodeText`, HTML comments.
 
-    Every line end becomes a newline or a space.
+    "\\r\\n" becomes a newline; every other line end except a newline becomes a space.
     """
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
@@ -92,14 +92,14 @@ def clean(text: str) -> str:
 
 
 def truncate(text: str, n: int) -> str:
-    """Truncate a text to `n` characters, and append the number of characters that were cut, if any."""
+    """Return the first `n` characters of a text. If it is longer, append the number of cut characters."""
     return text if len(text) <= n else f"{text[:n]}… [{len(text) - n:,} characters cut]"
 
 
 def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:
     """Clean, redact and truncate untrusted text, and put it between delimiters that contain the nonce.
 
-    It is redacted before it is truncated, because half a credential is not recognised.
+    The text is redacted before it is truncated, because half a credential would not be recognised.
     """
     inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""

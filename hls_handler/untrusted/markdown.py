@@ -7,8 +7,8 @@ does not match `fixes\\s+#`), and is not a letter (so "@", U+200B, "user" does n
 Renovate use it, too. People who copy code would also copy it, so in code it is inserted only where a bot would react.
 
 GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
-span must open and close on the same line, outside of those; every other backtick is escaped, so that GitHub finds the
-same pairs.
+span must open and close on the same line, outside of cells, targets and URLs. Every other backtick is escaped, so that
+GitHub finds the same pairs.
 
 Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any run of backticks in
 it, indented by at most three spaces, and no line of it is indented less, so that the fence is valid in any list or
@@ -40,14 +40,14 @@ RENDERED_LANGUAGES = frozenset({"mermaid", "math", "geojson", "topojson", "stl",
 UNSAFE_SCHEME = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 JOINING_ENDS = ("!", "]", "&", "@", "\uff20", "`", "\\")
-"""Endings that would combine with the text after them to an image, link, entity, mention or code."""
+"""Ends of a text that would form an image, link, entity, mention or code with the text after them."""
 
 BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
 def sanitize_blocks(text: str) -> str:
-    """Sanitize Markdown of any length. A newline is added at the start or end if a quote or code block is there."""
+    """Sanitize Markdown of any length. If it begins or ends with a quote or code block, add a newline there."""
     lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
@@ -86,7 +86,7 @@ def sanitize_link_target(text: str) -> str:
 
 
 def sanitize_html(text: str) -> str:
-    """Sanitize a text for a line on which the template has HTML. Return one line that is plain text, parsed or not."""
+    """Sanitize a text for a template's line with HTML: return one line of plain text, both as Markdown and as HTML."""
     return _escape_markup(_one_line(text))
 
 
@@ -100,7 +100,7 @@ def _clean_text(text: str) -> str:
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the end of the text could combine with the text after it to Markdown."""
+    """Append a zero-width space if the end of the text could form Markdown with the text after it."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
@@ -280,7 +280,7 @@ def _find_last_reference(line: str) -> int:
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
     """Return True if an issue reference follows the keyword on the line, or the keyword is the last word of the line.
 
-    In the second case, the next line may begin with a reference.
+    A keyword at the end of a line counts, because the next line may begin with a reference.
     """
     return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
 
@@ -298,7 +298,7 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    """Return True if GitHub also reads the content as code: no table cell or link definition splits it."""
+    """Return True if GitHub also reads `content` as a code span: no table cell or link definition splits it."""
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 

@@ -43,7 +43,7 @@ class Trusted(str):
 class Placeholders:
     """The untrusted texts of one rendering, and their placeholders.
 
-    `key` is the secret key of the nonce in the delimiters. `show(text, nonce)` returns what replaces a placeholder.
+    `key` is the secret from which the delimiters' nonce is computed. `show(text, nonce)` returns the text to insert.
     """
 
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
@@ -59,19 +59,19 @@ class Placeholders:
 
         Numbers, booleans, None, enumerations, `Trusted` strings and strings that a field's `Literal` allows are
         unchanged; times become ISO 8601. A set becomes a sorted list, because rendering must not depend on hashes.
-        Contents of mappings and records are converted when they are read. Raises `TypeError` for other types.
+        Mappings, dataclasses and models are converted when their contents are read. Other types raise `TypeError`.
         """
         return self._convert(value, NOTHING_TRUSTED)
 
     def missing(self) -> tuple[int, ...]:
-        """Return, for each text that `substitute` inserted truncated, the number of characters that were cut."""
+        """Return the number of cut characters for each truncated text that `substitute` has inserted."""
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
         """Replace each placeholder in the output of a template by its text.
 
-        All texts get the same nonce, which depends only on the texts and their order. Raises `BrokenPlaceholder` with
-        `template`, a path, and the line in `rendered` if a template has changed a placeholder.
+        All texts get the same nonce, which depends only on the texts and their order. Raises `BrokenPlaceholder` if the
+        template has changed a placeholder; its message has the path `template` and the line in `rendered`.
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
@@ -116,7 +116,7 @@ class Placeholders:
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
-        """Return a keyed hash of the texts as 16 hex digits. It covers lengths: ["ab"] and ["a", "b"] must differ."""
+        """Return a keyed hash of the texts as 16 hex digits. It depends on lengths: ["ab"] and ["a", "b"] differ."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
@@ -125,7 +125,7 @@ class Placeholders:
 
 
 Convert = Callable[[object, frozenset[str]], object]
-"""Function that converts a value. The second argument is the set of trusted strings: those of the field's `Literal`."""
+"""Function (value, trusted strings) -> converted value. Trusted strings are those that the field's `Literal` allows."""
 
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 NOTHING_TRUSTED: frozenset[str] = frozenset()
@@ -155,7 +155,7 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """A dataclass or model for templates: public fields and properties, converted when read; no methods."""
+    """A dataclass or pydantic model for templates: its public fields and properties, converted when they are read."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -202,7 +202,7 @@ def public_hints(kind: type[Any]) -> dict[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Return the strings that a `Literal` allows, also one inside `X | None`, a tuple or a list; else an empty set."""
+    """Return the strings that a `Literal` type allows, also if it is part of a union, tuple or list; else none."""
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -1,9 +1,9 @@
-"""Redaction of credentials: `[redacted: KIND]` replaces what has the form of one, or is assigned to a name of one.
+"""Redaction: `[redacted: KIND]` replaces a value with a credential's form, or assigned to a name such as `password`.
 
 Every pattern takes linear time: an unbounded repetition is possessive (`*+`), or nothing after it can cause
 backtracking, or it can start at one position only. Only single characters are possessive: with possessive groups,
 Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
-`redact` is idempotent.
+A second call of `redact` changes nothing.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ MARKDOWN_ESCAPE = re.compile(
 
 
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
-    """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would not.
+    """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would keep them.
 
-    Returns the text, and for each of its characters and its end the index in the source.
+    Return the new text, and the index in `source` of each of its characters and of its end.
     """
     if MARKDOWN_ESCAPE.search(source) is None:
         return source, range(len(source) + 1)
@@ -129,7 +129,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Replace what `find` finds in the text or in its Markdown-resolved form. Overlapping matches get one marker."""
+    """Redact each match of `find` in the text as written or with Markdown resolved. Overlaps get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -144,7 +144,7 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, kind) of each match. Matches may overlap; the kind of the one that starts first is shown."""
+    """Yield (start, end, kind) of each match of a pattern. The marker of overlapping matches shows the first kind."""
     yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
     yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     for pattern in (AUTHORIZATION, BEARER):
@@ -191,7 +191,7 @@ DUMMY_VALUE = re.compile(
       | secretstr""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path, which may lead to a secret
+URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path may lead to a secret, but is none
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+")
 CODE_PUNCTUATION = re.compile(r"[()\[\]{},;&|]")
 REST_OF_BARE = re.compile(r"[^\s\"'`<>()\[\]{},;&|]*+")
@@ -199,10 +199,10 @@ REST_OF_ENVIRONMENT_LINE = re.compile(r"[^\s\"'`<>]*+")
 REST_OF_LINE_IS_BLANK = re.compile(r"[ \t]{0,80}(?:\n|\Z)")
 SECRET_WORD = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
 PASSPHRASE = re.compile(r"[a-z]{3,9}(?: [a-z]{3,9}){3,9}")
-OPEN_REDACTION_MARKER = re.compile(r"\[redacted: [a-z-]{0,30}\Z")  # its kind is not the name of a value
+OPEN_REDACTION_MARKER = re.compile(r"\[redacted: [a-z-]{0,30}\Z")  # the kind in a marker is not a name for `ASSIGNMENT`
 
 MIN_KEY_CHARS = 8
-MIN_WORD_KEY_CHARS = 16  # without a digit or a symbol
+MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
 
 
 def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
@@ -287,7 +287,7 @@ def _has_plain_sign(found: re.Match[str]) -> bool:
 
 
 def _is_environment_line(found: re.Match[str]) -> bool:
-    """Return True for a line such as DB_PASSWORD=..."""
+    """Return True for an assignment in the form of an environment variable: DB_PASSWORD=..."""
     return _has_plain_sign(found) and found["name"].isupper()
 
 

@@ -1,6 +1,6 @@
 """Untrusted text inside a template: it can be tested, compared, measured and shown, but not transformed.
 
-Where a template shows a text, its output has a placeholder. `find_contexts` finds the Markdown around each of them."""
+Where a template shows an untrusted text, the output has a placeholder. `find_contexts` finds the Markdown around it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hls_handler.untrusted.markdown import (
 from hls_handler.untrusted.redaction import redact
 
 PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
-DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # to recognise parts, too
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise parts
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
 
@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return the line (from 1) of the first broken placeholder and up to 40 characters before it, else None."""
+    """Return the line (from 1) of the first broken placeholder and up to 40 characters before it; None without one."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -58,8 +58,8 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""(kind, prefix): where a placeholder is in the template's Markdown, and what to insert before its text ("text": U+200B
-or "") or before each line after the first ("code_block": the indentation and quote markers of the block)."""
+"""(kind, prefix): the kind of Markdown around a placeholder, and a prefix for its text. For "text", the prefix (U+200B
+or "") is before the text; for "code_block", the block's indentation and quote marks are before each further line."""
 
 LINE_START = re.compile(r"[ \t>]*")
 FENCE = re.compile(r"`{3,}|~{3,}")
@@ -67,11 +67,11 @@ TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
 JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
-"""Endings that would combine with the text after them to an image, mention, tag, entity or link."""
+"""Ends of a text that would form an image, mention, tag, entity or link with the text after them."""
 
 
 def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
-    """Yield the context of each placeholder in order. Simple rules suffice, because templates are trusted Markdown."""
+    """Yield the Markdown context of each placeholder, in order. Simple rules suffice, because templates are trusted."""
     open_fence = ""
     in_html_block = False
     for line in rendered.split("\n"):
@@ -102,7 +102,7 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
 
 
 TextFormatter = Callable[[str, str], str]
-"""Function (text, nonce) that returns the text as it is shown. The nonce is for its delimiters."""
+"""Function (text, nonce) -> text as it is shown. The nonce is the part of the delimiters that no author can guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +131,15 @@ class CommentFormatter:
 
 format_for_comment = CommentFormatter(sanitize_blocks)
 format_for_cell = CommentFormatter(sanitize_inline)
-"""For texts on one line in comments: table cells, headings, list items."""
+"""Formatter for a text on one line of a comment: in a table cell, heading or list item."""
 
 
 @total_ordering
 class UntrustedText:
     """An untrusted text as a template sees it. `str` returns a placeholder, never the text.
 
-    The first `str` also appends the object to `rendered_texts`; the placeholder contains its index there. Names that
-    begin with an underscore, such as `_text`, cannot be read in a sandboxed template.
+    The first call of `str` also appends the object to `rendered_texts`; the placeholder contains the object's index in
+    that list. A sandboxed template cannot read names that begin with an underscore, such as `_text`.
     """
 
     __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
@@ -155,7 +155,7 @@ class UntrustedText:
         self._placeholder: str | None = None
 
     def excerpt(self, n: int) -> UntrustedText:
-        """Return the first `n` characters, followed by the number of characters that were cut, if any.
+        """Return the first `n` characters. If the text is longer, the number of cut characters follows.
 
         The text is cleaned and redacted first, because half a credential would not be recognised.
         """
@@ -204,8 +204,8 @@ class UntrustedText:
     def __getitem__(self, index: object) -> str:
         """Raise an error: an untrusted text cannot be indexed, sliced or iterated over.
 
-        `text["name"]`, which is also how Jinja looks up a missing attribute, raises `TypeError`: Jinja then reports an
-        undefined attribute. All other uses raise `BrokenPlaceholder`.
+        An index of type str raises `TypeError`, because Jinja also uses `text["name"]` to look up a missing attribute:
+        it then reports an undefined attribute. All other indexes raise `BrokenPlaceholder`.
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
@@ -224,19 +224,19 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return how many characters were cut for the prompt. Characters that cleaning removed are not counted."""
+    """Return how many characters of the text the prompt does not show. Those that cleaning removed do not count."""
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
-    """Return what replaces the placeholder of a text in this context."""
+    """Return the text that replaces an untrusted text's placeholder in this Markdown context."""
     show, text = untrusted._show, untrusted._text
     return show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
-    """Return an untrusted text with another formatter, for filters such as `inline`; other values unchanged."""
+    """Return an untrusted text with the formatter `show`, for filters such as `inline`; any other value unchanged."""
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)

@@ -38,18 +38,18 @@ class Ports:
     """The functions of other packages that the web application calls."""
 
     route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
-    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # committed when it returns; raises StoreUnavailable
-    count_ping: Callable[[], None]  # returns at once
-    outcome: Callable[[str], asyncio.Future[Finished]]  # the end of the delivery with this GUID
+    accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
+    count_ping: Callable[[], None]  # never blocks
+    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of the delivery's end
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
-    rate_limit: Callable[[], RateLimit]  # GitHub's, from its last response
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
 
 
 class WebApplication:
-    """A Starlette application whose routes can be replaced while it serves, when settings change."""
+    """The Starlette application. Its routes can be replaced while it serves, when the settings change."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
-        """Without `receives_webhooks`, the webhook path returns 404. `lifespan` starts and stops the workers."""
+        """If `receives_webhooks` is False, the webhook path returns 404. `lifespan` starts and stops the workers."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
         self._budget = BodyBudget(ports.clock)
@@ -74,7 +74,7 @@ class WebApplication:
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
-        """Use these settings from the next request on. Thread-safe: a request sees the old routes or the new ones."""
+        """Use these settings from the next request on. Thread-safe: a request uses either the old or the new ones."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
         routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
@@ -93,7 +93,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the known states, without calls to other services; without the key only the overall status."""
+        """Respond with the last known state of each component; without the API key, with the overall status only."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
@@ -116,12 +116,12 @@ class WebApplication:
         try:
             snapshot = await self._stats.read()
         except StoreUnavailable:
-            return _page({"detail": "the store cannot be read now: see /health"}, status=503)
+            return _page({"detail": "the database cannot be read now; see /health"}, status=503)
         uptime_s = self._ports.clock() - self._started_at
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
     def _is_authorized(self, request: Request) -> bool:
-        """Return whether X-API-Key is the key, or no key is set. Ignores the query string, which proxies log."""
+        """Return True if the header X-API-Key has the API key, or if none is set. A key in the URL is not accepted."""
         if self._api_key is None:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
@@ -129,7 +129,7 @@ class WebApplication:
 
 
 def _http_error(_request: Request, exc: Exception) -> Response:
-    """Respond to 404 and 405."""
+    """Return the response to a path without a route (404), or to a method that the route does not have (405)."""
     assert isinstance(exc, HTTPException)
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 

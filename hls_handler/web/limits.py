@@ -19,7 +19,9 @@ from hls_handler.web.webhook import Rejected
 log = logging.getLogger(__name__)
 
 BODIES_AT_ONCE = 4
-"""Bodies of the maximum size that fit into the memory budget; of GitHub's usual ones, thousands."""
+"""Number of bodies of the maximum size that fit into the memory budget. Thousands of bodies of usual size fit."""
+
+EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
 MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
 MAX_PIPELINED = 100
@@ -31,20 +33,20 @@ class _Body:
     started_at: float
     reader: asyncio.Task[object]
     held_bytes: int = 0
-    rejected: Rejected | None = None
+    problem: str | None = None  # not an exception, whose traceback would keep the body in memory
 
-    def interrupt(self, rejected: Rejected) -> None:
-        self.rejected = rejected
+    def reject(self, problem: str) -> None:
+        self.problem = problem
         self.reader.cancel()
 
 
 @dataclass(slots=True)
 class BodyBudget:
-    """Shared memory limit for request bodies in flight, from the first byte to the response.
+    """A memory limit that all request bodies share. A body counts from its first byte until the response.
 
-    When it is exceeded, the costliest of the bodies that are still arriving is evicted. Cost is bytes times seconds, so
-    that neither a large body that arrives fast nor a small one that arrives slowly is evicted before one that is both.
-    For one event loop; `clock` returns monotonic seconds.
+    Above the limit, the costliest body that is still arriving is evicted: its request gets a 408. The cost is bytes
+    times seconds, so that a large and slow body is evicted before a large but fast one and a small but slow one.
+    Not thread-safe: only one event loop may use it. `clock` returns monotonic seconds.
     """
 
     clock: Callable[[], float]
@@ -55,17 +57,19 @@ class BodyBudget:
     async def read(
         self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
     ) -> AsyncIterator[bytes]:
-        """Read a whole body and hold its share of the budget until the context ends.
+        """Read a whole body. Its bytes count in the budget until the context ends.
 
-        `declared` is the Content-Length: a larger body than `max_bytes` is rejected before it is read. Raises
-        `Rejected` (408, 413), or what `chunks` raises.
+        `declared` is the Content-Length; if it is more than `max_bytes`, the body is rejected before it is read. Raises
+        `Rejected` (408, 413), and the exceptions of `chunks`.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
         reader = asyncio.current_task()
         assert reader is not None
         body = _Body(self.clock(), reader)
-        deadline = reader.get_loop().call_later(timeout_s, self._time_out, body, timeout_s)
+        deadline = reader.get_loop().call_later(
+            timeout_s, body.reject, f"the body did not arrive within {timeout_s:g} s"
+        )
         self._arriving.add(body)
         try:
             received = await self._collect(body, chunks, max_bytes)
@@ -73,9 +77,9 @@ class BodyBudget:
             self._arriving.discard(body)
             yield received
         except asyncio.CancelledError:
-            if body.rejected is None or reader.uncancel():
+            if body.problem is None or reader.uncancel():
                 raise
-            raise body.rejected from None
+            raise Rejected(408, body.problem) from None
         finally:
             deadline.cancel()
             self._arriving.discard(body)
@@ -92,8 +96,8 @@ class BodyBudget:
             while self.used_bytes > BODIES_AT_ONCE * max_bytes:
                 costliest = self._remove_costliest()
                 if costliest is body:
-                    raise _evicted()
-                costliest.interrupt(_evicted())
+                    raise Rejected(408, EVICTED)
+                costliest.reject(EVICTED)
         return bytes(received)
 
     def _remove_costliest(self) -> _Body:
@@ -104,21 +108,13 @@ class BodyBudget:
         costliest.held_bytes = 0
         return costliest
 
-    @staticmethod
-    def _time_out(body: _Body, timeout_s: float) -> None:
-        body.interrupt(Rejected(408, f"the body did not arrive within {timeout_s:g} s"))
-
 
 def _too_large(max_bytes: int) -> Rejected:
     return Rejected(413, f"the body is over {max_bytes} bytes (server.max_body_bytes)")
 
 
-def _evicted() -> Rejected:
-    return Rejected(408, "the body arrived too slowly for its size while others needed the memory; send it again later")
-
-
 class Connections:
-    """The open connections, ordered by the time of their last complete request; without one, by their start."""
+    """The open connections, ordered by the time of the last complete request, or of the start if there was none."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -126,7 +122,7 @@ class Connections:
         self._evicted, self._logged_at = 0, -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
-        """Add a connection; at the limit, close the first in the order of this class. `now` is in monotonic seconds."""
+        """Add a connection. Above the limit, close the one that was silent longest. `now` is in monotonic seconds."""
         self._open[transport] = None
         while len(self._open) > max(self._limit(), 1):
             longest_silent, _ = self._open.popitem(last=False)
@@ -134,7 +130,7 @@ class Connections:
             self._evicted += 1
         if self._evicted and now - self._logged_at >= LOG_EVERY_S:
             fields = {"closed": self._evicted, "open": len(self._open)}
-            log.warning("too many connections: the longest silent ones were closed", extra=fields)
+            log.warning("too many connections: those that were silent longest were closed", extra=fields)
             self._evicted, self._logged_at = 0, now
 
     def has_sent_request(self, transport: asyncio.Transport) -> None:
@@ -146,15 +142,15 @@ class Connections:
 
 
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
-    """Return uvicorn's HTTP protocol with limits on headers and connections, for which uvicorn has no options.
+    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections: uvicorn has no option for this.
 
-    It overrides callbacks of `asyncio.Protocol` and httptools' parser, and uvicorn's 400 (for its JSON and request id).
+    It overrides callbacks of `asyncio.Protocol` and of httptools' parser, and sends a 400 with JSON and a request id.
     """
 
     class LimitedProtocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._pending_bytes = 0  # received since the last complete part: headers, chunk, body
+            self._pending_bytes = 0  # bytes after the last complete headers, chunk or body
             self._headers = self._header_bytes = self._requests = 0
             self._in_headers = False
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
@@ -171,7 +167,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
             is_waiting = self._pending_bytes > 0 and self._deadline.cancelled()
-            if is_waiting and (self._in_headers or self.cycle.response_complete):  # an empty line begins no message
+            if is_waiting and (self._in_headers or self.cycle.response_complete):  # also after an empty line
                 self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
 
         def on_message_begin(self) -> None:
@@ -203,7 +199,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().on_message_complete()
 
         def _time_out_headers(self) -> None:
-            if self._pending_bytes:  # else send nothing: a proxy would take it for its next response
+            if self._pending_bytes:  # else send nothing: for a proxy it would be its next response
                 self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
             self.transport.close()
 

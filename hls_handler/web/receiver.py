@@ -32,7 +32,7 @@ from hls_handler.work.health import Health
 logger = logging.getLogger(__name__)
 
 LARGE_BODY_BYTES = 1_000_000
-"""Larger bodies are hashed in a thread, because that would block the event loop."""
+"""The signature of a larger body is computed in a thread, so that it does not block the event loop."""
 
 CLOSE = {"connection": "close"}
 RETRY_AFTER = {"retry-after": "30"}
@@ -42,8 +42,8 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 class WebhookReceiver:
     """The endpoint at `server.webhook_path`, for one version of the settings.
 
-    `route` never blocks the event loop. `accept` returns once the delivery is committed and raises `StoreUnavailable`.
-    `outcome` returns a future for the end of the delivery with this GUID, to be cancelled to stop waiting.
+    `route` must not block the event loop. `accept` must return after the commit, or raise `StoreUnavailable`. `outcome`
+    must return a future of the end of the delivery with this GUID; the receiver cancels it when it stops waiting.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class WebhookReceiver:
         self._health = health
 
     async def receive(self, request: Request) -> Response:
-        """Respond to one request; a rejection before the whole body was read closes the connection."""
+        """Respond to one request. A rejection before the whole body was read also closes the connection."""
         try:
             headers = parse_headers(request.scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:
@@ -107,7 +107,7 @@ class WebhookReceiver:
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        """Check signature and payload; return the envelope and the JSON. Raises `Rejected` or `PayloadError`."""
+        """Check signature and payload; return the parsed envelope and the JSON. Raises `Rejected` or `PayloadError`."""
         secret = None
         if self._settings.features.signature_validation:
             find = self._secrets.find_matching
@@ -136,7 +136,7 @@ class WebhookReceiver:
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
         """Store the delivery and wait up to `server.sync_timeout_s` for its end.
 
-        Registers for the outcome before the commit, so that a delivery that ends at once is not missed.
+        `outcome` is called before the commit, so that the end of a fast delivery is not missed.
         """
         outcome = self._outcome(new.guid)
         try:

@@ -26,9 +26,9 @@ _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class RequestIdMiddleware:
-    """Binds the request id to the log and to `request.state.request_id`, and adds headers to every response.
+    """ASGI middleware that puts the request id into log lines and `request.state`, and adds headers to every response.
 
-    If the body of a request is not read, the response closes the connection.
+    If the body of a request was not read, the response closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,7 +61,7 @@ def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the sender's X-Request-ID if it occurs once and is a plain token of 8 to 64 characters."""
+    """Return the sender's X-Request-ID; None unless it occurs once and has 8 to 64 letters, digits or hyphens."""
     given = [value for name, value in headers if name == HEADER]
     return given[0].decode("ascii") if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
 

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn, configured, with the limits that it lacks."""
+"""The HTTP server: uvicorn with its configuration, and the limits for which uvicorn has no option."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
 OWN_FILES, FILES_PER_WORKER = 64, 8
-"""Files that are not available for connections: database, GitHub, Claude, prompts, connections that just closed."""
+"""Open files that connections cannot use, because the database, GitHub, Claude and prompts need them."""
 
 MIN_CONNECTIONS = 16
 
 
 class ConnectionLimit:
-    """The number of connections that may be open: `server.max_connections`, or fewer if open files are limited.
+    """Callable that returns how many connections may be open: at most `server.max_connections`.
 
-    libuv accepts and drops connections at the limit of open files without an error, which locks every client out.
+    It returns fewer if the system limits open files: at that limit, libuv drops new connections without an error.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -45,14 +45,14 @@ class ConnectionLimit:
             self._wanted, self._limit = wanted, max(MIN_CONNECTIONS, min(wanted, files - reserved))
             if self._limit < wanted:
                 log.warning(
-                    "fewer connections than server.max_connections: raise the limit of open files (ulimit -n)",
+                    "fewer connections than server.max_connections allowed: raise the limit of open files (ulimit -n)",
                     extra={"wanted": wanted, "connections": self._limit, "files": files},
                 )
         return self._limit
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise this process's limit of open files to `files` as far as the system allows; return the limit then."""
+    """Raise this process's limit of open files to `files` if possible. Return how many of `files` may then be open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
@@ -65,7 +65,7 @@ def raise_file_limit(files: int) -> int:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on `server.host` and `server.port`. Raises `SettingsError`."""
+    """Return a socket that listens on `server.host` and `server.port`. Raises `SettingsError` if that is impossible."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -74,20 +74,20 @@ def listen(settings: Settings) -> socket.socket:
         where = settings.sources.where("server.port")
         reason = os.strerror(exc.errno) if exc.errno else str(exc)
         raise SettingsError(
-            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each serve needs its own"]
+            [f"{where}: cannot listen on {host}:{port}: {reason}; choose a free port; each `hls serve` needs its own"]
         ) from exc
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
-    """Return for how many seconds open connections may last after a stop signal."""
+    """Return for how many seconds connections may stay open after a stop signal."""
     longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
     return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
 
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
-    """Return a server to be run with `sockets=[listen(...)]`; `settings` returns the current ones.
+    """Return a server to be run with `sockets=[listen(...)]`. `settings` returns the current settings.
 
-    It logs through the root logger.
+    The server logs through the root logger.
     """
     limit = ConnectionLimit(settings)
     limit()  # logs at the start if the limit of open files is too low

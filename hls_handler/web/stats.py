@@ -1,4 +1,4 @@
-"""`/stats`: a page of the counters in the store, which a restart does not reset.
+"""The page `/stats`: the counters in the database, which a restart does not reset.
 
 A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
 """
@@ -27,7 +27,7 @@ READ_TIMEOUT_S = 5.0
 class Throughput:
     window_s: float
     webhooks: int
-    processed: int  # done or dead
+    processed: int  # deliveries that ended as "done" or "dead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Snapshot:
 
 
 class StatsReader:
-    """Reads counters and the queue's state in a thread and caches them for a second.
+    """Reader of the counters and of the queue's state. It reads in a thread, and caches the values for a second.
 
-    `counters` and `queue` block and may raise `StoreUnavailable`; `clock` returns monotonic seconds.
+    `counters` and `queue` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -58,19 +58,19 @@ class StatsReader:
         self._timeout_s = timeout_s
         self._reading: asyncio.Task[Snapshot] | None = None
         self._newest: Snapshot | None = None
-        # (at, webhooks, processed) inside the window, and the newest from before it
+        # (time, webhooks, processed) of each reading within `WINDOW_S`, and of the newest reading before
         self._samples: deque[tuple[float, int, int]] = deque()
 
     async def read(self) -> Snapshot:
-        """Return a snapshot that is at most a second old; concurrent callers wait for the same one.
+        """Return a snapshot that is at most a second old. Concurrent callers wait for the same reading.
 
-        Raises `StoreUnavailable`, also after `timeout_s`; the thread then continues, and no second one is started.
+        Raises `StoreUnavailable`, also after `timeout_s`. The thread then continues, and later callers wait for it.
         """
         if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
             return self._newest
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read())
-            # Retrieve the exception: nobody may be waiting for it any more.
+            # Retrieve the exception: asyncio would log it if no caller waits any more.
             self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
         done, _ = await asyncio.wait((self._reading,), timeout=self._timeout_s)
         if not done:
@@ -96,7 +96,7 @@ class StatsReader:
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
-    """Return the page. Times are in seconds, shares between 0 and 1, and null means that nothing happened yet."""
+    """Return the page's content. Times are in seconds, shares are from 0 to 1. None: nothing was counted yet."""
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
@@ -140,9 +140,9 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate in how many seconds the share `share` (0 to 1) of deliveries ended, interpolated within a bucket.
+    """Estimate the seconds within which a share (0 to 1) of the deliveries ended; None if nothing was counted.
 
-    The last bucket has no upper bound: its lower bound is returned. None if nothing was counted.
+    The result is interpolated within a bucket. The last bucket has no upper bound, so its lower bound is returned.
     """
     total = sum(histogram.values())
     if not total:
@@ -164,7 +164,7 @@ def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Return {"IssueHandler:done": 3} as {"IssueHandler": {"done": 3}}."""
+    """Split each label: {"IssueHandler:done": 3} becomes {"IssueHandler": {"done": 3}}."""
     nested: dict[str, dict[str, int]] = {}
     for label, count in counts.items():
         first, _, outcome = label.rpartition(":")

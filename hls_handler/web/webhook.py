@@ -36,7 +36,7 @@ JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
 class Rejected(HlsError):
-    """A request that gets a 4xx: `detail` is one sentence for the sender, `why` is for the operator's log only."""
+    """A request is rejected with a 4xx. `detail` is one sentence for the sender; `why` is only logged."""
 
     def __init__(self, status: int, detail: str, *, why: str | None = None) -> None:
         super().__init__(detail)
@@ -46,7 +46,7 @@ class Rejected(HlsError):
 
 
 def not_verified(why: str) -> Rejected:
-    """Return a 401, always with the same text, so that senders do not learn what was wrong; `why` is only logged."""
+    """Return a 401. Its text is always the same, so that senders do not learn the reason; `why` is only logged."""
     return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
 
 
@@ -54,14 +54,14 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
     event: str  # "issues"
     delivery: str  # GUID
     signature: bytes  # "sha256=" and 64 hexadecimal digits; b"" when signatures are not checked
-    is_form: bool  # payload=..., else JSON
+    is_form: bool  # True: the body is a form with the field `payload`; False: the body is JSON
     content_length: int | None  # as declared; None for a chunked body
 
 
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
     """Check and return the headers that HLS uses; each may occur at most once.
 
-    `headers` is the ASGI list, with names in lower case. Raises `Rejected` (400, 401, 415).
+    `headers` is the ASGI list (names in lower case). If `signed`, a signature is required. Raises `Rejected` (4xx).
     """
     found: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -99,7 +99,7 @@ def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes]
 
 
 def _is_form(content_type: bytes) -> bool:
-    """Return whether the body is a form rather than JSON; parameters such as charset are ignored."""
+    """Return True for a form, False for JSON; parameters such as charset are ignored. Raises `Rejected` (400, 415)."""
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
@@ -119,7 +119,7 @@ def payload_of_form(body: bytes) -> bytes:
 
 
 def require_utf8(payload: bytes) -> None:
-    """Raise `PayloadError` unless all bytes are UTF-8: the envelope parser skips fields without decoding them."""
+    """Raise `PayloadError` unless the payload is UTF-8: the envelope parser does not check the fields that it skips."""
     try:
         if not payload.isascii():
             payload.decode("utf-8")
@@ -149,14 +149,14 @@ class WebhookSecrets:
         self._all = tuple(dict.fromkeys((*self._global, *own)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
-        """Return the secret that made `signature`, compared in constant time, or None."""
+        """Return the secret with which `body` was signed; None if there is none. Compares in constant time."""
         return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
-        """Return whether `secret` is valid for the repository "owner/repo".
+        """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
 
-        A repository with its own secrets accepts only those. Everything else (events without a repository, repositories
-        that settings do not name) accepts the global ones.
+        A repository with secrets of its own accepts only these. Every other repository, and events without a
+        repository, accept the global secrets.
         """
         found = self._table.find(repository) if repository else None
         return secret in (found.webhook_secrets if found else self._global)
@@ -170,13 +170,16 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Check the unsigned event name against the signed body, and the names that are stored. Raises `PayloadError`."""
+    """Check that the signed body fits the event name, which is not signed, and that stored names are printable.
+
+    Raises `PayloadError`.
+    """
     for named_by in REQUIRED_OBJECTS.get(event, ()):
         if getattr(envelope, named_by) is None:
-            raise PayloadError(f"the payload does not fit {event}: it has no {named_by}")
+            raise PayloadError(f"the payload does not fit the event {event}: it has no {named_by}")
     full_name = envelope.repository.full_name if envelope.repository else ""
     if full_name and not REPOSITORY_NAME.fullmatch(full_name):
-        raise PayloadError("the payload does not have GitHub's shape: repository.full_name is not owner/name")
+        raise PayloadError("invalid payload: repository.full_name must have the form owner/repo")
     head = envelope.pull_request.head if envelope.pull_request else None
     for where, name in (
         ("action", envelope.action or ""),
@@ -185,7 +188,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
         ("workflow_run.head_sha", envelope.workflow_run.head_sha if envelope.workflow_run else ""),
     ):
         if not name.isprintable():
-            raise PayloadError(f"the payload does not have GitHub's shape: {where} has unprintable characters")
+            raise PayloadError(f"invalid payload: {where} has invisible characters")
 
 
 def new_delivery(
@@ -197,9 +200,9 @@ def new_delivery(
     request_id: str,
     settle_s: float,
 ) -> NewDelivery:
-    """Return the delivery to store, without body and digest if it is ignored.
+    """Return the delivery to store. An ignored delivery has no body and no digest.
 
-    `settle_s` is how long a push waits for a newer one.
+    `settle_s` is how many seconds a push waits for a newer push.
     """
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = envelope.pull_request.head if envelope.pull_request else None
@@ -227,7 +230,7 @@ def new_delivery(
 
 
 def _priority(event: str, action: str | None) -> int:
-    """Return the priority: requests to the bot before pull requests before all other events.
+    """Return the priority: requests to the bot are first, then pull requests, then all other events.
 
     Every `issue_comment` counts as a request, because comments that do not address the bot are not queued.
     """
@@ -237,10 +240,10 @@ def _priority(event: str, action: str | None) -> int:
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "thread"]:
-    """Return which queued deliveries of the same conversation this one replaces.
+    """Return which queued deliveries of the same conversation this delivery replaces.
 
-    A closed conversation ends its queued work even if nothing handles the event itself; a push replaces older ones only
-    if it is analysed itself.
+    The closing of a conversation ends its queued work even if the closing event is ignored. A push replaces older
+    pushes only if it is not ignored.
     """
     if (event, action) in CLOSING_EVENTS:
         return "thread"

@@ -151,7 +151,7 @@ def test_an_accepted_event_is_explained_with_prompt_and_line(
             "issues.opened",
             (
                 "ignored (repository disabled)   octo/asleep is switched off by "
-                "hls.yaml:12 (repositories[2].enabled); set it to true to process it"
+                "hls.yaml:12 (repositories[2].enabled); set this key to true to process it"
             ),
         ),
         (
@@ -166,8 +166,8 @@ def test_an_accepted_event_is_explained_with_prompt_and_line(
             "octo/others",
             "issues.pinned",
             (
-                "ignored (no prompt)   no prompt in prompts/ has issues.pinned in its `on:`; add it to one to process "
-                "it, or add prompts.directory to hls.yaml and set it to another folder"
+                "ignored (no prompt)   no prompt in prompts/ has issues.pinned in its `on:`; add it to a prompt to "
+                "process it, or add prompts.directory to hls.yaml and set it to another folder"
             ),
         ),
     ],

@@ -57,7 +57,7 @@ def test_rule_9_output_that_takes_too_long_is_stopped_at_its_line() -> None:
 
 def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
     template = "{% for a in range(100) %}{% for b in range(100) %}\n{{ 'x' * (1000 + a) }}{% endfor %}{% endfor %}"
-    with pytest.raises(RenderLimitError, match="writes more than 4,000,000 characters") as caught:
+    with pytest.raises(RenderLimitError, match="the template outputs more than 4,000,000 characters") as caught:
         written(template)
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 

@@ -175,7 +175,7 @@ def test_inherited_prompt_without_predecessor_is_unused_and_no_error(tmp_path: P
     library = load_library(tmp_path / "own", tmp_path / "theirs", families=FAMILIES)
     assert library.on("issues.opened") == ("issues/a",)
     assert library.prompts["issues/a"].then is None
-    with pytest.raises(PromptError, match=r"b\.j2:1: has no event"):
+    with pytest.raises(PromptError, match=r"b\.j2:1: the prompt has no event"):
         load(tmp_path / "alone", {"issues/a.j2": FRONT + "mine", "issues/b.j2": follower + "x"})
 
 
@@ -301,7 +301,7 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
         live.current()
     assert live.current() is good
     assert live.report_problem == (
-        "the changed prompts cannot be read, the last valid version stays in use; see the log"
+        "the changed prompts cannot be read; the last valid version stays in use; see the log"
     )
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good

@@ -79,7 +79,7 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         (front(on="[issues.openend]") + "x", "3: on: issues has no action 'openend'; did you mean 'opened'?"),
         (
             "---\ndescription: x\nreply: issue_analysis\n---\nx",
-            "1: has no event; add on: [issues.opened], or name this prompt in another prompt's then",
+            "1: the prompt has no event; add on: [issues.opened], or name this prompt in another prompt's then",
         ),
         (
             "---\ndescription: [x\n---\nx",
@@ -110,7 +110,7 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         ),
         ("---\nissues\n---\nx", "2: the front matter has no keys; write `key: value`"),
         ("---\ndescription: a\nx", "1: the front matter has no end; close it with a line ---"),
-        (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: is nested too deeply for a template"),
+        (front() + "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "1: the template is nested too deeply"),
         (front() + "{{ issue.titel }}", "6: issue has no 'titel'; did you mean 'title'?"),
         (
             front() + "\n\n{% if issue %}",
@@ -126,9 +126,9 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         (front() + '{% include "../secret.j2" %}', "6: there is no template '../secret.j2'; known: "),
         (
             front() + "x\ue000",
-            "6: has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it",
+            "6: the line has a private-use character (U+E000 to U+E01F), which HLS reserves; remove it",
         ),
-        (front() + "{# nothing #}", "1: is empty: the template renders no task for Claude (tried with a bug)"),
+        (front() + "{# nothing #}", "1: the template renders no task for Claude (tried with a bug)"),
         (
             front() + '{% extends "base.j2" %}\n{% block task %}x{% endblock %}{% block task %}y{% endblock %}',
             "7: block 'task' defined twice",
@@ -146,17 +146,17 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
         ({"base.j2": BASE}, [".:1: there is no prompt in this folder; a prompt is a file such as issues/analyze.j2"]),
         (
             {"issues/plain.j2": PLAIN["issues/plain.j2"]},
-            ["base.j2:1: is missing; it contains the system message of every prompt"],
+            ["base.j2:1: the file is missing; it contains the system message of every prompt"],
         ),
         (
             PLAIN | {"issues/x.comment.md.j2": "x"},
-            ["issues/x.comment.md.j2:1: is the comment template of issues/x.j2, which does not exist"],
+            ["issues/x.comment.md.j2:1: this is the comment template of issues/x.j2, which does not exist"],
         ),
         (
             PLAIN | {"issues/plain.comment.md.j2": FRONT + "x"},
             [
                 (
-                    "issues/plain.comment.md.j2:1: has front matter, but is not a prompt; "
+                    "issues/plain.comment.md.j2:1: the file has front matter, but is not a prompt; "
                     "a prompt is a file such as issues/analyze.j2"
                 )
             ],
@@ -165,8 +165,8 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             PLAIN | {"issues/part.j2": "a part"},
             [
                 (
-                    "issues/part.j2:1: has no front matter, and no shipped prompt has this path; "
-                    "add front matter between lines ---, or rename a part to _part.j2"
+                    "issues/part.j2:1: the file has no front matter, and no shipped prompt has its path; "
+                    "add front matter between lines ---, or if it is a part, rename it to _part.j2"
                 )
             ],
         ),
@@ -185,7 +185,7 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
         ),
         (
             PLAIN | {"issues/plain.j2": front(then="{prompt: issues/plain, when: 'true'}") + "x"},
-            ["issues/plain.j2:5: then.prompt: this is a cycle: 'issues/plain' leads back here"],
+            ["issues/plain.j2:5: then.prompt: the prompts form a cycle: 'issues/plain' leads back to this prompt"],
         ),
         (
             {"base.j2": BASE, **CHAIN, "issues/first.j2": CHAIN["issues/first.j2"].replace("kind", "knid")},
@@ -232,8 +232,8 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
         (
             PLAIN | {"_a.j2": "{% include '_b.j2' %}", "_b.j2": "\n{% include '_a.j2' %}"},
             [
-                "_a.j2:1: this is a cycle: '_b.j2' leads back to '_a.j2'",
-                "_b.j2:2: this is a cycle: '_a.j2' leads back to '_b.j2'",
+                "_a.j2:1: the templates form a cycle: '_b.j2' leads back to '_a.j2'",
+                "_b.j2:2: the templates form a cycle: '_a.j2' leads back to '_b.j2'",
             ],
         ),
         (
@@ -369,13 +369,13 @@ def test_two_prompts_may_share_an_event_if_one_follows_the_other(tmp_path: Path)
 def test_file_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     (tmp_path / "_part.j2").write_bytes(b"\xff\xfe")
-    assert problems(tmp_path, {}) == ["_part.j2:1: is not UTF-8; save it as UTF-8"]
+    assert problems(tmp_path, {}) == ["_part.j2:1: the file is not UTF-8; save it as UTF-8"]
 
 
 def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     write(tmp_path, PLAIN)
     (tmp_path / "_part.j2").symlink_to(tmp_path / "gone")
-    assert problems(tmp_path, {}) == ["_part.j2:1: cannot be read: No such file or directory"]
+    assert problems(tmp_path, {}) == ["_part.j2:1: the file cannot be read: No such file or directory"]
 
 
 def test_line_numbers_include_the_front_matter(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hls_handler.prompting.environment import PROMPT_FILTERS, ParsedTemplates, P
 from hls_handler.prompting.names import check_names
 from hls_handler.prompting.source_files import SourceFile
 
-TEXTS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
+TEXTS = "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 NOT_IN_SYSTEM_BLOCK = (
     "'issue' depends on the event, but the system block must be the same for all events; use it in the task block"
 )

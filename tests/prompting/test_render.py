@@ -32,7 +32,7 @@ from tests.prompting.samples import (
     shipped,
 )
 
-TEXTS = "it can be shown, compared and measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
+TEXTS = "such text can be shown, compared, measured, joined with ~, and cut with excerpt(n) or lines(a, b)"
 BROKEN_PLACEHOLDER = "text from an event was cut or changed; use excerpt(n) or lines(a, b) for that"
 
 BLOCK = re.compile(r"<untrusted ([0-9a-f]{16})>.*?</untrusted \1>", re.DOTALL)
@@ -292,7 +292,7 @@ def test_rule_9_output_is_limited(tmp_path: Path) -> None:
         render(library, "issues/t", issue_variables(replace(ISSUE, body="x" * 50_000)), key=KEY)
     assert caught.value.problems == (
         (
-            f"{tmp_path.as_posix()}/issues/t.j2:1: shows more than {MAX_CHARACTERS:,} characters; "
+            f"{tmp_path.as_posix()}/issues/t.j2:1: the output is over {MAX_CHARACTERS:,} characters long; "
             "cut long texts with excerpt(n)"
         ),
     )

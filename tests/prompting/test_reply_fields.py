@@ -173,13 +173,13 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
             "{a: {type: text}}",
             "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean' or 'list', found 'text'",
         ),
-        ("{a: {description: x}}", "5: fields.a: has no type; known: boolean, integer, list, number, string"),
+        ("{a: {description: x}}", "5: fields.a: the field has no type; known: boolean, integer, list, number, string"),
         ("{a: {type: list, enum: x}}", "5: fields.a.enum: input should be a valid tuple, found 'x'"),
         (
             "{a: {enum: [yes, maybe]}}",
             "5: fields.a.enum.0: input should be a valid string, found True; put it in quotes",
         ),
-        ("\n  a:\n    enum: [x]", "7: fields.a.enum: has 1 values; 2 to 100 are allowed"),
+        ("\n  a:\n    enum: [x]", "7: fields.a.enum: an enum must have 2 to 100 values; found 1"),
         ("{a: {enum: [x, y, x]}}", "5: fields.a.enum: 'x' is listed twice"),
         (
             '{a: {enum: [x, "y\\n"]}}',
@@ -195,43 +195,43 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
         ),
         (
             "{a: {type: number, enum: [x, y]}}",
-            "5: fields.a.enum: is allowed for string and list only; the type is number",
+            "5: fields.a.enum: only the types string and list can have an enum; the type is number",
         ),
         (
             "{affected-version: {type: string}}",
             (
-                "5: fields.affected-version: is not a valid field name; use a letter, then letters, digits and _, "
-                "at most 40 characters"
+                "5: fields.affected-version: a field name must be a letter, then letters, digits and _, "
+                "with at most 40 characters"
             ),
         ),
         (
             "{_a: {type: string}}",
-            "5: fields._a: is not a valid field name; use a letter, then letters, digits and _, at most 40 characters",
+            "5: fields._a: a field name must be a letter, then letters, digits and _, with at most 40 characters",
         ),
-        ("{copy: {type: string}}", "5: fields.copy: is a reserved name; choose another"),
-        ("{model_dump: {type: string}}", "5: fields.model_dump: is a reserved name; choose another"),
-        ("{label_rules: {type: string}}", "5: fields.label_rules: is a reserved name; choose another"),
+        ("{copy: {type: string}}", "5: fields.copy: this name is reserved; choose another name"),
+        ("{model_dump: {type: string}}", "5: fields.model_dump: this name is reserved; choose another name"),
+        ("{label_rules: {type: string}}", "5: fields.label_rules: this name is reserved; choose another name"),
         (
             "{summary: {type: string}}",
             (
-                "5: fields.summary: is already a field of issue_analysis; only the values of component, difficulty, "
-                "kind, priority can be changed; choose another name"
+                "5: fields.summary: this is already a field of issue_analysis; only the values of component, "
+                "difficulty, kind, priority can be changed; choose another name"
             ),
         ),
         (
             "{worth_saying: {type: boolean}}",
             (
-                "5: fields.worth_saying: is already a field of issue_analysis; only the values of component, "
+                "5: fields.worth_saying: this is already a field of issue_analysis; only the values of component, "
                 "difficulty, kind, priority can be changed; choose another name"
             ),
         ),
         (
             "{kind: {description: x}}",
-            "5: fields.kind: is already a field of issue_analysis; add enum with its new values",
+            "5: fields.kind: this is already a field of issue_analysis; add enum with its new values",
         ),
         (
             "{kind: {type: list, enum: [x, y]}}",
-            "5: fields.kind.type: is string in issue_analysis and cannot be changed",
+            "5: fields.kind.type: the type is string in issue_analysis and cannot be changed",
         ),
     ],
 )
@@ -244,7 +244,10 @@ def test_invalid_field_is_reported_once_with_its_line(tmp_path: Path, fields: st
 def test_message_for_reply_types_without_changeable_fields(tmp_path: Path) -> None:
     files = {"issues/a.j2": front(reply="issue_response", fields="{answer: {type: string}}") + "x"}
     assert problems(tmp_path, files | {"base.j2": "{% block task %}{% endblock %}"}) == [
-        ("issues/a.j2:5: fields.answer: is already a field of issue_response; none can be changed; choose another name")
+        (
+            "issues/a.j2:5: fields.answer: this is already a field of issue_response; none can be changed; "
+            "choose another name"
+        )
     ]
 
 
@@ -441,28 +444,28 @@ def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str 
         (
             "{kind: triage}",
             (
-                "6: labels.kind: write a pattern with {value} once, false for no label, or a label for each value; "
+                "6: labels.kind: must be a pattern with {value} once, false (no label), or a label for each value; "
                 "found 'triage'"
             ),
         ),
         (
             "{kind: '{value} {kind}'}",
             (
-                "6: labels.kind: write a pattern with {value} once, false for no label, or a label for each value; "
+                "6: labels.kind: must be a pattern with {value} once, false (no label), or a label for each value; "
                 "found '{value} {kind}'"
             ),
         ),
         (
             "{kind: 3}",
-            "6: labels.kind: write a pattern with {value}, false for no label, or a label for each value; found 3",
+            "6: labels.kind: must be a pattern with {value}, false (no label), or a label for each value; found 3",
         ),
         (
             "{kind: {}}",
-            "6: labels.kind: write a pattern with {value}, false for no label, or a label for each value; found {}",
+            "6: labels.kind: must be a pattern with {value}, false (no label), or a label for each value; found {}",
         ),
         (
             "{regression: 're-{value}'}",
-            "6: labels.regression: is a boolean; write the label for true, without {value}",
+            "6: labels.regression: the field is a boolean; write the label for true, without {value}",
         ),
         (
             "\n  kind:\n    bug: defect\n    qestion: x",
@@ -470,7 +473,7 @@ def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str 
         ),
         (
             "{kind: {bug: no}}",
-            "6: labels.kind.bug: write the name of a label in quotes, or remove this value; found False",
+            "6: labels.kind.bug: must be the name of a label in quotes, or be removed; found False",
         ),
         (
             "{component: 'the component is most probably this one here: {value}'}",

@@ -58,7 +58,7 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             "issues.opened",
             {},
             "repository disabled",
-            ("octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set it to true to process it"),
+            ("octo/hello is switched off by hls.yaml:9 (repositories[0].enabled); set this key to true to process it"),
         ),
         (
             NOT_ENABLED,
@@ -76,7 +76,7 @@ NOT_ENABLED = {"name": "octo/hello", "events": ["issues.opened", "release"]}
             {},
             "no prompt",
             (
-                "no prompt in prompts/ has release.published in its `on:`; add it to one to process it, or add "
+                "no prompt in prompts/ has release.published in its `on:`; add it to a prompt to process it, or add "
                 "prompts.directory to hls.yaml and set it to another folder"
             ),
         ),
@@ -244,7 +244,7 @@ def test_shadow_alone_does_not_enable_an_event() -> None:
     result = decide(routing_input(), by, prompts={"issues.opened": ("issues/short",)})
     assert result == Ignored(
         "no prompt",
-        "no prompt in prompts/ has issues.opened in its `on:`; add it to one to process it "
+        "no prompt in prompts/ has issues.opened in its `on:`; add it to a prompt to process it "
         "(hls.yaml:22 (prompts.use.issues) runs issues/short as a shadow only), or add prompts.directory to hls.yaml "
         "and set it to another folder",
     )

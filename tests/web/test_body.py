@@ -115,7 +115,7 @@ def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> 
     assert isinstance(rejected, Rejected)
     assert (rejected.status, rejected.detail) == (
         408,
-        "the body arrived too slowly for its size while others needed the memory; send it again later",
+        "the body arrived too slowly while other requests needed the memory; send it again later",
     )
 
 

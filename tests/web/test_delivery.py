@@ -126,52 +126,52 @@ def test_only_a_push_is_debounced(event: str, action: str, settle_s: float) -> N
 @pytest.mark.parametrize(
     ("event", "body", "sentence"),
     [
-        ("issues", payload(issue=None), "the payload does not fit issues: it has no issue"),
-        ("pull_request", payload(), "the payload does not fit pull_request: it has no pull_request"),
+        ("issues", payload(issue=None), "the payload does not fit the event issues: it has no issue"),
+        ("pull_request", payload(), "the payload does not fit the event pull_request: it has no pull_request"),
         (
             "issues",
             payload(action="a\x00b"),
-            "the payload does not have GitHub's shape: action has unprintable characters",
+            "invalid payload: action has invisible characters",
         ),
         (
             "issues",
             payload(action="a" * 256),
-            "the payload does not have GitHub's shape: Expected `str` of length <= 255 - at `$.action`",
+            "invalid payload: Expected `str` of length <= 255 - at `$.action`",
         ),
         (
             "issues",
             payload(sender={"login": "a\nb"}),
-            "the payload does not have GitHub's shape: sender.login has unprintable characters",
+            "invalid payload: sender.login has invisible characters",
         ),
         (
             "issues",
             payload(repository={"id": 1, "full_name": "a\x00/b"}),
-            "the payload does not have GitHub's shape: repository.full_name is not owner/name",
+            "invalid payload: repository.full_name must have the form owner/repo",
         ),
         (
             "issues",
             payload(repository={"id": 2**63}),
-            "the payload does not have GitHub's shape: Expected `int` <= 9223372036854775807 - at `$.repository.id`",
+            "invalid payload: Expected `int` <= 9223372036854775807 - at `$.repository.id`",
         ),
         (
             "issues",
             payload(installation={"id": -1}),
-            "the payload does not have GitHub's shape: Expected `int` >= 0 - at `$.installation.id`",
+            "invalid payload: Expected `int` >= 0 - at `$.installation.id`",
         ),
         (
             "issues",
             payload(issue={"number": 2**31}),
-            "the payload does not have GitHub's shape: Expected `int` <= 2147483647 - at `$.issue.number`",
+            "invalid payload: Expected `int` <= 2147483647 - at `$.issue.number`",
         ),
         (
             "issues",
             payload(issue={"number": 0}),
-            "the payload does not have GitHub's shape: Expected `int` >= 1 - at `$.issue.number`",
+            "invalid payload: Expected `int` >= 1 - at `$.issue.number`",
         ),
         (
             "issues",
             payload(pull_request={"number": 1, "head": {"sha": "\x7f"}}),
-            "the payload does not have GitHub's shape: pull_request.head.sha has unprintable characters",
+            "invalid payload: pull_request.head.sha has invisible characters",
         ),
     ],
 )

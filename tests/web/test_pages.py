@@ -122,7 +122,7 @@ def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup)
 def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
     setup.store.broken = "disk full"
     response = ask(setup.app(), "/stats", method="GET")
-    assert (response.status, response.json) == (503, {"detail": "the store cannot be read now: see /health"})
+    assert (response.status, response.json) == (503, {"detail": "the database cannot be read now; see /health"})
 
 
 @pytest.mark.parametrize("path", ["/health", "/stats"])

@@ -144,9 +144,9 @@ LARGE = payload(filler="x" * 2000)
             headers(b"[1]"),
             b"[1]",
             400,
-            {"detail": "the payload does not have GitHub's shape: Expected `object`, got `array`"},
+            {"detail": "invalid payload: Expected `object`, got `array`"},
         ),
-        (headers(b"{}"), b"{}", 400, {"detail": "the payload does not fit issues: it has no issue"}),
+        (headers(b"{}"), b"{}", 400, {"detail": "the payload does not fit the event issues: it has no issue"}),
         (
             headers(b"a=1", content_type="application/x-www-form-urlencoded"),
             b"a=1",
@@ -213,7 +213,7 @@ def test_rule_2_an_invalid_repository_name_matches_no_repository(name: str, secr
     response = ask(setup.app(), headers=headers(body, secret=secret), chunks=[body])
     assert (response.status, response.json) == (
         400,
-        {"detail": "the payload does not have GitHub's shape: repository.full_name is not owner/name"},
+        {"detail": "invalid payload: repository.full_name must have the form owner/repo"},
     )
     assert setup.store.deliveries == []
 

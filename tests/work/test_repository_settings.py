@@ -85,7 +85,10 @@ def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWor
         (
             "enabled: false",
             "repository disabled",
-            "Codertocat/Hello-World is switched off by .github/hls.yaml:1 (enabled); set it to true to process it",
+            (
+                "Codertocat/Hello-World is switched off by .github/hls.yaml:1 (enabled); "
+                "set this key to true to process it"
+            ),
         ),
         (
             "\n\nprompts: {use: {issues: false}}",
