@@ -35,7 +35,7 @@ class Leave:
     seen: tuple[int, str] | None = None
 
 
-def plan_comment(
+def compare_comment(
     api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
 ) -> Write | Leave:
     """Read the current comment and return the write that is needed, or `Leave` if none is.
@@ -75,32 +75,32 @@ def plan_comment(
     return Leave(outcome, seen=None if is_known else (found.id, decision.digest))
 
 
-def apply_comment_plan(
-    plan: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
+def write_comment(
+    change: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
 ) -> Outcome:
-    """Carry out the plan, store the comment's id and digest in the history, and return the outcome."""
-    if isinstance(plan, Leave):
-        if plan.seen is not None:
-            memory.store_comment(family, *plan.seen)
-        return plan.outcome
-    if plan.comment_id is None:
-        written = writes.create_comment(number, plan.body)
+    """Write the comment if needed, store its id and digest in the history, and return the outcome."""
+    if isinstance(change, Leave):
+        if change.seen is not None:
+            memory.store_comment(family, *change.seen)
+        return change.outcome
+    if change.comment_id is None:
+        written = writes.create_comment(number, change.body)
         outcome = Outcome("comment", "created", COMMENT_CREATED)
     else:
-        edited = writes.edit_comment(plan.comment_id, plan.body)
+        edited = writes.edit_comment(change.comment_id, change.body)
         if edited is None:
-            return _declined("a person has just deleted our comment: it is not posted again", plan.comment_id).outcome
+            return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
         written, outcome = edited, Outcome("comment", "edited", COMMENT_EDITED)
-    memory.store_comment(family, written.id, plan.digest)
-    return replace(outcome, comment_id=written.id, url=written.html_url, body=plan.body)
+    memory.store_comment(family, written.id, change.digest)
+    return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 
-def preview_comment(plan: Write | Leave) -> Outcome:
-    """Return the outcome that the plan would have. Writes nothing."""
-    if isinstance(plan, Leave):
-        return plan.outcome
-    detail = "would have commented" if plan.comment_id is None else "would have edited our comment"
-    return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
+def preview_comment(change: Write | Leave) -> Outcome:
+    """Return the outcome that writing would have."""
+    if isinstance(change, Leave):
+        return change.outcome
+    detail = "would have commented" if change.comment_id is None else "would have edited our comment"
+    return Outcome("comment", "dry_run", detail, comment_id=change.comment_id, body=change.body)
 
 
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:

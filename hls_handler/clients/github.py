@@ -14,8 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
-from hls_handler.clients.comments import apply_comment_plan, plan_comment, preview_comment
-from hls_handler.clients.labels import apply_label_change, plan_labels, preview_labels
+from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
+from hls_handler.clients.labels import compare_labels, preview_labels, write_label_difference
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.writes import Writes
 from hls_handler.errors import DependencyDown, Permanent
@@ -64,16 +64,18 @@ class GithubWriter:
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        change = plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
+        difference = compare_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
         if self._writes is None:
-            return preview_labels(change)
-        return apply_label_change(change, number, action, writes=self._writes, memory=self._memory, before=before)
+            return preview_labels(difference)
+        return write_label_difference(
+            difference, number, action, writes=self._writes, memory=self._memory, before=before
+        )
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        plan = plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
+        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
         if self._writes is None:
-            return preview_comment(plan)
-        return apply_comment_plan(plan, number, action.family, writes=self._writes, memory=self._memory)
+            return preview_comment(change)
+        return write_comment(change, number, action.family, writes=self._writes, memory=self._memory)
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:

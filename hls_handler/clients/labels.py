@@ -13,7 +13,7 @@ from hls_handler.actions import EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
 from hls_handler.clients.writes import Writes
 from hls_handler.events import Label
-from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
+from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelState, decide_labels
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
@@ -23,7 +23,7 @@ _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])
 
 
-def plan_labels(
+def compare_labels(
     api: GithubApi,
     repository: str,
     number: int,
@@ -31,8 +31,8 @@ def plan_labels(
     *,
     memory: ConversationHistory,
     settings: EffectiveLabels,
-) -> LabelPlan:
-    """Read the current labels and return the changes to make.
+) -> LabelDifference:
+    """Read the current labels and return how they differ from those that the action asks for.
 
     Sends one request if no requested label must be added, else usually two.
     """
@@ -41,7 +41,7 @@ def plan_labels(
     present = frozenset(label.name for page in pages for label in page)
     stored = memory.labels()
 
-    def decide(in_repository: frozenset[str]) -> LabelPlan:
+    def decide(in_repository: frozenset[str]) -> LabelDifference:
         return decide_labels(action, settings, present=present, memory=stored, in_repository=in_repository)
 
     optimistic = decide(frozenset(label.name for label in action.requested))
@@ -68,8 +68,8 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
 
-def apply_label_change(
-    change: LabelPlan,
+def write_label_difference(
+    difference: LabelDifference,
     number: int,
     action: EnsureLabels,
     *,
@@ -77,7 +77,7 @@ def apply_label_change(
     memory: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
-    """Write the change and return the outcome.
+    """Write the difference and return the outcome.
 
     Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours", and
     a removed one is deleted. If the response to a removal is lost, the missing label is therefore not mistaken for a
@@ -86,62 +86,64 @@ def apply_label_change(
     `before` is the stored state when the delivery first reached this step. A wait for a write slot may end a run of the
     delivery; the outcome covers all its runs, in the order of the requested labels.
     """
-    if change.removed_by_person:
-        memory.mark_labels_removed(change.removed_by_person)
-    if change.confirm:
-        memory.mark_labels_set(change.confirm)
-    if change.not_applied:
-        memory.delete_labels(change.not_applied)
-    for name in change.remove:
+    if difference.removed_by_person:
+        memory.mark_labels_removed(difference.removed_by_person)
+    if difference.confirm:
+        memory.mark_labels_set(difference.confirm)
+    if difference.not_applied:
+        memory.delete_labels(difference.not_applied)
+    for name in difference.remove:
         memory.record_label_intents((name,))
         writes.remove_label(number, name)
         memory.delete_labels((name,))
-    for spec in change.create:
+    for spec in difference.create:
         writes.create_label(spec)
-    if change.add:
-        memory.record_label_intents(change.add, label_origins(action))
-        writes.add_labels(number, change.add)
-        memory.mark_labels_set(change.add)
+    if difference.add:
+        memory.record_label_intents(difference.add, label_origins(action))
+        writes.add_labels(number, difference.add)
+        memory.mark_labels_set(difference.add)
     rank = {label.name: number for number, label in enumerate(action.requested)}
-    return _label_outcome(_merge_earlier_runs(change, rank, before=before, after=memory.labels()))
+    return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=memory.labels()))
 
 
 def _merge_earlier_runs(
-    change: LabelPlan,
+    difference: LabelDifference,
     rank: Mapping[str, int],
     *,
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
-) -> LabelPlan:
-    """Return the change as if one run had made all of it, from the labels that HLS added and removed since `before`."""
-    added = {*change.confirm, *change.add, *(name for name, state in after.items() if state == "ours")}
+) -> LabelDifference:
+    """Return the difference as if one run had written all of it, from the labels that changed since `before`."""
+    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "ours")}
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
     return replace(
-        change,
+        difference,
         confirm=(),
         add=tuple(
             name
             for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
             if before.get(name) != "ours"
         ),
-        remove=tuple(dict.fromkeys((*change.remove, *lost))),
+        remove=tuple(dict.fromkeys((*difference.remove, *lost))),
     )
 
 
-def _label_outcome(change: LabelPlan) -> Outcome:
-    """Return the outcome of the change. Labels whose write was confirmed late (`confirm`) count as added."""
-    added = change.confirm + change.add
-    changes = [f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", change.remove)) if names]
-    withheld = [f"{name} not added: {why}" for name, why in change.withheld]
+def _label_outcome(difference: LabelDifference) -> Outcome:
+    """Return the outcome of the difference. Labels whose write was confirmed late (`confirm`) count as added."""
+    added = difference.confirm + difference.add
+    changes = [
+        f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
+    ]
+    withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
     detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
     kind: Literal["changed", "withheld", "unchanged"]
     kind = "changed" if changes else "withheld" if withheld else "unchanged"
-    return Outcome("labels", kind, detail, added=added, removed=change.remove)
+    return Outcome("labels", kind, detail, added=added, removed=difference.remove)
 
 
-def preview_labels(change: LabelPlan) -> Outcome:
-    """Return the outcome that the change would have. Its kind is "dry_run" if a label would be added or removed."""
-    outcome = _label_outcome(change)
-    if not (change.add or change.remove):
+def preview_labels(difference: LabelDifference) -> Outcome:
+    """Return the outcome that writing would have. Its kind is "dry_run" if a label would be added or removed."""
+    outcome = _label_outcome(difference)
+    if not (difference.add or difference.remove):
         return outcome
     return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")

@@ -76,8 +76,11 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelPlan:
-    """Changes to make on GitHub and to store. Names keep their first spelling; GitHub ignores case."""
+class LabelDifference:
+    """The difference between the current and the requested labels: what to write to GitHub, and what to store.
+
+    Names keep their first spelling; GitHub ignores case.
+    """
 
     create: tuple[LabelSpec, ...]  # those of `add` that the repository does not have
     add: tuple[str, ...]
@@ -128,7 +131,7 @@ def decide_labels(
     present: frozenset[str],
     memory: Mapping[str, LabelState],
     in_repository: frozenset[str],
-) -> LabelPlan:
+) -> LabelDifference:
     """Decide which labels of a conversation to add and remove.
 
     `present` are the conversation's labels, `memory` is the stored state of ours. `in_repository` must contain the
@@ -158,7 +161,7 @@ def decide_labels(
     added = wanted[:free_slots]
     shown_after = current.shown | {_fold(label.name) for label in added}
     intended = [name for name, value in memory.items() if value == "intended"]
-    return LabelPlan(
+    return LabelDifference(
         create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
         add=tuple(label.name for label in added),
         remove=tuple(name for name in memory if _fold(name) in outdated),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
 from hls_handler.analysis import Reply
-from hls_handler.handlers.labels import SHIPPED_LABELS, LabelPlan, LabelSpec, decide_labels, plan_labels, spec_of
+from hls_handler.handlers.labels import SHIPPED_LABELS, LabelDifference, LabelSpec, decide_labels, plan_labels, spec_of
 from hls_handler.settings.model import EffectiveLabels
 from tests.handlers.world import analysis, issue_analysis, issue_response, pull_request_analysis
 from tests.prompting.samples import load
@@ -21,10 +21,10 @@ from tests.prompting.test_library_errors import front
 NAMES = frozenset(spec.name for spec in SHIPPED_LABELS)
 HIGH, LOW = RequestedLabel("priority-high", "priority"), RequestedLabel("priority-low", "priority")
 BUG = RequestedLabel("bug", "kind")
-NOTHING = LabelPlan((), (), (), (), (), (), ())
+NOTHING = LabelDifference((), (), (), (), (), (), ())
 
 
-def decide(*requested: RequestedLabel, **given: Any) -> LabelPlan:
+def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
     action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("known", ()))
     fields = ("create", "allow", "repository_allow", "repository_allow_source")
     return decide_labels(
@@ -37,7 +37,7 @@ def decide(*requested: RequestedLabel, **given: Any) -> LabelPlan:
 
 
 def test_a_requested_label_that_is_missing_is_added() -> None:
-    assert decide(BUG, HIGH) == LabelPlan((), ("bug", "priority-high"), (), (), (), (), ())
+    assert decide(BUG, HIGH) == LabelDifference((), ("bug", "priority-high"), (), (), (), (), ())
 
 
 def test_a_present_bot_label_is_unchanged() -> None:
@@ -101,7 +101,7 @@ def test_the_first_requested_label_of_a_group_is_set() -> None:
 
 def test_an_intended_label_that_is_present_is_confirmed_as_bot_label() -> None:
     change = decide(BUG, present=frozenset({"bug"}), memory={"bug": "intended"})
-    assert change == LabelPlan((), (), (), ("bug",), (), (), ())
+    assert change == LabelDifference((), (), (), ("bug",), (), (), ())
 
 
 def test_an_intended_label_that_is_missing_does_not_count_as_removed_by_a_person() -> None:
@@ -124,11 +124,11 @@ def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confir
     [
         ({"present": frozenset({"BUG"}), "memory": {"bug": "ours"}}, NOTHING),
         ({"present": frozenset({"Bug"})}, NOTHING),
-        ({"in_repository": frozenset({"Bug"}), "create": False}, LabelPlan((), ("bug",), (), (), (), (), ())),
+        ({"in_repository": frozenset({"Bug"}), "create": False}, LabelDifference((), ("bug",), (), (), (), (), ())),
     ],
     ids=["ours", "a person's", "in the repository"],
 )
-def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelPlan) -> None:
+def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelDifference) -> None:
     assert decide(BUG, **given) == expected
 
 
