@@ -36,7 +36,7 @@ class Leave:
 
 
 def compare_comment(
-    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
+    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
 ) -> Write | Leave:
     """Read the current comment and return the write that is needed, or `Leave` if none is.
 
@@ -44,7 +44,7 @@ def compare_comment(
     of the conversation are searched with one request per 100.
     """
     mark = marker(action.family)
-    known = memory.comment(action.family)
+    known = history.comment(action.family)
     found: Comment | None = None
     if known is not None:
         found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", COMMENT)
@@ -76,12 +76,12 @@ def compare_comment(
 
 
 def write_comment(
-    change: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
+    change: Write | Leave, number: int, family: str, *, writes: Writes, history: ConversationHistory
 ) -> Outcome:
     """Write the comment if needed, store its id and digest in the history, and return the outcome."""
     if isinstance(change, Leave):
         if change.seen is not None:
-            memory.store_comment(family, *change.seen)
+            history.store_comment(family, *change.seen)
         return change.outcome
     if change.comment_id is None:
         written = writes.create_comment(number, change.body)
@@ -91,7 +91,7 @@ def write_comment(
         if edited is None:
             return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
         written, outcome = edited, Outcome("comment", "edited", COMMENT_EDITED)
-    memory.store_comment(family, written.id, change.digest)
+    history.store_comment(family, written.id, change.digest)
     return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 

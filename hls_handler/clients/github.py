@@ -52,30 +52,30 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 class GithubWriter:
     """Sets labels and the bot's comments. If `writes` is None (dry run), returns only what it would have done.
 
-    `memory` is the stored history of the conversation; a dry run does not change it.
+    `history` is the stored history of the conversation; a dry run does not change it.
     """
 
     def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationHistory, writes: Writes | None
+        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, writes: Writes | None
     ) -> None:
-        self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
+        self._api, self._repository, self._bot, self._history = api, repository, bot, history
         self._writes = writes
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        difference = compare_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
+        difference = compare_labels(self._api, self._repository, number, action, history=self._history, settings=labels)
         if self._writes is None:
             return preview_labels(difference)
         return write_label_difference(
-            difference, number, action, writes=self._writes, memory=self._memory, before=before
+            difference, number, action, writes=self._writes, history=self._history, before=before
         )
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
+        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
         if self._writes is None:
             return preview_comment(change)
-        return write_comment(change, number, action.family, writes=self._writes, memory=self._memory)
+        return write_comment(change, number, action.family, writes=self._writes, history=self._history)
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
@@ -141,7 +141,7 @@ class Github:
         repository: str,
         *,
         bot: Account,
-        memory: ConversationHistory,
+        history: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
@@ -153,7 +153,7 @@ class Github:
         writes = None
         if not (dry_run or self.is_read_only):
             writes = Writes(self._api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
-        return GithubWriter(self._api, repository, bot=bot, memory=memory, writes=writes)
+        return GithubWriter(self._api, repository, bot=bot, history=history, writes=writes)
 
     def close(self) -> None:
         self._api.close()

@@ -29,7 +29,7 @@ def compare_labels(
     number: int,
     action: EnsureLabels,
     *,
-    memory: ConversationHistory,
+    history: ConversationHistory,
     settings: EffectiveLabels,
 ) -> LabelDifference:
     """Read the current labels and return how they differ from those that the action asks for.
@@ -39,10 +39,10 @@ def compare_labels(
     base = repository_path(repository)
     pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
     present = frozenset(label.name for page in pages for label in page)
-    stored = memory.labels()
+    stored = history.labels()
 
     def decide(in_repository: frozenset[str]) -> LabelDifference:
-        return decide_labels(action, settings, present=present, memory=stored, in_repository=in_repository)
+        return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
 
     optimistic = decide(frozenset(label.name for label in action.requested))
     return decide(_find_existing(api, base, optimistic.add)) if optimistic.add else optimistic
@@ -74,7 +74,7 @@ def write_label_difference(
     action: EnsureLabels,
     *,
     writes: Writes,
-    memory: ConversationHistory,
+    history: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
     """Write the difference and return the outcome.
@@ -87,23 +87,23 @@ def write_label_difference(
     delivery; the outcome covers all its runs, in the order of the requested labels.
     """
     if difference.removed_by_person:
-        memory.mark_labels_removed(difference.removed_by_person)
+        history.mark_labels_removed(difference.removed_by_person)
     if difference.confirm:
-        memory.mark_labels_set(difference.confirm)
+        history.mark_labels_set(difference.confirm)
     if difference.not_applied:
-        memory.delete_labels(difference.not_applied)
+        history.delete_labels(difference.not_applied)
     for name in difference.remove:
-        memory.record_label_intents((name,))
+        history.record_label_intents((name,))
         writes.remove_label(number, name)
-        memory.delete_labels((name,))
+        history.delete_labels((name,))
     for spec in difference.create:
         writes.create_label(spec)
     if difference.add:
-        memory.record_label_intents(difference.add, label_origins(action))
+        history.record_label_intents(difference.add, label_origins(action))
         writes.add_labels(number, difference.add)
-        memory.mark_labels_set(difference.add)
+        history.mark_labels_set(difference.add)
     rank = {label.name: number for number, label in enumerate(action.requested)}
-    return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=memory.labels()))
+    return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=history.labels()))
 
 
 def _merge_earlier_runs(

@@ -32,7 +32,7 @@ from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
-RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
+HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """History that handlers get for each recorded event: one correction, so that `corrections` has a sample value."""
 
 
@@ -44,7 +44,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     state = State(begin=_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), HISTORY, budget)
 
 
 @cache

@@ -58,14 +58,14 @@ class Github(Protocol):
         repository: str,
         *,
         bot: Account,
-        memory: ConversationHistory,
+        history: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
         """Return a writer, which calls `wait_for_slot` and `check_lease` before each write; both may raise.
 
-        `memory` is the stored history of labels and comments on the conversation.
+        `history` is the stored history of labels and comments on the conversation.
         """
         ...
 

@@ -144,8 +144,8 @@ def _gather(job: Job) -> Any:
     def read() -> Any:
         job.before_reads()
         reader = job.context.github.reader(event.repository.full_name)
-        record = job.store.repositories.record(job.lease, job.bot.login)
-        facts = handler.gather(event, reader, record, limits)
+        history = job.store.repositories.history(job.lease, job.bot.login)
+        facts = handler.gather(event, reader, history, limits)
         job.store.repositories.save(job.lease, handler.history_update(event, facts))
         job.context.health.ok("github")
         return facts
@@ -162,8 +162,8 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
         raise Superseded("the conversation was closed meanwhile")
     if later.is_answered and job.handler.superseded_by_newer_answer:
         raise Superseded("a newer event of this conversation was answered meanwhile")
-    record = job.store.repositories.record(job.lease, job.bot.login)
-    reason = job.handler.find_superseded_reason(job.event, facts, record)
+    history = job.store.repositories.history(job.lease, job.bot.login)
+    reason = job.handler.find_superseded_reason(job.event, facts, history)
     if reason is not None:
         raise Superseded(reason)
 

@@ -182,7 +182,7 @@ def _make_writer(job: Job, wait_for_slot: Callable[[], None]) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
-        memory=_history(job),
+        history=_history(job),
         wait_for_slot=wait_for_slot,
         check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,

@@ -162,10 +162,10 @@ def test_the_existing_comment_would_be_edited_and_label_corrections_are_respecte
     comment = sandbox.state.create_comment(thread, f"Old news.\n{marker('issues')}", by=BOT)
     sandbox.state.add_labels(thread, ("priority-low",), by=BOT)
     with closing(Storage.open("sqlite:///hls.db")) as store:
-        memory = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
-        memory.mark_labels_set(["priority-low", "bug"])
-        memory.mark_labels_removed(["bug"])
-        memory.store_comment("issues", comment.id, "digest")
+        history = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
+        history.mark_labels_set(["priority-low", "bug"])
+        history.mark_labels_removed(["bug"])
+        history.store_comment("issues", comment.id, "digest")
     labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
     assert labels["detail"] == (
         "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "
