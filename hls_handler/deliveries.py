@@ -45,7 +45,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     settle_s: float = 0.0  # minimum wait after storing: a newer delivery may supersede this one meanwhile
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries of the same conversation
+    supersedes: Literal["nothing", "older_commits", "all"] = "nothing"  # queued deliveries of the same conversation
 
     @property
     def conversation_key(self) -> str | None:

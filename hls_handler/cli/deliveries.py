@@ -133,7 +133,7 @@ CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)"
 
 
 def why(
-    thread: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
+    conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
@@ -144,7 +144,7 @@ def why(
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """
-    match = CONVERSATION.fullmatch(thread)
+    match = CONVERSATION.fullmatch(conversation)
     if match is None:
         raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
     settings = load(config)
@@ -156,7 +156,7 @@ def why(
         ]
     if not reports:
         fail(
-            f"nothing was received for {thread}, or it was deleted ({keep_days_source}); the webhook's Recent "
+            f"nothing was received for {conversation}, or it was deleted ({keep_days_source}); the webhook's Recent "
             "Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
         )
     for number, report in enumerate(reports):

@@ -252,7 +252,7 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
             {
                 "delivery": pair.guid,
                 "event": pair.event_key,
-                "thread": pair.thread,
+                "thread": pair.conversation,
                 "prompt": _side_to_dict(pair.one),
                 "with": _side_to_dict(pair.other),
             }
@@ -276,7 +276,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     return (
         pair.guid[:8],
         pair.event_key,
-        pair.thread,
+        pair.conversation,
         ", ".join("yes" if side.result.speaks else "no" for side in (one, other)),
         f"{one.tokens}, {other.tokens}",
         ", ".join(format_usd(side.cost_usd).removesuffix(" USD") for side in (one, other)),

@@ -147,7 +147,7 @@ def _try(
         abort(f"{subject.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
-    if subject.live and tried.rule is not None and tried.event.thread is None:
+    if subject.live and tried.rule is not None and tried.event.conversation is None:
         notes.append(
             "the service's stored data about the issue or pull request and about earlier failures is not used here"
         )
@@ -228,10 +228,10 @@ class TryRunner:
                 jitter=lambda: 0.0,
                 clock=self.clock,
             )
-            if event.thread is not None:  # otherwise the number is known only after reading the facts
+            if event.conversation is not None:  # otherwise the number is known only after reading the facts
                 stored: list[Change] = []
                 history = store.conversations.history(lease, account.login, pending=stored)
-                _copy_state(self.load_history(event, event.thread.number, account), history)
+                _copy_state(self.load_history(event, event.conversation.number, account), history)
                 store.checkpoints.save(lease, *stored)
             end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)

@@ -138,15 +138,15 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
-def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
+def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
     """Raise `Superseded` if the conversation is closed or people ask HLS to skip it, `Permanent` if it is locked."""
-    kind = "pull request" if isinstance(thread, PullRequest) else "issue"
-    name = f"the {kind} {event.repository.full_name}#{thread.number}"
-    if thread.state == "closed":
+    kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
+    name = f"the {kind} {event.repository.full_name}#{conversation.number}"
+    if conversation.state == "closed":
         raise Superseded(f"{name} was closed meanwhile")
-    if thread.locked:
+    if conversation.locked:
         raise Permanent(f"{name} is locked, so HLS changes no labels or comments there; unlock it and try again")
-    skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
+    skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
 

@@ -53,7 +53,7 @@ Counted = TypeVar("Counted", str, Difference)
 class Pair:
     guid: str
     event_key: str  # "issues.opened"
-    thread: str  # "owner/repo#7"
+    conversation: str  # "owner/repo#7"
     one: Side
     other: Side
 
@@ -123,8 +123,8 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
-    thread = f"{row.repository}#{row.number}"
-    return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
+    conversation = f"{row.repository}#{row.number}"
+    return Pair(row.guid, event_key(row.event, row.action), conversation, one, other)
 
 
 def is_named(given: str, prompt_id: str) -> bool:

@@ -11,7 +11,7 @@ from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
-from tests.clients.test_comments import FIRST, THREAD, URL, WE
+from tests.clients.test_comments import COMMENTS, FIRST, URL, WE
 from tests.clients.test_labels import WriteSlots
 
 MARKER = "<!-- hls:reviews -->"
@@ -51,7 +51,7 @@ def test_first_source_creates_the_comment(api: GithubApi, github: FakeGithub) ->
     body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
     made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
     assert keep(api, history, slots=slots) == made
-    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
     assert github.bodies() == [body]
     assert (history.known["reviews"].comment_id, slots.taken) == (1000, 1)
 
@@ -189,7 +189,7 @@ def test_deletion_by_a_person_holds_for_every_source(api: GithubApi, github: Fak
 @pytest.mark.parametrize("after", [True, False])
 def test_section_with_lost_response_is_not_written_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
     history = FakeHistory()
-    for verb, path in (("POST", THREAD), ("PATCH", FIRST)):
+    for verb, path in (("POST", COMMENTS), ("PATCH", FIRST)):
         section = f"source-{verb}"
         github.faults = [Fault(verb, path, "drop", after=after)]
         with pytest.raises(DependencyDown):

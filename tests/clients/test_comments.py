@@ -16,7 +16,7 @@ from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
 
 WE = Account("hls-bot", 9001, "User")
-THREAD = "/repos/o/r/issues/7/comments"
+COMMENTS = "/repos/o/r/issues/7/comments"
 FIRST = "/repos/o/r/issues/comments/1000"
 MARK = "<!-- hls:issues -->"
 URL = "https://github.com/o/r/issues/7#issuecomment-1000"
@@ -44,7 +44,7 @@ def test_first_comment_ends_with_the_marker(api: GithubApi, github: FakeGithub) 
     assert keep(api, history, slots=slots) == Outcome(
         "comment", "created", "commented", comment_id=1000, url=URL, body=body
     )
-    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
     assert github.bodies() == [body]
     assert history.known["issues"].comment_id == 1000
     assert slots.taken == 1
@@ -80,12 +80,12 @@ def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub)
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("POST", THREAD, "drop", after=True),
-        Fault("POST", THREAD, status=502, after=True),
-        Fault("POST", THREAD, status=201, body=b"{", after=True),
-        Fault("POST", THREAD, status=201, body={"id": "?"}, after=True),
-        Fault("POST", THREAD, "drop"),
-        Fault("GET", THREAD, status=503),
+        Fault("POST", COMMENTS, "drop", after=True),
+        Fault("POST", COMMENTS, status=502, after=True),
+        Fault("POST", COMMENTS, status=201, body=b"{", after=True),
+        Fault("POST", COMMENTS, status=201, body={"id": "?"}, after=True),
+        Fault("POST", COMMENTS, "drop"),
+        Fault("GET", COMMENTS, status=503),
     ],
     ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
 )
@@ -106,7 +106,7 @@ def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGit
         GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
     )
     history = FakeHistory()
-    github.faults = [Fault("POST", THREAD, "hang", after=True)]
+    github.faults = [Fault("POST", COMMENTS, "hang", after=True)]
     writer = hasty.writer(
         "o/r", bot=WE, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
@@ -172,7 +172,7 @@ def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: 
     history = FakeHistory()
     assert keep(api, history, "Old.").kind == "unchanged"
     assert keep(api, history, "New.").comment_id == ours
-    assert github.calls[:3] == [f"GET {THREAD}"] * 3
+    assert github.calls[:3] == [f"GET {COMMENTS}"] * 3
     assert history.known["issues"].comment_id == ours
 
 
@@ -282,7 +282,7 @@ def test_run_can_be_stopped_before_a_write(api: GithubApi, github: FakeGithub, e
 
 def test_locked_conversation_raises_permanent(api: GithubApi, github: FakeGithub) -> None:
     locked = {"message": "Unable to create comment because issue is locked."}
-    github.faults = [Fault("POST", THREAD, status=403, body=locked)]
+    github.faults = [Fault("POST", COMMENTS, status=403, body=locked)]
     with pytest.raises(Permanent, match=r"the conversation is locked$"):
         keep(api, FakeHistory())
 

@@ -107,7 +107,7 @@ def test_label_names_are_quoted_in_urls(api: GithubApi, github: FakeGithub) -> N
     history = FakeHistory()
     keep(api, history, RequestedLabel("size/small", "size"))
     keep(api, history, RequestedLabel("size/large", "size"))
-    assert github.on_thread == ["size/large"]
+    assert github.issue_labels == ["size/large"]
     assert f"GET {ALL}/size%2Fsmall" in github.calls
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
 
@@ -120,7 +120,7 @@ def test_reading_of_labels_stops_when_all_names_are_found(api: GithubApi, github
             github.add_label("Priority-High")
     keep(api, FakeHistory(), BUG, HIGH)
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
-    assert github.on_thread == ["BUG", "Priority-High"]
+    assert github.issue_labels == ["BUG", "Priority-High"]
 
 
 def test_new_label_replaces_our_old_label_of_its_group(api: GithubApi, github: FakeGithub) -> None:
@@ -129,24 +129,24 @@ def test_new_label_replaces_our_old_label_of_its_group(api: GithubApi, github: F
     outcome = keep(api, history, HIGH)
     assert outcome.detail == "added priority-high; removed priority-low"
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
-    assert github.on_thread == ["priority-high"]
+    assert github.issue_labels == ["priority-high"]
     assert history.label_states == {"priority-high": "ours"}
 
 
 def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     keep(api, history, BUG)
-    github.on_thread.clear()
+    github.issue_labels.clear()
     for _ in range(2):
         assert keep(api, history, BUG) == Outcome(
             "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
         )
-    assert github.on_thread == []
+    assert github.issue_labels == []
     assert history.label_states == {"bug": "gone"}
 
 
 def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: GithubApi, github: FakeGithub) -> None:
-    github.on_thread = ["priority-low"]
+    github.issue_labels = ["priority-low"]
     outcome = keep(api, FakeHistory(), HIGH)
     assert outcome.kind == "withheld"
     assert outcome.detail.endswith("priority-high not added: a person set priority-low")
@@ -156,7 +156,7 @@ def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: Gith
 def test_rule_14_no_label_is_created_if_settings_forbid_it(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
     outcome = keep(api, FakeHistory(), BUG, HIGH, settings=EffectiveLabels(create=False))
-    assert github.on_thread == ["bug"]
+    assert github.issue_labels == ["bug"]
     assert outcome.detail == (
         "added bug; priority-high not added: the repository has no such label, and labels.create is off in the settings"
     )
@@ -234,7 +234,7 @@ def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: Githu
     before = history.labels()
     with pytest.raises(Postponed):
         keep(api, history, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    github.on_thread.remove("bug")
+    github.issue_labels.remove("bug")
     outcome = keep(api, history, BUG, HIGH, before=before)
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
 
@@ -249,10 +249,10 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     with pytest.raises(DependencyDown):
         keep(api, history, HIGH)
     keep(api, history, HIGH)
-    assert github.on_thread == ["priority-high"]
+    assert github.issue_labels == ["priority-high"]
     assert history.label_states == {"priority-high": "ours"}
     keep(api, history, LOW)
-    assert github.on_thread == ["priority-low"]
+    assert github.issue_labels == ["priority-low"]
     assert github.events == [
         "labeled priority-low",
         "unlabeled priority-low",
@@ -275,7 +275,7 @@ def test_rejected_removal_does_not_count_as_done(api: GithubApi, github: FakeGit
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
     with pytest.raises(Retryable):
         keep(api, history, HIGH)
-    assert github.on_thread == ["priority-low"]
+    assert github.issue_labels == ["priority-low"]
     assert "priority-low" in history.label_states
 
 

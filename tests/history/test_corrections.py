@@ -188,7 +188,7 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
 @pytest.mark.parametrize(
     "other",
     [{"number": 8}, {"repository_id": 2}, {"action": "edited"}, {"reason_kind": "own account"}],
-    ids=["of another thread", "of another repository", "another action", "somebody else"],
+    ids=["of another conversation", "of another repository", "another action", "somebody else"],
 )
 def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
     set_bug_and_priority(store, skew)

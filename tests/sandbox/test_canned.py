@@ -30,7 +30,7 @@ def issue(title: str, body: str = "") -> IssueAnalysis:
 
 def shipped(name: str) -> IssueAnalysis:
     one = recorded.load(name)
-    thread = parse_event(one.event, "g", one.body).thread
+    thread = parse_event(one.event, "g", one.body).conversation
     assert thread is not None
     return issue(thread.title, thread.body)
 

@@ -53,9 +53,9 @@ def test_derived_payloads_can_be_parsed(name: str) -> None:
     assert event.repository.full_name == "Codertocat/Hello-World"
     assert event.repository.id == 186853002
     assert event.sender.login in ("Codertocat", "octocat", "monalisa")
-    if event.thread is not None:
-        assert event.thread.user.login == "octocat"
-        assert event.thread.labels == ()
+    if event.conversation is not None:
+        assert event.conversation.user.login == "octocat"
+        assert event.conversation.labels == ()
 
 
 def test_edited_payloads_contain_the_old_values() -> None:
