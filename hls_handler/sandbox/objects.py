@@ -116,7 +116,7 @@ Happening = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadEvent:
+class ConversationEvent:
     """An entry of the timeline of an issue or pull request."""
 
     id: int
@@ -127,7 +127,7 @@ class ThreadEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class Conversation:
     """An issue or a pull request with its comments."""
 
     repository: str  # "owner/repo" in GitHub's spelling
@@ -137,7 +137,7 @@ class Thread:
     document: Document  # without labels and comments
     labels: tuple[str, ...] = ()
     comments: tuple[Comment, ...] = ()
-    events: tuple[ThreadEvent, ...] = ()
+    events: tuple[ConversationEvent, ...] = ()
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
     gone: Literal["deleted", "transferred"] | None = None
@@ -259,7 +259,7 @@ class Compared:
 class CommentEffects:
     """The effects, such as notifications, that creating or editing a comment here would have had on GitHub."""
 
-    thread: str  # "owner/repo#7"
+    thread: str  # "owner/repo#7"; the name in stored state files
     comment: int
     at: datetime
     effects: Effects

@@ -68,7 +68,7 @@ class Reading:
     texts: tuple[str, ...] = ()  # texts of people in these fields
 
     @property
-    def thread_words(self) -> str:
+    def conversation_text(self) -> str:
         """The text of the conversation before the comment."""
         return "\n\n".join((self.body, *self.before))
 

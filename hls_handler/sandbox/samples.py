@@ -97,12 +97,12 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
 
 def _reading(variables: Mapping[str, Any]) -> Reading:
     """Return what the stand-in Claude would read from a prompt with all variables."""
-    thread = variables.get("issue") or variables.get("pull_request")
+    conversation = variables.get("issue") or variables.get("pull_request")
     review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
     notes = [Note(None, review.body)] if review else []
     return Reading(
-        title=thread.title if thread else "",
-        body=release.body if release else thread.body if thread else "",
+        title=conversation.title if conversation else "",
+        body=release.body if release else conversation.body if conversation else "",
         patches=tuple(
             PatchOfFile(file.path, tuple(line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines))
             for file in variables.get("files", ())
@@ -114,7 +114,7 @@ def _reading(variables: Mapping[str, Any]) -> Reading:
         comment=comment.body if comment else "",
         wants_to_start=variables.get("asked") == "how to start",
         before=tuple(earlier.body for earlier in variables.get("before", ())),
-        event="" if thread or release or "steps" in variables else str(variables["rule"].event),
+        event="" if conversation or release or "steps" in variables else str(variables["rule"].event),
     )
 
 

@@ -251,7 +251,7 @@ def test_comments_do_not_change_their_issue() -> None:
     for name in DERIVED:
         one = recorded.load(name)
         state.seed(one.event, one.payload)
-    bug, feature = state.thread("Codertocat/Hello-World", 11), state.thread("Codertocat/Hello-World", 13)
+    bug, feature = state.conversation("Codertocat/Hello-World", 11), state.conversation("Codertocat/Hello-World", 13)
     assert bug is not None
     assert feature is not None
     assert [event.happening for event in bug.events] == ["renamed"]
