@@ -32,6 +32,7 @@ IgnoredKind = Literal[
     "draft",
     "asked to skip",
     "no label of ours",
+    "too many runs",
 ]
 """Keys under which ignored deliveries are counted."""
 

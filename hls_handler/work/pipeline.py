@@ -22,7 +22,7 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
 from hls_handler.queue.changes import Change, Posted
-from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
+from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
 from hls_handler.work.job import Codec, Job, facts_codec
@@ -39,7 +39,7 @@ class Ended:
 
     state: Literal["done", "ignored", "superseded"]
     reason: str  # a sentence
-    kind: str | None = None  # the counter of an ignored delivery: "too many runs"
+    kind: IgnoredKind | None = None  # the counter of an ignored delivery
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # None if there was nothing to post
     changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
