@@ -199,7 +199,8 @@ def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str,
     return names if shadow is None else tuple(name for name in names if name != shadow.prompt)
 
 
-CONVERSATION_EVENTS = ("issues", "pull_request")
+LABEL_CORRECTION_EVENTS = ("issues", "pull_request")
+"""Events whose actions `labeled` and `unlabeled` can be label corrections."""
 
 
 def find_label_correction(
@@ -216,7 +217,7 @@ def find_label_correction(
     the store if HLS ever set the label, or another one of its field.
     """
     if (
-        routing_input.event not in CONVERSATION_EVENTS
+        routing_input.event not in LABEL_CORRECTION_EVENTS
         or routing_input.action not in LABEL_ACTIONS
         or routing_input.label is None
     ):
