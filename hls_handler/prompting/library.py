@@ -166,7 +166,7 @@ class ReloadingLibrary:
         self._folders = folders
         self._lock = threading.Lock()
         self._loaded_state = _file_state(folders)  # before loading, so that `current` sees a change during loading
-        self._load_error: str | None = None
+        self.reload_error: str | None = None  # of the last reload; None if it succeeded
         if before is None:
             self._library = load()
         else:
@@ -191,11 +191,6 @@ class ReloadingLibrary:
         """The library as last loaded, without a check for changed files: the webhook receiver must respond fast."""
         return self._library
 
-    @property
-    def report_problem(self) -> str | None:
-        """Error message of the last reload; None if it succeeded."""
-        return self._load_error
-
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
         problem: str | None = "the changed prompts cannot be read, the last valid version stays in use; see the log"
@@ -208,7 +203,7 @@ class ReloadingLibrary:
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # also for other exceptions, which the caller handles
-            self._load_error = problem
+            self.reload_error = problem
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
