@@ -191,7 +191,7 @@ def _find_rule(
     if len(names) > 1:
         files = " and ".join(catalogue.file(name) for name in names)
         change = settings.sources.change(f"prompts.use.{key}", "the name of one")
-        return Ignored("several prompts", f"{files} are both for {key}; {change}")
+        return Ignored("several prompts", f"{files} are each for {key}; {change}")
     return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
 
 
