@@ -69,9 +69,8 @@ class Handler(ABC, Generic[Facts]):
     has_sections: bool = False  # several sources share its comment, each with its own section
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: so does a posted answer of the same prompt to a newer event
-    no_target_reason: str | None = (
-        None  # why Claude is not asked if there is no conversation; None: ask, and only store the reply
-    )
+    no_conversation_reason: str | None = None
+    """Why Claude is not asked if there is no conversation to post on; None: ask, and only store the reply."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:

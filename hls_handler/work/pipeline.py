@@ -174,8 +174,8 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)
     conversation = handler.conversation(job.event, facts, job.rule)
-    if conversation is None and handler.no_target_reason is not None:
-        return Ended("done", handler.no_target_reason, handler=handler.name)
+    if conversation is None and handler.no_conversation_reason is not None:
+        return Ended("done", handler.no_conversation_reason, handler=handler.name)
     job.conversation = conversation
     if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
         job.store.queue.set_posted_on(job.lease, conversation.number)
