@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
-from hls_handler.clients.api import GithubApi, repository_path
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_path
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.writes import COMMENT, Writes
+from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
+_COMMENT = TypeAdapter(Comment)
 _COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 
@@ -47,7 +48,7 @@ def compare_comment(
     known = history.comment(action.family)
     found: Comment | None = None
     if known is not None:
-        found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", COMMENT)
+        found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
         if found is None:
             return _declined("a person deleted our comment: it is not posted again", known.comment_id)
         if _is_by(found, bot) and not _ends_with(found, mark):
@@ -76,23 +77,40 @@ def compare_comment(
 
 
 def write_comment(
-    change: Write | Leave, number: int, family: str, *, writes: Writes, history: ConversationHistory
+    api: GithubApi,
+    repository: str,
+    number: int,
+    change: Write | Leave,
+    family: str,
+    *,
+    guard: WriteGuard,
+    history: ConversationHistory,
 ) -> Outcome:
     """Write the comment if needed, store its id and digest in the history, and return the outcome."""
     if isinstance(change, Leave):
         if change.seen is not None:
             history.store_comment(family, *change.seen)
         return change.outcome
+    base, body = repository_path(repository), {"body": change.body}
     if change.comment_id is None:
-        written = writes.create_comment(number, change.body)
+        response = api.write("POST", f"{base}/issues/{number}/comments", body, guard=guard)
         outcome = Outcome("comment", "created", COMMENT_CREATED)
     else:
-        edited = writes.edit_comment(change.comment_id, change.body)
-        if edited is None:
+        path = f"{base}/issues/comments/{change.comment_id}"
+        response = api.write("PATCH", path, body, guard=guard, expected=(404, 410))
+        if response.status in (404, 410):
             return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
-        written, outcome = edited, Outcome("comment", "edited", COMMENT_EDITED)
+        outcome = Outcome("comment", "edited", COMMENT_EDITED)
+    written = _parse_comment(response)
     history.store_comment(family, written.id, change.digest)
     return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
+
+
+def _parse_comment(response: Response) -> Comment:
+    try:
+        return _COMMENT.validate_python(response.data)
+    except ValidationError:
+        raise unexpected_response("writing a comment", "the response does not contain the comment") from None
 
 
 def preview_comment(change: Write | Leave) -> Outcome:

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
 from hls_handler.clients.labels import compare_labels, preview_labels, write_label_difference
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writes import Writes
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.labels import LabelState
@@ -50,32 +49,41 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class GithubWriter:
-    """Sets labels and the bot's comments. If `writes` is None (dry run), returns only what it would have done.
+    """Sets labels and the bot's comments. If `guard` is None (dry run), returns only what it would have done.
 
     `history` is the stored history of the conversation; a dry run does not change it.
     """
 
     def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, writes: Writes | None
+        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
     ) -> None:
         self._api, self._repository, self._bot, self._history = api, repository, bot, history
-        self._writes = writes
+        self._guard = guard
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
         difference = compare_labels(self._api, self._repository, number, action, history=self._history, settings=labels)
-        if self._writes is None:
+        if self._guard is None:
             return preview_labels(difference)
         return write_label_difference(
-            difference, number, action, writes=self._writes, history=self._history, before=before
+            self._api,
+            self._repository,
+            number,
+            difference,
+            action,
+            guard=self._guard,
+            history=self._history,
+            before=before,
         )
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
         change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
-        if self._writes is None:
+        if self._guard is None:
             return preview_comment(change)
-        return write_comment(change, number, action.family, writes=self._writes, history=self._history)
+        return write_comment(
+            self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
+        )
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
@@ -150,10 +158,8 @@ class Github:
 
         With `dry_run`, and from a read-only client, it writes nothing.
         """
-        writes = None
-        if not (dry_run or self.is_read_only):
-            writes = Writes(self._api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
-        return GithubWriter(self._api, repository, bot=bot, history=history, writes=writes)
+        guard = None if dry_run or self.is_read_only else WriteGuard(wait_for_slot, check_lease)
+        return GithubWriter(self._api, repository, bot=bot, history=history, guard=guard)
 
     def close(self) -> None:
         self._api.close()

@@ -1,4 +1,4 @@
-"""The labels of one conversation: reads the current ones, decides, and writes only the difference."""
+"""The labels of one conversation: reads the current ones, compares, and writes only the difference."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureLabels, Outcome
-from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
-from hls_handler.clients.writes import Writes
+from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
+from hls_handler.errors import Retryable
 from hls_handler.events import Label
-from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelState, decide_labels
+from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
@@ -69,11 +69,13 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
 
 
 def write_label_difference(
-    difference: LabelDifference,
+    api: GithubApi,
+    repository: str,
     number: int,
+    difference: LabelDifference,
     action: EnsureLabels,
     *,
-    writes: Writes,
+    guard: WriteGuard,
     history: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
@@ -86,6 +88,7 @@ def write_label_difference(
     `before` is the stored state when the delivery first reached this step. A wait for a write slot may end a run of the
     delivery; the outcome covers all its runs, in the order of the requested labels.
     """
+    base = repository_path(repository)
     if difference.removed_by_person:
         history.mark_labels_removed(difference.removed_by_person)
     if difference.confirm:
@@ -94,16 +97,30 @@ def write_label_difference(
         history.delete_labels(difference.not_applied)
     for name in difference.remove:
         history.record_label_intents((name,))
-        writes.remove_label(number, name)
+        path = f"{base}/issues/{number}/labels/{quote(name, safe='')}"
+        api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
         history.delete_labels((name,))
     for spec in difference.create:
-        writes.create_label(spec)
+        _create_label(api, base, spec, guard)
     if difference.add:
         history.record_label_intents(difference.add, label_origins(action))
-        writes.add_labels(number, difference.add)
+        api.write("POST", f"{base}/issues/{number}/labels", {"labels": list(difference.add)}, guard=guard)
         history.mark_labels_set(difference.add)
     rank = {label.name: number for number, label in enumerate(action.requested)}
     return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=history.labels()))
+
+
+def _create_label(api: GithubApi, base: str, spec: LabelSpec, guard: WriteGuard) -> None:
+    """Create the label in the repository. An existing one is not changed."""
+    body = {"name": spec.name, "color": spec.color, "description": spec.description}
+    response = api.write("POST", f"{base}/labels", body, guard=guard, expected=(422,))
+    if response.status == 422 and not _already_exists(response):
+        raise Retryable(f"POST {base}/labels: 422: GitHub rejected the label {spec.name}")
+
+
+def _already_exists(response: Response) -> bool:
+    errors = response.data.get("errors")
+    return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
 
 
 def _merge_earlier_runs(

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Idempotent writes to one repository."""
+    """Idempotent writes to one repository; `clients.github.GithubWriter` implements it."""
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
@@ -47,7 +47,7 @@ class Writer(Protocol):
 
 
 class Github(Protocol):
-    """GitHub as the bot account. One per worker thread."""
+    """GitHub as the bot account, one per worker thread; `clients.github.Github` implements it."""
 
     def fetch_bot_account(self) -> Account: ...
 
