@@ -21,8 +21,8 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
 from hls_handler.storage import Storage
-from hls_handler.work.asking import OMITTED, SHADOW, ShadowResult
-from hls_handler.work.job import decode_reply_for_display
+from hls_handler.work.asking import OMITTED, SHADOW, UNUSABLE, ShadowResult
+from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
@@ -301,7 +301,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
     omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
     answers = [
-        decode_reply_for_display(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP
+        decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     repository_file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
@@ -326,4 +326,4 @@ def _step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
-_ORDER = {"gather": 0, "unusable": 1, "ask": 2, "apply": 3}
+_ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

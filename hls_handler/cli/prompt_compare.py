@@ -53,6 +53,7 @@ from hls_handler.work.comparison import (
     render_request,
     run_again,
 )
+from hls_handler.work.job import ASK
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 SINCE = re.compile(r"([0-9]{1,5})([dhm])")
@@ -156,7 +157,7 @@ def _plan(
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
     questions: list[tuple[StoredDelivery, RenderedPrompt]] = []
     failed = 0
-    for row in store.deliveries.with_checkpoint("ask", since=since):
+    for row in store.deliveries.with_checkpoint(ASK, since=since):
         stored = load_stored_delivery(store, row, prompt, library, table)
         if stored is None or not (other is None or is_named(other, stored.posted.result.prompt_id)):
             continue

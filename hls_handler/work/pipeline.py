@@ -25,7 +25,7 @@ from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
-from hls_handler.work.job import Codec, Job, facts_codec
+from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
 from hls_handler.work.repository_settings import report_settings_problems, use_repository_settings
 
@@ -127,7 +127,7 @@ def _check_run_limit(job: Job) -> Ended | None:
     """
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
-    if runs < most or ("ask", 0) in job.steps:
+    if runs < most or (ASK, 0) in job.steps:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
@@ -190,7 +190,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
     """Check the fallback issue before Claude is called. Raises as `check_conversation` and `Reader.issue` do."""
-    if ("ask", 0) in job.steps:
+    if (ASK, 0) in job.steps:
         return
     job.before_reads()
     try:
