@@ -15,7 +15,7 @@ from typing import Any
 
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.handlers.reader import EmptyHistory
+from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
 from hls_handler.history.conversations import Newer
 from hls_handler.history.corrections import CorrectionResult
 from hls_handler.queue.changes import Change
@@ -23,7 +23,7 @@ from hls_handler.queue.changes import Change
 
 @dataclass
 class InMemory:
-    """Every object of the storage at once: no two of them have a method of the same name that the pipeline calls."""
+    """The storage without `repositories` as one object. The pipeline calls no two methods of the same name on it."""
 
     waiting: deque[NewDelivery] = field(default_factory=deque)
     saved: dict[str, dict[tuple[str, int], Checkpoint]] = field(default_factory=dict)
@@ -39,7 +39,11 @@ class InMemory:
     def queue(self) -> InMemory:
         return self
 
-    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = repositories = queue
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = queue
+
+    @property
+    def repositories(self) -> InMemoryRepositories:
+        return InMemoryRepositories()
 
     def accept(self, batch: Sequence[NewDelivery], **_window: object) -> None:
         self.waiting.extend(batch)
@@ -92,9 +96,6 @@ class InMemory:
     def held_until(self, _name: str) -> datetime | None:
         return None
 
-    def record(self, _lease: Lease, bot_login: str) -> EmptyHistory:
-        return EmptyHistory(bot_login)
-
     def find_newer(self, _lease: Lease, _prompt: str) -> Newer:
         return Newer(head_sha=None, is_closed=False, is_answered=False)
 
@@ -132,6 +133,14 @@ class InMemory:
     def _release(self, lease: Lease) -> None:
         for name in self._locked.pop(lease.guid, ()):
             self._locks[name].release()
+
+
+class InMemoryRepositories:
+    def history(self, _lease: Lease, bot_login: str) -> EmptyHistory:
+        return EmptyHistory(bot_login)
+
+    def save(self, _lease: Lease, _history_update: HistoryUpdate) -> None:
+        pass
 
 
 @dataclass

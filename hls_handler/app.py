@@ -194,10 +194,10 @@ class Service:
         """Return the settings and prompts, reloaded if a file changed. Report invalid prompts to `/health`."""
         config = self._reloader.current()
         library = config.prompts.current()
-        if config.prompts.report_problem is None:
+        if config.prompts.reload_error is None:
             self._health.ok("prompts")
         else:
-            self._health.report_problem("prompts", config.prompts.report_problem, PROMPTS_REMEDY)
+            self._health.report_problem("prompts", config.prompts.reload_error, PROMPTS_REMEDY)
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:

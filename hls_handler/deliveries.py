@@ -45,7 +45,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # SHA-256 of the body; None if ignored
     body: bytes = b""  # as received; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "thread"] = "nothing"  # queued deliveries that it supersedes
+    supersedes: Literal["nothing", "older_commits", "all"] = "nothing"  # queued deliveries that it supersedes
 
     @property
     def conversation_key(self) -> str | None:

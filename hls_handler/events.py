@@ -279,7 +279,7 @@ class Event:
         return event_key(self.name, self.action)
 
     @property
-    def thread(self) -> Issue | PullRequest | None:
+    def conversation(self) -> Issue | PullRequest | None:
         return self.pull_request or self.issue
 
 

@@ -76,7 +76,7 @@ def test_both_parsers_read_null_labels_as_no_labels(event: str, object_name: str
     ends = {"head": {"sha": "1f0c"}, "base": {"sha": "2e1b"}}
     item = {"number": 7, "title": "Help", "labels": None, **(ends if event == "pull_request" else {})}
     body = json.dumps({"repository": REPOSITORY, object_name: item}).encode()
-    envelope, parsed = parse_envelope(body).thread, parse_event(event, "guid", body).thread
+    envelope, parsed = parse_envelope(body).conversation, parse_event(event, "guid", body).conversation
     assert envelope is not None
     assert envelope.labels is None
     assert parsed is not None

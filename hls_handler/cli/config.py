@@ -29,7 +29,7 @@ from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
-from hls_handler.routing.filters import ANALYSED_FIELDS, Ignored
+from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
 from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
 from hls_handler.settings.effective import (
     EffectiveSettings,
@@ -121,7 +121,10 @@ def check_repository(
 
 PERSON = "somebody"
 CONDITIONS = "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
+QUESTION = "@hls What should I try next?"  # any account counts as mentioned while the bot account is unknown
 EXTRA_CONDITIONS = {
+    "workflow_run": ", and the run failed",
+    "issue_comment": ", and the comment asks HLS something, or how to start",
     "edited": ", and the title or text changes",
     REVIEW_REQUESTED: ", and the review is requested from HLS",
     **dict.fromkeys(LABEL_ACTIONS, ", and HLS has set a label of the same field there"),
@@ -143,7 +146,8 @@ def explain(
     Prints the entry of `repositories` that applies and why it has precedence over other matching entries, then each
     value with the file and line that sets it, or `default`. With --event, also prints which prompt would be used for
     such an event, or why it would be ignored, assuming an event triggered by a person on an issue or pull request that
-    is not a draft and has not opted out of HLS.
+    is not a draft and has not opted out of HLS. A completed workflow run is assumed to have failed, and a comment to
+    ask HLS something.
 
     The settings in the repository's .github/hls.yaml are included: the version that the service last read or, with
     --live, the current version on GitHub. GitHub is contacted only with --live, Claude never. Secrets are not shown.
@@ -182,7 +186,8 @@ def explain(
     if isinstance(result, Rule) and result.shadow is not None:
         where = settings.sources.where(result.shadow.chosen_by)
         print_line(masked(f"  shadow prompt: {result.shadow.prompt}   {where}", secrets))
-    print_line(f"  {CONDITIONS}{EXTRA_CONDITIONS.get(routing_input.action or '', '')}")
+    extra = (EXTRA_CONDITIONS.get(part, "") for part in event.split("."))
+    print_line(f"  {CONDITIONS}{''.join(extra)}")
 
 
 def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...], status: str) -> list[str]:
@@ -196,7 +201,10 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return the input for routing the event `key` ("issues.opened"), as if a person had triggered it."""
+    """Return the input for routing the event `key` ("issues.opened"), as if a person had triggered it.
+
+    No filter ignores it for its content: an edit changes the text, a workflow run failed, a comment asks something.
+    """
     name, _, action = key.partition(".")
     return RoutingInput(
         event=name,
@@ -207,6 +215,8 @@ def _event_by_person(key: str, repository: str) -> RoutingInput:
         author=PERSON,
         changed=ANALYSED_FIELDS if action == "edited" else frozenset(),
         comment_author=PERSON,
+        comment_body=QUESTION if name == "issue_comment" else "",
+        conclusion=FAILED[0] if key == "workflow_run.completed" else None,
     )
 
 

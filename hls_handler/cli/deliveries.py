@@ -21,8 +21,8 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
 from hls_handler.storage import Storage
-from hls_handler.work.asking import OMITTED, SHADOW, ShadowResult
-from hls_handler.work.job import decode_reply_for_display
+from hls_handler.work.asking import OMITTED, SHADOW, UNUSABLE, ShadowResult
+from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
@@ -133,7 +133,7 @@ CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)"
 
 
 def why(
-    thread: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
+    conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
@@ -144,7 +144,7 @@ def why(
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """
-    match = CONVERSATION.fullmatch(thread)
+    match = CONVERSATION.fullmatch(conversation)
     if match is None:
         raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
     settings = load(config)
@@ -156,7 +156,7 @@ def why(
         ]
     if not reports:
         fail(
-            f"nothing was received for {thread}, or it was deleted ({keep_days_source}); the webhook's Recent "
+            f"nothing was received for {conversation}, or it was deleted ({keep_days_source}); the webhook's Recent "
             "Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
         )
     for number, report in enumerate(reports):
@@ -301,7 +301,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
     omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
     answers = [
-        decode_reply_for_display(step) for (name, index), step in ordered if name == "ask" and index < FIRST_SHADOW_STEP
+        decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
     ]
     outcomes = [OUTCOME.decode(step) for (name, _), step in ordered if name == OUTCOME.name]
     repository_file = SETTINGS_FILE.decode(steps.get((SETTINGS_FILE.name, 0)))
@@ -326,4 +326,4 @@ def _step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
-_ORDER = {"gather": 0, "unusable": 1, "ask": 2, "apply": 3}
+_ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

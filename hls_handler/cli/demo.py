@@ -274,7 +274,7 @@ def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess,
         print_line(f"  {base}/health   state of the components")
         hint = "each costs money; or your own payload" if costs else "or your own payload"
         print_line(f"Send an event:   {hls} send demo/question {config}      ({hint}: ./event.json)")
-        print_line(f"See the reasons: {hls} why {sandbox.state.threads()[0].key} {config}")
+        print_line(f"See the reasons: {hls} why {sandbox.state.conversations()[0].key} {config}")
         print_line(
             f"Test a crash:    kill -9 {service.pid}; the service is restarted and continues.   Ctrl-C ends the demo."
         )

@@ -53,6 +53,7 @@ from hls_handler.work.comparison import (
     render_request,
     run_again,
 )
+from hls_handler.work.job import ASK
 
 UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 SINCE = re.compile(r"([0-9]{1,5})([dhm])")
@@ -157,7 +158,7 @@ def _plan(
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
     questions: list[tuple[StoredDelivery, RenderedPrompt]] = []
     failed = 0
-    for row in store.deliveries.with_checkpoint("ask", since=since):
+    for row in store.deliveries.with_checkpoint(ASK, since=since):
         stored = load_stored_delivery(store, row, prompt, library, table)
         if stored is None or not (other is None or is_named(other, stored.posted.result.prompt_id)):
             continue
@@ -253,7 +254,7 @@ def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
             {
                 "delivery": pair.guid,
                 "event": pair.event_key,
-                "thread": pair.thread,
+                "thread": pair.conversation,
                 "prompt": _side_to_dict(pair.one),
                 "with": _side_to_dict(pair.other),
             }
@@ -277,7 +278,7 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     return (
         pair.guid[:8],
         pair.event_key,
-        pair.thread,
+        pair.conversation,
         ", ".join("yes" if side.result.speaks else "no" for side in (one, other)),
         f"{one.tokens}, {other.tokens}",
         ", ".join(format_usd(side.cost_usd).removesuffix(" USD") for side in (one, other)),

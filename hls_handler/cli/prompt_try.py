@@ -150,7 +150,7 @@ def _try(
         abort(f"{subject.name}: {exc}")
     except HlsError as exc:
         fail(with_remedy(exc))
-    if subject.live and tried.rule is not None and tried.event.thread is None:
+    if subject.live and tried.rule is not None and tried.event.conversation is None:
         notes.append(
             "the service's stored data about the issue or pull request and about earlier failures is not used here"
         )
@@ -231,10 +231,10 @@ class TryRunner:
                 jitter=lambda: 0.0,
                 clock=self.clock,
             )
-            if event.thread is not None:  # for other events, the facts must be read to know the number
+            if event.conversation is not None:  # for other events, the facts must be read to know the number
                 stored: list[Change] = []
-                memory = store.conversations.history(lease, account.login, pending=stored)
-                _copy_history(memory, self.load_history(event, event.thread.number, account))
+                history = store.conversations.history(lease, account.login, pending=stored)
+                _copy_state(self.load_history(event, event.conversation.number, account), history)
                 store.checkpoints.save(lease, *stored)
             end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
@@ -278,9 +278,9 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
     return lease
 
 
-def _copy_history(memory: ConversationHistory, history: ConversationState) -> None:
-    memory.record_label_intents(name for name, state in history.labels.items() if state == "intended")
-    memory.mark_labels_set(name for name, state in history.labels.items() if state == "ours")
-    memory.mark_labels_removed(name for name, state in history.labels.items() if state == "gone")
-    for family, comment in history.comments.items():
-        memory.store_comment(family, comment.comment_id, comment.body_digest)
+def _copy_state(state: ConversationState, history: ConversationHistory) -> None:
+    history.record_label_intents(name for name, label_state in state.labels.items() if label_state == "intended")
+    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "ours")
+    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "gone")
+    for family, comment in state.comments.items():
+        history.store_comment(family, comment.comment_id, comment.body_digest)

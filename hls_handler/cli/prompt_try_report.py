@@ -76,8 +76,8 @@ def print_result(
 
 def _conversation_name(tried: TryResult) -> str:
     """Return "octo/widgets#7", or the repository if the event has no issue or pull request."""
-    thread = tried.event.thread
-    return tried.event.repository.full_name + (f"#{thread.number}" if thread else "")
+    conversation = tried.event.conversation
+    return tried.event.repository.full_name + (f"#{conversation.number}" if conversation else "")
 
 
 def _describe_routing(tried: TryResult, sources: Sources) -> Iterator[str]:
@@ -218,8 +218,8 @@ def _reason(tried: TryResult) -> str:
 
 
 def _is_closed_or_locked(tried: TryResult) -> bool:
-    thread = tried.event.thread
-    return thread is not None and (thread.state == "closed" or thread.locked)
+    conversation = tried.event.conversation
+    return conversation is not None and (conversation.state == "closed" or conversation.locked)
 
 
 def _usages(tried: TryResult) -> list[Usage]:

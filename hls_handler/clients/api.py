@@ -82,6 +82,14 @@ class Response:
     data: Any  # parsed JSON; None for an empty body
 
 
+@dataclass(frozen=True, slots=True)
+class WriteGuard:
+    """What every write calls first. An exception stops the write."""
+
+    wait_for_slot: Callable[[], None]  # waits for the rate limiter; called before the connection is opened
+    check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
+
+
 class _InterceptedResponseError(Exception):
     """Raised in place of a response that PyGithub must not handle: status 202 or a redirect."""
 
@@ -238,22 +246,22 @@ class GithubApi:
         path: str,
         body: Mapping[str, object] | None,
         *,
-        check_lease: Callable[[], None],
+        guard: WriteGuard,
         expected: tuple[int, ...] = (),
     ) -> Response:
         """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
 
-        Only the module `writes` calls this method (SECURITY.md rule 12).
+        Only the modules `labels` and `comments` call this method, for five kinds of writes (SECURITY.md rule 12).
 
-        `check_lease` is called right before bytes are sent, when the connection is open; an exception stops the write.
         If the request was sent but not answered by GitHub itself (no response, or a 5xx, which a gateway may send), the
         error has `may_have_succeeded`: the write may still take effect.
         """
+        guard.wait_for_slot()
         sent = False
 
         def before_send() -> None:
             nonlocal sent
-            check_lease()
+            guard.check_lease()
             sent = True
 
         self._adapter.before_send = before_send

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
-from hls_handler.clients.api import GithubApi, repository_path
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_path
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.writes import COMMENT, Writes
+from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
 MAX_PAGES = 100  # only the first 10,000 comments of a conversation are searched
 
+_COMMENT = TypeAdapter(Comment)
 _COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 
@@ -35,8 +36,8 @@ class Leave:
     seen: tuple[int, str] | None = None
 
 
-def plan_comment(
-    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, memory: ConversationHistory
+def compare_comment(
+    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
 ) -> Write | Leave:
     """Read the current comment and return the write that is needed, or `Leave` if none is.
 
@@ -44,10 +45,10 @@ def plan_comment(
     the conversation's comments with one request per 100.
     """
     mark = marker(action.family)
-    known = memory.comment(action.family)
+    known = history.comment(action.family)
     found: Comment | None = None
     if known is not None:
-        found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", COMMENT)
+        found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
         if found is None:
             return _declined("a person deleted our comment: it is not posted again", known.comment_id)
         if _is_by(found, bot) and not _ends_with(found, mark):
@@ -75,32 +76,49 @@ def plan_comment(
     return Leave(outcome, seen=None if is_known else (found.id, decision.digest))
 
 
-def apply_comment_plan(
-    plan: Write | Leave, number: int, family: str, *, writes: Writes, memory: ConversationHistory
+def write_comment(
+    api: GithubApi,
+    repository: str,
+    number: int,
+    change: Write | Leave,
+    family: str,
+    *,
+    guard: WriteGuard,
+    history: ConversationHistory,
 ) -> Outcome:
-    """Carry out the plan, store the comment's id and digest in the history, and return the outcome."""
-    if isinstance(plan, Leave):
-        if plan.seen is not None:
-            memory.store_comment(family, *plan.seen)
-        return plan.outcome
-    if plan.comment_id is None:
-        written = writes.create_comment(number, plan.body)
+    """Write the comment if needed, store its id and digest in the history, and return the outcome."""
+    if isinstance(change, Leave):
+        if change.seen is not None:
+            history.store_comment(family, *change.seen)
+        return change.outcome
+    base, body = repository_path(repository), {"body": change.body}
+    if change.comment_id is None:
+        response = api.write("POST", f"{base}/issues/{number}/comments", body, guard=guard)
         outcome = Outcome("comment", "created", COMMENT_CREATED)
     else:
-        edited = writes.edit_comment(plan.comment_id, plan.body)
-        if edited is None:
-            return _declined("a person has just deleted our comment: it is not posted again", plan.comment_id).outcome
-        written, outcome = edited, Outcome("comment", "edited", COMMENT_EDITED)
-    memory.store_comment(family, written.id, plan.digest)
-    return replace(outcome, comment_id=written.id, url=written.html_url, body=plan.body)
+        path = f"{base}/issues/comments/{change.comment_id}"
+        response = api.write("PATCH", path, body, guard=guard, expected=(404, 410))
+        if response.status in (404, 410):
+            return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
+        outcome = Outcome("comment", "edited", COMMENT_EDITED)
+    written = _parse_comment(response)
+    history.store_comment(family, written.id, change.digest)
+    return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 
-def preview_comment(plan: Write | Leave) -> Outcome:
-    """Return the outcome that the plan would have. Writes nothing."""
-    if isinstance(plan, Leave):
-        return plan.outcome
-    detail = "would have commented" if plan.comment_id is None else "would have edited our comment"
-    return Outcome("comment", "dry_run", detail, comment_id=plan.comment_id, body=plan.body)
+def _parse_comment(response: Response) -> Comment:
+    try:
+        return _COMMENT.validate_python(response.data)
+    except ValidationError:
+        raise unexpected_response("writing a comment", "the response does not contain the comment") from None
+
+
+def preview_comment(change: Write | Leave) -> Outcome:
+    """Return the outcome that writing would have."""
+    if isinstance(change, Leave):
+        return change.outcome
+    detail = "would have commented" if change.comment_id is None else "would have edited our comment"
+    return Outcome("comment", "dry_run", detail, comment_id=change.comment_id, body=change.body)
 
 
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:

@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
-from hls_handler.clients.comments import apply_comment_plan, plan_comment, preview_comment
-from hls_handler.clients.labels import apply_label_change, plan_labels, preview_labels
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
+from hls_handler.clients.labels import compare_labels, preview_labels, write_label_difference
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writes import Writes
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.handlers.labels import LabelState
@@ -50,30 +49,41 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class GithubWriter:
-    """Sets labels and writes the bot's comments. If `writes` is None (dry run), it only reports the planned changes.
+    """Sets labels and writes the bot's comments. If `guard` is None (dry run), it only reports the planned changes.
 
-    `memory` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
+    `history` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
     """
 
     def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, memory: ConversationHistory, writes: Writes | None
+        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
     ) -> None:
-        self._api, self._repository, self._bot, self._memory = api, repository, bot, memory
-        self._writes = writes
+        self._api, self._repository, self._bot, self._history = api, repository, bot, history
+        self._guard = guard
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        change = plan_labels(self._api, self._repository, number, action, memory=self._memory, settings=labels)
-        if self._writes is None:
-            return preview_labels(change)
-        return apply_label_change(change, number, action, writes=self._writes, memory=self._memory, before=before)
+        difference = compare_labels(self._api, self._repository, number, action, history=self._history, settings=labels)
+        if self._guard is None:
+            return preview_labels(difference)
+        return write_label_difference(
+            self._api,
+            self._repository,
+            number,
+            difference,
+            action,
+            guard=self._guard,
+            history=self._history,
+            before=before,
+        )
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        plan = plan_comment(self._api, self._repository, number, action, bot=self._bot, memory=self._memory)
-        if self._writes is None:
-            return preview_comment(plan)
-        return apply_comment_plan(plan, number, action.family, writes=self._writes, memory=self._memory)
+        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
+        if self._guard is None:
+            return preview_comment(change)
+        return write_comment(
+            self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
+        )
 
 
 def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
@@ -139,7 +149,7 @@ class Github:
         repository: str,
         *,
         bot: Account,
-        memory: ConversationHistory,
+        history: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
@@ -148,10 +158,8 @@ class Github:
 
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
-        writes = None
-        if not (dry_run or self.is_read_only):
-            writes = Writes(self._api, repository, wait_for_slot=wait_for_slot, check_lease=check_lease)
-        return GithubWriter(self._api, repository, bot=bot, memory=memory, writes=writes)
+        guard = None if dry_run or self.is_read_only else WriteGuard(wait_for_slot, check_lease)
+        return GithubWriter(self._api, repository, bot=bot, history=history, guard=guard)
 
     def close(self) -> None:
         self._api.close()

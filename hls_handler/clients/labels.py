@@ -1,4 +1,4 @@
-"""The labels of one conversation: reads the current ones, decides, and writes only the difference."""
+"""The labels of one conversation: reads the current ones, compares, and writes only the difference."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from hls_handler.actions import EnsureLabels, Outcome
-from hls_handler.clients.api import PAGE_SIZE, GithubApi, repository_path
-from hls_handler.clients.writes import Writes
+from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
+from hls_handler.errors import Retryable
 from hls_handler.events import Label
-from hls_handler.handlers.labels import MAX_LABELS, LabelOrigin, LabelPlan, LabelState, decide_labels
+from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
@@ -23,26 +23,26 @@ _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])
 
 
-def plan_labels(
+def compare_labels(
     api: GithubApi,
     repository: str,
     number: int,
     action: EnsureLabels,
     *,
-    memory: ConversationHistory,
+    history: ConversationHistory,
     settings: EffectiveLabels,
-) -> LabelPlan:
-    """Read the current labels and return the changes to make.
+) -> LabelDifference:
+    """Read the current labels and return how they differ from those that the action asks for.
 
     Sends one request; if a label must be added, usually a second one: for the labels that the repository has.
     """
     base = repository_path(repository)
     pages = api.pages(f"{base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
     present = frozenset(label.name for page in pages for label in page)
-    stored = memory.labels()
+    stored = history.labels()
 
-    def decide(in_repository: frozenset[str]) -> LabelPlan:
-        return decide_labels(action, settings, present=present, memory=stored, in_repository=in_repository)
+    def decide(in_repository: frozenset[str]) -> LabelDifference:
+        return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
 
     optimistic = decide(frozenset(label.name for label in action.requested))
     return decide(_find_existing(api, base, optimistic.add)) if optimistic.add else optimistic
@@ -68,16 +68,18 @@ def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
 
-def apply_label_change(
-    change: LabelPlan,
+def write_label_difference(
+    api: GithubApi,
+    repository: str,
     number: int,
+    difference: LabelDifference,
     action: EnsureLabels,
     *,
-    writes: Writes,
-    memory: ConversationHistory,
+    guard: WriteGuard,
+    history: ConversationHistory,
     before: Mapping[str, LabelState],
 ) -> Outcome:
-    """Write the change and return the outcome.
+    """Write the difference and return the outcome.
 
     Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours", and
     the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore not
@@ -86,62 +88,79 @@ def apply_label_change(
     `before` has the stored states from when the delivery first reached this step. If a long wait for a write slot ended
     an attempt, the outcome also has the changes of that attempt; labels are in the order of the requested ones.
     """
-    if change.removed_by_person:
-        memory.mark_labels_removed(change.removed_by_person)
-    if change.confirm:
-        memory.mark_labels_set(change.confirm)
-    if change.not_applied:
-        memory.delete_labels(change.not_applied)
-    for name in change.remove:
-        memory.record_label_intents((name,))
-        writes.remove_label(number, name)
-        memory.delete_labels((name,))
-    for spec in change.create:
-        writes.create_label(spec)
-    if change.add:
-        memory.record_label_intents(change.add, label_origins(action))
-        writes.add_labels(number, change.add)
-        memory.mark_labels_set(change.add)
+    base = repository_path(repository)
+    if difference.removed_by_person:
+        history.mark_labels_removed(difference.removed_by_person)
+    if difference.confirm:
+        history.mark_labels_set(difference.confirm)
+    if difference.not_applied:
+        history.delete_labels(difference.not_applied)
+    for name in difference.remove:
+        history.record_label_intents((name,))
+        path = f"{base}/issues/{number}/labels/{quote(name, safe='')}"
+        api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
+        history.delete_labels((name,))
+    for spec in difference.create:
+        _create_label(api, base, spec, guard)
+    if difference.add:
+        history.record_label_intents(difference.add, label_origins(action))
+        api.write("POST", f"{base}/issues/{number}/labels", {"labels": list(difference.add)}, guard=guard)
+        history.mark_labels_set(difference.add)
     rank = {label.name: number for number, label in enumerate(action.requested)}
-    return _label_outcome(_merge_earlier_runs(change, rank, before=before, after=memory.labels()))
+    return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=history.labels()))
+
+
+def _create_label(api: GithubApi, base: str, spec: LabelSpec, guard: WriteGuard) -> None:
+    """Create the label in the repository. An existing one is not changed."""
+    body = {"name": spec.name, "color": spec.color, "description": spec.description}
+    response = api.write("POST", f"{base}/labels", body, guard=guard, expected=(422,))
+    if response.status == 422 and not _already_exists(response):
+        raise Retryable(f"POST {base}/labels: 422: GitHub rejected the label {spec.name}")
+
+
+def _already_exists(response: Response) -> bool:
+    errors = response.data.get("errors")
+    return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
 
 
 def _merge_earlier_runs(
-    change: LabelPlan,
+    difference: LabelDifference,
     rank: Mapping[str, int],
     *,
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
-) -> LabelPlan:
-    """Return the change together with the labels that earlier attempts added and removed since `before`."""
-    added = {*change.confirm, *change.add, *(name for name, state in after.items() if state == "ours")}
+) -> LabelDifference:
+    """Return the difference as if one run had written all of it, with the labels that earlier attempts changed."""
+    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "ours")}
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
     return replace(
-        change,
+        difference,
         confirm=(),
         add=tuple(
             name
             for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
             if before.get(name) != "ours"
         ),
-        remove=tuple(dict.fromkeys((*change.remove, *lost))),
+        remove=tuple(dict.fromkeys((*difference.remove, *lost))),
     )
 
 
-def _label_outcome(change: LabelPlan) -> Outcome:
-    """Return the outcome of the change. Labels that an earlier attempt added without a response count as added."""
-    added = change.confirm + change.add
-    changes = [f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", change.remove)) if names]
-    withheld = [f"{name} not added: {why}" for name, why in change.withheld]
+def _label_outcome(difference: LabelDifference) -> Outcome:
+    """Return the outcome of the difference. Labels that an earlier attempt added without a response count as added."""
+    added = difference.confirm + difference.add
+    changes = [
+        f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
+    ]
+    withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
     detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
     kind: Literal["changed", "withheld", "unchanged"]
     kind = "changed" if changes else "withheld" if withheld else "unchanged"
-    return Outcome("labels", kind, detail, added=added, removed=change.remove)
+    return Outcome("labels", kind, detail, added=added, removed=difference.remove)
 
 
-def preview_labels(change: LabelPlan) -> Outcome:
-    """Return the outcome that the change would have. Its kind is "dry_run" if a label would be added or removed."""
-    outcome = _label_outcome(change)
-    if not (change.add or change.remove):
+def preview_labels(difference: LabelDifference) -> Outcome:
+    """Return the outcome that writing would have. Its kind is "dry_run" if a label would be added or removed."""
+    outcome = _label_outcome(difference)
+    if not (difference.add or difference.remove):
         return outcome
     return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")

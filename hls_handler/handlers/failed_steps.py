@@ -124,7 +124,7 @@ NO_HISTORY = FailureHistory((), (), "")
 
 
 def read_failure_history(
-    event: Event, run: WorkflowRun, reader: Reader, record: RepositoryHistory, branch: str
+    event: Event, run: WorkflowRun, reader: Reader, history: RepositoryHistory, branch: str
 ) -> FailureHistory:
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = tuple(
@@ -132,7 +132,7 @@ def read_failure_history(
         for number in range(first, run.run_attempt + 1)
         for job in reader.jobs(run.id, number)
     )
-    recent = record.failures(run.workflow_id, days=RECENT_DAYS)
+    recent = history.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)
     return FailureHistory(attempts, elsewhere, event.repository.default_branch or "")
 

@@ -69,9 +69,8 @@ class Handler(ABC, Generic[Facts]):
     has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer of the same prompt supersedes it
-    no_target_reason: str | None = (
-        None  # why Claude is not asked if there is no conversation; None: Claude is asked, the reply only stored
-    )
+    no_conversation_reason: str | None = None
+    """Why Claude is not asked if there is no conversation to post on; None: Claude is asked, the reply."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
@@ -138,15 +137,15 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
-def check_conversation(event: Event, thread: Issue | PullRequest) -> None:
+def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
     """Raise `Superseded` if the conversation is closed or marked to be skipped by HLS, `Permanent` if it is locked."""
-    kind = "pull request" if isinstance(thread, PullRequest) else "issue"
-    name = f"the {kind} {event.repository.full_name}#{thread.number}"
-    if thread.state == "closed":
+    kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
+    name = f"the {kind} {event.repository.full_name}#{conversation.number}"
+    if conversation.state == "closed":
         raise Superseded(f"{name} was closed meanwhile")
-    if thread.locked:
+    if conversation.locked:
         raise Permanent(f"{name} is locked, so HLS changes no labels or comments there; unlock it and try again")
-    skip_reason = asked_to_skip(thread.title, (label.name for label in thread.labels))
+    skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
 

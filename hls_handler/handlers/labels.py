@@ -76,8 +76,11 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 
 @dataclass(frozen=True, slots=True)
-class LabelPlan:
-    """The changes to a conversation's labels, on GitHub and in the database. GitHub ignores the case of names."""
+class LabelDifference:
+    """The difference between the current and the requested labels: what to write to GitHub, and what to store.
+
+    GitHub ignores the case of names.
+    """
 
     create: tuple[LabelSpec, ...]  # the labels in `add` that the repository does not have
     add: tuple[str, ...]
@@ -107,9 +110,9 @@ class _CurrentLabels:
         return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
 
 
-def _current_labels(action: EnsureLabels, present: frozenset[str], memory: Mapping[str, LabelState]) -> _CurrentLabels:
+def _current_labels(action: EnsureLabels, present: frozenset[str], stored: Mapping[str, LabelState]) -> _CurrentLabels:
     shown = frozenset(map(_fold, present))
-    state = {_fold(name): value for name, value in memory.items()}
+    state = {_fold(name): value for name, value in stored.items()}
     removed = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
     return _CurrentLabels(
         shown=shown,
@@ -126,15 +129,15 @@ def decide_labels(
     settings: EffectiveLabels,
     *,
     present: frozenset[str],
-    memory: Mapping[str, LabelState],
+    stored: Mapping[str, LabelState],
     in_repository: frozenset[str],
-) -> LabelPlan:
+) -> LabelDifference:
     """Decide which labels of a conversation to add and remove.
 
-    `present` are the conversation's labels. `memory` is the stored state of the labels that HLS has set.
+    `present` are the conversation's labels. `stored` is the stored state of the labels that HLS has set.
     `in_repository` are the repository's labels; only the requested ones are needed.
     """
-    current = _current_labels(action, present, memory)
+    current = _current_labels(action, present, stored)
     existing = frozenset(map(_fold, in_repository))
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
     withheld: list[tuple[str, str]] = []
@@ -157,13 +160,13 @@ def decide_labels(
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
     added = wanted[:free_slots]
     shown_after = current.shown | {_fold(label.name) for label in added}
-    intended = [name for name, value in memory.items() if value == "intended"]
-    return LabelPlan(
+    intended = [name for name, value in stored.items() if value == "intended"]
+    return LabelDifference(
         create=tuple(spec_of(label) for label in added if _fold(label.name) not in existing),
         add=tuple(label.name for label in added),
-        remove=tuple(name for name in memory if _fold(name) in outdated),
+        remove=tuple(name for name in stored if _fold(name) in outdated),
         confirm=tuple(name for name in intended if _fold(name) in current.shown - outdated),
-        removed_by_person=tuple(name for name in memory if _fold(name) in current.removed),
+        removed_by_person=tuple(name for name in stored if _fold(name) in current.removed),
         not_applied=tuple(name for name in intended if _fold(name) not in shown_after),
         withheld=tuple(withheld),
     )

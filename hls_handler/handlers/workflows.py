@@ -77,9 +77,10 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     }
     has_sections = True
     superseded_by_push = True
-    no_target_reason = (
-        "the failed steps are recorded, and Claude was not asked: no open pull request has the run's commit as its "
-        "head, and for the default branch comments.post_to in the settings names no issue for workflow_run"
+    no_conversation_reason = (
+        "the failed steps are recorded, and Claude was not asked, because there is no conversation to comment on: no "
+        "open pull request has the run's commit as its head, and either the run is not on the default branch, or "
+        "comments.post_to in the settings names no issue for workflow_run"
     )
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> WorkflowFacts:

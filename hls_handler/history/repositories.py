@@ -91,7 +91,7 @@ class Repositories:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
-    def record(self, lease: Lease, bot_login: str) -> StoredHistory:
+    def history(self, lease: Lease, bot_login: str) -> StoredHistory:
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:

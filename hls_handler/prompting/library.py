@@ -165,7 +165,7 @@ class ReloadingLibrary:
         self._folders = folders
         self._lock = threading.Lock()
         self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
-        self._load_error: str | None = None
+        self.reload_error: str | None = None  # of the last reload; None if it succeeded
         if before is None:
             self._library = load()
         else:
@@ -190,11 +190,6 @@ class ReloadingLibrary:
         """The library as last loaded. Files are not checked for changes, because the receiver must respond fast."""
         return self._library
 
-    @property
-    def report_problem(self) -> str | None:
-        """The error message of the last reload; None if the reload succeeded."""
-        return self._load_error
-
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
         problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
@@ -207,7 +202,7 @@ class ReloadingLibrary:
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # also after other exceptions, which are raised to the caller
-            self._load_error = problem
+            self.reload_error = problem
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:

@@ -63,7 +63,7 @@ def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningU
 
 
 _SUPERSEDE = {
-    "thread": _supersede_statement(_OLDER_OF_CONVERSATION),
+    "all": _supersede_statement(_OLDER_OF_CONVERSATION),
     "older_commits": _supersede_statement(_OLDER_COMMITS),
 }
 
@@ -258,7 +258,7 @@ def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -
     for new in newer:
         if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
             continue  # usual case: no other delivery of the conversation is queued
-        if new.supersedes == "thread":
+        if new.supersedes == "all":
             why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
         else:
             why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"

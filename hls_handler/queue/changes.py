@@ -1,5 +1,8 @@
-"""Changes that a delivery stores: checkpoints (results of steps, for a retry), the bot's labels and comments, counters.
-A change is pending until it is stored in the delivery's next transaction.
+"""Changes that a delivery stores while it holds its lease: checkpoints (results of steps, for a retry), the
+bot's labels and comments, completed writes, and counters.
+
+A change is pending until it is stored in the delivery's next transaction. Each transaction is fenced: it checks
+in the database that the lease is still held.
 """
 
 from __future__ import annotations
@@ -9,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, not_, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.database import Database, Insert
-from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels
+from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels, locks
 from hls_handler.db.values import compress_text, decompress_text, from_row, literal
 from hls_handler.deliveries import Checkpoint, Lease, State
+from hls_handler.errors import LeaseLost
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.queue.leases import COMPLETE_WRITE, OWN_ID, PENDING, lost, release_locks, terms_of
 
 Counts = Mapping[tuple[str, str], int]
 """(name, label) -> increment; the label is "" for a counter without labels."""
@@ -37,6 +40,32 @@ Posted = Literal["done", "dry_run"]
 """The result of posting without a failure."""
 
 _d = deliveries.c
+
+OWN_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
+"""Subquery for the row id of the delivery with the GUID `of_guid`."""
+
+
+def terms_of(lease: Lease) -> dict[str, object]:
+    """Return the parameters of the SQL condition `DeliveryWriter.is_held`."""
+    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
+
+
+def lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(
+        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
+    )
+
+
+PENDING = "written "
+"""Prefix of the lock's name in the row that records a pending write under that lock."""
+
+_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
+_COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
+
+
+def release_locks(connection: Connection, delivery_id: int) -> None:
+    """Delete the locks that a delivery holds; its pending writes stay."""
+    connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +259,7 @@ class DeliveryWriter:
                     row = {"family": change.family, "comment_id": change.comment_id, "body_digest": change.body_digest}
                     connection.execute(self._comment, change.conversation.columns | row)
                 case WriteCompleted():
-                    connection.execute(COMPLETE_WRITE, {"of_write": PENDING + change.lock, "of_guid": change.guid})
+                    connection.execute(_COMPLETE_WRITE, {"of_write": PENDING + change.lock, "of_guid": change.guid})
                 case _:
                     assert_never(change)
         if prepared.checkpoints:

@@ -46,9 +46,11 @@ from hls_handler.queue.changes import (
     Prepared,
     count_end,
     count_processing_time,
+    lost,
     prepare,
+    release_locks,
+    terms_of,
 )
-from hls_handler.queue.leases import lost, release_locks, terms_of
 from hls_handler.queue.pauses import is_paused
 
 _UNLIMITED = 1_000_000

@@ -1,12 +1,9 @@
-"""Leases of claimed deliveries: the fence around a worker's writes, expiry by two clocks, and pending writes.
+"""The leases that this process holds, and their expiry by a clock of this machine.
 
-Every write to the database is fenced: it fails if the lease is lost. GitHub has no fence: a process that was frozen
-between its last check of the lease and a request could post what another process has posted meanwhile. Therefore a
-lease has a second expiry time, by a clock of this machine that also runs while the machine sleeps. It is counted from
-before the lease is requested, so it is never later than the time in the database. It is checked before bytes leave.
-
-A write to GitHub without a response may still take effect. It is recorded as a pending write before it begins, and
-keeps the lock of its comment until it can no longer take effect (docs/adr/0007-many-machines.md has a diagram).
+Every write to the database is fenced (`queue/changes.py`). GitHub has no fence: a process that was frozen between its
+last check of the lease and a request could post what another process has posted meanwhile. Therefore a lease has a
+second expiry time, by a clock of this machine that also runs while the machine sleeps. It is counted from before the
+lease is requested, so it is never later than the time in the database. It is checked before bytes leave.
 """
 
 from __future__ import annotations
@@ -16,9 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection, bindparam, not_, select
-
-from hls_handler.db.tables import deliveries, locks
 from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost, StoreUnavailable
 
@@ -33,35 +27,6 @@ RENEW_BELOW_SHARE = 0.6
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 """With a larger share left, the renewal thread does not renew yet: most deliveries end before they need it."""
-
-PENDING = "written "
-"""Prefix of the lock's name in the row that records a pending write under that lock."""
-
-_c = deliveries.c
-OWN_ID = select(_c.id).where(_c.guid == bindparam("of_guid")).scalar_subquery()
-"""Subquery for the row id of the delivery with the GUID `of_guid`."""
-
-
-def terms_of(lease: Lease) -> dict[str, object]:
-    """Return the parameters of the SQL condition `DeliveryWriter.is_held`."""
-    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
-
-
-def lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(
-        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
-    )
-
-
-_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
-
-
-def release_locks(connection: Connection, delivery_id: int) -> None:
-    """Delete the locks that a delivery holds; its pending writes stay."""
-    connection.execute(_RELEASE, {"of_delivery": delivery_id})
-
-
-COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
 
 
 def machine_seconds() -> float:

@@ -2,6 +2,10 @@
 
 A rate limit has slots, times for one request each, that are an interval apart. While it is held, because a server asked
 to wait or failed, it has no slots.
+
+A write to GitHub without a response may still take effect. It is recorded as a pending write in the transaction that
+grants its slot, and keeps the lock of its comment until it can no longer take effect or `WriteCompleted` is stored
+(docs/adr/0007-many-machines.md has a diagram).
 """
 
 from __future__ import annotations
@@ -19,8 +23,7 @@ from hls_handler.db.tables import deliveries, locks, rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import Change, DeliveryWriter, prepare
-from hls_handler.queue.leases import PENDING
+from hls_handler.queue.changes import PENDING, Change, DeliveryWriter, prepare
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000

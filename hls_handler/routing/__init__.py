@@ -9,6 +9,7 @@ from hls_handler.routing.filters import FAILED as FAILED
 from hls_handler.routing.filters import MARKER as MARKER
 from hls_handler.routing.filters import PASSED as PASSED
 from hls_handler.routing.filters import Ignored as Ignored
+from hls_handler.routing.filters import IgnoredKind as IgnoredKind
 from hls_handler.routing.filters import addressed_to_bot as addressed_to_bot
 from hls_handler.routing.filters import asked_to_skip as asked_to_skip
 from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start

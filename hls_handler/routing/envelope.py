@@ -129,7 +129,7 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     changes: dict[str, object] | None = None
 
     @property
-    def thread(self) -> EnvelopeConversation | None:
+    def conversation(self) -> EnvelopeConversation | None:
         return self.pull_request or self.issue
 
 
@@ -172,7 +172,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
 
 def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
     """Build the routing input of the event `name` (the X-GitHub-Event header) from its envelope."""
-    sender, conversation = envelope.sender, envelope.thread
+    sender, conversation = envelope.sender, envelope.conversation
     author, comment = conversation.user if conversation else None, envelope.comment or envelope.review
     reviewer = envelope.requested_reviewer
     return RoutingInput(

@@ -32,6 +32,7 @@ IgnoredKind = Literal[
     "draft",
     "asked to skip",
     "no label of ours",
+    "too many runs",
 ]
 """Kinds of reasons to ignore a delivery. Ignored deliveries are counted by kind."""
 

@@ -191,7 +191,7 @@ def _find_rule(
     if len(names) > 1:
         files = " and ".join(catalogue.file(name) for name in names)
         change = settings.sources.change(f"prompts.use.{key}", "the name of one")
-        return Ignored("several prompts", f"{files} are both for {key}; {change}")
+        return Ignored("several prompts", f"{files} are each for {key}; {change}")
     return Rule(key, names[0], effective, catalogue.file(names[0]), shadow=shadow)
 
 
@@ -199,7 +199,8 @@ def _exclude_shadow(shadow: Shadow | None, names: tuple[str, ...]) -> tuple[str,
     return names if shadow is None else tuple(name for name in names if name != shadow.prompt)
 
 
-CONVERSATION_EVENTS = ("issues", "pull_request")
+LABEL_CORRECTION_EVENTS = ("issues", "pull_request")
+"""Events whose actions `labeled` and `unlabeled` can be label corrections."""
 
 
 def find_label_correction(
@@ -216,7 +217,7 @@ def find_label_correction(
     later checks in the database whether HLS ever set this label or another label of the same field.
     """
     if (
-        routing_input.event not in CONVERSATION_EVENTS
+        routing_input.event not in LABEL_CORRECTION_EVENTS
         or routing_input.action not in LABEL_ACTIONS
         or routing_input.label is None
     ):

@@ -125,8 +125,8 @@ def highlights(reading: Reading) -> list[str]:
 def reply(reading: Reading) -> str:
     """Return steps if the comment asks how to start, else the sentence of the conversation that is most similar."""
     if reading.wants_to_start:
-        files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.thread_words)
-        place = f"`{files[0]}`" if files else "the place that the thread describes"
+        files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
+        place = f"`{files[0]}`" if files else "the place that the conversation describes"
         return (
             f"What is to be done: {reading.title}.\n\n"
             "1. Set the development environment up as the contributing guide says.\n"
@@ -135,11 +135,11 @@ def reply(reading: Reading) -> str:
         )
     asked = set(STEM.findall(reading.comment.lower()))
     sentences = [
-        " ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.thread_words) if part.strip()
+        " ".join(part.split()) for part in re.split(r"(?<=[.!?])\s+|\n\n", reading.conversation_text) if part.strip()
     ]
     scored = [(len(asked & set(STEM.findall(sentence.lower()))), sentence) for sentence in sentences]
     most, best = max(scored, key=lambda pair: pair[0], default=(0, ""))
-    return f"The thread says: \u201c{best}\u201d" if most >= 2 else ""
+    return f"The conversation says: \u201c{best}\u201d" if most >= 2 else ""
 
 
 # --- any other event -------------------------------------------------------------------------------------------------

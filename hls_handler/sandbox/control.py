@@ -70,7 +70,7 @@ def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mappi
     async def about(request: Request) -> Response:
         del request
         service = {"service": "hls-sandbox", "version": __version__, "what": "canned answers: not GitHub, not Claude"}
-        return JSONResponse({**service, **urls, "threads": len(state.threads()), "requests": len(log.all())})
+        return JSONResponse({**service, **urls, "threads": len(state.conversations()), "requests": len(log.all())})
 
     return [
         Route("/_sandbox", about, methods=["GET"]),
@@ -83,8 +83,8 @@ def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mappi
 def _state_routes(state: State) -> list[Route]:
     async def seed(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
-        thread = state.seed(body.event, body.payload, files=body.files)
-        return JSONResponse({"thread": thread.key if thread else None}, status_code=201)
+        conversation = state.seed(body.event, body.payload, files=body.files)
+        return JSONResponse({"thread": conversation.key if conversation else None}, status_code=201)
 
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)

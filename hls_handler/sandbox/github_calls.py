@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from hls_handler.sandbox import github_request, repository_calls, shapes
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError, moved, repository_of
-from hls_handler.sandbox.objects import Comment, Document, Repository, Review, Thread
+from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository, Review
 from hls_handler.sandbox.state import State
 
 MAX_FILES = 3000
@@ -43,7 +43,7 @@ def collaborator_permission(call: Call) -> Answer:
 
 def issue(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.issue(_thread(call, home), home))
+    return Answer(shapes.issue(_conversation(call, home), home))
 
 
 def pull_request(call: Call) -> Answer:
@@ -73,11 +73,11 @@ def commit_pulls(call: Call) -> Answer:
     return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
 
 
-def thread_events(call: Call) -> Answer:
+def conversation_events(call: Call) -> Answer:
     home = repository_of(call)
-    thread = _thread(call, home)
-    listed = [event for event in thread.events if event.happening not in shapes.UNLISTED_EVENTS]
-    return Answer([shapes.event(thread, event, home) for event in listed], listed=True)
+    conversation = _conversation(call, home)
+    listed = [event for event in conversation.events if event.happening not in shapes.UNLISTED_EVENTS]
+    return Answer([shapes.event(conversation, event, home) for event in listed], listed=True)
 
 
 # --- reviews ---------------------------------------------------------------------------------------------------------
@@ -101,18 +101,18 @@ def review_comments(call: Call) -> Answer:
 
 
 def comments(call: Call) -> Answer:
-    thread = _thread(call, repository_of(call))
-    return Answer([_shown(call.state, thread, comment) for comment in thread.comments], listed=True)
+    conversation = _conversation(call, repository_of(call))
+    return Answer([_shown(call.state, conversation, comment) for comment in conversation.comments], listed=True)
 
 
 def create_comment(call: Call) -> Answer:
     home = _writable(call)
-    thread = _thread(call, home)
+    conversation = _conversation(call, home)
     body = github_request.comment_body(call.body)
-    if thread.locked:
+    if conversation.locked:
         raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
-    made = call.state.create_comment(thread, body)
-    document = _shown(call.state, thread, made)
+    made = call.state.create_comment(conversation, body)
+    document = _shown(call.state, conversation, made)
     return Answer(document, status=201, headers={"Location": document["url"]})
 
 
@@ -122,13 +122,13 @@ def comment(call: Call) -> Answer:
 
 def edit_comment(call: Call) -> Answer:
     home = _writable(call)
-    thread, known = _comment(call, home)
+    conversation, known = _comment(call, home)
     body = github_request.comment_body(call.body)
-    if thread.locked:
+    if conversation.locked:
         raise GitHubError(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
     if known.author.id != call.state.me.id:
         raise GitHubError(403, "Must have admin rights to Repository.", headers=_accepted(call))
-    return Answer(_shown(call.state, thread, call.state.edit_comment(thread, known, body)))
+    return Answer(_shown(call.state, conversation, call.state.edit_comment(conversation, known, body)))
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -158,29 +158,29 @@ def create_label(call: Call) -> Answer:
     return Answer(document, status=201, headers={"Location": document["url"]})
 
 
-def thread_labels(call: Call) -> Answer:
+def conversation_labels(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.thread_labels(_thread(call, home), home), listed=True)
+    return Answer(shapes.conversation_labels(_conversation(call, home), home), listed=True)
 
 
 def add_labels(call: Call) -> Answer:
     home = _writable(call)
     _must_push(call, home)
-    thread = _thread(call, home)
+    conversation = _conversation(call, home)
     names = github_request.label_names(call.body)
-    github_request.check_label_count([*thread.labels, *names])
-    labelled = call.state.add_labels(thread, names)
-    return Answer(shapes.thread_labels(labelled, repository_of(call)))
+    github_request.check_label_count([*conversation.labels, *names])
+    labelled = call.state.add_labels(conversation, names)
+    return Answer(shapes.conversation_labels(labelled, repository_of(call)))
 
 
 def remove_label(call: Call) -> Answer:
     home = _writable(call)
     _must_push(call, home)
-    thread = _thread(call, home)
+    conversation = _conversation(call, home)
     name = call.path["name"]
-    if name.lower() not in {known.lower() for known in thread.labels}:
+    if name.lower() not in {known.lower() for known in conversation.labels}:
         raise GitHubError(404, "Label does not exist")
-    return Answer(shapes.thread_labels(call.state.remove_label(thread, name), home))
+    return Answer(shapes.conversation_labels(call.state.remove_label(conversation, name), home))
 
 
 # --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
@@ -202,42 +202,42 @@ def _accepted(call: Call) -> Mapping[str, str]:
     return {"X-Accepted-GitHub-Permissions": call.needs}
 
 
-def _thread(call: Call, home: Repository) -> Thread:
-    thread = call.state.thread(home.full_name, int(call.path["number"]))
-    if thread is None:
+def _conversation(call: Call, home: Repository) -> Conversation:
+    conversation = call.state.conversation(home.full_name, int(call.path["number"]))
+    if conversation is None:
         raise GitHubError(404, "Not Found")
-    if thread.gone == "deleted":
+    if conversation.gone == "deleted":
         raise GitHubError(410, "This issue was deleted")
-    if thread.gone == "transferred":
-        raise moved(call, thread.moved_to or shapes.API)
-    return thread
+    if conversation.gone == "transferred":
+        raise moved(call, conversation.moved_to or shapes.API)
+    return conversation
 
 
-def _pull(call: Call, home: Repository) -> Thread:
-    thread = _thread(call, home)
-    if thread.kind != "pull":
+def _pull(call: Call, home: Repository) -> Conversation:
+    conversation = _conversation(call, home)
+    if conversation.kind != "pull":
         raise GitHubError(404, "Not Found")
-    return thread
+    return conversation
 
 
-def _pulls(state: State, home: Repository) -> list[Thread]:
-    here = [thread for thread in state.threads() if thread.repository == home.full_name]
+def _pulls(state: State, home: Repository) -> list[Conversation]:
+    here = [conversation for conversation in state.conversations() if conversation.repository == home.full_name]
     return sorted((t for t in here if t.kind == "pull" and not t.gone), key=lambda t: t.number, reverse=True)
 
 
-def _head_home(pull: Thread) -> str | None:
+def _head_home(pull: Conversation) -> str | None:
     home = (pull.document.get("head") or {}).get("repo") or {}
     return home.get("full_name")
 
 
-def _comment(call: Call, home: Repository) -> tuple[Thread, Comment]:
+def _comment(call: Call, home: Repository) -> tuple[Conversation, Comment]:
     found = call.state.find_comment(home.full_name, int(call.path["id"]))
     if found is None or found[0].gone:
         raise GitHubError(404, "Not Found")
     return found
 
 
-def _review(call: Call) -> tuple[Thread, Review]:
+def _review(call: Call) -> tuple[Conversation, Review]:
     pull = _pull(call, repository_of(call))
     found = pull.review(int(call.path["review"]))
     if found is None:
@@ -245,8 +245,8 @@ def _review(call: Call) -> tuple[Thread, Review]:
     return pull, found
 
 
-def _shown(state: State, thread: Thread, comment: Comment) -> Document:
-    return shapes.comment(thread, comment, state.association(thread.repository, comment.author.login))
+def _shown(state: State, conversation: Conversation, comment: Comment) -> Document:
+    return shapes.comment(conversation, comment, state.association(conversation.repository, comment.author.login))
 
 
 REVIEWS = "/repos/{owner}/{repo}/pulls/{number:int}/reviews"
@@ -261,8 +261,8 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
     ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),
     ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
-    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/events", thread_events, "issues=read; pull_requests=read"),
-    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", thread_labels, "issues=read; pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/events", conversation_events, "issues=read; pull_requests=read"),
+    ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", conversation_labels, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
     ("DELETE", "/repos/{owner}/{repo}/issues/{number:int}/labels/{name:path}", remove_label, ISSUES),
     ("GET", "/repos/{owner}/{repo}/labels", repository_labels, "issues=read; pull_requests=read"),

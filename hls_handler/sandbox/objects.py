@@ -114,7 +114,7 @@ Happening = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadEvent:
+class ConversationEvent:
     """An entry of the timeline of an issue or pull request."""
 
     id: int
@@ -125,7 +125,7 @@ class ThreadEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Thread:
+class Conversation:
     """An issue or a pull request with its comments."""
 
     repository: str  # "owner/repo" in GitHub's spelling
@@ -135,7 +135,7 @@ class Thread:
     document: Document  # without labels and comments
     labels: tuple[str, ...] = ()
     comments: tuple[Comment, ...] = ()
-    events: tuple[ThreadEvent, ...] = ()
+    events: tuple[ConversationEvent, ...] = ()
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
     gone: Literal["deleted", "transferred"] | None = None
@@ -255,7 +255,7 @@ class Compared:
 class CommentEffects:
     """The effects, such as notifications, that the creation or edit of a comment would have had on GitHub."""
 
-    thread: str  # "owner/repo#7"
+    thread: str  # "owner/repo#7"; the name in stored state files
     comment: int
     at: datetime
     effects: Effects

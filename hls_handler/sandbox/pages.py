@@ -18,7 +18,7 @@ from starlette.routing import Route
 from hls_handler.review import parse_patch
 from hls_handler.sandbox import repository_pages
 from hls_handler.sandbox.markdown import diff_lines, rendered
-from hls_handler.sandbox.objects import Account, Comment, Document, Label, Repository, Thread, ThreadEvent
+from hls_handler.sandbox.objects import Account, Comment, Conversation, ConversationEvent, Document, Label, Repository
 from hls_handler.sandbox.state import State
 
 HERE = Path(__file__).parent
@@ -29,10 +29,10 @@ MAX_HUNK_LINES = 4
 """Lines of code above a review comment, as at GitHub."""
 
 EMPTY_PAGE: Mapping[str, Any] = {
-    "thread": None,
+    "conversation": None,
     "run": None,
     "release": None,
-    "threads": (),
+    "conversations": (),
     "runs": (),
     "releases": (),
 }
@@ -76,19 +76,21 @@ def page_routes(state: State) -> list[Route]:
 
     async def index(request: Request) -> Response:
         del request
-        threads = [_row(thread, state) for thread in state.threads() if not thread.gone]
+        conversations = [_row(conversation, state) for conversation in state.conversations() if not conversation.gone]
         return page(
-            threads=threads, runs=repository_pages.run_rows(state), releases=repository_pages.release_rows(state)
+            conversations=conversations,
+            runs=repository_pages.run_rows(state),
+            releases=repository_pages.release_rows(state),
         )
 
-    async def thread(request: Request) -> Response:
+    async def conversation(request: Request) -> Response:
         path = request.path_params
-        found = state.thread(f"{path['owner']}/{path['repo']}", path["number"])
+        found = state.conversation(f"{path['owner']}/{path['repo']}", path["number"])
         if found is None or found.gone:
             return PlainTextResponse("There is no such issue or pull request in the sandbox.", 404, headers=HEADERS)
         if address(found) != request.url.path:
             return RedirectResponse(address(found))
-        return page(thread=_thread(found, state))
+        return page(conversation=_conversation(found, state))
 
     async def run(request: Request) -> Response:
         path = request.path_params
@@ -116,17 +118,17 @@ def page_routes(state: State) -> list[Route]:
     return [
         Route("/", index),
         Route("/_sandbox/pages.css", style),
-        Route("/{owner}/{repo}/issues/{number:int}", thread),
-        Route("/{owner}/{repo}/pull/{number:int}", thread),
+        Route("/{owner}/{repo}/issues/{number:int}", conversation),
+        Route("/{owner}/{repo}/pull/{number:int}", conversation),
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),
         Route("/{owner}/{repo}/actions/runs/{run:int}/job/{job:int}", job),
         Route("/{owner}/{repo}/releases/tag/{tag:path}", release),
     ]
 
 
-def address(thread: Thread) -> str:
+def address(conversation: Conversation) -> str:
     """Return the path of the page of an issue or pull request: "/owner/repo/pull/13"."""
-    return f"/{thread.repository}/{'pull' if thread.kind == 'pull' else 'issues'}/{thread.number}"
+    return f"/{conversation.repository}/{'pull' if conversation.kind == 'pull' else 'issues'}/{conversation.number}"
 
 
 def label_rules(state: State) -> str:
@@ -146,40 +148,42 @@ def _ink(color: str) -> str:
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 
 
-def _row(thread: Thread, state: State) -> dict[str, Any]:
+def _row(conversation: Conversation, state: State) -> dict[str, Any]:
     return {
-        "title": thread.title,
-        "state": _state_of(thread),
-        "kind": thread.kind,
-        "number": thread.number,
-        "repository": thread.repository,
-        "author": thread.author,
-        "labels": _labels(thread.labels, state.repository(thread.repository)),
-        "comment_count": len(thread.comments),
-        "address": address(thread),
+        "title": conversation.title,
+        "state": _state_of(conversation),
+        "kind": conversation.kind,
+        "number": conversation.number,
+        "repository": conversation.repository,
+        "author": conversation.author,
+        "labels": _labels(conversation.labels, state.repository(conversation.repository)),
+        "comment_count": len(conversation.comments),
+        "address": address(conversation),
     }
 
 
-def _thread(thread: Thread, state: State) -> dict[str, Any]:
-    home = state.repository(thread.repository)
-    document = thread.document
+def _conversation(conversation: Conversation, state: State) -> dict[str, Any]:
+    home = state.repository(conversation.repository)
+    document = conversation.document
     return {
-        **_row(thread, state),
-        "body": Markup(rendered(thread.body)) if thread.body.strip() else "",
-        "locked": thread.locked,
-        "timeline": list(_timeline(thread, home)),
-        "files": [{"previous_filename": None, **file, "patch": _patch(file.get("patch"))} for file in thread.files],
-        "head_sha": thread.head_sha,
+        **_row(conversation, state),
+        "body": Markup(rendered(conversation.body)) if conversation.body.strip() else "",
+        "locked": conversation.locked,
+        "timeline": list(_timeline(conversation, home)),
+        "files": [
+            {"previous_filename": None, **file, "patch": _patch(file.get("patch"))} for file in conversation.files
+        ],
+        "head_sha": conversation.head_sha,
         "head_ref": (document.get("head") or {}).get("label") or "",
         "base_ref": (document.get("base") or {}).get("ref") or "",
         "commits": document.get("commits") or 1,
     }
 
 
-def _state_of(thread: Thread) -> str:
-    if thread.document.get("merged"):
+def _state_of(conversation: Conversation) -> str:
+    if conversation.document.get("merged"):
         return "merged"
-    return "draft" if thread.state == "open" and thread.document.get("draft") else thread.state
+    return "draft" if conversation.state == "open" and conversation.document.get("draft") else conversation.state
 
 
 def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
@@ -187,10 +191,10 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
     return [known.get(name.lower()) or Label(id=0, name=name, color="ededed") for name in names]
 
 
-def _timeline(thread: Thread, home: Repository | None) -> Iterator[Entry]:
+def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[Entry]:
     """Yield the comments, reviews and events, oldest first. Label changes of one account within a minute are merged."""
-    events = [_review(event, thread) or _event(event, home) for event in thread.events]
-    entries = [*(_comment(comment) for comment in thread.comments), *events]
+    events = [_review(event, conversation) or _event(event, home) for event in conversation.events]
+    entries = [*(_comment(comment) for comment in conversation.comments), *events]
     last: Entry | None = None
     for entry in sorted(entries, key=lambda entry: entry.when):
         is_grouped = (
@@ -217,9 +221,9 @@ def _comment(comment: Comment) -> Entry:
     return Entry(when=comment.created_at, actor=comment.author, comment=shown)
 
 
-def _review(event: ThreadEvent, thread: Thread) -> Entry | None:
+def _review(event: ConversationEvent, conversation: Conversation) -> Entry | None:
     """Return the timeline entry of a review in its current state; None if the event is not the creation of a review."""
-    review = next((one for one in thread.reviews if event.detail == str(one.id)), None)
+    review = next((one for one in conversation.reviews if event.detail == str(one.id)), None)
     if review is None or event.happening != "reviewed":
         return None
     says = {
@@ -251,7 +255,7 @@ def _place(comment: Document) -> str:
     return f"{'removed ' if comment.get('side', last.side if last else '') == 'LEFT' else ''}line {number}"
 
 
-def _event(event: ThreadEvent, home: Repository | None) -> Entry:
+def _event(event: ConversationEvent, home: Repository | None) -> Entry:
     texts = {
         "labeled": "added",
         "unlabeled": "removed",

@@ -11,7 +11,7 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
 from hls_handler.sandbox import objects, repository_shapes, shapes
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 
 _ISSUE, _PULL_REQUEST, _COMMENT = TypeAdapter(Issue), TypeAdapter(PullRequest), TypeAdapter(Comment)
@@ -28,21 +28,21 @@ class SandboxReader:
         self._repository = repository
 
     def issue(self, number: int) -> Issue:
-        thread = self._thread(number)
-        return _ISSUE.validate_python({**thread.document, "labels": _labels(thread)})
+        conversation = self._conversation(number)
+        return _ISSUE.validate_python({**conversation.document, "labels": _labels(conversation)})
 
     def pull_request(self, number: int) -> PullRequest:
-        thread = self._pull(number)
-        return _PULL_REQUEST.validate_python({**thread.document, "labels": _labels(thread)})
+        conversation = self._pull(number)
+        return _PULL_REQUEST.validate_python({**conversation.document, "labels": _labels(conversation)})
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         return tuple(map(_FILE.validate_python, self._pull(number).files))
 
     def reviews(self, number: int) -> tuple[Review, ...]:
-        thread = self._pull(number)
+        conversation = self._pull(number)
         documents = (
-            shapes.review(thread, review, self._state.association(self._repository, review.author.login))
-            for review in thread.reviews
+            shapes.review(conversation, review, self._state.association(self._repository, review.author.login))
+            for review in conversation.reviews
         )
         return tuple(_REVIEW.validate_python(document) for document in documents)
 
@@ -50,10 +50,10 @@ class SandboxReader:
         return tuple(map(_REVIEW_COMMENT.validate_python, self._review(number, review_id)[1].comments))
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        thread = self._thread(number)
+        conversation = self._conversation(number)
         documents = (
-            shapes.comment(thread, one, self._state.association(self._repository, one.author.login))
-            for one in thread.comments[max(len(thread.comments) - most, 0) :]
+            shapes.comment(conversation, one, self._state.association(self._repository, one.author.login))
+            for one in conversation.comments[max(len(conversation.comments) - most, 0) :]
         )
         return tuple(_COMMENT.validate_python(document) for document in documents)
 
@@ -75,7 +75,11 @@ class SandboxReader:
         return iter(log.removesuffix("\n").split("\n"))
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        here = (thread for thread in self._state.threads() if thread.repository.lower() == self._repository.lower())
+        here = (
+            conversation
+            for conversation in self._state.conversations()
+            if conversation.repository.lower() == self._repository.lower()
+        )
         numbers = sorted((pull.number for pull in here if pull.is_open_from(head)), reverse=True)
         return tuple(self.pull_request(number) for number in numbers)
 
@@ -102,25 +106,25 @@ class SandboxReader:
         document = repository_shapes.content(self._repository, branch, path, text)
         return WireContent.model_validate(document).value()
 
-    def _thread(self, number: int) -> Thread:
-        thread = self._state.thread(self._repository, number)
-        if thread is None or thread.gone:
+    def _conversation(self, number: int) -> Conversation:
+        conversation = self._state.conversation(self._repository, number)
+        if conversation is None or conversation.gone:
             raise Permanent(f"{self._repository}#{number} is not in the sandbox: send its event first")
-        return thread
+        return conversation
 
-    def _review(self, number: int, review_id: int) -> tuple[Thread, objects.Review]:
-        thread = self._pull(number)
-        review = thread.review(review_id)
+    def _review(self, number: int, review_id: int) -> tuple[Conversation, objects.Review]:
+        conversation = self._pull(number)
+        review = conversation.review(review_id)
         if review is None:
-            raise Permanent(f"{thread.key} has no review {review_id} in the sandbox: send its event first")
-        return thread, review
+            raise Permanent(f"{conversation.key} has no review {review_id} in the sandbox: send its event first")
+        return conversation, review
 
-    def _pull(self, number: int) -> Thread:
-        thread = self._thread(number)
-        if thread.kind != "pull":
+    def _pull(self, number: int) -> Conversation:
+        conversation = self._conversation(number)
+        if conversation.kind != "pull":
             raise Permanent(f"{self._repository}#{number} is an issue, not a pull request")
-        return thread
+        return conversation
 
 
-def _labels(thread: Thread) -> list[dict[str, str]]:
-    return [{"name": name} for name in thread.labels]
+def _labels(conversation: Conversation) -> list[dict[str, str]]:
+    return [{"name": name} for name in conversation.labels]

@@ -68,7 +68,7 @@ class Reading:
     texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
 
     @property
-    def thread_words(self) -> str:
+    def conversation_text(self) -> str:
         """The texts of the conversation before the comment that is to be answered."""
         return "\n\n".join((self.body, *self.before))
 

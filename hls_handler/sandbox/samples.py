@@ -32,7 +32,7 @@ from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
-RECORD = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
+HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """History that handlers get for each recorded event. It has one label correction as a sample value for templates."""
 
 
@@ -44,7 +44,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     state = State(begin=_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), RECORD, budget)
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), HISTORY, budget)
 
 
 @cache
@@ -97,12 +97,12 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
 
 def _reading(variables: Mapping[str, Any]) -> Reading:
     """Return the texts that the stand-in Claude would find in a prompt that contains all variables."""
-    thread = variables.get("issue") or variables.get("pull_request")
+    conversation = variables.get("issue") or variables.get("pull_request")
     review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
     notes = [Note(None, review.body)] if review else []
     return Reading(
-        title=thread.title if thread else "",
-        body=release.body if release else thread.body if thread else "",
+        title=conversation.title if conversation else "",
+        body=release.body if release else conversation.body if conversation else "",
         patches=tuple(
             PatchOfFile(file.path, tuple(line for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines))
             for file in variables.get("files", ())
@@ -114,7 +114,7 @@ def _reading(variables: Mapping[str, Any]) -> Reading:
         comment=comment.body if comment else "",
         wants_to_start=variables.get("asked") == "how to start",
         before=tuple(earlier.body for earlier in variables.get("before", ())),
-        event="" if thread or release or "steps" in variables else str(variables["rule"].event),
+        event="" if conversation or release or "steps" in variables else str(variables["rule"].event),
     )
 
 

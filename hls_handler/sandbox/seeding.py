@@ -15,11 +15,11 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import (
     Account,
     Comment,
+    Conversation,
     Document,
     Edit,
     Happening,
     Repository,
-    Thread,
     read_account,
     read_count,
     read_text,
@@ -54,7 +54,7 @@ KEYS_OF_BOTH = frozenset(
 
 def seed(
     world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
-) -> tuple[World, Thread | None]:
+) -> tuple[World, Conversation | None]:
     """Return `world` with the objects of a webhook, and the event's issue or pull request, if there is one.
 
     Accepts every JSON object: missing values are generated, and an event without a repository changes nothing. An
@@ -71,18 +71,18 @@ def seed(
     world = seed_run(world, full_name, event, payload, now)
     world = seed_release(world, full_name, event, payload, now)
     world = seed_push(world, full_name, event, payload, now)
-    shown, kind = _shown_thread(payload)
+    shown, kind = _shown_conversation(payload)
     if shown is None:
         return world, None
-    before = world.thread(full_name, shown["number"])
+    before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
         world = _with_changes(world, before, actor, now)
     world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
     world = seed_review(world, f"{full_name}#{shown['number']}", event, payload, now)
-    thread = _with_removal(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
-    return world.with_thread(thread), thread
+    conversation = _with_removal(world.threads[f"{full_name}#{shown['number']}".lower()], event, payload)
+    return world.with_conversation(conversation), conversation
 
 
 def _with_repository(world: World, event: str, payload: Mapping[str, Any], document: Document) -> World:
@@ -99,7 +99,7 @@ def _with_repository(world: World, event: str, payload: Mapping[str, Any], docum
     return world
 
 
-def _shown_thread(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
+def _shown_conversation(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
     """Return the issue or pull request of the payload, if it has a number."""
     for name in ("pull_request", "issue"):
         shown = payload.get(name)
@@ -114,7 +114,7 @@ def _with_shown(
     full_name: str,
     shown: Document,
     kind: Literal["issue", "pull"],
-    before: Thread | None,
+    before: Conversation | None,
     files: Files | None,
 ) -> World:
     """Store the issue or pull request with the text, state and head that the payload shows."""
@@ -127,29 +127,29 @@ def _with_shown(
     if before is None or (becomes_pull and before.kind == "issue"):
         base = _renumbered(_template("pull_request" if becomes_pull else "issue"), full_name, number)
         document = {**base, "id": number, "number": number, **changes}
-        thread = before or Thread(full_name, number, kind, author, document)
-        thread = replace(thread, kind=kind, document=document)
+        conversation = before or Conversation(full_name, number, kind, author, document)
+        conversation = replace(conversation, kind=kind, document=document)
     else:
-        thread = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
-    if thread.kind == "pull":
-        listed = _files(thread, before, files)
+        conversation = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
+    if conversation.kind == "pull":
+        listed = _files(conversation, before, files)
         if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
-            thread = replace(thread, document={**thread.document, **_counts(listed)})
-        thread = replace(thread, files=listed)
-    return world.with_account(author).with_thread(thread)
+            conversation = replace(conversation, document={**conversation.document, **_counts(listed)})
+        conversation = replace(conversation, files=listed)
+    return world.with_account(author).with_conversation(conversation)
 
 
-def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[Document, ...]:
+def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
     """Return `files`, else the stored files if the head is the same, else recorded files, else generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
-    if before is not None and before.files and before.head_sha == thread.head_sha:
+    if before is not None and before.files and before.head_sha == conversation.head_sha:
         return before.files
-    known = recorded.files_at(thread.head_sha)
+    known = recorded.files_at(conversation.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
-    counts = {name: read_count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
-    return generate_files(thread.repository, thread.head_sha, **counts)
+    counts = {name: read_count(conversation.document.get(name)) for name in ("changed_files", "additions", "deletions")}
+    return generate_files(conversation.repository, conversation.head_sha, **counts)
 
 
 def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
@@ -157,7 +157,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
     return {"changed_files": len(listed), **sums}
 
 
-def _with_changes(world: World, before: Thread, actor: Account, now: datetime) -> World:
+def _with_changes(world: World, before: Conversation, actor: Account, now: datetime) -> World:
     """Return `world` with a timeline event for each difference between `before` and its present state."""
     after = world.threads[before.key.lower()]
     changes: list[tuple[Happening, str]] = []
@@ -184,7 +184,7 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the issue or pull request never had.
+    """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the conversation never had.
 
     A label that it had is not added again: somebody removed the label in the stand-in GitHub.
     """
@@ -198,24 +198,24 @@ def _with_labels(
         world = world.with_label(
             full_name, label["name"], str(label.get("color") or "ededed"), label.get("description")
         )
-    thread = world.threads[f"{full_name}#{shown['number']}".lower()]
-    new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in _ever_had(thread))
+    conversation = world.threads[f"{full_name}#{shown['number']}".lower()]
+    new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in _ever_had(conversation))
     if fresh:
-        world = world.with_thread(replace(thread, labels=new))
+        world = world.with_conversation(replace(conversation, labels=new))
     else:
         for name in new:
-            world = world.with_thread_label(thread.key, name, actor, now)
+            world = world.with_conversation_label(conversation.key, name, actor, now)
     if subject and action == "labeled":
-        return world.with_thread_label(thread.key, subject["name"], actor, now)
+        return world.with_conversation_label(conversation.key, subject["name"], actor, now)
     if subject and action == "unlabeled":
-        return world.without_thread_label(thread.key, subject["name"], actor, now)
+        return world.without_conversation_label(conversation.key, subject["name"], actor, now)
     return world
 
 
-def _ever_had(thread: Thread) -> frozenset[str]:
-    """Return the names, in lower case, of all labels that the issue or pull request has or had."""
-    had = {event.detail.lower() for event in thread.events if event.happening in {"labeled", "unlabeled"}}
-    return frozenset({name.lower() for name in thread.labels} | had)
+def _ever_had(conversation: Conversation) -> frozenset[str]:
+    """Return the names, in lower case, of all labels that the conversation has or had."""
+    had = {event.detail.lower() for event in conversation.events if event.happening in {"labeled", "unlabeled"}}
+    return frozenset({name.lower() for name in conversation.labels} | had)
 
 
 def _with_comment(
@@ -225,32 +225,32 @@ def _with_comment(
     shown = payload.get("comment")
     if event != "issue_comment" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
         return world
-    thread = world.threads[f"{full_name}#{number}".lower()]
-    others = tuple(comment for comment in thread.comments if comment.id != shown["id"])
+    conversation = world.threads[f"{full_name}#{number}".lower()]
+    others = tuple(comment for comment in conversation.comments if comment.id != shown["id"])
     if payload.get("action") == "deleted":
-        return world.with_thread(replace(thread, comments=others))
+        return world.with_conversation(replace(conversation, comments=others))
     body = read_text(shown.get("body"))
-    known = next((comment for comment in thread.comments if comment.id == shown["id"]), None)
+    known = next((comment for comment in conversation.comments if comment.id == shown["id"]), None)
     if known is None:
         at = read_time(shown.get("created_at"), now)
         author = read_account(shown.get("user"))
         comment = Comment(shown["id"], author, body, at, read_time(shown.get("updated_at"), at))
-        return world.with_account(author).with_thread(replace(thread, comments=(*others, comment)))
+        return world.with_account(author).with_conversation(replace(conversation, comments=(*others, comment)))
     if known.body == body:
         return world
     edited = replace(known, body=body, updated_at=now, edits=(*known.edits, Edit(now, known.body)))
-    comments = tuple(edited if comment.id == edited.id else comment for comment in thread.comments)
-    return world.with_thread(replace(thread, comments=comments))
+    comments = tuple(edited if comment.id == edited.id else comment for comment in conversation.comments)
+    return world.with_conversation(replace(conversation, comments=comments))
 
 
-def _with_removal(thread: Thread, event: str, payload: Mapping[str, Any]) -> Thread:
+def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, Any]) -> Conversation:
     """Mark the issue of a `deleted` or `transferred` event as gone."""
     if event == "issues" and payload.get("action") == "deleted":
-        return replace(thread, gone="deleted")
+        return replace(conversation, gone="deleted")
     if event == "issues" and payload.get("action") == "transferred":
         moved_to = ((payload.get("changes") or {}).get("new_issue") or {}).get("url")
-        return replace(thread, gone="transferred", moved_to=moved_to if isinstance(moved_to, str) else None)
-    return thread
+        return replace(conversation, gone="transferred", moved_to=moved_to if isinstance(moved_to, str) else None)
+    return conversation
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:

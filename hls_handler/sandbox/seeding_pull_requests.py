@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Document, Review, Thread, read_account, read_text, read_time
+from hls_handler.sandbox.objects import Conversation, Document, Review, read_account, read_text, read_time
 from hls_handler.sandbox.world import World
 
 TEXT_KEYS = frozenset({"path", "diff_hunk", "body"})
@@ -28,64 +28,66 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
     `key` names the pull request: "owner/repo#7". A comment of a review that is not stored creates the review. Other
     events, and comments that belong to no review, change nothing.
     """
-    thread = world.threads[key.lower()]
+    conversation = world.threads[key.lower()]
     if event == "pull_request_review":
         shown = payload.get("review")
         if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
-            return _with_review(world, thread, shown, payload, now)
+            return _with_review(world, conversation, shown, payload, now)
     if event == "pull_request_review_comment":
         shown = payload.get("comment")
         if isinstance(shown, Mapping) and isinstance(shown.get("id"), int):
-            return _with_line_comment(world, thread, shown, payload.get("action") == "deleted", now)
+            return _with_line_comment(world, conversation, shown, payload.get("action") == "deleted", now)
     return world
 
 
 def _with_review(
-    world: World, thread: Thread, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
+    world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
     """Store a review. A recorded review gets its recorded comments, too, which GitHub sends as separate events."""
-    known = thread.review(shown["id"])
+    known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
         author=read_account(shown.get("user")),
         state=read_text(shown.get("state")).lower() or "commented",
         body=read_text(shown.get("body")),
-        commit_id=read_text(shown.get("commit_id")) or thread.head_sha,
+        commit_id=read_text(shown.get("commit_id")) or conversation.head_sha,
         submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
         comments=known.comments if known else tuple(map(_valid_comment, recorded.review_comments_of(shown["id"]))),
     )
-    world = _store(world, thread, review, now)
+    world = _store(world, conversation, review, now)
     if known is not None and known.state != review.state == "dismissed":
         actor = read_account(payload.get("sender"))
-        return world.with_event(world.threads[thread.key.lower()], now, actor, "review_dismissed", str(review.id))
+        return world.with_event(world.threads[conversation.key.lower()], now, actor, "review_dismissed", str(review.id))
     return world
 
 
-def _with_line_comment(world: World, thread: Thread, shown: Mapping[str, Any], deleted: bool, now: datetime) -> World:
+def _with_line_comment(
+    world: World, conversation: Conversation, shown: Mapping[str, Any], deleted: bool, now: datetime
+) -> World:
     review_id = shown.get("pull_request_review_id")
-    review = thread.review(review_id) if isinstance(review_id, int) else None
+    review = conversation.review(review_id) if isinstance(review_id, int) else None
     if not isinstance(review_id, int) or (deleted and review is None):
         return world
     if review is None:
         at = read_time(shown.get("created_at"), now)
-        commit_id = read_text(shown.get("original_commit_id") or shown.get("commit_id")) or thread.head_sha
+        commit_id = read_text(shown.get("original_commit_id") or shown.get("commit_id")) or conversation.head_sha
         review = Review(review_id, read_account(shown.get("user")), "commented", "", commit_id, at)
     comments = {comment["id"]: comment for comment in review.comments}
     if deleted:
         comments.pop(shown["id"], None)
     else:
         comments[shown["id"]] = _valid_comment({**comments.get(shown["id"], {}), **shown})
-    return _store(world, thread, replace(review, comments=tuple(comments.values())), now)
+    return _store(world, conversation, replace(review, comments=tuple(comments.values())), now)
 
 
-def _store(world: World, thread: Thread, review: Review, now: datetime) -> World:
+def _store(world: World, conversation: Conversation, review: Review, now: datetime) -> World:
     """Add or replace the review. A new review also adds an event to the timeline."""
     world = world.with_account(review.author)
-    if thread.review(review.id) is None:
-        added = replace(thread, reviews=(*thread.reviews, review))
+    if conversation.review(review.id) is None:
+        added = replace(conversation, reviews=(*conversation.reviews, review))
         return world.with_event(added, now, review.author, "reviewed", str(review.id))
-    reviews = tuple(review if known.id == review.id else known for known in thread.reviews)
-    return world.with_thread(replace(thread, reviews=reviews))
+    reviews = tuple(review if known.id == review.id else known for known in conversation.reviews)
+    return world.with_conversation(replace(conversation, reviews=reviews))
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:

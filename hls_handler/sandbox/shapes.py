@@ -14,13 +14,13 @@ from hls_handler.sandbox.objects import (
     DEFAULT_LABELS,
     Account,
     Comment,
+    Conversation,
+    ConversationEvent,
     Document,
     Label,
     Permission,
     Repository,
     Review,
-    Thread,
-    ThreadEvent,
 )
 
 API = "https://api.github.com"
@@ -120,37 +120,37 @@ def repository(this: Repository, permission: Permission | None) -> Document:
     return {**newer, **this.document, "permissions": permissions}
 
 
-def thread_labels(thread: Thread, home: Repository) -> list[Document]:
-    return [label(thread.repository, home.labels[name.lower()]) for name in thread.labels]
+def conversation_labels(conversation: Conversation, home: Repository) -> list[Document]:
+    return [label(conversation.repository, home.labels[name.lower()]) for name in conversation.labels]
 
 
-def issue(thread: Thread, home: Repository) -> Document:
+def issue(conversation: Conversation, home: Repository) -> Document:
     """Return the response of `GET issues/{n}`, which also exists for pull requests."""
-    url = f"{API}/repos/{thread.repository}/issues/{thread.number}"
-    document = {**thread.document} if thread.kind == "issue" else _issue_of_pull(thread, url)
+    url = f"{API}/repos/{conversation.repository}/issues/{conversation.number}"
+    document = {**conversation.document} if conversation.kind == "issue" else _issue_of_pull(conversation, url)
     return {
         "state_reason": None,
         "active_lock_reason": None,
         **document,
-        "user": document.get("user") or account(thread.author),
-        "labels": thread_labels(thread, home),
-        "comments": len(thread.comments),
+        "user": document.get("user") or account(conversation.author),
+        "labels": conversation_labels(conversation, home),
+        "comments": len(conversation.comments),
         "closed_by": None,
         "performed_via_github_app": None,
     }
 
 
-def _issue_of_pull(thread: Thread, url: str) -> Document:
+def _issue_of_pull(conversation: Conversation, url: str) -> Document:
     same = (
         "id node_id number title user state locked assignee assignees milestone created_at updated_at closed_at "
         "author_association active_lock_reason body draft html_url"
     )
-    pull = f"{API}/repos/{thread.repository}/pulls/{thread.number}"
-    web = f"{WEB}/{thread.repository}/pull/{thread.number}"
+    pull = f"{API}/repos/{conversation.repository}/pulls/{conversation.number}"
+    web = f"{WEB}/{conversation.repository}/pull/{conversation.number}"
     return {
-        **{key: thread.document.get(key) for key in same.split()},
+        **{key: conversation.document.get(key) for key in same.split()},
         "url": url,
-        "repository_url": f"{API}/repos/{thread.repository}",
+        "repository_url": f"{API}/repos/{conversation.repository}",
         "labels_url": f"{url}/labels{{/name}}",
         "comments_url": f"{url}/comments",
         "events_url": f"{url}/events",
@@ -160,24 +160,24 @@ def _issue_of_pull(thread: Thread, url: str) -> Document:
             "html_url": web,
             "diff_url": f"{web}.diff",
             "patch_url": f"{web}.patch",
-            "merged_at": thread.document.get("merged_at"),
+            "merged_at": conversation.document.get("merged_at"),
         },
     }
 
 
-def pull_request(thread: Thread, home: Repository) -> Document:
+def pull_request(conversation: Conversation, home: Repository) -> Document:
     return {
-        **thread.document,
-        "user": thread.document.get("user") or account(thread.author),
-        "labels": thread_labels(thread, home),
-        "comments": len(thread.comments),
-        "review_comments": sum(len(review.comments) for review in thread.reviews),
+        **conversation.document,
+        "user": conversation.document.get("user") or account(conversation.author),
+        "labels": conversation_labels(conversation, home),
+        "comments": len(conversation.comments),
+        "review_comments": sum(len(review.comments) for review in conversation.reviews),
     }
 
 
-def review(thread: Thread, this: Review, association: str) -> Document:
+def review(conversation: Conversation, this: Review, association: str) -> Document:
     """Return an entry of `GET pulls/{n}/reviews`: the state is in upper case, unlike in webhooks."""
-    links = _review_links(thread, f"pullrequestreview-{this.id}")
+    links = _review_links(conversation, f"pullrequestreview-{this.id}")
     return {
         "id": this.id,
         "node_id": node_id("PullRequestReview", this.id),
@@ -193,13 +193,13 @@ def review(thread: Thread, this: Review, association: str) -> Document:
     }
 
 
-def review_comment(thread: Thread, of: Review, this: Document, association: str) -> Document:
+def review_comment(conversation: Conversation, of: Review, this: Document, association: str) -> Document:
     """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that the stored comment lacks are generated.
 
     `line`, `side` and `original_line` are not generated, because they are optional at GitHub.
     """
-    url = f"{API}/repos/{thread.repository}/pulls/comments/{this['id']}"
-    links = {"self": {"href": url}, **_review_links(thread, f"discussion_r{this['id']}")}
+    url = f"{API}/repos/{conversation.repository}/pulls/comments/{this['id']}"
+    links = {"self": {"href": url}, **_review_links(conversation, f"discussion_r{this['id']}")}
     generated: Document = {
         "url": url,
         "node_id": node_id("PullRequestReviewComment", this["id"]),
@@ -219,23 +219,23 @@ def review_comment(thread: Thread, of: Review, this: Document, association: str)
     return {**generated, **stored, "pull_request_review_id": of.id}
 
 
-def _review_links(thread: Thread, fragment: str) -> dict[str, dict[str, str]]:
+def _review_links(conversation: Conversation, fragment: str) -> dict[str, dict[str, str]]:
     return {
-        "html": {"href": f"{WEB}/{thread.repository}/pull/{thread.number}#{fragment}"},
-        "pull_request": {"href": f"{API}/repos/{thread.repository}/pulls/{thread.number}"},
+        "html": {"href": f"{WEB}/{conversation.repository}/pull/{conversation.number}#{fragment}"},
+        "pull_request": {"href": f"{API}/repos/{conversation.repository}/pulls/{conversation.number}"},
     }
 
 
-def comment(thread: Thread, this: Comment, association: str) -> Document:
-    url = f"{API}/repos/{thread.repository}/issues/comments/{this.id}"
-    page = "pull" if thread.kind == "pull" else "issues"
+def comment(conversation: Conversation, this: Comment, association: str) -> Document:
+    url = f"{API}/repos/{conversation.repository}/issues/comments/{this.id}"
+    page = "pull" if conversation.kind == "pull" else "issues"
     reactions = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
     return {
         "id": this.id,
         "node_id": node_id("IssueComment", this.id),
         "url": url,
-        "html_url": f"{WEB}/{thread.repository}/{page}/{thread.number}#issuecomment-{this.id}",
-        "issue_url": f"{API}/repos/{thread.repository}/issues/{thread.number}",
+        "html_url": f"{WEB}/{conversation.repository}/{page}/{conversation.number}#issuecomment-{this.id}",
+        "issue_url": f"{API}/repos/{conversation.repository}/issues/{conversation.number}",
         "user": account(this.author),
         "created_at": stamp(this.created_at),
         "updated_at": stamp(this.updated_at),
@@ -246,12 +246,12 @@ def comment(thread: Thread, this: Comment, association: str) -> Document:
     }
 
 
-def event(thread: Thread, this: ThreadEvent, home: Repository) -> Document:
+def event(conversation: Conversation, this: ConversationEvent, home: Repository) -> Document:
     """Return an entry of `GET issues/{n}/events`."""
     document: Document = {
         "id": this.id,
         "node_id": node_id("IssueEvent", this.id),
-        "url": f"{API}/repos/{thread.repository}/issues/events/{this.id}",
+        "url": f"{API}/repos/{conversation.repository}/issues/events/{this.id}",
         "actor": account(this.actor),
         "event": this.happening,
         "commit_id": None,
@@ -263,5 +263,5 @@ def event(thread: Thread, this: ThreadEvent, home: Repository) -> Document:
         named = home.labels.get(this.detail.lower())
         document["label"] = {"name": this.detail, "color": named.color if named else "ededed"}
     if this.happening == "renamed":
-        document["rename"] = {"from": this.detail, "to": thread.title}
+        document["rename"] = {"from": this.detail, "to": conversation.title}
     return document

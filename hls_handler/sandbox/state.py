@@ -20,13 +20,13 @@ from hls_handler.sandbox.objects import (
     Attempt,
     Comment,
     CommentEffects,
+    Conversation,
     Edit,
     Job,
     Permission,
     Release,
     Repository,
     Run,
-    Thread,
 )
 from hls_handler.sandbox.seeding_repository import with_conclusion
 from hls_handler.sandbox.world import World
@@ -82,10 +82,10 @@ class State:
     def repository(self, full_name: str) -> Repository | None:
         return self._world.repository(full_name)
 
-    def thread(self, full_name: str, number: int) -> Thread | None:
-        return self._world.thread(full_name, number)
+    def conversation(self, full_name: str, number: int) -> Conversation | None:
+        return self._world.conversation(full_name, number)
 
-    def threads(self) -> tuple[Thread, ...]:
+    def conversations(self) -> tuple[Conversation, ...]:
         """Return all issues and pull requests, most recently changed first."""
         return tuple(reversed(list(self._world.threads.values())))
 
@@ -110,12 +110,12 @@ class State:
         here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
-    def find_comment(self, full_name: str, comment_id: int) -> tuple[Thread, Comment] | None:
-        for thread in self._world.threads.values():
-            if thread.repository.lower() == full_name.lower():
-                for comment in thread.comments:
+    def find_comment(self, full_name: str, comment_id: int) -> tuple[Conversation, Comment] | None:
+        for conversation in self._world.threads.values():
+            if conversation.repository.lower() == full_name.lower():
+                for comment in conversation.comments:
                     if comment.id == comment_id:
-                        return thread, comment
+                        return conversation, comment
         return None
 
     def permission(self, full_name: str, login: str) -> Permission | None:
@@ -137,24 +137,26 @@ class State:
 
     # --- changes ----------------------------------------------------------------------------------------------------
 
-    def seed(self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None) -> Thread | None:
+    def seed(
+        self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None
+    ) -> Conversation | None:
         """Store the objects of a webhook, and return the event's issue or pull request, as `seeding.seed` does."""
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
-            world, thread = seeding.seed(self._world, event, copied, now=self._clock(), files=files)
+            world, conversation = seeding.seed(self._world, event, copied, now=self._clock(), files=files)
             self._store(world)
-            return thread
+            return conversation
 
-    def create_comment(self, thread: Thread, body: str, *, by: Account | None = None) -> Comment:
+    def create_comment(self, conversation: Conversation, body: str, *, by: Account | None = None) -> Comment:
         with self._lock:
             at, author = self._clock(), by or self.me
             comment = Comment(self._world.next_id, author, body, created_at=at, updated_at=at)
             world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
-            self._store(_with_comments(world, thread, lambda comments: (*comments, comment), comment, at))
+            self._store(_with_comments(world, conversation, lambda comments: (*comments, comment), comment, at))
             return comment
 
-    def edit_comment(self, thread: Thread, comment: Comment, body: str) -> Comment:
+    def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
         """Replace the text of a comment. If the new text differs, the old one is added to the edits."""
         with self._lock:
             at = self._clock()
@@ -164,13 +166,13 @@ class State:
             def swap(comments: tuple[Comment, ...]) -> tuple[Comment, ...]:
                 return tuple(edited if known.id == comment.id else known for known in comments)
 
-            self._store(_with_comments(self._world, thread, swap, edited, at))
+            self._store(_with_comments(self._world, conversation, swap, edited, at))
             return edited
 
-    def delete_comment(self, thread: Thread, comment_id: int, *, by: Account) -> None:
+    def delete_comment(self, conversation: Conversation, comment_id: int, *, by: Account) -> None:
         """Delete a comment as the person `by`."""
         with self._lock:
-            current = self._world.threads[thread.key.lower()]
+            current = self._world.threads[conversation.key.lower()]
             changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
             self._store(self._world.with_event(changed, self._clock(), by, "uncommented", str(comment_id)))
 
@@ -179,20 +181,22 @@ class State:
             self._store(self._world.with_label(full_name, name, color, description))
             return self._world.repositories[full_name.lower()]
 
-    def add_labels(self, thread: Thread, names: tuple[str, ...], *, by: Account | None = None) -> Thread:
-        """Add labels to an issue or pull request. Labels that the repository lacks are created, as GitHub does."""
+    def add_labels(
+        self, conversation: Conversation, names: tuple[str, ...], *, by: Account | None = None
+    ) -> Conversation:
+        """Add labels to a conversation. Labels that the repository lacks are created, as GitHub does."""
         with self._lock:
             world, at = self._world, self._clock()
             for name in names:
-                world = world.with_label(thread.repository, name)
-                world = world.with_thread_label(thread.key, name, by or self.me, at)
+                world = world.with_label(conversation.repository, name)
+                world = world.with_conversation_label(conversation.key, name, by or self.me, at)
             self._store(world)
-            return world.threads[thread.key.lower()]
+            return world.threads[conversation.key.lower()]
 
-    def remove_label(self, thread: Thread, name: str, *, by: Account | None = None) -> Thread:
+    def remove_label(self, conversation: Conversation, name: str, *, by: Account | None = None) -> Conversation:
         with self._lock:
-            self._store(self._world.without_thread_label(thread.key, name, by or self.me, self._clock()))
-            return self._world.threads[thread.key.lower()]
+            self._store(self._world.without_conversation_label(conversation.key, name, by or self.me, self._clock()))
+            return self._world.threads[conversation.key.lower()]
 
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
         with self._lock:
@@ -253,16 +257,16 @@ def _with_attempt(run: Run, attempt: Attempt) -> Run:
 
 def _with_comments(
     world: World,
-    thread: Thread,
+    conversation: Conversation,
     change: Callable[[tuple[Comment, ...]], tuple[Comment, ...]],
     written: Comment,
     at: datetime,
 ) -> World:
-    """Return the world with the thread's comments changed by `change`, and with the effects of the text `written`."""
-    current = world.threads[thread.key.lower()]
-    effects = CommentEffects(thread=thread.key, comment=written.id, at=at, effects=effects_of(written.body))
+    """Return the world with the conversation's comments changed by `change`, and the effects of the text `written`."""
+    current = world.threads[conversation.key.lower()]
+    effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))
-    return world.with_thread(replace(current, comments=change(current.comments)))
+    return world.with_conversation(replace(current, comments=change(current.comments)))
 
 
 def _load(path: Path) -> World:

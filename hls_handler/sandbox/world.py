@@ -10,6 +10,8 @@ from hls_handler.sandbox.objects import (
     Account,
     CommentEffects,
     Compared,
+    Conversation,
+    ConversationEvent,
     Document,
     Happening,
     Label,
@@ -17,8 +19,6 @@ from hls_handler.sandbox.objects import (
     Release,
     Repository,
     Run,
-    Thread,
-    ThreadEvent,
 )
 
 
@@ -28,7 +28,7 @@ class World:
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
-    threads: Mapping[str, Thread] = field(default_factory=dict)
+    threads: Mapping[str, Conversation] = field(default_factory=dict)  # the name in stored state files
     runs: Mapping[str, Run] = field(default_factory=dict)
     releases: Mapping[str, Release] = field(default_factory=dict)
     history: Mapping[str, tuple[Document, ...]] = field(
@@ -44,7 +44,7 @@ class World:
     def repository(self, full_name: str) -> Repository | None:
         return self.repositories.get(full_name.lower())
 
-    def thread(self, full_name: str, number: int) -> Thread | None:
+    def conversation(self, full_name: str, number: int) -> Conversation | None:
         return self.threads.get(f"{full_name}#{number}".lower())
 
     def run(self, full_name: str, run_id: int) -> Run | None:
@@ -101,10 +101,10 @@ class World:
     def with_repository(self, repository: Repository) -> World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
 
-    def with_thread(self, thread: Thread) -> World:
+    def with_conversation(self, conversation: Conversation) -> World:
         """Return a `World` with the issue or pull request as the most recently changed one."""
-        key = thread.key.lower()
-        return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: thread})
+        key = conversation.key.lower()
+        return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation})
 
     def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
         """Return a `World` with the label in the repository. An existing label stays unchanged."""
@@ -115,24 +115,28 @@ class World:
         labelled = replace(repository, labels={**repository.labels, name.lower(): label})
         return replace(self.with_repository(labelled), next_id=self.next_id + 1)
 
-    def with_event(self, thread: Thread, at: datetime, actor: Account, happening: Happening, detail: str) -> World:
-        """Return a `World` with the issue or pull request and one more event in its timeline."""
-        event = ThreadEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
-        world = self.with_thread(replace(thread, events=(*thread.events, event)))
+    def with_event(
+        self, conversation: Conversation, at: datetime, actor: Account, happening: Happening, detail: str
+    ) -> World:
+        """Return a `World` in which the issue or pull request has one more event in its timeline."""
+        event = ConversationEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
+        world = self.with_conversation(replace(conversation, events=(*conversation.events, event)))
         return replace(world, next_id=self.next_id + 1)
 
-    def with_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") has the label."""
-        thread = self.threads[key.lower()]
-        if name.lower() in {known.lower() for known in thread.labels}:
+    def with_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
+        """Return a `World` in which the issue or pull conversation `key` ("owner/repo#7") has the label."""
+        conversation = self.threads[key.lower()]
+        if name.lower() in {known.lower() for known in conversation.labels}:
             return self
-        spelled = self.repositories[thread.repository.lower()].labels[name.lower()].name
-        return self.with_event(replace(thread, labels=(*thread.labels, spelled)), at, actor, "labeled", spelled)
+        spelled = self.repositories[conversation.repository.lower()].labels[name.lower()].name
+        return self.with_event(
+            replace(conversation, labels=(*conversation.labels, spelled)), at, actor, "labeled", spelled
+        )
 
-    def without_thread_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
+    def without_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
         """Return a `World` in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
-        thread = self.threads[key.lower()]
-        others = tuple(known for known in thread.labels if known.lower() != name.lower())
-        if others == thread.labels:
+        conversation = self.threads[key.lower()]
+        others = tuple(known for known in conversation.labels if known.lower() != name.lower())
+        if others == conversation.labels:
             return self
-        return self.with_event(replace(thread, labels=others), at, actor, "unlabeled", name)
+        return self.with_event(replace(conversation, labels=others), at, actor, "unlabeled", name)

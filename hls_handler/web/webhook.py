@@ -218,7 +218,7 @@ def new_delivery(
         repository_id=envelope.repository.id if envelope.repository else None,
         repository=(envelope.repository.full_name or None) if envelope.repository else None,
         installation=envelope.installation.id if envelope.installation else None,
-        number=envelope.thread.number if envelope.thread else None,
+        number=envelope.conversation.number if envelope.conversation else None,
         head_sha=head_sha or None,
         sender=(envelope.sender.login or None) if envelope.sender else None,
         priority=_priority(headers.event, envelope.action),
@@ -239,12 +239,12 @@ def _priority(event: str, action: str | None) -> int:
     return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER
 
 
-def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "thread"]:
+def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
     """Return which queued deliveries of the same conversation this delivery replaces.
 
     The closing of a conversation ends its queued work even if the closing event is ignored. A push replaces older
     pushes only if it is not ignored.
     """
     if (event, action) in CLOSING_EVENTS:
-        return "thread"
+        return "all"
     return "older_commits" if (event, action) == PUSH and not is_ignored else "nothing"

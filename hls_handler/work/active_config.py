@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Idempotent writes to one repository."""
+    """Idempotent writes to one repository; `clients.github.GithubWriter` implements it."""
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
@@ -47,7 +47,7 @@ class Writer(Protocol):
 
 
 class Github(Protocol):
-    """Client that uses GitHub as the bot account. One per worker thread."""
+    """Client that uses GitHub as the bot account, one per worker thread; `clients.github.Github` implements it."""
 
     def fetch_bot_account(self) -> Account: ...
 
@@ -58,14 +58,14 @@ class Github(Protocol):
         repository: str,
         *,
         bot: Account,
-        memory: ConversationHistory,
+        history: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
         """Return a writer, which calls `wait_for_slot` and `check_lease` before each write; both may raise.
 
-        `memory` is the stored history of the bot's labels and comments on the conversation.
+        `history` is the stored history of the bot's labels and comments on the conversation.
         """
         ...
 

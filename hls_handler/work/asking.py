@@ -35,7 +35,7 @@ from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
+from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     def ask(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
         nonlocal is_recalled
         prompt, index = library.prompts[name], first_index + position
-        recalled = decode_reply(job.steps.get(("ask", index)), reply_type=prompt.reply, model=prompt.reply_model)
+        recalled = decode_reply(job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model)
         is_recalled = recalled is not None
         if recalled is None:
             return _ask(job, name, variables, index)
@@ -153,7 +153,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
         return answer
-    job.store.checkpoints.delete(job.lease, "unusable")  # so that a retry by an operator begins anew
+    job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
     raise _unusable(job, rendered, index, answer)
 
 

@@ -26,7 +26,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
 from hls_handler.work.asking import SHADOW, PromptResult, ask_in_turn, make_variables, prompt_result, render_analysis
-from hls_handler.work.job import decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.posting import OUTCOME
 
 
@@ -53,7 +53,7 @@ Counted = TypeVar("Counted", str, Difference)
 class Pair:
     guid: str
     event_key: str  # "issues.opened"
-    thread: str  # "owner/repo#7"
+    conversation: str  # "owner/repo#7"
     one: Side
     other: Side
 
@@ -123,8 +123,8 @@ def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime)
 
 
 def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
-    thread = f"{row.repository}#{row.number}"
-    return Pair(row.guid, event_key(row.event, row.action), thread, one, other)
+    conversation = f"{row.repository}#{row.number}"
+    return Pair(row.guid, event_key(row.event, row.action), conversation, one, other)
 
 
 def is_named(given: str, prompt_id: str) -> bool:
@@ -197,9 +197,9 @@ def load_stored_delivery(
     if event.key not in prompt.on and event.name not in prompt.on:
         return None
     steps = store.checkpoints.load(row.guid)
-    facts = facts_codec(handler).decode(steps.get(("gather", 0)))
-    numbers = sorted(index for name, index in steps if name == "ask" and index < FIRST_SHADOW_STEP)
-    answers = [answer for index in numbers if (answer := _decode(steps["ask", index], library)) is not None]
+    facts = facts_codec(handler).decode(steps.get((GATHER, 0)))
+    numbers = sorted(index for name, index in steps if name == ASK and index < FIRST_SHADOW_STEP)
+    answers = [answer for index in numbers if (answer := _decode(steps[ASK, index], library)) is not None]
     if facts is None or not answers:
         return None
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]

@@ -1,7 +1,20 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
 A checkpoint is versioned, redacted JSON under a step name and an index. If another version of HLS stored it in a shape
-that this version does not know, it is ignored, and the step runs again.
+that this version does not know, it is ignored, and the step runs again. Each codec has the name of its checkpoints:
+
+    step                     checkpoints (n is an index from 0)
+    route                    RULE "route"
+    use_repository_settings  SETTINGS_FILE "own_settings"
+    gather                   facts_codec "gather"
+    ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
+                             OMITTED "not_shown" 0: what the handler left out, n + 1: what prompt n did
+    post                     OUTCOME "apply" n: the outcome of action n; before labels are written BEFORE "before",
+                             before a comment is WRITING "writing" n
+    report_settings_problems PROBLEMS_REPORTED "told_of_settings", and "writing" PROBLEMS_INDEX
+    run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
+
+`plan` is pure and has none. The names are stored data: the functions may be renamed, the checkpoints may not.
 """
 
 from __future__ import annotations
@@ -28,6 +41,9 @@ from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.active_config import DeliveryConfig, WorkerContext
+
+GATHER, ASK = "gather", "ask"
+"""Names of the checkpoints of facts and of replies."""
 
 GITHUB_RATE_LIMIT = "github"
 """Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait for it too."""
@@ -76,7 +92,7 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
     facts_type: Any = handler.facts_type
-    return Codec("gather", handler.facts_version, _cached_adapter(facts_type))
+    return Codec(GATHER, handler.facts_version, _cached_adapter(facts_type))
 
 
 _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
@@ -220,7 +236,7 @@ class _StoredReply:
     usage: Usage
 
 
-_REPLY = Codec("ask", 1, TypeAdapter(_StoredReply))
+_REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
 
 
 def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:

@@ -18,7 +18,7 @@ from hls_handler.prompting.prompt import Family, Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Settings
-from hls_handler.work.job import facts_codec
+from hls_handler.work.job import GATHER, facts_codec
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The prompt library that HLS ships, next to the package."""
@@ -87,7 +87,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     samples: list[tuple[str, Mapping[str, object]]] = []
     for name, plain in stored.items():
         sample = recorded.load(name)
-        step = Checkpoint("gather", 0, handler.facts_version, json.dumps(plain))
+        step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
         facts = facts_codec(handler).decode(step)
         if facts is None:
             raise HlsError(f"{file} does not fit {handler.name}: make it with python -m hls_handler.sandbox.samples")

@@ -22,10 +22,10 @@ from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
 from hls_handler.queue.changes import Change, Posted
-from hls_handler.routing import Ignored, LabelCorrection, find_label_correction, from_event, route
+from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
-from hls_handler.work.job import Codec, Job, facts_codec
+from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
 from hls_handler.work.repository_settings import report_settings_problems, use_repository_settings
 
@@ -39,7 +39,7 @@ class Ended:
 
     state: Literal["done", "ignored", "superseded"]
     reason: str  # a sentence
-    kind: str | None = None  # the counter of an ignored delivery: "too many runs"
+    kind: IgnoredKind | None = None  # the counter of an ignored delivery
     handler: str | None = None  # "IssueHandler"
     posting: Posted | None = None  # None if there was nothing to post
     changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
@@ -127,7 +127,7 @@ def _check_run_limit(job: Job) -> Ended | None:
     """
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
-    if runs < most or ("ask", 0) in job.steps:
+    if runs < most or (ASK, 0) in job.steps:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
@@ -144,8 +144,8 @@ def _gather(job: Job) -> Any:
     def read() -> Any:
         job.before_reads()
         reader = job.context.github.reader(event.repository.full_name)
-        record = job.store.repositories.record(job.lease, job.bot.login)
-        facts = handler.gather(event, reader, record, limits)
+        history = job.store.repositories.history(job.lease, job.bot.login)
+        facts = handler.gather(event, reader, history, limits)
         job.store.repositories.save(job.lease, handler.history_update(event, facts))
         job.context.health.ok("github")
         return facts
@@ -162,8 +162,8 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
         raise Superseded("the conversation was closed meanwhile")
     if later.is_answered and job.handler.superseded_by_newer_answer:
         raise Superseded("a newer event of this conversation was answered meanwhile")
-    record = job.store.repositories.record(job.lease, job.bot.login)
-    reason = job.handler.find_superseded_reason(job.event, facts, record)
+    history = job.store.repositories.history(job.lease, job.bot.login)
+    reason = job.handler.find_superseded_reason(job.event, facts, history)
     if reason is not None:
         raise Superseded(reason)
 
@@ -174,8 +174,8 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)
     conversation = handler.conversation(job.event, facts, job.rule)
-    if conversation is None and handler.no_target_reason is not None:
-        return Ended("done", handler.no_target_reason, handler=handler.name)
+    if conversation is None and handler.no_conversation_reason is not None:
+        return Ended("done", handler.no_conversation_reason, handler=handler.name)
     job.conversation = conversation
     if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
         job.store.queue.set_posted_on(job.lease, conversation.number)
@@ -190,7 +190,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
     """Before Claude is called, check the fallback issue, which gets the comment. Raises `Permanent` or `Superseded`."""
-    if ("ask", 0) in job.steps:
+    if (ASK, 0) in job.steps:
         return
     job.before_reads()
     try:

@@ -182,7 +182,7 @@ def _make_writer(job: Job, wait_for_slot: Callable[[], None]) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
-        memory=_history(job),
+        history=_history(job),
         wait_for_slot=wait_for_slot,
         check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,
@@ -197,15 +197,15 @@ def record_label_correction(
     store: Storage, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
 ) -> CorrectionResult:
     """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
-    assert event.thread is not None  # parse_event rejects a label event without its issue or pull request
+    assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     result = store.corrections.record_change(
         lease,
         bot.login,
         correction.field,
-        _label_names(event.thread),
+        _label_names(event.conversation),
         at=lease.received_at,
-        title=event.thread.title,
-        pull_request=isinstance(event.thread, PullRequest),
+        title=event.conversation.title,
+        pull_request=isinstance(event.conversation, PullRequest),
         fields=library.label_groups(event.name),
     )
     _log_corrections(result)

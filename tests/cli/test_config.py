@@ -136,6 +136,50 @@ def test_an_accepted_event_is_explained_with_prompt_and_line(
 
 
 @pytest.mark.parametrize(
+    ("event", "decision", "condition"),
+    [
+        (
+            "workflow_run.completed",
+            (
+                "workflows/analyze   hls.yaml:14 (repositories[3].events) enables workflow_run.completed, "
+                "and prompts/workflows/analyze.j2 is for it"
+            ),
+            ", and the run failed",
+        ),
+        (
+            "issue_comment.created",
+            (
+                "comments/reply   hls.yaml:14 (repositories[3].events) enables issue_comment.created, "
+                "and prompts/comments/reply.j2 is for it"
+            ),
+            ", and the comment asks HLS something, or how to start",
+        ),
+        (
+            "issue_comment.edited",
+            (
+                "comments/reply   hls.yaml:15 (repositories[3].prompts.use.issue_comment.edited) chooses "
+                "prompts/comments/reply.j2 for issue_comment.edited"
+            ),
+            ", and the comment asks HLS something, or how to start, and the title or text changes",
+        ),
+    ],
+)
+def test_example_events_are_not_ignored_for_their_content(
+    path: Path, event: str, decision: str, condition: str
+) -> None:
+    entry = """\
+  - name: octo/answers
+    events: [workflow_run.completed, issue_comment]
+    prompts: {use: {issue_comment.edited: comments/reply}}
+"""
+    path.write_text(SETTINGS + entry)
+    assert explain(path, "octo/answers", "--event", event).exit_code == 0
+    printed, conditions = lines(path, "octo/answers", "--event", event)[-2:]
+    assert printed == f"{event} = {decision}"
+    assert conditions.endswith(f"has not opted out of HLS{condition}")
+
+
+@pytest.mark.parametrize(
     ("repository", "event", "decision"),
     [
         (

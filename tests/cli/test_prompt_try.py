@@ -157,15 +157,15 @@ def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path)
 
 def test_the_existing_comment_would_be_edited_and_label_corrections_are_respected(try_: Hls, sandbox: Sandbox) -> None:
     """Includes facts from the service's database: which labels HLS set, and which a person removed."""
-    thread = sandbox.state.thread(REPOSITORY, 11)
-    assert thread is not None
-    comment = sandbox.state.create_comment(thread, f"Old news.\n{marker('issues')}", by=BOT)
-    sandbox.state.add_labels(thread, ("priority-low",), by=BOT)
+    conversation = sandbox.state.conversation(REPOSITORY, 11)
+    assert conversation is not None
+    comment = sandbox.state.create_comment(conversation, f"Old news.\n{marker('issues')}", by=BOT)
+    sandbox.state.add_labels(conversation, ("priority-low",), by=BOT)
     with closing(Storage.open("sqlite:///hls.db")) as store:
-        memory = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
-        memory.mark_labels_set(["priority-low", "bug"])
-        memory.mark_labels_removed(["bug"])
-        memory.store_comment("issues", comment.id, "digest")
+        history = open_history(store, begin(store, "g1", repository_id=REPOSITORY_ID, number=11), BOT.login)
+        history.mark_labels_set(["priority-low", "bug"])
+        history.mark_labels_removed(["bug"])
+        history.store_comment("issues", comment.id, "digest")
     labels, commented = tried(try_, f"{REPOSITORY}#11")["outcomes"]
     assert labels["detail"] == (
         "would have: added priority-high, difficulty-moderate, component-backend; removed priority-low; "
@@ -245,10 +245,10 @@ def test_a_closed_issue_is_skipped_and_treated_as_open_with_a_prompt(try_: Hls, 
 
 
 def test_an_opt_out_is_respected_with_a_prompt_too(try_: Hls, sandbox: Sandbox) -> None:
-    thread = sandbox.state.thread(REPOSITORY, 11)
-    assert thread is not None
+    conversation = sandbox.state.conversation(REPOSITORY, 11)
+    assert conversation is not None
     sandbox.state.create_label(REPOSITORY, "skip-hls", "ededed", None)
-    sandbox.state.add_labels(thread, ("skip-hls",), by=BOT)
+    sandbox.state.add_labels(conversation, ("skip-hls",), by=BOT)
     result = tried(try_, f"{REPOSITORY}#11", "--prompt", "issues/analyze")
     assert (result["ignored"]["kind"], result["end"]["state"], result["questions"]) == (
         "asked to skip",

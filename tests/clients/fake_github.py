@@ -56,7 +56,7 @@ class FakeGithub:
         self.links = True  # True if lists have a Link header
         self.headers: dict[str, str] = {}  # of every response
         self.labels: dict[str, dict[str, str]] = {}  # of the repository, by case-folded name
-        self.on_thread: list[str] = []  # labels of issue 7
+        self.issue_labels: list[str] = []  # labels of issue 7
         self.comments: list[dict[str, Any]] = []
         self.issue: dict[str, Any] = {}
         self.pull_request: dict[str, Any] = {}
@@ -119,7 +119,7 @@ class FakeGithub:
             ("GET", r"/repos/o/r/releases", lambda s: self._page(s, self.releases)),
             ("GET", r"/repos/o/r/compare/(.+)", self._compare),
             ("GET", r"/repos/o/r/contents/.github/hls.yaml", self._content),
-            ("GET", r"/repos/o/r/issues/7/labels", lambda s: self._page(s, [{"name": n} for n in self.on_thread])),
+            ("GET", r"/repos/o/r/issues/7/labels", lambda s: self._page(s, [{"name": n} for n in self.issue_labels])),
             ("POST", r"/repos/o/r/issues/7/labels", self._put_on),
             ("DELETE", r"/repos/o/r/issues/7/labels/([^/]+)", self._take_off),
             ("GET", r"/repos/o/r/labels", lambda s: self._page(s, list(self.labels.values()))),
@@ -169,18 +169,18 @@ class FakeGithub:
             if name.casefold() not in self.labels:
                 self.add_label(name)
             shown = self.labels[name.casefold()]["name"]
-            if shown not in self.on_thread:
-                self.on_thread.append(shown)
+            if shown not in self.issue_labels:
+                self.issue_labels.append(shown)
                 self.events.append(f"labeled {shown}")
-        return 200, [{"name": name} for name in self.on_thread]
+        return 200, [{"name": name} for name in self.issue_labels]
 
     def _take_off(self, seen: Seen, name: str) -> Answer:
-        found = [shown for shown in self.on_thread if shown.casefold() == name.casefold()]
+        found = [shown for shown in self.issue_labels if shown.casefold() == name.casefold()]
         if not found:
             return 404, {"message": "Label does not exist"}
-        self.on_thread.remove(found[0])
+        self.issue_labels.remove(found[0])
         self.events.append(f"unlabeled {found[0]}")
-        return 200, [{"name": name} for name in self.on_thread]
+        return 200, [{"name": name} for name in self.issue_labels]
 
     def _create_label(self, seen: Seen) -> Answer:
         if seen.body["name"].casefold() in self.labels:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import GithubApi, GithubUsage, RateLimit, RateLimitMonitor
+from hls_handler.clients.api import GithubApi, GithubUsage, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import TOKEN, FakeGithub, Fault
@@ -19,6 +19,7 @@ from tests.clients.fake_github import TOKEN, FakeGithub, Fault
 ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 NUMBERS = TypeAdapter(tuple[int, ...])
 ISSUE = "/repos/o/r/issues/7"
+UNGUARDED = WriteGuard(lambda: None, lambda: None)
 
 
 def test_request_has_token_api_version_and_user_agent(api: GithubApi, github: FakeGithub) -> None:
@@ -64,11 +65,7 @@ def test_write_that_timed_out_is_not_retried_before_it_must_have_ended(
 ) -> None:
     api = GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON, timeout_s=0.05)
     github.faults = [Fault(verb, ISSUE, "hang")]
-    ask = (
-        partial(api.get, ISSUE, ANYTHING)
-        if verb == "GET"
-        else partial(api.write, verb, ISSUE, {}, check_lease=lambda: None)
-    )
+    ask = partial(api.get, ISSUE, ANYTHING) if verb == "GET" else partial(api.write, verb, ISSUE, {}, guard=UNGUARDED)
     with pytest.raises(DependencyDown) as caught:
         ask()
     assert caught.value.not_before == (None if waits_s is None else NOON + timedelta(seconds=waits_s))
@@ -83,7 +80,7 @@ def test_maybe_done_is_false_for_a_write_that_was_never_sent(meter: RateLimitMon
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     api = GithubApi(github_settings(url), observe=meter.observe, now=lambda: NOON)
     with pytest.raises(DependencyDown, match="Connection refused") as caught:
-        api.write("POST", ISSUE, {}, check_lease=lambda: None)
+        api.write("POST", ISSUE, {}, guard=UNGUARDED)
     assert not caught.value.may_have_succeeded
     api.close()
 
@@ -97,7 +94,7 @@ def test_maybe_done_is_true_after_a_response_of_a_gateway(
 ) -> None:
     github.faults = [Fault("POST", ISSUE, status=status, body={"message": "No"})]
     with pytest.raises(Retryable) as caught:
-        api.write("POST", ISSUE, {}, check_lease=lambda: None)
+        api.write("POST", ISSUE, {}, guard=UNGUARDED)
     assert getattr(caught.value, "may_have_succeeded", False) == may_have_succeeded
 
 
@@ -129,7 +126,7 @@ def test_redirect_to_a_moved_resource_is_not_followed(api: GithubApi, github: Fa
     ):
         api.get(ISSUE, ANYTHING)
     with pytest.raises(Permanent, match=r"^PATCH /repos/o/r/issues/7: 30"):
-        api.write("PATCH", ISSUE, {}, check_lease=lambda: None)
+        api.write("PATCH", ISSUE, {}, guard=UNGUARDED)
     assert github.calls == [f"GET {ISSUE}", f"PATCH {ISSUE}"]
 
 
@@ -261,14 +258,19 @@ def test_write_after_a_lost_lease_never_reaches_github(
         api.get(ISSUE, ANYTHING)
     seen = len(github.calls)
     with pytest.raises(LeaseLost, match="the lease is lost"):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=LeaseCheck(fail_from=fail_from))
+        api.write(
+            "POST",
+            f"{ISSUE}/labels",
+            {"labels": ["bug"]},
+            guard=WriteGuard(lambda: None, LeaseCheck(fail_from=fail_from)),
+        )
     assert len(github.calls) == seen
 
 
 def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     check = LeaseCheck()
-    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=check)
+    api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, check))
     calls = check.calls
     assert calls > 0
     api.get(ISSUE, ANYTHING)
@@ -278,5 +280,7 @@ def test_lease_is_checked_for_writes_and_not_for_reads(api: GithubApi, github: F
 def test_client_is_usable_after_a_stopped_write(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7}
     with pytest.raises(LeaseLost):
-        api.write("POST", f"{ISSUE}/labels", {"labels": ["bug"]}, check_lease=LeaseCheck(fail_from=1))
+        api.write(
+            "POST", f"{ISSUE}/labels", {"labels": ["bug"]}, guard=WriteGuard(lambda: None, LeaseCheck(fail_from=1))
+        )
     assert api.get(ISSUE, ANYTHING) == {"number": 7}

@@ -10,8 +10,8 @@ from hls_handler.clients.comment_body import OLDER_LEFT_OUT
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
-from tests.clients.fake_memory import FakeMemory
-from tests.clients.test_comments import FIRST, THREAD, URL, WE
+from tests.clients.fake_history import FakeHistory
+from tests.clients.test_comments import COMMENTS, FIRST, URL, WE
 from tests.clients.test_labels import WriteSlots
 
 MARKER = "<!-- hls:reviews -->"
@@ -26,7 +26,7 @@ THEIRS = "a person edited our comment, and there is nothing new to write"
 
 def keep(
     api: GithubApi,
-    memory: FakeMemory,
+    history: FakeHistory,
     section: str | None = "reviewer-1",
     body: str = "Please squash.",
     footer: str = "Footer 1.",
@@ -36,107 +36,107 @@ def keep(
     dry_run: bool = False,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
 
 
-def keep_both(api: GithubApi, memory: FakeMemory) -> None:
-    keep(api, memory)
-    keep(api, memory, "ci-2", "The build fails.", "Footer 2.")
+def keep_both(api: GithubApi, history: FakeHistory) -> None:
+    keep(api, history)
+    keep(api, history, "ci-2", "The build fails.", "Footer 2.")
 
 
 def test_first_source_creates_the_comment(api: GithubApi, github: FakeGithub) -> None:
-    memory, slots = FakeMemory(), WriteSlots()
+    history, slots = FakeHistory(), WriteSlots()
     body = f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"
     made = Outcome("comment", "created", "commented", comment_id=1000, url=URL, body=body)
-    assert keep(api, memory, slots=slots) == made
-    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert keep(api, history, slots=slots) == made
+    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
     assert github.bodies() == [body]
-    assert (memory.known["reviews"].comment_id, slots.taken) == (1000, 1)
+    assert (history.known["reviews"].comment_id, slots.taken) == (1000, 1)
 
 
 def test_next_source_adds_its_section_before_the_one_footer(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.seen.clear()
     edited = Outcome("comment", "edited", "edited our comment", comment_id=1000, url=URL, body=BOTH)
-    assert keep(api, memory, "ci-2", "The build fails.", "Footer 2.") == edited
+    assert keep(api, history, "ci-2", "The build fails.", "Footer 2.") == edited
     assert github.calls == [f"GET {FIRST}", f"PATCH {FIRST}"]
     assert github.bodies() == [BOTH]
 
 
 def test_new_text_of_a_source_replaces_its_section(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep_both(api, memory)
-    keep(api, memory, body="Looks fine.", footer="Footer 3.")
+    history = FakeHistory()
+    keep_both(api, history)
+    keep(api, history, body="Looks fine.", footer="Footer 3.")
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
 
 
 def test_unchanged_text_of_a_source_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    memory, slots = FakeMemory(), WriteSlots()
-    keep_both(api, memory)
+    history, slots = FakeHistory(), WriteSlots()
+    keep_both(api, history)
     github.seen.clear()
-    changes = memory.changes
+    changes = history.changes
     same = Outcome("comment", "unchanged", "our comment is up to date", comment_id=1000, url=URL, body=BOTH)
-    assert keep(api, memory, footer="Another footer alone is no news.", slots=slots) == same
+    assert keep(api, history, footer="Another footer alone is no news.", slots=slots) == same
     assert github.calls == [f"GET {FIRST}"]
-    assert (slots.taken, memory.changes) == (0, changes)
+    assert (slots.taken, history.changes) == (0, changes)
 
 
 def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep_both(api, memory)
+    history = FakeHistory()
+    keep_both(api, history)
     by_hand = BOTH.replace("Please squash.", "Squash,\n\n  please.\n").replace("\n", "\r\n")
     github.comments[0]["body"] = by_hand
     theirs = Outcome("comment", "unchanged", THEIRS, comment_id=1000, url=URL, body=by_hand)
-    assert keep(api, memory) == theirs
-    keep(api, memory, "ci-2", "The build is green.", "Footer 4.")
+    assert keep(api, history) == theirs
+    keep(api, history, "ci-2", "The build is green.", "Footer 4.")
     assert github.bodies() == [
         f"{SQUASH}\nSquash,\r\n\r\n  please.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 4.\n{MARKER}"
     ]
-    keep(api, memory, body="Looks fine.", footer="Footer 5.")
+    keep(api, history, body="Looks fine.", footer="Footer 5.")
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
 
 
 def test_section_deleted_by_a_person_returns_only_with_new_text(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep_both(api, memory)
+    history = FakeHistory()
+    keep_both(api, history)
     github.comments[0]["body"] = BOTH.replace("Please squash.\n\n", "")
-    assert keep(api, memory).detail == THEIRS  # its mark is still there
-    assert keep(api, memory, body="Looks fine.").kind == "edited"
+    assert keep(api, history).detail == THEIRS  # its mark is still there
+    assert keep(api, history, body="Looks fine.").kind == "edited"
 
 
 def test_without_create_only_an_existing_section_is_edited(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update")
-    assert keep(api, memory, create=False) == nothing
-    keep(api, memory)
+    assert keep(api, history, create=False) == nothing
+    keep(api, history)
     nothing = Outcome("comment", "withheld", "nothing worth saying, and no existing section to update")
-    withheld = keep(api, memory, "ci-2", "The build fails.", create=False)
+    withheld = keep(api, history, "ci-2", "The build fails.", create=False)
     assert (withheld.kind, withheld.detail, withheld.comment_id) == ("withheld", nothing.detail, 1000)
     assert github.events == ["commented"]
-    assert keep(api, memory, body="Looks fine.", create=False).kind == "edited"
+    assert keep(api, history, body="Looks fine.", create=False).kind == "edited"
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{END}\nFooter 1.\n{MARKER}"]
 
 
 def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, body="- [ ] squash\n- [ ] rebase")
-    keep(api, memory, "ci-2", "- [ ] squash\n- [ ] rebase")
+    history = FakeHistory()
+    keep(api, history, body="- [ ] squash\n- [ ] rebase")
+    keep(api, history, "ci-2", "- [ ] squash\n- [ ] rebase")
     ours = "<!-- hls:section reviewer-1 {} -->\n{}\n\n"
     its = "<!-- hls:section ci-2 10e8cda04f9fd20e -->\n- [ ] squash\n- [ ] rebase\n\n"
     rest = f"{its}{END}\nFooter 1.\n{MARKER}"
     checked = ours.format("10e8cda04f9fd20e", "- [x] squash\n- [ ] rebase") + rest
     github.comments[0]["body"] = checked
-    changes = memory.changes
-    same = keep(api, memory, body="- [ ] squash\n- [ ] rebase")
+    changes = history.changes
+    same = keep(api, history, body="- [ ] squash\n- [ ] rebase")
     assert (same.kind, same.detail, same.body) == ("unchanged", "our comment is up to date", checked)
     assert github.events.count("edited") == 1
-    assert memory.changes == changes
-    keep(api, memory, body="- [ ] squash\n- [ ] sign off")
+    assert history.changes == changes
+    keep(api, history, body="- [ ] squash\n- [ ] sign off")
     assert github.bodies() == [ours.format("372f926c8d849a26", "- [x] squash\n- [ ] sign off") + rest]
-    assert keep(api, memory, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"
+    assert keep(api, history, body="- [ ] squash\n- [ ] sign off").kind == "unchanged"
 
 
 @pytest.mark.parametrize(
@@ -156,81 +156,81 @@ def test_boxes_checked_by_a_person_stay_checked(api: GithubApi, github: FakeGith
 )
 def test_next_write_repairs_damaged_marks(api: GithubApi, github: FakeGithub, damaged: str, then: str) -> None:
     github.add_comment(HLS, damaged)
-    assert keep(api, FakeMemory(), "ci-2", "The build is green.").kind == "edited"
+    assert keep(api, FakeHistory(), "ci-2", "The build is green.").kind == "edited"
     assert github.bodies() == [f"{then}{END}\nFooter 1.\n{MARKER}"]
 
 
 def test_our_comment_with_sections_is_found_without_memory(api: GithubApi, github: FakeGithub) -> None:
     ours = github.add_comment(HLS, BOTH)
-    memory = FakeMemory()
-    assert keep(api, memory).kind == "unchanged"
-    assert memory.known["reviews"].comment_id == ours
+    history = FakeHistory()
+    assert keep(api, history).kind == "unchanged"
+    assert history.known["reviews"].comment_id == ours
     github.seen.clear()
-    assert keep(api, memory, "ci-2", "The build fails.").kind == "unchanged"
+    assert keep(api, history, "ci-2", "The build fails.").kind == "unchanged"
     assert github.calls == [f"GET {FIRST}"]
 
 
 def test_rule_16_copy_of_our_whole_comment_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, BOTH)
-    assert keep(api, FakeMemory()).kind == "created"
+    assert keep(api, FakeHistory()).kind == "created"
     assert github.bodies()[0] == BOTH
 
 
 def test_deletion_by_a_person_holds_for_every_source(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep_both(api, memory)
+    history = FakeHistory()
+    keep_both(api, history)
     github.comments[0]["body"] = BOTH.removesuffix(MARKER)
-    assert keep(api, memory, "deploy-3", "Deployed.").detail.startswith("a person removed our marker")
+    assert keep(api, history, "deploy-3", "Deployed.").detail.startswith("a person removed our marker")
     github.comments.clear()
-    assert keep(api, memory, "deploy-3", "Deployed.").detail == "a person deleted our comment: it is not posted again"
+    assert keep(api, history, "deploy-3", "Deployed.").detail == "a person deleted our comment: it is not posted again"
     assert github.events == ["commented", "edited"]
 
 
 @pytest.mark.parametrize("after", [True, False])
 def test_section_with_lost_response_is_not_written_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
-    memory = FakeMemory()
-    for verb, path in (("POST", THREAD), ("PATCH", FIRST)):
+    history = FakeHistory()
+    for verb, path in (("POST", COMMENTS), ("PATCH", FIRST)):
         section = f"source-{verb}"
         github.faults = [Fault(verb, path, "drop", after=after)]
         with pytest.raises(DependencyDown):
-            keep(api, memory, section)
-        assert keep(api, memory, section).comment_id == 1000
+            keep(api, history, section)
+        assert keep(api, history, section).comment_id == 1000
     assert github.events == ["commented", "edited"]
     assert github.bodies()[0].count("Please squash.") == 2
 
 
 def test_oldest_sections_are_dropped_if_the_comment_is_too_long(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     for number in range(4):
-        keep(api, memory, f"ci-{number}", f"{number}" * 30_000)
+        keep(api, history, f"ci-{number}", f"{number}" * 30_000)
     (body,) = github.bodies()
     assert len(body) <= 65_536
     assert body.startswith(f"<!-- hls:sections left-out -->\n{OLDER_LEFT_OUT}\n\n<!-- hls:section ci-1 ")
     assert body.endswith(f"\n\n{END}\nFooter 1.\n{MARKER}")
-    assert keep(api, memory, "ci-3", "3" * 30_000).kind == "unchanged"
-    assert keep(api, memory, "ci-0", "0" * 30_000, create=False).kind == "withheld"
-    assert keep(api, memory, "ci-0", "0" * 30_000).kind == "edited"
+    assert keep(api, history, "ci-3", "3" * 30_000).kind == "unchanged"
+    assert keep(api, history, "ci-0", "0" * 30_000, create=False).kind == "withheld"
+    assert keep(api, history, "ci-0", "0" * 30_000).kind == "edited"
     assert "<!-- hls:section ci-1 " not in github.bodies()[0]
 
 
 def test_family_can_change_to_comments_without_sections(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep_both(api, memory)
-    keep(api, memory, None, "All in one.", "")
+    history = FakeHistory()
+    keep_both(api, history)
+    keep(api, history, None, "All in one.", "")
     assert github.bodies() == [f"All in one.\n{MARKER}"]
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    assert keep(api, memory, create=False, dry_run=True).kind == "withheld"
-    assert keep(api, memory, dry_run=True).detail == "would have commented"
+    history = FakeHistory()
+    assert keep(api, history, create=False, dry_run=True).kind == "withheld"
+    assert keep(api, history, dry_run=True).detail == "would have commented"
     assert github.events == []
-    keep(api, memory)
+    keep(api, history)
     github.seen.clear()
-    changes = memory.changes
-    assert keep(api, memory, "ci-2", "The build fails.", "Footer 2.", dry_run=True) == Outcome(
+    changes = history.changes
+    assert keep(api, history, "ci-2", "The build fails.", "Footer 2.", dry_run=True) == Outcome(
         *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=BOTH
     )
-    assert keep(api, memory, dry_run=True).kind == "unchanged"
+    assert keep(api, history, dry_run=True).kind == "unchanged"
     assert github.calls == [f"GET {FIRST}"] * 2
-    assert (github.events, memory.changes) == (["commented"], changes)
+    assert (github.events, history.changes) == (["commented"], changes)

@@ -12,11 +12,11 @@ from hls_handler.events import Account
 from hls_handler.history.conversations import KnownComment
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
-from tests.clients.fake_memory import FakeMemory
+from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
 
 WE = Account("hls-bot", 9001, "User")
-THREAD = "/repos/o/r/issues/7/comments"
+COMMENTS = "/repos/o/r/issues/7/comments"
 FIRST = "/repos/o/r/issues/comments/1000"
 MARK = "<!-- hls:issues -->"
 URL = "https://github.com/o/r/issues/7#issuecomment-1000"
@@ -24,7 +24,7 @@ URL = "https://github.com/o/r/issues/7#issuecomment-1000"
 
 def keep(
     api: GithubApi,
-    memory: FakeMemory,
+    history: FakeHistory,
     body: str = "Looks like a bug.",
     *,
     create: bool = True,
@@ -33,43 +33,43 @@ def keep(
     family: str = "issues",
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment(family, body, create))
 
 
 def test_first_comment_ends_with_the_marker(api: GithubApi, github: FakeGithub) -> None:
-    memory, slots = FakeMemory(), WriteSlots()
+    history, slots = FakeHistory(), WriteSlots()
     body = f"Looks like a bug.\n{MARK}"
-    assert keep(api, memory, slots=slots) == Outcome(
+    assert keep(api, history, slots=slots) == Outcome(
         "comment", "created", "commented", comment_id=1000, url=URL, body=body
     )
-    assert github.calls == [f"GET {THREAD}", f"POST {THREAD}"]
+    assert github.calls == [f"GET {COMMENTS}", f"POST {COMMENTS}"]
     assert github.bodies() == [body]
-    assert memory.known["issues"].comment_id == 1000
+    assert history.known["issues"].comment_id == 1000
     assert slots.taken == 1
 
 
 def test_nothing_is_written_when_nothing_changed(api: GithubApi, github: FakeGithub) -> None:
-    memory, slots = FakeMemory(), WriteSlots()
-    keep(api, memory)
+    history, slots = FakeHistory(), WriteSlots()
+    keep(api, history)
     github.seen.clear()
-    changes = memory.changes
-    assert keep(api, memory, slots=slots) == Outcome(
+    changes = history.changes
+    assert keep(api, history, slots=slots) == Outcome(
         *("comment", "unchanged", "our comment is up to date"),
         comment_id=1000,
         url=URL,
         body=f"Looks like a bug.\n{MARK}",
     )
     assert github.calls == [f"GET {FIRST}"]
-    assert (slots.taken, memory.changes) == (0, changes)
+    assert (slots.taken, history.changes) == (0, changes)
 
 
 def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.seen.clear()
-    outcome = keep(api, memory, "It is a bug.")
+    outcome = keep(api, history, "It is a bug.")
     assert outcome == Outcome(
         *("comment", "edited", "edited our comment"), comment_id=1000, url=URL, body=f"It is a bug.\n{MARK}"
     )
@@ -80,62 +80,62 @@ def test_new_text_edits_the_comment_in_place(api: GithubApi, github: FakeGithub)
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("POST", THREAD, "drop", after=True),
-        Fault("POST", THREAD, status=502, after=True),
-        Fault("POST", THREAD, status=201, body=b"{", after=True),
-        Fault("POST", THREAD, status=201, body={"id": "?"}, after=True),
-        Fault("POST", THREAD, "drop"),
-        Fault("GET", THREAD, status=503),
+        Fault("POST", COMMENTS, "drop", after=True),
+        Fault("POST", COMMENTS, status=502, after=True),
+        Fault("POST", COMMENTS, status=201, body=b"{", after=True),
+        Fault("POST", COMMENTS, status=201, body={"id": "?"}, after=True),
+        Fault("POST", COMMENTS, "drop"),
+        Fault("GET", COMMENTS, status=503),
     ],
     ids=lambda fault: f"{fault.verb} {fault.kind} {fault.status} {'after' if fault.after else 'before'}",
 )
 def test_lost_response_does_not_cause_a_second_comment(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
-        keep(api, memory)
-    outcome = keep(api, memory)
+        keep(api, history)
+    outcome = keep(api, history)
     assert outcome.comment_id == 1000
     assert github.bodies() == [f"Looks like a bug.\n{MARK}"]
     assert github.events == ["commented"]
-    assert memory.known["issues"].comment_id == 1000
+    assert history.known["issues"].comment_id == 1000
 
 
 def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGithub, api: GithubApi) -> None:
     hasty = Github(
         GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
     )
-    memory = FakeMemory()
-    github.faults = [Fault("POST", THREAD, "hang", after=True)]
+    history = FakeHistory()
+    github.faults = [Fault("POST", COMMENTS, "hang", after=True)]
     writer = hasty.writer(
-        "o/r", bot=WE, memory=memory, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=WE, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     with pytest.raises(DependencyDown):
         writer.ensure_comment(7, EnsureComment("issues", "Looks like a bug.", create=True))
     hasty.close()
-    assert keep(api, memory).kind == "unchanged"
+    assert keep(api, history).kind == "unchanged"
     assert github.events == ["commented"]
 
 
 @pytest.mark.parametrize("after", [True, False])
 def test_edit_with_lost_response_is_not_made_twice(api: GithubApi, github: FakeGithub, after: bool) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.faults = [Fault("PATCH", FIRST, "drop", after=after)]
     with pytest.raises(DependencyDown):
-        keep(api, memory, "It is a bug.")
-    assert keep(api, memory, "It is a bug.").kind == ("unchanged" if after else "edited")
+        keep(api, history, "It is a bug.")
+    assert keep(api, history, "It is a bug.").kind == ("unchanged" if after else "edited")
     assert github.events == ["commented", "edited"]
-    assert keep(api, memory).kind == "edited"  # the memory has the last written digest
+    assert keep(api, history).kind == "edited"  # the history has the last written digest
 
 
 def test_comment_deleted_by_a_person_is_not_posted_again(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.comments.clear()
     github.seen.clear()
     for _ in range(2):
-        assert keep(api, memory, "Again!") == Outcome(
+        assert keep(api, history, "Again!") == Outcome(
             *("comment", "declined", "a person deleted our comment: it is not posted again"), comment_id=1000
         )
     assert github.calls == [f"GET {FIRST}"] * 2
@@ -143,15 +143,15 @@ def test_comment_deleted_by_a_person_is_not_posted_again(api: GithubApi, github:
 
 
 def test_comment_deleted_during_an_edit_is_not_posted_again(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.faults = [Fault("PATCH", FIRST, status=404, body={"message": "Not Found"})]
-    assert keep(api, memory, "It is a bug.").kind == "declined"
+    assert keep(api, history, "It is a bug.").kind == "declined"
 
 
 def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     joke = github.add_comment(MALLORY, f"ha\n{MARK}")
-    outcome = keep(api, FakeMemory())
+    outcome = keep(api, FakeHistory())
     assert (outcome.kind, outcome.comment_id) == ("created", joke + 1)
     assert github.bodies()[0] == f"ha\n{MARK}"
 
@@ -160,7 +160,7 @@ def test_rule_16_other_comments_of_our_account_are_not_edited(api: GithubApi, gi
     github.add_comment(HLS, "I am also a person.")
     github.add_comment(HLS, f"A quote of {MARK} in the middle.")
     github.add_comment(HLS, "Another family.\n<!-- hls:pull_requests -->")
-    assert keep(api, FakeMemory()).kind == "created"
+    assert keep(api, FakeHistory()).kind == "created"
     assert github.events.count("edited") == 0
 
 
@@ -169,57 +169,57 @@ def test_our_comment_is_found_without_memory_after_a_rename_of_the_account(api: 
         github.add_comment(MALLORY, f"comment {number}")
     ours = github.add_comment({**HLS, "login": "HLS-before"}, f"Old.\r\n{MARK}\n")
     github.add_comment(MALLORY, "last")
-    memory = FakeMemory()
-    assert keep(api, memory, "Old.").kind == "unchanged"
-    assert keep(api, memory, "New.").comment_id == ours
-    assert github.calls[:3] == [f"GET {THREAD}"] * 3
-    assert memory.known["issues"].comment_id == ours
+    history = FakeHistory()
+    assert keep(api, history, "Old.").kind == "unchanged"
+    assert keep(api, history, "New.").comment_id == ours
+    assert github.calls[:3] == [f"GET {COMMENTS}"] * 3
+    assert history.known["issues"].comment_id == ours
 
 
 def test_comment_edited_by_a_person_is_replaced_only_by_new_text(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.comments[0]["body"] = f"Fixed a typo.\n{MARK}"
-    left = keep(api, memory)
+    left = keep(api, history)
     assert (left.kind, left.detail) == ("unchanged", "a person edited our comment, and there is nothing new to write")
     assert github.bodies() == [f"Fixed a typo.\n{MARK}"]
-    assert keep(api, memory, "It is a bug.").kind == "edited"
+    assert keep(api, history, "It is a bug.").kind == "edited"
     assert github.bodies() == [f"It is a bug.\n{MARK}"]
 
 
 def test_checked_boxes_stay_checked_in_new_text(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, "- [ ] squash\n- [ ] rebase")
+    history = FakeHistory()
+    keep(api, history, "- [ ] squash\n- [ ] rebase")
     github.comments[0]["body"] = f"- [x] squash\r\n- [ ] rebase\r\n{MARK}"
-    outcome = keep(api, memory, "Nearly:\n- [ ] sign off\n- [ ] squash")
+    outcome = keep(api, history, "Nearly:\n- [ ] sign off\n- [ ] squash")
     assert outcome.body == f"Nearly:\n- [ ] sign off\n- [x] squash\n{MARK}"
     assert github.bodies() == [outcome.body]
-    changes = memory.changes
-    assert keep(api, memory, "Nearly:\n- [ ] sign off\n- [ ] squash").kind == "unchanged"
-    assert (github.events, memory.changes) == (["commented", "edited"], changes)
+    changes = history.changes
+    assert keep(api, history, "Nearly:\n- [ ] sign off\n- [ ] squash").kind == "unchanged"
+    assert (github.events, history.changes) == (["commented", "edited"], changes)
 
 
 @pytest.mark.parametrize("memory_is_lost", [False, True])
 def test_box_checked_by_a_person_causes_no_write(api: GithubApi, github: FakeGithub, memory_is_lost: bool) -> None:
-    memory = FakeMemory()
-    keep(api, memory, "- [ ] squash\n- [ ] squash")
+    history = FakeHistory()
+    keep(api, history, "- [ ] squash\n- [ ] squash")
     checked = f"- [ ] squash\n- [x] squash\n{MARK}"
     github.comments[0]["body"] = checked
     if memory_is_lost:
-        memory.known.clear()
+        history.known.clear()
     for _ in range(2):
-        outcome = keep(api, memory, "- [ ] squash\n- [ ] squash")
+        outcome = keep(api, history, "- [ ] squash\n- [ ] squash")
         assert (outcome.kind, outcome.detail, outcome.body) == ("unchanged", "our comment is up to date", checked)
     github.comments[0]["body"] = f"- [x] squash, says a person\n{MARK}"
-    assert keep(api, memory, "- [ ] squash\n- [ ] squash").detail.startswith("a person edited our comment")
+    assert keep(api, history, "- [ ] squash\n- [ ] squash").detail.startswith("a person edited our comment")
     assert github.events == ["commented"]
 
 
 def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
+    history = FakeHistory()
+    keep(api, history)
     github.comments[0]["body"] = "Never mind the bot."
-    assert keep(api, memory, "It is a bug.") == Outcome(
+    assert keep(api, history, "It is a bug.") == Outcome(
         *("comment", "declined", "a person removed our marker from our comment: it is not edited any more"),
         comment_id=1000,
     )
@@ -228,43 +228,43 @@ def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGi
 
 def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
-    memory = FakeMemory()
-    memory.known["issues"] = KnownComment(1000, "digest")
-    assert keep(api, memory).comment_id == 1001
+    history = FakeHistory()
+    history.known["issues"] = KnownComment(1000, "digest")
+    assert keep(api, history).comment_id == 1001
     assert github.bodies()[0] == f"Old.\n{MARK}"
 
 
 def test_without_create_only_an_existing_comment_is_edited(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    assert keep(api, memory, create=False) == Outcome(
+    history = FakeHistory()
+    assert keep(api, history, create=False) == Outcome(
         "comment", "withheld", "nothing worth saying, and no existing comment to update"
     )
     assert github.events == []
-    keep(api, memory)
-    assert keep(api, memory, "It is a question.", create=False).kind == "edited"
+    keep(api, history)
+    assert keep(api, history, "It is a question.", create=False).kind == "edited"
     assert github.bodies() == [f"It is a question.\n{MARK}"]
 
 
 def test_each_family_has_its_own_comment(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory)
-    keep(api, memory, "A pull request.", family="pull_requests")
+    history = FakeHistory()
+    keep(api, history)
+    keep(api, history, "A pull request.", family="pull_requests")
     assert github.bodies() == [f"Looks like a bug.\n{MARK}", "A pull request.\n<!-- hls:pull_requests -->"]
 
 
 def test_long_comment_is_truncated_and_keeps_footer_and_marker(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     body = "line\n" * 20_000 + "\n\nThe footer."
-    keep(api, memory, body)
+    keep(api, history, body)
     (posted,) = github.bodies()
     assert len(posted) <= 65_536
     assert posted.endswith(f"\n\nThe footer.\n{MARK}")
-    assert keep(api, memory, body).kind == "unchanged"
+    assert keep(api, history, body).kind == "unchanged"
 
 
 def test_comment_of_maximum_length_is_not_truncated(api: GithubApi, github: FakeGithub) -> None:
     body = "x" * (65_536 - len(f"\n{MARK}"))
-    keep(api, FakeMemory(), body)
+    keep(api, FakeHistory(), body)
     assert github.bodies() == [f"{body}\n{MARK}"]
 
 
@@ -272,32 +272,32 @@ def test_comment_of_maximum_length_is_not_truncated(api: GithubApi, github: Fake
     "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
 def test_run_can_be_stopped_before_a_write(api: GithubApi, github: FakeGithub, error: HlsError) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     for body in ("Looks like a bug.", "It is a bug."):
         with pytest.raises(type(error)):
-            keep(api, memory, body, slots=WriteSlots(error))
-        keep(api, memory, body)
+            keep(api, history, body, slots=WriteSlots(error))
+        keep(api, history, body)
     assert github.events == ["commented", "edited"]
 
 
 def test_locked_conversation_raises_permanent(api: GithubApi, github: FakeGithub) -> None:
     locked = {"message": "Unable to create comment because issue is locked."}
-    github.faults = [Fault("POST", THREAD, status=403, body=locked)]
+    github.faults = [Fault("POST", COMMENTS, status=403, body=locked)]
     with pytest.raises(Permanent, match=r"the conversation is locked$"):
-        keep(api, FakeMemory())
+        keep(api, FakeHistory())
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     body = f"Looks like a bug.\n{MARK}"
-    assert keep(api, memory, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)
+    assert keep(api, history, dry_run=True) == Outcome("comment", "dry_run", "would have commented", body=body)
     assert github.events == []
-    keep(api, memory)
+    keep(api, history)
     github.seen.clear()
-    changes = memory.changes
-    assert keep(api, memory, "News.", dry_run=True) == Outcome(
+    changes = history.changes
+    assert keep(api, history, "News.", dry_run=True) == Outcome(
         *("comment", "dry_run", "would have edited our comment"), comment_id=1000, body=f"News.\n{MARK}"
     )
-    assert keep(api, memory, dry_run=True).kind == "unchanged"
+    assert keep(api, history, dry_run=True).kind == "unchanged"
     assert github.calls == [f"GET {FIRST}"] * 2
-    assert memory.changes == changes
+    assert history.changes == changes

@@ -20,7 +20,7 @@ from hls_handler.events import Account
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import MALLORY, FakeGithub, Fault
-from tests.clients.fake_memory import FakeMemory
+from tests.clients.fake_history import FakeHistory
 from tests.clients.test_reader import ISSUE as CRASH
 
 WRITE = {"permissions": {"admin": False, "push": True, "triage": True, "pull": True}}
@@ -186,9 +186,9 @@ def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
     github: FakeGithub, api: GithubApi, read_only: bool, dry_run: bool
 ) -> None:
     client = ReadOnlyGithub(api, assume_open=False) if read_only else Github(api)
-    memory = FakeMemory()
+    history = FakeHistory()
     writer = client.writer(
-        "o/r", bot=HLS, memory=memory, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=HLS, history=history, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=dry_run
     )
     labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
     assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(
@@ -198,7 +198,7 @@ def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
         "comment", "dry_run", "would have commented", body="Hello.\n<!-- hls:issues -->"
     )
     assert {seen.verb for seen in github.seen} == {"GET"}
-    assert memory.changes == 0
+    assert history.changes == 0
 
 
 @pytest.mark.parametrize(("assume_open", "read_as"), [(False, ("closed", True)), (True, ("open", False))])

@@ -15,7 +15,7 @@ from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
-from tests.clients.fake_memory import FakeMemory
+from tests.clients.fake_history import FakeHistory
 
 WE = Account(str(HLS["login"]), 9001, "User")
 ON = "/repos/o/r/issues/7/labels"
@@ -43,7 +43,7 @@ class WriteSlots:
 
 def keep(
     api: GithubApi,
-    memory: FakeMemory,
+    history: FakeHistory,
     *requested: RequestedLabel,
     slots: WriteSlots | None = None,
     dry_run: bool = False,
@@ -51,16 +51,16 @@ def keep(
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, memory=memory, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     action = EnsureLabels(requested, ("kind", "priority", "size"))
-    known = memory.labels() if before is None else before
+    known = history.labels() if before is None else before
     return writer.ensure_labels(7, action, labels=settings or EffectiveLabels(), before=known)
 
 
 def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: GithubApi, github: FakeGithub) -> None:
-    memory, slots = FakeMemory(), WriteSlots()
-    outcome = keep(api, memory, BUG, HIGH, slots=slots)
+    history, slots = FakeHistory(), WriteSlots()
+    outcome = keep(api, history, BUG, HIGH, slots=slots)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"POST {ALL}", f"POST {ALL}", f"POST {ON}"]
     assert github.labels["priority-high"] == {
@@ -69,16 +69,16 @@ def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Gith
         "description": "Hurts many people, or hurts much",
     }
     assert github.events == ["labeled bug", "labeled priority-high"]
-    assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
     assert slots.taken == 3
 
 
 def test_existing_labels_take_one_read_and_no_write(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, BUG, HIGH)
+    history = FakeHistory()
+    keep(api, history, BUG, HIGH)
     github.seen.clear()
     slots = WriteSlots()
-    assert keep(api, memory, BUG, HIGH, slots=slots) == Outcome(
+    assert keep(api, history, BUG, HIGH, slots=slots) == Outcome(
         "labels", "unchanged", "the labels are as they should be"
     )
     assert github.calls == [f"GET {ON}"]
@@ -87,27 +87,27 @@ def test_existing_labels_take_one_read_and_no_write(api: GithubApi, github: Fake
 
 def test_one_missing_label_is_looked_up_by_its_name(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
-    keep(api, FakeMemory(), BUG)
+    keep(api, FakeHistory(), BUG)
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
 
 
 def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
-    memory, small = FakeMemory(), RequestedLabel("size/small", "size")
+    history, small = FakeHistory(), RequestedLabel("size/small", "size")
     writer = Github(api).writer(
-        "o/r", bot=WE, memory=memory, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=WE, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     action = EnsureLabels(
         (BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids={"kind": "p@1", "priority": "q@2"}
     )
     writer.ensure_labels(7, action, labels=EffectiveLabels(), before={})
-    assert memory.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
+    assert history.origins == {"bug": LabelOrigin("kind", "p@1"), "priority-high": LabelOrigin("priority", "q@2")}
 
 
 def test_label_names_are_quoted_in_urls(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, RequestedLabel("size/small", "size"))
-    keep(api, memory, RequestedLabel("size/large", "size"))
-    assert github.on_thread == ["size/large"]
+    history = FakeHistory()
+    keep(api, history, RequestedLabel("size/small", "size"))
+    keep(api, history, RequestedLabel("size/large", "size"))
+    assert github.issue_labels == ["size/large"]
     assert f"GET {ALL}/size%2Fsmall" in github.calls
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
 
@@ -118,36 +118,36 @@ def test_reading_of_labels_stops_when_all_names_are_found(api: GithubApi, github
         if number == 150:
             github.add_label("BUG")
             github.add_label("Priority-High")
-    keep(api, FakeMemory(), BUG, HIGH)
+    keep(api, FakeHistory(), BUG, HIGH)
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
-    assert github.on_thread == ["BUG", "Priority-High"]
+    assert github.issue_labels == ["BUG", "Priority-High"]
 
 
 def test_new_label_replaces_our_old_label_of_its_group(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
-    outcome = keep(api, memory, HIGH)
+    history = FakeHistory()
+    keep(api, history, LOW)
+    outcome = keep(api, history, HIGH)
     assert outcome.detail == "added priority-high; removed priority-low"
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
-    assert github.on_thread == ["priority-high"]
-    assert memory.label_states == {"priority-high": "ours"}
+    assert github.issue_labels == ["priority-high"]
+    assert history.label_states == {"priority-high": "ours"}
 
 
 def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, BUG)
-    github.on_thread.clear()
+    history = FakeHistory()
+    keep(api, history, BUG)
+    github.issue_labels.clear()
     for _ in range(2):
-        assert keep(api, memory, BUG) == Outcome(
+        assert keep(api, history, BUG) == Outcome(
             "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
         )
-    assert github.on_thread == []
-    assert memory.label_states == {"bug": "gone"}
+    assert github.issue_labels == []
+    assert history.label_states == {"bug": "gone"}
 
 
 def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: GithubApi, github: FakeGithub) -> None:
-    github.on_thread = ["priority-low"]
-    outcome = keep(api, FakeMemory(), HIGH)
+    github.issue_labels = ["priority-low"]
+    outcome = keep(api, FakeHistory(), HIGH)
     assert outcome.kind == "withheld"
     assert outcome.detail.endswith("priority-high not added: a person set priority-low")
     assert github.calls == [f"GET {ON}"]
@@ -155,8 +155,8 @@ def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: Gith
 
 def test_rule_14_no_label_is_created_if_settings_forbid_it(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
-    outcome = keep(api, FakeMemory(), BUG, HIGH, settings=EffectiveLabels(create=False))
-    assert github.on_thread == ["bug"]
+    outcome = keep(api, FakeHistory(), BUG, HIGH, settings=EffectiveLabels(create=False))
+    assert github.issue_labels == ["bug"]
     assert outcome.detail == (
         "added bug; priority-high not added: the repository has no such label, and labels.create is off in the settings"
     )
@@ -178,24 +178,24 @@ def test_rule_14_no_label_is_created_if_settings_forbid_it(api: GithubApi, githu
     ids=lambda fault: f"{fault.verb} {fault.path} {fault.kind} {'after' if fault.after else 'before'}",
 )
 def test_lost_response_causes_no_second_label_event(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     github.faults = [fault]
     with pytest.raises(DependencyDown):
-        keep(api, memory, BUG, HIGH)
-    outcome = keep(api, memory, BUG, HIGH)
+        keep(api, history, BUG, HIGH)
+    outcome = keep(api, history, BUG, HIGH)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.events == ["labeled bug", "labeled priority-high"]
-    assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
 def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
-    before = memory.labels()
+    history = FakeHistory()
+    keep(api, history, LOW)
+    before = history.labels()
     for _ in range(3):  # one removal, two creations
         with pytest.raises(Postponed):
-            keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    last = keep(api, memory, BUG, HIGH, before=before)
+            keep(api, history, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
+    last = keep(api, history, BUG, HIGH, before=before)
     assert last == Outcome(
         "labels",
         "changed",
@@ -204,38 +204,38 @@ def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGit
         removed=("priority-low",),
     )
     assert (
-        keep(api, memory, BUG, HIGH, before=before) == last
+        keep(api, history, BUG, HIGH, before=before) == last
     )  # as if the service had stopped before it stored the outcome
     assert github.events[1:] == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
 
 
 def test_outcome_lists_labels_in_requested_order_after_any_run(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    outcome = keep(api, memory, HIGH, BUG, before={})
+    history = FakeHistory()
+    outcome = keep(api, history, HIGH, BUG, before={})
     assert outcome.detail == "added priority-high, bug"
-    assert keep(api, memory, HIGH, BUG, before={}) == outcome
+    assert keep(api, history, HIGH, BUG, before={}) == outcome
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the effect", "before it"])
 def test_removal_with_lost_response_is_in_the_outcome(api: GithubApi, github: FakeGithub, after: bool) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
-    before = memory.labels()
+    history = FakeHistory()
+    keep(api, history, LOW)
+    before = history.labels()
     github.faults = [Fault("DELETE", f"{ON}/priority-low", "drop", after=after)]
     with pytest.raises(DependencyDown):
-        keep(api, memory, HIGH, before=before)
-    outcome = keep(api, memory, HIGH, before=before)
+        keep(api, history, HIGH, before=before)
+    outcome = keep(api, history, HIGH, before=before)
     assert outcome.detail == "added priority-high; removed priority-low"
 
 
 def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, BUG, LOW)
-    before = memory.labels()
+    history = FakeHistory()
+    keep(api, history, BUG, LOW)
+    before = history.labels()
     with pytest.raises(Postponed):
-        keep(api, memory, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
-    github.on_thread.remove("bug")
-    outcome = keep(api, memory, BUG, HIGH, before=before)
+        keep(api, history, BUG, HIGH, slots=WriteSlots(None, Postponed("not our turn", at=NOON)), before=before)
+    github.issue_labels.remove("bug")
+    outcome = keep(api, history, BUG, HIGH, before=before)
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
 
 
@@ -243,16 +243,16 @@ def test_label_removed_by_a_person_between_runs_is_not_in_the_outcome(api: Githu
 def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
     api: GithubApi, github: FakeGithub, after: bool
 ) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
+    history = FakeHistory()
+    keep(api, history, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", "drop", after=after)]
     with pytest.raises(DependencyDown):
-        keep(api, memory, HIGH)
-    keep(api, memory, HIGH)
-    assert github.on_thread == ["priority-high"]
-    assert memory.label_states == {"priority-high": "ours"}
-    keep(api, memory, LOW)
-    assert github.on_thread == ["priority-low"]
+        keep(api, history, HIGH)
+    keep(api, history, HIGH)
+    assert github.issue_labels == ["priority-high"]
+    assert history.label_states == {"priority-high": "ours"}
+    keep(api, history, LOW)
+    assert github.issue_labels == ["priority-low"]
     assert github.events == [
         "labeled priority-low",
         "unlabeled priority-low",
@@ -263,31 +263,31 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
 
 
 def test_label_removed_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
+    history = FakeHistory()
+    keep(api, history, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=404, body={"message": "Label does not exist"})]
-    assert keep(api, memory, HIGH).removed == ("priority-low",)
+    assert keep(api, history, HIGH).removed == ("priority-low",)
 
 
 def test_rejected_removal_does_not_count_as_done(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
+    history = FakeHistory()
+    keep(api, history, LOW)
     github.faults = [Fault("DELETE", f"{ON}/priority-low", status=422, body={"message": "Validation Failed"})]
     with pytest.raises(Retryable):
-        keep(api, memory, HIGH)
-    assert github.on_thread == ["priority-low"]
-    assert "priority-low" in memory.label_states
+        keep(api, history, HIGH)
+    assert github.issue_labels == ["priority-low"]
+    assert "priority-low" in history.label_states
 
 
 def test_label_created_concurrently_is_no_error(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
     github.faults = [Fault("GET", f"{ALL}/bug", status=404, body={"message": "Not Found"})]
-    assert keep(api, FakeMemory(), BUG).added == ("bug",)
+    assert keep(api, FakeHistory(), BUG).added == ("bug",)
 
 
 def test_rejected_label_is_retryable_and_no_failure_of_github(api: GithubApi, github: FakeGithub) -> None:
     with pytest.raises(Retryable, match=r"^POST /repos/o/r/labels: 422: GitHub rejected the label a,b$") as error:
-        keep(api, FakeMemory(), RequestedLabel("a,b", "kind"))
+        keep(api, FakeHistory(), RequestedLabel("a,b", "kind"))
     assert not isinstance(error.value, DependencyDown)
 
 
@@ -296,33 +296,33 @@ def test_rejected_label_is_retryable_and_no_failure_of_github(api: GithubApi, gi
     "error", [Postponed("not our turn", at=NOON), LeaseLost("another worker has it")], ids=["wait", "lease lost"]
 )
 def test_run_can_be_stopped_before_any_write(api: GithubApi, github: FakeGithub, stopped: int, error: HlsError) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
+    history = FakeHistory()
+    keep(api, history, LOW)
     github.events.clear()
     slots = WriteSlots(*[None] * stopped, error)  # one removal, two creations, one addition
     with pytest.raises(type(error)):
-        keep(api, memory, BUG, HIGH, slots=slots)
+        keep(api, history, BUG, HIGH, slots=slots)
     assert slots.taken == stopped
-    keep(api, memory, BUG, HIGH)
+    keep(api, history, BUG, HIGH)
     assert github.events == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
-    assert memory.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
 
 
 def test_intent_without_write_is_forgotten(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
+    history = FakeHistory()
     with pytest.raises(Postponed):
-        keep(api, memory, BUG, slots=WriteSlots(None, Postponed("not our turn", at=NOON)))
-    assert memory.label_states == {"bug": "intended"}
-    keep(api, memory, HIGH)
-    assert memory.label_states == {"priority-high": "ours"}
+        keep(api, history, BUG, slots=WriteSlots(None, Postponed("not our turn", at=NOON)))
+    assert history.label_states == {"bug": "intended"}
+    keep(api, history, HIGH)
+    assert history.label_states == {"priority-high": "ours"}
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
+    history = FakeHistory()
+    keep(api, history, LOW)
     github.seen.clear()
-    changes = memory.changes
-    outcome = keep(api, memory, BUG, HIGH, dry_run=True)
+    changes = history.changes
+    outcome = keep(api, history, BUG, HIGH, dry_run=True)
     assert outcome == Outcome(
         "labels",
         "dry_run",
@@ -331,13 +331,13 @@ def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) 
         removed=("priority-low",),
     )
     assert github.calls == [f"GET {ON}", f"GET {ALL}"]
-    assert memory.changes == changes
+    assert history.changes == changes
 
 
 def test_dry_run_without_change_is_unchanged(api: GithubApi, github: FakeGithub) -> None:
-    memory = FakeMemory()
-    keep(api, memory, LOW)
-    assert keep(api, memory, LOW, dry_run=True).kind == "unchanged"
+    history = FakeHistory()
+    keep(api, history, LOW)
+    assert keep(api, history, LOW, dry_run=True).kind == "unchanged"
 
 
 def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None:
@@ -351,4 +351,4 @@ def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None
     ]
     github.add_label("bug")
     with pytest.raises(Permanent, match="GitHub asks for issues=write; pull_requests=write"):
-        keep(api, FakeMemory(), BUG)
+        keep(api, FakeHistory(), BUG)

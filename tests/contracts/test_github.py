@@ -17,7 +17,7 @@ HEADERS = {
     "accept": "application/vnd.github+json",
     "content-type": "application/json",
 }
-THREAD = "/repos/octo/hello/issues/7"
+ISSUE = "/repos/octo/hello/issues/7"
 COMMENT = "/repos/octo/hello/issues/comments/5"
 
 
@@ -31,17 +31,17 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("GET", "/user"),
         request("GET", "/rate_limit"),
         request("GET", "/repos/octo/hello"),
-        request("GET", THREAD),
-        request("GET", f"{THREAD}/comments", query={"per_page": "100", "page": "2"}),
-        request("GET", f"{THREAD}/comments", query={"since": "2026-11-20T12:00:00Z"}),
-        request("POST", f"{THREAD}/comments", {"body": "Hello."}),
+        request("GET", ISSUE),
+        request("GET", f"{ISSUE}/comments", query={"per_page": "100", "page": "2"}),
+        request("GET", f"{ISSUE}/comments", query={"since": "2026-11-20T12:00:00Z"}),
+        request("POST", f"{ISSUE}/comments", {"body": "Hello."}),
         request("GET", COMMENT),
         request("PATCH", COMMENT, {"body": "Hello."}),
-        request("GET", f"{THREAD}/labels"),
-        request("POST", f"{THREAD}/labels", {"labels": ["bug", "type/docs"]}),
-        request("DELETE", f"{THREAD}/labels/type%2Fdocs"),
-        request("DELETE", f"{THREAD}/labels/type/docs"),
-        request("DELETE", f"{THREAD}/labels/good first issue"),
+        request("GET", f"{ISSUE}/labels"),
+        request("POST", f"{ISSUE}/labels", {"labels": ["bug", "type/docs"]}),
+        request("DELETE", f"{ISSUE}/labels/type%2Fdocs"),
+        request("DELETE", f"{ISSUE}/labels/type/docs"),
+        request("DELETE", f"{ISSUE}/labels/good first issue"),
         request("GET", "/repos/octo/hello/labels"),
         request("POST", "/repos/octo/hello/labels", {"name": "bug", "color": "d73a4a", "description": "Broken"}),
         request("GET", "/repos/octo/hello/labels/size%2Fsmall"),
@@ -56,7 +56,7 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("GET", "/repos/octo/hello/contents/.github/hls.yaml", query={"ref": "main"}),
         request("GET", "/repos/octo/hello/compare/v1...release%2F2"),
         request("GET", "/repos/octo/hello/collaborators/mona/permission"),
-        request("GET", f"/api/v3{THREAD}"),
+        request("GET", f"/api/v3{ISSUE}"),
     ],
     ids=lambda good: f"{good['method']} {good['path']}",
 )
@@ -81,31 +81,31 @@ def test_a_documented_request_is_valid(good: dict[str, Any]) -> None:
             "Operation post not found for https://api.github.com/repos/octo/hello/pulls/8/reviews/80/comments",
         ),
         (request("GET", "/repos/octo/hello/issues/seven"), "Path parameter error: issue_number"),
-        (request("GET", THREAD, query={"per_page": "1"}), "unknown query parameter per_page"),
-        (request("GET", f"{THREAD}/comments", query={"page": "two"}), "Query parameter error: page"),
+        (request("GET", ISSUE, query={"per_page": "1"}), "unknown query parameter per_page"),
+        (request("GET", f"{ISSUE}/comments", query={"page": "two"}), "Query parameter error: page"),
         (
-            request("GET", f"{THREAD}/comments", query={"since": "lately"}),
+            request("GET", f"{ISSUE}/comments", query={"since": "lately"}),
             "Invalid query parameter: since: 'lately' is not a 'date-time'",
         ),
-        (request("GET", THREAD, {"body": "x"}), "a body, where this operation has none"),
-        (request("POST", f"{THREAD}/comments"), "Missing required request body"),
+        (request("GET", ISSUE, {"body": "x"}), "a body, where this operation has none"),
+        (request("POST", f"{ISSUE}/comments"), "Missing required request body"),
         (
-            request("POST", f"{THREAD}/comments", {"body": "x", "event": "APPROVE"}),
+            request("POST", f"{ISSUE}/comments", {"body": "x", "event": "APPROVE"}),
             "the body at $: Additional properties are not allowed ('event' was unexpected)",
         ),
-        (request("POST", f"{THREAD}/comments", {}), "the body at $: 'body' is a required property"),
-        (request("POST", f"{THREAD}/comments", "x"), "the body at $: 'x' is not of type 'object'"),
+        (request("POST", f"{ISSUE}/comments", {}), "the body at $: 'body' is a required property"),
+        (request("POST", f"{ISSUE}/comments", "x"), "the body at $: 'x' is not of type 'object'"),
         (
             request("PATCH", "/repos/o/h/issues/comments/9", {"body": 5}),
             "the body at $.body: 5 is not of type 'string'",
         ),
         (
-            request("POST", f"{THREAD}/labels", {"labels": ["bug", 5]}),
+            request("POST", f"{ISSUE}/labels", {"labels": ["bug", 5]}),
             "the body at $.labels[1]: 5 is not valid under any of the given schemas",
         ),
-        (request("POST", f"{THREAD}/labels", {"labels": []}), "the body at $.labels: [] should be non-empty"),
+        (request("POST", f"{ISSUE}/labels", {"labels": []}), "the body at $.labels: [] should be non-empty"),
         (
-            request("POST", f"{THREAD}/labels", {"labels": [{"name": "bug", "colour": "red"}]}),
+            request("POST", f"{ISSUE}/labels", {"labels": [{"name": "bug", "colour": "red"}]}),
             "the body at $.labels[0]: Additional properties are not allowed ('colour' was unexpected)",
         ),
         (
@@ -113,7 +113,7 @@ def test_a_documented_request_is_valid(good: dict[str, Any]) -> None:
             "the body at $.color: None for not nullable",
         ),
         (
-            request("POST", f"{THREAD}/comments", {"body": "x"}, headers={**HEADERS, "content-type": "text/plain"}),
+            request("POST", f"{ISSUE}/comments", {"body": "x"}, headers={**HEADERS, "content-type": "text/plain"}),
             (
                 "Request body validation error: Content for the following mimetype not found: text/plain. "
                 "Valid mimetypes: ['application/json']"
@@ -144,7 +144,7 @@ def test_all_violations_of_all_requests_are_listed() -> None:
 
 
 def test_a_long_body_is_truncated_in_the_message() -> None:
-    (sentence,) = violations([request("POST", f"{THREAD}/labels", {"labels": "x" * 10_000})])
+    (sentence,) = violations([request("POST", f"{ISSUE}/labels", {"labels": "x" * 10_000})])
     assert len(sentence) < 350
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, select
 
 from hls_handler.db import tables
 from hls_handler.db.values import decompress_text
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 from tests.crash.scenarios import FreshRepository
 
@@ -55,22 +55,26 @@ _IDS_IN_TEXT = re.compile(r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<= 
 
 def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
     found = state.repository(repository.full_name)
-    threads = [thread for thread in state.threads() if thread.repository == repository.full_name]
+    conversations = [
+        conversation for conversation in state.conversations() if conversation.repository == repository.full_name
+    ]
     return {
         "labels": sorted(found.labels) if found is not None else [],
-        "threads": {str(thread.number): _thread(thread, repository) for thread in threads},
+        "threads": {
+            str(conversation.number): _conversation(conversation, repository) for conversation in conversations
+        },
     }
 
 
-def _thread(thread: Thread, repository: FreshRepository) -> Snapshot:
+def _conversation(conversation: Conversation, repository: FreshRepository) -> Snapshot:
     return {
-        "labels": list(thread.labels),
-        "events": [[event.actor.login, event.happening, event.detail] for event in thread.events],
+        "labels": list(conversation.labels),
+        "events": [[event.actor.login, event.happening, event.detail] for event in conversation.events],
         "comments": [
             {"author": comment.author.login, "body": normalize(comment.body, repository), "edits": len(comment.edits)}
-            for comment in thread.comments
+            for comment in conversation.comments
         ],
-        "reviews": [[review.author.login, review.state, review.commit_id] for review in thread.reviews],
+        "reviews": [[review.author.login, review.state, review.commit_id] for review in conversation.reviews],
     }
 
 

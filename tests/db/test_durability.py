@@ -31,7 +31,7 @@ UNSYNCED: dict[str, Write] = {
     "renew a lease": lambda s, lease: s.queue.renew(lease, lease_s=30),
     "save a checkpoint": lambda s, lease: s.checkpoints.save(lease, CHECKPOINT),
     "delete a checkpoint": lambda s, lease: s.checkpoints.delete(lease, "gather"),
-    "acquire a lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60),
+    "acquire a lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60),
     "set a status": lambda s, lease: s.queue.set_status(lease, posting="failed", posting_error="403"),
 }
 

@@ -43,7 +43,10 @@ def statements() -> Iterator[list[str]]:
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},
         ),
         (lambda store: accept(store, push("g3", "bbb")), {"ix_deliveries_commit", "ix_deliveries_digest"}),
-        (lambda store: accept(store, queued("g3", number=7, supersedes="thread")), {"ix_deliveries_conversation"}),
+        (
+            lambda store: accept(store, queued("g3", number=7, supersedes="all")),
+            {"ix_deliveries_conversation"},
+        ),
         (lambda store: store.deliveries.newest(state="dead"), {"ix_deliveries_dead"}),
         (
             lambda store: store.deliveries.of_conversation("octo/widgets", 7),
@@ -60,9 +63,9 @@ def statements() -> Iterator[list[str]]:
         "claim",
         "seconds_until_due",
         "push",
-        "closed thread",
+        "close",
         "dead",
-        "thread",
+        "conversation",
         "calls_last_hour",
         "prompt_stats",
         "queue_state",

@@ -122,9 +122,9 @@ def test_a_dead_delivery_is_listed_and_retried_while_the_service_runs(service: S
     assert hls("deliveries", "retry", guid, *config).returncode == 0
     service.until_idle()
     assert hls("deliveries", "list", "--state", "dead", *config).stdout == "no deliveries\n"
-    thread = sandbox.state.thread("Codertocat/Hello-World", 11)
-    assert thread is not None
-    assert len(thread.comments) == 1
+    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
+    assert conversation is not None
+    assert len(conversation.comments) == 1
     again = hls("deliveries", "retry", guid, *config)
     assert again.returncode == 1
     assert "only a dead or a waiting delivery can be run again" in again.stderr
@@ -148,12 +148,12 @@ def test_prompts_try_prints_the_outcome_and_writes_nothing(service: Service, san
     hls("send", "demo/question", *config)
     service.until_idle()
     page = f"{sandbox.page_url}Codertocat/Hello-World/issues/12"
-    before = sandbox.state.thread("Codertocat/Hello-World", 12)
+    before = sandbox.state.conversation("Codertocat/Hello-World", 12)
     result = hls("prompts", "try", page, *config)
     assert (result.returncode, result.stderr) == (0, "")
     assert "\nlabels      the labels are as they should be\n" in result.stdout
     assert "\ncomment     our comment is up to date\n" in result.stdout
-    assert sandbox.state.thread("Codertocat/Hello-World", 12) == before
+    assert sandbox.state.conversation("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
         (row,) = store.deliveries.newest()
         assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 2

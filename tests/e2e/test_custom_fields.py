@@ -43,17 +43,17 @@ def test_custom_fields_become_labels_and_are_replaced_by_a_later_reply(
     (folder / "issues/analyze.j2").write_text(PROMPT.format(values="cart, catalogue"))
     service = make_service(prompts=str(folder)).start()
     send(service, sandbox, "demo/bug")
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert thread.labels == ("defect", "priority-high", "team/cart", "area/cart", "area/log", "old")
-    assert thread.comments[0].body.startswith("For cart, version Checkout answers 500")
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert conversation.labels == ("defect", "priority-high", "team/cart", "area/cart", "area/log", "old")
+    assert conversation.comments[0].body.startswith("For cart, version Checkout answers 500")
     result = hls("why", f"{REPOSITORY}#{BUG}", "--config", str(service.settings)).stdout
     assert "component cart" in result
     assert "; areas: cart, log; affected_version: Checkout answers 500" in result
 
     (folder / "issues/analyze.j2").write_text(PROMPT.format(values="catalogue, cart"))
     send(service, sandbox, "demo/bug-edited")
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert set(thread.labels) == {"defect", "priority-high", "team/catalogue", "area/cart", "area/log", "old"}
-    assert [comment.body.partition(",")[0] for comment in thread.comments] == ["For catalogue"]
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert set(conversation.labels) == {"defect", "priority-high", "team/catalogue", "area/cart", "area/log", "old"}
+    assert [comment.body.partition(",")[0] for comment in conversation.comments] == ["For catalogue"]

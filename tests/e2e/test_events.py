@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service
@@ -15,8 +15,8 @@ from tests.e2e.test_main_job import BUG, FEATURE, QUESTION, REPOSITORY, send
 POSTED = "    comments: {post_to: {release: 12, workflow_run: 12, push: 12}}"
 
 
-def thread(sandbox: Sandbox, number: int) -> Thread:
-    found = sandbox.state.thread(REPOSITORY, number)
+def conversation(sandbox: Sandbox, number: int) -> Conversation:
+    found = sandbox.state.conversation(REPOSITORY, number)
     assert found is not None
     return found
 
@@ -24,7 +24,7 @@ def thread(sandbox: Sandbox, number: int) -> Thread:
 def ours(sandbox: Sandbox, number: int, family: str) -> list[str]:
     """Return the bot's comments of a family."""
     mark = f"<!-- hls:{family} -->"
-    return [comment.body for comment in thread(sandbox, number).comments if comment.body.endswith(mark)]
+    return [comment.body for comment in conversation(sandbox, number).comments if comment.body.endswith(mark)]
 
 
 def asked(sandbox: Sandbox) -> int:

@@ -10,7 +10,7 @@ import pytest
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.service import Service, Waiting
@@ -31,10 +31,10 @@ def deliver_bug(service: Service, sandbox: Sandbox) -> None:
     assert service.deliver(payload.event, payload.body, guid=GUID).status == 202
 
 
-def bug(sandbox: Sandbox) -> Thread:
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    return thread
+def bug(sandbox: Sandbox) -> Conversation:
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    return conversation
 
 
 def row(service: Service) -> DeliveryRow:
@@ -54,8 +54,8 @@ def failed_once(service: Service) -> DeliveryRow:
     raise AssertionError("the delivery neither failed nor finished")
 
 
-def label_events(thread: Thread) -> list[str]:
-    return sorted(event.detail for event in thread.events if event.happening == "labeled")
+def label_events(conversation: Conversation) -> list[str]:
+    return sorted(event.detail for event in conversation.events if event.happening == "labeled")
 
 
 def claude(effect: str, **more: Any) -> Fault:

@@ -18,15 +18,15 @@ CODERTOCAT = Account("Codertocat", 21031067, "User")
 
 def change(service: Service, sandbox: Sandbox, action: str, label: str) -> str:
     """Change a label as a maintainer, deliver the event and return the response."""
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
     if action == "labeled":
-        thread = sandbox.state.add_labels(thread, (label,), by=CODERTOCAT)
+        conversation = sandbox.state.add_labels(conversation, (label,), by=CODERTOCAT)
     else:
-        thread = sandbox.state.remove_label(thread, label, by=CODERTOCAT)
+        conversation = sandbox.state.remove_label(conversation, label, by=CODERTOCAT)
     payload: dict[str, Any] = recorded.load("demo/bug").payload
     payload |= {"action": action, "label": {"name": label}, "sender": recorded.load("demo/review").payload["sender"]}
-    payload["issue"]["labels"] = [{"name": name} for name in thread.labels]
+    payload["issue"]["labels"] = [{"name": name} for name in conversation.labels]
     answer = service.deliver("issues", json.dumps(payload).encode())
     service.until_idle()
     return str(answer.body["status"])
@@ -61,7 +61,7 @@ def test_a_label_correction_is_counted_and_shown_in_the_next_prompt(service: Ser
         assert part in others[0]
     assert "The title of that issue: <untrusted " in others[0]
 
-    send(service, sandbox, "demo/bug-edited")  # the same is seen on the thread, and counted no second time
+    send(service, sandbox, "demo/bug-edited")  # the same is seen on the conversation, and counted no second time
     with closing(service.open_store()) as store:
         (fields,) = feedback_in(store.statistics.counters()).values()
     assert fields["priority"] == FieldFeedback(set=2, corrected=1)

@@ -39,12 +39,12 @@ def deliver_issues(service: Service, sandbox: Sandbox, numbers: range) -> None:
 def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
     """Check that each issue has one comment and that each label was set once."""
     for number in numbers:
-        thread = sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1, number
-        labeled = [event.detail for event in thread.events if event.happening == "labeled"]
-        assert sorted(labeled) == sorted(thread.labels), number
-        assert "bug" in thread.labels
+        conversation = sandbox.state.conversation(REPOSITORY, number)
+        assert conversation is not None
+        assert len(conversation.comments) == 1, number
+        labeled = [event.detail for event in conversation.events if event.happening == "labeled"]
+        assert sorted(labeled) == sorted(conversation.labels), number
+        assert "bug" in conversation.labels
 
 
 @pytest.mark.parametrize("seen_requests", [3, 12, 25, 40])
@@ -199,9 +199,9 @@ def test_a_changed_prompt_is_used_by_the_next_delivery_and_an_invalid_one_is_not
     deliver_issues(service, sandbox, range(302, 303))
     service.until_idle()
     assert "Sort this issue with care." in asked(sandbox)[-1]
-    thread = sandbox.state.thread(REPOSITORY, 302)
-    assert thread is not None
-    assert len(thread.comments) == 1
+    conversation = sandbox.state.conversation(REPOSITORY, 302)
+    assert conversation is not None
+    assert len(conversation.comments) == 1
     prompts_health: dict[str, str] = {}
     waiting = Waiting(10)  # the watcher may have seen the file half written, and looks again a second later
     while waiting.more() and "titel" not in prompts_health.get("message", ""):

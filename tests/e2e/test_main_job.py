@@ -26,34 +26,34 @@ def send(service: Service, sandbox: Sandbox, name: str) -> str:
 
 def test_an_issue_gets_labels_and_one_comment(service: Service, sandbox: Sandbox) -> None:
     assert send(service, sandbox, "demo/bug") == "queued"
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert set(thread.labels) >= {"bug", "priority-high", "difficulty-moderate"}
-    assert len(thread.comments) == 1
-    assert thread.comments[0].author.login == "hls-bot"
-    assert "prompt `issues/analyze@" in thread.comments[0].body
-    assert thread.comments[0].body.endswith("<!-- hls:issues -->")
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert set(conversation.labels) >= {"bug", "priority-high", "difficulty-moderate"}
+    assert len(conversation.comments) == 1
+    assert conversation.comments[0].author.login == "hls-bot"
+    assert "prompt `issues/analyze@" in conversation.comments[0].body
+    assert conversation.comments[0].body.endswith("<!-- hls:issues -->")
 
 
 def test_a_question_is_answered_by_the_prompt_named_in_then(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/question")
-    thread = sandbox.state.thread(REPOSITORY, QUESTION)
-    assert thread is not None
-    assert "question" in thread.labels
-    assert len(thread.comments) == 1
-    assert "prompt `issues/respond@" in thread.comments[0].body
+    conversation = sandbox.state.conversation(REPOSITORY, QUESTION)
+    assert conversation is not None
+    assert "question" in conversation.labels
+    assert len(conversation.comments) == 1
+    assert "prompt `issues/respond@" in conversation.comments[0].body
     assert sum(request.writes for request in sandbox.requests.all("claude")) == 2
 
 
 def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandbox: Sandbox) -> None:
     send(service, sandbox, "demo/feature")
-    before = sandbox.state.thread(REPOSITORY, FEATURE)
+    before = sandbox.state.conversation(REPOSITORY, FEATURE)
     assert before is not None
     assert set(before.labels) == {"size/medium", "type/feature"}
     assert f"about commit {before.head_sha[:10]}" in before.comments[0].body
     assert "| File |" in before.comments[0].body
     send(service, sandbox, "demo/feature-push")
-    after = sandbox.state.thread(REPOSITORY, FEATURE)
+    after = sandbox.state.conversation(REPOSITORY, FEATURE)
     assert after is not None
     assert after.head_sha != before.head_sha
     assert [comment.id for comment in after.comments] == [before.comments[0].id]
@@ -95,9 +95,9 @@ def test_stats_match_the_database_after_a_restart(service: Service, sandbox: San
 def test_a_dry_run_writes_nothing_to_github(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {dry_run: true}").start()
     send(service, sandbox, "demo/bug")
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert (thread.labels, thread.comments) == ((), ())
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert (conversation.labels, conversation.comments) == ((), ())
     assert [request for request in sandbox.requests.all("github") if request.writes] == []
     assert service.get("/stats").body["successful_processing"] == 1
 
@@ -105,15 +105,15 @@ def test_a_dry_run_writes_nothing_to_github(make_service: MakeService, sandbox: 
 def test_labels_and_comments_can_be_disabled_separately(make_service: MakeService, sandbox: Sandbox) -> None:
     service = make_service(more="features: {auto_labeling: false}").start()
     send(service, sandbox, "demo/bug")
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert (thread.labels, len(thread.comments)) == ((), 1)
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert (conversation.labels, len(conversation.comments)) == ((), 1)
     service.stop()
     service = make_service(more="features: {auto_commenting: false}").start()
     send(service, sandbox, "demo/question")
-    thread = sandbox.state.thread(REPOSITORY, QUESTION)
-    assert thread is not None
-    assert ("question" in thread.labels, len(thread.comments)) == (True, 0)
+    conversation = sandbox.state.conversation(REPOSITORY, QUESTION)
+    assert conversation is not None
+    assert ("question" in conversation.labels, len(conversation.comments)) == (True, 0)
 
 
 def test_without_async_processing_the_response_has_the_outcome(make_service: MakeService, sandbox: Sandbox) -> None:
@@ -145,9 +145,9 @@ def test_form_encoded_webhooks_are_accepted(service: Service, sandbox: Sandbox) 
     )
     assert answer.status == 202
     service.until_idle()
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert len(thread.comments) == 1
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert len(conversation.comments) == 1
 
 
 def test_every_recorded_payload_is_answered_without_errors_in_the_log(service: Service) -> None:

@@ -35,6 +35,6 @@ def test_deliveries_stay_queued_over_a_restart_until_the_pause_ends(
     with closing(service.open_store()) as store:
         assert store.pauses.resume("codertocat/hello-world")
     service.until_idle()
-    thread = sandbox.state.thread("Codertocat/Hello-World", 11)
-    assert thread is not None
-    assert len(thread.comments) == 1
+    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
+    assert conversation is not None
+    assert len(conversation.comments) == 1

@@ -47,10 +47,10 @@ def test_an_issue_is_processed_through_a_proxy_with_a_private_certificate_author
             pass
         health = service.get("/health").body
         assert service.stop() == 0
-    thread = sandbox.state.thread("Codertocat/Hello-World", 11)
-    assert thread is not None
-    assert len(thread.comments) == 1
-    assert "bug" in thread.labels
+    conversation = sandbox.state.conversation("Codertocat/Hello-World", 11)
+    assert conversation is not None
+    assert len(conversation.comments) == 1
+    assert "bug" in conversation.labels
     assert health["status"] == "healthy"
     assert set(proxy.asked) == {"api.github.test:443", "api.claude.test:443"}
     assert PASSWORD not in service.log.read_text()

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import create_engine, text
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import Service
@@ -19,15 +19,15 @@ BUG, QUESTION, FEATURE = 11, 12, 13
 MARK = "<!-- hls:settings -->"
 
 
-def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Thread:
+def send(service: Service, sandbox: Sandbox, name: str, number: int) -> Conversation:
     """Deliver an event, wait until it is processed, and return its conversation."""
     payload = recorded.load(name)
     sandbox.state.seed(payload.event, payload.payload)
     assert service.deliver(payload.event, recorded.unique(payload.body)).body["status"] == "queued"
     service.until_idle()
-    thread = sandbox.state.thread(REPOSITORY, number)
-    assert thread is not None
-    return thread
+    conversation = sandbox.state.conversation(REPOSITORY, number)
+    assert conversation is not None
+    return conversation
 
 
 def push(service: Service, sandbox: Sandbox, said: str | None) -> None:
@@ -53,8 +53,8 @@ def test_repository_settings_apply_and_are_printed(service: Service, sandbox: Sa
     known(sandbox)
     said = "labels: {allow: [bug]}\ncomments: {language: German}\nfeatures:\n  auto_commenting: false\n"
     sandbox.state.set_file(REPOSITORY, PATH, said)
-    thread = send(service, sandbox, "demo/bug", BUG)
-    assert (thread.labels, thread.comments) == (("bug",), ())
+    conversation = send(service, sandbox, "demo/bug", BUG)
+    assert (conversation.labels, conversation.comments) == (("bug",), ())
     asked = next(str(request.body) for request in sandbox.requests.all("claude") if request.writes)
     assert "German" in asked
     why = hls(service, "why", f"{REPOSITORY}#{BUG}").stdout

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Comment, Thread
+from hls_handler.sandbox.objects import Comment, Conversation
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.service import Service
 from tests.e2e.test_main_job import FEATURE, REPOSITORY, send
@@ -14,8 +14,8 @@ from tests.e2e.test_main_job import FEATURE, REPOSITORY, send
 ZOE = {"login": "zoe", "id": 4711, "type": "User"}
 
 
-def pull(sandbox: Sandbox) -> Thread:
-    found = sandbox.state.thread(REPOSITORY, FEATURE)
+def pull(sandbox: Sandbox) -> Conversation:
+    found = sandbox.state.conversation(REPOSITORY, FEATURE)
     assert found is not None
     return found
 

@@ -45,10 +45,10 @@ def test_a_shadow_prompt_is_compared_with_the_posted_reply(
     service.start()
     assert send(service, sandbox, "demo/bug") == "queued"
 
-    thread = sandbox.state.thread(REPOSITORY, BUG)
-    assert thread is not None
-    assert len(thread.comments) == 1
-    assert "prompt `issues/analyze@" in thread.comments[0].body
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert len(conversation.comments) == 1
+    assert "prompt `issues/analyze@" in conversation.comments[0].body
     assert calls(sandbox) == 2
     stats = service.get("/stats").body
     assert {name.partition("@")[0]: one["shadow_calls"] for name, one in stats["prompts"].items()} == {
@@ -75,4 +75,4 @@ def test_a_shadow_prompt_is_compared_with_the_posted_reply(
     document = json.loads(asked.stdout)
     assert (document["compared"], document["same_labels"]) == (1, 1)
     assert calls(sandbox) == 3
-    assert sandbox.state.thread(REPOSITORY, BUG) == thread
+    assert sandbox.state.conversation(REPOSITORY, BUG) == conversation

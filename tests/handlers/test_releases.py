@@ -94,7 +94,7 @@ def test_the_draft_is_posted_on_the_fallback_issue_only() -> None:
         12, is_pull_request=False, is_fallback_issue=True
     )
     assert HANDLER.conversation(release_event(RELEASE), found, make_rule()) is None
-    assert HANDLER.no_target_reason is None, "the draft is stored even if it is not posted"
+    assert HANDLER.no_conversation_reason is None, "the draft is stored even if it is not posted"
 
 
 def test_each_release_has_its_own_section() -> None:

@@ -67,7 +67,7 @@ def facts(
     return HANDLER.gather(run_event(run), source or reader(PULL), history, budget)
 
 
-def thread_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
+def conversation_of(found: WorkflowFacts, **issues: int) -> Conversation | None:
     return HANDLER.conversation(run_event(found.run), found, make_rule("workflow_run.completed", **issues))
 
 
@@ -78,7 +78,7 @@ def test_the_pull_request_of_a_fork_is_found_by_its_branch_and_commit() -> None:
     other, second = pull_request(number=7, head_sha="another"), replace(PULL, number=9)
     found = facts(source=reader(second, other, PULL))
     assert (found.pull_request, found.stale) == (PULL, False)
-    assert thread_of(found) == Conversation(8, is_pull_request=True)
+    assert conversation_of(found) == Conversation(8, is_pull_request=True)
 
 
 def test_the_pull_request_that_github_lists_with_the_run_is_read() -> None:
@@ -89,7 +89,7 @@ def test_the_pull_request_that_github_lists_with_the_run_is_read() -> None:
 def test_a_run_of_an_older_commit_is_recorded_and_not_posted() -> None:
     found = facts(replace(RUN, head_sha="older"))
     assert (found.pull_request, found.stale) == (None, True)
-    assert thread_of(found, workflow_run=12) is None
+    assert conversation_of(found, workflow_run=12) is None
     assert HANDLER.skip_reason(found) is not None
     assert "newer commits" in str(HANDLER.skip_reason(found))
 
@@ -104,8 +104,8 @@ ON_MAIN = replace(RUN, head_branch="main", head_repository="octo/hello", head_ow
 
 def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> None:
     found = facts(ON_MAIN, reader())
-    assert thread_of(found, workflow_run=12) == Conversation(12, is_pull_request=False, is_fallback_issue=True)
-    assert thread_of(found) is None
+    assert conversation_of(found, workflow_run=12) == Conversation(12, is_pull_request=False, is_fallback_issue=True)
+    assert conversation_of(found) is None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_failure_on_the_default_branch_is_posted_on_the_fallback_issue() -> No
     ids=["another branch", "main of a fork", "main of a fork that was deleted"],
 )
 def test_failures_on_other_branches_without_a_pull_request_are_not_posted(run: WorkflowRun) -> None:
-    assert thread_of(facts(run, reader()), workflow_run=12) is None
+    assert conversation_of(facts(run, reader()), workflow_run=12) is None
 
 
 # --- failed steps -----------------------------------------------------------------------------------------------------

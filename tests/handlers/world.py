@@ -59,17 +59,17 @@ def pull_request(**known: Any) -> PullRequest:
     return replace(plain, **known)
 
 
-def event(thread: Issue | PullRequest) -> Event:
+def event(conversation: Issue | PullRequest) -> Event:
     """The issue or pull request, just opened in octo/hello."""
-    is_issue = isinstance(thread, Issue)
+    is_issue = isinstance(conversation, Issue)
     return Event(
         delivery="guid",
         name="issues" if is_issue else "pull_request",
         action="opened",
         repository=Repository(1, "octo/hello", False, None, "main", "Python"),
         sender=MONA,
-        issue=thread if isinstance(thread, Issue) else None,
-        pull_request=thread if isinstance(thread, PullRequest) else None,
+        issue=conversation if isinstance(conversation, Issue) else None,
+        pull_request=conversation if isinstance(conversation, PullRequest) else None,
         review=None,
         comment=None,
         workflow_run=None,
@@ -88,9 +88,9 @@ def review_comment(body: str = "This must be tested.", **known: Any) -> ReviewCo
     return replace(plain, **known)
 
 
-def review_event(submitted: Review, thread: PullRequest | None = None) -> Event:
+def review_event(submitted: Review, conversation: PullRequest | None = None) -> Event:
     """The review, just submitted on the pull request."""
-    base = event(thread or pull_request())
+    base = event(conversation or pull_request())
     return replace(base, name="pull_request_review", action="submitted", review=submitted, sender=submitted.user)
 
 

@@ -53,7 +53,7 @@ def test_comment_is_stored_for_each_family(store: Storage) -> None:
 @pytest.mark.parametrize(
     ("repository_id", "number", "identity"),
     [(2, 7, "hls[bot]"), (1, 8, "hls[bot]"), (1, 7, "mona")],
-    ids=["other repository", "other thread", "other account"],
+    ids=["other repository", "other conversation", "other account"],
 )
 def test_history_is_separate_by_conversation_and_account(
     store: Storage, repository_id: int, number: int, identity: str
@@ -62,8 +62,8 @@ def test_history_is_separate_by_conversation_and_account(
     history = open_history(store, lease, "hls[bot]")
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 11, "digest")
-    same_thread = (repository_id, number) == (1, 7)
-    other_lease = lease if same_thread else begin(store, "g2", repository_id=repository_id, number=number)
+    same_conversation = (repository_id, number) == (1, 7)
+    other_lease = lease if same_conversation else begin(store, "g2", repository_id=repository_id, number=number)
     other = open_history(store, other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.delete_labels(["bug"])
@@ -73,7 +73,7 @@ def test_history_is_separate_by_conversation_and_account(
 WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
     "save": lambda s, lease, pending: s.checkpoints.save(lease, *pending),
     "take a slot": lambda s, lease, pending: s.rate_limiter.take_slot(lease, "github", interval_s=0, changes=pending),
-    "acquire a lock": lambda s, lease, pending: s.locks.acquire(lease, "thread", ttl_s=60, changes=pending),
+    "acquire a lock": lambda s, lease, pending: s.locks.acquire(lease, "comment", ttl_s=60, changes=pending),
     "begin a call": lambda s, lease, pending: s.calls.begin(
         lease,
         index=0,
@@ -134,7 +134,7 @@ def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
     history.record_label_intents(["bug", "size/small"])
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 11, "digest")
-    open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other thread"])
+    open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other conversation"])
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
         labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
     )

@@ -112,7 +112,7 @@ def test_second_change_of_a_field_does_not_count_twice(store: Storage, skew: Ske
     record_change(store, lease, "bug")
     record_change(store, lease, "bug", "priority-low")
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    assert store.repositories.record(lease, "hls").corrections(most=6) == (
+    assert store.repositories.history(lease, "hls").corrections(most=6) == (
         Correction("priority", "priority-high", "priority-low", "Crash"),
     )
 
@@ -123,7 +123,7 @@ def test_reverted_change_withdraws_the_correction(store: Storage, skew: Skew) ->
     record_change(store, lease, "bug", "priority-low")
     assert record_change(store, lease, "bug", "priority-high") == CorrectionResult(1, (HIGH,))
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 0)
-    assert store.repositories.record(lease, "hls").corrections(most=6) == ()
+    assert store.repositories.history(lease, "hls").corrections(most=6) == ()
     record_change(store, lease, "bug")
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
 
@@ -188,7 +188,7 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
 @pytest.mark.parametrize(
     "other",
     [{"number": 8}, {"repository_id": 2}, {"action": "edited"}, {"reason_kind": "own account"}],
-    ids=["of another thread", "of another repository", "another action", "somebody else"],
+    ids=["of another conversation", "of another repository", "another action", "somebody else"],
 )
 def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, other: dict[str, object]) -> None:
     set_bug_and_priority(store, skew)
@@ -207,12 +207,12 @@ def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, ske
         skew.advance(minutes=1)
     lease = begin_later(store, "again", 1)
     record_change(store, lease, "question", field="kind", title="Issue 1, renamed")
-    assert store.repositories.record(lease, "hls").corrections(most=6) == (
+    assert store.repositories.history(lease, "hls").corrections(most=6) == (
         Correction("kind", "bug", "question", "Issue 1, renamed"),
         Correction("priority", "priority-high", "", "Issue 3"),
         Correction("priority", "priority-high", "", "Issue 2"),
     )
-    assert len(store.repositories.record(lease, "hls").corrections(most=2)) == 2
+    assert len(store.repositories.history(lease, "hls").corrections(most=2)) == 2
 
 
 def test_rule_11_corrections_are_separate_by_repository_and_account(store: Storage, skew: Skew) -> None:
@@ -220,8 +220,8 @@ def test_rule_11_corrections_are_separate_by_repository_and_account(store: Stora
     lease = begin_later(store)
     record_change(store, lease, "bug")
     other = begin(store, "g3", number=7, repository_id=2, repository="octo/other")
-    assert store.repositories.record(other, "hls").corrections(most=6) == ()
-    assert store.repositories.record(lease, "somebody").corrections(most=6) == ()
+    assert store.repositories.history(other, "hls").corrections(most=6) == ()
+    assert store.repositories.history(lease, "somebody").corrections(most=6) == ()
     assert record_change(store, lease, "bug", identity="somebody") == CorrectionResult(0, ())
 
 
@@ -230,7 +230,7 @@ def test_corrections_of_pull_requests_are_counted_but_not_returned(store: Storag
     lease = begin_later(store)
     record_change(store, lease, "bug", pull_request=True)
     assert feedback(store)[PROMPT]["priority"] == FieldFeedback(1, 1)
-    assert store.repositories.record(lease, "hls").corrections(most=6) == ()
+    assert store.repositories.history(lease, "hls").corrections(most=6) == ()
 
 
 def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> None:
@@ -238,7 +238,7 @@ def test_rule_10_title_is_truncated_and_redacted(store: Storage, skew: Skew) -> 
     lease = begin_later(store)
     token = "ghp_" + "a1" * 18
     record_change(store, lease, "bug", title=f"Login fails with {token} {'!' * 200}")
-    (correction,) = store.repositories.record(lease, "hls").corrections(most=6)
+    (correction,) = store.repositories.history(lease, "hls").corrections(most=6)
     assert token not in correction.title
     assert correction.title.startswith("Login fails with ")
     assert len(correction.title) == 120

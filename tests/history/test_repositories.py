@@ -30,8 +30,8 @@ def test_failures_of_a_workflow_are_returned_newest_first(store: Storage, skew: 
             )
         ),
     )
-    assert store.repositories.record(lease, "hls").failures(5, days=30) == (later, FAILED)
-    assert [failure.run_id for failure in store.repositories.record(lease, "hls").failures(6, days=30)] == [72]
+    assert store.repositories.history(lease, "hls").failures(5, days=30) == (later, FAILED)
+    assert [failure.run_id for failure in store.repositories.history(lease, "hls").failures(6, days=30)] == [72]
 
 
 def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
@@ -47,27 +47,27 @@ def test_failure_saved_twice_is_stored_once(store: Storage) -> None:
         ),
     )
     store.repositories.save(lease, HistoryUpdate())
-    assert {failure.step for failure in store.repositories.record(lease, "hls").failures(5, days=30)} == {
+    assert {failure.step for failure in store.repositories.history(lease, "hls").failures(5, days=30)} == {
         "Run pytest",
         "Run ruff",
     }
-    assert len(store.repositories.record(lease, "hls").failures(5, days=30)) == 2
+    assert len(store.repositories.history(lease, "hls").failures(5, days=30)) == 2
 
 
 def test_failures_expire_after_a_month(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1", number=None)
     store.repositories.save(lease, HistoryUpdate((FAILED,)))
     skew.advance(days=29)
-    assert store.repositories.record(lease, "hls").failures(5, days=28) == ()
-    assert store.repositories.record(lease, "hls").failures(5, days=30) == (FAILED,)
+    assert store.repositories.history(lease, "hls").failures(5, days=28) == ()
+    assert store.repositories.history(lease, "hls").failures(5, days=30) == (FAILED,)
     skew.advance(days=2)
-    assert store.repositories.record(lease, "hls").failures(5, days=365) == ()
+    assert store.repositories.history(lease, "hls").failures(5, days=365) == ()
 
 
 def test_failures_are_separate_by_repository(store: Storage) -> None:
     store.repositories.save(begin(store, "g1", number=None), HistoryUpdate((FAILED,)))
     other = begin(store, "g2", number=None, repository_id=2, repository="octo/other")
-    assert store.repositories.record(other, "hls").failures(5, days=30) == ()
+    assert store.repositories.history(other, "hls").failures(5, days=30) == ()
 
 
 def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> None:
@@ -79,12 +79,12 @@ def test_worker_with_a_lost_lease_saves_nothing(store: Storage, skew: Skew) -> N
 
 def test_has_comment_depends_on_conversation_family_and_account(store: Storage) -> None:
     lease = begin(store, "g1", number=7)
-    assert not store.repositories.record(lease, "hls").has_comment(7, "onboarding")
+    assert not store.repositories.history(lease, "hls").has_comment(7, "onboarding")
     open_history(store, lease, "hls").store_comment("onboarding", 900, "digest")
-    assert store.repositories.record(lease, "hls").has_comment(7, "onboarding")
-    assert not store.repositories.record(lease, "hls").has_comment(8, "onboarding")
-    assert not store.repositories.record(lease, "hls").has_comment(7, "issues")
-    assert not store.repositories.record(lease, "other").has_comment(7, "onboarding")
+    assert store.repositories.history(lease, "hls").has_comment(7, "onboarding")
+    assert not store.repositories.history(lease, "hls").has_comment(8, "onboarding")
+    assert not store.repositories.history(lease, "hls").has_comment(7, "issues")
+    assert not store.repositories.history(lease, "other").has_comment(7, "onboarding")
 
 
 def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
@@ -92,7 +92,7 @@ def test_lease_can_be_moved_to_another_conversation(store: Storage) -> None:
     lease = replace(begin(store, "g1", number=None), number=13)
     assert lease.conversation_key == "1#13"
     open_history(store, lease, "hls").store_comment("workflows", 901, "digest")
-    assert store.repositories.record(lease, "hls").has_comment(13, "workflows")
+    assert store.repositories.history(lease, "hls").has_comment(13, "workflows")
 
 
 RESULT = RunResult(5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa")
@@ -104,10 +104,10 @@ def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew)
     store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
     skew.advance(seconds=10)
     store.repositories.save(lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun)))
-    assert [end.order for end in store.repositories.record(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
-    assert store.repositories.record(lease, "hls").ends(6) == ()
+    assert [end.order for end in store.repositories.history(lease, "hls").ends(5)] == [(42, 1), (41, 2), (41, 1)]
+    assert store.repositories.history(lease, "hls").ends(6) == ()
     skew.advance(days=31)
-    assert store.repositories.record(lease, "hls").ends(5) == ()
+    assert store.repositories.history(lease, "hls").ends(5) == ()
 
 
 def test_of_conversation_includes_deliveries_posted_there(store: Storage) -> None:

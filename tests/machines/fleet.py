@@ -77,13 +77,13 @@ class Fleet:
 
     def assert_once(self, number: int) -> None:
         """Assert that the issue has its labels, each set once, and one comment, created once."""
-        thread = self.sandbox.state.thread(REPOSITORY, number)
-        assert thread is not None
-        assert len(thread.comments) == 1, number
+        conversation = self.sandbox.state.conversation(REPOSITORY, number)
+        assert conversation is not None
+        assert len(conversation.comments) == 1, number
         assert self.writes().count(("POST", f"/repos/{REPOSITORY}/issues/{number}/comments")) == 1, number
-        labeled = [event.detail for event in thread.events if event.happening == "labeled"]
-        assert sorted(labeled) == sorted(thread.labels), number
-        assert "bug" in thread.labels
+        labeled = [event.detail for event in conversation.events if event.happening == "labeled"]
+        assert sorted(labeled) == sorted(conversation.labels), number
+        assert "bug" in conversation.labels
 
 
 MIN_INTERVAL_S = 0.05

@@ -297,7 +297,7 @@ class Model:
             if older.state != "queued" or not is_older:
                 continue
             older_commit = older.new.event == "pull_request" and older.new.head_sha not in (None, new.head_sha)
-            if new.supersedes == "thread" or (new.supersedes == "older_commits" and older_commit):
+            if new.supersedes == "all" or (new.supersedes == "older_commits" and older_commit):
                 older.transition_to("superseded")
                 self._count_end(older)
 

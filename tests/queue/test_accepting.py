@@ -237,7 +237,7 @@ def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage
 
 def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage) -> None:
     accept(store, queued("g1", number=7), queued("g2", number=7, event="issue_comment"), queued("g3", number=8))
-    accept(store, ignored("g4", number=7, action="closed", supersedes="thread"))
+    accept(store, ignored("g4", number=7, action="closed", supersedes="all"))
     assert [state_of(store, guid) for guid in ("g1", "g2", "g3")] == ["superseded", "superseded", "queued"]
     row = store.deliveries.find("g1")
     assert row is not None
@@ -245,9 +245,9 @@ def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage)
 
 
 def test_redelivered_closing_does_not_undo_a_newer_closing(store: Storage) -> None:
-    closing = ignored("g1", number=7, action="closed", supersedes="thread")
+    closing = ignored("g1", number=7, action="closed", supersedes="all")
     accept(store, closing, push("g2", "aaa"))
-    accept(store, ignored("g3", number=7, action="closed", supersedes="thread"), closing)
+    accept(store, ignored("g3", number=7, action="closed", supersedes="all"), closing)
     assert state_of(store, "g2") == "superseded"
 
 

@@ -200,7 +200,7 @@ def test_lock_requested_at_once_is_acquired_by_one(store: Storage) -> None:
 
     def ask(number: int) -> object:
         try:
-            store.locks.acquire(leases[number], "thread", ttl_s=60)
+            store.locks.acquire(leases[number], "comment", ttl_s=60)
         except Postponed:
             return False
         return True

@@ -47,7 +47,7 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         calls_per_hour=1,
         changes=[CHECKPOINT],
     ),
-    "acquire_lock": lambda s, lease: s.locks.acquire(lease, "thread", ttl_s=60, changes=[CHECKPOINT]),
+    "acquire_lock": lambda s, lease: s.locks.acquire(lease, "comment", ttl_s=60, changes=[CHECKPOINT]),
     "release_lock": lambda s, lease: s.checkpoints.save(lease, unlock=True),
     "record_label_intents": lambda s, lease: open_history(s, lease, "hls").record_label_intents(["bug"]),
     "mark_labels_set": lambda s, lease: open_history(s, lease, "hls").mark_labels_set(["bug"]),
@@ -95,13 +95,13 @@ def test_write_after_finish_is_rejected(store: Storage, write: str) -> None:
 
 def test_write_with_a_lost_lease_does_not_release_the_current_lock(store: Storage, skew: Skew) -> None:
     stale = begin(store, "g1")
-    store.locks.acquire(stale, "thread", ttl_s=3600)
+    store.locks.acquire(stale, "comment", ttl_s=3600)
     skew.advance(seconds=31)
     current = claim(store)
-    store.locks.acquire(current, "thread", ttl_s=3600)
+    store.locks.acquire(current, "comment", ttl_s=3600)
     with pytest.raises(LeaseLost):
         store.checkpoints.save(stale, unlock=True)
     accept(store, queued("g2"))
     other = claim(store)
-    with pytest.raises(Exception, match="which holds the lock thread"):
-        store.locks.acquire(other, "thread", ttl_s=60)
+    with pytest.raises(Exception, match="which holds the lock comment"):
+        store.locks.acquire(other, "comment", ttl_s=60)

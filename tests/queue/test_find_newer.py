@@ -34,7 +34,16 @@ def _work_on_push(store: Storage) -> None:
         ([push("g2", "bbb", event="issue_comment")], None),
         ([ignored("g2", number=7, event="pull_request", head_sha="bbb")], None),
     ],
-    ids=["nothing", "a push", "same commit", "two pushes", "pushed back", "other thread", "other event", "ignored"],
+    ids=[
+        "nothing",
+        "a push",
+        "same commit",
+        "two pushes",
+        "pushed back",
+        "other conversation",
+        "other event",
+        "ignored",
+    ],
 )
 def test_head_sha_is_the_newest_commit_of_the_pull_request(
     store: Storage, newer: list[NewDelivery], head: str | None

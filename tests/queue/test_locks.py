@@ -33,7 +33,7 @@ def test_lock_is_held_by_one_delivery_which_may_acquire_it_again(store: Storage)
 @pytest.mark.parametrize("end", ["done", "dead", "postponed", "crashed"])
 def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, end: str) -> None:
     holder = begin(store, "g1")
-    store.locks.acquire(holder, "thread", ttl_s=3600)
+    store.locks.acquire(holder, "comment", ttl_s=3600)
     accept(store, queued("g2"))
     if end == "done":
         store.queue.finish(holder, "done", reason=None, took_s=1)
@@ -44,23 +44,23 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     else:
         skew.advance(seconds=31)
         assert claim(store).guid == "g1"
-    store.locks.acquire(claim(store), "thread", ttl_s=60)
+    store.locks.acquire(claim(store), "comment", ttl_s=60)
     assert state_of(store, "g2") == "running"
 
 
 def test_expired_lock_is_acquired_by_another_delivery(store: Storage, skew: Skew) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
-    store.locks.acquire(first, "thread", ttl_s=5)
+    store.locks.acquire(first, "comment", ttl_s=5)
     skew.advance(seconds=5)
-    store.locks.acquire(second, "thread", ttl_s=5)
+    store.locks.acquire(second, "comment", ttl_s=5)
     with pytest.raises(Postponed, match="g2"):
-        store.locks.acquire(first, "thread", ttl_s=5)
+        store.locks.acquire(first, "comment", ttl_s=5)
 
 
 def begin_write(store: Storage, guid: str = "g1") -> Lease:
     lease = begin(store, guid)
-    store.locks.acquire(lease, "thread", ttl_s=120)
-    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    store.locks.acquire(lease, "comment", ttl_s=120)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="comment", slowest_write_s=60)
     return lease
 
 
@@ -69,7 +69,7 @@ def wait_for_lock(store: Storage, lease: Lease) -> datetime:
         Postponed,
         match=r"an earlier write without a response may still take effect on GitHub \(github.slowest_write_s\)",
     ) as waiting:
-        store.locks.acquire(lease, "thread", ttl_s=120)
+        store.locks.acquire(lease, "comment", ttl_s=120)
     assert waiting.value.waiting_for is None
     return waiting.value.at
 
@@ -91,46 +91,46 @@ def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> 
         until = wait_for_lock(store, waiting)
         assert timedelta(seconds=59) < until - begun < timedelta(seconds=61)
     skew.advance(seconds=61)
-    store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
+    store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120)
 
 
 def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     lease = begin_write(store)
     other = begin(store, "g2")
-    store.checkpoints.save(other, WriteCompleted(other.guid, "thread"))  # of another delivery
+    store.checkpoints.save(other, WriteCompleted(other.guid, "comment"))  # of another delivery
     store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
     wait_for_lock(store, other)
     lease = claim(store)
-    store.checkpoints.save(lease, WriteCompleted(lease.guid, "thread"))
+    store.checkpoints.save(lease, WriteCompleted(lease.guid, "comment"))
     store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
     store.checkpoints.save(other, unlock=True)
-    store.locks.acquire(other, "thread", ttl_s=120)
-    with pytest.raises(Postponed, match="waits for delivery g2, which holds the lock thread"):
-        store.locks.acquire(begin(store, "g3"), "thread", ttl_s=120)
+    store.locks.acquire(other, "comment", ttl_s=120)
+    with pytest.raises(Postponed, match="waits for delivery g2, which holds the lock comment"):
+        store.locks.acquire(begin(store, "g3"), "comment", ttl_s=120)
 
 
 def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> None:
     late, other = begin(store, "g1"), begin(store, "g2")
-    store.locks.acquire(late, "thread", ttl_s=5)
+    store.locks.acquire(late, "comment", ttl_s=5)
     skew.advance(seconds=6)
-    store.locks.acquire(other, "thread", ttl_s=120)
-    store.rate_limiter.take_slot(other, "github", interval_s=0, write="thread", slowest_write_s=60)
+    store.locks.acquire(other, "comment", ttl_s=120)
+    store.rate_limiter.take_slot(other, "github", interval_s=0, write="comment", slowest_write_s=60)
     with pytest.raises(Postponed, match="slowest_write_s"):
-        store.rate_limiter.take_slot(late, "github", interval_s=0, write="thread", slowest_write_s=60)
+        store.rate_limiter.take_slot(late, "github", interval_s=0, write="comment", slowest_write_s=60)
 
 
 def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=60)
     with pytest.raises(Postponed, match="waits for a slot"):
-        store.rate_limiter.take_slot(second, "github", interval_s=60, write="thread", slowest_write_s=60)
-    store.locks.acquire(first, "thread", ttl_s=120)
+        store.rate_limiter.take_slot(second, "github", interval_s=60, write="comment", slowest_write_s=60)
+    store.locks.acquire(first, "comment", ttl_s=120)
 
 
 def test_repeated_write_blocks_its_lock_again(store: Storage, skew: Skew) -> None:
     lease = begin_write(store)
     skew.advance(seconds=61)
     lease = claim(store)
-    store.locks.acquire(lease, "thread", ttl_s=120)
-    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="thread", slowest_write_s=60)
+    store.locks.acquire(lease, "comment", ttl_s=120)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="comment", slowest_write_s=60)
     assert wait_for_lock(store, lease) - store.now() > timedelta(seconds=58)

@@ -66,7 +66,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "settle_s": SETTLE_S,
     },
     "edit": {"event": "pull_request", "action": "edited", "priority": PRIORITY_PULL_REQUEST},
-    "close": {"action": "closed", "supersedes": "thread"},
+    "close": {"action": "closed", "supersedes": "all"},
     "reopen": {"action": "reopened"},
 }
 

@@ -150,9 +150,9 @@ def bot_mentioned(state: State, target: Target, texts: Texts, number: int) -> Ev
         payload = recorded.load("demo/mention").payload
         comment: Any = payload["comment"]
         comment |= {"id": number * 10 + at, "user": _account(login), "body": body, "created_at": _stamp(at)}
-        thread = {**issue, "comments": 2}
+        conversation = {**issue, "comments": 2}
         return payload | {
-            "issue": thread,
+            "issue": conversation,
             "comment": comment,
             "repository": opened["repository"],
             "sender": _account("mona"),
@@ -251,7 +251,7 @@ def _create(state: State, event: str, payload: dict[str, Any], number: int) -> E
 
 
 def _create_fallback_issue(state: State, target: Target) -> None:
-    if state.thread(target.full_name, FALLBACK_ISSUE) is None:
+    if state.conversation(target.full_name, FALLBACK_ISSUE) is None:
         state.seed("issues", _issue(target, {}, FALLBACK_ISSUE))
 
 

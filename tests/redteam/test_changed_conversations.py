@@ -22,12 +22,12 @@ Change = Callable[[int, State], None]
 
 def _change(github: State, number: int, action: str, **fields: Any) -> None:
     """Create an event that changes the conversation."""
-    thread = github.thread(ATTACKED.full_name, number)
-    assert thread is not None
-    kind, event = ("pull_request", "pull_request") if thread.kind == "pull" else ("issue", "issues")
+    conversation = github.conversation(ATTACKED.full_name, number)
+    assert conversation is not None
+    kind, event = ("pull_request", "pull_request") if conversation.kind == "pull" else ("issue", "issues")
     repository = github.repository(ATTACKED.full_name)
     assert repository is not None
-    changed = {**thread.document, "number": number, **fields}
+    changed = {**conversation.document, "number": number, **fields}
     github.seed(event, {"action": action, kind: changed, "repository": repository.document})
 
 
@@ -93,10 +93,10 @@ def test_conversation_with_a_thousand_comments_gets_one_comment_with_few_request
         worker(sandbox, library, f"sqlite:///{tmp_path}/hls.db") as tools,
     ):
         issues.create(sandbox.state, ATTACKED, {}, FIRST_NUMBER)
-        thread = sandbox.state.thread(ATTACKED.full_name, FIRST_NUMBER)
-        assert thread is not None
+        conversation = sandbox.state.conversation(ATTACKED.full_name, FIRST_NUMBER)
+        assert conversation is not None
         for _ in range(1_000):
-            sandbox.state.create_comment(thread, "And?", by=zoe)
+            sandbox.state.create_comment(conversation, "And?", by=zoe)
         delivered = deliver(comments, tools, sandbox, ATTACKED, harmless_round(comments.places), FIRST_NUMBER)
     assert (delivered.row.state, len(delivered.bodies)) == ("done", 1)
     assert len(delivered.github) < 50

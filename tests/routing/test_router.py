@@ -117,12 +117,20 @@ def test_the_most_specific_entry_decides_regardless_of_order_and_case() -> None:
     assert ignored(routing_input(repository="hub/hello"), by)[0] == "repository disabled"
 
 
-def test_two_prompts_for_one_event_are_ambiguous() -> None:
-    result = decide(routing_input(), prompts={"issues.opened": ("issues/analyze", "issues/short")})
-    assert result == Ignored(
+@pytest.mark.parametrize(
+    ("names", "files"),
+    [
+        (("issues/analyze", "issues/short"), "prompts/issues/analyze.j2 and prompts/issues/short.j2"),
+        (
+            ("issues/analyze", "issues/short", "issues/triage"),
+            "prompts/issues/analyze.j2 and prompts/issues/short.j2 and prompts/issues/triage.j2",
+        ),
+    ],
+)
+def test_several_prompts_for_one_event_are_ambiguous(names: tuple[str, ...], files: str) -> None:
+    assert decide(routing_input(), prompts={"issues.opened": names}) == Ignored(
         "several prompts",
-        "prompts/issues/analyze.j2 and prompts/issues/short.j2 are both for issues.opened; add "
-        "prompts.use.issues.opened to hls.yaml and set it to the name of one",
+        f"{files} are each for issues.opened; add prompts.use.issues.opened to hls.yaml and set it to the name of one",
     )
 
 

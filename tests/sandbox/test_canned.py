@@ -30,9 +30,9 @@ def issue(title: str, body: str = "") -> IssueAnalysis:
 
 def shipped(name: str) -> IssueAnalysis:
     one = recorded.load(name)
-    thread = parse_event(one.event, "g", one.body).thread
-    assert thread is not None
-    return issue(thread.title, thread.body)
+    conversation = parse_event(one.event, "g", one.body).conversation
+    assert conversation is not None
+    return issue(conversation.title, conversation.body)
 
 
 def patches_at(name: str) -> tuple[PatchOfFile, ...]:

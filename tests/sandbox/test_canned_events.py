@@ -135,7 +135,7 @@ def test_a_question_is_answered_with_the_most_similar_sentence() -> None:
     body = "A small change. Codes take an amount off the total. Nothing else."
     analysis = reply("comment_reply", body=body, comment="Is the amount taken off each code?")
     assert (analysis.worth_saying, analysis.certain) == (True, False)
-    assert analysis.answer == "The thread says: \u201cCodes take an amount off the total.\u201d"
+    assert analysis.answer == "The conversation says: \u201cCodes take an amount off the total.\u201d"
 
 
 def test_a_question_without_similar_sentence_gets_no_reply() -> None:

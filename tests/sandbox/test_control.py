@@ -31,16 +31,16 @@ def test_a_posted_webhook_seeds_its_issue(sandbox: Sandbox) -> None:
     one = recorded.load("demo/question")
     answer = control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload})
     assert (answer.status, answer.document) == (201, {"thread": f"{REPOSITORY}#12"})
-    assert sandbox.state.thread(REPOSITORY, 12) is not None
+    assert sandbox.state.conversation(REPOSITORY, 12) is not None
 
 
 def test_changed_files_can_be_posted_with_a_webhook(sandbox: Sandbox) -> None:
     one = recorded.load("pull_request.opened")
     files: list[dict[str, Any]] = [{"filename": "mine.py"}]
     control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload, "files": files})
-    thread = sandbox.state.thread(REPOSITORY, 2)
-    assert thread is not None
-    assert thread.files == ({"filename": "mine.py"},)
+    conversation = sandbox.state.conversation(REPOSITORY, 2)
+    assert conversation is not None
+    assert conversation.files == ({"filename": "mine.py"},)
 
 
 def test_an_event_without_issue_or_pull_request_returns_no_thread(sandbox: Sandbox) -> None:

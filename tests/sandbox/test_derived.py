@@ -53,9 +53,9 @@ def test_derived_payloads_can_be_parsed(name: str) -> None:
     assert event.repository.full_name == "Codertocat/Hello-World"
     assert event.repository.id == 186853002
     assert event.sender.login in ("Codertocat", "octocat", "monalisa")
-    if event.thread is not None:
-        assert event.thread.user.login == "octocat"
-        assert event.thread.labels == ()
+    if event.conversation is not None:
+        assert event.conversation.user.login == "octocat"
+        assert event.conversation.labels == ()
 
 
 def test_edited_payloads_contain_the_old_values() -> None:
@@ -251,7 +251,7 @@ def test_comments_do_not_change_their_issue() -> None:
     for name in DERIVED:
         one = recorded.load(name)
         state.seed(one.event, one.payload)
-    bug, feature = state.thread("Codertocat/Hello-World", 11), state.thread("Codertocat/Hello-World", 13)
+    bug, feature = state.conversation("Codertocat/Hello-World", 11), state.conversation("Codertocat/Hello-World", 13)
     assert bug is not None
     assert feature is not None
     assert [event.happening for event in bug.events] == ["renamed"]

@@ -64,9 +64,9 @@ def test_a_comment_is_created_edited_and_found_again(sandbox: Sandbox, hub: gith
         (made.id, "Second.", "hls-bot")
     ]
     assert issue.get_comment(made.id).body == "Second."
-    thread = sandbox.state.thread(REPOSITORY, 12)
-    assert thread is not None
-    assert [edit.body for edit in thread.comments[0].edits] == ["First."]
+    conversation = sandbox.state.conversation(REPOSITORY, 12)
+    assert conversation is not None
+    assert [edit.body for edit in conversation.comments[0].edits] == ["First."]
 
 
 def test_labels_are_added_and_removed(sandbox: Sandbox, hub: github.Github) -> None:
@@ -112,10 +112,10 @@ def test_pull_requests_of_a_branch_are_found_by_sha(hub: github.Github, sandbox:
 
 
 def test_lists_are_paginated_with_links_of_the_stand_in(sandbox: Sandbox, hub: github.Github) -> None:
-    thread = sandbox.state.thread(REPOSITORY, 12)
-    assert thread is not None
+    conversation = sandbox.state.conversation(REPOSITORY, 12)
+    assert conversation is not None
     for number in range(7):
-        sandbox.state.create_comment(thread, f"comment {number}")
+        sandbox.state.create_comment(conversation, f"comment {number}")
     answer = ask_github(sandbox, "GET", f"{BASE}/issues/12/comments?per_page=3&page=2")
     assert [comment["body"] for comment in answer.document] == ["comment 3", "comment 4", "comment 5"]
     address = f"{sandbox.github_url}{BASE}/issues/12/comments?per_page=3"

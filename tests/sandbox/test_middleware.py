@@ -23,7 +23,7 @@ BASE = f"/repos/{REPOSITORY}"
 
 
 def bodies(sandbox: Sandbox) -> list[str]:
-    thread = sandbox.state.thread(REPOSITORY, 12)
+    thread = sandbox.state.conversation(REPOSITORY, 12)
     assert thread is not None
     return [comment.body for comment in thread.comments]
 

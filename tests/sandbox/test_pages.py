@@ -54,9 +54,9 @@ def test_an_empty_sandbox_says_how_to_send_something(sandbox: Sandbox) -> None:
 
 def test_the_index_lists_issues_and_pull_requests_with_labels(sandbox: Sandbox) -> None:
     seed_story(sandbox)
-    thread = sandbox.state.thread(REPOSITORY, 13)
-    assert thread is not None
-    sandbox.state.add_labels(thread, ("bug",))
+    conversation = sandbox.state.conversation(REPOSITORY, 13)
+    assert conversation is not None
+    sandbox.state.add_labels(conversation, ("bug",))
     text = page(sandbox, "/").text
     assert f'href="/{REPOSITORY}/issues/11"' in text
     assert f'href="/{REPOSITORY}/pull/13"' in text
@@ -66,14 +66,14 @@ def test_the_index_lists_issues_and_pull_requests_with_labels(sandbox: Sandbox) 
 
 def test_a_page_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: Clock) -> None:
     seed_story(sandbox)
-    thread = sandbox.state.thread(REPOSITORY, 11)
-    assert thread is not None
-    sandbox.state.add_labels(thread, ("bug", "question"))
-    made = sandbox.state.create_comment(thread, "It is **this**.\n<!-- hls:issues -->")
+    conversation = sandbox.state.conversation(REPOSITORY, 11)
+    assert conversation is not None
+    sandbox.state.add_labels(conversation, ("bug", "question"))
+    made = sandbox.state.create_comment(conversation, "It is **this**.\n<!-- hls:issues -->")
     clock.now += timedelta(minutes=5)
-    made = sandbox.state.edit_comment(thread, made, "It is **that**.")
-    sandbox.state.edit_comment(thread, made, "It is **something else**.")
-    sandbox.state.remove_label(thread, "question", by=MONA)
+    made = sandbox.state.edit_comment(conversation, made, "It is **that**.")
+    sandbox.state.edit_comment(conversation, made, "It is **something else**.")
+    sandbox.state.remove_label(conversation, "question", by=MONA)
     text = page(sandbox, f"/{REPOSITORY}/issues/11").text
     assert "<p>It is <strong>something else</strong>.</p>" in text
     assert "edited 2 times" in text
@@ -87,11 +87,11 @@ def test_a_page_shows_comment_edits_and_label_events(sandbox: Sandbox, clock: Cl
 
 def test_label_changes_at_different_times_are_separate_entries(sandbox: Sandbox, clock: Clock) -> None:
     seed_story(sandbox)
-    thread = sandbox.state.thread(REPOSITORY, 11)
-    assert thread is not None
-    sandbox.state.add_labels(thread, ("bug", "question"))
+    conversation = sandbox.state.conversation(REPOSITORY, 11)
+    assert conversation is not None
+    sandbox.state.add_labels(conversation, ("bug", "question"))
     clock.now += timedelta(minutes=2)
-    sandbox.state.add_labels(thread, ("invalid",))
+    sandbox.state.add_labels(conversation, ("invalid",))
     assert page(sandbox, f"/{REPOSITORY}/issues/11").text.count("bot</span> added") == 2
 
 
@@ -159,7 +159,7 @@ def test_an_issue_url_of_a_pull_request_is_redirected(sandbox: Sandbox) -> None:
     assert (answer.status, answer.headers["location"]) == (307, f"/{REPOSITORY}/pull/13")
 
 
-def test_deleted_and_unknown_threads_are_404(sandbox: Sandbox) -> None:
+def test_deleted_and_unknown_conversations_are_404(sandbox: Sandbox) -> None:
     seed_story(sandbox, "issues.opened", "issues.deleted")
     assert page(sandbox, f"/{REPOSITORY}/issues/1").status == 404
     assert page(sandbox, f"/{REPOSITORY}/issues/99").status == 404
@@ -176,9 +176,9 @@ def test_untrusted_text_is_escaped(sandbox: Sandbox) -> None:
         {"filename": EVIL, "status": EVIL, "additions": 1, "deletions": 1, "patch": EVIL, "previous_filename": EVIL}
     ]
     sandbox.state.seed("pull_request", {**payload, "pull_request": pull, "sender": who}, files=files)
-    thread = sandbox.state.thread(REPOSITORY, 13)
-    assert thread is not None
-    sandbox.state.edit_comment(thread, sandbox.state.create_comment(thread, EVIL), EVIL * 2)
+    conversation = sandbox.state.conversation(REPOSITORY, 13)
+    assert conversation is not None
+    sandbox.state.edit_comment(conversation, sandbox.state.create_comment(conversation, EVIL), EVIL * 2)
     paths = ("/", f"/{REPOSITORY}/pull/13", "/_sandbox/pages.css")
     for path in paths:
         assert "<script>" not in page(sandbox, path).text

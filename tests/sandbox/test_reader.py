@@ -35,9 +35,9 @@ def state() -> State:
 
 def test_an_issue_has_its_current_labels(state: State) -> None:
     reader: Reader = SandboxReader(state, REPOSITORY)
-    thread = state.thread(REPOSITORY, 11)
-    assert thread is not None
-    state.add_labels(thread, ("bug",))
+    conversation = state.conversation(REPOSITORY, 11)
+    assert conversation is not None
+    state.add_labels(conversation, ("bug",))
     issue = reader.issue(11)
     assert (issue.number, issue.user.login, issue.state) == (11, "octocat", "open")
     assert [label.name for label in issue.labels] == ["bug"]

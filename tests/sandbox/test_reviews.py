@@ -11,7 +11,7 @@ import github
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account, Review, Thread
+from hls_handler.sandbox.objects import Account, Conversation, Review
 from hls_handler.sandbox.seeding import seed
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
@@ -34,8 +34,8 @@ def seed_changed(world: World, name: str, action: str, **change: Any) -> World:
     return after
 
 
-def pull(world: World, number: int) -> Thread:
-    found = world.thread(REPOSITORY, number)
+def pull(world: World, number: int) -> Conversation:
+    found = world.conversation(REPOSITORY, number)
     assert found is not None
     return found
 
@@ -121,16 +121,18 @@ def test_a_deleted_comment_creates_no_review() -> None:
 )
 def test_a_payload_without_review_seeds_none(event: str, part: dict[str, Any]) -> None:
     payload = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, **part}
-    _, thread = seed(World(), event, payload, now=NOON)
-    assert thread is not None
-    assert thread.reviews == ()
+    _, conversation = seed(World(), event, payload, now=NOON)
+    assert conversation is not None
+    assert conversation.reviews == ()
 
 
 def test_an_incomplete_review_gets_default_values() -> None:
     payload = {"repository": {"full_name": "o/r"}, "pull_request": {"number": 3}, "review": {"id": 5}}
-    _, thread = seed(World(), "pull_request_review", payload, now=NOON)
-    assert thread is not None
-    assert thread.reviews == (Review(5, Account("ghost", 10137, "User"), "commented", "", thread.head_sha, NOON),)
+    _, conversation = seed(World(), "pull_request_review", payload, now=NOON)
+    assert conversation is not None
+    assert conversation.reviews == (
+        Review(5, Account("ghost", 10137, "User"), "commented", "", conversation.head_sha, NOON),
+    )
 
 
 def test_a_recorded_review_is_seeded_with_its_comments() -> None:
@@ -179,8 +181,8 @@ def test_a_state_file_without_reviews_can_be_loaded(tmp_path: Path) -> None:
     one = recorded.load("demo/feature")
     State(path).seed(one.event, one.payload)
     older = json.loads(path.read_bytes())
-    for thread in older["threads"].values():
-        del thread["reviews"]
+    for conversation in older["threads"].values():
+        del conversation["reviews"]
     path.write_text(json.dumps(older))
     assert pull(State(path).world, 13).reviews == ()
 

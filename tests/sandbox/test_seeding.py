@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hls_handler.prompting import recorded
-from hls_handler.sandbox.objects import Account, Thread
+from hls_handler.sandbox.objects import Account, Conversation
 from hls_handler.sandbox.seeding import seed
 from hls_handler.sandbox.world import World
 
@@ -24,8 +24,8 @@ def seeded(*names: str) -> World:
     return world
 
 
-def thread(world: World, number: int) -> Thread:
-    found = world.thread(REPOSITORY, number)
+def conversation(world: World, number: int) -> Conversation:
+    found = world.conversation(REPOSITORY, number)
     assert found is not None
     return found
 
@@ -46,7 +46,7 @@ def test_every_recorded_payload_can_be_seeded(name: str) -> None:
     if shown is not None and full_name:
         assert found is not None
         assert (found.number, found.repository) == (shown["number"], full_name)
-        assert world.thread(full_name.upper(), shown["number"]) == found
+        assert world.conversation(full_name.upper(), shown["number"]) == found
     else:
         assert found is None
 
@@ -59,7 +59,7 @@ def test_all_recorded_payloads_can_be_seeded_into_one_world() -> None:
 
 
 def test_an_issue_is_stored_with_text_labels_and_author() -> None:
-    issue = thread(seeded("issues.opened"), 1)
+    issue = conversation(seeded("issues.opened"), 1)
     assert (issue.kind, issue.title, issue.state, issue.locked) == (
         "issue",
         "Spelling error in the README file",
@@ -72,13 +72,13 @@ def test_an_issue_is_stored_with_text_labels_and_author() -> None:
 
 
 def test_a_recorded_pull_request_has_its_files() -> None:
-    pull = thread(seeded("demo/feature"), 13)
+    pull = conversation(seeded("demo/feature"), 13)
     assert pull.kind == "pull"
     assert [file["filename"] for file in pull.files][:2] == ["assets/coupon.png", "migrations/0007_discount_codes.sql"]
 
 
 def test_an_unrecorded_pull_request_has_generated_files() -> None:
-    (file,) = thread(seeded("pull_request.opened"), 2).files
+    (file,) = conversation(seeded("pull_request.opened"), 2).files
     assert (file["filename"], file["additions"], file["deletions"]) == ("README.md", 1, 1)
 
 
@@ -91,17 +91,17 @@ def test_given_files_are_stored() -> None:
 
 def test_a_push_changes_head_and_files_and_adds_an_event() -> None:
     before, after = seeded("demo/feature"), seeded("demo/feature", "demo/feature-push")
-    assert thread(after, 13).head_sha == recorded.load("demo/feature-push").payload["after"]
-    assert thread(after, 13).files != thread(before, 13).files
-    assert [(event.happening, event.detail) for event in thread(after, 13).events] == [
-        ("pushed", thread(after, 13).head_sha)
+    assert conversation(after, 13).head_sha == recorded.load("demo/feature-push").payload["after"]
+    assert conversation(after, 13).files != conversation(before, 13).files
+    assert [(event.happening, event.detail) for event in conversation(after, 13).events] == [
+        ("pushed", conversation(after, 13).head_sha)
     ]
 
 
 def test_an_edit_keeps_comments_and_labels() -> None:
     world = seeded("demo/bug")
     me = Account("hls-bot", 1, "User")
-    world = world.with_label(REPOSITORY, "priority-high").with_thread_label(
+    world = world.with_label(REPOSITORY, "priority-high").with_conversation_label(
         f"{REPOSITORY}#11", "priority-high", me, NOON
     )
     one = recorded.load("demo/bug-edited")
@@ -122,7 +122,7 @@ def test_closing_and_locking_add_events(change: dict[str, Any], happening: str) 
     assert changed is not None
     assert [event.happening for event in changed.events] == [happening]
     back, _ = seed(world, "issues", issue_event("reopened"), now=NOON)
-    assert [event.happening for event in thread(back, 1).events] == [
+    assert [event.happening for event in conversation(back, 1).events] == [
         happening,
         {"closed": "reopened", "locked": "unlocked"}[happening],
     ]
@@ -146,7 +146,7 @@ def test_labeled_and_unlabeled_change_the_labels() -> None:
 
 def test_a_removed_label_is_not_restored_by_an_old_payload() -> None:
     world = seeded("issues.opened")
-    world = world.without_thread_label(f"{REPOSITORY}#1", "BUG", Account("mona", 3, "User"), NOON)
+    world = world.without_conversation_label(f"{REPOSITORY}#1", "BUG", Account("mona", 3, "User"), NOON)
     _, again = seed(world, "issues", issue_event("edited"), now=NOON)
     assert again is not None
     assert again.labels == ()
@@ -178,7 +178,7 @@ def test_comments_are_created_edited_and_deleted() -> None:
 
 
 def test_deleted_and_transferred_issues_are_marked_as_gone() -> None:
-    assert thread(seeded("issues.opened", "issues.deleted"), 1).gone == "deleted"
+    assert conversation(seeded("issues.opened", "issues.deleted"), 1).gone == "deleted"
     moved = {"new_issue": {"url": "https://api.github.com/repos/o/new/issues/4"}}
     _, transferred = seed(World(), "issues", issue_event("transferred", changes=moved), now=NOON)
     assert transferred is not None
@@ -186,7 +186,7 @@ def test_deleted_and_transferred_issues_are_marked_as_gone() -> None:
         "transferred",
         "https://api.github.com/repos/o/new/issues/4",
     )
-    assert thread(seeded("issues.opened", "issues.deleted", "issues.opened"), 1).gone is None
+    assert conversation(seeded("issues.opened", "issues.deleted", "issues.opened"), 1).gone is None
 
 
 def test_the_old_name_of_a_repository_is_recorded() -> None:
@@ -209,10 +209,10 @@ def test_an_issue_becomes_a_pull_request_if_a_later_payload_shows_one() -> None:
 
 def test_a_pull_request_shown_as_issue_keeps_head_and_urls() -> None:
     world = seeded("pull_request.opened", "issues.milestoned")
-    pull = thread(world, 2)
+    pull = conversation(world, 2)
     assert (pull.kind, pull.head_sha) == ("pull", "ec26c3e57ca3a959ca5aad62de7213c562f8c821")
     assert pull.document["url"] == "https://api.github.com/repos/Codertocat/Hello-World/pulls/2"
-    first_shown_as_issue = thread(seeded("issues.milestoned"), 2)
+    first_shown_as_issue = conversation(seeded("issues.milestoned"), 2)
     assert (first_shown_as_issue.kind, first_shown_as_issue.document["url"]) == ("pull", pull.document["url"])
 
 

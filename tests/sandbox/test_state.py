@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.effects import Effects
-from hls_handler.sandbox.objects import Account, Thread
+from hls_handler.sandbox.objects import Account, Conversation
 from hls_handler.sandbox.state import BOT, State, StateError
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -19,44 +19,44 @@ REPOSITORY = "Codertocat/Hello-World"
 MONA = Account("mona", 3, "User")
 
 
-def state_with_bug(path: Path | None = None) -> tuple[State, Thread]:
+def state_with_bug(path: Path | None = None) -> tuple[State, Conversation]:
     state = State(path, clock=lambda: NOON)
     one = recorded.load("demo/bug")
-    thread = state.seed(one.event, one.payload)
-    assert thread is not None
-    return state, thread
+    conversation = state.seed(one.event, one.payload)
+    assert conversation is not None
+    return state, conversation
 
 
-def current(state: State, thread: Thread) -> Thread:
-    found = state.thread(thread.repository, thread.number)
+def current(state: State, conversation: Conversation) -> Conversation:
+    found = state.conversation(conversation.repository, conversation.number)
     assert found is not None
     return found
 
 
 def test_a_comment_belongs_to_the_bot_and_keeps_its_edits() -> None:
-    state, thread = state_with_bug()
-    made = state.create_comment(thread, "one")
-    state.edit_comment(thread, state.edit_comment(thread, made, "two"), "three")
-    (comment,) = current(state, thread).comments
+    state, conversation = state_with_bug()
+    made = state.create_comment(conversation, "one")
+    state.edit_comment(conversation, state.edit_comment(conversation, made, "two"), "three")
+    (comment,) = current(state, conversation).comments
     assert (comment.id, comment.author, comment.body) == (made.id, BOT, "three")
     assert [edit.body for edit in comment.edits] == ["one", "two"]
 
 
 def test_an_edit_with_equal_text_is_not_recorded() -> None:
-    state, thread = state_with_bug()
-    edited = state.edit_comment(thread, state.create_comment(thread, "same"), "same")
+    state, conversation = state_with_bug()
+    edited = state.edit_comment(conversation, state.create_comment(conversation, "same"), "same")
     assert edited.edits == ()
 
 
 def test_comment_ids_are_unique() -> None:
-    state, thread = state_with_bug()
-    assert state.create_comment(thread, "a").id != state.create_comment(thread, "b").id
+    state, conversation = state_with_bug()
+    assert state.create_comment(conversation, "a").id != state.create_comment(conversation, "b").id
 
 
 def test_effects_of_every_comment_version_are_recorded() -> None:
-    state, thread = state_with_bug()
-    made = state.create_comment(thread, "fixes #3")
-    state.edit_comment(thread, made, "hello @octocat")
+    state, conversation = state_with_bug()
+    made = state.create_comment(conversation, "fixes #3")
+    state.edit_comment(conversation, made, "hello @octocat")
     assert [(noted.thread, noted.comment, noted.effects) for noted in state.effects] == [
         (f"{REPOSITORY}#11", made.id, Effects(closes=("#3",), references=("#3",))),
         (f"{REPOSITORY}#11", made.id, Effects(notifies=("octocat",))),
@@ -64,22 +64,22 @@ def test_effects_of_every_comment_version_are_recorded() -> None:
 
 
 def test_a_person_can_delete_a_comment_of_the_bot() -> None:
-    state, thread = state_with_bug()
-    made = state.create_comment(thread, "a")
-    state.delete_comment(thread, made.id, by=MONA)
-    assert current(state, thread).comments == ()
-    assert [(event.happening, event.actor) for event in current(state, thread).events] == [("uncommented", MONA)]
+    state, conversation = state_with_bug()
+    made = state.create_comment(conversation, "a")
+    state.delete_comment(conversation, made.id, by=MONA)
+    assert current(state, conversation).comments == ()
+    assert [(event.happening, event.actor) for event in current(state, conversation).events] == [("uncommented", MONA)]
     assert state.find_comment(REPOSITORY, made.id) is None
 
 
 def test_a_label_change_is_one_event_with_its_actor() -> None:
-    state, thread = state_with_bug()
-    state.add_labels(thread, ("bug", "Bug", "brand-new"))
-    state.add_labels(thread, ("bug",))
-    state.remove_label(thread, "BUG", by=MONA)
-    state.remove_label(thread, "bug", by=MONA)
-    assert current(state, thread).labels == ("brand-new",)
-    assert [(event.happening, event.detail, event.actor.login) for event in current(state, thread).events] == [
+    state, conversation = state_with_bug()
+    state.add_labels(conversation, ("bug", "Bug", "brand-new"))
+    state.add_labels(conversation, ("bug",))
+    state.remove_label(conversation, "BUG", by=MONA)
+    state.remove_label(conversation, "bug", by=MONA)
+    assert current(state, conversation).labels == ("brand-new",)
+    assert [(event.happening, event.detail, event.actor.login) for event in current(state, conversation).events] == [
         ("labeled", "bug", "hls-bot"),
         ("labeled", "brand-new", "hls-bot"),
         ("unlabeled", "BUG", "mona"),
@@ -87,8 +87,8 @@ def test_a_label_change_is_one_event_with_its_actor() -> None:
 
 
 def test_a_missing_label_is_created_in_grey() -> None:
-    state, thread = state_with_bug()
-    state.add_labels(thread, ("brand-new",))
+    state, conversation = state_with_bug()
+    state.add_labels(conversation, ("brand-new",))
     home = state.repository(REPOSITORY)
     assert home is not None
     assert home.labels["brand-new"].color == "ededed"
@@ -110,30 +110,30 @@ def test_a_permission_can_be_set() -> None:
     assert state.permission(REPOSITORY, "octocat") == "write"
 
 
-def test_threads_are_listed_most_recently_changed_first() -> None:
-    state, thread = state_with_bug()
+def test_conversations_are_listed_most_recently_changed_first() -> None:
+    state, conversation = state_with_bug()
     question = recorded.load("demo/question")
     state.seed(question.event, question.payload)
-    assert [found.number for found in state.threads()] == [12, 11]
-    state.create_comment(thread, "a")
-    assert [found.number for found in state.threads()] == [11, 12]
+    assert [found.number for found in state.conversations()] == [12, 11]
+    state.create_comment(conversation, "a")
+    assert [found.number for found in state.conversations()] == [11, 12]
 
 
 def test_the_state_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
-    state, thread = state_with_bug(path)
-    state.edit_comment(thread, state.create_comment(thread, "a @octocat"), "b")
-    state.add_labels(thread, ("bug",))
+    state, conversation = state_with_bug(path)
+    state.edit_comment(conversation, state.create_comment(conversation, "a @octocat"), "b")
+    state.add_labels(conversation, ("bug",))
     state.set_permission(REPOSITORY, "octocat", "write")
     assert State(path).world == state.world
 
 
 def test_the_state_file_is_complete_after_each_change(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
-    state, thread = state_with_bug(path)
+    state, conversation = state_with_bug(path)
     for number in range(5):
-        state.create_comment(thread, f"comment {number}")
-        again = State(path).thread(REPOSITORY, 11)
+        state.create_comment(conversation, f"comment {number}")
+        again = State(path).conversation(REPOSITORY, 11)
         assert again is not None
         assert len(again.comments) == number + 1
     assert [left.name for left in tmp_path.iterdir()] == ["github.json"]
@@ -151,7 +151,7 @@ def test_a_seeded_payload_is_copied() -> None:
     payload: dict[str, Any] = recorded.load("demo/bug").payload
     state.seed("issues", payload)
     payload["issue"]["title"] = "changed behind our back"
-    found = state.thread(REPOSITORY, 11)
+    found = state.conversation(REPOSITORY, 11)
     assert found is not None
     assert found.title.startswith("Checkout answers 500")
 
@@ -160,6 +160,6 @@ def test_a_lone_surrogate_does_not_break_the_state_file(tmp_path: Path) -> None:
     state = State(tmp_path / "github.json")
     payload: dict[str, Any] = json.loads('{"repository":{"full_name":"o/r"},"issue":{"number":1,"title":"a\\ud800b"}}')
     state.seed("issues", payload)
-    found = State(tmp_path / "github.json").thread("o/r", 1)
+    found = State(tmp_path / "github.json").conversation("o/r", 1)
     assert found is not None
     assert found.title == "a?b"

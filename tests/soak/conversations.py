@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hls_handler.sandbox.objects import Thread
+from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 from tests.crash.scenarios import FreshRepository
 from tests.crash.snapshot import normalize
@@ -30,17 +30,21 @@ class FinalState:
 
 def final_states(state: State, repository: FreshRepository) -> dict[int, FinalState]:
     """Return the state of each conversation by number."""
-    threads = [thread for thread in state.threads() if thread.repository == repository.full_name]
-    return {thread.number: _final_state(state, thread, repository) for thread in threads}
+    conversations = [
+        conversation for conversation in state.conversations() if conversation.repository == repository.full_name
+    ]
+    return {conversation.number: _final_state(state, conversation, repository) for conversation in conversations}
 
 
-def _final_state(state: State, thread: Thread, repository: FreshRepository) -> FinalState:
-    comments = [(_family(comment.body), comment) for comment in thread.comments if comment.author == state.me]
+def _final_state(state: State, conversation: Conversation, repository: FreshRepository) -> FinalState:
+    comments = [(_family(comment.body), comment) for comment in conversation.comments if comment.author == state.me]
     families = Counter(family for family, _ in comments)
-    labeled = [event.detail for event in thread.events if event.happening == "labeled" and event.actor == state.me]
-    reviews = sum(review.author == state.me for review in thread.reviews)
+    labeled = [
+        event.detail for event in conversation.events if event.happening == "labeled" and event.actor == state.me
+    ]
+    reviews = sum(review.author == state.me for review in conversation.reviews)
     return FinalState(
-        labels=frozenset(thread.labels),
+        labels=frozenset(conversation.labels),
         comments={family: _normalize(comment.body, repository) for family, comment in comments},
         all_labels=frozenset(labeled),
         all_comments={
@@ -51,7 +55,7 @@ def _final_state(state: State, thread: Thread, repository: FreshRepository) -> F
         },
         violations=(
             *(f"{count} comments of the family {family}" for family, count in families.items() if count > 1),
-            *_labels_set_twice(thread),
+            *_labels_set_twice(conversation),
             *([f"{reviews} reviews by the bot"] if reviews else []),
         ),
     )
@@ -67,10 +71,10 @@ def _normalize(body: str, repository: FreshRepository) -> str:
     return "".join((head, *sorted(sections, key=lambda section: (section.startswith(_END), section))))
 
 
-def _labels_set_twice(thread: Thread) -> Iterator[str]:
+def _labels_set_twice(conversation: Conversation) -> Iterator[str]:
     """A label must not be set again before it was removed."""
     present = set[str]()
-    for event in thread.events:
+    for event in conversation.events:
         if event.happening == "labeled":
             if event.detail in present:
                 yield f"the label {event.detail} was set twice"

@@ -86,7 +86,7 @@ class FakeGithub:
         repository: str,
         *,
         bot: Account,
-        memory: ConversationHistory,
+        history: ConversationHistory,
         wait_for_slot: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
@@ -95,7 +95,7 @@ class FakeGithub:
             wait_for_slot()
             check_lease()
 
-        return FakeWriter(self, memory, before_write, dry_run)
+        return FakeWriter(self, history, before_write, dry_run)
 
     def _call(self, what: str) -> None:
         self.calls.append(what)
@@ -160,7 +160,7 @@ class FakeReader:
 @dataclass
 class FakeWriter:
     github: FakeGithub
-    memory: ConversationHistory
+    history: ConversationHistory
     before_write: Callable[[], None]
     dry_run: bool
 
@@ -171,9 +171,9 @@ class FakeWriter:
         names = tuple(label.name for label in action.requested)
         if self.dry_run:
             return Outcome("labels", "dry_run", f"would add {', '.join(names)}", added=names)
-        self.memory.record_label_intents(names, label_origins(action))
+        self.history.record_label_intents(names, label_origins(action))
         self._write("labels")
-        self.memory.mark_labels_set(names)
+        self.history.mark_labels_set(names)
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 

@@ -109,7 +109,7 @@ def world(make_world: MakeWorld, tmp_path: Path) -> World:
 def test_shadow_is_compared_with_the_posted_result(world: World) -> None:
     comparison = compare_recorded(world, "issues/strict")
     (pair,) = comparison.pairs
-    assert (pair.guid, pair.event_key, pair.thread) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
+    assert (pair.guid, pair.event_key, pair.conversation) == (GUID, "issues.opened", "Codertocat/Hello-World#1")
     assert pair.differences == (Difference("priority", ("priority-high",), ("priority-low",)),)
     assert (pair.one.result.speaks, pair.other.result.speaks) == (False, True)
     assert (pair.one.tokens, pair.other.tokens, pair.one.cost_usd, pair.other.cost_usd) == (

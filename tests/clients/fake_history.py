@@ -1,4 +1,4 @@
-"""Memory of a conversation in dictionaries."""
+"""History of a conversation in dictionaries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.history.conversations import ConversationHistory, KnownComment
 
 
-class FakeMemory(ConversationHistory):
+class FakeHistory(ConversationHistory):
     def __init__(self) -> None:
         self.label_states: dict[str, LabelState] = {}
         self.origins: dict[str, LabelOrigin] = {}
