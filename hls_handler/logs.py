@@ -22,15 +22,12 @@ from types import MappingProxyType
 from typing import IO, Literal
 from urllib.parse import quote, quote_plus
 
-from pythonjsonlogger.core import RESERVED_ATTRS, LogData
-from pythonjsonlogger.json import JsonFormatter
-
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import redact
 
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
-_NON_FIELDS = frozenset({*RESERVED_ATTRS, "taskName", "color_message", "ids"})
+_NON_FIELDS = frozenset({*logging.makeLogRecord({}).__dict__, "message", "color_message", "ids"})
 _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # log every request or step at INFO
 
 Clean = Callable[[str], str]
@@ -92,29 +89,26 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
 
 
-class JsonLines(JsonFormatter):
+class JsonLines(logging.Formatter):
     """One JSON object per line: timestamp, level, logger, message, the bound ids, then the fields of the call."""
 
     def __init__(self, clean: Clean) -> None:
-        super().__init__(["levelname", "name", "message"], reserved_attrs=sorted(_NON_FIELDS))
+        super().__init__()
         self._clean = clean
 
-    def add_fields(self, log_data: LogData, record: logging.LogRecord, message_dict: dict[str, object]) -> None:
-        fields: LogData = {}
-        super().add_fields(fields, record, message_dict)
-        log_data["timestamp"] = _timestamp(record)
-        log_data["level"] = fields.pop("levelname")
-        log_data["logger"] = fields.pop("name")
-        log_data["message"] = fields.pop("message")
-        log_data.update(record.__dict__.get("ids", {}))
-        trace = fields.pop("exc_info", None)
-        log_data.update({name: value for name, value in fields.items() if name not in log_data})
-        if trace:
-            log_data["exception"] = trace
-
-    def process_log_record(self, log_data: LogData) -> LogData:
-        """Clean before encoding: the escapes of JSON would hide a secret from the cleaning."""
-        return {self._clean(name): self._clean_value(value) for name, value in log_data.items()}
+    def format(self, record: logging.LogRecord) -> str:
+        own: dict[str, object] = {
+            "timestamp": _timestamp(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **record.__dict__.get("ids", {}),
+        }
+        fields = {name: value for name, value in record.__dict__.items() if name not in _NON_FIELDS}
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        # Cleaned before encoding: the escapes of JSON would hide a secret from the cleaning.
+        return json.dumps(self._clean_value({**own, **fields, **own}))
 
     def _clean_value(self, value: object) -> object:
         if value is None or isinstance(value, bool | int | float):
