@@ -184,8 +184,13 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Base64 characters that depend only on the secret, for each offset within a group of three bytes."""
+    """Base64 characters that depend only on the secret, for each offset within a group of three bytes.
+
+    If nothing follows the secret, these are all up to the padding.
+    """
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that depend on them
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(b"\0" * offset + secret).decode()[mixed:end]
+            encoded = encode(b"\0" * offset + secret).decode()
+            yield encoded[mixed:end]
+            yield encoded[mixed:].rstrip("=")

@@ -7,7 +7,6 @@ the libraries get explicit values from this module and read no variables themsel
 
 from __future__ import annotations
 
-import base64
 import math
 import os
 import re
@@ -19,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from ssl import SSLCertVerificationError
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 import requests
@@ -27,6 +26,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from hls_handler.errors import SettingsError
+from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
 
@@ -174,17 +174,8 @@ TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
 
 
 def redact_secret(text: str, secret: str) -> str:
-    """Return the text as one line of at most 300 characters, with the secret (also URL- or base64-encoded) as `***`."""
-    encoded = secret.encode()
-    forms = {
-        secret,
-        quote(secret, safe=""),
-        base64.b64encode(encoded).decode().rstrip("="),
-        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-    }
-    for form in sorted(forms - {""}, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return shorten(text)
+    """Return the text as one line of at most 300 characters, with the secret (in any encoding) as `***`."""
+    return shorten(mask_secrets(text, (secret,)))
 
 
 def shorten(text: str) -> str:
