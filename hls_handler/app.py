@@ -279,7 +279,7 @@ class Service:
             outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,
-            rate_limit=lambda: self._rates.use.rate_limit,
+            rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,
         )

@@ -48,30 +48,25 @@ class RateLimit:
     reset_at: datetime | None  # aware UTC
 
 
-@dataclass(frozen=True, slots=True)
-class GithubUsage:
-    requests_made: int
-    rate_limit: RateLimit
-
-
 class RateLimitMonitor:
     """Collects the quota and the request count of all workers' clients. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reported = 0
-        self.use = GithubUsage(0, RateLimit(None, None, None))
+        self._requests = 0
+        self.rate_limit = RateLimit(None, None, None)
 
     def observe(self, rate_limit: RateLimit) -> None:
         """Count one request and store the quota reported after it, unless the quota has no values."""
         with self._lock:
-            latest = self.use.rate_limit if rate_limit.remaining is None else rate_limit
-            self.use = GithubUsage(self.use.requests_made + 1, latest)
+            self._requests += 1
+            if rate_limit.remaining is not None:
+                self.rate_limit = rate_limit
 
     def take_request_count(self) -> int:
         """Return the number of requests since the last call of this method; the caller adds them up."""
         with self._lock:
-            new, self._reported = self.use.requests_made - self._reported, self.use.requests_made
+            new, self._requests = self._requests, 0
             return new
 
 

@@ -132,7 +132,7 @@ def test_one_connection_serves_account_access_and_reads(github: FakeGithub, mete
     assert client.reader("o/r").issue(7).title == "It crashes"
     client.close()
     assert github.calls == ["GET /user", "GET /repos/o/r", "GET /repos/o/r/issues/7"]
-    assert meter.use.requests_made == 3
+    assert meter.take_request_count() == 3
     assert github.connections == 1
 
 
