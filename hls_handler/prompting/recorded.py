@@ -1,4 +1,4 @@
-"""Webhook payloads by name: recorded ones, and derived ones for the demo, with GitHub's API responses about these."""
+"""Webhook payloads by name: recorded ones, and derived ones for the demo."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -44,11 +44,7 @@ STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint")
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders below `payloads/derived` with responses of GitHub's API. The other folders contain payloads."""
-
-
-Answer = tuple[Mapping[str, object], ...]
-"""The list in a response of GitHub's REST API."""
+"""Folders below `payloads/derived` with responses of GitHub's API (`sandbox.derived`). The others contain payloads."""
 
 
 class UnknownPayload(HlsError):
@@ -142,44 +138,6 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
         message = f"{path}: the event cannot be derived from its keys; name it with --event, for example --event issues"
         raise UnknownPayload(message)
     return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
-
-
-def files_at(head_sha: str) -> Answer | None:
-    """Return the changed files of the derived pull request with this head commit; None for other commits."""
-    return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
-
-
-def review_comments_of(review_id: int) -> Answer:
-    """Return the comments on lines of a derived review; () for any other review."""
-    all_comments = _answers("review_comments")
-    return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
-
-
-def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """Return the jobs of one attempt of a derived workflow run; None for any other run."""
-    wanted = (run_id, attempt)
-    return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
-
-
-def log_of(job_id: int) -> str | None:
-    """Return the log of a job of a derived workflow run; None for any other job."""
-    path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def releases_before(release_id: int) -> Answer:
-    """Return the releases before a derived release, oldest first; () for any other release."""
-    return next(_answers("releases", str(release_id)), ())
-
-
-def history_of(release_id: int) -> Answer:
-    """Return the commits up to a derived release, oldest first, with an additional key `tags`; () for any other."""
-    return next(_answers("history", str(release_id)), ())
-
-
-def _answers(folder: str, name: str = "*") -> Iterator[Answer]:
-    for path in sorted((PAYLOADS / "derived" / folder).glob(f"{name}.json")):
-        yield tuple(json.loads(path.read_bytes()))
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:

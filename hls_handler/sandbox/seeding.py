@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.objects import (
     Account,
     Comment,
@@ -145,7 +146,7 @@ def _files(thread: Thread, before: Thread | None, files: Files | None) -> tuple[
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == thread.head_sha:
         return before.files
-    known = recorded.files_at(thread.head_sha)
+    known = derived.files_at(thread.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
     counts = {name: read_count(thread.document.get(name)) for name in ("changed_files", "additions", "deletions")}
