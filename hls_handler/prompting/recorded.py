@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hls_handler.errors import HlsError
 from hls_handler.events import event_key
@@ -58,7 +59,6 @@ class Recorded:
     name: str  # "issues.opened.2", "demo/question", or the path of a file read by `from_file`
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"
-    path: Path
     body: bytes = field(repr=False)
 
     @property
@@ -67,9 +67,9 @@ class Recorded:
         return event_key(self.event, self.action)
 
     @property
-    def payload(self) -> dict[str, object]:
+    def payload(self) -> dict[str, Any]:
         """The parsed body. It is parsed at each access, so the caller may change it."""
-        parsed: dict[str, object] = json.loads(self.body)
+        parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
 
@@ -102,7 +102,7 @@ def load(name: str) -> Recorded:
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
     event, path = known[name]
     body = path.read_bytes()
-    return Recorded(name=name, event=event, action=_action(json.loads(body)), path=path, body=body)
+    return Recorded(name=name, event=event, action=_action(json.loads(body)), body=body)
 
 
 def before(name: str) -> tuple[Recorded, ...]:
@@ -137,7 +137,7 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     if named is None:
         message = f"{path}: the event cannot be derived from its keys; name it with --event, for example --event issues"
         raise UnknownPayload(message)
-    return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
+    return Recorded(name=str(path), event=named, action=_action(payload), body=body)
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:

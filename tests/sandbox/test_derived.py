@@ -38,13 +38,13 @@ def diff_prompts(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_every_change_of_a_derived_payload_is_listed(name: str) -> None:
-    derived = recorded.load(name)
-    section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
+    payload = recorded.load(name)
+    section = CHANGES.split(f"## derived/{payload.event}/{name.removeprefix('demo/')}.json\n")[1].split("\n## ")[0]
     source = re.search(r"From `(recorded/.*?)`", section)
     assert source is not None
     listed = set(re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE))
     original = json.loads((PAYLOADS / source[1]).read_bytes())
-    assert set(diff_prompts(original, derived.payload)) == listed
+    assert set(diff_prompts(original, payload.payload)) == listed
 
 
 @pytest.mark.parametrize("name", STORY)
