@@ -193,10 +193,10 @@ class Service:
         """Reload changed settings and prompts and return them; report the state of the prompts to `/health`."""
         config = self._reloader.current()
         library = config.prompts.current()
-        if config.prompts.report_problem is None:
+        if config.prompts.problem is None:
             self._health.ok("prompts")
         else:
-            self._health.report_problem("prompts", config.prompts.report_problem, PROMPTS_REMEDY)
+            self._health.report_problem("prompts", config.prompts.problem, PROMPTS_REMEDY)
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:

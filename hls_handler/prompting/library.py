@@ -166,11 +166,11 @@ class ReloadingLibrary:
         self._folders = folders
         self._lock = threading.Lock()
         self._loaded_state = _file_state(folders)  # before loading, so that `current` sees a change during loading
-        self._load_error: str | None = None
+        self.problem: str | None = None  # error message of the last reload; None if it succeeded
         if before is None:
-            self._library = load()
+            self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
         else:
-            self._library = before
+            self.latest = before
             self._reload()
 
     def current(self) -> Library:
@@ -184,31 +184,21 @@ class ReloadingLibrary:
         with self._lock:
             if _file_state(self._folders) != self._loaded_state:
                 self._reload()
-            return self._library
-
-    @property
-    def latest(self) -> Library:
-        """The library as last loaded, without a check for changed files: the webhook receiver must respond fast."""
-        return self._library
-
-    @property
-    def report_problem(self) -> str | None:
-        """Error message of the last reload; None if it succeeded."""
-        return self._load_error
+            return self.latest
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
         problem: str | None = "the changed prompts cannot be read, the last valid version stays in use; see the log"
         try:
-            self._library = self._load()
+            self.latest = self._load()
             problem = None
-            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]})
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # also for other exceptions, which the caller handles
-            self._load_error = problem
+            self.problem = problem
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:

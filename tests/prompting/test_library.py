@@ -218,7 +218,7 @@ def test_changed_file_is_used_from_the_next_delivery(loader: CountingLoader) -> 
     assert live.latest.prompts["issues/plain"].id == before
     assert live.current().prompts["issues/plain"].id != before
     assert live.latest is live.current()
-    assert live.report_problem is None
+    assert live.problem is None
 
 
 @pytest.mark.parametrize("name", ["_part.j2", "issues/plain.comment.md.j2", "issues/more.j2"])
@@ -246,7 +246,7 @@ def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(
         assert live.current() is good
         assert live.current() is good
     problem = f"{loader.folder.as_posix()}/issues/plain.j2:6: unknown variable 'isue'; did you mean 'issue'?"
-    assert live.report_problem == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
+    assert live.problem == f"the changed prompts cannot be used, the last valid version stays in use: {problem}"
     assert [record.message for record in caplog.records] == [
         "prompts cannot be used, the last valid version stays in use"
     ]
@@ -260,7 +260,7 @@ def test_fixed_library_is_used(loader: CountingLoader, caplog: pytest.LogCapture
     change(loader.folder, FRONT + "Fixed")
     with caplog.at_level(logging.INFO):
         fixed = live.current()
-    assert live.report_problem is None
+    assert live.problem is None
     assert caplog.records[-1].message == "prompts reloaded"
     assert caplog.records[-1].__dict__["prompts"] == [fixed.prompts["issues/plain"].id]
 
@@ -273,7 +273,7 @@ def test_error_is_cleared_when_files_are_restored(loader: CountingLoader) -> Non
     write(loader.folder, PLAIN)
     os.utime(loader.folder / "issues" / "plain.j2", ns=(before.st_atime_ns, before.st_mtime_ns))
     live.current()
-    assert live.report_problem is None
+    assert live.problem is None
 
 
 def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, tmp_path: Path) -> None:
@@ -281,8 +281,8 @@ def test_removed_folder_is_an_error_but_does_not_raise(loader: CountingLoader, t
     good = live.current()
     loader.folder.rename(tmp_path.parent / f"{tmp_path.name}-elsewhere")
     assert live.current() is good
-    assert live.report_problem is not None
-    assert "there is no such folder" in live.report_problem
+    assert live.problem is not None
+    assert "there is no such folder" in live.problem
 
 
 def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(loader: CountingLoader) -> None:
@@ -300,12 +300,10 @@ def test_unexpected_exception_during_reload_is_raised_once_and_remains_as_error(
     with pytest.raises(KeyError):
         live.current()
     assert live.current() is good
-    assert live.report_problem == (
-        "the changed prompts cannot be read, the last valid version stays in use; see the log"
-    )
+    assert live.problem == ("the changed prompts cannot be read, the last valid version stays in use; see the log")
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not good
-    assert live.report_problem is None
+    assert live.problem is None
 
 
 def test_dangling_symlink_is_ignored(loader: CountingLoader) -> None:
@@ -324,10 +322,10 @@ def test_invalid_library_at_startup_keeps_the_previous_library(loader: CountingL
     change(loader.folder, FRONT + "{% if %}")
     live = ReloadingLibrary(loader, loader.folder, before=before)
     assert live.current() is before
-    assert live.report_problem is not None
+    assert live.problem is not None
     change(loader.folder, FRONT + "Fixed")
     assert live.current() is not before
-    assert live.report_problem is None
+    assert live.problem is None
 
 
 def test_other_threads_wait_for_a_reload_and_get_its_result(loader: CountingLoader) -> None:
