@@ -109,7 +109,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             name=name,
             id=f"{name}@{_hash_of(sources[name])}",
             path=files.sources[f"{name}{SUFFIX}"].file,
-            description=front.description,
             on=front.on,
             reply=front.reply,
             reply_model=model or Reply,
@@ -117,7 +116,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             max_tokens=front.max_tokens,
             effort=front.effort,
             then=front.then,
-            has_comment=comment is not None,
         )
     comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
     library = Library(prompts, templates.environment, comment_environment, comments, conditions, sources, shadows)

@@ -147,7 +147,6 @@ class Prompt:
     name: str  # "issues/analyze"
     id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
     path: str  # for messages: "prompts/issues/analyze.j2"
-    description: str
     on: tuple[str, ...]  # "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
@@ -155,7 +154,6 @@ class Prompt:
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
-    has_comment: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path, content:
 def test_example_without_front_matter_uses_that_of_the_second_folder(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
     library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
-    assert library.prompts["issues/analyze"].has_comment is True
+    assert "issues/analyze" in library.comments
     assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<untrusted ")
 
 
