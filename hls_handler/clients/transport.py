@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from ssl import SSLCertVerificationError
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
@@ -58,14 +57,14 @@ class ProxySettings:
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the reason, to be appended to "no answer", and the remedy; `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
-        certificate_problem = _find_certificate_problem(exc)
-        if certificate_problem is not None:
+        certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
+        if certificate_problems:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
                 "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
                 f"the trusted authorities now come from {source}"
             )
-            return f"{through}: certificate verification failed: {certificate_problem}", remedy
+            return f"{through}: certificate verification failed: {certificate_problems[0]}", remedy
         status = _find_proxy_status(exc) if self.proxy else None
         if status == 407:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
@@ -197,12 +196,6 @@ def describe_cause(exc: BaseException) -> str:
     return messages[-1] if messages else type(exc).__name__
 
 
-def _find_certificate_problem(exc: BaseException) -> str | None:
-    """Return OpenSSL's message if the verification of the server's certificate failed, else None."""
-    messages = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
-    return next(messages, None)
-
-
 def _find_proxy_status(exc: BaseException) -> int | None:
     """Return the status with which a proxy rejected the tunnel, or None."""
     for link in _chain(exc):
@@ -213,18 +206,14 @@ def _find_proxy_status(exc: BaseException) -> int | None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that caused it: the cause, the context, or an argument of each."""
     seen = set[int]()
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = _inner_exception(link)
-
-
-def _inner_exception(exc: BaseException) -> BaseException | None:
-    """Return the exception that caused this one: its cause, its context, or an argument."""
-    candidates = [exc.__cause__, exc.__context__, *exc.args, getattr(exc, "reason", None)]
-    return next((link for link in candidates if isinstance(link, BaseException)), None)
+        candidates = [link.__cause__, link.__context__, *link.args, getattr(link, "reason", None)]
+        link = next((cause for cause in candidates if isinstance(cause, BaseException)), None)
 
 
 MAX_WAIT = timedelta(hours=2)
