@@ -38,7 +38,7 @@ def translate_status(
     `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own message, without
     secrets, or None if the body was not GitHub's JSON.
     """
-    what = f"{call}: {status} {message or responses.get(status, '(no such HTTP status)')}"
+    what = f"{call}: {status} {message or responses.get(status, NO_PHRASE)}"
     if status == 401:
         return _down(what, remedy=TOKEN_REMEDY)
     if status == 429 or (status == 403 and _is_limit(headers, message)):
