@@ -145,7 +145,10 @@ class GithubApi:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
     ) -> None:
-        """`observe` is called once after every request, also a failed one; `now` returns aware UTC."""
+        """`observe` is called once after every request, also a failed one; `now` returns aware UTC.
+
+        Raises `SettingsError` if the proxy or certificate settings cannot be used.
+        """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._token = settings.token.get_secret_value()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, repository_path
+from hls_handler.clients.api import GithubApi, RateLimitMonitor, repository_path
 from hls_handler.clients.comments import apply_comment_plan, plan_comment, preview_comment
 from hls_handler.clients.labels import apply_label_change, plan_labels, preview_labels
 from hls_handler.clients.reader import GithubReader
@@ -74,14 +74,6 @@ class GithubWriter:
         if self._writes is None:
             return preview_comment(plan)
         return apply_comment_plan(plan, number, action.family, writes=self._writes, memory=self._memory)
-
-
-def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
-    """Create a client without sending a request. `observe` is called after every request; `now` returns aware UTC.
-
-    Raises `SettingsError` if the proxy or certificate settings cannot be used.
-    """
-    return Github(GithubApi(settings, observe=observe, now=now))
 
 
 class Github:
