@@ -204,11 +204,10 @@ class GithubApi:
         *,
         max_pages: int,
         items_key: str | None = None,
-        query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
         """Yield a list page by page, one request each. `items_key`: the list's key if the response is an object."""
         for number in range(1, max_pages + 1):
-            items, headers = self.page(path, shape, number, items_key=items_key, query=query)
+            items, headers = self.page(path, shape, number, items_key=items_key)
             yield items
             links = headers.get("link")
             if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
