@@ -184,12 +184,13 @@ class WrappedRecord:
 
 
 @cache
-def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
+def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
     """Return {name: strings that its `Literal` allows} of the public fields and properties of a dataclass or model."""
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 
-def public_hints(kind: type[Any]) -> dict[str, object]:
+@cache
+def public_hints(kind: type[Any]) -> Mapping[str, object]:
     """Return {name: type hint} of the public fields and properties of a dataclass or model."""
     resolved = get_type_hints(kind)
     names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
