@@ -52,9 +52,7 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[
-        SourceFile, ...
-    ]  # the template and those that it uses, then the comment template and those that it uses
+    sources: tuple[SourceFile, ...]  # the template and those that it uses, then the comment template and those it uses
 
     @property
     def template(self) -> SourceFile:

@@ -47,9 +47,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
-    problems |= (
-        tree.rejected | expansion.problems
-    )  # these replace sentences about the same keys, whose values are unknown
+    # These replace sentences about the same keys, whose values are unknown.
+    problems |= tree.rejected | expansion.problems
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)

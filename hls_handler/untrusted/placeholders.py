@@ -50,9 +50,7 @@ class Placeholders:
         self._key = key
         self._show = show
         self._settled: dict[int, UntrustedText] = {}  # texts that `substitute` has inserted, by placeholder number
-        self._rendered: list[
-            UntrustedText
-        ] = []  # texts that a template has output; the index is the placeholder number
+        self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
         """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
