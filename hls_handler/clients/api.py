@@ -96,7 +96,7 @@ class _SingleRequestAdapter(HTTPAdapter):
     def __init__(self, timeout_s: float) -> None:
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
-        self.before_send: Callable[[], None] = _do_nothing
+        self.before_send: Callable[[], None] = lambda: None
         """Called for the headers and for each piece of the body, on an open connection: after name lookup, TCP, TLS and
         the proxy, which can take many seconds. An exception stops the request."""
         adapter = self
@@ -124,10 +124,6 @@ class _SingleRequestAdapter(HTTPAdapter):
             response.close()
             raise _InterceptedResponseError(response.status_code, response.headers.get("location"))
         return response
-
-
-def _do_nothing() -> None:
-    pass
 
 
 class GithubApi:
@@ -177,12 +173,12 @@ class GithubApi:
 
     def get_with_headers(self, path: str, shape: TypeAdapter[T]) -> tuple[T, Mapping[str, str]]:
         response = self._send("GET", path)
-        return _validate(f"GET {path}", shape, response.data), response.headers
+        return validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """Return the validated response, or None if GitHub answers that the resource does not exist (404, 410)."""
         response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
-        return None if response.status in (404, 410) else _validate(f"GET {path}", shape, response.data)
+        return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
         """Return the URL that GitHub redirects a download to, or None if the file does not exist (404, 410).
@@ -227,7 +223,7 @@ class GithubApi:
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None
-        return _validate(f"GET {path}", shape, items), response.headers
+        return validate(f"GET {path}", shape, items), response.headers
 
     def write(
         self,
@@ -260,7 +256,7 @@ class GithubApi:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
         finally:
-            self._adapter.before_send = _do_nothing
+            self._adapter.before_send = lambda: None
 
     def _send(
         self,
@@ -321,7 +317,8 @@ def _parse_json(text: str) -> Any:
         return None
 
 
-def _validate(call: str, shape: TypeAdapter[T], data: object) -> T:
+def validate(call: str, shape: TypeAdapter[T], data: object) -> T:
+    """Return the value in a response to `call`. Raises `DependencyDown` if it does not have the documented form."""
     try:
         return shape.validate_python(data)
     except ValidationError as exc:

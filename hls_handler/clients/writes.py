@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from hls_handler.clients.api import GithubApi, Response, repository_path
-from hls_handler.clients.github_errors import unexpected_response
+from hls_handler.clients.api import GithubApi, Response, repository_path, validate
 from hls_handler.errors import Retryable
 from hls_handler.events import Comment
 from hls_handler.handlers.labels import LabelSpec
@@ -52,23 +51,17 @@ class Writes:
     def create_comment(self, number: int, body: str) -> Comment:
         self._wait_for_slot()
         path = f"{self._base}/issues/{number}/comments"
-        return _parse_comment(self._api.write("POST", path, {"body": body}, check_lease=self._check_lease))
+        response = self._api.write("POST", path, {"body": body}, check_lease=self._check_lease)
+        return validate(f"POST {path}", COMMENT, response.data)
 
     def edit_comment(self, comment_id: int, body: str) -> Comment | None:
         """Return the edited comment; None if it was deleted meanwhile."""
         self._wait_for_slot()
         path = f"{self._base}/issues/comments/{comment_id}"
         response = self._api.write("PATCH", path, {"body": body}, check_lease=self._check_lease, expected=(404, 410))
-        return None if response.status in (404, 410) else _parse_comment(response)
+        return None if response.status in (404, 410) else validate(f"PATCH {path}", COMMENT, response.data)
 
 
 def _already_exists(response: Response) -> bool:
     errors = response.data.get("errors")
     return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
-
-
-def _parse_comment(response: Response) -> Comment:
-    try:
-        return COMMENT.validate_python(response.data)
-    except ValidationError:
-        raise unexpected_response("writing a comment", "the response does not contain the comment") from None
