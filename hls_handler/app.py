@@ -24,9 +24,9 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs
-from hls_handler.clients.api import RateLimitMonitor
+from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.github import Github, connect
+from hls_handler.clients.github import Github
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
@@ -87,9 +87,7 @@ def _utc_now() -> datetime:
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """Configure logging, and mask the secrets of these settings in it. `earlier` are other secrets to mask."""
-    secrets = sorted(
-        {*collect_secrets(settings), *proxy_passwords(), *earlier}, key=lambda secret: (-len(secret), secret)
-    )
+    secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 
@@ -161,7 +159,9 @@ class Service:
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         """Create the clients of one thread. Raises `SettingsError` if settings of their connections are invalid."""
         observe = self._rates.observe
-        github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        github: GithubOf = CachedClient(
+            lambda of: Github(GithubApi(of, observe=observe, now=_utc_now)), close=Github.close
+        )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
         github.of(settings.github)
         claude.of(settings.claude)
@@ -280,7 +280,7 @@ class Service:
             outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,
-            rate_limit=lambda: self._rates.use.rate_limit,
+            rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,
         )

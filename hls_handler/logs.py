@@ -190,8 +190,13 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Yield the base64 texts that the secret can have inside a longer value, without characters of other bytes."""
+    """Yield the base64 texts that the secret can have inside a longer value, without characters of other bytes.
+
+    If nothing follows the secret, these are all up to the padding.
+    """
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret, base64 characters that they change
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(b"\0" * offset + secret).decode()[mixed:end]
+            encoded = encode(b"\0" * offset + secret).decode()
+            yield encoded[mixed:end]
+            yield encoded[mixed:].rstrip("=")

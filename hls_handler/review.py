@@ -239,7 +239,8 @@ def _normalize(text: str) -> str:
 def _merge(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings, worst first. Those of one category on one line become one, with all their texts."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
-    for finding in sorted(findings, key=_sort_key):
+    worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
+    for finding in worst_first:
         key = (finding.path, finding.side, finding.line, finding.category)
         first = merged.get(key)
         merged[key] = finding if first is None else _join(first, finding)
@@ -250,7 +251,3 @@ def _join(first: Finding, other: Finding) -> Finding:
     same = _normalize(other.body) in _normalize(first.body)
     body = first.body if same else f"{first.body}\n\n**{other.title}**\n\n{other.body}"
     return first.model_copy(update={"body": body})
-
-
-def _sort_key(finding: Finding) -> tuple[int, str, int, Side, float]:
-    return (RANK[finding.severity], finding.path, finding.line, finding.side, -finding.confidence)

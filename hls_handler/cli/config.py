@@ -197,7 +197,7 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
         where = settings.sources.where(f"{other.key}.name")
         lines.append(f"  has precedence over {other.pattern}   {where}: {explain_precedence(chosen, other)}")
     lines.append(f"{PATH} = {status}")
-    return [*lines, *(str(value) for value in iter_sourced_values(settings, chosen))]
+    return [*lines, *iter_sourced_values(settings, chosen)]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:

@@ -26,7 +26,8 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
-from hls_handler.cli.options import Config, format_usd, print_line, print_lines, with_remedy
+from hls_handler.cli.options import Config, print_line, print_lines, with_remedy
+from hls_handler.cli.prompt_try_report import format_usages
 from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
@@ -251,10 +252,7 @@ def _print_report(report: DeliveryReport) -> None:
     row = report.delivery
     print_line(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
     for answered in report.answers:
-        usage = answered.usage
-        tokens_in = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
-        tokens = f"{tokens_in} tokens in, {usage.output_tokens} out"
-        print_line(f"  prompt    {answered.prompt_id}: {tokens}, {format_usd(usage.cost_usd)}")
+        print_line(f"  prompt    {answered.prompt_id}: {format_usages([answered.usage])}")
     print_line(f"  labels    {', '.join(report.labels) or 'none added'}")
     lines = (report.comment or "").splitlines()
     comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # without HLS's marker

@@ -6,15 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from hls_handler.cli.options import abort, fail, require_credential, utc_now, with_remedy
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import HlsError
-from hls_handler.events import REPOSITORY_NAME, event_key
+from hls_handler.events import REPOSITORY_NAME
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
@@ -50,25 +49,10 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """The event that a command line names. If `live`, facts about it are read from GitHub, else from the sandbox."""
+class Subject(Recorded):
+    """The event and its name as given. If `live`, facts about it are read from GitHub, else from the sandbox."""
 
-    name: str  # as written on the command line
-    event: str  # "issues"
-    action: str | None  # "opened"
     live: bool
-    body: bytes = field(repr=False)
-
-    @property
-    def key(self) -> str:
-        """Event and action: "issues.opened"; "push" if the event has no action."""
-        return event_key(self.event, self.action)
-
-    @property
-    def payload(self) -> dict[str, Any]:
-        """The parsed body. Each access parses it again."""
-        parsed: dict[str, Any] = json.loads(self.body)
-        return parsed
 
     @property
     def origin(self) -> str:
@@ -87,7 +71,7 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
         recording = load_payload(given, event)
         if live:
             require_credential(settings, "github.token", alternative=alternative)
-        return Subject(recording.name, recording.event, recording.action, live, recording.body)
+        return Subject(recording.name, recording.event, recording.action, recording.body, live)
     if event is not None:
         abort("--event is only for files; for an issue or a pull request, the event is always `opened`")
     require_credential(settings, "github.token", alternative=alternative)
@@ -96,7 +80,7 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
             name, payload = github.opened(*conversation)
     except HlsError as exc:
         fail(with_remedy(exc))
-    return Subject(given, name, "opened", True, json.dumps(payload).encode())
+    return Subject(given, name, "opened", json.dumps(payload).encode(), live=True)
 
 
 def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -45,10 +45,7 @@ from hls_handler.work.comparison import (
     StoredDelivery,
     is_named,
     load_stored_delivery,
-    mean_cost_usd,
-    mean_tokens,
     pair,
-    prompt_ids,
     recorded,
     render_request,
     run_again,
@@ -216,9 +213,9 @@ def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
 
 def format_comparison(comparison: Comparison) -> Iterator[str]:
     """Yield a table row for each delivery, then the totals."""
-    sides, other_sides = _sides(comparison)
+    one, other = comparison.summaries
     count, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
-    yield f"{', '.join(prompt_ids(sides))} against {', '.join(prompt_ids(other_sides))}"
+    yield f"{', '.join(one.ids)} against {', '.join(other.ids)}"
     yield ""
     yield from _table(comparison)
     yield ""
@@ -228,18 +225,17 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
     yield f"differing    {differing}" + (f": {groups}" if groups else "")
     for difference, times in comparison.differences:
         yield f"             {times:>4}  {_format_difference(difference)}"
-    comments = (sum(side.result.speaks for side in sides), sum(side.result.speaks for side in other_sides))
-    yield f"comments     {comments[0]}, against {comments[1]}; differing in {comparison.spoke_differently}"
-    yield f"mean tokens  {mean_tokens(sides):.0f}, against {mean_tokens(other_sides):.0f}"
-    yield f"mean cost    {format_usd(mean_cost_usd(sides))}, against {format_usd(mean_cost_usd(other_sides))}"
+    yield f"comments     {one.spoke}, against {other.spoke}; differing in {comparison.spoke_differently}"
+    yield f"mean tokens  {one.mean_tokens:.0f}, against {other.mean_tokens:.0f}"
+    yield f"mean cost    {format_usd(one.mean_cost_usd)}, against {format_usd(other.mean_cost_usd)}"
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
     """Return a JSON object in which "prompt" is the prompt given to the command and "with" the other one."""
-    sides, other_sides = _sides(comparison)
+    one, other = comparison.summaries
     return {
-        "prompt": _summarize(sides),
-        "with": _summarize(other_sides),
+        "prompt": asdict(one),
+        "with": asdict(other),
         "compared": len(comparison.pairs),
         "left_out": dict(comparison.excluded),
         "same_labels": len(comparison.pairs) - comparison.differing,
@@ -286,10 +282,6 @@ def _cells(pair: Pair) -> tuple[str, ...]:
     )
 
 
-def _sides(comparison: Comparison) -> tuple[list[Side], list[Side]]:
-    return [pair.one for pair in comparison.pairs], [pair.other for pair in comparison.pairs]
-
-
 def _format_difference(difference: Difference) -> str:
     """Return the labels of both prompts in one group: "priority-high, not priority-low"."""
     labels = " and ".join(difference.one) or f"no {difference.group}"
@@ -299,15 +291,6 @@ def _format_difference(difference: Difference) -> str:
 def _format_excluded(comparison: Comparison) -> str:
     """Return how many deliveries were left out, and why: "2 failed, 1 not asked"; "" if none was."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
-
-
-def _summarize(sides: list[Side]) -> Mapping[str, object]:
-    return {
-        "ids": prompt_ids(sides),
-        "spoke": sum(side.result.speaks for side in sides),
-        "mean_tokens": mean_tokens(sides),
-        "mean_cost_usd": mean_cost_usd(sides),
-    }
 
 
 def _side_to_dict(side: Side) -> Mapping[str, object]:

@@ -12,8 +12,9 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON
 from hls_handler.prompting.reply_fields import list_possible_labels
-from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables, members
+from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables
 from hls_handler.settings.model import Settings
+from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.work.library import load_checked
 
 
@@ -41,13 +42,13 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
     """Return the names of fields that the front matter adds to the reply type, or for which it allows other values."""
-    shipped = members(REPLY_TYPES[prompt.reply])
-    return tuple(name for name, hint in members(prompt.reply_model).items() if shipped.get(name) != hint)
+    shipped = public_hints(REPLY_TYPES[prompt.reply])
+    return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
 
 
 def format_custom_fields(prompt: Prompt) -> list[str]:
     """Return "component: one of payments, search, none" for each custom field."""
-    hints = members(prompt.reply_model)
+    hints = public_hints(prompt.reply_model)
     return [f"{name}: {describe_type(hints[name])}" for name in _custom_field_names(prompt)]
 
 

@@ -113,7 +113,7 @@ def _show_question(question: Question, *, full: bool) -> None:
         print_line(f"reply       invalid: {answer.problem}")
         if answer.text:
             _show_text(answer.text)
-    print_line(f"took        {answer.usage.took_s:.1f} s, {_summarize([answer.usage])}")
+    print_line(f"took        {answer.usage.took_s:.1f} s, {format_usages([answer.usage])}")
 
 
 def _show_text(text: str) -> None:
@@ -230,13 +230,14 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
     if not tried.questions:
         return "none, because Claude was not asked"
     usages = _usages(tried)
-    text = f"{len(usages)} {'answer' if len(usages) == 1 else 'answers'}, {_summarize(usages)}"
+    text = f"{len(usages)} {'answer' if len(usages) == 1 else 'answers'}, {format_usages(usages)}"
     if len(usages) < len(tried.questions):
         text += "; the cost of the unanswered question, if any, is unknown"
     return f"{text}; these were canned answers of the sandbox: nothing was paid" if canned else text
 
 
-def _summarize(usages: Sequence[Usage]) -> str:
+def format_usages(usages: Sequence[Usage]) -> str:
+    """Return "1500 tokens in, 300 out, 0.000600 USD"; the cost is unknown if that of one call is."""
     cost = add_usd(usage.cost_usd for usage in usages)
     shown = "unknown cost" if cost is None else format_usd(cost)
     return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"

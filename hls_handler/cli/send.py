@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import uuid
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -111,13 +112,10 @@ def _secret(settings: Settings, body: bytes) -> bytes:
 
 def _post(url: str, body: bytes, headers: dict[str, str]) -> Response:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)
-    try:
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=TIMEOUT_S)) as connection:
         connection.request("POST", parts.path, body=body, headers=headers)
         response = connection.getresponse()
         raw = response.read().decode(errors="replace")
-    finally:
-        connection.close()
     try:
         return Response(response.status, json.loads(raw))
     except ValueError:

@@ -48,30 +48,25 @@ class RateLimit:
     reset_at: datetime | None  # aware UTC
 
 
-@dataclass(frozen=True, slots=True)
-class GithubUsage:
-    requests_made: int
-    rate_limit: RateLimit
-
-
 class RateLimitMonitor:
     """Collects the quota and the request count of all workers' clients. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._reported = 0
-        self.use = GithubUsage(0, RateLimit(None, None, None))
+        self._requests = 0
+        self.rate_limit = RateLimit(None, None, None)
 
     def observe(self, rate_limit: RateLimit) -> None:
         """Count one request, and store the quota that its response reported, if it reported one."""
         with self._lock:
-            latest = self.use.rate_limit if rate_limit.remaining is None else rate_limit
-            self.use = GithubUsage(self.use.requests_made + 1, latest)
+            self._requests += 1
+            if rate_limit.remaining is not None:
+                self.rate_limit = rate_limit
 
     def take_request_count(self) -> int:
         """Return the number of requests since the previous call of this method."""
         with self._lock:
-            new, self._reported = self.use.requests_made - self._reported, self.use.requests_made
+            new, self._requests = self._requests, 0
             return new
 
 
@@ -109,7 +104,7 @@ class _SingleRequestAdapter(HTTPAdapter):
     def __init__(self, timeout_s: float) -> None:
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
-        self.before_send: Callable[[], None] = _do_nothing
+        self.before_send: Callable[[], None] = lambda: None
         """Called before the headers and each piece of the body are sent. The connection is open then: name lookup, TCP,
         TLS and the proxy can take many seconds. An exception stops the request."""
         adapter = self
@@ -139,10 +134,6 @@ class _SingleRequestAdapter(HTTPAdapter):
         return response
 
 
-def _do_nothing() -> None:
-    pass
-
-
 class GithubApi:
     """Client for GitHub's REST API with one token. Not thread-safe: use one per worker thread.
 
@@ -158,7 +149,10 @@ class GithubApi:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
     ) -> None:
-        """`observe` is called once after every request, also a failed one; `now` returns aware UTC."""
+        """`observe` is called once after every request, also a failed one; `now` returns aware UTC.
+
+        Raises `SettingsError` if the proxy or certificate settings cannot be used.
+        """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
         self._token = settings.token.get_secret_value()
@@ -187,12 +181,12 @@ class GithubApi:
 
     def get_with_headers(self, path: str, shape: TypeAdapter[T]) -> tuple[T, Mapping[str, str]]:
         response = self._send("GET", path)
-        return _validate(f"GET {path}", shape, response.data), response.headers
+        return validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
         """Return the validated response, or None if GitHub answers that the resource does not exist (404, 410)."""
         response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
-        return None if response.status in (404, 410) else _validate(f"GET {path}", shape, response.data)
+        return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
         """Return the URL that GitHub redirects a download to, or None if the file does not exist (404, 410).
@@ -214,11 +208,10 @@ class GithubApi:
         *,
         max_pages: int,
         items_key: str | None = None,
-        query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
         """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
         for number in range(1, max_pages + 1):
-            items, headers = self.page(path, shape, number, items_key=items_key, query=query)
+            items, headers = self.page(path, shape, number, items_key=items_key)
             yield items
             links = headers.get("link")
             if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
@@ -238,7 +231,7 @@ class GithubApi:
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None
-        return _validate(f"GET {path}", shape, items), response.headers
+        return validate(f"GET {path}", shape, items), response.headers
 
     def write(
         self,
@@ -271,7 +264,7 @@ class GithubApi:
             exc.may_have_succeeded = exc.may_have_succeeded and sent
             raise
         finally:
-            self._adapter.before_send = _do_nothing
+            self._adapter.before_send = lambda: None
 
     def _send(
         self,
@@ -332,7 +325,8 @@ def _parse_json(text: str) -> Any:
         return None
 
 
-def _validate(call: str, shape: TypeAdapter[T], data: object) -> T:
+def validate(call: str, shape: TypeAdapter[T], data: object) -> T:
+    """Return the value in a response to `call`. Raises `DependencyDown` if it does not have the documented form."""
     try:
         return shape.validate_python(data)
     except ValidationError as exc:

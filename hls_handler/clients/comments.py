@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
-from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_path
+from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
 from hls_handler.clients.comment_body import decide_body, marker
-from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
@@ -101,16 +100,9 @@ def write_comment(
         if response.status in (404, 410):
             return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
         outcome = Outcome("comment", "edited", COMMENT_EDITED)
-    written = _parse_comment(response)
+    written = validate("writing a comment", _COMMENT, response.data)
     history.store_comment(family, written.id, change.digest)
     return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
-
-
-def _parse_comment(response: Response) -> Comment:
-    try:
-        return _COMMENT.validate_python(response.data)
-    except ValidationError:
-        raise unexpected_response("writing a comment", "the response does not contain the comment") from None
 
 
 def preview_comment(change: Write | Leave) -> Outcome:

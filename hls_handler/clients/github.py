@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.api import GithubApi, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
 from hls_handler.clients.labels import compare_labels, preview_labels, write_label_difference
 from hls_handler.clients.reader import GithubReader
@@ -84,14 +84,6 @@ class GithubWriter:
         return write_comment(
             self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
         )
-
-
-def connect(settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
-    """Create a client without sending a request. `observe` is called after every request; `now` returns aware UTC.
-
-    Raises `SettingsError` if the proxy or certificate settings cannot be used.
-    """
-    return Github(GithubApi(settings, observe=observe, now=now))
 
 
 class Github:

@@ -25,6 +25,9 @@ ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this 
 OUTAGE_REMEDY = "wait: GitHub is temporarily unavailable (https://www.githubstatus.com)"
 LIMIT_REMEDY = "wait until the rate limit resets; fewer repositories or events use less of the quota"
 
+PHRASES = {status.value: status.phrase for status in HTTPStatus}
+NO_PHRASE = "(no such HTTP status)"
+
 _down = partial(DependencyDown, dependency="github")
 
 
@@ -36,7 +39,7 @@ def translate_status(
     `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own message, without
     secrets, or None if the body was not GitHub's JSON.
     """
-    what = f"{call}: {status} {message or _phrase(status)}"
+    what = f"{call}: {status} {message or PHRASES.get(status, NO_PHRASE)}"
     if status == 401:
         return _down(what, remedy=TOKEN_REMEDY)
     if status == 429 or (status == 403 and _is_limit(headers, message)):
@@ -93,7 +96,7 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
     and write a repository that neither the event nor the settings name.
     """
     target, base = urlsplit(location or ""), urlsplit(base_url)
-    what = f"{call}: {status} {_phrase(status)}"
+    what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
     if location and (target.netloc and (target.scheme, target.netloc) != (base.scheme, base.netloc)):
         remedy = (
             f"set github.base_url to the final address: {base_url} redirects to {target.scheme}://{target.hostname}"
@@ -102,13 +105,6 @@ def translate_redirect(call: str, status: int, location: str | None, base_url: s
     return Permanent(
         f"{what}: the repository or issue was moved; if it has a new name, update `repositories` in the settings"
     )
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "(no such HTTP status)"
 
 
 def _is_limit(headers: Mapping[str, str], message: str | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import chain
 from urllib.parse import urlsplit
 
 import requests
@@ -68,12 +69,7 @@ def read_log(
         raise unexpected_response(call, f"the server that stores the log answered {response.status_code}")
     lines = _lines(_chunks(call, session, response, now, proxy), max_bytes)
     first = next(lines, None)
-    return NoLog("empty") if first is None else _prepend(first, lines)
-
-
-def _prepend(first: str, others: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from others
+    return NoLog("empty") if first is None else chain((first,), lines)
 
 
 def _chunks(

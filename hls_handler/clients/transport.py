@@ -7,7 +7,6 @@ the libraries get explicit values from this module and read no variables themsel
 
 from __future__ import annotations
 
-import base64
 import math
 import os
 import re
@@ -18,8 +17,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from ssl import SSLCertVerificationError
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 import requests
@@ -27,6 +25,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from hls_handler.errors import SettingsError
+from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
 
@@ -58,14 +57,14 @@ class ProxySettings:
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, as a text that follows "no answer", and the remedy; `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
-        certificate_problem = _find_certificate_problem(exc)
-        if certificate_problem is not None:
+        certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
+        if certificate_problems:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
                 "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
                 f"the trusted authorities now come from {source}"
             )
-            return f"{through}: certificate verification failed: {certificate_problem}", remedy
+            return f"{through}: certificate verification failed: {certificate_problems[0]}", remedy
         status = _find_proxy_status(exc) if self.proxy else None
         if status == 407:
             remedy = "correct the user name and password in HTTPS_PROXY, and restart"
@@ -174,17 +173,8 @@ TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
 
 
 def redact_secret(text: str, secret: str) -> str:
-    """Return the text as one line of at most 300 characters, with the secret (also URL- or base64-encoded) as `***`."""
-    encoded = secret.encode()
-    forms = {
-        secret,
-        quote(secret, safe=""),
-        base64.b64encode(encoded).decode().rstrip("="),
-        base64.urlsafe_b64encode(encoded).decode().rstrip("="),
-    }
-    for form in sorted(forms - {""}, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return shorten(text)
+    """Return the text as one line of at most 300 characters, with the secret (in any encoding) as `***`."""
+    return shorten(mask_secrets(text, (secret,)))
 
 
 def shorten(text: str) -> str:
@@ -206,12 +196,6 @@ def describe_cause(exc: BaseException) -> str:
     return messages[-1] if messages else type(exc).__name__
 
 
-def _find_certificate_problem(exc: BaseException) -> str | None:
-    """Return OpenSSL's message if the verification of the server's certificate failed, else None."""
-    messages = (link.verify_message for link in _chain(exc) if isinstance(link, SSLCertVerificationError))
-    return next(messages, None)
-
-
 def _find_proxy_status(exc: BaseException) -> int | None:
     """Return the HTTP status with which a proxy rejected the connection to the server, or None."""
     for link in _chain(exc):
@@ -222,18 +206,14 @@ def _find_proxy_status(exc: BaseException) -> int | None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and those that caused it: the cause, the context, or an argument of each."""
     seen = set[int]()
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = _inner_exception(link)
-
-
-def _inner_exception(exc: BaseException) -> BaseException | None:
-    """Return the exception that caused this one: its cause, its context, or an argument."""
-    candidates = [exc.__cause__, exc.__context__, *exc.args, getattr(exc, "reason", None)]
-    return next((link for link in candidates if isinstance(link, BaseException)), None)
+        candidates = [link.__cause__, link.__context__, *link.args, getattr(link, "reason", None)]
+        link = next((cause for cause in candidates if isinstance(cause, BaseException)), None)
 
 
 MAX_WAIT = timedelta(hours=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +32,16 @@ _SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
     of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
 _OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLabels:
+    """The labels that a conversation has now, after people may have changed them."""
+
+    names: tuple[str, ...]
+    title: str  # of the conversation
+    pull_request: bool  # whether it is one
+    fields: Mapping[str, str]  # the label groups of the prompts, by label name
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,41 +86,20 @@ class Corrections:
         self._save = save.values(recorded_at=database.now)
 
     def record_change(
-        self,
-        lease: Lease,
-        bot_login: str,
-        field: str,
-        shown: Iterable[str],
-        *,
-        at: datetime,
-        title: str,
-        pull_request: bool,
-        fields: Mapping[str, str],
+        self, lease: Lease, bot_login: str, field: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
         """Record a person's change of a label of the group `field`; `shown` are the conversation's labels afterwards.
 
-        `fields` maps each label of the prompts to its group. Labels that the bot set after `at`, when the event was
-        received, are not compared.
+        Labels that the bot set after `at`, when the event was received, are not compared.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
             self._writer.require(connection, lease)
             applied = self._applied(connection, conversation, until=to_ms(at))
             of_field = {label: set_at for label, set_at in applied.items() if label.field == field}
-            return self._record(
-                connection, conversation, of_field, shown, title, pull_request=pull_request, fields=fields
-            )
+            return self._record(connection, conversation, of_field, shown)
 
-    def record_current(
-        self,
-        lease: Lease,
-        bot_login: str,
-        shown: Iterable[str],
-        *,
-        title: str,
-        pull_request: bool,
-        fields: Mapping[str, str],
-    ) -> CorrectionResult:
+    def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
         """Record what people changed, from the conversation's current labels.
 
         GitHub does not show who changed a label, so labels that were set before another bot last changed labels are not
@@ -130,9 +119,7 @@ class Corrections:
             )
             bot_changed_at = connection.execute(last_change_by_bot).scalar() or 0
             since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
-            return self._record(
-                connection, conversation, since_then, shown, title, pull_request=pull_request, fields=fields
-            )
+            return self._record(connection, conversation, since_then, shown)
 
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
@@ -155,14 +142,10 @@ class Corrections:
         connection: Connection,
         conversation: Mapping[str, object],
         applied: Mapping[AppliedLabel, int],
-        shown: Iterable[str],
-        title: str,
-        *,
-        pull_request: bool,
-        fields: Mapping[str, str],
+        shown: ShownLabels,
     ) -> CorrectionResult:
         ours = connection.execute(_OURS, conversation).scalars()
-        changed = find_changed_corrections(applied, shown, ours=ours, field_of=fields)
+        changed = find_changed_corrections(applied, shown.names, ours=ours, field_of=shown.fields)
         former = {label.said: (label.became, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
         for label in changed:
@@ -179,10 +162,10 @@ class Corrections:
                 "label": label.said,
                 "field": label.field,
                 "prompt_id": label.prompt_id,
-                "is_pull_request": pull_request,
+                "is_pull_request": shown.pull_request,
                 "set_at": set_at,
                 "corrected_to": redact(label.became)[:MAX_LABEL_CHARACTERS],
-                "title": redact(clean(title))[:MAX_TITLE_CHARACTERS],
+                "title": redact(clean(shown.title))[:MAX_TITLE_CHARACTERS],
             }
             connection.execute(self._save, {**conversation, **correction})
         self._writer.counters.add(connection, counts)

@@ -108,7 +108,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             name=name,
             id=f"{name}@{_hash_of(sources[name])}",
             path=files.sources[f"{name}{SUFFIX}"].file,
-            description=front.description,
             on=front.on,
             reply=front.reply,
             reply_model=model or Reply,
@@ -116,7 +115,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             max_tokens=front.max_tokens,
             effort=front.effort,
             then=front.then,
-            has_comment=comment is not None,
         )
     comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
     library = Library(prompts, templates.environment, comment_environment, comments, conditions, sources, shadows)
@@ -165,11 +163,11 @@ class ReloadingLibrary:
         self._folders = folders
         self._lock = threading.Lock()
         self._loaded_state = _file_state(folders)  # before `load`, so that `current` notices changes during it
-        self.reload_error: str | None = None  # of the last reload; None if it succeeded
+        self.reload_error: str | None = None  # error message of the last reload; None if it succeeded
         if before is None:
-            self._library = load()
+            self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
         else:
-            self._library = before
+            self.latest = before
             self._reload()
 
     def current(self) -> Library:
@@ -183,20 +181,15 @@ class ReloadingLibrary:
         with self._lock:
             if _file_state(self._folders) != self._loaded_state:
                 self._reload()
-            return self._library
-
-    @property
-    def latest(self) -> Library:
-        """The library as last loaded. Files are not checked for changes, because the receiver must respond fast."""
-        return self._library
+            return self.latest
 
     def _reload(self) -> None:
         self._loaded_state = _file_state(self._folders)
         problem: str | None = "the changed prompts cannot be read; the last valid version stays in use; see the log"
         try:
-            self._library = self._load()
+            self.latest = self._load()
             problem = None
-            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self._library.prompts.values()]})
+            log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]})
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"
             problem = f"the changed {message}: {'; '.join(exc.problems)}"

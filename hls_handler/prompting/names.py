@@ -32,9 +32,9 @@ from hls_handler.prompting.variables import (
     Text,
     element_hint,
     has_members,
-    members,
     normalize_hint,
 )
+from hls_handler.untrusted.placeholders import public_hints
 
 ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 """Filters whose first positional argument names an attribute of the elements: `groupby('kind')`."""
@@ -251,7 +251,7 @@ class _NameChecker:
         return ANYTHING
 
     def infer_member(self, node: nodes.Node, owner: str, name: str, hint: type) -> object:
-        known = members(hint)
+        known = public_hints(hint)
         if name in known:
             return normalize_hint(known[name])
         self.report(node, f"{owner} has no {name!r}; {suggest_name(name, known)}")

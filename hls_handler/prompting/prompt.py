@@ -52,9 +52,7 @@ class PromptSources:
     name: str  # "issues/analyze"
     front: str  # the front matter as written, without the fences
     front_file: str  # file of the front matter: a shipped file if the author's file has none
-    sources: tuple[
-        SourceFile, ...
-    ]  # the template and those that it uses, then the comment template and those that it uses
+    sources: tuple[SourceFile, ...]  # the template and those that it uses, then the comment template and those it uses
 
     @property
     def template(self) -> SourceFile:
@@ -147,7 +145,6 @@ class Prompt:
     name: str  # "issues/analyze"
     id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
     path: str  # for messages: "prompts/issues/analyze.j2"
-    description: str
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
@@ -155,7 +152,6 @@ class Prompt:
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
-    has_comment: bool
 
 
 @dataclass(frozen=True, slots=True)

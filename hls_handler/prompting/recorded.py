@@ -1,4 +1,4 @@
-"""Webhook payloads by name: recorded ones, and ones derived from these for the demo (with GitHub's API responses)."""
+"""Webhook payloads by name: recorded ones, and ones derived from these for the demo."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hls_handler.errors import HlsError
 from hls_handler.events import event_key
@@ -44,11 +45,7 @@ STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint")
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders below `payloads/derived` with responses of GitHub's API. The other folders contain payloads."""
-
-
-Answer = tuple[Mapping[str, object], ...]
-"""A list of JSON objects, as GitHub's REST API returns it."""
+"""Folders below `payloads/derived` with responses of GitHub's API (`sandbox.derived`). The others contain payloads."""
 
 
 class UnknownPayload(HlsError):
@@ -62,7 +59,6 @@ class Recorded:
     name: str  # "issues.opened.2", "demo/question", or the path of a file read by `from_file`
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"
-    path: Path
     body: bytes = field(repr=False)
 
     @property
@@ -71,9 +67,9 @@ class Recorded:
         return event_key(self.event, self.action)
 
     @property
-    def payload(self) -> dict[str, object]:
+    def payload(self) -> dict[str, Any]:
         """The parsed body. It is parsed at each access, so the caller may change it."""
-        parsed: dict[str, object] = json.loads(self.body)
+        parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
 
@@ -106,7 +102,7 @@ def load(name: str) -> Recorded:
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")
     event, path = known[name]
     body = path.read_bytes()
-    return Recorded(name=name, event=event, action=_action(json.loads(body)), path=path, body=body)
+    return Recorded(name=name, event=event, action=_action(json.loads(body)), body=body)
 
 
 def before(name: str) -> tuple[Recorded, ...]:
@@ -141,45 +137,7 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
     if named is None:
         message = f"{path}: the payload's keys do not determine its event; name it with --event, such as --event issues"
         raise UnknownPayload(message)
-    return Recorded(name=str(path), event=named, action=_action(payload), path=path, body=body)
-
-
-def files_at(head_sha: str) -> Answer | None:
-    """Return the changed files of the derived pull request with this head commit; None for other commits."""
-    return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
-
-
-def review_comments_of(review_id: int) -> Answer:
-    """Return the comments on lines of a derived review; () for any other review."""
-    all_comments = _answers("review_comments")
-    return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
-
-
-def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """Return the jobs of one attempt of a derived workflow run; None for any other run."""
-    wanted = (run_id, attempt)
-    return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
-
-
-def log_of(job_id: int) -> str | None:
-    """Return the log of a job of a derived workflow run; None for any other job."""
-    path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def releases_before(release_id: int) -> Answer:
-    """Return the releases before a derived release, oldest first; () for any other release."""
-    return next(_answers("releases", str(release_id)), ())
-
-
-def history_of(release_id: int) -> Answer:
-    """Return the commits up to a derived release, oldest first, each with a key `tags`; () for any other release."""
-    return next(_answers("history", str(release_id)), ())
-
-
-def _answers(folder: str, name: str = "*") -> Iterator[Answer]:
-    for path in sorted((PAYLOADS / "derived" / folder).glob(f"{name}.json")):
-        yield tuple(json.loads(path.read_bytes()))
+    return Recorded(name=str(path), event=named, action=_action(payload), body=body)
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:

@@ -202,9 +202,7 @@ def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources
         errors = exc.errors(include_url=False)
         problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
         unusable = {error["loc"][0] for error in errors}
-        if (
-            "fields" in unusable
-        ):  # also drop the reply type: its fields are unknown, so names in templates cannot be checked
+        if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
@@ -238,9 +236,7 @@ def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
 class SourceFiles:
     """The source files and front matters of a prompt library, merged from its folders and the shipped library."""
 
-    sources: Mapping[
-        str, SourceFile
-    ]  # template name -> file, including shipped parts and comments that the folders lack
+    sources: Mapping[str, SourceFile]  # by template name; with shipped parts and comments that the folders lack
     front_matters: Mapping[str, FrontMatter]  # prompt name -> its front matter; defaults replace invalid values
     front_texts: Mapping[str, str]  # prompt name -> its front matter as written
     lines: Mapping[str, Sources]  # prompt name -> line numbers of the keys in its front matter

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
@@ -52,13 +51,6 @@ class Exports:
 @dataclass(frozen=True, slots=True)
 class Text:
     """The hint for a string from an event or from Claude."""
-
-
-@cache
-def members(cls: type) -> Mapping[str, object]:
-    """Return {name: hint} of the fields of a pydantic model, or of the public fields and properties of a dataclass."""
-    hints = public_hints(cls)
-    return {name: hints[name] for name in cls.model_fields} if issubclass(cls, BaseModel) else hints
 
 
 def has_members(hint: object) -> TypeGuard[type]:
@@ -113,7 +105,7 @@ def sample_values(hint: object) -> tuple[Any, ...]:
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
         return full, minimal
-    choices = {name: get_args(kind) for name, kind in members(type(full)).items() if get_origin(kind) is Literal}
+    choices = {name: get_args(kind) for name, kind in public_hints(type(full)).items() if get_origin(kind) is Literal}
     variants = [full.model_copy(update={name: value}) for name, values in choices.items() for value in values[1:]]
     return full, minimal, *variants
 
@@ -132,9 +124,9 @@ def _sample(hint: object, *, full: bool) -> Any:
     if isinstance(origin, type) and issubclass(origin, Collection):
         return [_sample(arms[0], full=True), _sample(arms[0], full=True)] if full else []
     if isinstance(hint, type) and issubclass(hint, BaseModel):
-        return hint.model_construct(**{name: _sample(kind, full=full) for name, kind in members(hint).items()})
+        return hint.model_construct(**{name: _sample(kind, full=full) for name, kind in public_hints(hint).items()})
     if isinstance(hint, type) and is_dataclass(hint):
-        hints = members(hint)
+        hints = public_hints(hint)
         return hint(**{field.name: _sample(hints[field.name], full=full) for field in fields(hint)})
     if hint in (bool, int, float):
         return {bool: True, int: 7, float: 0.8}[hint] if full else hint()
@@ -184,7 +176,7 @@ def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequ
         yield VariableDoc(path, describe_type(kind), _trust_of(decisive), text)
         return
     yield VariableDoc(name, describe_type(hint), "", None)
-    for member, member_hint in members(plain).items():
+    for member, member_hint in public_hints(plain).items():
         values = [_member_values(recorded, member), _member_values(samples, member)]
         yield from _document(f"{path}.{member}", member_hint, *values)
 

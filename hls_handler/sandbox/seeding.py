@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.objects import (
     Account,
     Comment,
@@ -145,7 +146,7 @@ def _files(conversation: Conversation, before: Conversation | None, files: Files
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
         return before.files
-    known = recorded.files_at(conversation.head_sha)
+    known = derived.files_at(conversation.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
     counts = {name: read_count(conversation.document.get(name)) for name in ("changed_files", "additions", "deletions")}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.objects import Conversation, Document, Review, read_account, read_text, read_time
 from hls_handler.sandbox.world import World
 
@@ -52,7 +52,7 @@ def _with_review(
         body=read_text(shown.get("body")),
         commit_id=read_text(shown.get("commit_id")) or conversation.head_sha,
         submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
-        comments=known.comments if known else tuple(map(_valid_comment, recorded.review_comments_of(shown["id"]))),
+        comments=known.comments if known else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
     )
     world = _store(world, conversation, review, now)
     if known is not None and known.state != review.state == "dismissed":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_count, read_text, read_time
 from hls_handler.sandbox.world import World
 
@@ -48,9 +48,9 @@ def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime
     conclusion = shown.get("conclusion")
     if before is not None and before.conclusion == conclusion:
         return replace(before, document=shown)
-    jobs = recorded.jobs_of(shown["id"], number)
+    jobs = derived.jobs_of(shown["id"], number)
     if jobs is not None:
-        return Attempt(number, shown, tuple(Job(dict(job), recorded.log_of(int(str(job["id"])))) for job in jobs))
+        return Attempt(number, shown, tuple(Job(dict(job), derived.log_of(int(str(job["id"])))) for job in jobs))
     return Attempt(number, shown, generate_jobs(shown, number, now))
 
 
@@ -142,9 +142,9 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
     release = Release(full_name, shown["id"], {**shown, "tag_name": read_text(shown.get("tag_name"))})
     if payload.get("action") == "deleted":
         return world.without_release(release)
-    for earlier in recorded.releases_before(release.id):
+    for earlier in derived.releases_before(release.id):
         world = world.with_release(Release(full_name, int(str(earlier["id"])), dict(earlier)))
-    world = _with_history(world, full_name, recorded.history_of(release.id))
+    world = _with_history(world, full_name, derived.history_of(release.id))
     if not release.tag or world.commit_at(full_name, release.tag):
         return world.with_release(release)
     if not world.history.get(full_name.lower()):

@@ -233,18 +233,11 @@ DEFAULT = "default"
 REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 
-@dataclass(frozen=True, slots=True)
-class SourcedValue:
-    key: str  # "features.drafts": the global key path, also for a value from an entry
-    value: str  # as in YAML: "true"; for secrets their number: "2 secrets"
-    source: str  # "config/settings.yaml:14 (repositories[0].features.drafts)", or "default"
+def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[str]:
+    """Yield the effective value of every key that an entry of `repositories` can set, under its global key.
 
-    def __str__(self) -> str:
-        return f"{self.key} = {self.value}   {self.source}"
-
-
-def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
-    """Yield the effective value of every key that an entry of `repositories` can set."""
+    "features.drafts = true   config/settings.yaml:14 (repositories[0].features.drafts)"; the source may be "default".
+    """
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
     enabled_key = effective.find_repository_key("enabled") or f"{key}.enabled"
@@ -252,16 +245,16 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield _sourced_value(settings, "events", sorted(effective.events), f"{key}.events")
     secret_key = f"{key}.webhook_secret" if webhook_secrets(entry.webhook_secret) else "github.webhook_secret"
     count = len(effective.webhook_secrets)
-    yield SourcedValue("webhook_secret", f"{count} secret{'s' * (count != 1)}", settings.sources.where(secret_key))
+    yield f"webhook_secret = {count} secret{'s' * (count != 1)}   {settings.sources.where(secret_key)}"
     expected_key = "expect_webhook_within_h"
     yield _sourced_value(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
     for section in ("features", "labels", "comments", "findings"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)
-            yield SourcedValue("labels.allow, and of these", allowed, effective.labels.repository_allow_source)
+            yield f"labels.allow, and of these = {allowed}   {effective.labels.repository_allow_source}"
     where = effective.paths.where if effective.paths.globs else DEFAULT
-    yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
+    yield f"paths.ignore = {_to_text(effective.paths.globs)}   {where}"
     for event in effective.use:
         if (chosen := effective.find_prompt(event)) is not None:
             yield _sourced_value(settings, f"prompts.use.{event}", *chosen)
@@ -272,9 +265,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
         yield _sourced_value(settings, "prompts.use", {}, "prompts.use")
 
 
-def _iter_section(
-    settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
-) -> Iterator[SourcedValue]:
+def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
     """Yield the effective value of each key of a section, such as `features`. `overrides` are the entry's values.
 
     `labels.allow` of the repository settings is left out: it applies in addition to the operator's `labels.allow`.
@@ -288,9 +279,9 @@ def _iter_section(
         yield _sourced_value(settings, f"{name}.{key}", value, repository_key or path)
 
 
-def _sourced_value(settings: Settings, key: str, value: object, path: str) -> SourcedValue:
+def _sourced_value(settings: Settings, key: str, value: object, path: str) -> str:
     source = settings.sources.where(path) if settings.sources.contains(path) else DEFAULT
-    return SourcedValue(key, _to_text(value), source)
+    return f"{key} = {_to_text(value)}   {source}"
 
 
 def _to_text(value: object) -> str:

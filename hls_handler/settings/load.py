@@ -47,9 +47,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
-    problems |= (
-        tree.rejected | expansion.problems
-    )  # they replace sentences about the same keys, which had no value to check
+    # These replace sentences about the same keys, which had no value to check.
+    problems |= tree.rejected | expansion.problems
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
     lines = tree.format_problems(problems)

@@ -212,9 +212,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
-    """Return the settings to apply: `now` if it has no problems, else `last_good` with what `now` switches off."""
-    if not now.problems:
-        return now
+    """Return the settings to apply if `now` has problems: `last_good` with what `now` switches off."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
     create = {} if now.says.labels.create is None else {"create": False}
     use = {**last_good.says.prompts.use, **now.says.prompts.use}

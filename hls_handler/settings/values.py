@@ -220,11 +220,9 @@ Language = Annotated[
     AfterValidator(_check_language_name),
     Expected("a language's name: up to four words of letters, at most 40 characters"),
 ]
-IssueNumber = Annotated[
-    int, BeforeValidator(_reject_boolean), Field(ge=1, le=2_147_483_647), Expected("the number of an issue")
-]
-Confidence = Annotated[float, BeforeValidator(_reject_boolean), Ge(0), Le(1)]
-Hours = Annotated[float, BeforeValidator(_reject_boolean), Gt(0), Le(8760)]
+IssueNumber = Annotated[Integer, Field(ge=1, le=2_147_483_647), Expected("the number of an issue")]
+Confidence = Annotated[Number, Ge(0), Le(1)]
+Hours = Annotated[Number, Gt(0), Le(8760)]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 

@@ -30,9 +30,8 @@ JOINERS = re.compile("[\u200c\u200d\ufe0e\ufe0f]+")
 MAX_JOINER_CHARS = 2  # a heart on fire: heart, "as an emoji", "joined to", fire
 
 COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
-UNCLOSED_COMMENT = re.compile(
-    r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE
-)  # at the start of a line, after spaces and markers of quotes and lists
+# At the start of a line, after spaces and markers of quotes and lists.
+UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
 

@@ -192,9 +192,7 @@ SPECIAL = re.compile(
 
 _URL_GROUPS = ("autolink", "address", "email")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(
-    rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE
-)  # at the end of a URL; GitHub reads it there, too
+KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # of a URL; GitHub reads it there, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks

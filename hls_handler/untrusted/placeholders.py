@@ -50,9 +50,7 @@ class Placeholders:
         self._key = key
         self._show = show
         self._settled: dict[int, UntrustedText] = {}  # texts that `substitute` has inserted, by placeholder number
-        self._rendered: list[
-            UntrustedText
-        ] = []  # texts that a template has output; the index is the placeholder number
+        self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
         """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
@@ -184,20 +182,21 @@ class WrappedRecord:
 
 
 @cache
-def public_fields(kind: type[Any]) -> Mapping[str, frozenset[str]]:
+def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
     """Return {name: strings that its `Literal` allows} of the public fields and properties of a dataclass or model."""
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 
-def public_hints(kind: type[Any]) -> dict[str, object]:
+@cache
+def public_hints(kind: type[Any]) -> Mapping[str, object]:
     """Return {name: type hint} of the public fields and properties of a dataclass or model."""
-    resolved = _hints(kind)
+    resolved = get_type_hints(kind)
     names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
     hints: dict[str, object] = {name: resolved[name] for name in names}
     for name in dir(kind):
         member = getattr_static(kind, name, None)
         if isinstance(member, property) and not hasattr(BaseModel, name):
-            hints[name] = _hints(member.fget).get("return", Any)
+            hints[name] = get_type_hints(member.fget).get("return", Any)
     return {name: hint for name, hint in hints.items() if not name.startswith("_")}
 
 
@@ -209,10 +208,3 @@ def literal_strings(hint: object) -> frozenset[str]:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return NOTHING_TRUSTED
     return frozenset().union(*(literal_strings(part) for part in get_args(hint)))
-
-
-def _hints(annotated: object) -> dict[str, object]:
-    try:
-        return get_type_hints(annotated)
-    except NameError as exc:
-        raise TypeError(f"{annotated!r} has an annotation that cannot be resolved: {exc}") from exc

@@ -13,9 +13,8 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 
-LINE_PREFIX = (
-    r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"  # what a quote, string or diff puts before a line
-)
+# What a quote, string or diff puts before a line.
+LINE_PREFIX = r"(?:[^A-Za-z\n]{0,20}|[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ][ ])"
 ENCODED = r"[A-Za-z0-9+/=]"
 NEWLINES = r"(?:\\{1,4}[nr]){0,4}"  # escaped line ends: a key as a string in code
 

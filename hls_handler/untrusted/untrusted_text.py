@@ -61,7 +61,6 @@ MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target"
 """(kind, prefix): the kind of Markdown around a placeholder, and a prefix for its text. For "text", the prefix (U+200B
 or "") is before the text; for "code_block", the block's indentation and quote marks are before each further line."""
 
-LINE_START = re.compile(r"[ \t>]*")
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
@@ -75,9 +74,8 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
     open_fence = ""
     in_html_block = False
     for line in rendered.split("\n"):
-        start = LINE_START.match(line)
-        prefix = start[0] if start else ""
-        text = line[len(prefix) :]
+        text = line.lstrip(" \t>")
+        prefix = line[: len(line) - len(text)]
         if open_fence:
             if text.startswith(open_fence) and not text.strip(open_fence[0]).strip():
                 open_fence = ""

@@ -182,7 +182,7 @@ def _call(
         )
     )
     job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
-    started_at = job.context.health.moment()
+    started_at = job.context.health.clock()
     try:
         answer = job.context.claude.ask(rendered, correction=correction)
     except StepFailed as exc:

@@ -46,6 +46,26 @@ class Difference:
     other: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The results of one side for all deliveries, of which there is at least one."""
+
+    ids: tuple[str, ...]  # of the prompts, sorted: ("issues/strict@3f9c2a",)
+    spoke: int  # number of deliveries for which a new comment was planned
+    mean_tokens: float
+    mean_cost_usd: float | None  # of the known costs; None if none is known
+
+
+def summarize(sides: Sequence[Side]) -> Summary:
+    costs = [one.cost_usd for one in sides if one.cost_usd is not None]
+    return Summary(
+        ids=tuple(sorted({one.result.prompt_id for one in sides})),
+        spoke=sum(one.result.speaks for one in sides),
+        mean_tokens=sum(one.tokens for one in sides) / len(sides),
+        mean_cost_usd=sum(costs) / len(costs) if costs else None,
+    )
+
+
 Counted = TypeVar("Counted", str, Difference)
 
 
@@ -72,6 +92,10 @@ class Comparison:
 
     pairs: tuple[Pair, ...]
     excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
+
+    @property
+    def summaries(self) -> tuple[Summary, Summary]:
+        return summarize([pair.one for pair in self.pairs]), summarize([pair.other for pair in self.pairs])
 
     @property
     def differing(self) -> int:
@@ -142,22 +166,6 @@ def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
     )
     costs = [call.cost_usd for call in calls if call.cost_usd is not None]
     return Side(result, tokens, sum(costs) if costs else None)
-
-
-def prompt_ids(sides: Iterable[Side]) -> tuple[str, ...]:
-    """Return the prompt ids of the sides, sorted: ("issues/strict@3f9c2a",)."""
-    return tuple(sorted({one.result.prompt_id for one in sides}))
-
-
-def mean_tokens(sides: Sequence[Side]) -> float:
-    """Return the mean number of tokens. `sides` is not empty."""
-    return sum(one.tokens for one in sides) / len(sides)
-
-
-def mean_cost_usd(sides: Iterable[Side]) -> float | None:
-    """Return the mean of the known costs in USD; None if none is known."""
-    costs = [one.cost_usd for one in sides if one.cost_usd is not None]
-    return sum(costs) / len(costs) if costs else None
 
 
 def _by_group(result: PromptResult) -> dict[str, tuple[str, ...]]:

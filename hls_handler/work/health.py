@@ -57,15 +57,11 @@ class Health:
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         started = clock()
         self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
         self._failed_in_use_at: dict[Component, datetime] = {}
-
-    def moment(self) -> datetime:
-        """Return the current time, for `begun_at` of `ok`."""
-        return self._clock()
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
         """Record a successful use. It does not clear a problem that was reported after the use began (`begun_at`)."""
@@ -80,7 +76,7 @@ class Health:
         """Record a successful probe. It does not clear a failed use that is less than `USE_COUNTS_FOR` old."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
-            if failed_at is None or self._clock() - failed_at > USE_COUNTS_FOR:
+            if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:
                 self._failed_in_use_at.pop(component, None)
                 self._set_healthy(component)
 
@@ -88,7 +84,7 @@ class Health:
         """Set the component to unknown, because its settings changed."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
-            self._set(component, "unknown", self._clock())
+            self._set(component, "unknown", self.clock())
 
     def _set(
         self,
@@ -106,9 +102,9 @@ class Health:
         before = self._components[component]
         if before.state == "healthy":  # the receiver reports each commit
             return
-        self._set(component, "healthy", self._clock())
+        self._set(component, "healthy", self.clock())
         if before.state == "unhealthy":
-            down_s = round((self._clock() - before.since).total_seconds(), 3)
+            down_s = round((self.clock() - before.since).total_seconds(), 3)
             log.warning("healthy again", extra={"component": component, "unhealthy_for_s": down_s})
 
     def report_problem(
@@ -128,7 +124,7 @@ class Health:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:
                 return
-            now = self._clock()
+            now = self.clock()
             self._set(component, severity, now, message, remedy)
             if not by_probe:
                 self._failed_in_use_at[component] = now

@@ -28,7 +28,7 @@ from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.history.corrections import CorrectionResult
+from hls_handler.history.corrections import CorrectionResult, ShownLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
@@ -105,16 +105,8 @@ def _check_current_state(job: Job, conversation: Conversation) -> None:
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
     check_conversation(job.event, current)
-    is_pull_request = isinstance(current, PullRequest)
-    result = job.store.corrections.record_current(
-        job.lease,
-        job.bot.login,
-        _label_names(current),
-        title=current.title,
-        pull_request=is_pull_request,
-        fields=job.config.library.label_groups("pull_request" if is_pull_request else "issues"),
-    )
-    _log_corrections(result)
+    shown = _shown_labels(current, job.config.library)
+    _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
 
 
 def _execute(
@@ -198,16 +190,8 @@ def record_label_correction(
 ) -> CorrectionResult:
     """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
-    result = store.corrections.record_change(
-        lease,
-        bot.login,
-        correction.field,
-        _label_names(event.conversation),
-        at=lease.received_at,
-        title=event.conversation.title,
-        pull_request=isinstance(event.conversation, PullRequest),
-        fields=library.label_groups(event.name),
-    )
+    shown = _shown_labels(event.conversation, library)
+    result = store.corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
     _log_corrections(result)
     return result
 
@@ -234,5 +218,7 @@ def _log_corrections(result: CorrectionResult) -> None:
         log.info("label corrected by a person", extra=fields)
 
 
-def _label_names(conversation: Issue | PullRequest) -> tuple[str, ...]:
-    return tuple(label.name for label in conversation.labels)
+def _shown_labels(conversation: Issue | PullRequest, library: Library) -> ShownLabels:
+    is_pull_request = isinstance(conversation, PullRequest)
+    fields = library.label_groups("pull_request" if is_pull_request else "issues")
+    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, fields)

@@ -406,7 +406,7 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
             pause=lambda seconds: later.append(timedelta(seconds=seconds)),
             clock=lambda: 0.0,
             open_store=partial(Storage.open, skew=lambda: sum(later, timedelta())),
-        ).run(Subject(payload.name, payload.event, payload.action, True, payload.body), None)
+        ).run(Subject(payload.name, payload.event, payload.action, payload.body, live=True), None)
     assert len(result.questions) == 2
     assert isinstance(result.end, Ended)
     assert sum(later, timedelta()) > timedelta(seconds=9)

@@ -18,7 +18,6 @@ def rendered(model: str | None) -> RenderedPrompt:
         name="issues/respond",
         id="issues/respond@3f9c2a",
         path="prompts/issues/respond.j2",
-        description="A test",
         on=(),
         reply="issue_response",
         reply_model=IssueResponse,
@@ -26,7 +25,6 @@ def rendered(model: str | None) -> RenderedPrompt:
         max_tokens=None,
         effort=None,
         then=None,
-        has_comment=False,
     )
     return RenderedPrompt(prompt, "You help.", "What now?", IssueResponse.model_json_schema())
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from hls_handler.clients.api import GithubApi, GithubUsage, RateLimit, RateLimitMonitor, WriteGuard
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import TOKEN, FakeGithub, Fault
@@ -180,7 +180,7 @@ def test_list_is_read_up_to_the_page_limit(api: GithubApi, github: FakeGithub) -
 def test_quota_is_read_from_every_response_and_every_request_is_counted(
     api: GithubApi, github: FakeGithub, meter: RateLimitMonitor
 ) -> None:
-    assert meter.use == GithubUsage(0, RateLimit(None, None, None))
+    assert meter.rate_limit == RateLimit(None, None, None)
     github.headers = {
         "X-RateLimit-Limit": "5000",
         "X-RateLimit-Remaining": "4990",
@@ -188,25 +188,25 @@ def test_quota_is_read_from_every_response_and_every_request_is_counted(
     }
     api.get(ISSUE, ANYTHING)
     expected = RateLimit(5000, 4990, datetime(2026, 11, 20, 12, 0, tzinfo=UTC))
-    assert meter.use == GithubUsage(1, expected)
+    assert (meter.take_request_count(), meter.rate_limit) == (1, expected)
     github.faults = [Fault("GET", ISSUE, "drop"), Fault("GET", ISSUE, status=500)]
     for _ in range(2):
         with pytest.raises(DependencyDown):
             api.get(ISSUE, ANYTHING)
-    assert meter.use == GithubUsage(3, expected)
+    assert (meter.take_request_count(), meter.rate_limit) == (2, expected)
 
 
 def test_quota_without_values_does_not_replace_the_stored_quota(meter: RateLimitMonitor) -> None:
     quota = RateLimit(5000, 4999, NOON)
     meter.observe(quota)
     meter.observe(RateLimit(None, None, None))
-    assert meter.use == GithubUsage(2, quota)
+    assert (meter.take_request_count(), meter.rate_limit) == (2, quota)
 
 
 def test_reset_time_out_of_range_is_ignored(api: GithubApi, github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.headers = {"X-RateLimit-Limit": "1", "X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9e30"}
     api.get(ISSUE, ANYTHING)
-    assert meter.use.rate_limit == RateLimit(1, 1, None)
+    assert meter.rate_limit == RateLimit(1, 1, None)
 
 
 def everything_shown(error: BaseException) -> str:

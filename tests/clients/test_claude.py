@@ -26,7 +26,6 @@ PROMPT = Prompt(
     name="issues/respond",
     id="issues/respond@3f9c2a",
     path="prompts/issues/respond.j2",
-    description="",
     on=(),
     reply="issue_response",
     reply_model=IssueResponse,
@@ -34,7 +33,6 @@ PROMPT = Prompt(
     max_tokens=None,
     effort=None,
     then=None,
-    has_comment=True,
 )
 RENDERED = RenderedPrompt(PROMPT, "You help.", "What now?", IssueResponse.model_json_schema())
 REPLY = {"worth_saying": True, "answer": "Upgrade.", "certain": False}

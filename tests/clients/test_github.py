@@ -12,7 +12,6 @@ from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.github import (
     Github,
     ReadOnlyGithub,
-    connect,
     connect_read_only,
 )
 from hls_handler.errors import DependencyDown, Permanent
@@ -122,7 +121,7 @@ def test_failure_of_github_is_raised(api: GithubApi, github: FakeGithub) -> None
 
 def test_one_connection_serves_account_access_and_reads(github: FakeGithub, meter: RateLimitMonitor) -> None:
     github.issue = CRASH
-    client = connect(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON)
+    client = Github(GithubApi(github_settings(github.base_url), observe=meter.observe, now=lambda: NOON))
     assert github.calls == []
     bot = client.fetch_bot_account()
     assert bot == Account("hls-bot", 9001, "User")
@@ -132,7 +131,7 @@ def test_one_connection_serves_account_access_and_reads(github: FakeGithub, mete
     assert client.reader("o/r").issue(7).title == "It crashes"
     client.close()
     assert github.calls == ["GET /user", "GET /repos/o/r", "GET /repos/o/r/issues/7"]
-    assert meter.use.requests_made == 3
+    assert meter.take_request_count() == 3
     assert github.connections == 1
 
 

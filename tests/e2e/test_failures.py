@@ -192,7 +192,7 @@ def test_deliveries_wait_while_claude_is_down_and_health_has_a_remedy(service: S
 
 def test_a_locked_issue_gets_no_comment(service: Service, sandbox: Sandbox) -> None:
     payload = recorded.load("demo/bug")
-    locked = {**payload.payload["issue"], "locked": True}  # type: ignore[dict-item]
+    locked = {**payload.payload["issue"], "locked": True}
     sandbox.state.seed(payload.event, {**payload.payload, "issue": locked})
     service.deliver(payload.event, payload.body, guid=GUID)
     service.until_idle()

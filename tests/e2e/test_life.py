@@ -25,7 +25,7 @@ REPOSITORY = "Codertocat/Hello-World"
 def issue(number: int) -> bytes:
     """Return the recorded bug as another issue of the same repository."""
     payload = recorded.load("demo/bug").payload
-    payload["issue"] = {**payload["issue"], "number": number, "id": 444500000 + number}  # type: ignore[dict-item]
+    payload["issue"] = {**payload["issue"], "number": number, "id": 444500000 + number}
     return json.dumps(payload).encode()
 
 

@@ -11,7 +11,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import LeaseLost
 from hls_handler.handlers.labels import AppliedLabel, LabelOrigin
 from hls_handler.handlers.reader import Correction
-from hls_handler.history.corrections import CorrectionResult, FieldFeedback, feedback_in
+from hls_handler.history.corrections import CorrectionResult, FieldFeedback, ShownLabels, feedback_in
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
 
@@ -40,13 +40,12 @@ def record_change(
     identity: str = "hls",
 ) -> CorrectionResult:
     """Record a person's change of a label of `field`, after which the conversation has the labels `shown`."""
-    return store.corrections.record_change(
-        lease, identity, field, shown, at=lease.received_at, title=title, pull_request=pull_request, fields=FIELDS
-    )
+    labels = ShownLabels(shown, title, pull_request, FIELDS)
+    return store.corrections.record_change(lease, identity, field, labels, at=lease.received_at)
 
 
 def record_current(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
-    return store.corrections.record_current(lease, "hls", shown, title="Crash", pull_request=False, fields=FIELDS)
+    return store.corrections.record_current(lease, "hls", ShownLabels(shown, "Crash", False, FIELDS))
 
 
 def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:

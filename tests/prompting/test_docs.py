@@ -15,9 +15,10 @@ from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import FrontMatter
-from hls_handler.prompting.variables import ListOf, has_members, members, normalize_hint
+from hls_handler.prompting.variables import ListOf, has_members, normalize_hint
 from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.work.library import families, load_checked
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
 from tests.routing.world import routing_input
@@ -95,7 +96,7 @@ def test_failing_examples_give_the_message_in_the_guide(tmp_path: Path, content:
 def test_example_without_front_matter_uses_that_of_the_second_folder(tmp_path: Path) -> None:
     write(tmp_path / "own", {"issues/analyze.j2": WORKING[0]})
     library = load_library(tmp_path / "own", SHIPPED, families=FAMILIES)
-    assert library.prompts["issues/analyze"].has_comment is True
+    assert "issues/analyze" in library.comments
     assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("<untrusted ")
 
 
@@ -142,7 +143,7 @@ def test_every_variable_is_in_the_guide_with_its_members(name: str) -> None:
     hint = normalize_hint(ALL_VARIABLES[name])
     type_ = hint.element if isinstance(hint, ListOf) else hint
     table_row = row("pull_request_analysis") if name == "findings" else row(name)
-    for member in members(type_) if has_members(type_) and isinstance(type_, type) else ():
+    for member in public_hints(type_) if has_members(type_) and isinstance(type_, type) else ():
         assert f"`{member}`" in table_row
 
 

@@ -50,8 +50,8 @@ def test_file_is_taken_from_the_first_folder_that_has_it() -> None:
     library = load({"issues/plain.j2": f'{FRONT}Weigh this.\n{{% include "issues/_issue.j2" %}}\n'})
     assert list(library.prompts) == ["issues/other", "issues/plain"]
     assert task(library).startswith("Weigh this.\n<untrusted ")
-    assert library.prompts["issues/plain"].has_comment is True
-    assert (library.file("issues/plain"), library.file("issues/other")) == (
+    assert "issues/plain" in library.comments
+    assert (library.prompts["issues/plain"].path, library.prompts["issues/other"].path) == (
         "own/issues/plain.j2",
         "team/issues/other.j2",
     )
@@ -73,7 +73,7 @@ def test_origin_names_the_folder_of_each_file(own: dict[str, str], expected: str
 
 def test_template_without_front_matter_uses_that_of_the_next_folder_before_the_shipped_one() -> None:
     library = load({"issues/plain.j2": WORDS}, shipped=TEAM | {"issues/plain.j2": FRONT.replace("A test", "Shipped")})
-    assert library.prompts["issues/plain"].description == "A test"
+    assert "description: A test" in library.sources["issues/plain"].front
     assert task(library).startswith("Own words on <untrusted ")
 
 
@@ -88,7 +88,7 @@ def test_template_without_front_matter_in_any_folder_uses_the_shipped_front_matt
 
 def test_shipped_comment_is_not_used_with_front_matter_of_another_folder(here: Path) -> None:
     (here / "team/issues/plain.comment.md.j2").unlink()
-    assert load({"issues/plain.j2": WORDS}, shipped=TEAM).prompts["issues/plain"].has_comment is False
+    assert "issues/plain" not in load({"issues/plain.j2": WORDS}, shipped=TEAM).comments
 
 
 def test_comment_and_prompt_may_be_in_different_folders() -> None:

@@ -39,7 +39,6 @@ def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
         name="issues/sort",
         id=library.prompts["issues/sort"].id,
         path=f"{tmp_path.as_posix()}/issues/sort.j2",
-        description="Sort it",
         on=("issues.opened", "issues.edited"),
         reply="issue_analysis",
         reply_model=IssueAnalysis,
@@ -47,11 +46,10 @@ def test_prompt_has_the_values_of_its_front_matter(tmp_path: Path) -> None:
         max_tokens=900,
         effort="low",
         then=Then(prompt="issues/more", when="analysis.worth_saying"),
-        has_comment=True,
     )
     assert re.fullmatch(r"issues/sort@[0-9a-f]{6}", library.prompts["issues/sort"].id)
-    assert library.prompts["issues/more"].has_comment is False
-    assert library.file("issues/sort") == f"{tmp_path.as_posix()}/issues/sort.j2"
+    assert "issues/more" not in library.comments
+    assert library.prompts["issues/sort"].path == f"{tmp_path.as_posix()}/issues/sort.j2"
 
 
 def test_on_may_be_a_single_event_without_action(tmp_path: Path) -> None:
@@ -131,14 +129,14 @@ def test_template_without_front_matter_uses_shipped_front_matter_and_comment(tmp
     own = write(tmp_path / "own", {"issues/plain.j2": "My own words on {{ issue.title }}"})
     library = load_library(own, families=FAMILIES, shipped=shipped_folder)
     assert list(library.prompts) == ["issues/plain"]
-    assert library.prompts["issues/plain"].description == "A test"
-    assert library.prompts["issues/plain"].has_comment is True
+    assert "description: A test" in library.sources["issues/plain"].front
+    assert "issues/plain" in library.comments
 
 
 def test_template_with_front_matter_does_not_use_the_shipped_comment(tmp_path: Path) -> None:
     shipped_folder = write(tmp_path / "shipped", PLAIN | {"issues/plain.comment.md.j2": "shipped comment"})
     own = write(tmp_path / "own", {"issues/plain.j2": FRONT + "My own words"})
-    assert load_library(own, families=FAMILIES, shipped=shipped_folder).prompts["issues/plain"].has_comment is False
+    assert "issues/plain" not in load_library(own, families=FAMILIES, shipped=shipped_folder).comments
 
 
 def test_hidden_files_and_other_extensions_are_ignored(tmp_path: Path) -> None:
@@ -233,7 +231,7 @@ def test_removed_file_causes_a_reload(loader: CountingLoader) -> None:
     write(loader.folder, {"issues/plain.comment.md.j2": "x"})
     live = ReloadingLibrary(loader, loader.folder)
     (loader.folder / "issues" / "plain.comment.md.j2").unlink()
-    assert live.current().prompts["issues/plain"].has_comment is False
+    assert "issues/plain" not in live.current().comments
 
 
 def test_invalid_change_keeps_the_last_valid_version_and_is_logged_once(

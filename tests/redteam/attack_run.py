@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.github import connect
+from hls_handler.clients.github import Github as GithubClient
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
@@ -114,7 +115,7 @@ def settings(sandbox: Sandbox) -> Settings:
 def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
     """Make the context of a worker, with real clients."""
     given, store = settings(sandbox), Storage.open(url)
-    github = connect(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
+    github = GithubClient(GithubApi(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC)))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     bot = BotAccount(store, given.github)
     config = DeliveryConfig(given, RepositoryTable(given), library)

@@ -14,6 +14,7 @@ from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, IssueResponse, Pull
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
 from hls_handler.review import parse_patch
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading
 
@@ -37,7 +38,7 @@ def shipped(name: str) -> IssueAnalysis:
 
 def patches_at(name: str) -> tuple[PatchOfFile, ...]:
     pull: Any = recorded.load(name).payload["pull_request"]
-    files: Any = recorded.files_at(pull["head"]["sha"])
+    files: Any = derived.files_at(pull["head"]["sha"])
     lines = {file["filename"]: parse_patch(file["patch"]) for file in files if "patch" in file}
     return tuple(
         PatchOfFile(path, tuple(line for hunk in patch.hunks for line in hunk.lines)) for path, patch in lines.items()

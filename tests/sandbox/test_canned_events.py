@@ -8,7 +8,7 @@ import anthropic
 import pytest
 
 from hls_handler.analysis import REPLY_TYPES, CommentReply, GenericAnalysis, ReleaseAnalysis, WorkflowAnalysis
-from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Reading
 
@@ -85,7 +85,7 @@ def test_a_rerun_is_advised_after_a_network_error() -> None:
     ],
 )
 def test_recorded_logs_get_cause_and_quote(job: int, quote: str) -> None:
-    log = (recorded.log_of(job) or "").split("\n")
+    log = (derived.log_of(job) or "").split("\n")
     assert workflow(*(line.partition(" ")[2] for line in log)).quote == quote
 
 

@@ -16,6 +16,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, PAYLOADS, STORY
 from hls_handler.review import parse_patch
 from hls_handler.routing import parse_envelope
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.state import State
 
 CHANGES = (PAYLOADS / "CHANGES.md").read_text()
@@ -37,13 +38,13 @@ def diff_prompts(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize("name", DERIVED)
 def test_every_change_of_a_derived_payload_is_listed(name: str) -> None:
-    derived = recorded.load(name)
-    section = CHANGES.split(f"## {derived.path.relative_to(PAYLOADS)}\n")[1].split("\n## ")[0]
+    payload = recorded.load(name)
+    section = CHANGES.split(f"## derived/{payload.event}/{name.removeprefix('demo/')}.json\n")[1].split("\n## ")[0]
     source = re.search(r"From `(recorded/.*?)`", section)
     assert source is not None
     listed = set(re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE))
     original = json.loads((PAYLOADS / source[1]).read_bytes())
-    assert set(diff_prompts(original, derived.payload)) == listed
+    assert set(diff_prompts(original, payload.payload)) == listed
 
 
 @pytest.mark.parametrize("name", STORY)
@@ -79,7 +80,7 @@ def test_the_push_has_the_first_head_as_before() -> None:
 @pytest.mark.parametrize("name", ["demo/feature", "demo/feature-push"])
 def test_totals_of_the_pull_request_match_its_files(name: str) -> None:
     pull: Any = recorded.load(name).payload["pull_request"]
-    files: Any = recorded.files_at(pull["head"]["sha"])
+    files: Any = derived.files_at(pull["head"]["sha"])
     assert pull["changed_files"] == len(files)
     assert pull["additions"] == sum(file["additions"] for file in files)
     assert pull["deletions"] == sum(file["deletions"] for file in files)
@@ -89,7 +90,7 @@ def test_totals_of_the_pull_request_match_its_files(name: str) -> None:
 
 
 def test_the_diff_has_every_kind_of_file() -> None:
-    files: Any = recorded.files_at(str(recorded.load("demo/feature-push").payload["after"]))
+    files: Any = derived.files_at(str(recorded.load("demo/feature-push").payload["after"]))
     kinds = {(file["status"], "patch" in file) for file in files}
     assert kinds == {("added", True), ("added", False), ("modified", True), ("removed", True), ("renamed", False)}
     assert [file["previous_filename"] for file in files if file["status"] == "renamed"] == ["shop/price_utils.py"]
@@ -118,9 +119,9 @@ def test_reviews_show_the_same_pull_request() -> None:
 
 
 def test_review_comments_refer_to_lines_of_the_patches() -> None:
-    files: Any = recorded.files_at(str(recorded.load("demo/feature-push").payload["after"]))
+    files: Any = derived.files_at(str(recorded.load("demo/feature-push").payload["after"]))
     patches = {file["filename"]: file.get("patch", "") for file in files}
-    comments: Any = recorded.review_comments_of(2304417713)
+    comments: Any = derived.review_comments_of(2304417713)
     stands = []
     for comment in comments:
         assert comment["diff_hunk"] in patches[comment["path"]]
@@ -139,7 +140,7 @@ def test_review_comments_refer_to_lines_of_the_patches() -> None:
 
 def test_review_and_comments_have_one_author_and_one_commit() -> None:
     review: Any = recorded.load("demo/review").payload["review"]
-    comments: Any = recorded.review_comments_of(review["id"])
+    comments: Any = derived.review_comments_of(review["id"])
     assert {(comment["user"]["login"], comment["commit_id"]) for comment in comments} == {
         ("Codertocat", review["commit_id"])
     }
@@ -184,12 +185,12 @@ def test_the_run_on_the_default_branch_has_the_pushed_commit() -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_jobs_match_their_run_and_logs_match_their_steps(name: str) -> None:
     run = run_of(name)
-    jobs: Any = recorded.jobs_of(run.id, run.run_attempt)
+    jobs: Any = derived.jobs_of(run.id, run.run_attempt)
     ends = {job["conclusion"] for job in jobs}
     assert ("failure" if "failure" in ends else "success") == run.conclusion
     for job in jobs:
         assert (job["head_sha"], job["head_branch"], job["workflow_name"]) == (run.head_sha, run.head_branch, run.name)
-        lines = (recorded.log_of(job["id"]) or "").removesuffix("\n").split("\n")
+        lines = (derived.log_of(job["id"]) or "").removesuffix("\n").split("\n")
         times = [datetime.fromisoformat(line[:26] + "+00:00") for line in lines]
         assert times == sorted(times)
         for step in job["steps"]:
@@ -199,14 +200,14 @@ def test_jobs_match_their_run_and_logs_match_their_steps(name: str) -> None:
 
 
 def test_failed_tests_refer_to_lines_of_the_pull_request() -> None:
-    files: Any = recorded.files_at(run_of("demo/tests-failed").head_sha)
+    files: Any = derived.files_at(run_of("demo/tests-failed").head_sha)
     patches = {file["filename"]: file.get("patch", "") for file in files}
-    log = recorded.log_of(54110020701) or ""
+    log = derived.log_of(54110020701) or ""
     for number in re.findall(r"tests/test_discounts\.py:(\d+): AssertionError", log):
         line = patches["tests/test_discounts.py"].split("\n")[int(number)]
         assert f">       {line[1:].strip()}" in log
     assert patches["shop/discounts.py"].split("\n")[20] == "+    return row.expires_at > datetime.now()"
-    assert "--> shop/discounts.py:20:29" in (recorded.log_of(54110020688) or "")
+    assert "--> shop/discounts.py:20:29" in (derived.log_of(54110020688) or "")
 
 
 def test_the_release_follows_a_prerelease_and_has_commits() -> None:
@@ -218,10 +219,10 @@ def test_the_release_follows_a_prerelease_and_has_commits() -> None:
         False,
         "Codertocat",
     )
-    history = recorded.history_of(release.id)
+    history = derived.history_of(release.id)
     tags: Any = {tag: place for place, commit in enumerate(history) for tag in commit.get("tags", ())}  # type: ignore[attr-defined]
     assert tags == {"v4.1.0": 0, "v4.2.0": 3, "v4.3.0-rc.1": 9, "v4.3.0": 10}
-    assert [earlier["prerelease"] for earlier in recorded.releases_before(release.id)] == [False, False, True]
+    assert [earlier["prerelease"] for earlier in derived.releases_before(release.id)] == [False, False, True]
     assert recorded.load("demo/push").payload["before"] == history[-1]["sha"]
 
 

@@ -11,6 +11,7 @@ import pytest
 from hls_handler.events import REQUIRED_OBJECTS
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, PAYLOADS, UnknownPayload
+from hls_handler.sandbox import derived
 
 
 def test_all_329_recorded_payloads_of_58_events_are_listed() -> None:
@@ -26,8 +27,8 @@ def test_names_are_numbered_within_event_and_action() -> None:
         "issues.opened.3",
         "issues.opened.4",
     ]
-    assert recorded.load("issues.opened.2").path.name == "17.opened.json"
-    assert recorded.load("push.2").path.name == "02.none.json"
+    assert recorded.load("issues.opened.2").body == (PAYLOADS / "recorded/issues/17.opened.json").read_bytes()
+    assert recorded.load("push.2").body == (PAYLOADS / "recorded/push/02.none.json").read_bytes()
 
 
 def test_a_payload_has_its_event_and_action() -> None:
@@ -76,15 +77,17 @@ def test_payloads_of_an_event_are_found_with_or_without_action(key: str, count: 
     assert all(one.key == key or one.event == key for one in found)
 
 
-def detected_event(one: recorded.Recorded) -> str | None:
+def detected_event(one: recorded.Recorded, file: Path) -> str | None:
+    file.write_bytes(one.body)
     try:
-        return recorded.from_file(one.path).event
+        return recorded.from_file(file).event
     except UnknownPayload:
         return None
 
 
-def test_the_event_of_a_file_is_detected_correctly_or_not_at_all() -> None:
-    detected = {one.name: (detected_event(one), one.event) for one in map(recorded.load, recorded.names())}
+def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    detected = {one.name: (detected_event(one, file), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
     assert sum(guess is not None for guess, _ in detected.values()) == 211
 
@@ -138,20 +141,20 @@ def test_making_a_body_unique_twice_does_not_change_its_size() -> None:
 
 def test_recorded_files_are_found_by_commit() -> None:
     payload = json.loads(recorded.load("demo/feature").body)
-    files = recorded.files_at(payload["pull_request"]["head"]["sha"])
+    files = derived.files_at(payload["pull_request"]["head"]["sha"])
     assert files is not None
     assert len(files) == payload["pull_request"]["changed_files"] == 8
-    assert recorded.files_at("0" * 40) is None
-    assert recorded.files_at("") is None
+    assert derived.files_at("0" * 40) is None
+    assert derived.files_at("") is None
 
 
 def test_recorded_review_comments_are_found_by_review_id() -> None:
-    assert [comment["path"] for comment in recorded.review_comments_of(2304417713)] == [
+    assert [comment["path"] for comment in derived.review_comments_of(2304417713)] == [
         "shop/checkout.py",
         "shop/discounts.py",
         "web/cart.js",
     ]
-    assert recorded.review_comments_of(2306120958) == ()
+    assert derived.review_comments_of(2306120958) == ()
 
 
 def test_every_derived_payload_is_in_the_order() -> None:
@@ -160,17 +163,17 @@ def test_every_derived_payload_is_in_the_order() -> None:
 
 
 def test_recorded_jobs_logs_releases_and_history_are_found_by_id() -> None:
-    jobs = recorded.jobs_of(19041222731, 1)
+    jobs = derived.jobs_of(19041222731, 1)
     assert jobs is not None
     assert [job["name"] for job in jobs] == ["pytest (3.11)", "eslint"]
-    assert "FAILED tests/test_discounts.py::" in (recorded.log_of(54110020701) or "")
-    assert [release["tag_name"] for release in recorded.releases_before(251840377)] == [
+    assert "FAILED tests/test_discounts.py::" in (derived.log_of(54110020701) or "")
+    assert [release["tag_name"] for release in derived.releases_before(251840377)] == [
         "v4.1.0",
         "v4.2.0",
         "v4.3.0-rc.1",
     ]
-    assert len(recorded.history_of(251840377)) == 11
-    assert (recorded.jobs_of(1, 1), recorded.log_of(1), recorded.releases_before(1), recorded.history_of(1)) == (
+    assert len(derived.history_of(251840377)) == 11
+    assert (derived.jobs_of(1, 1), derived.log_of(1), derived.releases_before(1), derived.history_of(1)) == (
         None,
         None,
         (),

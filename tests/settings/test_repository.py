@@ -199,11 +199,6 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
     assert own.problems == broken.problems
 
 
-def test_a_file_without_mistakes_applies() -> None:
-    now = parse_repository_file("comments: {tone: formal}\n")
-    assert merge_with_last_valid(now, parse_repository_file(EVERYTHING)) is now
-
-
 @pytest.mark.parametrize(
     ("file", "expected"),
     [

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.faults import Fault
 from tests.crash.scenarios import FreshRepository
 
@@ -43,7 +44,7 @@ class Webhook:
         if not self.push:
             return None
         head: Any = recorded.load("demo/feature-push").payload["pull_request"]
-        return tuple(dict(file) for file in recorded.files_at(head["head"]["sha"]) or ())
+        return tuple(dict(file) for file in derived.files_at(head["head"]["sha"]) or ())
 
 
 BUG, BUG_EDITED, QUESTION = Webhook("demo/bug"), Webhook("demo/bug-edited"), Webhook("demo/question")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import Enum, StrEnum
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -527,10 +527,6 @@ def test_leaks_detects_leaks() -> None:
     assert not detected(f"<text 0123456789abcdef>{EVIL}</text 0123456789abcdef>")
 
 
-if TYPE_CHECKING:
-    from decimal import Decimal
-
-
 Kind = Literal["bug", "question"]
 
 
@@ -690,16 +686,6 @@ def test_literals_are_found_in_unions_and_sequences_only() -> None:
     assert literal_strings(Literal[1]) == frozenset()
     assert literal_strings(None) == frozenset()
     assert public_fields(Nested) == {"kind": {"bug", "question"}}
-
-
-@dataclass(frozen=True)
-class Unresolvable:
-    amount: Decimal
-
-
-def test_an_annotation_that_cannot_be_resolved_is_an_error() -> None:
-    with pytest.raises(TypeError, match=r"Unresolvable.*annotation that cannot be resolved.*Decimal"):
-        show("{{ x.amount }}", x=Unresolvable(None))  # type: ignore[arg-type]
 
 
 def test_fields_are_converted_when_they_are_read() -> None:

@@ -16,11 +16,10 @@ from hls_handler.work.comparison import (
     Difference,
     Pair,
     Side,
-    mean_cost_usd,
-    mean_tokens,
-    prompt_ids,
+    Summary,
     recorded,
     side,
+    summarize,
 )
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadow_world import MINOR, make_shadow_world
@@ -86,9 +85,9 @@ def test_side_sums_tokens_and_known_costs() -> None:
 
 def test_means_use_known_values() -> None:
     sides = [Side(make_ran(), 100, 0.5), Side(make_ran(prompt_id="issues/a@2"), 300, None), Side(make_ran(), 200, 0.25)]
-    assert (mean_tokens(sides), mean_cost_usd(sides)) == (200, 0.375)
-    assert mean_cost_usd([Side(make_ran(), 1, None)]) is None
-    assert prompt_ids(sides) == ("issues/a@1", "issues/a@2")
+    spoke = sum(side.result.speaks for side in sides)
+    assert summarize(sides) == Summary(("issues/a@1", "issues/a@2"), spoke, mean_tokens=200, mean_cost_usd=0.375)
+    assert summarize([Side(make_ran(), 1, None)]).mean_cost_usd is None
 
 
 # --- recorded shadows ------------------------------------------------------------------------------------------------

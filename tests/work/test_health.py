@@ -80,11 +80,11 @@ def test_successful_use_ends_a_problem_at_once() -> None:
 
 def test_use_begun_before_a_problem_does_not_end_it() -> None:
     health = Health(SteppedClock())
-    begun_at = health.moment()
+    begun_at = health.clock()
     health.report_problem("claude", "the hourly budget is used up", "raise it")
     health.ok("claude", begun_at=begun_at)
     assert health.snapshot().components["claude"].state == "degraded"
-    health.ok("claude", begun_at=health.moment())
+    health.ok("claude", begun_at=health.clock())
     assert health.snapshot().components["claude"].state == "healthy"
 
 

@@ -19,6 +19,7 @@ from hls_handler.errors import Postponed
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
+from hls_handler.history.corrections import ShownLabels
 from hls_handler.history.repositories import KnownFile
 from hls_handler.queue.changes import Change
 from hls_handler.storage import Storage
@@ -98,9 +99,8 @@ def _add_done(store: Storage) -> None:
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 11, "digest")
     store.checkpoints.save(lease, *pending)
-    store.corrections.record_current(
-        lease, BOT, ["question"], title="It is broken", pull_request=False, fields={"bug": "kind", "question": "kind"}
-    )
+    shown = ShownLabels(("question",), "It is broken", False, {"bug": "kind", "question": "kind"})
+    store.corrections.record_current(lease, BOT, shown)
     failure = Failure(workflow_id=9, run_id=3, attempt=1, job="tests", step="pytest", branch="main", head_sha="bbb")
     end = RunResult(
         workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
