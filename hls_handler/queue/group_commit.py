@@ -22,8 +22,8 @@ _CLOSE_TIMEOUT_S = 3.0
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
 COMMIT_DELAY_S = 0.02
-"""Longest time in seconds that a batch waits to become as large as the last one: a commit costs as much as storing
-about thirty rows.
+"""Longest time in seconds that a batch waits for as many deliveries as arrived in the last round: those of the last
+batch, and those that came during its commit. One large batch is faster than two small ones whose threads take turns.
 """
 
 
@@ -60,7 +60,7 @@ class AcceptQueue:
         """
         self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
         self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
-        self._commit_delay_s, self._last_size = commit_delay_s, 0
+        self._commit_delay_s, self._expected = commit_delay_s, 0
         self._changed = threading.Condition()
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
@@ -86,7 +86,7 @@ class AcceptQueue:
                 raise StoreUnavailable(problem)
             self._waiting.append(waiting)
             self._waiting_bytes += len(new.body)
-            if len(self._waiting) in (1, self._last_size):
+            if len(self._waiting) in (1, self._expected):
                 self._changed.notify()
         timer = loop.call_later(self._timeout_s, self._time_out, waiting)
         try:
@@ -124,13 +124,13 @@ class AcceptQueue:
                 self._changed.wait_for(lambda: self._waiting or self._counts_are_new or self._is_closed)
                 if not self._waiting and not self._counts_are_new:
                     return
-                if len(self._waiting) < self._last_size and not self._is_closed:
+                if len(self._waiting) < self._expected and not self._is_closed:
                     self._changed.wait(self._commit_delay_s)
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
                 self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
                 counts, self._counts, self._counts_are_new = self._counts, Counter(), False
-                self._last_size = len(batch)
             self._commit(batch, counts)
+            self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         try:

@@ -114,43 +114,34 @@ def test_deliveries_that_arrive_during_a_commit_share_the_next() -> None:
     assert committed.answers == store.batches
 
 
-async def three_together(store: FakeStore, queue: AcceptQueue) -> None:
-    """Let a batch of three be the last one."""
-    first = await submit(queue, "g0")
-    await wait_for_commit(store)
-    others = await submit(queue, "g1", "g2", "g3")
-    store.commit(2)
-    await wait_for_commit(store)
-    await asyncio.gather(*first, *others)
-
-
-def test_commit_waits_until_the_batch_is_as_large_as_the_last_one() -> None:
+def test_batch_waits_for_as_many_deliveries_as_arrived_in_the_last_round() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        await three_together(store, queue)
-        store.commit(3)
-        tasks = []
-        for guid in ("g4", "g5", "g6"):
-            tasks += await submit(queue, guid)
-            for _ in range(50):  # so that the commit thread runs
-                await asyncio.to_thread(int)
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1", "g2")
+        store.commit(2)
+        await tasks[0]
+        tasks += await submit(queue, "g3")
         await asyncio.gather(*tasks)
 
     run_with(store, scenario, commit_delay_s=3600)
-    assert store.batches == [["g0"], ["g1", "g2", "g3"], ["g4", "g5", "g6"]]
+    assert store.batches == [["g0"], ["g1", "g2", "g3"]]
 
 
-def test_single_delivery_after_a_large_batch_waits_only_for_the_commit_delay() -> None:
+def test_batch_waits_only_for_the_commit_delay() -> None:
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:
-        await three_together(store, queue)
-        store.commit()
-        await asyncio.gather(*await submit(queue, "g4"))
+        tasks = await submit(queue, "g0")
+        await wait_for_commit(store)
+        tasks += await submit(queue, "g1", "g2")
+        store.commit(2)
+        await asyncio.gather(*tasks)
 
     run_with(store, scenario)
-    assert store.batches[2:] == [["g4"]]
+    assert store.batches == [["g0"], ["g1", "g2"]]
 
 
 def test_failed_commit_raises_for_each_caller_and_later_commits_succeed() -> None:
