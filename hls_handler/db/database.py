@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import URL, Connection, Table, false, func, select, text
+from sqlalchemy import ARRAY, URL, Connection, Select, Table, bindparam, column, false, func, select, text
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.postgresql import (
     NO_POOLER,
@@ -102,7 +101,9 @@ class Database:
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[tuple[str, bool], ReturningInsert[Any]] = {}  # an INSERT takes as long to build as to run
+        self._inserts: dict[
+            tuple[str, tuple[str, ...], bool], Insert
+        ] = {}  # an INSERT takes as long to build as to run
         self._writer = threading.Lock()
         self._secrets: dict[str, bytes] = {}
 
@@ -169,15 +170,20 @@ class Database:
     ) -> None:
         """Insert rows with the same columns; with `if_new`, rows that already exist stay unchanged.
 
-        RETURNING makes SQLAlchemy send one INSERT with many VALUES. psycopg's executemany would send a pipeline, after
-        which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its locks.
+        On PostgreSQL, they are one INSERT with an array for each column. psycopg's executemany would send a pipeline,
+        after which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its
+        locks. And with many VALUES, psycopg would split the text of the statement each time.
         """
         if not rows:
             return
-        if (table.name, if_new) not in self._inserts:
-            new = self.insert(table).on_conflict_do_nothing() if if_new else self.insert(table)
-            self._inserts[table.name, if_new] = new.returning(*table.primary_key.columns)
-        connection.execute(self._inserts[table.name, if_new], list(rows))
+        names, is_sqlite = tuple(rows[0]), self.file is not None
+        if (table.name, names, if_new) not in self._inserts:
+            new = (
+                self.insert(table) if is_sqlite else self.insert(table).from_select(names, _select_arrays(table, names))
+            )
+            self._inserts[table.name, names, if_new] = new.on_conflict_do_nothing() if if_new else new
+        values = list(rows) if is_sqlite else {name: [row[name] for row in rows] for name in names}
+        connection.execute(self._inserts[table.name, names, if_new], values)
 
     def lock_claims(self, connection: Connection) -> None:
         """Wait until no other process is claiming a delivery, and make others wait until this transaction ends.
@@ -290,6 +296,13 @@ class Database:
         )
         remedy = next((remedy for sign, remedy in _REMEDIES if sign.lower() in first_line.lower()), default)
         return f"the database {self.shown_url} cannot be used: {first_line}; {remedy}"
+
+
+def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
+    """Return the query for rows from parameters that are arrays, one for each of these columns."""
+    arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
+    rows = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
+    return select(*rows.c)
 
 
 def _cause(exc: Exception) -> BaseException:
