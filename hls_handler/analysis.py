@@ -25,10 +25,10 @@ class _Part(BaseModel):
 
 
 class Reply(_Part):
-    """Base of all reply types.
+    """Base class of all reply types.
 
-    A prompt may request a subclass with fields defined by its author and with other values in the closed sets of a
-    shipped type (`prompting.reply_fields`): code that matches on a shipped type must accept any text as such a value.
+    The front matter of a prompt can add fields, and can replace the values of an enum (`prompting.reply_fields`). Code
+    that compares such a field must therefore accept any text as its value.
     """
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field

@@ -126,7 +126,7 @@ OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
 def is_present(value: object) -> object:
-    """Return False for None, and True for an object or id, such as `pull_request` of an issue; keep a boolean."""
+    """Turn a field of a payload into a flag: False for null, True for an object or id. A boolean stays unchanged."""
     return value if isinstance(value, bool) else value is not None
 
 

@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, and variants of it without a number or mark that Claude may have copied."""
+    """Return the quote's last line, also without the line number or the `+` or `-` that the diff shows before it."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

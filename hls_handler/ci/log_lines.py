@@ -98,7 +98,7 @@ def parse_line(raw: str) -> RawLine:
 
 
 def display_text(line: RawLine) -> str:
-    """Return the text of a line as in an excerpt: words instead of marks, and a remark instead of binary content."""
+    """Return a line as excerpts show it: `##[error]` becomes a word, and a note replaces binary content."""
     if line.is_binary:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":

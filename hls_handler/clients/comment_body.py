@@ -115,7 +115,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Map the text of each task list item to its checkboxes in order: the index of the line, and " ", "x" or "X"."""
+    """Map each text of task list items to the items with it, in order: index of the line, and " ", "x" or "X"."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):

@@ -64,7 +64,7 @@ class WorkflowJob:
 
 @dataclass(frozen=True, slots=True)
 class NoLog:
-    """The result of `Reader.job_log` for a job without a log. Both reasons are normal."""
+    """The result of `Reader.job_log` for a job without a log, which is not an error."""
 
     why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
 

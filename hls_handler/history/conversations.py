@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """The state of a conversation by its newer deliveries; each field may make an older delivery outdated."""
+    """What the newer deliveries of a conversation say about it. Each field can make an older delivery outdated."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that

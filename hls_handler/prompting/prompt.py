@@ -102,8 +102,8 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
     The two templates are compared with each other, and so are the two comment templates, even if their file names
-    differ. Other files are compared with the file of the same name. If a template uses the front matter of another
-    file, that front matter is shown above the template.
+    differ. Other files are compared with the file of the same name. Front matter that a template takes from another
+    file is compared as if it stood in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]

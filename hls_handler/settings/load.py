@@ -241,7 +241,7 @@ class SettingsFile:
         self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
-        """Return True if a file has changed since the last read and is at least `MIN_AGE_NS` old. Thread-safe."""
+        """Return True if a file has changed since the last read, at least `MIN_AGE_NS` ago. Thread-safe."""
         stamps = self._stamps()
         if stamps == self._last_stamps:
             return False

@@ -300,7 +300,7 @@ class Settings(Section):
         return self._sources
 
     def beside(self, sources: Sources) -> Settings:
-        """Return a copy whose `sources` also contain the lines of a repository's `.github/hls.yaml`."""
+        """Return a copy whose `sources` also know the line numbers of a repository's `.github/hls.yaml`."""
         settings = self.model_copy()
         settings._sources = replace(self._sources, beside=sources)
         return settings

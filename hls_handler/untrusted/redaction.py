@@ -291,7 +291,7 @@ def _is_environment_line(found: re.Match[str]) -> bool:
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:
-    """Return True for a line with only `password=word` or `password: word`, or an environment line."""
+    """Return True if the line only assigns the word (`password=word`, `password: word`, `PASSWORD=word`)."""
     if not _is_word(value):
         return False
     if _is_environment_line(found):

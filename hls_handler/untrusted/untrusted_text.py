@@ -202,8 +202,8 @@ class UntrustedText:
     def __getitem__(self, index: object) -> str:
         """Raise an error: an untrusted text cannot be indexed, sliced or iterated over.
 
-        An index of type str raises `TypeError`, because Jinja also uses `text["name"]` to look up a missing attribute:
-        it then reports an undefined attribute. All other indexes raise `BrokenPlaceholder`.
+        An index of type str raises `TypeError`: if `text.name` does not exist, Jinja tries `text["name"]`, and reports
+        an undefined attribute after a `TypeError`. All other indexes raise `BrokenPlaceholder`.
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")

@@ -1,4 +1,4 @@
-"""The active configuration, replaced as a whole when the settings file changes, and the context of a worker."""
+"""The active configuration, which a changed settings file replaces as a whole, and what a worker uses with it."""
 
 from __future__ import annotations
 

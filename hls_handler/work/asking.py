@@ -125,8 +125,9 @@ def render_analysis(
     variables: Mapping[str, object],
     key: bytes,
 ) -> Analysis:
-    """Return the analysis with the prompt's rendered comment, and with its footer if the handler's comments have
-    sections. Raises `PromptError`.
+    """Render the prompt's comment; return the analysis with it. Raises `PromptError`.
+
+    If several prompts write sections of one comment (`has_sections`), the footer of this section is rendered, too.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)

@@ -38,7 +38,7 @@ class HealthSnapshot:
 
     @property
     def overall(self) -> Overall:
-        """The worst state of a component; one that was not used yet counts as healthy."""
+        """The worst state among the components; one that was not used yet counts as healthy."""
         states = {component.state for component in self.components.values()}
         if "unhealthy" in states:
             return "unhealthy"
