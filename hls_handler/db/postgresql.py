@@ -136,7 +136,9 @@ def require_timeouts(connection: Connection, shown_url: str) -> None:
     """Raise `StoreUnavailable` if the server has no time limits, because a connection pooler dropped those of HLS."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
-            raise StoreUnavailable(f"the database {shown_url} cannot be used: {name} is 0 although HLS sets it; {NO_POOLER}")
+            raise StoreUnavailable(
+                f"the database {shown_url} cannot be used: HLS sets {name}, but it is 0; {NO_POOLER}"
+            )
 
 
 def _arguments(url: URL) -> dict[str, object]:
