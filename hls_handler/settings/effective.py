@@ -25,7 +25,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """Effective settings of all repositories that one entry of `repositories` matches."""
+    """The settings of the repositories that match one entry; after `apply_repository_settings`, of one repository."""
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -46,22 +46,22 @@ class EffectiveSettings:
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets a feature: in the repository settings, else in the entry, else `features`."""
+        """Return the key path that sets a feature: in `.github/hls.yaml`, else in the entry, else "features.bots"."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
-        """Return the prompt that `prompts.use` names for an event ("issues.opened"), and the key path of its name.
+        """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
 
-        Returns None if no key names the event. The prompt is False if no prompt is to run. A key names the event with
-        its action or without ("issues"). The repository settings take precedence over the entry, the entry over the
-        global settings, and within one of them the key with the action over the key without.
+        Returns None if no `prompts.use` has the key "issues.opened" or "issues". The prompt is False if none is to run.
+        The `prompts.use` of `.github/hls.yaml` takes precedence over that of the entry, and the entry's over the global
+        one. Within one `prompts.use`, "issues.opened" takes precedence over "issues".
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return an event's shadow prompt, which posts nothing, and its key path. Precedence: see `find_prompt`."""
+        """Return (prompt, key path) of the event's shadow prompt, which runs beside the real one and posts nothing."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -73,7 +73,7 @@ class EffectiveSettings:
         return None
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Return the number of the issue that gets comments about an event ("release.published"); None: no issue."""
+        """Return the issue that `comments.post_to` names for comments about "release.published", else None."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
@@ -108,7 +108,7 @@ class RepositoryTable:
 
 
 def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
-    """Return why `chosen` takes precedence over `other`, which also matches: "10 literal characters against 6"."""
+    """Return why the entry `chosen` was preferred to `other`, which also matches: "10 literal characters against 6"."""
     (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
     if exact and not other_exact:
         return "a whole name against a pattern"
@@ -122,7 +122,7 @@ def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> 
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:
-    """Return (is an exact name, number of literal characters); the greater, the more specific."""
+    """Return (has no wildcard, literal characters): "owner/*" -> (False, 6). The greatest is the most specific."""
     literal = sum(1 for character in pattern if character not in "*?[]")
     return (literal == len(pattern), literal)
 
@@ -156,8 +156,8 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 def apply_repository_settings(effective: EffectiveSettings, own: RepositorySettings) -> EffectiveSettings:
     """Return the operator's settings `effective`, changed by the repository settings `own`.
 
-    Repository settings can only switch features off, allow fewer labels and ignore more files. They replace values of
-    `comments` and `findings`, and the prompts of events. Their key paths get the prefix ".github/hls.yaml:".
+    `own` can switch features off, allow fewer labels and ignore more files, but not the opposite. It can also replace
+    values of `comments` and `findings`, and choose other prompts. Messages name its keys ".github/hls.yaml:enabled".
     """
     says, sources = own.says, Sources(PATH, own.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -201,7 +201,7 @@ class PromptChoice:
 
 
 def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
-    """Yield the choices in one map of events to prompts, whose key path is `path`: "prompts.use"."""
+    """Yield a choice for each event in `use`. `path` is the key path of this map: "repositories[0].prompts.use"."""
     for event, value in use.items():
         if isinstance(value, ShadowPrompt):
             yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
@@ -210,7 +210,7 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
-    """Return the prompt choices of the whole settings file, global ones first."""
+    """Return the choices in each `prompts.use` of the settings file: the global one, then those of the entries."""
     choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
         choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
@@ -218,12 +218,12 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Return the events for which the settings file names a prompt or false. Shadow prompts do not count."""
+    """Return the events ("issues.opened") for which a `prompts.use` has a prompt or false, not only a shadow prompt."""
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that the settings file names only as shadow prompts, so that their `on:` has no effect."""
+    """Return the prompts that the settings file names only as shadow prompts. The events in their `on:` are ignored."""
     choices = list_prompt_choices(settings)
     chosen = {choice.prompt for choice in choices if not choice.shadow}
     return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
@@ -234,7 +234,7 @@ REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[str]:
-    """Yield the effective value of every key that an entry of `repositories` can set, under its global key.
+    """Yield a line of text for each key that an entry of `repositories` can set: the key, its value and its source.
 
     "features.drafts = true   config/settings.yaml:14 (repositories[0].features.drafts)"; the source may be "default".
     """
@@ -266,9 +266,9 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield the effective value of each key of a section, such as `features`. `overrides` are the entry's values.
+    """Yield a line for each key of the section `name`, such as "features". `overrides` is this section of the entry.
 
-    `labels.allow` of the repository settings is left out: it applies in addition to the operator's `labels.allow`.
+    The line of `labels.allow` shows the operator's value only. The caller adds a line for that of `.github/hls.yaml`.
     """
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):

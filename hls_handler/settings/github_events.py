@@ -119,7 +119,7 @@ CONVERSATION_EVENTS = frozenset(
 
 
 def find_event_problem(key: str) -> str | None:
-    """Return a sentence about the mistake in an event key; None if it is valid, as "issues.opened" and "issues" are."""
+    """Return the mistake in an event key, such as 'GitHub has no event "isues"'; None for "issues", "issues.opened"."""
     name, dot, action = key.partition(".")
     if name not in ACTIONS:
         near = difflib.get_close_matches(name, ACTIONS, n=1, cutoff=0.6)
@@ -138,14 +138,14 @@ def find_event_problem(key: str) -> str | None:
 
 
 def find_single_event_problem(key: str) -> str | None:
-    """Do the same as `find_event_problem`, but reject a key without action if the event has actions: "issues"."""
+    """Return the mistake in the key of exactly one event: "issues.opened" and "push" are valid, "issues" is not."""
     if ACTIONS.get(key):
         return f'the event "{key}" needs an action; write {key}. followed by one of {", ".join(ACTIONS[key].split())}'
     return find_event_problem(key)
 
 
 def find_fallback_event_problem(key: str) -> str | None:
-    """Do the same as `find_event_problem`, but reject events that always belong to an issue or pull request."""
+    """Return the mistake in a key of `comments.post_to`: an unknown event, or one of an issue or pull request."""
     if key.partition(".")[0] in CONVERSATION_EVENTS:
         return f"comments about {key} are posted on the issue or pull request of the event; remove the key"
     return find_event_problem(key)

@@ -1,4 +1,4 @@
-"""Loading and reloading of the settings file, and of `.env` with values of variables in the settings file.
+"""Loads and reloads the settings file, and `.env`, which has values for the `${NAME}` in the settings file.
 
 One error lists all problems of the file. Secrets in messages are masked.
 """
@@ -63,7 +63,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for each problem that concerns several keys.
+    """Yield (key path, sentence) for mistakes that involve several keys, such as two entries with the same name.
 
     `root` is the parsed file before validation, so that these problems are found even if other values are invalid.
     """
@@ -91,9 +91,9 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
-    """Return the texts to mask in messages, longest first: values of secret keys, and all values from variables.
+    """Return the texts to mask in messages, longest first: values of secret keys, and values that had a `${NAME}`.
 
-    All messages are masked, not only those about secret keys, because a secret may be written to a wrong key.
+    They are masked in messages about all keys, because a user may have written a secret to a wrong key.
     """
     texts = (
         value
@@ -127,7 +127,7 @@ CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_
 
 
 def both_cases(*names: str) -> Iterator[str]:
-    """Yield each name in lower case, then as given."""
+    """Yield each name in lower case, then as given: "https_proxy", "HTTPS_PROXY"."""
     for name in names:
         yield name.lower()
         yield name
@@ -136,7 +136,7 @@ def both_cases(*names: str) -> Iterator[str]:
 def export_proxy_settings(environ: MutableMapping[str, str], dotenv: Path) -> None:
     """Copy proxy and certificate variables from `dotenv` to `environ`, where libraries read them.
 
-    Variables that `environ` already has are kept. An invalid file is ignored here; loading the settings reports it.
+    Variables that `environ` already has are kept. An invalid `dotenv` is ignored here; `load_settings` reports it.
     """
     try:
         variables = read_environment(environ, dotenv)
@@ -175,7 +175,7 @@ CREDENTIALS = ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
 
 
 def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) -> tuple[str, ...]:
-    """Return the `CREDENTIALS` that are unset or blank. Raises `SettingsError` if `dotenv` cannot be read."""
+    """Return the names in `CREDENTIALS` that are unset or blank. Raises `SettingsError` as `read_environment` does."""
     variables = read_environment(environ, dotenv)
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
 
@@ -186,7 +186,7 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return the name of the credential if the secret is its dummy value (`with_dummy_credentials`), else None."""
+    """Return "GITHUB_TOKEN" if `secret` is its dummy value from `with_dummy_credentials`; None for a real secret."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -201,7 +201,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets of the settings. The longest is first, so that masking one leaves no part of a longer one."""
+    """Return all secrets in the settings, for `masked`: longest first, so that no part of a longer secret remains."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
@@ -211,7 +211,7 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """Replace each secret of at least 8 characters by `***`. The longest secret must come first."""
+    """Replace each secret of at least 8 characters by `***`. `secrets` must be sorted, the longest first."""
     for secret in secrets:
         if len(secret) >= _MIN_CHARS:
             text = text.replace(secret, MASK)
@@ -222,13 +222,13 @@ Stamp = tuple[int, int, int, int] | None
 """Inode, modification time in ns, size and change time in ns of a file; None if it cannot be read."""
 
 MIN_AGE_NS = 250_000_000
-"""Minimum age of a change. A younger file may be incomplete, because many editors empty it before they write."""
+"""Minimum age of a change. Right after a change, a file may be incomplete: many editors empty it before they write."""
 
 
 class SettingsFile:
-    """The settings file and `.env`, which can be read again when they change. The constructor reads them, too.
+    """Reads the settings file and `.env`: in the constructor, and with `read` again when `has_changed` returns True.
 
-    Only one thread at a time may call `read`. The environment variables of the start are used throughout.
+    Only one thread at a time may call `read`. Every read uses the environment variables that the constructor got.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class SettingsFile:
         self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
-        """Return True if a file has changed since the last read, at least `MIN_AGE_NS` ago. Thread-safe."""
+        """Return True if a file has changed since `read`, and the change is at least `MIN_AGE_NS` old. Thread-safe."""
         stamps = self._stamps()
         if stamps == self._last_stamps:
             return False
@@ -249,12 +249,12 @@ class SettingsFile:
         return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
 
     def read(self) -> Settings:
-        """Read the settings. Raises `SettingsError`. A change during the read is detected by the next `has_changed`."""
+        """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
         self._last_stamps = self._stamps()
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
     def mark_as_changed(self) -> None:
-        """Make `has_changed` return True, so that settings that could not be applied are read again."""
+        """Make `has_changed` return True. Called if new settings could not be applied, so that they are read again."""
         self._last_stamps = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
@@ -282,10 +282,10 @@ class SettingsReload:
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
-    """Return the settings `read` for use now: keys that can change only at a restart keep their `running` values.
+    """Return the settings to use now: the new settings `read`, with the `running` values of the `NEEDS_RESTART` keys.
 
     Raises `SettingsError` if `read` switches the signature check off while the service listens on a host that is not
-    loopback, even if `read` has a loopback host: the host changes only at a restart.
+    loopback. A loopback host in `read` does not prevent the error, because the host changes only at a restart.
     """
     settings, waiting = read, []
     for key in NEEDS_RESTART:

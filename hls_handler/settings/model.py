@@ -1,4 +1,4 @@
-"""Models of the settings file: every key with its meaning, unit, default and bounds. `load.py` creates them.
+"""Models of the settings file: every key with its meaning, unit, default and bounds.
 
 The settings table in README.md repeats the `description` of every field (a test compares them).
 """
@@ -126,7 +126,7 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """The prompt folders by key path, in the order in which they are searched for a file."""
+        """{key path: folder} in the order of the search: {"prompts.directory[0]": Path("own"), ...}."""
         if isinstance(self.directory, tuple):
             return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
         return {"prompts.directory": self.directory}
@@ -180,15 +180,15 @@ class Comments(Section):
 
 
 class EffectiveComments(Comments):
-    """Comment settings of one repository: the global ones, overridden by its entry and its repository settings."""
+    """The `comments` of one repository: the global values, overridden by its entry, then by its `.github/hls.yaml`."""
 
     post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
 
 
 class EffectiveLabels(Labels):
-    """Label settings of one repository. A label must match both `allow` and the repository's own `repository_allow`."""
+    """The `labels` settings of one repository. HLS sets only labels that match both `allow` and `repository_allow`."""
 
-    repository_allow: tuple[str, ...] = ("*",)
+    repository_allow: tuple[str, ...] = ("*",)  # `labels.allow` of `.github/hls.yaml`
     repository_allow_source: str = ""  # ".github/hls.yaml:3 (labels.allow)"; "" if the repository does not set it
 
 
@@ -300,14 +300,14 @@ class Settings(Section):
         return self._sources
 
     def beside(self, sources: Sources) -> Settings:
-        """Return a copy whose `sources` also know the line numbers of a repository's `.github/hls.yaml`."""
+        """Return a copy with the line numbers of a `.github/hls.yaml`, so that messages can name lines of that file."""
         settings = self.model_copy()
         settings._sources = replace(self._sources, beside=sources)
         return settings
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about keys that are valid, but outdated, without effect or unsafe. `load_settings` sets them."""
+        """A sentence for each key that is valid, but outdated, without effect or unsafe; set by `load_settings`."""
         return self._warnings
 
 

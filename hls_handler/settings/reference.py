@@ -1,4 +1,4 @@
-"""Table of all keys of a settings file, and sentences about validation errors, which never contain secrets."""
+"""Table of all keys of a settings file, and messages about validation errors. Messages never contain secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Key:
 
 
 class Reference:
-    """Table of the keys of a settings model, with one `Key` for each section, key, list item and map value."""
+    """Table of a settings model: a row (`Key`) for each section and key, and one for all items of a list or map."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = tuple(_iter_rows(model, ""))
@@ -50,7 +50,7 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The rows about keys with a value, without the rows about sections, list items and map values."""
+        """The rows of keys that hold a value: "server.port", but not the section "server" or "repositories[]"."""
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
@@ -62,7 +62,7 @@ class Reference:
         return next(maps, None)
 
     def names_in(self, section: str) -> tuple[str, ...]:
-        """Return the names of the keys of a section such as "repositories[0]"; "" is the whole file."""
+        """Return the names of the keys in a section: "repositories[0]" -> ("name", ...). "" is the whole file."""
         general = re.sub(r"\[\d+\]", "[]", section)
         prefix = f"{general}." if general else ""
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
@@ -111,7 +111,7 @@ def _describe_section(section: type[BaseModel]) -> str:
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Return the types that the annotation allows, without None: several for a union, else one."""
+    """Return the types in an annotation, without None: `str | int | None` -> (str, int), `str` -> (str,)."""
     if get_origin(annotation) in (Union, UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)
@@ -152,7 +152,7 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
-    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. A key has either two bounds or none."""
+    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. Every key has two bounds or none."""
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
     for part in metadata:
         if isinstance(part, Ge):
@@ -166,7 +166,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
     """Convert pydantic's errors to {key path: sentence}.
 
     Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the parsed file.
-    `variables` maps the key path of each value that contained `${NAME}` to NAME.
+    `variables` has the values that contained `${NAME}`, which are not quoted: {"github.token": "GITHUB_TOKEN"}.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}
@@ -189,9 +189,9 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
-    """Return the key path of an error and the value there. `steps` and `kind` are pydantic's `loc` and `type`.
+    """Return the key path of an error, and the value of that key. `steps` and `kind` are pydantic's `loc` and `type`.
 
-    Steps that are not keys of the file are skipped: pydantic adds the names of types if a key accepts several.
+    If a key accepts several types, pydantic adds the name of a type to `loc`. Such steps are skipped.
     """
     path, value = "", root
     for position, step in enumerate(steps):
@@ -219,7 +219,7 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
 
 
 def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """Describe a value for an error message. Values of secret keys and of variables are not quoted."""
+    """Describe the wrong value for an error message: '"many"', "a list". Text that may be secret is not quoted."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"

@@ -1,7 +1,7 @@
-"""Repository settings: the file `.github/hls.yaml` of a repository, with some of the keys of `repositories` entries.
+"""Repository settings: the file `.github/hls.yaml` in a repository, with some of the keys of an operator's settings.
 
-Anyone who can push to the default branch can write this file. Therefore its keys are harmless or switch something off,
-variables (`${NAME}`) are not expanded, and `apply_repository_settings` cannot allow what the operator forbids.
+Anyone who can push to the default branch can write this file. Therefore each key is harmless or switches something
+off, `${NAME}` is not expanded, and the file cannot allow what the operator's settings forbid.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """The settings that apply from a repository settings file, and the problems of the file."""
+    """A parsed `.github/hls.yaml`: the settings that apply (`says`), and the mistakes in the file (`problems`)."""
 
     says: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
@@ -118,7 +118,7 @@ EMPTY_REPOSITORY_SETTINGS = RepositorySettings()
 
 
 def decode_repository_file(content: bytes, file: str = PATH) -> str:
-    """Decode the file. Raises `SettingsError` if it is too large, not UTF-8, or has characters that YAML forbids."""
+    """Decode a `.github/hls.yaml`. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
     return decode(content, file, max_bytes=MAX_BYTES)
 
 
@@ -151,7 +151,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit or has aliases, which could make its parsed values huge."""
+    """Raise `InvalidYaml` if the text exceeds a limit (`MAX_VALUES`), or has an alias, which can multiply values."""
     count = 0
     with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -173,7 +173,7 @@ def list_repository_keys() -> tuple[str, ...]:
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for variables, unknown events and invalid globs, which the model does not check."""
+    """Yield (key path, sentence) for mistakes that the model accepts: `${NAME}`, unknown events, invalid globs."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -187,7 +187,7 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}. Keys that only the operator can set get a special sentence."""
+    """Convert pydantic's errors to {key path: sentence}. Keys of the operator's settings are not called unknown."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -202,7 +202,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Return what a file with mistakes switches off, and the default of every other value."""
+    """Return what an invalid file switches off, such as `enabled: false`. All other keys have their defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -212,7 +212,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
-    """Return the settings to apply if `now` has problems: `last_good` with what `now` switches off."""
+    """Return the settings to apply while the file is invalid: its last valid version, with what `now` switches off."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
     create = {} if now.says.labels.create is None else {"create": False}
     use = {**last_good.says.prompts.use, **now.says.prompts.use}
@@ -236,7 +236,7 @@ def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """The repository settings file as it was read for one delivery, and the settings from it that apply."""
+    """The `.github/hls.yaml` that was read for one delivery: its version, and the settings that apply."""
 
     own: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
@@ -245,9 +245,9 @@ class RepositorySettingsFile:
     unread: str | None = None  # why the file could not be read, so that its last known version applies; None: it was
 
     def describe(self) -> str | None:
-        """Return a sentence about the version of the file that applied and its problems, or why it could not be read.
+        """Return a sentence about the file: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
 
-        The sentence has no full stop. None: the repository has no file.
+        It has no full stop. It also names the problems, or why the file could not be read. None: there is no file.
         """
         if self.unread is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
@@ -281,7 +281,7 @@ keys: {keys}.
 
 
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
-    """Return the comment on GitHub that reports the problems of the file.
+    """Return the comment on GitHub that reports the problems of `.github/hls.yaml` to its maintainers.
 
     A problem may quote the file, which is untrusted, so each problem is cleaned, redacted and shown as code.
     """

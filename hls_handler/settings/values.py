@@ -1,7 +1,4 @@
-"""Types of single values in settings files, the sentences with which they reject a value, and path globs.
-
-Messages never contain secrets.
-"""
+"""Types of values in settings files, such as `Credential`; their checks, with messages without secrets; path globs."""
 
 from __future__ import annotations
 
@@ -47,13 +44,13 @@ PROBLEM = "problem"
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Annotation of a type that describes its values for messages, if the Python type and bounds are not enough."""
+    """Annotation of a type: the words for its valid values in error messages, such as "the number of an issue"."""
 
     words: str
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
-    """Return a validator that rejects a value if `find_problem` returns a sentence about it."""
+    """Return a pydantic validator. The message of its error is the sentence that `find_problem` returns for a value."""
 
     def validate(value: T) -> T:
         sentence = find_problem(value)
@@ -83,7 +80,7 @@ def _reject_boolean(value: object) -> object:
 def _check_language_name(language: str) -> str:
     """Return the name; raise `ValueError` if it does not match `LANGUAGE`.
 
-    Anybody who can push to a repository can set the name, and the prompt contains it as trusted text.
+    The prompt contains the name as trusted text. `.github/hls.yaml` sets it, so it must not contain instructions.
     """
     if not LANGUAGE.fullmatch(language):
         raise ValueError("must be the name of a language")
@@ -166,7 +163,7 @@ def _find_url_path_problem(path: str) -> str | None:
 
 
 def find_glob_problem(glob: str) -> str | None:
-    """Return what is wrong with a path glob, such as "is empty; ...", for a message after its key; else None."""
+    """Return the mistake in a path glob, such as "contains a backslash; separate folders by /"; None for "docs/**"."""
     parts = glob.split("/")
     if not glob.strip():
         return "is empty; name files, such as docs/**"
@@ -182,7 +179,7 @@ def find_glob_problem(glob: str) -> str | None:
 
 
 def is_false(value: object) -> bool:
-    """Return True if pydantic parses the value as false: False, and texts such as "off"."""
+    """Return True if pydantic parses the value as false: False, 0, "off", "no"."""
     try:
         return value is not None and not TypeAdapter(bool).validate_python(value)
     except ValidationError:
@@ -237,9 +234,9 @@ class ShadowPrompt(BaseModel):
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Validate the value of one event in `prompts.use`. Raises one `ValueError` for all errors in it.
+    """Validate a value in the map `prompts.use`. Raises one `ValueError` in place of pydantic's errors.
 
-    Errors about keys inside the value would have ambiguous key paths, because events contain dots: "issues.opened".
+    The key paths of pydantic's errors would be ambiguous, because events contain dots: "issues.opened.shadow".
     """
     try:
         return validate(value)
@@ -297,9 +294,9 @@ def _match_name(pattern: str, name: str) -> bool:
 
 
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
-    """Return True if `found` matches `pattern`, in which `any_number` stands for zero or more items.
+    """Return True if the items `found` (folder names or characters) match `pattern`.
 
-    After a mismatch, the last `any_number` takes one more item. An earlier `any_number` need never take more.
+    `any_number` matches zero or more items. After a mismatch, only the latest `any_number` is tried with one more item.
     """
     pattern_at, found_at = 0, 0
     star, taken = -1, 0

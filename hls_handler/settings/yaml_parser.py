@@ -41,9 +41,9 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The line of each key in a settings file and, in `beside`, of each key in the repository settings file, if any.
+    """Line numbers of the keys in a YAML file. `beside` has those of a second file, `.github/hls.yaml`, or is None.
 
-    In arguments, a key of the repository settings file begins with the file's name: ".github/hls.yaml:enabled".
+    Methods take a key path such as "features.bots"; for the second file, it begins with ".github/hls.yaml:".
     """
 
     file: str  # as given: "config/settings.yaml"
@@ -51,12 +51,12 @@ class Sources:
     beside: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
-        """Return True if the key itself is in the file, not only a section that could contain it."""
+        """Return True if the file sets the key. It is not enough that the file has the section of the key."""
         sources, path = self._split_key(key)
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of the key or, if it is not in the file, of the innermost section around it; else None."""
+        """Return the line of the key ("features.bots"), else of the section around it ("features"), else None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -65,7 +65,7 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Return "config/settings.yaml:14 (repositories[0].events)", with the line that `find_line` returns."""
+        """Return file, line and key for a message: "config/settings.yaml:14 (repositories[0].events)"."""
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
@@ -77,7 +77,7 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Return the sources of the file that a key belongs to, and the key path in that file."""
+        """Return (`beside`, "enabled") for ".github/hls.yaml:enabled", and (`self`, `key`) for a key without file."""
         prefix = f"{self.beside.file}:" if self.beside else ""
         return (self.beside, key.removeprefix(prefix)) if self.beside and key.startswith(prefix) else (self, key)
 
@@ -97,9 +97,9 @@ class Tree:
         return Sources(self.file, self.lines)
 
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
-        """Return the problems of the tree and of `by_key` (key path -> sentence) with file and line, sorted by line.
+        """Return messages sorted by line: "config/settings.yaml:3: server.prot: unknown key".
 
-        The line of a key that is not in the file is the line of the section that should contain it.
+        They are about `problems` and `by_key` (key path -> sentence). A missing key gets the line of its section.
         """
         located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
         in_order = sorted([*self.problems, *located])
@@ -140,7 +140,7 @@ def parse_tree(text: str, file: str) -> Tree:
 
 
 def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
-    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has forbidden characters."""
+    """Decode a settings file. Raises `SettingsError` if it is too large, not UTF-8, or has control characters."""
     if len(raw) > max_bytes:
         raise SettingsError([f"{file}: larger than {max_bytes} bytes; this is not a settings file"])
     try:
@@ -156,7 +156,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Return the line of the mistake; for an unclosed quote or a key without colon, the line of its beginning."""
+    """Return the line of the mistake: for an unclosed quote or a key without colon, the line where that begins."""
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -168,7 +168,7 @@ def _sentence(exc: yaml.MarkedYAMLError) -> str:
 
 
 def iter_leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key path, value) for each value inside nested dicts, lists and tuples that is none of these itself."""
+    """Yield (key path, value) for each single value in nested dicts, lists and tuples: ("server.port", 8000)."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from iter_leaves(item, f"{path}.{key}" if path else key)
@@ -188,7 +188,7 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds plain values from PyYAML's node tree. Limits nodes and depth, because aliases can multiply values."""
+    """Builds dicts, lists and scalars from PyYAML's nodes. Limits their number and depth: aliases can multiply them."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -238,9 +238,9 @@ class _TreeBuilder:
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """Return the keys that `<<: *defaults` or `<<: [*first, *second]` adds. The first map that has a key wins.
+        """Return the map that `<<: *defaults` or `<<: [*first, *second]` adds. `*first` has precedence over `*second`.
 
-        Maps are visited in reverse order, so that the map that wins is the last to record the line of a key.
+        The maps are read from last to first, so that values and line numbers of the first replace those of the others.
         """
         merged: dict[str, object] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
@@ -259,7 +259,7 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    """Return None, a boolean or a number if YAML defines the value as such, else (also for a time) the text."""
+    """Convert a YAML scalar to None, a boolean or a number. All others, such as 1:30 and 2026-01-31, stay text."""
     if kind == "null":
         return None
     if kind == "bool":  # `!!bool x` is text
@@ -281,10 +281,10 @@ class Expansion:
 
 
 def expand(root: object, variables: Mapping[str, str]) -> Expansion:
-    """Expand `${NAME}` and `${NAME:-default}` in every string value of a tree. Results are not expanded again.
+    """Expand `${NAME}` and `${NAME:-default}` in every string value of a tree, but not inside the values of variables.
 
-    As in a shell, the default after `:-` is also used if the variable is empty. A string with a missing variable or an
-    invalid `${` stays unchanged and is a problem. The problem does not quote the string, which may contain a secret.
+    As in a shell, the default is also used if the variable is empty. A string with a missing variable or an invalid
+    `${` stays unchanged. `Expansion.problems` then has a sentence, without the string, which may contain a secret.
     """
     expansion = Expansion()
 
