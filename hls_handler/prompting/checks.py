@@ -1,7 +1,7 @@
 """Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the smoke render.
 
-The smoke render renders each prompt once with recorded events. A prompt that another prompt's `then` names is also
-rendered with sample replies of that other prompt.
+The smoke render renders each prompt with recorded events when the library is loaded. A prompt that another prompt's
+`then` names is also rendered with sample replies of that other prompt.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KEY = b"smoke render"
 
 
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
-    """Return the names of a prompt's template, of `base.j2`, of its comment template, and of all that these use."""
+    """Return the names of a prompt's template, `base.j2`, its comment template, and the templates that these use."""
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
     return tuple(dict.fromkeys(part for root in roots for part in find_used_templates(templates, root)))
 
@@ -44,8 +44,8 @@ def compile_condition(
 ) -> tuple[Condition | None, list[Problem]]:
     """Compile `when`, the expression of a prompt's `then.when`. Return the condition and the problems.
 
-    The condition is None if `when` is not a valid expression. `lines` has the lines of the front matter's keys. `reply`
-    is the prompt's reply type; if it is None because the front matter is invalid, names in `when` are not checked.
+    The condition is None if `when` is not a valid expression. `lines` has the line numbers of the front matter's keys.
+    `reply` is the prompt's reply type, or None if the front matter is invalid; then names in `when` are not checked.
     """
     location = problem_at(lines, "then.when", "")
     try:
@@ -63,7 +63,7 @@ def compile_condition(
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one prompt library. Methods named `..._problems` yield what the author must correct."""
+    """The checks of one prompt library. A `Problem` is a mistake in a file, which the library's author must correct."""
 
     library: Library
     files: SourceFiles
@@ -71,25 +71,25 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys for which a prompt may run: its `on`, and the `on` of prompts that lead to it."""
+        """Return the events for which a prompt may run: its `on`, and the `on` of prompts that lead to it by `then`."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return {event name: `Family`} of a prompt's events. A family has the variables and samples of one event."""
+        """Return {event name: family} of a prompt's events. A `Family` has the variables and samples of one event."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the paths of a prompt's source files, and of the front matters whose `then` names the prompt."""
+        """Return the files that must be valid before a prompt is checked: its own, and those whose `then` names it."""
         front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
-        """Yield the problems of `on` and `then`, such as an event in the `on` of two prompts.
+        """Yield the problems of `on` and `then`, such as an event that is in the `on` of two prompts.
 
-        `chosen` are the events for which the settings choose the prompt: several prompts may have these in `on`.
+        Two prompts may have an event of `chosen` in `on`: the `prompts.use` of the settings names the prompt for it.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():
@@ -137,7 +137,7 @@ class LibraryCheck:
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield a problem for each unknown name in a prompt and its comment template, for each event of the prompt."""
+        """Yield a problem for each unknown name in a prompt or its comment template. Events differ in known names."""
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
@@ -152,7 +152,7 @@ class LibraryCheck:
                 yield from check_names(templates, comment, {**variables, **extra})
 
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
-        """Yield problems that only Jinja's compiler finds, such as a duplicate block. Skip the files in `invalid`."""
+        """Yield problems that only Jinja's compiler finds, such as a duplicate block. Skip files in `invalid`."""
         library = self.library
         prompts = (templates_of(self.templates, name, None) for name in library.prompts)
         comments = (find_used_templates(self.templates, comment) for comment in library.comments.values())
@@ -166,7 +166,7 @@ class LibraryCheck:
                 yield Problem(file, exc.lineno, exc.message or "the file is not a valid template")
 
     def smoke_render(self, name: str) -> list[Problem]:
-        """Render a prompt and its comment with recorded events, evaluate its `then.when`, and return the problems."""
+        """Render a prompt, render its comment and evaluate its `then.when` with samples, and return the problems."""
         library, prompt = self.library, self.library.prompts[name]
         found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
         systems: dict[str, str] = {}  # system message -> the first sample that has it
@@ -205,7 +205,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of the samples with a prompt's actions; of all samples if there are none."""
+        """Yield (name, family, variables) of an event's samples: those with the prompt's actions; if none has, all."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -213,7 +213,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield variables for a prompt that runs first, and for one that runs after another prompt's sample reply."""
+        """Yield `recorded` if the prompt can run first, then `recorded` with each sample reply of its predecessors."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded

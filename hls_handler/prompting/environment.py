@@ -58,7 +58,7 @@ class RenderLimitError(TemplateError):
 
 
 class Missing(StrictUndefined):
-    """The value of an undefined name. Its use raises an error. For a mapping's key, the error suggests similar keys."""
+    """The value of an undefined name. Its use raises an error, which suggests similar keys if a mapping lacks a key."""
 
     __slots__ = ()
 
@@ -71,7 +71,7 @@ class Missing(StrictUndefined):
 
 
 class PromptEnvironment(ImmutableSandboxedEnvironment):
-    """The Jinja environment of one prompt library, over its source files in memory: it reads no files itself."""
+    """A Jinja environment for one prompt library. It gets templates from `sources`, and reads no files."""
 
     def __init__(self, sources: Mapping[str, SourceFile], filters: Mapping[str, Callable[..., object]]) -> None:
         def load(name: str) -> tuple[str, str, None] | None:
@@ -98,11 +98,11 @@ def collect(
     deadline_s: float = DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Join the chunks that a template or block outputs. Raise a `TemplateError` if they exceed a render limit.
+    """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
 
-    The limits are checked at each chunk, so a loop without output is not stopped. `no_texts` is the message of the
-    `TemplateError` that is raised for untrusted text in the output; None allows untrusted text. An error is thrown
-    into the template, so that the error's traceback has the template's line.
+    The limits are checked at each chunk, so a loop without output is not stopped. If `no_texts` is set, untrusted text
+    in the output raises a `TemplateError` with this message. Errors are thrown into the generator of the template, so
+    that their traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
@@ -127,7 +127,7 @@ def collect(
 
 
 def place_of(error: BaseException) -> tuple[str, int] | None:
-    """Return (file, line) of the innermost template in the traceback of `error`; None without a template there."""
+    """Return (file, line) of the innermost template in the traceback of `error`; None if it contains no template."""
     place = None
     for frame, line in walk_tb(error.__traceback__):
         template = frame.f_globals.get("__jinja_template__")
@@ -137,12 +137,12 @@ def place_of(error: BaseException) -> tuple[str, int] | None:
 
 
 def excerpt(value: object, n: int) -> object:
-    """Return the first `n` characters of a text. If it is longer, the number of cut characters follows."""
+    """Filter: return the first `n` characters of a text. If it is longer, the number of cut characters follows."""
     return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
 
 
 def lines(value: object, a: int, b: int) -> object:
-    """Return lines `a` to `b` of a text, both included, counted from 1."""
+    """Filter: return lines `a` to `b` of a text, both included, counted from 1."""
     if isinstance(value, UntrustedText):
         return value.lines(a, b)
     return "\n".join(str(value).split("\n")[max(a, 1) - 1 : max(b, 0)])
@@ -177,7 +177,7 @@ class ParsedTemplates:
 
 
 def referenced_names(node: Reference) -> tuple[str, ...]:
-    """Return the templates that an `extends`, `include` or `import` names; () if an expression computes the name."""
+    """Return the names in an `extends`, `include` or `import`: ("base.j2",); () if an expression computes the name."""
     given = node.template
     items = given.items if isinstance(given, nodes.Tuple | nodes.List) else [given]
     names = [item.value for item in items if isinstance(item, nodes.Const) and isinstance(item.value, str)]
@@ -185,7 +185,7 @@ def referenced_names(node: Reference) -> tuple[str, ...]:
 
 
 def exported_names(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that a template offers to templates that import it: its macros and `set` variables."""
+    """Return the names that other templates can import from a template: its macros and `set` variables."""
     macros = {node.name for node in tree.find_all(nodes.Macro)}
     stored = {node.name for node in tree.find_all(nodes.Name) if node.ctx == "store"}
     return frozenset(macros | stored)
@@ -208,7 +208,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that no extended template has, because Jinja would not render the block."""
+    """Yield a problem for each block that no extended template has. Jinja would leave it out without an error."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

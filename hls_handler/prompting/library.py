@@ -52,12 +52,12 @@ def load_library(
     """Read all prompts below `folders`, check them, render each with samples (smoke render), and return the library.
 
     If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
-    event names ("pull_request"). `shipped` is the folder of the prompts that HLS comes with. A template without front
-    matter uses the front matter of the same path in the next folder that has one, and last in `shipped`. If it uses the
-    shipped front matter, it also uses the shipped comment template. Missing parts (`base.j2`, `_*.j2`) are shipped too.
+    event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. A template without front
+    matter takes it from the file of the same path in the next folder, and at last in `shipped`. With the front matter
+    of `shipped` it also takes the comment template. Parts (`base.j2`, `_*.j2`) that no folder has are from `shipped`.
 
-    An event in the `on` of two prompts is a problem, unless the event ("issues.opened" or "issues") is in `chosen`: the
-    settings choose its prompt. Prompts in `shadows` are not counted: they run beside the real prompt and post nothing.
+    It is a problem if two prompts have the same event in `on`, unless it is in `chosen`: these are the events for which
+    the settings name the prompt. `shadows` do not count: these prompts run beside the real prompt and post nothing.
 
     Raises `PromptError` with all problems.
     """
@@ -83,7 +83,7 @@ def load_library(
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
-    """Build the library. Return it, and the problems of its prompts' reply types and `then.when` conditions."""
+    """Build the library from parsed files. Return it, and the problems in reply types and `then.when` conditions."""
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -155,7 +155,7 @@ class ReloadingLibrary:
     """The prompt library in use. It is loaded again when its files change. Thread-safe: all workers call `current`."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
-        """Load the library. If `load` raises `PromptError`, use `before`, an earlier library; if None, raise the error.
+        """Load the library. If `load` raises `PromptError`, use the earlier library `before`; if None, raise the error.
 
         `folders` are the folders that `load` reads; a change of a file in them causes a reload.
         """
@@ -171,12 +171,12 @@ class ReloadingLibrary:
             self._reload()
 
     def current(self) -> Library:
-        """Return the library. If a file has changed, reload it first; if it is invalid, return the last valid library.
+        """Reload the library if a file has changed, and return it. If a new file is invalid, return the last valid one.
 
         While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
 
-        An exception of `load` other than `PromptError` is raised once. Later calls return the last valid library until
-        a file changes again.
+        If `load` raises another exception than `PromptError`, this call raises it. Later calls return the last valid
+        library until a file changes again.
         """
         with self._lock:
             if _file_state(self._folders) != self._loaded_state:

@@ -83,7 +83,7 @@ class Scope:
 def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> list[Problem]:
     """Return a problem for each unknown name in a template and in all templates that it extends, includes and imports.
 
-    `variables` are type hints by name. The templates must not include, import or extend each other in a cycle.
+    `variables` has the types: {"issue": Issue}. The templates must not include, import or extend each other in a cycle.
     """
     checker = _NameChecker(templates, template, frozenset(variables))
     checker.run(Scope({name: normalize_hint(hint) for name, hint in variables.items()}))
@@ -276,7 +276,7 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the hint of a filter's result. Report an unknown filter, and an unknown `map(attribute=...)`."""
+        """Return the hint of a filter's result. Report an unknown filter, or an unknown attribute in `map`."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

@@ -1,6 +1,6 @@
 """The values `Prompt` and `Library`, the source files of a prompt, and the diff of two prompts.
 
-The values are immutable: a changed file leads to a new library.
+The values are immutable. When a file changes, a new `Library` is built.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hls_handler.untrusted.placeholders import Placeholders
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The template variables, recorded samples and reply types that the prompts of one event can use."""
+    """Template variables, recorded samples and reply types for the prompts of one event, such as "pull_request"."""
 
     name: str  # folder of the prompts: "pull_requests" for the event "pull_request"
     variables: Mapping[str, object]  # name -> type: {"issue": Issue}; the variables of `render.COMMON` are not in it
@@ -71,7 +71,7 @@ class PromptSources:
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
     def role(self, source: SourceFile) -> str:
-        """Return the role of a file: ".j2" (the template), ".comment.md.j2" (the comment template), else its name."""
+        """Return the key by which `diff_prompts` pairs files: ".j2" (template), ".comment.md.j2", else the name."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
@@ -117,7 +117,7 @@ def _library_of(file: str, name: str, shipped: Path) -> str:
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield (role, (name in the diff's header, text)) of each source file of a prompt."""
+    """Yield (role, (file for the diff's header, text)) of each source file of a prompt."""
     for source in prompt_sources.sources:
         label, text = source.file, source.text
         if source is prompt_sources.template and source.front is None:
@@ -185,7 +185,7 @@ class Library:
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts with this event key in `on`, except shadow prompts and followers of returned prompts."""
+        """Return the prompts with this key in `on`, without shadow prompts and those that run after a returned one."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)

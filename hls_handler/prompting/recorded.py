@@ -1,4 +1,4 @@
-"""Webhook payloads by name: recorded ones, and ones derived from these for the demo."""
+"""Example webhook payloads by name: recorded from GitHub, or derived from recorded payloads for the demo."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint")
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders below `payloads/derived` with responses of GitHub's API (`sandbox.derived`). The others contain payloads."""
+"""Folders below `payloads/derived` with responses of GitHub's API, not with payloads. `sandbox.derived` reads them."""
 
 
 class UnknownPayload(HlsError):
-    """No payload has the requested name, or a file is not the payload of a known event."""
+    """No payload has the requested name, or a file given by the user is not a payload of a known event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Recorded:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The parsed body. It is parsed at each access, so the caller may change it."""
+        """The parsed body. It is parsed at each access, so the caller may change the returned dict."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Return {payload name: (event, file)}: the recorded payloads by event and number, then the derived payloads."""
+    """Return {"issues.opened.2": ("issues", file)} of all payloads: first the recorded, then the derived ones."""
     found: dict[str, tuple[str, Path]] = {}
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
@@ -106,7 +106,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads that come before a derived payload in `DERIVED`; () for a recorded payload."""
+    """Return the payloads that happen in the demo before this one (see `DERIVED`); () for a recorded payload."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
@@ -120,7 +120,7 @@ def for_event(key: str) -> tuple[Recorded, ...]:
 def from_file(path: Path, event: str | None = None) -> Recorded:
     """Read a payload from a file. `event` is its event ("issues"); if None, the payload's keys determine the event.
 
-    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or its event cannot be derived.
+    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or has the keys of no known event.
     """
     try:
         body = path.read_bytes()

@@ -71,7 +71,7 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables, with the strings of a `RuleView` and matches of `TRUSTED_PATTERNS` wrapped in `Trusted`."""
+    """Return the variables, with `Trusted` around strings of a `RuleView` and values that match `TRUSTED_PATTERNS`."""
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
@@ -112,7 +112,7 @@ class RenderedPrompt:
 
 
 def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> RenderedPrompt:
-    """Render a prompt. `variables` are typed values by name; `key` is the secret for delimiters of untrusted text.
+    """Render a prompt with `variables` ({"issue": Issue(...)}). `key` is the secret for delimiters of untrusted text.
 
     Raises `PromptError` with the template's file and line if the template fails.
     """
@@ -137,7 +137,7 @@ def _schema(model: type[Reply]) -> dict[str, object]:
 
 
 def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:
-    """Render a prompt's comment as Markdown, with sanitized untrusted text. None: the prompt has no comment template.
+    """Render a prompt's comment as Markdown. Return None if the prompt has no comment template.
 
     `variables` contain Claude's reply as `analysis`. Raises `PromptError` as `render` does.
     """
@@ -148,10 +148,10 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
-    """Render the footer of a comment that has sections from several sources; "" if there is no footer template.
+    """Render the footer of a comment with sections, such as one for each workflow; "" without a footer template.
 
-    `variables` are the same as for `render_comment`, but `commit` is ignored, because the sections are about different
-    commits. Raises `PromptError` as `render` does.
+    `variables` are the same as for `render_comment`, but `commit` is ignored, because the sections may be about
+    different commits. Raises `PromptError` as `render` does.
     """
     try:
         template = library.comment_environment.get_template(FOOTER)

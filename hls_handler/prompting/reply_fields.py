@@ -52,7 +52,7 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label that a label rule gives for one value of its field; None if it gives no label."""
+    """Return the label that a rule gives for one value: ("type: {value}", "bug") -> "type: bug"; None for no label."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -75,7 +75,7 @@ def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
-    """Return a prompt's label rules by field (the rules of `model`, overridden by `front.labels`), and their problems.
+    """Return {field: label rule} of a prompt (from `model`, overridden by `front.labels`), and mistakes in the rules.
 
     `model` must already have the additional fields of the front matter.
     """
@@ -99,7 +99,7 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield (".bug", message) if the label for one value ("bug") is wrong; ("", message) if the whole rule is wrong."""
+    """Yield the mistakes in a label rule: (".bug", message) for the label of the value "bug", else ("", message)."""
     values = _possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
@@ -153,8 +153,8 @@ FIELD_TYPES: Mapping[str, Any] = {
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
     """Return a prompt's reply type, and the problems of the front matter that defines the type.
 
-    The reply type is the shipped type that the key `reply` names, or a subclass with the additional fields and labels;
-    None if `reply` or `fields` are invalid. Equal definitions give the same type.
+    The reply type is the type of `analysis.py` that the key `reply` names, or a subclass with more fields and labels;
+    None if `reply` or `fields` are invalid. Prompts with equal definitions get the same type.
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
@@ -173,7 +173,7 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Convert a static reply (used without asking Claude) to `model`, a prompt's reply type.
+    """Convert a static reply (written by HLS, without Claude) to `model`, a prompt's reply type.
 
     Fields that only `model` has are empty. If `model` is not derived from the reply's type, the reply is unchanged.
     """
@@ -189,7 +189,7 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
 
-    The variant can validate the replies of all prompts whose reply type is derived from `base`.
+    It validates a stored reply for display, because the prompt's fields may have changed after the reply.
     """
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)
@@ -201,7 +201,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield (".enum", message) for a problem with the key `enum` of a field; ("", message) for the field itself."""
+    """Yield the mistakes in an entry of `fields`: (".enum", message) for its key `enum`, else ("", message)."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:
@@ -244,7 +244,7 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
 
 @cache
 def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
-    """Return a subclass of `base` with these fields and label rules; `base` itself if it has the same ones.
+    """Return a subclass of `base` with these additional fields and these label rules; `base` itself if nothing differs.
 
     The result is cached, so that a reload of the library creates no new types: Python would keep the old types in
     memory. `rules` are the label rules as JSON, because the arguments of a cached function must be hashable.

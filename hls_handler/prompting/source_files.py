@@ -95,7 +95,7 @@ class SourceFile:
 
 
 def find_files(directory: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted within each folder. Hidden ones (`.name`) are left out.
+    """Yield the paths of all files below a folder, sorted within each folder, except hidden ones (`.name`).
 
     Paths are strings because `Path` objects are slow to create, and this runs for every delivery. `on_error` is called
     for each folder that cannot be read.
@@ -150,7 +150,7 @@ class Then(_StrictModel):
 
 
 class FieldKeys(_StrictModel):
-    """The keys of one entry in `fields`: they define an additional field of the reply, or an enum's new values."""
+    """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
 
     type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # "list": of strings
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
@@ -177,7 +177,7 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": Field
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of a front matter's key. If it is missing: of its nearest parent, else line 1."""
+    """Return a problem at the line of a key ("then.when"), else of the key around it ("then"), else at line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
@@ -244,7 +244,7 @@ class SourceFiles:
 
 
 def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
-    """Return the source files of the folders, the files of the folder `shipped` that these use, and all problems.
+    """Read the files of the folders, and those of the folder `shipped` that they need. Return them and all problems.
 
     Raises `PromptError` if a folder does not exist.
     """
@@ -289,7 +289,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     """Return the first file of this name that begins with front matter; if none does, the first file of this name.
 
-    `layers` are the files of each folder by name. The first folder has precedence.
+    `layers` has {name: file} of each folder, in order of precedence.
     """
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
@@ -305,7 +305,7 @@ def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Prob
 def _shipped_fallbacks(
     front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
 ) -> dict[str, SourceFile]:
-    """Return the shipped parts, and the shipped comment templates of prompts that use the shipped front matter.
+    """Return the shipped parts (`base.j2`), and the comment templates of prompts that use the shipped front matter.
 
     The author of a prompt with shipped front matter replaced only the wording, so the shipped comment still fits.
     """

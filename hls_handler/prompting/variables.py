@@ -28,14 +28,14 @@ UNIONS = (Union, UnionType)
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """The hint for a list, tuple or set: the hint of its elements."""
+    """A hint: a list, tuple or set. `element` is the hint of its elements."""
 
     element: object
 
 
 @dataclass(frozen=True, slots=True)
 class GroupOf:
-    """The hint for one group that the filter `groupby` returns: hints of the key and of an element with that key."""
+    """A hint: one group of the filter `groupby`. `key` and `element` are the hints of its key and of its elements."""
 
     key: object
     element: object
@@ -43,14 +43,14 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """The hint for an imported template: the names that it exports."""
+    """A hint: an imported template, with the names that can be read from it."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The hint for a string from an event or from Claude."""
+    """A hint: a string from an event or from Claude."""
 
 
 def has_members(hint: object) -> TypeGuard[type]:
@@ -148,7 +148,7 @@ class VariableDoc:
 
 
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
-    """Return the documentation of each variable and, recursively, of its members.
+    """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
 
     `hints` has the type of each variable by name. Each of `examples` has the values of the variables in one event.
     """
@@ -163,7 +163,7 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Yield the documentation of one variable, with an example of `recorded`; else `samples` show if it is trusted."""
+    """Document a variable. The example is a value of `recorded`; if that is empty, `samples` show only the trust."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:

@@ -1,4 +1,4 @@
-"""Routing: decides if an event is processed and by which prompt, and names the responsible line of settings."""
+"""Routing: decides if an event is processed and by which prompt, and names the line of the settings that decides it."""
 
 from hls_handler.routing.envelope import RoutingInput as RoutingInput
 from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope

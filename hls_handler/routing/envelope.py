@@ -1,7 +1,7 @@
-"""The webhook envelope: the fields of a body that the receiver parses (in microseconds); and the input of routing.
+"""The webhook envelope, which is the few fields that the receiver parses of a body, and the input of routing.
 
-The envelope also declares fields that routing does not need, with the types that `parse_event` requires. The receiver
-thus rejects a body that the worker could not parse.
+Some fields of the envelope are not used by routing. The receiver only checks their types, so that it rejects a body
+that the worker's `parse_event` could not parse.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
 
 
 class EnvelopeConversation(msgspec.Struct, frozen=True):
-    """An issue or a pull request. Routing needs some of the fields; the others are only validated, for the worker."""
+    """An issue or a pull request. Routing uses some of the fields; the types of all are checked."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     title: str | None = None
@@ -112,7 +112,7 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
 
 
 class WebhookEnvelope(msgspec.Struct, frozen=True):
-    """The fields of a webhook's body that the receiver parses. All are optional: each is absent from some event."""
+    """The fields of a webhook's body that the receiver parses. All are optional, because no field is in every event."""
 
     action: Name | None = None
     repository: EnvelopeRepository | None = None

@@ -1,6 +1,6 @@
-"""Filters for enabled events: the sender, the change, drafts, mentions, and requests to skip the conversation.
+"""Reasons to ignore an event that the settings enable: a draft, an edit of no interest, a bot, the label `skip-hls`.
 
-Questions in comments are recognised by their text alone, so that other comments cause no call to Claude.
+Comments that ask HLS nothing are recognised by their text, without a call to Claude.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ MAX_COURTESY_CHARACTERS = 60
 
 
 def strip_code_and_quotes(text: str) -> str:
-    """Return the visible text that the commenter wrote: without code, quoted lines and HTML comments."""
+    """Return the first `MAX_SEARCHED_CHARACTERS` of a comment, without code, quoted lines and HTML comments."""
     visible = HTML_COMMENT.sub(" ", text[:MAX_SEARCHED_CHARACTERS].replace("\r\n", "\n"))
     return QUOTED_LINE.sub(" ", CODE.sub(" ", visible))
 
@@ -122,7 +122,7 @@ def find_ignored(
 ) -> Ignored | None:
     """Return the first reason to ignore an enabled event; None if the event is to be processed.
 
-    `bot` is the bot account. While it is unknown (None), no account counts as the bot account.
+    `bot` is the bot account, or None while it is unknown. Then events that HLS itself caused are not ignored.
     """
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
@@ -163,7 +163,7 @@ def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
-    """Return a sentence if a label or the title asks HLS to skip an issue or pull request; else None."""
+    """Return why to skip an issue or pull request: its label `skip-hls`, or "[skip hls]" in its title; else None."""
     if any(label.lower() == SKIP_LABEL for label in labels):
         # removing a label does not cause an analysis
         undo = "remove the label, then edit the title or text, or close and reopen it, to have it processed"
@@ -179,9 +179,9 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    If the bot account is of type bot, only HLS uses it, so HLS caused everything that it does. If it is a person's
-    account, that person also uses it, opens issues and gives commands. Then HLS caused only its label changes, its
-    statuses, and its comments with our marker (the invisible last line of our comments).
+    If the bot account has GitHub's type Bot, only HLS uses it: any event whose sender or author it is counts. If it is
+    a person's account, that person also uses it. Then only its label changes, its commit statuses and its comments
+    with `MARKER` (the invisible last line of our comments) count.
     """
     if bot.is_bot:
         return any(

@@ -1,4 +1,4 @@
-"""Routes an event: to the rule that processes it, to a label correction, or to the reason why it is ignored."""
+"""Routes an event. The result is a `Rule` (a prompt processes it), a `LabelCorrection`, or `Ignored` with a reason."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hls_handler.settings.yaml_parser import Sources
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A shadow prompt: it runs in addition to the rule's prompt, and posts nothing."""
+    """The shadow prompt of a rule: it runs on the same event as the rule's prompt, and posts nothing."""
 
     prompt: str  # "issues/strict"; its existence is checked when it runs
     chosen_by: str  # key path in `prompts.use`
@@ -41,9 +41,9 @@ class Rule:
     shadow: Shadow | None = None
 
     def why(self, sources: Sources) -> str:
-        """Return a sentence that names the line of the settings and the prompt's file that enable the event.
+        """Return the reason: the line that enables the event or chooses the prompt, and the prompt's file.
 
-        The sentence is not a field, because the receiver does not need it.
+        It is not a field, because the receiver would build it for every webhook and never use it.
         """
         if self.chosen_by is not None:
             return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
@@ -53,10 +53,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class LabelCorrection:
-    """The routing decision that a person corrected a label of Claude. The change is stored; Claude is not asked."""
+    """The routing decision that a person changed a label that Claude can set. The change is stored; no prompt runs."""
 
     event_key: str  # "issues.unlabeled"
-    field: str  # "priority"
+    field: str  # group of the label: "priority", or "areas docs" for the field `areas`, which is a list
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
@@ -71,14 +71,14 @@ class PromptCatalogue(Protocol):
         """Return the prompts with exactly this event key in `on:`: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return {label in lower case: field} of all labels that replies about an event can set: {"bug": "kind"}."""
+        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}."""
 
     def file(self, name: str) -> str:
         """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
 
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
-"""Kinds of reasons to ignore an event that may still be a label correction."""
+"""Kinds of `Ignored` that do not exclude a label correction, because a label correction needs no prompt."""
 
 
 def route(
@@ -89,9 +89,9 @@ def route(
     catalogue: PromptCatalogue,
     bot: Account | None,
 ) -> Rule | LabelCorrection | Ignored:
-    """Route one event. The receiver calls this (it takes microseconds), and the worker again with current settings.
+    """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
 
-    `bot` is the bot account. If it is None (still unknown), events that HLS caused are only ignored by the worker.
+    `bot` is the bot account, or None while it is unknown. Only the worker then ignores events that HLS itself caused.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
@@ -115,7 +115,7 @@ def route_with_settings(
     catalogue: PromptCatalogue,
     bot: Account | None,
 ) -> Rule | Ignored:
-    """Route an enabled event by `effective`, its repository's settings, in which `.github/hls.yaml` may be applied."""
+    """Route an enabled event. `effective` are its repository's settings; `.github/hls.yaml` may be applied to them."""
     rule = _find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
@@ -128,7 +128,7 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
-    """Return the settings of the event's repository; `Ignored` if there are none or if they disable the repository."""
+    """Return the settings of the event's repository; `Ignored` if no entry matches it, or the entry disables it."""
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -150,9 +150,9 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
 
 
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
-    """Return True if settings enable the event.
+    """Return True if the settings enable the event.
 
-    A review request is enabled with any event of pull requests; a filter then checks whose review is requested.
+    Any event of pull requests also enables review requests. `find_ignored` then checks whose review is requested.
     """
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
@@ -163,7 +163,7 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
 def _find_rule(
     routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
 ) -> Rule | Ignored:
-    """Return the rule: its prompt is the one that settings choose, else the only one with the event in its `on:`."""
+    """Return a rule with the prompt that `prompts.use` names, else with the only prompt whose `on:` has the event."""
     key = routing_input.key
     chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
     shadow = Shadow(*shadowed) if shadowed is not None else None
@@ -211,10 +211,10 @@ def find_label_correction(
     settings: Settings,
     bot: Account | None,
 ) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if an event may be one, `Ignored` if it must not count as one, None if it is none.
+    """Return a `LabelCorrection` if a person changed a label Claude can set, `Ignored` if HLS or a bot did, else None.
 
-    Label corrections of issues are enabled by any enabled event of issues; those of pull requests likewise. The worker
-    later checks in the database whether HLS ever set this label or another label of the same field.
+    `skip-hls` also gives `Ignored`. Any enabled event of issues also enables label corrections of issues, and likewise
+    for pull requests. The worker later checks in the database whether HLS ever set a label of this group.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

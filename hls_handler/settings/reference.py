@@ -166,7 +166,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
     """Convert pydantic's errors to {key path: sentence}.
 
     Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the parsed file.
-    `variables` has the values that contained `${NAME}`, which are not quoted: {"github.token": "GITHUB_TOKEN"}.
+    `variables` has {"github.token": "GITHUB_TOKEN"} for values with a `${NAME}`: sentences do not quote these values.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}

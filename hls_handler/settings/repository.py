@@ -187,7 +187,7 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}. Keys of the operator's settings are not called unknown."""
+    """Convert pydantic's errors to {key path: sentence}. Operators' keys are reported as such, not as unknown."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -242,7 +242,7 @@ class RepositorySettingsFile:
     version: str | None  # blob SHA of the current file; None: there is no file
     broken: bool = False  # True: the file is invalid; the version `good` applies, with what the file switches off
     good: str | None = None  # blob SHA of the last valid version; None: there was none
-    unread: str | None = None  # why the file could not be read, so that its last known version applies; None: it was
+    unread: str | None = None  # why the file could not be read, so that its last known version applies; None: no error
 
     def describe(self) -> str | None:
         """Return a sentence about the file: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".

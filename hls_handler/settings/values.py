@@ -1,4 +1,4 @@
-"""Types of values in settings files, such as `Credential`; their checks, with messages without secrets; path globs."""
+"""Types of settings values, such as `Credential`, whose error messages never contain secrets; and path globs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _reject_boolean(value: object) -> object:
 def _check_language_name(language: str) -> str:
     """Return the name; raise `ValueError` if it does not match `LANGUAGE`.
 
-    The prompt contains the name as trusted text. `.github/hls.yaml` sets it, so it must not contain instructions.
+    Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. It must not be an instruction.
     """
     if not LANGUAGE.fullmatch(language):
         raise ValueError("must be the name of a language")

@@ -51,7 +51,7 @@ class Sources:
     beside: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
-        """Return True if the file sets the key. It is not enough that the file has the section of the key."""
+        """Return True if the file has the key itself, not only the section around it."""
         sources, path = self._split_key(key)
         return path in sources.lines
 
@@ -90,7 +90,7 @@ class Tree:
     root: object = None  # content of the file: dict, list, str, int, float, bool or None
     lines: dict[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     problems: list[tuple[int, str]] = field(default_factory=list)  # (line, sentence) of problems without a key path
-    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence about its value, None in `root`
+    rejected: dict[str, str] = field(default_factory=dict)  # key path -> sentence; its value in `root` is None
 
     @property
     def sources(self) -> Sources:
