@@ -85,8 +85,8 @@ def write_label_difference(
     the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore not
     mistaken for a removal by a person.
 
-    `before` has the label states that were stored before the delivery's first write. From them, the outcome also lists
-    changes of earlier attempts. Its added labels are in the order of `action.requested`.
+    `before` has the label states that were stored before the delivery's first write. The outcome also lists changes
+    that earlier attempts have made since then. Its added labels are in the order of `action.requested`.
     """
     base = repository_path(repository)
     if difference.removed_by_person:

@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """Facts from deliveries that came after a given one to its conversation; each may supersede the given one."""
+    """Facts from later deliveries about the conversation of a given one; each that is set may supersede that one."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -122,7 +122,7 @@ class ConversationHistory:
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels. Those that a reply asked for are counted under "label_set", once."""
+        """Record that the bot added these labels; add those that a reply asked for to the counter `label_set`."""
         self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:

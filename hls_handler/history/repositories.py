@@ -114,7 +114,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A repository's settings file as last read, and its last valid version; fields are named like the columns."""
+    """A repository's settings file as last read, and its last valid version: columns of `repository_files`."""
 
     version: str | None
     text: str | None

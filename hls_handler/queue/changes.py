@@ -176,7 +176,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ends in `state`; `kind` ("no prompt") is for "ignored"."""
+    """Return the counter increments for a delivery that ends in `state`; `kind` says why it was ignored."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1

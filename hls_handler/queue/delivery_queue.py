@@ -62,7 +62,7 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
     """Return the query that counts the deliveries in a state, by the partial index of that state.
 
-    Its second condition (`lease_until > 0` or `id > 0`) is always true; without it, SQLite would choose another index.
+    Its second condition (`lease_until > 0` or `id > 0`) is always true; without it, SQLite would read all deliveries.
     """
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -195,7 +195,7 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery and store pending changes and the result of posting. Raises `LeaseLost`.
 
-        If `state` is "ignored", deletes the body and its digest: the receiver also ignores events without storing them.
+        If `state` is "ignored", deletes the body and its digest: the receiver stores no ignored events either.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -236,7 +236,7 @@ class DeliveryQueue:
         """Make all waiting deliveries due now and delete reserved slots; return the number of deliveries.
 
         Called at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude asked for. False if other processes use the database: they still wait.
+        also ends waits that GitHub or Claude asked for; False if other processes already run, as they still wait.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})

@@ -23,7 +23,7 @@ class Pause:
 
 
 class Pauses:
-    """Stores the pauses that operators set. They survive restarts and apply to all machines; running deliveries end."""
+    """The pauses that operators set. They survive restarts and apply to all machines, but not to running deliveries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,7 +31,7 @@ class Pauses:
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
         """Pause the deliveries of "owner/repo" (in upper or lower case), or all (None). Return False if already paused.
 
-        Then `reason` replaces the earlier reason.
+        If it was already paused, `reason` replaces the earlier reason.
         """
         new = self._database.insert(pauses).values(
             name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now

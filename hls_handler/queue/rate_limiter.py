@@ -52,7 +52,7 @@ def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, 
     """Return the slot that a delivery may use now or must wait for. `reserved`: time (ms) of its reserved slot, if any.
 
     At least `interval_ms` pass between two uses, however late a slot is used. A reserved slot is lost if the rate limit
-    is held beyond it, or if it was missed by over `interval_ms` and 2 s: after a downtime, many slots may be overdue.
+    is held beyond it, or if it was missed by over `interval_ms` plus 2 s: a downtime must not end in a burst.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -95,7 +95,7 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`. If one of another delivery is pending, return its end (ms)."""
+        """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
         begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
@@ -160,7 +160,7 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its state. As this may wait, read the clock later."""
+        """Lock a rate limit until the transaction ends; return its state. This may wait: read the clock afterwards."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}

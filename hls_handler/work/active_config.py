@@ -231,7 +231,7 @@ class ConfigReloader:
         health.ok("settings")
 
     def current(self) -> ActiveConfig:
-        """Reload the settings file if it has changed. Return the new configuration, or the last one if it is invalid.
+        """Reload the settings file if it has changed. Return the configuration from its last valid version.
 
         While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if changed
         settings were not applied because the database is unavailable; the next call tries again.

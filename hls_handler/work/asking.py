@@ -218,7 +218,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due. False if a condition fails: `ask_in_turn` raises that error."""
+    """Return whether no follow-up prompt is due. False if its condition fails; `ask_in_turn` then raises."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:

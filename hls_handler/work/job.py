@@ -1,7 +1,7 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
 A checkpoint is versioned, redacted JSON under a step name and an index. If another version of HLS stored it in a shape
-that this version does not know, it is ignored, and the step runs again. Codecs (in capitals) and their step names:
+that this version does not know, it is ignored, and the step runs again. Below, the name follows the codec:
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"

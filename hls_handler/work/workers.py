@@ -53,7 +53,7 @@ class IdleWorkers:
                 self._changed.notify()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until `wake_ups` differs from `seen`. The worker whose `seconds` end first then wakes by itself."""
+        """Sleep until woken, at most `seconds` if no other worker polls earlier; not if `wake_ups` is not `seen`."""
         until = self._clock() + seconds
         with self._changed:
             if self.wake_ups != seen:
