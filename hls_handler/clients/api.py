@@ -79,7 +79,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """What every write calls first. An exception stops the write."""
+    """Functions that every write to GitHub calls before it sends the request. An exception stops the write."""
 
     wait_for_slot: Callable[[], None]  # waits for the rate limiter; called before the connection is opened
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
@@ -275,7 +275,7 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send one request and return the response. Raises for an error or redirect that is not in `expected`."""
+        """Send one request and return the response. Raises for a redirect or error status that is not in `expected`."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(

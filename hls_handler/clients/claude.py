@@ -107,7 +107,7 @@ class Claude:
         return _parse_reply(response.read(), prompt, took_s=self._clock() - started)
 
     def lookup_model(self, model: str) -> str:
-        """Return a model's state: "active", "deprecated" or "retired". Raises `DependencyDown`, also if unknown."""
+        """Return the model's state: "active", "deprecated" or "retired". Raises `DependencyDown`, also if not found."""
         label = f"the request for the model {model}"
         try:
             response = self._client.models.with_raw_response.retrieve(model)

@@ -19,7 +19,7 @@ The digest is that of the last requested text, not of the current text: a person
 People edit comments, so `parse_sections` accepts any text and never raises:
 - Text before the first mark is dropped at the next write. It belongs to no source, so it would never be updated or
   removed, and it would be duplicated when the source whose mark is missing writes its section again.
-- A line that is not a complete mark is text: what follows it belongs to the section above, which its source replaces.
+- A damaged mark counts as text. The text below it becomes part of the section above and is replaced together with it.
 - A mark without its digest still names its section; the text of the section counts as edited.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
@@ -49,8 +49,8 @@ _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
     """Return `body`. If it is longer than `max_chars`, return its beginning up to a line end, `note` and its footer.
 
-    The footer is the last paragraph. Code blocks and `<details>` elements that the cut leaves open are closed, so that
-    note and footer are visible. `max_chars` must be at least several thousand.
+    The footer is the last paragraph of `body`, up to `MAX_FOOTER_CHARS` long. Code blocks and `<details>` elements left
+    open are closed, so that note and footer are visible. `max_chars` must be at least several thousand.
     """
     if len(body) <= max_chars:
         return body
@@ -115,7 +115,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Map each text of task list items to the items with it, in order: index of the line, and " ", "x" or "X"."""
+    """Return, by the text of task list items, the line index and box (" ", "x" or "X") of each item with that text."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):

@@ -29,7 +29,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The decision to write nothing. `seen` is the comment's id and body digest if the history still lacks them."""
+    """The decision to write nothing. `seen` is an existing comment's id and digest, to be stored in the history."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None

@@ -42,7 +42,7 @@ def read_log(
 ) -> Iterator[str] | NoLog:
     """Return the lines of the log at `url`, to which GitHub redirected the request `call`.
 
-    Returns `NoLog` if it has expired or is empty. Raises `DependencyDown`, also during iteration.
+    Returns `NoLog` if the log was deleted or is empty. Raises `DependencyDown`, also during iteration.
     """
     if not is_allowed_url(url, base_url):
         raise unexpected_response(call, "the URL of the log must begin with https")

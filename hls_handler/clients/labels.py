@@ -63,7 +63,7 @@ def _find_existing(api: GithubApi, base: str, names: Sequence[str]) -> frozenset
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Map each label that a reply asks for to its field and prompt. Labels from facts alone (a size) have no origin."""
+    """Map each label that a reply asks for to its field and prompt. Labels from facts alone (a size) are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
@@ -85,8 +85,8 @@ def write_label_difference(
     the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore not
     mistaken for a removal by a person.
 
-    `before` has the stored states from when the delivery first reached this step. If a long wait for a write slot ended
-    an attempt, the outcome also has the changes of that attempt; labels are in the order of the requested ones.
+    `before` has the label states that were stored before the delivery's first write. The outcome also lists changes
+    that earlier attempts have made since then. Its added labels are in the order of `action.requested`.
     """
     base = repository_path(repository)
     if difference.removed_by_person:
@@ -130,7 +130,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Return the difference as if one run had written all of it, with the labels that earlier attempts changed."""
+    """Add the labels that earlier attempts of the delivery changed, as if one attempt had made all changes."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "ours")}
     lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
     return replace(
@@ -159,7 +159,7 @@ def _label_outcome(difference: LabelDifference) -> Outcome:
 
 
 def preview_labels(difference: LabelDifference) -> Outcome:
-    """Return the outcome that writing would have. Its kind is "dry_run" if a label would be added or removed."""
+    """Return the outcome of a dry run. Its kind is "dry_run" if a label would be added or removed."""
     outcome = _label_outcome(difference)
     if not (difference.add or difference.remove):
         return outcome

@@ -1,4 +1,4 @@
-"""Reads of one repository, one request per call or page, returned as HLS's values."""
+"""Reads one repository. Each call, or each page of a list, is one request; results are HLS's values."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class ProxySettings:
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the cause, worded to continue the message "no answer", and the remedy, by default `otherwise`."""
+        """Return the cause, to append to a message (": Connection refused"), and the remedy, by default `otherwise`."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
         if certificate_problems:

@@ -20,7 +20,7 @@ from hls_handler.errors import StoreUnavailable
 def ensure_private_file(url: URL) -> None:
     """Create the file of an SQLite database with mode 0600, and its folder. Does nothing for PostgreSQL.
 
-    SQLite gives the write-ahead log the mode of the file.
+    SQLite creates the write-ahead log with the mode of the database file.
     """
     path = sqlite_file(url)
     if path is None:
@@ -99,8 +99,8 @@ def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
 def back_up(url: str, target: Path) -> int:
     """Copy the database to a new file with mode 0600; return its size in bytes.
 
-    The copy gets its name only when it is complete, checked and written to the disk. Writers of the database do not
-    wait. Raises `StoreUnavailable`, also if `target` exists.
+    `target` appears only when the copy is complete, checked and on the disk. Writers of the database are not blocked.
+    Raises `StoreUnavailable`, also if `target` exists.
     """
     source = sqlite_file(parse_url(url))
     if source is None:
@@ -133,7 +133,7 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy(source: Path, copy: Path) -> None:
-    """Copy with `VACUUM INTO`, which reads one consistent state and leaves out free pages."""
+    """Copy with `VACUUM INTO`, which reads one snapshot and leaves out free pages. Check the copy's integrity."""
     address = f"file:{quote(str(source.resolve()))}?mode=rw"  # not ro: SQLite may have to recover the write-ahead log
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
         database.execute("VACUUM INTO ?", (str(copy),))

@@ -46,7 +46,7 @@ _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed: the next statement would get its late response."""
+    """The server did not respond in time. The connection is closed: the next statement would get the late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -62,7 +62,7 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Add the time limit to psycopg's generator: it is checked whenever that is resumed, several times a second."""
+        """Run psycopg's generator; check the time limit each time psycopg resumes it (several times a second)."""
         began = time.monotonic()
         try:
             wanted = next(gen)
@@ -122,7 +122,7 @@ def disable_timeout(connection: Connection) -> None:
 
 
 def is_starting(exc: BaseException) -> bool:
-    """Return whether the error means that the server is starting. It has no code, so its message is compared."""
+    """Return whether the error means that the server is still starting. Compares the message, as there is no code."""
     return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
 
 
@@ -133,7 +133,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the server has no time limits, because a connection pooler dropped those of HLS."""
+    """Raise `StoreUnavailable` if a timeout that HLS sets is 0 in the session: a connection pooler dropped it."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(
@@ -142,9 +142,9 @@ def require_timeouts(connection: Connection, shown_url: str) -> None:
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    """Return those of `_ARGUMENTS` that the URL does not set itself.
+    """Return HLS's connection arguments, without those that the URL sets.
 
-    `options` has HLS's options and then those of the URL, because PostgreSQL uses the last value of an option.
+    `options` contains HLS's options, followed by those of the URL: PostgreSQL uses the last value of an option.
     """
     own = url.query.get("options", ())
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])

@@ -80,15 +80,15 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
 
 def enable_write_ahead_log(connection: Connection) -> bool:
-    """Switch the file to a write-ahead log; return whether its disk allows that."""
+    """Switch the database to a write-ahead log; return False if its file system does not support that."""
     (mode,) = _driver(connection).execute("PRAGMA journal_mode = WAL").fetchone()
     return bool(mode == "wal")
 
 
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
-    """Make the connection's next transaction take the write lock at its beginning, and set how it is committed.
+    """Make the connection's next transaction take the write lock at its beginning, and set whether it is durable.
 
-    A `durable` commit waits until it and all earlier commits are on the disk; other commits do not wait.
+    A `durable` commit returns when it and all earlier commits are on the disk; a power failure may lose other commits.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")

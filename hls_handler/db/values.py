@@ -1,4 +1,4 @@
-"""Values of columns: times, compressed bytes, text of any origin, states, and dataclasses read from rows."""
+"""Conversion of column values: times to ms, bodies to compressed bytes, untrusted text, and rows to dataclasses."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead (the clock was set back)."""
+    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead: the clock was set back."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
@@ -90,7 +90,7 @@ def from_ms(milliseconds: int) -> datetime:
 def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
     """Return an instance of the dataclass `kind`. Fields that are not in `values` come from columns of the same names.
 
-    Columns `..._at` and `..._until` are times in ms; `took_s` is read from `duration_ms`.
+    Columns named `..._at` or `..._until` are converted from ms to datetimes; `took_s` comes from `duration_ms`.
     """
     columns = row._mapping
     for name in kind.__annotations__.keys() - values.keys():
@@ -115,7 +115,7 @@ _local = _ThreadLocal()
 
 
 def compress(content: bytes) -> bytes:
-    """Compress a body or a checkpoint with zstd at level 1, to about a tenth of its size in microseconds."""
+    """Compress a body or a checkpoint with zstd at level 1: a tenth of the size, within microseconds."""
     return _local.compress(content)
 
 

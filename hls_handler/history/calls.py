@@ -1,4 +1,4 @@
-"""Calls to Claude: begun within rate limit and hourly budget, stored with their cost and their validated replies."""
+"""Stores calls to Claude with cost and validated reply. Rate limit and hourly budget decide when a call may begin."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
     """Return when (ms) a budget of `limit` calls an hour allows the next call; None if it allows one now.
 
     `started` are the start times of the calls of the last hour in ms, oldest first. `ahead` is the number of deliveries
-    that wait already; each gets its own time, so that not all come back at once.
+    that already wait for the budget; each gets a later time than the one before, so that not all return at once.
     """
     if len(started) < limit:
         return None
@@ -154,7 +154,7 @@ class ClaudeCalls:
 
         The cost is recorded even if the lease is lost, because it was paid. The changes and the reply are stored in the
         same transaction, so that there is no reply without its cost. With a lost lease, changes and reply are not
-        stored, and `LeaseLost` is raised if there are any. `is_last` marks the analysis as done.
+        stored, and `LeaseLost` is raised if there are any. `is_last` (no follow-up prompt) marks the analysis as done.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
@@ -176,7 +176,7 @@ class ClaudeCalls:
             raise lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
-        """Store a reply that a checkpoint has; it replaces the stored reply with this index. Raises `LeaseLost`."""
+        """Store a reply that a retry read from a checkpoint, in place of that with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
@@ -217,7 +217,7 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """If the hourly budget is used up, reserve a time and return a `Postponed` with it; else return None."""
+        """If the hourly budget is used up, reserve a time for the call and return a `Postponed` with it; else None."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
@@ -253,10 +253,10 @@ def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> Prompt
 def sum_calls(
     connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the sums of the calls that `which` selects: for each prompt, a dict with the columns of `deleted_calls`.
+    """Return the sums of the calls for which `which` is true: one dict per prompt, keyed by columns of `deleted_calls`.
 
-    `with_deleted` adds the sums of deleted calls as separate dicts. One statement reads both: between two statements,
-    retention could delete calls, which would be counted twice.
+    `with_deleted` adds the sums of deleted calls as separate dicts. One statement reads both. If there were two, a call
+    that retention deletes between them would be counted twice.
     """
     existing = (
         select(

@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """What the newer deliveries of a conversation say about it. Each field can make an older delivery outdated."""
+    """Facts from later deliveries about the conversation of a given one; each that is set may supersede that one."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -94,7 +94,7 @@ class Newer:
 class ConversationHistory:
     """The bot's stored labels and comments on the conversation of a lease.
 
-    Changes are only appended to `pending`, which the delivery's next transaction stores; reads include them.
+    Methods append changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
     """
 
     def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return labels whose write began ("intended"), set by the bot ("ours"), removed by a person ("gone")."""
+        """Return states by label: "intended" (write begun), "ours" (the bot set it), "gone" (a person removed it)."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -118,11 +118,11 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record that the bot adds or removes these labels next. If the response is lost, they count as the bot's."""
+        """Record labels before the bot adds or removes them: a retry must not take that for a person's change."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels. Labels that a reply asked for are counted, for the statistics."""
+        """Record that the bot added these labels; add those that a reply asked for to the counter `label_set`."""
         self._change_labels(names, "ours")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
@@ -130,7 +130,7 @@ class ConversationHistory:
         self._change_labels(names, "gone")
 
     def delete_labels(self, names: Iterable[str]) -> None:
-        """Delete the state of labels that the bot itself removed, or began to add and does not have."""
+        """Delete the state of labels that the bot removed, or that it began to add but are not on the conversation."""
         self._change_labels(names, None)
 
     def comment(self, family: str) -> KnownComment | None:
@@ -178,9 +178,9 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> Newer:
-        """Return the state of the lease's conversation by deliveries that are newer than the lease's own.
+        """Return what happened in the lease's conversation according to deliveries stored after the lease's delivery.
 
-        `prompt` ("issues/analyze") is the prompt of the lease's delivery; only newer answers by the same prompt count.
+        `prompt` ("issues/analyze") is the prompt of the lease's delivery; `is_answered` is about answers by it alone.
         """
         own = f"{prompt}@"
         terms = {

@@ -36,7 +36,7 @@ _OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
 
 @dataclass(frozen=True, slots=True)
 class ShownLabels:
-    """The labels that a conversation has now, after people may have changed them."""
+    """The current labels of a conversation, to be compared with the labels that the bot set."""
 
     names: tuple[str, ...]
     title: str  # of the conversation
@@ -63,7 +63,7 @@ class FieldFeedback:
 
 
 def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
-    """Return how many labels were set and corrected, by prompt id and reply field; `counted` are all counters."""
+    """Return how many labels were set and corrected, by prompt id and field; pass `Statistics.counters()`."""
     found: dict[str, dict[str, FieldFeedback]] = {}
     for name, label in sorted(counted):
         if name == LABEL_SET:
@@ -90,7 +90,7 @@ class Corrections:
     ) -> CorrectionResult:
         """Record a person's change of a label of the group `field`; `shown` are the conversation's labels afterwards.
 
-        Labels that the bot set after `at`, when the event was received, are not compared.
+        `at` is when the event was received; labels that the bot set after that are not compared.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
@@ -102,8 +102,8 @@ class Corrections:
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
         """Record what people changed, from the conversation's current labels.
 
-        GitHub does not show who changed a label, so labels that were set before another bot last changed labels are not
-        compared. If there is nothing to compare, as on most conversations, this only reads.
+        GitHub does not show who changed a label. Labels that the bot set before another bot last changed labels are not
+        compared, as that bot may have changed them. Without labels to compare, nothing is written.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
@@ -124,7 +124,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return labels that the bot set because of replies, with their corrections, and when (ms) each was set."""
+        """Map each label that the bot set for a reply, with its stored correction, to the time (ms) when it was set."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_by_us = _SET_BY_US.where(_l.set_at > since, _l.set_at <= until)

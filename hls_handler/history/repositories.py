@@ -114,7 +114,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A repository's settings file as last read, and its last valid version; fields are named like the columns."""
+    """A repository's settings file as last read, and its last valid version: columns of `repository_files`."""
 
     version: str | None
     text: str | None
@@ -133,7 +133,7 @@ class RepositoryFiles:
         return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
     def find_by_name(self, repository: str) -> KnownFile | None:
-        """Return the file as any account last read it, by name in any case: commands know no id and no login."""
+        """Return the file of "owner/repo" as last read by any bot account. For commands, which do not have the id."""
         return self._find(func.lower(_file.repository) == repository.lower())
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
@@ -146,7 +146,7 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return whether this delivery must report the problems of a version of the file: only the first one must.
+        """Return True for the first delivery that claims to report the problems of this version of the file.
 
         Raises `LeaseLost`.
         """

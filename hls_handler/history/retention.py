@@ -37,7 +37,7 @@ class RetentionStore:
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
         """Delete deliveries finished at least `after` ago, with their checkpoints, calls and replies; return how many.
 
-        The sums of their calls are kept (`ClaudeCalls.prompt_stats`); counters are not changed.
+        Keeps deliveries that may supersede an older one (queued, running or dead), and the sums of calls per prompt.
         """
         with self._exclusive() as connection:
             if connection is None:
@@ -63,7 +63,7 @@ class RetentionStore:
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:
-        """A transaction during which no other process deletes; yields None if one does."""
+        """Begin a transaction during which no other process deletes; yield None if another process is deleting."""
         with self._database.writing() as connection:
             if self._database.file is not None:  # SQLite's transaction has the only write lock
                 yield connection
@@ -74,7 +74,7 @@ class RetentionStore:
     def _finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
     ) -> list[int]:
-        """Lock the deliveries that finished first and that no other transaction has locked; return their ids."""
+        """Lock up to `most` unlocked deliveries that finished over `after` ago, oldest first; return their ids."""
         before = self._database.now - after // timedelta(milliseconds=1)
         chosen: Select[int] = (
             select(_c.id)

@@ -60,7 +60,7 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Numbers of the queue at one moment, named as in `/stats`."""
+    """Numbers of deliveries in the queue, and waiting times, at one moment; fields are named as in `/stats`."""
 
     queued: int
     due: int  # queued, due and not paused; some may wait for another delivery of their conversation
@@ -95,13 +95,13 @@ class Deliveries:
         return found[0] if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
-        """Return the final states of those of the deliveries that have ended."""
+        """Return the final state of each of these deliveries that has ended."""
         query = select(_c.guid, _c.state, _c.reason).where(_c.guid.in_(guids), _c.state.not_in(OPEN_STATES))
         with self._database.reading() as connection:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return all deliveries about an issue or pull request, and those that were answered on it, oldest first."""
+        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
@@ -169,7 +169,7 @@ class Deliveries:
 
 
 class Statistics:
-    """Reads counters and the times of webhooks, which are rows of the same table."""
+    """Reads the table `counters`: numbers, and for each repository the times of webhooks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -182,7 +182,7 @@ class Statistics:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return the time of the last verified webhook by repository ("owner/repo"); "": the last of all, pings too."""
+        """Return the time of each repository's last verified webhook; key "": of the last of all, including pings."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:

@@ -1,8 +1,8 @@
-"""Changes that a delivery stores while it holds its lease: checkpoints (results of steps, for a retry), the
-bot's labels and comments, completed writes, and counters.
+"""Stores what a running delivery has changed: checkpoints (results of steps, which a retry reads), the bot's labels
+and comments, the end of writes to GitHub, and counters.
 
-A change is pending until it is stored in the delivery's next transaction. Each transaction is fenced: it checks
-in the database that the lease is still held.
+A change waits in memory until the delivery's next transaction. Each such transaction first checks in the database
+that the delivery still holds its lease.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OWN_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
 
 
 def terms_of(lease: Lease) -> dict[str, object]:
-    """Return the parameters of the SQL condition `DeliveryWriter.is_held`."""
+    """Return the bind parameters for the SQL condition `DeliveryWriter.is_held`: GUID and attempt of the lease."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
@@ -64,7 +64,7 @@ _COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), lo
 
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
-    """Delete the locks that a delivery holds; its pending writes stay."""
+    """Delete a delivery's locks, but not the rows of the same table that record its pending writes."""
     connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
@@ -80,7 +80,7 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """Return the SQL condition for rows of one conversation; its parameters are `ConversationRef.columns`."""
+    """Return the SQL condition that a row is about one conversation; bind `ConversationRef.columns` to it."""
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -92,7 +92,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """A new state of the bot's labels on a conversation. If the state is None, their stored states are deleted."""
+    """Stores one state ("intended", "ours" or "gone") for labels on a conversation; None deletes their rows."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -102,7 +102,7 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class CommentChange:
-    """The bot's comment on a conversation, as it was written to GitHub."""
+    """Stores the id of the bot's comment on a conversation, and the digest of the body last requested for it."""
 
     conversation: ConversationRef
     family: str  # prompt family: "issues"; a conversation has one comment of each
@@ -112,7 +112,7 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """The end of a pending write: GitHub has responded to the write under `lock`, so reads now show its effect."""
+    """Deletes the record of a pending write: GitHub has responded, so the write under `lock` has no late effect."""
 
     guid: str
     lock: str
@@ -123,7 +123,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes with compressed checkpoints; made before the transaction, because other writers wait for its end."""
+    """Changes to store, with checkpoints compressed before the transaction, as other writers wait for its end."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -156,10 +156,10 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment counters, always in the same order, to avoid deadlocks.
+        """Increment counters, always in the same order, because different orders could cause a deadlock.
 
-        The receiver's counters come first. A transaction that accepts deliveries locks their rows before it reads
-        stored GUIDs, so that these transactions run one after the other on all machines.
+        The receiver's counters ("webhooks", ...) come first. A transaction that accepts deliveries thereby locks these
+        counters before it reads stored GUIDs, so that such transactions run one after the other on all machines.
         """
         if counts:
             in_order = sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
@@ -167,7 +167,7 @@ class CounterWriter:
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Store times (ms since the epoch) in the table of counters, under `name` and their labels."""
+        """Store times (ms since the epoch) by label in the table `counters`; `name` is "last_webhook", for example."""
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
@@ -176,7 +176,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ends in `state`; `kind`: why it was ignored."""
+    """Return the counter increments for a delivery that ends in `state`; `kind` says why it was ignored."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1
@@ -224,10 +224,10 @@ class DeliveryWriter:
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
-        """Store the changes and `statuses` (columns of the delivery); return its row id, or None if the lease is lost.
+        """Store the changes and `statuses` (delivery columns). Return the delivery's row id; None if the lease is lost.
 
-        A checkpoint or status counts as progress, which resets the number of crashes. Other changes do not: a delivery
-        that always crashes at the same write must end.
+        A checkpoint or status counts as progress, which resets the number of crashes. Changes of labels and comments
+        do not count: a delivery that crashes at the same write each time would otherwise be retried without end.
         """
         terms = terms_of(lease)
         held = connection.execute(self._select, terms).first()
@@ -242,14 +242,14 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Store the changes as `find` does, but raise `LeaseLost` instead of returning None. Locks the delivery."""
+        """Store the changes as `find` does, but raise `LeaseLost` instead of returning None."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lost(lease)
         return row_id
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
-        """Store the changes of a delivery whose lease was checked; return the counter increments."""
+        """Store the changes without checking the lease again; return the counter increments, which the caller adds."""
         counts: Counter[tuple[str, str]] = Counter()
         for change in prepared.others:
             match change:
@@ -285,7 +285,7 @@ class DeliveryWriter:
 
 
 def _upsert_label(new: Insert, columns: Mapping[str, object]) -> ReturningInsert[Any]:
-    """Return an upsert that replaces the state and `columns` of a label."""
+    """Return an INSERT of a label which, if the label is stored, sets its state and `columns` (name -> value)."""
     set_ = {"state": new.excluded["state"], **columns}
     return new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=set_).returning(labels.c.name)
 
@@ -308,8 +308,8 @@ class Checkpoints:
     def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
         """Store changes; a checkpoint replaces the one with the same name and index. Raises `LeaseLost`.
 
-        `posting` is the result of posting, if it is known; `unlock` also releases the delivery's locks. A checkpoint
-        counts as progress: it resets the number of crashes and the time of the first failure.
+        `posting` sets the delivery's posting status unless it is None; `unlock` also releases the delivery's locks. A
+        checkpoint counts as progress: it resets the number of crashes and the time of the first failure.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -328,7 +328,7 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return the label of a counter for a reply field: "issues/analyze@3f9c2a:priority". A list field has one label."""
+    """Return a counter label: "issues/analyze@3f9c2a:priority". All groups of a list ("areas area/api") share one."""
     return f"{prompt_id}:{field_of(group)}"
 
 

@@ -62,7 +62,7 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
     """Return the query that counts the deliveries in a state, by the partial index of that state.
 
-    The second condition is always true; without it, SQLite would count through an index of all deliveries.
+    Its second condition (`lease_until > 0` or `id > 0`) is always true; without it, SQLite would read all deliveries.
     """
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -129,16 +129,16 @@ class DeliveryQueue:
 
         When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate, unless the stored
         one is dead or ignored: then it is processed again, with its checkpoints. A body that was queued under
-        another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` are further counter
-        increments.
+        another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` is added to the counters in
+        the same transaction.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
         """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
 
-        A delivery can be claimed when it is due and not paused, no other one of its conversation is running, and no
-        older one of it is queued. The one with the smallest sort key is claimed; none is claimed while `concurrency`
+        A delivery can be claimed when it is due and not paused, and its conversation has no running and no older queued
+        delivery. Of these, the one with the smallest sort key is claimed. None is claimed while `concurrency`
         deliveries run on all machines together.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
@@ -160,18 +160,18 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases, so that their deliveries can be claimed at once; return their number.
 
-        Only for the start of a process that uses the database alone: the leases are left from its previous run.
-        Each lease counts as a crash, unless a checkpoint was stored under it.
+        Call it only at the start of a process that uses the database alone: its previous run left these leases. The
+        next claim counts a crash for each of the deliveries that stored no checkpoint under its lease.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
             return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
-        """Return the seconds until a delivery can be claimed; None if no time is known.
+        """Return the seconds until `claim` may succeed; None if that depends only on events, not on time.
 
-        A delivery does not count while it waits for another of its conversation, for the end of a pause, or because
-        `concurrency` deliveries run. A running one counts at the end of its lease, when it may have to be taken back.
+        The next time is that at which a claimable delivery is due (not paused, not blocked by its conversation or by
+        `concurrency`), or at which the lease of a running delivery expires, so that another worker may take it back.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -195,7 +195,7 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery and store pending changes and the result of posting. Raises `LeaseLost`.
 
-        Deletes the body and digest of an ignored delivery, as the receiver does not store them either.
+        If `state` is "ignored", deletes the body and its digest: the receiver stores no ignored events either.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -211,7 +211,8 @@ class DeliveryQueue:
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Queue the delivery again, to run at `at`, but at most two days from now. Raises `LeaseLost`.
 
-        With `failed`, counts a failure and gives up reserved slots; with `counts`, uses up one of the attempts.
+        `failed` adds one to the failures and deletes the delivery's reserved slots of rate limits. `counts` adds one to
+        the attempts, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -235,8 +236,7 @@ class DeliveryQueue:
         """Make all waiting deliveries due now and delete reserved slots; return the number of deliveries.
 
         Called at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude asked for (`Retry-After`); it is False if other processes already run,
-        because they must continue to wait.
+        also ends waits that GitHub or Claude asked for; False if other processes already run, as they still wait.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
@@ -248,7 +248,7 @@ class DeliveryQueue:
         return waited
 
     def retry(self, guid: str) -> State | None:
-        """Run a dead delivery again with its checkpoints, or a waiting one at once, because a person asked for it.
+        """Queue a dead delivery again, with its checkpoints, or make a queued one due now; both get a high priority.
 
         Return the delivery's new state; None for an unknown GUID. A dead delivery without its body stays dead.
         """
@@ -278,7 +278,7 @@ class DeliveryQueue:
         posting: Posted | Literal["failed"] | None = None,
         posting_error: str | None = None,
     ) -> None:
-        """Store the result of the analysis, of posting, or both; None leaves it unchanged. Raises `LeaseLost`."""
+        """Store the status of the analysis, of posting, or both; None leaves a status unchanged. Raises `LeaseLost`."""
         values: dict[str, object] = {}
         if analysis is not None:
             values |= {"analysis_status": analysis, "analysis_error": analysis_error}
@@ -341,7 +341,7 @@ class DeliveryQueue:
 
 
 def _lease(row: Row[Any]) -> Lease:
-    """Return the lease. A damaged body is returned empty, so that only this delivery fails."""
+    """Return the lease of a claimed row. A damaged body becomes b"", so that only this delivery fails."""
     try:
         body = decompress(row.body)
     except DamagedError:

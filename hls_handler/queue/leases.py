@@ -2,8 +2,8 @@
 
 Every write to the database is fenced (`queue/changes.py`). GitHub has no fence: a process that was frozen between its
 last check of the lease and a request could post what another process has posted meanwhile. Therefore a lease has a
-second expiry time, by a clock of this machine that also runs while the machine sleeps. It is counted from before the
-lease is requested, so it is never later than the time in the database. It is checked before bytes leave.
+second expiry time, by a clock of this machine that also runs while the machine sleeps. It is computed from the time
+before the lease is requested, so it is never later than the expiry in the database. Each write to GitHub checks it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 
 
 def machine_seconds() -> float:
-    """Return monotonic seconds, by a clock that also runs while the machine sleeps if there is one (Linux)."""
+    """Return monotonic seconds. On Linux, this clock also runs while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -62,7 +62,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew leases unless fresh (`FRESH_ABOVE_SHARE`), drop lost ones; return whether the database responded."""
+        """Renew leases that are not fresh (`FRESH_ABOVE_SHARE`), drop lost ones; return False if the store failed."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -78,7 +78,7 @@ class HeldLeases:
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` unless more than the share `least` of the lease's time is left. Makes no request."""
+        """Raise `LeaseLost` unless more than the share `least` (0 to 1) of its time is left. Makes no query."""
         left_s, given_s = self._left(lease)
         if left_s <= least * given_s:
             raise LeaseLost(

@@ -23,15 +23,15 @@ class Pause:
 
 
 class Pauses:
-    """The pauses that operators set. They survive restarts and apply to all machines; running deliveries finish."""
+    """The pauses that operators set. They survive restarts and apply to all machines, but not to running deliveries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Start no more deliveries of "owner/repo" (in any case), or of all (None). Return False if already paused.
+        """Pause the deliveries of "owner/repo" (in upper or lower case), or all (None). Return False if already paused.
 
-        A new reason replaces the earlier one.
+        If it was already paused, `reason` replaces the earlier reason.
         """
         new = self._database.insert(pauses).values(
             name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
@@ -42,7 +42,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End one pause; return False if there was none. The end of that of everything leaves those of repositories."""
+        """End the pause of one repository, or that of everything (None); return False if it was not set."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
@@ -56,7 +56,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused. One without a repository is paused only with everything."""
+    """Return the SQL condition that a delivery is paused; without a repository, only by the pause of everything."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))
@@ -67,7 +67,7 @@ def _name(repository: str | None) -> str:
 
 
 def holding(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
-    """Return the pause that applies to "owner/repo", preferably the pause of everything; None if there is none."""
+    """Return the pause that applies to "owner/repo", or None. If two apply, return the pause of everything."""
     name = (repository or "").lower()
     fitting = [pause for pause in pauses if pause.repository is None or pause.repository.lower() == name]
     return min(fitting, key=lambda pause: pause.repository is not None, default=None)
@@ -80,7 +80,7 @@ def describe_pause(pause: Pause) -> str:
 
 
 def resuming(pause: Pause) -> str:
-    """Return the command that ends the pause."""
+    """Return the command that ends the pause: "`hls resume owner/repo`", with backticks."""
     return f"`hls resume {pause.repository}`" if pause.repository else "`hls resume`"
 
 

@@ -1,10 +1,10 @@
 """Rate limits and named locks that all workers share.
 
-A rate limit has slots, times for one request each, that are an interval apart. While it is held, because a server asked
-to wait or failed, it has no slots.
+A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. While the
+rate limit is held, because a server asked to wait or failed, it grants none.
 
-A write to GitHub without a response may still take effect. It is recorded as a pending write in the transaction that
-grants its slot, and keeps the lock of its comment until it can no longer take effect or `WriteCompleted` is stored
+A write to GitHub may take effect late, even if its response is lost. The transaction that grants its slot records it as
+a pending write. No other delivery gets the lock of its comment until the record expires or `WriteCompleted` is stored
 (docs/adr/0007-many-machines.md has a diagram).
 """
 
@@ -41,7 +41,7 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The time (ms) for one request: now (`is_now`) or later, and the state of the rate limit after it."""
+    """The time (ms) at which one request may be sent, now (`is_now`) or later, and the rate limit's state to store."""
 
     is_now: bool
     slot_at: int
@@ -49,10 +49,10 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Return the slot that a delivery may use now or must wait for. `reserved`: the slot that it reserved before.
+    """Return the slot that a delivery may use now or must wait for. `reserved`: time (ms) of its reserved slot, if any.
 
     At least `interval_ms` pass between two uses, however late a slot is used. A reserved slot is lost if the rate limit
-    is held beyond it, or if it was missed by far: after a downtime, reserved slots must not all be used at once.
+    is held beyond it, or if it was missed by over `interval_ms` plus 2 s: a downtime must not end in a burst.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -79,7 +79,7 @@ _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 
 
 class LockStatements:
-    """SQL statements for locks and for pending writes, which are stored as locks with a prefix in their name."""
+    """SQL for the table `locks`, which holds locks and pending writes; names of the latter begin with `PENDING`."""
 
     def __init__(self, database: Database) -> None:
         now, new = database.now, database.insert(locks)
@@ -95,7 +95,7 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under a lock; return None. If another one is pending, only return its end (ms)."""
+        """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
         begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
@@ -125,8 +125,8 @@ class RateLimiter:
     ) -> None:
         """Use a slot of this rate limit now, or raise `Postponed`. Slots are `interval_s` apart for all workers.
 
-        Before it raises `Postponed`, it reserves a slot: postpone the delivery until then and call again. The changes
-        are stored in either case. Raises `LeaseLost`.
+        If no slot is free, reserves one for the delivery: call again at the time in `Postponed`. The changes are
+        stored in either case. Raises `LeaseLost`.
 
         `write` is the name of the lock that protects the write for which the slot is used. No other delivery gets that
         lock for `slowest_write_s`, even after a crash or a restart, unless `WriteCompleted` is stored earlier.
@@ -160,7 +160,7 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its state. It may wait: read the clock afterwards."""
+        """Lock a rate limit until the transaction ends; return its state. This may wait: read the clock afterwards."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -210,8 +210,8 @@ class Locks:
         """Acquire a lock or extend it. Raises `LeaseLost`, and `Postponed` while another delivery holds the lock.
 
         Also raises `Postponed` while a write that was begun under the lock may still take effect. The changes are
-        stored even then. The lock ends after `ttl_s`, when it is released (`Checkpoints.save`), or when the delivery
-        stops running.
+        stored even if it raises `Postponed`. The lock ends after `ttl_s`, when `Checkpoints.save` releases it, or when
+        the delivery stops running.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:
@@ -219,7 +219,7 @@ class Locks:
             lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()
-            # Read after the lock was tried: its former holder records its write before it releases the lock.
+            # Read after the attempt to lock, because the former holder records its write before it releases the lock.
             pending_until = self._locks.pending_until(connection, name)
         if pending_until is not None:
             raise write_pending(pending_until)

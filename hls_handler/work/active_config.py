@@ -1,4 +1,4 @@
-"""The active configuration, which a changed settings file replaces as a whole, and what a worker uses with it."""
+"""The active configuration (settings, prompts, bot account), its reload, and the clients of a worker."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every 
 
 @dataclass(frozen=True, slots=True)
 class ActiveConfig:
-    """Settings in use and the objects made from them."""
+    """The settings in use and the objects made from them. A reload replaces the whole `ActiveConfig`."""
 
     settings: Settings
     table: RepositoryTable
@@ -170,7 +170,7 @@ class ActiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """Settings and prompts for one delivery; the next one may have others."""
+    """Settings and prompts that one delivery uses to its end, even if they are reloaded meanwhile."""
 
     settings: Settings
     table: RepositoryTable
@@ -197,7 +197,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Route an event with the loaded prompts. If no prompt or several fit, reload changed files and route again."""
+    """Route an event with the loaded prompts. If none or several fit, reload changed prompt files and route again."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
     )
@@ -222,7 +222,7 @@ class ConfigReloader:
         """`first` is the configuration for the settings with which `file` was opened (`file.initial`).
 
         `make` returns the configuration for new settings, given the previous one; it may raise `SettingsError` and
-        `StoreUnavailable`. `follow` is called with each new configuration and the changes of settings.
+        `StoreUnavailable`. `follow` is called after each reload with the new configuration and the changed settings.
         """
         self._file = file
         self.latest = first  # the last valid one
@@ -231,7 +231,7 @@ class ConfigReloader:
         health.ok("settings")
 
     def current(self) -> ActiveConfig:
-        """Reload the settings file if it has changed; return the configuration, the last valid one if it is invalid.
+        """Reload the settings file if it has changed. Return the configuration from its last valid version.
 
         While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if changed
         settings were not applied because the database is unavailable; the next call tries again.

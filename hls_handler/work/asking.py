@@ -85,7 +85,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
 @_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
-    """Return the analysis of a delivery for which Claude is not called; `reply`, made by HLS, fills its comment."""
+    """Return the analysis without a call to Claude. Its comment is rendered from `reply`, which HLS itself made."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
@@ -127,7 +127,7 @@ def render_analysis(
 ) -> Analysis:
     """Render the prompt's comment; return the analysis with it. Raises `PromptError`.
 
-    If several prompts write sections of one comment (`has_sections`), the footer of this section is rendered, too.
+    The footer is rendered separately if the handler has `has_sections`: several reviewers or workflows share a comment.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
@@ -168,7 +168,7 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
-    """Make one rate-limited call; store its usage and reply. Returns the reply as a retry would read it (redacted)."""
+    """Make one rate-limited call; store its usage and reply. Return the redacted reply, as a retry would read it."""
     store, claude = job.store, job.config.settings.claude
     call = job.wait_in_place(
         lambda: store.calls.begin(
@@ -218,7 +218,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due; False if its condition fails: that error is raised later."""
+    """Return whether no follow-up prompt is due. False if its condition fails; `ask_in_turn` then raises."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -226,7 +226,7 @@ def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
 
 
 def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    """Return the error that ends the delivery, and report it to `/health` until the next valid reply."""
+    """Return the error that ends the delivery. `/health` shows the problem until the next valid reply."""
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
@@ -242,7 +242,7 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
-    """Report a problem of Claude to `/health`, except for a shadow prompt, whose stored result has the error."""
+    """Show a problem with Claude's reply in `/health`. A shadow prompt's problem is only in its stored result."""
     if index < FIRST_SHADOW_STEP:
         job.context.health.report_problem("claude", problem, remedy)
 
@@ -262,7 +262,7 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """Result of a shadow prompt, which posts nothing, beside that of the prompt whose result was posted."""
+    """Result of a shadow prompt (posts nothing), together with the result of the prompt that posted."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]
@@ -284,7 +284,7 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 
 
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
-    """Run the rule's shadow prompt, if any, and store its result beside `posted`, the result that was posted.
+    """Run the rule's shadow prompt, if any, and store its result together with `posted`, the result that was posted.
 
     A failure is stored as its result and does not fail the delivery. The shadow prompt is skipped if it would have to
     wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.

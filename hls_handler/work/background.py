@@ -52,7 +52,7 @@ class PeriodicThread:
         self._thread.start()
 
     def run_soon(self) -> None:
-        """Call `run` at once, without waiting for the end of the pause."""
+        """End the thread's current pause, so that it calls `run` now."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -91,8 +91,8 @@ class ProblemFound(HlsError):
 class Check:
     """One health check. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return numbers that are shown with the component's state. With `proves_use`, a successful check clears a
-    problem that a use of the component reported. While `is_wanted` returns False, the component's state is unknown.
+    `run` may return numbers that are shown with the component's state. With `proves_use`, a successful check clears
+    problems that workers or the receiver reported. While `is_wanted` returns False, the component's state is unknown.
     """
 
     component: Component

@@ -27,7 +27,7 @@ def make_checks(
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
-    """Return the checks. `github` returns a client and `lookup_model` sends a request; only the probe calls them."""
+    """Return the checks. `github` returns a client, and `lookup_model` requests `claude.model` from Claude's API."""
 
     def check_store() -> dict[str, int]:
         store.database.check_writable()
@@ -70,7 +70,7 @@ def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> 
 
 
 def _check_queue(store: Storage) -> None:
-    """Raise `HlsError` if a delivery is due for `STUCK_S` and not started, `ProblemFound` if deliveries are paused."""
+    """Raise `HlsError` if a delivery was due over `STUCK_S` ago and did not start, `ProblemFound` if a pause is set."""
     figures, pauses = store.deliveries.queue_state(), store.pauses.active()
     if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
         due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
@@ -114,7 +114,7 @@ class Expectation:
 
 
 def expectations(settings: Settings) -> tuple[Expectation, ...]:
-    """Return the settings `expect_webhook_within_h`, in the order of their keys; () if there are none."""
+    """Return each `expect_webhook_within_h` that is set: that of `server`, then those of `repositories` in order."""
     entries = [("", "server", "", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}]"
@@ -131,8 +131,8 @@ def last_received(
 ) -> datetime | None:
     """Return the time (aware UTC) of the last webhook that fulfils the expectation; None if there was none.
 
-    `received_at` has the time of the last webhook of each repository ("owner/repo"), and under "" of all. A webhook
-    fulfils the expectation of an entry of `repositories` if that entry applies to its repository.
+    `received_at` has the time of each repository's last webhook ("owner/repo" -> time) and, under "", of the last of
+    all. An expectation from an entry of `repositories` is fulfilled by webhooks of repositories that the entry matches.
     """
     if not expected.entry:
         return received_at.get("")
@@ -146,7 +146,7 @@ def find_silence(
 ) -> str | None:
     """Return the message that the webhook is overdue; None if it is not.
 
-    If none ever came (`last` is None), `since` counts: when one was first expected. `where` is the settings line.
+    `since` is when a webhook was first expected, used if none has come (`last` is None). `where` names the setting.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

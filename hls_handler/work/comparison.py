@@ -39,7 +39,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """The labels of one group that each of two prompts requested, if they differ; () for none."""
+    """A label group for which two prompts requested different labels; () if one of them requested none."""
 
     group: str  # "priority"
     one: tuple[str, ...]
@@ -48,7 +48,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The results of one side for all deliveries, of which there is at least one."""
+    """Totals and means of one of the two compared prompts, over at least one delivery."""
 
     ids: tuple[str, ...]  # of the prompts, sorted: ("issues/strict@3f9c2a",)
     spoke: int  # number of deliveries for which a new comment was planned
@@ -88,7 +88,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Pairs of results, and totals. In a pair, `one` is the result of the prompt that the user named."""
+    """One pair of results for each delivery; `one` is the result of the prompt that the user named first."""
 
     pairs: tuple[Pair, ...]
     excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
@@ -109,12 +109,12 @@ class Comparison:
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
-        """Differences, each with the number of its occurrences, the most frequent first."""
+        """Distinct differences, each with the number of deliveries that have it, the most frequent first."""
         return _ranked(difference for pair in self.pairs for difference in pair.differences)
 
     @property
     def spoke_differently(self) -> int:
-        """Number of deliveries in which only one side wanted a new comment."""
+        """Number of deliveries for which only one of the two prompts planned a new comment."""
         return sum(pair.one.result.speaks != pair.other.result.speaks for pair in self.pairs)
 
 
@@ -192,7 +192,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return the delivery with its facts; None if it is not done, its data was deleted, or `prompt` is for others."""
+    """Return the delivery with its facts. None if it is not done, lacks data, or `prompt` is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -220,7 +220,7 @@ def load_stored_delivery(
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
-    """Return the stored reply, validated by its prompt; if that prompt is gone or has changed, with any fields."""
+    """Return the stored reply, validated by its prompt. If the prompt is gone or changed, any fields are valid."""
     displayed = decode_reply_for_display(step)
     prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
     reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None

@@ -23,7 +23,7 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """State of one component. `since` (aware UTC) is when it changed to this state; later messages keep `since`."""
+    """State of one component. `since` (aware UTC) is when this state began; a new message does not change it."""
 
     state: ComponentState
     since: datetime

@@ -1,7 +1,7 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
 A checkpoint is versioned, redacted JSON under a step name and an index. If another version of HLS stored it in a shape
-that this version does not know, it is ignored, and the step runs again. Each codec has the name of its checkpoints:
+that this version does not know, it is ignored, and the step runs again. Below, the name follows the codec:
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
@@ -100,7 +100,7 @@ _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of
 
 @dataclass(slots=True)
 class Job:
-    """One claimed delivery in work. The pipeline fills its fields step by step; only the worker's thread uses it."""
+    """One claimed delivery while it is processed. The pipeline sets fields step by step; one thread uses the object."""
 
     lease: Lease
     context: WorkerContext
@@ -128,11 +128,11 @@ class Job:
     def once(
         self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
-        """Return the stored result of a step; else run `do` and return its result as a retry would read it.
+        """Return the stored result of a step; else run `do` and return its result, encoded and decoded as for a retry.
 
         The checkpoint is stored with the next write to the store, which precedes every call to Claude and every write
         to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
-        `fits` returns whether a stored value belongs to this step; if not, the step runs.
+        `fits` returns whether a stored value is still usable; if not, the step runs.
         """
         known = self.recall(codec, index)
         if known is not None and fits(known):
@@ -168,7 +168,7 @@ class Job:
     def wait_in_place(self, take: Callable[[], T]) -> T:
         """Return `take()`. If it raises `Postponed`, sleep until the time it gives and call it again.
 
-        Raises a `Postponed` that is longer than `IN_PLACE_S` or has a `waiting_for`; the delivery is then queued again.
+        A `Postponed` over `IN_PLACE_S` away or with a `waiting_for` is raised, so that the delivery is queued again.
         """
         while True:
             self.check_can_continue()

@@ -80,7 +80,7 @@ def families() -> Mapping[str, Family]:
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     """Return the name and the template variables of each recorded event called `event_name`.
 
-    There are no facts about closed, locked and deleted conversations, because prompts are never run for them.
+    Events of closed, locked and deleted conversations are left out, because prompts are never run for them.
     """
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}

@@ -169,7 +169,7 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
 
 
 def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
-    """Set the conversation to post on. Return `Ended` if Claude is not to be called; else None."""
+    """Set `job.conversation`. Return `Ended` if the delivery ends here, without an analysis; else None."""
     handler = job.handler
     if skip_reason is not None and skip_reason.reply is None:
         return Ended("done", skip_reason.reason, handler=handler.name)
@@ -189,7 +189,7 @@ def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Before Claude is called, check the fallback issue, which gets the comment. Raises `Permanent` or `Superseded`."""
+    """Raise `Permanent` or `Superseded`, before Claude is called, if the fallback issue cannot get the comment."""
     if (ASK, 0) in job.steps:
         return
     job.before_reads()
@@ -210,7 +210,7 @@ def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
 
 
 def _post(job: Job, facts: Any, actions: tuple[Action, ...]) -> tuple[tuple[Outcome, ...], Posted | None]:
-    """Execute the actions; without a conversation, store the comment. Return outcomes and the state of posting."""
+    """Execute the actions; without a conversation, only store the comment. Return outcomes and posting status."""
     if job.conversation is None:
         return store_unposted(job, actions), None
     require_not_superseded = partial(_require_not_superseded, job, facts)

@@ -1,6 +1,6 @@
 """Posting: executes each planned action as an idempotent write to GitHub and stores its outcome.
 
-It also stores people's corrections of the bot's labels: from an event about a label, and before the first write.
+It also stores label corrections (a person changed a label of the bot): at a label event, and before the first write.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Store the comments of a delivery without a conversation to post on; returns their outcomes."""
+    """Store comments as outcomes with the kind "withheld", for a delivery without a conversation; return these."""
     detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
         job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
@@ -141,7 +141,7 @@ def ensure_comment(
     """Create or edit the bot's comment under its lock, after `require_not_superseded` passed (default: no check).
 
     `index` is the action's position in the plan. If an earlier attempt wrote the comment without a response, the
-    outcome is that write. The lock is released when the delivery ends or is rescheduled.
+    outcome is that write. The lock is released before a shadow prompt, or when the delivery ends or is rescheduled.
     """
     begun = job.recall(WRITING, index)
     if begun is not None and begun.family != action.family:
@@ -197,7 +197,7 @@ def record_label_correction(
 
 
 def describe_label_correction(result: CorrectionResult, field: str) -> str:
-    """Return a sentence about what a person's label change means for the bot's label of this field."""
+    """Return a reason to store and show: "a person set bug again: the correction is withdrawn"."""
     if result.changed:
         return "; ".join(map(_describe_label, result.changed))
     if result.compared:

@@ -44,8 +44,8 @@ def use_repository_settings(job: Job) -> Ignored | None:
     """Apply the repository's settings file to the job's rule; return `Ignored` if the file excludes the event.
 
     The file is read from the default branch at most every `FRESH_S` and stored as a checkpoint, so a retry uses the
-    same version. It can exclude events that the operator's settings include, but it cannot include others. Raises the
-    errors of `Reader` if it cannot be read and no earlier version of it is stored.
+    same version. It can exclude events that the operator's settings include, but it cannot include others. If it cannot
+    be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but not `Permanent`.
     """
     if not job.rule.effective.features.repository_settings:
         return None
@@ -72,7 +72,7 @@ def use_repository_settings(job: Job) -> Ignored | None:
 def resolve_settings_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
     """Return the settings of a stored file; `unread` is why it could not be read now.
 
-    For an invalid file, returns the settings of its last valid version and what the invalid file switches off.
+    If the file is invalid, its last valid version is used, and in addition what the invalid file switches off.
     """
     if known is None:
         return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, unread=unread)
@@ -88,7 +88,7 @@ def resolve_settings_file(known: KnownFile | None, unread: str | None = None) ->
 
 
 def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
-    """Return the stored form of a file that was read; a deleted file (None) also drops its last valid version."""
+    """Return a file that was just read, in the form to store. A deleted file (None) has no last valid version."""
     if found is None:
         return KnownFile(version=None, text=None)
     text = error = None
@@ -106,9 +106,9 @@ def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFil
 def without_unknown_prompts(
     library: Library, file: RepositorySettingsFile, *, called: str = PATH
 ) -> RepositorySettings:
-    """Return the settings without `prompts.use` lines whose prompt the library lacks; each line becomes a problem.
+    """Return the settings without those entries of `prompts.use` that name no prompt for their event.
 
-    `called` is the name of the file in the problems.
+    Each becomes a problem, except if `file.broken`: then they are from an earlier version. `called` is the file's name.
     """
     own, use = file.own, dict(file.own.says.prompts.use)
     void: dict[str, str] = {}  # event -> problem

@@ -53,8 +53,8 @@ def after_failure(
 ) -> TryAgain | GiveUp:
     """Decide what follows a failed step.
 
-    `attempts` are the delivery's own failures, `failures` also outages of GitHub and Claude; both include this one.
-    `jitter` is in [0, 1) and spreads the second half of the pause. A server's `not_before` is never shortened.
+    `attempts` counts failures, except outages of GitHub and Claude; `failures` counts all. Both include this one.
+    `jitter` in [0, 1) sets the pause between half and all of its length. The retry is never before `error.not_before`.
     """
     if isinstance(error, Permanent):
         return GiveUp(str(error))

@@ -36,7 +36,7 @@ class IdleWorkers:
         self._next_poll = math.inf  # when the polling worker polls, by `clock`
 
     def wake(self, workers: int | None = None) -> None:
-        """Wake this many workers, or all, because something may be due."""
+        """Wake this many workers, or all, because a delivery may be due."""
         if workers == 0:
             return
         with self._changed:
@@ -53,7 +53,7 @@ class IdleWorkers:
                 self._changed.notify()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until the wake-up counter differs from `seen`, at most `seconds` if no other worker polls earlier."""
+        """Sleep until woken, at most `seconds` if no other worker polls earlier; not if `wake_ups` is not `seen`."""
         until = self._clock() + seconds
         with self._changed:
             if self.wake_ups != seen:
@@ -87,7 +87,7 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` returns the current settings; the number of threads stays. Each thread calls `connect` once."""
+        """`limits` returns the current limits; the number of threads does not change. Each calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
@@ -167,7 +167,7 @@ class Workers:
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _renew(self) -> None:
-        """Renew every held lease at a third of its length, and five times as often while the database does not respond.
+        """Renew held leases every `limits.lease_s` / 3 seconds, and five times as often while the database is down.
 
         A worker that hangs in a call keeps its lease, because all calls have timeouts.
         """
@@ -177,7 +177,7 @@ class Workers:
 
 
 class AwaitedDeliveries:
-    """Futures of HTTP requests that wait for the end of a delivery, which this or another process works on.
+    """Futures of HTTP requests that wait for the end of a delivery, even if another process works on the delivery.
 
     `expect` is called on the event loop, the other methods from any thread.
     """

@@ -1,4 +1,4 @@
-"""Alembic's environment: migrates the connection of `migrate` inside its transaction."""
+"""Alembic's environment: runs the migrations on the connection and in the transaction that `migrate` opened."""
 
 from alembic import context
 

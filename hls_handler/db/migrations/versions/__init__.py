@@ -1,1 +1,1 @@
-"""One module a change of the tables, in the order of their numbers."""
+"""One module for each change of the tables, named after the version of HLS that introduced it."""
