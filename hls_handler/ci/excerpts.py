@@ -161,9 +161,9 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
     `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with
     `errors="replace"`; they may be a stream of any length. `steps` must have all steps of the job, because one step
-    ends where the next begins. `characters` limits the total length of all excerpts as `numbered` returns
-    them; an excerpt whose share is too small for one line has no lines. No content of the log raises an error.
-    Of credentials, only those in truncated lines, and private keys of several lines, are redacted here.
+    ends where the next begins. `characters` limits the total length of all excerpts as `numbered` returns them;
+    an excerpt whose share is too small for one line has no lines. No content of the log raises an error. Only private
+    keys of several lines, and the credentials in truncated lines, are redacted here.
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()

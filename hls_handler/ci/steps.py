@@ -1,4 +1,4 @@
-"""Annotation of each line of a job's log with its step and weight; repeated lines are folded into one.
+"""Annotation of log lines with step and weight (how well a line explains the failure); repeated lines are folded.
 
 The log does not name the steps, so the step of a line is found by its time: the jobs API has the start and end of each
 step in whole seconds. In a second that two steps share, lines belong to the earlier step until a line opens the next
@@ -135,7 +135,7 @@ class StepTracker:
             self._is_inside = False
 
     def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
-        """Return the first index in `possible`, except the current step's, whose name `fits` the opening line."""
+        """Return the first index in `possible`, except the current step's, for which `fits(name, opening)` is true."""
         begun = self._index if self._is_inside else None
         return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 

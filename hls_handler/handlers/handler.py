@@ -68,9 +68,9 @@ class Handler(ABC, Generic[Facts]):
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
     has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
-    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer of the same prompt supersedes it
+    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
     no_conversation_reason: str | None = None
-    """Why Claude is not asked if there is no conversation to post on. None: Claude is asked, the reply only stored."""
+    """Why Claude is not asked if there is no conversation to post on. None: Claude is asked, and its reply stored."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:

@@ -216,7 +216,7 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those that replies request; () if it has no label group.
+    """Return the action that sets the labels `from_facts` and those that replies request; () if there is no group.
 
     In the groups of `from_facts`, of the replies and in `groups`, the action also removes other labels that HLS set.
     """

@@ -87,7 +87,7 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number; format: review.py
+    numbered: str  # the patch, each line with its side and number: "R   11 + return side ** 2"
     cut: bool  # True if the end of the patch is missing
 
 

@@ -55,9 +55,9 @@ class WorkflowJob:
     id: int  # differs between attempts
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
-    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if it runs."""
+    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
     attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
-    """The attempt in which the job ran: if a later attempt re-runs failed jobs only, other jobs keep their number."""
+    """The attempt in which the job ran: 1 if the job passed in attempt 1, and attempt 2 re-ran only failed jobs."""
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
@@ -199,7 +199,7 @@ class HistoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A label that HLS set and that a person changed within a month."""
+    """A label that HLS set and that a person replaced or removed within a month."""
 
     field: str  # the reply's field that the label came from: "priority"
     said: str  # the label that we set: "priority-high"

@@ -47,7 +47,7 @@ class ShownComment:
     path: str
     side: Side
     line: int | None  # None for a comment on the whole file
-    code: str  # the last lines of the patch up to the commented line, numbered as in review.py
+    code: str  # the last lines of the patch up to the commented line: "R   11 + return side ** 2"
     body: str
 
 
@@ -122,7 +122,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (short SHA), `todos` (blocking first), and `dropped`: the number of other requests."""
+        """Return `commit` (short SHA), `todos` (blocking first), `dropped` (number of requests not in the review)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 

@@ -238,7 +238,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit, or None; and True if it has newer commits by now.
+    """Return (pull request whose head is the run's commit, False); (None, True) if there is one with newer commits.
 
     GitHub does not list a run's pull requests from a fork; these are found by the name of the branch.
     """

@@ -22,7 +22,7 @@ from hls_handler.sandbox.reading import read_request, text_of
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024
-"""Shorter prompts are not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+"""Minimum for prompt caching. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def label_rules(state: State) -> str:
 
 
 def _ink(color: str) -> str:
-    """Return black or white, whichever has more contrast to the colour."""
+    """Return the colour of text on a label of this colour: black or white, whichever has more contrast."""
     red, green, blue = (int(color[at : at + 2], 16) for at in (0, 2, 4))
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 

@@ -178,7 +178,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the block's patch. Its path is the first text of its paragraph, else the last one-line text before it."""
+    """Return the block's patch. Its path is the first one-line text of its paragraph, else the last one above."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -1,4 +1,4 @@
-"""REST objects about workflow runs, file contents, releases and commits. URLs are those of api.github.com."""
+"""REST objects about workflow runs, file contents, releases and commits. URLs are GitHub's own."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": 
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Store the review of a `pull_request_review` event, or store or delete the comment of a `..._comment` event.
+    """Store the review of a `pull_request_review` event, or change the comment of a `pull_request_review_comment`.
 
     `key` names the pull request: "owner/repo#7". A comment of a review that is not stored creates the review. Other
     events, and comments that belong to no review, change nothing.

@@ -228,7 +228,7 @@ class State:
         return self._change_attempt(full_name, run_id, attempt, lambda found: replace(found, jobs=jobs))
 
     def set_conclusion(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
-        """Replace the conclusion of an attempt and its jobs. Return False for an unknown attempt."""
+        """Replace the conclusion of an attempt, and its jobs by generated ones. Return False for an unknown attempt."""
         return self._change_attempt(
             full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
         )

@@ -100,7 +100,7 @@ def _clean_text(text: str) -> str:
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the text's last character could form Markdown with what the template has next."""
+    """Append a zero-width space if the text's last character could form Markdown with the template's text after it."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 

@@ -130,7 +130,7 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping as templates see it. Values, and keys that are not like "user_id", are converted when they are read."""
+    """A mapping as templates see it. Values, and keys other than plain names ("user_id"), are converted when read."""
 
     __slots__ = ("_convert", "_wrapped")
 

@@ -128,7 +128,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact what `find` yields for the text, and for the text with Markdown resolved. Overlaps get one marker."""
+    """Redact what `find` yields for the text as written, and with Markdown resolved. Overlaps get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -265,7 +265,7 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
 
 
 def _is_key(value: str) -> bool:
-    """Return True for a probable key: 8 characters with a digit or symbol (but no number), or 16 letters."""
+    """Return True for a likely key: at least 8 characters with a digit or symbol, no number; or at least 16 letters."""
     if len(value) < MIN_KEY_CHARS or value.isdigit():
         return False
     return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))
@@ -291,7 +291,7 @@ def _is_environment_line(found: re.Match[str]) -> bool:
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:
-    """Return True if the line only assigns the word (`password=word`, `password: word`, `PASSWORD=word`)."""
+    """Return True if the value is a word, and its line only the assignment: `password=word`, `password: word`."""
     if not _is_word(value):
         return False
     if _is_environment_line(found):

@@ -58,8 +58,8 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""(kind, prefix) of a placeholder's position. With "text", the prefix (U+200B or "") is inserted before the text; with
-"code_block", the prefix is the block's indentation and quote marks, and is inserted before each line but the first."""
+"""(kind, prefix): the kind of Markdown around a placeholder. With "text", the prefix (U+200B or "") is inserted before
+the text; with "code_block", the prefix (the block's indentation and quote marks) before each line but the first."""
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
