@@ -1,1 +1,1 @@
-"""Continuous integration: excerpts of a job's log that explain why it failed."""
+"""Continuous integration: excerpts of a job's log, which explain why the job failed."""

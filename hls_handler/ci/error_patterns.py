@@ -1,4 +1,4 @@
-"""Patterns of the lines in which tools report a failure. The better a line explains it, the greater its weight.
+"""Patterns of log lines in which tools report a failure. The better a line explains it, the greater its weight.
 
 A row is (weight, needle, pattern). The needle is a text, in lower case, that is in every line which the pattern
 matches. It is searched for first, because a log may have half a million lines. No pattern backtracks far: it is
@@ -124,7 +124,7 @@ PATTERNS_BY_NEEDLE: Mapping[str, tuple[tuple[int, re.Pattern[str]], ...]] = {
 """Needle -> its (weight, pattern) pairs. Many rows share a needle, so only about thirty needles are searched for."""
 
 MAX_WEIGHED_CHARS = 1_000
-"""Only this many characters from the start of a line are searched."""
+"""Number of characters at the start of a line in which the patterns are searched."""
 
 EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
@@ -152,7 +152,7 @@ DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return how well a line explains the failure: the greatest weight of the patterns that match it; mostly 0."""
+    """Return how well a line explains the failure: the greatest weight of the patterns that match; 0 for most lines."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]

@@ -26,8 +26,8 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""Content of an excerpt. "elsewhere": no lines, because it is unknown which lines belong to the step; the excerpt of
-another step with unknown lines is from the whole job's log."""
+"""Kind of an excerpt. "elsewhere": it has no lines, because it is unknown which lines of the log the step printed, and
+the excerpt of another failed step already shows the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Return the excerpt as Claude sees it, in the format of the module's docstring; "" unless its state is "text".
+    """Return the excerpt as Claude sees it; "" unless its state is "text".
 
-    Each gap between the lines is shown as "[... 340 lines left out ...]".
+    A line is shown as "12| Run npm test", a gap between lines as "[... 340 lines left out ...]".
     """
     if excerpt.state != "text":
         return CodeText("")
@@ -132,7 +132,7 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        """True if most characters are in binary lines: then no line is shown. Else remarks replace the binary lines."""
+        """True if more than half of the characters are in binary lines. The excerpt then has no lines."""
         return self._binary_characters > BINARY_SHARE * self._characters
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
@@ -161,9 +161,9 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
     `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with
     `errors="replace"`; they may be a stream of any length. `steps` must have all steps of the job, because one step
-    ends where the next begins. `characters` limits the total length of `numbered` for all excerpts that have lines; an
-    excerpt whose share is too small for a line has none. No content of the log raises an error. Credentials are not
-    redacted here, but they are not cut in two.
+    ends where the next begins. `characters` limits the total length of all excerpts as `numbered` returns them;
+    an excerpt whose share is too small for one line has no lines. No content of the log raises an error. Only private
+    keys of several lines, and the credentials in truncated lines, are redacted here.
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()
@@ -188,7 +188,7 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
 
 def divide_budget(needs: Sequence[int], total: int) -> list[int]:
-    """Divide `total` into equal shares. No share exceeds its need; the others get what a small need leaves over."""
+    """Divide `total` evenly, but give no share more than it needs: needs 2, 50, 50 and total 60 yield 2, 29, 29."""
     result = [0] * len(needs)
     left = max(total, 0)
     for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
@@ -232,19 +232,19 @@ def _cost(line: LogLine, part: _LineSelector) -> int:
 
 
 def _gap_cost(part: _LineSelector) -> int:
-    """Return the greatest length of a remark about omitted lines, with its newline."""
+    """Return the maximum length of a remark such as "[... 340 lines left out ...]", with its newline."""
     return len(_gap_remark(max(part.last_line, 2))) + 1
 
 
 def _needed_chars(part: _LineSelector) -> int:
-    """Return a number of characters that is enough to show all selected lines of a part."""
+    """Return an upper bound for the length of an excerpt with all selected lines."""
     lines = {line.number: line for run in part.ranked_runs() for line in run}
     gap = _gap_cost(part)
     return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())
 
 
 MIN_PARTIAL_CHARS = 12
-"""Minimum length, without white space, of a quote that is part of a line. A shorter quote must be the whole line."""
+"""Minimum length, without white space, of a quote that may be part of a line. A shorter one must be a whole line."""
 
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
@@ -279,7 +279,7 @@ def _contains(text: str, variants: list[str]) -> bool:
 
 
 def _variants(line: str) -> list[str]:
-    """Return the normalized variants of a quoted line: with and without a line number and quotation marks."""
+    """Return up to four variants of a quoted line: with and without its line number, and quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
     without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
     variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)

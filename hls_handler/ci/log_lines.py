@@ -55,7 +55,7 @@ class LogLine:
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Truncate a line to `MAX_SHOWN_CHARS`. Redact a longer one first: half a credential would not be recognised."""
+    """Truncate a line to `MAX_SHOWN_CHARS`. Redact it before, because half a credential would not be recognised."""
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
@@ -98,7 +98,7 @@ def parse_line(raw: str) -> RawLine:
 
 
 def display_text(line: RawLine) -> str:
-    """Return a line as excerpts show it: `##[error]` becomes a word, and a note replaces binary content."""
+    """Return a line as excerpts show it: `##[error]` becomes "Error: ", and a note replaces binary content."""
     if line.is_binary:
         return f"[{line.length:,} characters that are not text]"
     if line.mark == "command":
@@ -126,7 +126,7 @@ class PrivateKeyFilter:
         self._lines_left = 0  # lines that may still belong to the key
 
     def redact_line(self, text: str) -> str:
-        """Return a line of the log; `REPLACEMENT` replaces the part of a private key in it, if there is one."""
+        """Return a line of the log. If a part of it belongs to a private key, `REPLACEMENT` replaces this part."""
         if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
             if END_PRIVATE_KEY.search(text, begin.end()) is not None or len(text) > begin.end() + 200:
                 return text  # a key in one line is left to redaction

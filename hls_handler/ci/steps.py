@@ -1,4 +1,4 @@
-"""Annotation of the lines of a job's log with step and weight; runs of repeated lines are folded into one.
+"""Annotation of log lines with step and weight (how well a line explains the failure); repeated lines are folded.
 
 The log does not name the steps, so the step of a line is found by its time: the jobs API has the start and end of each
 step in whole seconds. In a second that two steps share, lines belong to the earlier step until a line opens the next
@@ -30,7 +30,7 @@ def opens_command(line: RawLine) -> bool:
 
 
 class _CommandGroup:
-    """A filter for the lines of the log group in which the runner shows a step's command, inputs and environment.
+    """Finds the lines of the log group in which the runner shows a step's command, inputs and environment.
 
         ##[group]Run npm test
         \\x1b[36;1mnpm test\\x1b[0m
@@ -39,8 +39,8 @@ class _CommandGroup:
           CI: true
         ##[endgroup]
 
-    Words such as "error" in these lines mean no failure, because the step did not print them. If a program prints a
-    group with such a title, only the title is counted as the group. Pass each line of the log once, in order.
+    Words such as "error" in these lines mean no failure, because the step did not print them. If a program itself
+    prints "##[group]Run ...", only this line is counted. Pass each line of the log to `includes` once, in order.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ def _opens_step(line: RawLine) -> bool:
 
 
 class StepTracker:
-    """Object that finds the step of each line of a log. Pass each line once, in order."""
+    """Finds the step that printed each line of a log. Pass each line to `step_of` once, in order."""
 
     def __init__(self, steps: Iterable[WorkflowStep]) -> None:
         ran = sorted((step for step in steps if step.conclusion != "skipped"), key=lambda step: step.number)
@@ -135,7 +135,7 @@ class StepTracker:
             self._is_inside = False
 
     def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
-        """Return the index of the first step that the line may open, except the current step; None without one."""
+        """Return the first index in `possible`, except the current step's, for which `fits(name, opening)` is true."""
         begun = self._index if self._is_inside else None
         return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 
@@ -165,7 +165,7 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
 
 
 MIN_FOLDED = 3
-"""Minimum number of repetitions that a remark replaces. Fewer repetitions take no more space than the remark."""
+"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer take no more space than that."""
 
 CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
 """Characters of counters and progress bars: lines that differ only in these count as repeated."""
@@ -246,7 +246,7 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a run. Of a long run, yield only the first line and, if the lines differ, the last one."""
+    """Yield the lines of a run. If it is long, yield only the first line and, if the lines differ, the last one."""
     if len(run) <= 1:
         yield from run
         return

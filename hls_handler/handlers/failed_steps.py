@@ -2,7 +2,7 @@
 
 The classification uses results only, never the contents of logs:
 
-- `flaky`: the job passed in another attempt at the same commit, so the code is not the difference;
+- `flaky`: the job passed in another attempt at the same commit, so the code is not the cause;
 - `fails elsewhere`: the same step recently failed on the default branch, or on two other branches, so this change is
   probably not the cause. The step may be broken for everybody, or flaky;
 - `fails every time`: at least two attempts at this commit failed, and none passed;
@@ -36,7 +36,7 @@ Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a fai
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A failed step, or a failed job without a failed step."""
+    """A failed step with an excerpt of its log; or a whole failed job, if none of its steps failed."""
 
     job: str
     step: str  # "" if no step failed: the job was cancelled, timed out, or lost its runner
@@ -45,12 +45,12 @@ class FailedStep:
     log: LogState
     excerpt: Excerpt | None  # None if GitHub no longer has the log
     verdict: FailureClass
-    evidence: str  # a sentence that contains branch names; "" if there is none
+    evidence: str  # a sentence about other attempts or branches; "" if there is none
 
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A failed step as a template variable."""
+    """A failed step as a prompt's template sees it: an item of the template variable `steps`."""
 
     number: int  # from 1
     job: str
@@ -77,7 +77,7 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The result of a job in one attempt of a workflow run. All attempts of a run are at the same commit."""
+    """The result of a job in one attempt of a workflow run. All attempts of a run test the same commit."""
 
     number: int  # from 1
     job: str
@@ -86,14 +86,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureHistory:
-    """Earlier results that are needed to classify a failure."""
+    """Earlier results by which `classify` decides whether a failure is flaky or also occurs on other branches."""
 
     attempts: tuple[Attempt, ...]  # attempts of this run, all at the same commit
     elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
-        """Return the class of a failure, and the evidence: a sentence that contains names of branches, or ""."""
+        """Return the failure's class and the evidence: "attempt 1 at the same commit passed this job"; "" for none."""
         conclusions = {attempt.number: attempt.conclusion for attempt in self.attempts if attempt.job == job}
         passed = sorted(number for number, conclusion in conclusions.items() if conclusion == "success")
         failed = sorted(number for number, conclusion in conclusions.items() if conclusion in FAILED_STEPS)
@@ -138,7 +138,7 @@ def read_failure_history(
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
-    """Return the failed steps of a failed job; [None] if no step failed."""
+    """Return the failed steps of a failed job; [None], which means the whole job, if no step failed."""
     return [step for step in job.steps if step.failed] or [None]
 
 
@@ -187,7 +187,7 @@ def to_shown_step(step: FailedStep, number: int) -> ShownStep:
 
 
 def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
-    """Return the log line that a reply quotes; None if no excerpt of a log contains it."""
+    """Return the log line that Claude's reply quotes as the cause; None if no step's excerpt contains the quote."""
     for step in steps:
         line = locate([step.excerpt], quote) if step.excerpt else None
         if line is not None:
@@ -196,7 +196,7 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if an excerpt of a log contains the path, not merely as a part of another path."""
+    """Return True if a log excerpt has the path, also after other folders ("/home/src/a.py" for "src/a.py")."""
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
     texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
     return pattern is not None and any(pattern.search(text) for text in texts)

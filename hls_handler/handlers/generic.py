@@ -24,7 +24,7 @@ from hls_handler.routing import Rule
 
 @dataclass(frozen=True, slots=True)
 class GenericFacts:
-    """Facts without fields, because the prompts use the payload only."""
+    """Empty facts: the prompts of these events use only the webhook's payload."""
 
 
 class GenericHandler(Handler[GenericFacts]):
@@ -37,7 +37,7 @@ class GenericHandler(Handler[GenericFacts]):
         self.family = event_name
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
-        """Read nothing except the current state of the issue or pull request in the payload, if there is one."""
+        """Check that the event's issue or pull request, if there is one, is still open and not locked."""
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
@@ -53,9 +53,9 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return "discussion-801", so that each discussion gets its own comment; "push" if the payload has no object's id.
+    """Return the comment's family: "discussion-801" for all events of discussion 801, which share one comment.
 
-    All status events of one object share a comment: "deployment_status-801" for all events of the deployment 801.
+    For a `deployment_status` event, the number is the id of the deployment. Without an id, return the event: "push".
     """
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)

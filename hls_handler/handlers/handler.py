@@ -28,7 +28,7 @@ DEFAULT_COMMENTS = Comments()
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """The limits on what a prompt shows Claude, and on which of Claude's findings a comment shows."""
+    """Limits from the settings: what a prompt may show Claude, and which of Claude's findings a comment may show."""
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
@@ -37,7 +37,7 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply to use instead."""
+    """The reason why Claude is not asked, and optionally a static reply that replaces Claude's."""
 
     reason: str  # a sentence
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
@@ -68,16 +68,16 @@ class Handler(ABC, Generic[Facts]):
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
     has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
-    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer of the same prompt supersedes it
+    superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
     no_conversation_reason: str | None = None
-    """Why Claude is not asked if there is no conversation to post on; None: Claude is asked, the reply."""
+    """Why Claude is not asked if there is no conversation to post on. None: Claude is asked, and its reply stored."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
-        """Read the current facts from GitHub. Raises `Superseded`, `Permanent` or `DependencyDown` on failure."""
+        """Read the current facts from GitHub. Raises `Superseded` for an outdated event, and the errors of `Reader`."""
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions to take on GitHub. Default: the labels of all replies, and the last reply's comment."""
+        """Return the writes to GitHub. Default: labels from the replies of all prompts, a comment from the last one."""
         return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
     @property
@@ -86,15 +86,15 @@ class Handler(ABC, Generic[Facts]):
         return type(self).__name__
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return the variables of the handler's templates. Default: the facts' fields that `variable_types` names."""
+        """Return variables for prompt templates. Default: the fields of `facts` that `variable_types` names."""
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return results to store in the repository's history, whether or not Claude is asked. Default: none."""
+        """Return workflow results to store in the database, whether or not Claude is asked. Default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
-        """Return a sentence if a later result in the history supersedes the facts; else None. Default: None."""
+        """Return a sentence about a later stored result that makes the facts outdated; None (default) without one."""
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
@@ -106,18 +106,18 @@ class Handler(ABC, Generic[Facts]):
         return None
 
     def describe_omissions(self, facts: Facts) -> str | None:
-        """Return a text for `hls why` about facts that Claude is not shown; None if it is shown all. Default: None."""
+        """Return a text for `hls why`: "3 of 90 commits were not shown". None (default) if Claude sees all facts."""
         return None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return additional variables of the comment templates, computed from the last reply. Default: none."""
+        """Return more variables for the comment template; `reply` is the last prompt's reply. Default: none."""
         return {}
 
 
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment (or a section of it); () if the last prompt has no comment template."""
+    """Return the action that writes the comment or one section of it; () if the last prompt has no comment template."""
     if not analysis.comment:
         return ()
     footer = analysis.footer if section is not None else ""
@@ -125,20 +125,20 @@ def plan_comment(
 
 
 def find_conversation(event: Event) -> Conversation | None:
-    """Return the issue or pull request of the event; in comment events, GitHub sends a pull request as an issue."""
+    """Return the event's issue or pull request. (A comment event has a pull request under the key "issue".)"""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
     return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
-    """Return the issue that settings name for comments about events without a conversation; None if there is none."""
+    """Return the issue that settings name for comments about events without a conversation; None if they name none."""
     number = rule.effective.find_fallback_number(rule.event_key)
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `Superseded` if the conversation is closed or marked to be skipped by HLS, `Permanent` if it is locked."""
+    """Raise `Superseded` if it is closed, or a label or its title asks HLS to skip it; `Permanent` if it is locked."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     if conversation.state == "closed":
@@ -151,7 +151,7 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
 
 
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
-    """Return as many of the last `items` as fit into the budget of `tokens`, in the same order."""
+    """Return as many of the last `items` as have at most `tokens` tokens together, in the same order."""
     first = len(items)
     while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
         first -= 1
@@ -171,9 +171,9 @@ def template_variables(
     dry_run: bool,
     comments: Comments = DEFAULT_COMMENTS,
 ) -> Mapping[str, object]:
-    """Return the variables of a prompt: those that all prompts have, and those of the handler.
+    """Return the template variables of a prompt: those that all prompts have, and those of the handler.
 
-    `prompt` is the name of the rule's prompt ("issues/analyze"); `comments` are the settings of comments.
+    `prompt` is the prompt's name ("issues/analyze"); `comments` are the settings for language, tone and length.
     """
     return {
         "repository": event.repository,

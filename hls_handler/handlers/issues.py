@@ -10,7 +10,7 @@ from hls_handler.handlers.handler import Handler, PromptLimits, check_conversati
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
 
 MAX_CORRECTIONS = 6
-"""Limit on the label corrections that the prompt shows as examples. More would add cost to every issue."""
+"""Limit on the label corrections that the prompt shows as examples. More would increase the cost of every prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ LabelState = Literal["intended", "ours", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The reply's field and the prompt that a label set by HLS comes from."""
+    """The origin of a label that HLS set: a prompt, and the field of its reply."""
 
     field: str  # field of the reply: "priority"
     prompt_id: str  # the prompt of the reply: "issues/analyze@3f9c2a"
@@ -79,7 +79,7 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 class LabelDifference:
     """The difference between the current and the requested labels: what to write to GitHub, and what to store.
 
-    GitHub ignores the case of names.
+    Names are compared without case, as on GitHub.
     """
 
     create: tuple[LabelSpec, ...]  # the labels in `add` that the repository does not have
@@ -134,8 +134,8 @@ def decide_labels(
 ) -> LabelDifference:
     """Decide which labels of a conversation to add and remove.
 
-    `present` are the conversation's labels. `stored` is the stored state of the labels that HLS has set.
-    `in_repository` are the repository's labels; only the requested ones are needed.
+    `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored state.
+    `in_repository` are the labels that exist in the repository; those that are not requested may be omitted.
     """
     current = _current_labels(action, present, stored)
     existing = frozenset(map(_fold, in_repository))
@@ -180,7 +180,7 @@ def _reason_to_withhold(
     *,
     exists: bool,
 ) -> str | None:
-    """Return the reason why a requested label is not set, as a part of a sentence; None if it is to be set."""
+    """Return the reason why a requested label is not set: "a person removed it". None if it is to be set."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
@@ -216,9 +216,9 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those of all replies; () if there is no group.
+    """Return the action that sets the labels `from_facts` and those that replies request; () if there is no group.
 
-    The action also removes other labels of HLS in the groups of `from_facts`, in those of the replies, and in `groups`.
+    In the groups of `from_facts`, of the replies and in `groups`, the action also removes other labels that HLS set.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -252,12 +252,12 @@ def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabe
 
 
 CORRECTION_WINDOW_DAYS = 30
-"""Label changes within this time after HLS set a label are corrections. Later, the issue itself may have changed."""
+"""Label changes within this time after HLS set a label are corrections. Later ones may have other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedLabel:
-    """A label that HLS set because of a reply, and the recorded correction of this label by people."""
+    """A label that HLS set because of a reply, and the recorded correction if people replaced or removed it."""
 
     field: str  # "priority"; for a label of a list its group, "areas area/api"
     said: str  # the label that HLS set: "priority-high"
@@ -268,7 +268,7 @@ class AppliedLabel:
 def find_changed_corrections(
     applied: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
-    """Return the bot's labels whose stored correction by a person is no longer right, with the new correction.
+    """Return the labels in `applied` whose correction by people has changed, each with `became` set to the new one.
 
     `shown` are the current labels of the conversation, `ours` those that the bot set and no person removed. `field_of`
     maps each label in lower case to its field. If a person adds another label of the field, the bot's label counts as

@@ -67,7 +67,7 @@ NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
         ),
     ),
 )
-"""Patterns of files that are not written by hand; they match the path in lower case."""
+"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
 
 TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
@@ -77,7 +77,7 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
-"""Limit on the tokens of one patch: with the note that it was cut, it must fit into one text of the prompt."""
+"""Limit on the tokens of one patch, so that the patch and a note about its cut are within `LONGEST_TEXT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number; format: review.py
+    numbered: str  # the patch, each line with its side and number: "R   11 + return side ** 2"
     cut: bool  # True if the end of the patch is missing
 
 
@@ -240,7 +240,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return "2 of 9 files were not shown: 1 lock file, 1 over the token budget; 1 patch was cut"."""
+        """Return a text such as "2 of 9 files were not shown: 2 lock file; 1 patch was cut"; None without omissions."""
         parts: list[str] = []
         missing = len(facts.skipped) + facts.unlisted
         if missing:

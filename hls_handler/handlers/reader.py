@@ -55,23 +55,23 @@ class WorkflowJob:
     id: int  # differs between attempts
     name: Text
     conclusion: Annotated[str | None, Field(default=None)]
-    """One of the values of `WorkflowStep.conclusion`, or "timed_out", "action_required", "neutral"."""
+    """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
     attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
-    """The attempt of the run in which the job ran; an earlier one if only failed jobs were re-run and this did not."""
+    """The attempt in which the job ran: 1 if the job passed in attempt 1, and attempt 2 re-ran only failed jobs."""
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
 
 @dataclass(frozen=True, slots=True)
 class NoLog:
-    """The result of `Reader.job_log` for a job without a log, which is not an error."""
+    """Result of `Reader.job_log` if the job has no log. This is not an error."""
 
     why: Literal["expired", "empty"]  # expired: deleted, never written, or past its retention
 
 
 @dataclass(frozen=True, slots=True)
 class FileAtRef:
-    """The content at a path of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
+    """A file or folder of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
 
     kind: Literal["file", "directory", "symlink", "submodule"]  # a symlink to a file inside is a "file"
     sha: str  # SHA of the blob; "" for a directory
@@ -98,7 +98,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The commits that are reachable from one revision and not from another."""
+    """The commits from one revision to another, such as "v1.1.0" to "v1.2.0"; result of `Reader.commits_between`."""
 
     total: Annotated[int, Field(validation_alias="total_commits")]
     commits: tuple[Commit, ...]  # oldest first; at most 250
@@ -158,7 +158,7 @@ class Reader(Protocol):
         """
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """The content at a path of branch `ref` (None: the default branch); None if nothing is there."""
+        """The file or folder at a path of branch `ref` (None: the default branch); None if the path does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ class HistoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """A label that HLS set and that a person changed within a month."""
+    """A label that HLS set and that a person replaced or removed within a month."""
 
     field: str  # the reply's field that the label came from: "priority"
     said: str  # the label that we set: "priority-high"
@@ -229,7 +229,7 @@ class RepositoryHistory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory:
-    """A history without stored results except the given label corrections; for sample values and `hls render`."""
+    """A history that contains only the given label corrections; for sample values and `hls render`."""
 
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()

@@ -47,7 +47,7 @@ class ShownComment:
     path: str
     side: Side
     line: int | None  # None for a comment on the whole file
-    code: str  # the last lines of the patch up to the commented line, numbered as in review.py
+    code: str  # the last lines of the patch up to the commented line: "R   11 + return side ** 2"
     body: str
 
 
@@ -122,7 +122,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (abbreviated SHA), `todos` (blocking first), `dropped` (count of requests not found)."""
+        """Return `commit` (short SHA), `todos` (blocking first), `dropped` (number of requests not in the review)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
@@ -159,7 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the code down to the commented line: the hunk's last line if GitHub omits the number."""
+    """Return the comment with the end of its hunk. If GitHub sends no line number, use that of the hunk's last line."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -174,7 +174,7 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key for the reviewer. Deleted accounts share the login "ghost", so each of its reviews gets its own."""
+    """Return a key for the reviewer. Deleted accounts are all the user "ghost": each of its reviews has its own key."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 
@@ -198,7 +198,7 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Find a request's quote in the comment that it names, else in the review's text, else in exactly one comment."""
+    """Search a request's quote in the comment that it names, then in the review's text, then in all comments."""
     quote = _normalize(request.quote)
     if not quote:
         return None

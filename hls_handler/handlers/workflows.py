@@ -141,7 +141,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return HistoryUpdate(failures, (end,))
 
     def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
-        """Return a sentence if a later run or attempt has already ended: GitHub does not deliver events in order."""
+        """Return a sentence if the history has a later run or attempt: events may arrive in the wrong order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
@@ -150,7 +150,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the pull request. Without one, return the fallback issue for the default branch, None for others."""
+        """Return the pull request; without one, the fallback issue if the run is on the default branch, else None."""
         if facts.pull_request is not None:
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
@@ -178,7 +178,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return the numbers of jobs and log lines that Claude was not shown, and of logs that could not be read."""
+        """Return a text such as "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
@@ -192,7 +192,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return template variables. `shown_by` is the log line that the reply quotes; None if no excerpt has it."""
+        """Return the comment's variables. `shown_by` is the log line that the reply quotes; None if it is not found."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
@@ -238,7 +238,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit (or None); True if the existing ones have newer commits.
+    """Return (pull request whose head is the run's commit, False); (None, True) if there is one with newer commits.
 
     GitHub does not list a run's pull requests from a fork; these are found by the name of the branch.
     """

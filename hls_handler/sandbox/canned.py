@@ -58,7 +58,7 @@ KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "feature": (),
     },
 }
-"""Words that indicate a value of an enum field. The last value is the default."""
+"""Enum field -> its values -> words that indicate the value. The last value is the default."""
 
 SENTENCE = re.compile(r"[^.?!\n]+(?:[.?!](?=\s|$)|(?=\n|$)|[.?!])+")
 ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|instead)\b", re.IGNORECASE)
@@ -70,7 +70,7 @@ SHAPES: Mapping[str, frozenset[str]] = {
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
 }
-"""Keys of the items of lists in the replies to shipped prompts."""
+"""List field of a reply to a shipped prompt -> the keys of its items."""
 
 GREETING = re.compile(r"(hi|hello|hey|dear|thanks?)\b", re.IGNORECASE)
 MAX_LENGTH = re.compile(r"maxLength: (\d+)")
@@ -78,12 +78,12 @@ MAX_ITEMS = re.compile(r"maxItems: (\d+)")
 
 
 def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
-    """Return a reply that is valid against the schema. `reading` is the parsed prompt."""
+    """Return a reply that is valid against the JSON schema. `reading` contains the texts of the prompt."""
     return _fill(schema, "", reading, schema)
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for `node`, a part of the schema `root` that describes the field `name`."""
+    """Return a value for the field `name`. `node` is the field's part of the whole schema `root`."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -107,14 +107,14 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the first member of an `anyOf` that is not null."""
+    """Return the first alternative of an `anyOf` whose type is not null."""
     return next((part for part in parts if part.get("type") != "null"), parts[0])
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the enum value with the most `KEYWORDS` in the prompt's title and body.
+    """Return the enum value of which the most `KEYWORDS` are in the prompt's title and body.
 
-    Without keywords for the field: a value that occurs there, else a neutral value ("none"), else one chosen by a hash.
+    If the field has no keywords: a value that occurs there, else a neutral value ("none"), else one chosen by a hash.
     """
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
@@ -154,7 +154,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return False if the list `name` is not the one of the shipped prompts, but one that a prompt author defined."""
+    """Return True if the list's items have the shape that the shipped prompts define for a list of this name."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:
@@ -163,7 +163,7 @@ def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:
-    """Return a request for each sentence of a review that asks for a change or an answer."""
+    """Return items for the reply's field `requests`: one for each sentence of the review that asks for something."""
     asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
     return [
         {
@@ -185,7 +185,7 @@ def _todo(sentence: str) -> str:
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Return True, except for `certain` (does the comment ask how to start?) and `worth_saying` (is there a text?)."""
+    """Return a boolean field's value: computed for `certain` and `worth_saying`, True for all other names."""
     if name == "certain":
         return reading.wants_to_start
     return _is_worth_saying(reading) if name == "worth_saying" else True
@@ -224,7 +224,7 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
 
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
-    """Return the functions for text fields of the prompt's event. Other prompts may use the names for other fields."""
+    """Return {text field of a workflow, release or other event's reply: function that makes its text}; else {}."""
     if reading.log is not None:
         return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
     if reading.commits is not None:
@@ -263,7 +263,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _missing(reading: Reading) -> list[str]:
-    """Return questions about the details that a bug report lacks; [] if the issue is not a bug report."""
+    """Return questions about missing details ("Which version do you use?"); [] if the issue is not a bug report."""
     if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
         return []
     wanted = (

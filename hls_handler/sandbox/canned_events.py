@@ -1,4 +1,4 @@
-"""Canned replies about workflow runs, releases, comments and other events: sentences made from their text."""
+"""Canned replies about workflow runs, releases, comments and other events, made from sentences in the prompt."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_HIGHLIGHTS = 3
 
 
 def quote(reading: Reading) -> str:
-    """Return the first log line that looks like an error and is not one such as "exit code 1"; "" if there is none."""
+    """Return the first log line with an error, except lines such as "exit code 1", which name no cause; else ""."""
     return next((line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), "")
 
 
@@ -47,7 +47,7 @@ def cause(reading: Reading) -> str:
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """Return at most `MAX_PLACES` places: files in the log, then changed files that a test is named after."""
+    """Return items for the reply's field `where`: files in the log, then changed files whose tests are in the log."""
     found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
     paths = {path for path, _ in found}
@@ -123,7 +123,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return steps if the comment asks how to start, else the sentence of the conversation that is most similar."""
+    """Return first steps if the comment asks how to start, else the conversation's sentence most similar to it."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"
@@ -146,7 +146,7 @@ def reply(reading: Reading) -> str:
 
 
 def first_lines(reading: Reading) -> list[str]:
-    """Return the first line of each text of the event, without duplicates."""
+    """Return the first line of each untrusted text in the event's fields, without duplicates."""
     return list(dict.fromkeys(text.strip().split("\n")[0] for text in reading.texts if text.strip()))
 
 

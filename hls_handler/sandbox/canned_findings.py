@@ -1,4 +1,4 @@
-"""Findings of a canned review. They are made by patterns that are searched in the changed lines."""
+"""Findings of a canned review: patterns are searched in the changed lines, and each match becomes a finding."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from hls_handler.sandbox.reading import read_request, text_of
 
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024
-"""Shorter beginnings of prompts are not cached. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
+"""Minimum for prompt caching. https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Asked:
 
 
 Answerer = Callable[[Asked], Any]
-"""Returns the reply: an object, sent as JSON, or a string. Tests may replace the default, `canned`."""
+"""A function that returns Claude's reply: an object, which is sent as JSON, or a string. The default is `canned`."""
 
 
 def canned(asked: Asked) -> Any:
@@ -48,7 +48,7 @@ def canned(asked: Asked) -> Any:
 
 
 def claude_app(*, api_key: str, answer: Answerer, latency_s: float) -> Starlette:
-    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models`. Cached beginnings of prompts never expire."""
+    """Return the ASGI app with `POST /v1/messages` and `GET /v1/models`. Its prompt cache never expires."""
     cached: set[str] = set()
     requests = 0
 
@@ -134,7 +134,7 @@ def tokens_of(text: str) -> int:
 
 
 def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
-    """Return token counts. The system prompt is cached up to its last block with `cache_control`."""
+    """Return the response's `usage`. The system prompt is cached up to its last block with `cache_control`."""
     schema_tokens = tokens_of(json.dumps(asked.schema)) if asked.schema else 0
     conversation = sum(tokens_of(text_of(message["content"])) for message in asked.body["messages"])
     system = asked.body.get("system")

@@ -151,7 +151,7 @@ def _check_system(system: object, where: str) -> list[dict[str, Any]]:
 
 
 def _check_text(content: object, where: str) -> list[dict[str, Any]]:
-    """Return the blocks of a content; [] for a string. Raises `ClaudeError` unless all are text and none is empty."""
+    """Return the blocks of a `content` field; [] for a string. Raises `ClaudeError` for an empty or other block."""
     if isinstance(content, str):
         if not content.strip():
             raise ClaudeError(400, f"{where}: text content blocks must contain non-whitespace text")

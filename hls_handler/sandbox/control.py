@@ -19,7 +19,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class SeedEvent(BaseModel):
-    """Request to store a webhook's issue, pull request, run or release. `files`: changed files as in the REST API."""
+    """Request to store the objects in a webhook's payload. `files` are the changed files of its pull request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class SeedEvent(BaseModel):
 
 
 class SetJobLog(BaseModel):
-    """Request to replace the log of a job. null: the log expires."""
+    """Request to replace the log of a job. If `log` is null, the log expires."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class SetJobLog(BaseModel):
 
 
 class SetFile(BaseModel):
-    """Request to replace a file of a branch (default: the default branch). null: the file is deleted."""
+    """Request to replace a file of a branch (default: the default branch). If `text` is null, it is deleted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

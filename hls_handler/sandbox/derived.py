@@ -1,4 +1,4 @@
-"""GitHub's API responses about the objects in derived payloads: files, comments, jobs, logs, releases and commits."""
+"""Stored GitHub API responses about the demo's objects: files, comments, jobs, logs, releases and commits."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from collections.abc import Iterator, Mapping
 from hls_handler.prompting.recorded import PAYLOADS
 
 Answer = tuple[Mapping[str, object], ...]
-"""The list in a response of GitHub's REST API."""
+"""A list of objects, as in a response of GitHub's REST API."""
 
 
 def files_at(head_sha: str) -> Answer | None:
-    """Return the changed files of the derived pull request with this head commit; None for other commits."""
+    """Return the changed files of the demo's pull request with this head commit; None for other commits."""
     return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
 
 
 def review_comments_of(review_id: int) -> Answer:
-    """Return the comments on lines of a derived review; () for any other review."""
+    """Return the comments on lines of a review of the demo; () for any other review."""
     all_comments = _answers("review_comments")
     return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
 
 
 def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """Return the jobs of one attempt of a derived workflow run; None for any other run."""
+    """Return the jobs of one attempt of a workflow run of the demo; None for any other run."""
     wanted = (run_id, attempt)
     return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
 
 
 def log_of(job_id: int) -> str | None:
-    """Return the log of a job of a derived workflow run; None for any other job."""
+    """Return the log of a job of the demo; None for any other job."""
     path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def releases_before(release_id: int) -> Answer:
-    """Return the releases before a derived release, oldest first; () for any other release."""
+    """Return the releases before a release of the demo, oldest first; () for any other release."""
     return next(_answers("releases", str(release_id)), ())
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a derived release, oldest first, with an additional key `tags`; () for any other."""
+    """Return the commits up to a release of the demo, oldest first, with an additional key `tags`; else ()."""
     return next(_answers("history", str(release_id)), ())
 
 

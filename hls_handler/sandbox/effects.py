@@ -23,7 +23,7 @@ TAGS = re.compile(r"<(code|pre|a)\b.*?(?:</\1>|\Z)|<[^>]*>", re.DOTALL | re.IGNO
 HTML_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 PARSER_OPTIONS = {"html": True, "maxNesting": 100}
-"""By default the parser ignores text that is nested more than 20 levels deep (ten nested lists)."""
+"""By default (`maxNesting` 20), the parser ignores text in more than ten nested lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def effects_of(body: str) -> Effects:
 
 
 def _texts(children: list[Token]) -> Iterator[str]:
-    """Yield each text node outside code and links. GitHub searches each node separately for mentions."""
+    """Yield each text node outside of code and links, because GitHub searches each node separately for mentions."""
     depth = 0
     for child in children:
         depth += child.nesting if child.type in {"link_open", "link_close"} else 0
@@ -81,7 +81,7 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """Yield the text without emphasis and without link texts other than bare URLs, split at code, HTML and images."""
+    """Yield the text of a block, split at code, HTML and images. Of links, only bare URLs are included."""
     line = ""
     named_link = False
     for child in children:

@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """A rule: of the requests that match it, the first `skip` succeed and the next `times` fail (None: all others)."""
+    """A rule: of the requests that match it, the first `skip` succeed, and the next `times` (None: all) fail."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The rules about failing requests. To a request applies the oldest rule that matches it and is not exhausted."""
+    """The rules by which requests fail. The oldest rule that matches a request and is not exhausted applies to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -80,12 +80,12 @@ class Faults:
 
     @property
     def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Every rule with the number of requests that it made fail. Exhausted rules stay until `clear`."""
+        """(rule, number of requests that failed by it) of every rule. Exhausted rules stay until `clear`."""
         with self._lock:
             return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """Return the rule by which this request fails, if there is one, and count the request."""
+        """Count a request, and return the rule by which it is to fail; None if it is to succeed."""
         with self._lock:
             for index, (fault, matched) in enumerate(self._rules):
                 exhausted = fault.times is not None and matched >= fault.skip + fault.times
@@ -101,7 +101,7 @@ REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wro
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
-    """Return Claude's message, changed by the fault `effect`. Its token usage stays."""
+    """Return Claude's message as the fault `effect` changes it. The token usage in it stays the same."""
     text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
     if effect == "truncated":
         return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}

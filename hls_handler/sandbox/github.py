@@ -182,7 +182,7 @@ class GitHubApi:
 
 
 def error_of_status(status: int) -> dict[str, Any]:
-    """Return the JSON document of GitHub's usual response with an error status."""
+    """Return the JSON body of GitHub's usual response with this error status."""
     messages = {
         401: "Bad credentials",
         403: "Resource not accessible by personal access token",

@@ -56,7 +56,7 @@ def pull_request_files(call: Call) -> Answer:
 
 
 def pull_requests(call: Call) -> Answer:
-    """Return pull requests with `state` (default: open) and `head` ("owner:branch"; any other form is ignored)."""
+    """Return pull requests with this `state` (default: open) and `head` ("owner:branch"; ignored without ":")."""
     home, state, head = repository_of(call), call.query.get("state", "open"), call.query.get("head", "")
     if state not in {"open", "closed", "all"}:
         raise github_request.failed("PullRequest", "invalid", "state")
@@ -276,4 +276,4 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     *repository_calls.ROUTES,
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
-"""Method, path, endpoint, and the permissions that a fine-grained token needs."""
+"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

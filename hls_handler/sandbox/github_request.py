@@ -83,7 +83,7 @@ def moved(call: Call, url: str) -> GitHubError:
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
-    """Return the error 422 about the field `name`."""
+    """Return a 422 error that names the invalid field `name` of a `resource` such as "Label"."""
     error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
     return GitHubError(422, "Validation Failed", (error,))
 
@@ -127,7 +127,7 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 
 def check_label_count(names: Sequence[str]) -> None:
-    """Raise `GitHubError` if these are more labels than an issue can have."""
+    """Raise `GitHubError` if these are more labels than GitHub allows for an issue."""
     if len({name.lower() for name in names}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the body, a JSON object. Raises `GitHubError` for keys that `kinds` lacks, which GitHub would ignore."""
+    """Return the body if it is a JSON object. Raises `GitHubError` for keys not in `kinds`, which GitHub ignores."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

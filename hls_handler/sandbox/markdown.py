@@ -1,4 +1,4 @@
-"""Conversion of Markdown to safe HTML that looks as on GitHub."""
+"""Conversion of Markdown to safe HTML, with the same appearance as on GitHub."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from hls_handler.sandbox.faults import REPLY_FAULTS, Effect, Fault, Faults, Stan
 from hls_handler.sandbox.request_log import LoggedRequest, RequestLog, parse_body, redact_headers
 
 DROP = "hls.sandbox.drop"
-"""Scope key of a function that closes the connection at once; set by the server."""
+"""Key in the ASGI scope. Its value, set by the server, is a function that closes the connection at once."""
 
 INVALID_JSON = b'{"id": 1, "body": "this response is not comple'
 
@@ -34,7 +34,7 @@ class BufferedResponse:
 class FaultMiddleware:
     """Middleware that logs the requests to one stand-in, and applies the rules in `faults` to them.
 
-    `errors` returns the stand-in's error document for a status. Setting `closing` ends requests that hang by a fault.
+    `errors` returns the stand-in's error document for a status. When `closing` is set, requests that hang end.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FaultMiddleware:
         await send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
-        """Return the app's response, changed by the fault; None if the fault is to send no response."""
+        """Return the app's response, changed by the fault; None if the fault is that no response is sent."""
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)

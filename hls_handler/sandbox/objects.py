@@ -71,7 +71,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """An earlier version of a comment."""
+    """An edit of a comment, with the text before the edit."""
 
     at: datetime  # time of the edit that replaced it, aware UTC
     body: str
@@ -269,7 +269,7 @@ def read_account(shown: object) -> Account:
 
 
 def read_count(value: object) -> int:
-    """Return a number from a payload; 0 if the value is not an integer, or is negative."""
+    """Return a count from a payload; 0 if the value is not an integer, or is negative."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 

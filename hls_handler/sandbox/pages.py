@@ -26,7 +26,7 @@ LABEL_GROUP_TIME = timedelta(minutes=1)
 """Label changes of one account within this time are shown in one line, as at GitHub."""
 
 MAX_HUNK_LINES = 4
-"""Lines of code above a review comment, as at GitHub."""
+"""Maximum number of lines of code above a review comment, as at GitHub."""
 
 EMPTY_PAGE: Mapping[str, Any] = {
     "conversation": None,
@@ -36,7 +36,7 @@ EMPTY_PAGE: Mapping[str, Any] = {
     "runs": (),
     "releases": (),
 }
-"""Template variables of a page without content."""
+"""Template variables of a page without content; each page replaces some of them."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -143,7 +143,7 @@ def label_rules(state: State) -> str:
 
 
 def _ink(color: str) -> str:
-    """Return black or white, whichever has more contrast to the colour."""
+    """Return the colour of text on a label of this colour: black or white, whichever has more contrast."""
     red, green, blue = (int(color[at : at + 2], 16) for at in (0, 2, 4))
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 
@@ -246,7 +246,7 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
 
 
 def _place(comment: Document) -> str:
-    """Return the place of a review comment: "line 12", "removed line 32", or "the whole file"."""
+    """Return the position of a review comment: "line 12", "removed line 32", or "the whole file"."""
     lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
     last = lines[-1] if lines else None
     number = comment.get("line", comment.get("original_line", last.number if last else None))

@@ -1,4 +1,4 @@
-"""Parser of prompts for the stand-in Claude. It finds the title, body, patches, log etc. among the untrusted texts."""
+"""Parser of prompts for the stand-in Claude: finds the title, body, patches and log among the untrusted texts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ COMMENT = re.compile(r"^Comment (\d+), on ", re.MULTILINE)
 LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
 FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
-"""Patterns of the names of an event's most informative fields, and of fields that are used if these are missing."""
+"""Patterns of the names of an event's most informative fields; the second is used if no field matches the first."""
 BODY_WORDS = ("body", "description", "report", "text")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An untrusted text in a prompt, with the words before it, by which its meaning is found."""
+    """An untrusted text in a prompt, with the words before it, such as "title:", which say what it is."""
 
     label: str  # the words before the text in its line or the line above, in lower case
     text: str
@@ -52,7 +52,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The texts found in a prompt. Any of them may be empty, because every prompt gets a reply."""
+    """The texts found in a prompt. A text that the prompt does not have is empty or None."""
 
     title: str
     body: str
@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def conversation_text(self) -> str:
-        """The texts of the conversation before the comment that is to be answered."""
+        """The body and the earlier comments: the texts before the comment that is to be answered."""
         return "\n\n".join((self.body, *self.before))
 
     @property
@@ -103,7 +103,7 @@ def read_request(body: Mapping[str, Any]) -> Reading:
 
 
 def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
-    """Return the fields of `Reading` about workflow runs, releases, comments and other events."""
+    """Return the fields of `Reading` for prompts about workflow runs, releases, comments and other events."""
     found: dict[str, Any] = {}
     logs = [block for block in blocks if LOG_LINE.search(block.text)]
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
@@ -124,25 +124,25 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
 
 
 def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts between a line that begins with `head` and the last paragraph."""
+    """Return the untrusted texts after a line that begins with `head` and before the prompt's last paragraph."""
     begin = text.find(f"\n{head}")
     end = text.rfind("\n\n")
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts under lines such as "The comment, by somebody:". `head` is "the comment" in this example."""
+    """Return the texts under "The comment, by somebody:" if `head` is "the comment"."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts of the list items ("- ...") below the line `head`."""
+    """Return the untrusted texts that are list items ("- ...") below the line `head`."""
     begin = text.find(f"\n{head}")
     return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
 
 def log_lines(text: str) -> tuple[str, ...]:
-    """Return the lines of a numbered log without their numbers."""
+    """Return the lines of a log excerpt ("12| Run npm test") without their numbers."""
     return tuple(LOG_LINE.findall(text))
 
 
@@ -165,7 +165,7 @@ def _label(text: str, start: int) -> str:
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the text of a review, and the last text of each paragraph that begins with "Comment N, on"."""
+    """Yield the review's own text, and the comment (the last text) of each paragraph "Comment N, on ..."."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return
@@ -178,7 +178,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the block's patch. Its path is the first text of its paragraph, else the last one-line text before it."""
+    """Return the block's patch. Its path is the first one-line text of its paragraph, else the last one above."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -47,7 +47,7 @@ def releases(call: Call) -> Answer:
 
 
 def compare(call: Call) -> Answer:
-    """Return the commits that are in head and not in base. In the stand-in, every history is linear."""
+    """Return the commits that are in head and not in base. All histories in the stand-in are linear."""
     home = repository_of(call)
     world = call.state.world
     base, _, head = call.path["basehead"].partition("...")
@@ -111,4 +111,4 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/releases", releases, "contents=read"),
     ("GET", "/repos/{owner}/{repo}/compare/{basehead:path}", compare, "contents=read"),
 )
-"""See `github_calls.ROUTES`."""
+"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

@@ -32,7 +32,7 @@ def release_address(release: Release) -> str:
 
 
 def run_rows(state: State) -> list[dict[str, Any]]:
-    """Return the rows of the `MAX_ROWS` most recently changed runs for the index page."""
+    """Return the table rows for the index page: one for each of the `MAX_ROWS` most recently changed runs."""
     return [run_row(run) for run in state.runs()[:MAX_ROWS]]
 
 

@@ -1,4 +1,4 @@
-"""REST objects about workflow runs, file contents, releases and commits, with GitHub's URLs as in `shapes`."""
+"""REST objects about workflow runs, file contents, releases and commits. URLs are GitHub's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
-    """Return a file as in the response of `GET contents/{path}`; if `text` is None, as in the listing of a folder."""
+    """Return the response of `GET contents/{path}` for a file; if `text` is None, the file's entry in its folder."""
     raw = (text or "").encode()
     sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
     url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"

@@ -40,7 +40,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The last `MAX_REQUESTS` requests, in the order in which they arrived."""
+    """The last `MAX_REQUESTS` requests, in the order in which they were finished."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

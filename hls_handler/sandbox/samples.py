@@ -33,7 +33,7 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""History that handlers get for each recorded event. It has one label correction as a sample value for templates."""
+"""Stored results that handlers get here: only a label correction, as a sample value for templates."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
@@ -49,7 +49,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
 
 @cache
 def _before(name: str) -> World:
-    """Return all objects of the stand-in GitHub before an event of the demo; none before any other event."""
+    """Return the stand-in's objects before an event of the demo; an empty `World` for any other event."""
     earlier = recorded.before(name)
     if not earlier:
         return World()
@@ -75,9 +75,9 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 
 
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
-    """For each recorded event that HLS asks Claude about, yield the template variables of the comment.
+    """Yield the variables of a comment template for each recorded event about which HLS asks Claude.
 
-    Events of the demo come first. The replies are canned and have the type `kind`, which a prompt may have defined.
+    Events of the demo come first. The replies are canned, of type `kind`: a shipped reply type or a prompt's own.
     """
     handler = handler_for(event_name)
     schema = request_schema(kind.model_json_schema())
@@ -96,7 +96,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
 
 
 def _reading(variables: Mapping[str, Any]) -> Reading:
-    """Return the texts that the stand-in Claude would find in a prompt that contains all variables."""
+    """Return the texts that the stand-in Claude would find in a prompt with these template variables."""
     conversation = variables.get("issue") or variables.get("pull_request")
     review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
     notes = [Note(None, review.body)] if review else []

@@ -56,7 +56,7 @@ KEYS_OF_BOTH = frozenset(
 def seed(
     world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
 ) -> tuple[World, Conversation | None]:
-    """Return `world` with the objects of a webhook, and the event's issue or pull request, if there is one.
+    """Return `world` with the objects in a webhook's payload, and the event's issue or pull request, if there is one.
 
     Accepts every JSON object: missing values are generated, and an event without a repository changes nothing. An
     existing issue or pull request keeps its comments and labels and gets the text, state and head of the payload.
@@ -118,7 +118,7 @@ def _with_shown(
     before: Conversation | None,
     files: Files | None,
 ) -> World:
-    """Store the issue or pull request with the text, state and head that the payload shows."""
+    """Store the issue or pull request with the text, state and head commit that the payload has."""
     number: int = shown["number"]
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
@@ -159,7 +159,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 
 
 def _with_changes(world: World, before: Conversation, actor: Account, now: datetime) -> World:
-    """Return `world` with a timeline event for each difference between `before` and its present state."""
+    """Return `world` with a timeline event for each change of the conversation `before`: new title, closed, locked."""
     after = world.threads[before.key.lower()]
     changes: list[tuple[Happening, str]] = []
     if before.title != after.title:
@@ -187,7 +187,7 @@ def _with_labels(
 ) -> World:
     """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the conversation never had.
 
-    A label that it had is not added again: somebody removed the label in the stand-in GitHub.
+    A label that it once had is not added again, because somebody removed it in the stand-in GitHub.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -255,7 +255,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object, without text and people, for keys that a payload lacks."""
+    """Return a recorded object, without text and people. It supplies the keys that a payload lacks."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
@@ -265,7 +265,7 @@ def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
 
 
 def _renumbered(value: Any, full_name: str, number: int) -> Any:
-    """Return the recorded object with URLs of the issue or pull request `number` of another repository."""
+    """Return a recorded object with its URLs changed to those of the issue or pull request `full_name`#`number`."""
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):

@@ -19,11 +19,11 @@ MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
 PATHS = ("README.md", "src/app.py", "src/store.py", "web/page.js", "docs/setup.md", "tests/test_app.py")
 
 POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
-"""Types of the keys that give the position of a review comment. All are optional, as at GitHub."""
+"""Key with the position of a review comment -> its type. All are optional, as at GitHub."""
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Store the review of a `pull_request_review` event, or store or delete the comment of a `..._comment` event.
+    """Store the review of a `pull_request_review` event, or change the comment of a `pull_request_review_comment`.
 
     `key` names the pull request: "owner/repo#7". A comment of a review that is not stored creates the review. Other
     events, and comments that belong to no review, change nothing.
@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. A recorded review gets its recorded comments, too, which GitHub sends as separate events."""
+    """Store a review. A new review also gets its recorded comments, which GitHub sends as separate events."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -91,7 +91,7 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with strings for all `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
+    """Return the comment with a string for each of `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
@@ -99,7 +99,7 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return changed files as in the REST API, with these totals. The first file gets the remainder of a division."""
+    """Return changed files as in the REST API, with these totals divided evenly; the first gets the remainder."""
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(

@@ -61,7 +61,7 @@ def with_conclusion(attempt: Attempt, conclusion: str, now: datetime) -> Attempt
 
 
 def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
-    """Return one job with the run's conclusion, steps and a log; none if runs with the conclusion have no jobs."""
+    """Return one job with the run's conclusion, steps and a log; () for a conclusion without jobs."""
     conclusion = run.get("conclusion")
     if conclusion in WITHOUT_JOBS:
         return ()
@@ -154,7 +154,7 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 
 def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
-    """Store recorded commits and their tags, which are in the key `tags` that GitHub's object does not have."""
+    """Store recorded commits and their tags. A commit's tags are in the additional key `tags`."""
     for commit in commits:
         document = {key: value for key, value in commit.items() if key != "tags"}
         world = world.with_commits(full_name, [document])

@@ -43,7 +43,7 @@ class SandboxDown(HlsError):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with a function in the request's scope that closes the connection without a response."""
+    """uvicorn's HTTP protocol, which adds to each request's scope a function that closes the connection at once."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -132,7 +132,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop the server, also during requests that hang by a fault. Afterwards, `state` can still be read."""
+        """Stop the server, even if requests hang because of a fault. Afterwards, `state` can still be read."""
         if self._server is None or self._thread is None:
             return
         if self._loop is not None and self._closing is not None:

@@ -27,7 +27,7 @@ API = "https://api.github.com"
 WEB = "https://github.com"
 
 UNLISTED_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismissed"})
-"""Timeline events that `GET issues/{n}/events` omits. (GitHub lists dismissals, which the product never reads.)"""
+"""Timeline events that `GET issues/{n}/events` omits. (GitHub lists dismissals of reviews, but HLS reads none.)"""
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:

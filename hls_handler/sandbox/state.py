@@ -44,10 +44,10 @@ def now_utc() -> datetime:
 
 
 class State:
-    """The changing state of the stand-in GitHub. Every method may be called from any thread.
+    """The state of the stand-in GitHub, which its methods read and change. They may be called from any thread.
 
-    If there is a file, a change is stored in it before the call returns. For tests and the demo, there are also methods
-    for changes by people, such as the deletion of a comment.
+    If there is a state file, each change is written to it before the method returns. Tests and the demo use the methods
+    for changes by people, such as `delete_comment`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """Load the state from the file `path`. If there is no file, the state is `begin`. `me` is the bot account."""
+        """Load the state from the file `path`. If it does not exist, use `begin`. `me` is the bot account."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -76,7 +76,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Return the effects of all comments in the order of their writing, except comments that `seed` stored."""
+        """Return the effects of comments in the order of their writing, except comments that `seed` stored."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -140,7 +140,7 @@ class State:
     def seed(
         self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None
     ) -> Conversation | None:
-        """Store the objects of a webhook, and return the event's issue or pull request, as `seeding.seed` does."""
+        """Store the objects in a webhook's payload, and return the event's issue or pull request, if there is one."""
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
@@ -228,7 +228,7 @@ class State:
         return self._change_attempt(full_name, run_id, attempt, lambda found: replace(found, jobs=jobs))
 
     def set_conclusion(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
-        """Replace the conclusion of an attempt and its jobs. Return False for an unknown attempt."""
+        """Replace the conclusion of an attempt, and its jobs by generated ones. Return False for an unknown attempt."""
         return self._change_attempt(
             full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
         )
@@ -262,7 +262,7 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Return the world with the conversation's comments changed by `change`, and the effects of the text `written`."""
+    """Return the world with comments changed by `change`, and with the effects of the comment `written` recorded."""
     current = world.threads[conversation.key.lower()]
     effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))

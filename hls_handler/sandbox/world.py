@@ -1,4 +1,4 @@
-"""The whole state of the stand-in GitHub as one frozen value; every change returns a new `World`."""
+"""The whole state of the stand-in GitHub as one frozen value. The methods for changes return a new `World`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Return a `World` with the commits at the end of the repository's history, except those it already has."""
+        """Return a `World` with the commits appended to the repository's history, except those it already has."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
@@ -124,7 +124,7 @@ class World:
         return replace(world, next_id=self.next_id + 1)
 
     def with_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Return a `World` in which the issue or pull conversation `key` ("owner/repo#7") has the label."""
+        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") has the label."""
         conversation = self.threads[key.lower()]
         if name.lower() in {known.lower() for known in conversation.labels}:
             return self

@@ -37,18 +37,18 @@ DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
 
 
 class CodeText(str):
-    """Untrusted text that is code or a diff. It keeps its HTML comments, because people see them there."""
+    """Untrusted text that is code or a diff. `clean` keeps its HTML comments, because GitHub shows them in code."""
 
     __slots__ = ()
 
 
 def remove_invisible(text: str) -> str:
-    """Remove control and invisible characters. Keep joiners and variation selectors that spelling may need."""
+    """Remove control and invisible characters. Keep joiners and variation selectors that letters or emoji may need."""
     return JOINERS.sub(_keep_needed_joiner, INVISIBLE.sub("", text))
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return the joiners if they are one or two after a visible non-ASCII character; else "": they could hide text."""
+    """Return one or two joiners that follow a visible non-ASCII character; for all others "": they could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
@@ -81,7 +81,7 @@ def remove_html_comments(text: str) -> str:
 def clean(text: str) -> str:
     """Remove all that people do not see in a text: invisible characters and, unless it is `CodeText`, HTML comments.
 
-    "\\r\\n" becomes a newline; every other line end except a newline becomes a space.
+    "\\r\\n" becomes "\\n". All other line ends, such as "\\r" and U+2028, become spaces.
     """
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
@@ -106,7 +106,7 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 
 
 def escape_delimiters(text: str, nonce: str) -> str:
-    """Replace the nonce, and the "<" of tags that look like a delimiter, so that the text cannot end its delimiters."""
+    """Replace the nonce, and the "<" of "<untrusted" and "</untrusted", so that the text cannot imitate a delimiter."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))
 
 

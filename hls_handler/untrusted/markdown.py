@@ -40,14 +40,14 @@ RENDERED_LANGUAGES = frozenset({"mermaid", "math", "geojson", "topojson", "stl",
 UNSAFE_SCHEME = re.compile(r"(?!https?:|mailto:)[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 
 JOINING_ENDS = ("!", "]", "&", "@", "\uff20", "`", "\\")
-"""Ends of a text that would form an image, link, entity, mention or code with the text after them."""
+"""Last characters of a text that could form an image, link, entity, mention or code with the text that follows it."""
 
 BLOCK_MARKER = re.compile(r"(?:[#>+*=-]|[0-9]{1,9}(?=[.)]))")
 FENCE_IN_FENCE = re.compile(r"^([ \t>]*[`~])(?=[`~]{2})", re.MULTILINE)
 
 
 def sanitize_blocks(text: str) -> str:
-    """Sanitize Markdown of any length. If it begins or ends with a quote or code block, add a newline there."""
+    """Sanitize Markdown of several lines. If it begins or ends with a quote or code block, add a newline there."""
     lines = _sanitize_blocks(_clean_text(truncate(text, LONGEST_TEXT)).split("\n"), depth=0)
     if FENCE.match(lines[0]) or QUOTE.match(lines[0]):
         lines.insert(0, "")
@@ -68,7 +68,7 @@ def sanitize_inline(text: str) -> str:
 
 
 def sanitize_code_span(text: str) -> str:
-    """Sanitize a text that the template shows in a code span: one line without backticks, bars escaped for tables."""
+    """Sanitize a text that the template shows in a code span: one line without backticks, "|" escaped for tables."""
     line = _one_line(text).replace("`", "ˋ").replace("|", "\\|")
     return _sanitize_code(line) or " "  # an empty code span is not code
 
@@ -86,7 +86,7 @@ def sanitize_link_target(text: str) -> str:
 
 
 def sanitize_html(text: str) -> str:
-    """Sanitize a text for a template's line with HTML: return one line of plain text, both as Markdown and as HTML."""
+    """Sanitize a text that the template shows on a line with HTML tags: one line that is plain text there."""
     return _escape_markup(_one_line(text))
 
 
@@ -100,7 +100,7 @@ def _clean_text(text: str) -> str:
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the end of the text could form Markdown with the text after it."""
+    """Append a zero-width space if the text's last character could form Markdown with the template's text after it."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
@@ -149,7 +149,7 @@ def _dedent(line: str, columns: int) -> str:
 ENTITIES = frozenset(
     ("lt", "gt", "amp", "quot", "apos", "nbsp", "copy", "reg", "trade", "hellip", "mdash", "ndash", "times", "middot")
 )
-"""Entities that are kept, because their characters have no function in Markdown or for bots."""
+"""HTML entities that are kept (`&copy;`), because their characters have no function in Markdown or for bots."""
 
 NO_ENTITY = r"&(?!\#?\w{1,32};)"
 URL_CHARACTERS = r"[\w.~%/+,;:=?\#@-]"
@@ -244,7 +244,7 @@ def _sanitize_line(line: str) -> str:
 
 
 def _sanitize_code(line: str) -> str:
-    """Sanitize a line of code, or a code span with its backticks: change only bot commands and comment markers."""
+    """Sanitize a line of code, or a code span with its backticks: change only commands of bots, and "<!--"."""
     line = CODE_COMMAND.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", line)
     line = CODE_BOT_PHRASE.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", line)
     return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
@@ -296,7 +296,7 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    """Return True if GitHub also reads `content` as a code span: no table cell or link definition splits it."""
+    """Return True if GitHub, too, reads `content` as one code span, not as table cells or a link definition."""
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 

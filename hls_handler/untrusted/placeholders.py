@@ -56,13 +56,13 @@ class Placeholders:
         """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
 
         Numbers, booleans, None, enumerations, `Trusted` strings and strings that a field's `Literal` allows are
-        unchanged; times become ISO 8601. A set becomes a sorted list, because rendering must not depend on hashes.
-        Mappings, dataclasses and models are converted when their contents are read. Other types raise `TypeError`.
+        unchanged; times become ISO 8601. A set becomes a sorted list, because its own order varies between processes.
+        The contents of mappings, dataclasses and models are converted when read. Other types raise `TypeError`.
         """
         return self._convert(value, NOTHING_TRUSTED)
 
     def missing(self) -> tuple[int, ...]:
-        """Return the number of cut characters for each truncated text that `substitute` has inserted."""
+        """Return the number of cut characters of each text that was truncated when `substitute` inserted it."""
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
@@ -114,7 +114,7 @@ class Placeholders:
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
-        """Return a keyed hash of the texts as 16 hex digits. It depends on lengths: ["ab"] and ["a", "b"] differ."""
+        """Return a keyed hash of the texts as 16 hex digits. The hashes of ["ab"] and ["a", "b"] differ."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
@@ -130,7 +130,7 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping for templates: values are converted when they are read, and so are keys that are not plain names."""
+    """A mapping as templates see it. Values, and keys other than plain names ("user_id"), are converted when read."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -153,7 +153,7 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """A dataclass or pydantic model for templates: its public fields and properties, converted when they are read."""
+    """A dataclass or model as templates see it: its public fields and properties, which are converted when read."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -201,7 +201,7 @@ def public_hints(kind: type[Any]) -> Mapping[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Return the strings that a `Literal` type allows, also if it is part of a union, tuple or list; else none."""
+    """Return the strings of a `Literal`, also within a union, tuple or list: {"a"} for `Literal["a"] | None`."""
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -1,4 +1,4 @@
-"""Redaction: `[redacted: KIND]` replaces a value with a credential's form, or assigned to a name such as `password`.
+"""Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as in `password=...`.
 
 Every pattern takes linear time: an unbounded repetition is possessive (`*+`), or nothing after it can cause
 backtracking, or it can start at one position only. Only single characters are possessive: with possessive groups,
@@ -97,7 +97,7 @@ CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("telegram-token", re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}(?![A-Za-z0-9_-])")),
     ("age-key", re.compile(rf"{WORD_START}AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+")),
 )
-"""(kind, pattern) of credentials that have a form of their own, from their vendors' documentation."""
+"""(kind, pattern) of credentials with a known form such as "ghp_...", from their vendors' documentation."""
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
@@ -128,7 +128,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact each match of `find` in the text as written or with Markdown resolved. Overlaps get one marker."""
+    """Redact what `find` yields for the text as written, and with Markdown resolved. Overlaps get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -143,7 +143,7 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, kind) of each match of a pattern. The marker of overlapping matches shows the first kind."""
+    """Yield (start, end, kind) of each credential that is recognised by its form: (0, 40, "github-token")."""
     yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
     yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     for pattern in (AUTHORIZATION, BEARER):
@@ -221,7 +221,7 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _kind(found: re.Match[str]) -> str:
-    """Return "password", or the name that the value is assigned to: "api-key"."""
+    """Return the kind for the marker: "password", or the name that the value is assigned to, such as "api-key"."""
     name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
     return "password" if name.startswith("pass") or name == "pwd" else name
 
@@ -265,19 +265,19 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
 
 
 def _is_key(value: str) -> bool:
-    """Return True if the value looks like a key or token: long, and neither a number nor made of words."""
+    """Return True for a likely key: at least 8 characters with a digit or symbol, no number; or at least 16 letters."""
     if len(value) < MIN_KEY_CHARS or value.isdigit():
         return False
     return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))
 
 
 def _has_digit_or_symbol(value: str) -> bool:
-    """Return True if the value contains a digit, or a symbol that names do not contain."""
+    """Return True if the value contains a digit, or a symbol other than "_", "-", "." and ":"."""
     return any(character.isdigit() or not (character.isalnum() or character in "_-.:") for character in value)
 
 
 def _is_word(value: str) -> bool:
-    """Return True if the value consists of letters and is not the name of a secret."""
+    """Return True if the value consists of letters, and contains no word such as "token" or "secret"."""
     return value.isalpha() and not SECRET_WORD.search(value)
 
 
@@ -291,7 +291,7 @@ def _is_environment_line(found: re.Match[str]) -> bool:
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:
-    """Return True if the line only assigns the word (`password=word`, `password: word`, `PASSWORD=word`)."""
+    """Return True if the value is a word, and its line only the assignment: `password=word`, `password: word`."""
     if not _is_word(value):
         return False
     if _is_environment_line(found):

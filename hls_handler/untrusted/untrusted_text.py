@@ -34,7 +34,7 @@ EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
 
 
 class BrokenPlaceholder(PromptError):
-    """A template cut or changed untrusted text with a filter that only works on trusted text."""
+    """A template cut or changed an untrusted text, for example with `text[:10]`, which only works for trusted text."""
 
 
 def parse_number(digits: str) -> int:
@@ -58,15 +58,15 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""(kind, prefix): the kind of Markdown around a placeholder, and a prefix for its text. For "text", the prefix (U+200B
-or "") is before the text; for "code_block", the block's indentation and quote marks are before each further line."""
+"""(kind, prefix): the kind of Markdown around a placeholder. With "text", the prefix (U+200B or "") is inserted before
+the text; with "code_block", the prefix (the block's indentation and quote marks) before each line but the first."""
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
 CODE_SPAN = re.compile(r"(`+)[^`]+?\1(?!`)")
 LINK_TARGET = re.compile(r"\]\([^()\s]*$")
 JOINING_ENDS = ("!", "@", "<", "&", "]", "\\", PLACEHOLDER_END)
-"""Ends of a text that would form an image, mention, tag, entity or link with the text after them."""
+"""Characters that, right before a placeholder, could form an image, mention, tag, entity or link with its text."""
 
 
 def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
@@ -90,7 +90,7 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
 
 
 def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
-    """Return the context after `before`: the part of a line before a placeholder, without complete code spans."""
+    """Return a placeholder's context. `before` is the line up to the placeholder, without complete code spans."""
     if in_html or TAG.search(before):
         return "html", ""
     if "`" in before.replace("\\`", ""):
@@ -234,7 +234,7 @@ def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) 
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
-    """Return an untrusted text with the formatter `show`, for filters such as `inline`; any other value unchanged."""
+    """Return an untrusted text that `show` will format, for filters such as `inline`; any other value unchanged."""
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
