@@ -93,7 +93,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the last known state of each component or, without the API key, only with the overall status."""
+        """Respond with the overall status and, if the API key is sent, the last known state of each component."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):

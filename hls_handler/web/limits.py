@@ -60,7 +60,7 @@ class BodyBudget:
         """Yield a whole body. Its bytes count in the budget until the `async with` block ends.
 
         `declared` is the Content-Length; if it is more than `max_bytes`, the body is rejected before it is read. Raises
-        `Rejected` (408, 413), and the exceptions of `chunks`.
+        `Rejected` (408, 413); an exception of `chunks`, as after a lost connection, is not caught.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -114,7 +114,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 class Connections:
-    """The open connections, in the order of their last complete request; before one, their start counts."""
+    """The open connections, longest silent first: silent since their last complete request, or their start."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit

@@ -107,7 +107,7 @@ class WebhookReceiver:
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        """Check signature and payload. Return the envelope (the few parsed fields) and the JSON. Raises `HlsError`s."""
+        """Check signature and payload. Return the parsed fields and the JSON. Raises `Rejected` or `PayloadError`."""
         secret = None
         if self._settings.features.signature_validation:
             find = self._secrets.find_matching

@@ -22,15 +22,15 @@ KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
 OWN_FILES, FILES_PER_WORKER = 64, 8
-"""Open files reserved for the database, GitHub, Claude and prompts: in total, and in addition for each worker."""
+"""Files reserved for database, GitHub, Claude and prompts: `OWN_FILES`, and `FILES_PER_WORKER` for each worker."""
 
 MIN_CONNECTIONS = 16
 
 
 class ConnectionLimit:
-    """Function that returns how many connections may be open: server.max_connections, or fewer.
+    """Callable that returns how many connections may be open: server.max_connections, or fewer.
 
-    It is fewer if the system's limit of open files is too low: libuv drops connections above it without an error.
+    It returns fewer if the system's limit of open files is too low: libuv drops connections above that limit silently.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -79,7 +79,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
-    """Return how many seconds the longest request may take after a stop signal: at most limits.shutdown_s."""
+    """Return how many seconds uvicorn waits for open requests after a stop signal: at most limits.shutdown_s."""
     longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
     return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
 

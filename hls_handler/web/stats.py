@@ -32,7 +32,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counters and the numbers of the queue, read together."""
+    """The counters, and the numbers of the queue, such as "queued": 3, read at about the same time."""
 
     at: float  # seconds, monotonic
     counters: Counters
@@ -140,9 +140,9 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate in how many seconds a share (0.95) of the deliveries ended; None if no delivery has ended.
+    """Estimate the seconds within which a share (0.95: 95%) of the deliveries ended; None if no delivery has ended.
 
-    The result is interpolated within a bucket of the histogram; in the last one, it is the lower bound.
+    It interpolates within a bucket of the histogram. The last bucket has no upper bound: the lower one is returned.
     """
     total = sum(histogram.values())
     if not total:
