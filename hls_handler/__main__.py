@@ -1,4 +1,4 @@
-"""Entry point of `hls` and `python -m hls_handler`."""
+"""Entry point of the command `hls` and of `python -m hls_handler`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. The imports run without garbage collection, which would take a fifth of their time."""
+    """Run the command line. Garbage collection would take a fifth of the time of the imports, so it is off then."""
     gc.disable()
     try:
         from hls_handler.cli import app

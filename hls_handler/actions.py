@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RequestedLabel:
-    """A label that Claude's reply asks for. HLS sets at most one label per `group` on an issue or pull request."""
+    """A label that Claude's reply asks for. An issue or pull request gets at most one label of each `group`."""
 
     name: str  # "priority-high"
     group: str  # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
@@ -20,20 +20,20 @@ class EnsureLabels:
     """The action that sets the labels `requested`, and removes the other labels in `groups` that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
-    groups: tuple[str, ...]  # every group that the analysis decides about, also one for which it requests no label
+    groups: tuple[str, ...]  # every group that the analysis decides about, even if it requests no label of it
     known: tuple[RequestedLabel, ...] = ()  # all labels that prompt authors defined for fields of the replies
     prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that decides about it
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """The action that creates or edits HLS's comment about one kind of events on an issue or pull request.
+    """The action that creates or edits HLS's comment on an issue or pull request. Each `family` has its own comment.
 
-    If `create` is false, the action only edits an existing comment. If several sources (reviewers, workflows) share
-    the comment, `section` names the source: `body` replaces only its section, and `footer` follows all sections.
+    If `create` is false, the action only edits an existing comment. If several reviewers or workflows share the
+    comment, each has a section: `body` replaces only the one that `section` names, and `footer` follows the last one.
     """
 
-    family: str  # kind of events, named as its folder in prompts/: "issues"
+    family: str  # kind of events: "issues", the name of a folder in prompts/
     body: str  # sanitized Markdown, without the hidden marker of the comment; with the footer if `section` is None
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
@@ -51,7 +51,7 @@ COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our c
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one action: what changed on GitHub, or what a dry run would have changed."""
+    """The stored result of one action: the changes made on GitHub or, in a dry run, the changes not made."""
 
     action: Literal["labels", "comment"]
     kind: OutcomeKind

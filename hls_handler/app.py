@@ -86,16 +86,16 @@ def _utc_now() -> datetime:
 
 
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
-    """Configure logging, and mask the secrets of these settings in it. `earlier` are other secrets to mask."""
+    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line."""
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
 
 
 class Service:
-    """All objects of one process of the service. The lifespan of its application `web` starts and stops its threads.
+    """All objects of one process of the service. `web` is its ASGI application, whose lifespan runs the threads.
 
-    `load` returns the prompt library that the settings name. Processes with one database may have different roles.
-    The constructor raises `SettingsError` with all problems, or `DatabaseUnavailable` if this is the only problem.
+    `load` reads the prompt library from the folders that the settings name. The constructor raises `SettingsError`,
+    which names all problems, or `DatabaseUnavailable` if the unavailable database is the only problem.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Service:
         self._rates = RateLimitMonitor()
         self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
-        self._reschedule = threading.Event()  # if set, the next check makes waiting deliveries due
+        self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
         self._reloader = ConfigReloader(
             file, first, make=self._make_config, follow=self._apply_config, health=self._health
         )
@@ -152,12 +152,12 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries. Those that are being processed continue; the end of the lifespan waits for them."""
+        """Stop claiming deliveries. Those already claimed continue; the application's shutdown waits for them."""
         if self._workers is not None:
             self._workers.begin_to_stop()
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """Create the clients of one thread. Raises `SettingsError` if settings of their connections are invalid."""
+        """Create GitHub and Claude clients for one thread. Raises `SettingsError`, for example for an invalid proxy."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(
             lambda of: Github(GithubApi(of, observe=observe, now=_utc_now)), close=Github.close
@@ -168,7 +168,7 @@ class Service:
         return github, claude
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        """Create the clients of one worker. Return a function that makes a delivery's context with current settings."""
+        """Create one worker's clients. Return a function that the worker calls at the start of each delivery."""
         github_of, claude_of = self._clients(self.settings())
 
         def make_context() -> WorkerContext:
@@ -191,7 +191,7 @@ class Service:
         return make_context
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
-        """Return the settings and prompts, reloaded if a file changed. Report invalid prompts to `/health`."""
+        """Reload changed settings and prompts, and return the current ones. `/health` shows invalid prompts."""
         config = self._reloader.current()
         library = config.prompts.current()
         if config.prompts.reload_error is None:
@@ -201,7 +201,7 @@ class Service:
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Return the configuration for new settings. If its prompts are invalid, those of `before` stay in use."""
+        """Return the configuration for new settings. While their prompts are invalid, those of `before` are used."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
@@ -216,7 +216,7 @@ class Service:
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        """Apply a reloaded configuration to logging, the receiver, `/health` and the waiting deliveries."""
+        """Apply reloaded settings to logging, the receiver and `/health`, and make waiting deliveries due now."""
         configure_logs(config.settings, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
@@ -229,7 +229,7 @@ class Service:
             self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
-        """If the settings changed, make all waiting deliveries due now, because their reason to wait may be gone."""
+        """If the settings changed, make waiting deliveries due now: the change may have fixed what they wait for."""
         if not self._reschedule.is_set():
             return
         self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
@@ -242,7 +242,7 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Reload changed files. Also look for finished deliveries that requests wait for: notifications may be lost."""
+        """Reload changed files, and find ended deliveries that requests wait for. Called every `WATCH_EVERY_S`."""
         try:
             self._current_config()
             self._reschedule_waiting()

@@ -1,4 +1,4 @@
-"""Values that describe deliveries (verified webhook requests) and their processing."""
+"""Deliveries (verified webhook requests) before, during and after their processing, as immutable values."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
 FIRST_SHADOW_STEP = 100
-"""Index of the first step of a shadow prompt, which runs beside the real prompts and posts nothing."""
+"""`Checkpoint.index` of the first question of a shadow prompt, which runs beside the real prompt and posts nothing."""
 
 PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
-"""Priorities: requests of a person to the bot, then events about pull requests, then all others."""
+"""Priorities; the queue prefers higher ones: requests to the bot, then pull request events, then all others."""
 
 HEAD_START_MS = 600_000
-"""Milliseconds by which a delivery counts as older for each level of its priority."""
+"""Ten minutes. `sort_key` subtracts this from the time of a delivery once for each level of its priority."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
@@ -49,12 +49,12 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
     @property
     def conversation_key(self) -> str | None:
-        """Key of the issue or pull request. Deliveries with the same key are processed one after the other."""
+        """Key of the issue or pull request: "186853002#7". Deliveries with the same key are processed one at a time."""
         return _conversation_key(self.repository_id, self.number)
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The result of storing a `NewDelivery`, after the commit."""
+    """The result of storing a `NewDelivery`. The receiver responds with it after the commit."""
 
     outcome: Literal["queued", "ignored", "duplicate", "replay"]  # duplicate: known GUID; replay: known body, new GUID
     state: State  # state of the stored delivery; for a replay, of the delivery that had the same body
@@ -64,7 +64,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A delivery that a worker claimed. Its writes to the database fail unless `attempt` is the latest claim."""
+    """A delivery that a worker claimed. Writes with an expired lease, or after another claim, raise `LeaseLost`."""
 
     guid: str
     attempt: int  # incremented by every claim; the fencing token
@@ -90,18 +90,18 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The stored result of one step of a delivery, which is not repeated after a crash or a retry."""
+    """The stored result of one step of a delivery. A retry reads it instead of repeating the step."""
 
     name: str  # "gather"
     index: int  # 0, 1, ... if one delivery runs a step several times
-    version: int  # of the JSON's structure
+    version: int  # version of the structure of `value`
     value: str  # JSON
     took_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The final state of a delivery, for requests to this process that wait for it."""
+    """The final state of a delivery, for an HTTP request that waits for it (`async_processing: false`)."""
 
     guid: str
     state: State
@@ -109,14 +109,14 @@ class Finished:
 
 
 def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
-    """Return "186853002#7". The repository's id is used because it does not change when the repository is renamed."""
+    """Return "186853002#7": repository id and number. Unlike the repository's name, its id never changes."""
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 
 
 def sort_key(queued_at_ms: int, priority: int) -> int:
     """Return the time in ms by which the queue is ordered: `queued_at_ms` minus ten minutes for each level of priority.
 
-    A delivery therefore precedes deliveries of the next lower priority if they are at most ten minutes older. Older
-    ones come first, so that many urgent deliveries do not delay the others without end.
+    The smallest key is processed first. A delivery thus precedes one of the next lower priority only if that one is
+    less than ten minutes older, so that many urgent deliveries cannot delay the others without end.
     """
     return queued_at_ms - priority * HEAD_START_MS

@@ -15,8 +15,8 @@ HlsError
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits however often it is restarted (cli/service_process.py)
-├── ProblemFound           a check of the probe found a problem: /health shows it to the operator (work/background.py)
-├── LeaseLost              another worker has claimed the delivery: stop, and write nothing
+├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
+├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 ├── Superseded             a newer event supersedes this work
 └── StepFailed             one step of one delivery failed
@@ -38,7 +38,7 @@ Dependency = Literal["github", "claude"]
 
 
 class HlsError(Exception):
-    """Base of all errors that HLS raises deliberately."""
+    """Base of all errors that HLS defines."""
 
 
 class SettingsError(HlsError):
@@ -70,14 +70,14 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """The lease on a delivery has expired. The worker must stop and write nothing: another one may have claimed it."""
+    """The lease on a delivery has ended, or soon will. The worker must stop: another may claim the delivery."""
 
 
 class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if the hourly
-    budget of calls to Claude is used up, which `/health` shows; None for any other reason.
+    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if
+    claude.calls_per_hour is used up: then `/health` shows a problem of Claude. For any other reason, it is None.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
@@ -87,7 +87,7 @@ class Postponed(HlsError):
 
 
 class Superseded(HlsError):
-    """A newer event (a push, a closed issue) makes this delivery unnecessary. The message names the event."""
+    """A newer event makes this delivery unnecessary. The message names it: a push, a closed issue, ...."""
 
 
 class StepFailed(HlsError):
@@ -109,9 +109,9 @@ class Retryable(StepFailed):
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` tells the operator in one sentence what to do; `/health` shows it. `may_have_succeeded` is True if no
-    response arrived, but the request may have been executed and billed. `applies_to_all_calls` is True if all
-    requests to this dependency must wait until `not_before`, not only the one that failed.
+    `remedy` tells the operator in one sentence what to do; `/health` shows it. `may_have_succeeded` is True if the
+    request may have been executed and billed in spite of the error, as after a timeout. `applies_to_all_calls` is
+    True if all requests to this dependency must wait until `not_before`, not only the one that failed.
     """
 
     def __init__(

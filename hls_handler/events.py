@@ -1,8 +1,8 @@
-"""GitHub's events and their objects as typed, frozen values, and the parser of a whole payload.
+"""GitHub's events, and the issues, pull requests, comments, ... in them, as frozen values; `parse_event` parses them.
 
-pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a checkpoint
-(a stored result, with the field names used here). Unknown fields are ignored, because GitHub adds new fields.
-The webhook receiver uses the faster parser `routing.parse_envelope` instead of this one.
+pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a stored result
+of HLS, which has the field names of this module. Unknown fields are ignored, because GitHub adds new fields.
+The webhook receiver needs only a few fields and reads them with the faster `routing.parse_envelope`.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """
@@ -33,9 +33,9 @@ from pydantic import (
 from hls_handler.errors import PayloadError
 
 REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.-]+")
-"""Pattern of "owner/repo", for `fullmatch`.
+"""Pattern of a whole repository name: "owner/repo".
 
-The name is inserted into URLs without quoting, so it must not contain a second slash, `..` or a special character.
+HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a special character.
 """
 
 REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
@@ -46,9 +46,9 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
-"""Event name -> objects that its payload must have; only events with a handler of their own are listed.
+"""Event name -> objects that its payload must have; it lists only events with a handler of their own.
 
-`parse_event` checks them, because the event's name is in a header that GitHub's signature does not cover.
+The signature covers the body but not the header with the event's name, so a payload may belong to another event.
 """
 
 
@@ -57,7 +57,7 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True for a bot account: `kind` (its `type`) is "Bot", or `login` ends with "[bot]", as of GitHub Apps."""
+    """Return True if `kind` (`type` in payloads) is "Bot" or `login` ends with "[bot]", as "dependabot[bot]" does."""
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -93,7 +93,7 @@ class Account:
 
 
 GHOST = Account(login="ghost", id=10137, type="User")
-"""The account that GitHub's pages show in place of a deleted account, for which the API returns null."""
+"""Replaces null, which GitHub sends for a deleted account. GitHub's pages show the same account."""
 
 Author = Annotated[Account, null_to(GHOST), Field(default=GHOST)]
 
@@ -126,13 +126,13 @@ OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
 def is_present(value: object) -> object:
-    """Turn a field of a payload into a flag: False for null, True for an object or id. A boolean stays unchanged."""
+    """Return False for null and True for an object. Used for `pull_request` of an issue; stored booleans stay."""
     return value if isinstance(value, bool) else value is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue, or a pull request that GitHub sends as an issue, as in `issue_comment` events."""
+    """An issue. In `issue_comment` events it may be a pull request, which GitHub then sends in the form of an issue."""
 
     number: int
     title: Annotated[str, null_to("")]
@@ -173,14 +173,14 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 
 def _review_state(value: object) -> object:
-    """Return the state in lower case, because the API sends upper case; "commented" for an unknown state."""
+    """Return the state in lower case (GitHub's API sends "APPROVED"), and "commented" for an unknown state."""
     state = str(value).lower()
     return state if state in get_args(ReviewState) else "commented"
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A review of a pull request. The review's comments on lines of the patch are not in it."""
+    """A review of a pull request, without its comments on lines of the patch: GitHub sends them separately."""
 
     id: int
     user: Author
@@ -211,7 +211,7 @@ class WorkflowRun:
     event: Text  # the triggering event: "pull_request", "push", "schedule"
     status: Text  # "completed", "in_progress", "queued", ...
     conclusion: Annotated[str | None, Field(default=None)]
-    """ "success", "failure", "timed_out", "cancelled", ...; None until it is completed."""
+    """ "success", "failure", "timed_out", "cancelled", ...; None until the run is completed."""
     head_sha: str
     head_branch: Text  # "" if GitHub omits it
     head_owner: Annotated[
@@ -221,13 +221,13 @@ class WorkflowRun:
         ),
     ]  # owner of the repository that has the branch; None if that fork was deleted
     head_repository: Annotated[str | None, BeforeValidator(_full_name), Field(default=None)]
-    """The repository that has the branch: "owner/repo"; None if it was deleted."""
-    actor: Author  # triggered the first attempt
+    """The repository that has the branch: "owner/repo", which may be a fork; None if the repository was deleted."""
+    actor: Author  # the account that triggered the first attempt
     triggering_actor: Annotated[Account, BeforeValidator(_actor_if_null), Field(default=None, validate_default=True)]
-    """The account that triggered this attempt; `actor` if GitHub names none."""
+    """The account that triggered this attempt, for example a re-run; equal to `actor` if GitHub sends null."""
     html_url: Text
     pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
-    """Pull requests into this repository. Empty for a branch of a fork, because GitHub lists none."""
+    """Pull requests from the branch into this repository. Empty if the branch is in a fork: GitHub lists none then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +246,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment on an issue or a pull request as a whole. A comment on lines of a patch is part of a review."""
+    """A comment on an issue or pull request or, in `pull_request_review_comment` events, on lines of a patch."""
 
     id: int
     user: Author
@@ -258,7 +258,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One webhook event whose signature was verified: its payload as typed values."""
+    """One verified webhook event. An object that the payload does not have, such as `review`, is None."""
 
     delivery: str  # GUID
     name: str  # "issues"
@@ -300,7 +300,7 @@ _EVENT = TypeAdapter(Event)
 
 
 def parse_event(name: str, delivery: str, body: bytes) -> Event:
-    """Parse a stored request body as the event `name`. Raises `PayloadError` that names the first invalid field."""
+    """Parse the body of the event `name` ("issues"). Raises `PayloadError`, which names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         event = _EVENT.validate_python({**payload, "delivery": delivery, "name": name, "payload": payload})

@@ -1,8 +1,8 @@
 """Logging as JSON lines or readable text. Every line has the ids of the current delivery or request.
 
-`bound` sets the ids for the current thread or task; a worker does so when it claims a delivery. A filter of the handler
-adds them, so that lines of libraries contain them, too. Before a line is written, the secrets of the settings and
-everything else that looks like a credential are masked.
+`bound` sets the ids for the current thread or task; a worker does so when it claims a delivery. Lines that libraries
+log contain the ids, too. Before a line is written, the secrets of the settings and everything else that looks like a
+credential are replaced by `***`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Clean = Callable[[str], str]
 
 @contextmanager
 def bound(**ids: str | None) -> Iterator[None]:
-    """Add ids (`delivery=`, `request_id=`, ...) to every line logged in the `with` block. None: the id is left out."""
+    """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is None is omitted."""
     token = _bound.set({**_bound.get(), **{name: value for name, value in ids.items() if value is not None}})
     try:
         yield
@@ -49,8 +49,8 @@ def bound(**ids: str | None) -> Iterator[None]:
 def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secrets: Iterable[str]) -> None:
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
-    Replaces any earlier configuration, including the handlers that libraries (PyGithub, uvicorn) install on import, so
-    call it after the imports. Libraries that log each request at INFO can do so only if `level` is DEBUG.
+    Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that PyGithub
+    and uvicorn install on import. HTTP libraries log each request at INFO; they do so only if `level` is DEBUG.
     """
     own_secrets = tuple(secrets)
 
@@ -86,7 +86,7 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes lines. If it cannot write a line, it reports where the line is from, without its content."""
+    """Handler that writes log lines. If it cannot, it reports logger, file and line number, but no content."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
@@ -113,7 +113,7 @@ class JsonLines(JsonFormatter):
             log_data["exception"] = trace
 
     def process_log_record(self, log_data: LogData) -> LogData:
-        """Mask secrets before the line is encoded as JSON, because JSON's escapes would hide a secret."""
+        """Mask secrets before JSON encoding: an escaped secret would not be found."""
         return {self._clean(name): self._clean_value(value) for name, value in log_data.items()}
 
     def _clean_value(self, value: object) -> object:
@@ -147,7 +147,7 @@ class TextLines(logging.Formatter):
 
 
 def _format_value(value: object) -> str:
-    """Return a printable text without spaces unchanged, and any other value as JSON."""
+    """Return the value of a field: `done` for a text without spaces; any other value as JSON, such as `"two words"`."""
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -163,10 +163,10 @@ MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace each of the secrets by `***`, in all encodings in which a log line or an exception may contain it.
+    """Replace the secrets in `text` by `***`, also where they are encoded; those under `MIN_SECRET_CHARS` are kept.
 
-    The encodings are: plain, base64 (both alphabets, also as a part of a longer encoded value), URL-encoded, and
-    escaped for a `repr`, JSON or HTML.
+    Encoded means: base64 (standard or URL-safe, also inside the base64 of a longer text), URL-encoded, or escaped as
+    in a `repr`, JSON or HTML.
     """
     encodings = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
     if not encodings:
@@ -190,11 +190,11 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Yield the base64 texts that the secret can have inside a longer value, without characters of other bytes.
+    """Yield the character sequences that reveal the secret in the base64 of a longer text, such as "user:secret".
 
-    If nothing follows the secret, these are all up to the padding.
+    They depend on the secret's offset modulo 3. Characters that also encode bits of the text around it are left out.
     """
-    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret, base64 characters that they change
+    for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             encoded = encode(b"\0" * offset + secret).decode()

@@ -1,12 +1,12 @@
-r"""Patches of files as numbered lines for Claude, and the positions of findings (Claude's remarks about lines) in them.
+r"""Patches as numbered lines for Claude, and the lines of a patch to which Claude's findings (remarks) belong.
 
 The text for Claude has one line for each line of the patch:
 
     @@ -10,3 +10,3 @@ def area():      header of a hunk, as in GitHub's patch
-    R   10   side = 2                 unchanged: its number in the new file, a blank as mark, the text
-    L   11 - return side * 2          removed: its number in the old file
-    R   11 + return side ** 2         added: its number in the new file
-    \ No newline at end of file       about the line above
+    R   10   side = 2                 unchanged: number in the new file, a blank as mark, the text
+    L   11 - return side * 2          removed: number in the old file
+    R   11 + return side ** 2         added: number in the new file
+    \ No newline at end of file       the file ends with the line above
 
 A numbered line consists of the side (`R` or `L`), a space, the number right-aligned to at least four places, a space,
 the mark (space, `-` or `+`), a space and the text. `NUMBERED_LINE` matches a numbered line; `parse_numbered` parses the
@@ -36,7 +36,7 @@ NO_NEWLINE = "\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a patch. An unchanged line has the side RIGHT and its number in the new file."""
+    """A line of a patch. An unchanged line, which is in both files, has the side RIGHT."""
 
     side: Side
     number: int  # in the old file for LEFT, in the new file for RIGHT; from 1
@@ -57,9 +57,9 @@ class Patch:
 
 
 def parse_patch(text: str) -> Patch:
-    """Parse a file's `patch` from https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
+    """Parse the field `patch` of https://docs.github.com/en/rest/pulls/pulls#list-pull-requests-files.
 
-    Never raises: text before the first hunk header and lines without a mark are skipped.
+    Never raises: skips text before the first hunk header, and lines that begin with no `+`, `-`, space or backslash.
     """
     hunks: list[tuple[str, list[Line]]] = []
     old = new = old_end = new_end = 0  # numbers of the next line, and of the first line after the hunk
@@ -125,9 +125,9 @@ MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def cut_to(patch: Patch, tokens: int) -> Patch:
-    """Return the first hunks, as many as `tokens` allow.
+    """Return the patch with as many of its first hunks as fit into `tokens`.
 
-    If not even the first hunk fits, it is cut after a line, or omitted if fewer than `MIN_LINES` lines would remain.
+    If the first hunk alone does not fit, its last lines are removed. No hunk is left if fewer than `MIN_LINES` fit.
     """
     left = tokens
     hunks: list[Hunk] = []
@@ -146,7 +146,7 @@ def cut_to(patch: Patch, tokens: int) -> Patch:
 
 
 def _tokens(line: Line) -> int:
-    """Estimate the tokens of a numbered line: side, number, mark and line end add ten characters to the text."""
+    """Estimate the tokens of a line as `numbered` writes it: "R 1234 + " and the newline are included."""
     return estimate_tokens(f"R 1234 + {line.text}\n")
 
 
@@ -156,14 +156,14 @@ Position = tuple[Side, int]
 
 
 def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Return the findings whose quoted line is in a patch, each at that line, and the number of dropped findings.
+    """Move each finding to the line that it quotes. Return these findings, and how many quote no line of a patch.
 
-    `patches` maps paths to the patches that Claude was shown. The findings are sorted: worst first, then by file and
-    line. A finding keeps its line if that line equals the quote, ignoring blanks. Otherwise it moves to the line of
-    the file's patch that equals the quote; the finding's own side is searched first. If no line or several lines
-    equal the quote, it is dropped. A range is cut to the lines of one hunk. A suggestion for a cut range or for
-    removed lines is dropped, because GitHub could not apply it. Findings of the same category on one line are merged.
-    Never raises. GitHub accepts the positions of all returned findings.
+    `patches` maps paths to the patches that Claude was shown. A finding keeps its line if the text of that line equals
+    the quote; blanks are ignored. Otherwise it moves to the only line of the file's patch with that text; its own side
+    is searched first. It is dropped if there is no such line or there are several. A range of lines is cut to one hunk.
+    A suggestion for a cut range or for removed lines is removed, because GitHub could not apply it. Findings of one
+    category at one line are merged. The order is: worst first, then by path and line. GitHub accepts a review comment
+    at each returned line. Never raises.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
@@ -171,7 +171,7 @@ def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[t
 
 
 class _PatchIndex:
-    """Index of the lines of one file's patch, by position (side and number) and by text."""
+    """The lines of one file's patch, found by position, such as ("RIGHT", 11), or by text."""
 
     def __init__(self, patch: Patch) -> None:
         self._lines: dict[Position, Line] = {}
@@ -184,7 +184,7 @@ class _PatchIndex:
                 self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
 
     def find(self, finding: Finding) -> Finding | None:
-        """Return the finding at the line that it quotes, as `anchor` describes; None if the finding is dropped."""
+        """Return the finding, moved to the line that it quotes; None if no line or several lines equal the quote."""
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
         line = self._lines.get(position)
@@ -212,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return the first line of the range that ends at `position`: `wanted`, or later if the hunk begins later."""
+        """Return the first line of a range that ends at `position`: `wanted`, or the hunk's first if that is later."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, also without the line number or the `+` or `-` that the diff shows before it."""
+    """Return the quote's last line for comparisons, as it is and without a copied line number, `+` or `-` before it."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())
@@ -232,12 +232,12 @@ def _variants(quote: str) -> tuple[str, ...]:
 
 
 def _normalize(text: str) -> str:
-    """Return the text for comparisons: cleaned as for Claude, and without blanks and invisible characters."""
+    """Return the text without blanks and invisible characters, so that two texts that look the same are equal."""
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, worst first. Those of one category on one line become one, with all their texts."""
+    """Return the findings, worst first. Those of one category at one line become one with the texts of all."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
     for finding in worst_first:

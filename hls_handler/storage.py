@@ -1,4 +1,4 @@
-"""The objects that read and write the database."""
+"""`Storage`: opens the database and holds the objects that read and write it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # half a minute, while the databa
 
 
 class Storage:
-    """All objects that read and write one database. Any number of threads may use them.
+    """The objects that read and write one database: `queue`, `locks`, `statistics`, .... They are thread-safe.
 
-    Each of their methods is one transaction, and raises `StoreUnavailable` if the database cannot be used. Times are
-    by the database's clock.
+    Each method of these objects is one transaction, and raises `StoreUnavailable` if the database cannot be used. All
+    times come from the database's clock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -66,8 +66,8 @@ class Storage:
     ) -> Self:
         """Open a database; create and migrate its tables if needed. Raises `StoreUnavailable`.
 
-        While a PostgreSQL server is starting, the connection is tried again for half a minute, with a call of `pause`
-        between two attempts. `skew` returns what is added to the database's clock, so that tests need not sleep.
+        While a PostgreSQL server is starting, connects again for half a minute; `pause` sleeps between two attempts.
+        `skew` returns a time span that is added to the database's clock, so that tests need not sleep.
         `busy_timeout_s` limits the wait for another process that writes to the same SQLite file.
         """
         ensure_private_file(parse_url(url))
@@ -75,7 +75,7 @@ class Storage:
 
     @classmethod
     def open_existing(cls, url: str) -> Self:
-        """Open a database as it is: its tables are neither created nor migrated. Raises `StoreUnavailable`."""
+        """Open a database that `hls serve` has created and migrated. Raises `StoreUnavailable` if there is none."""
         if not database_exists(url):
             problem = f"there is no database {masked(parse_url(url))}: start `hls serve`, which creates it, or correct "
             raise StoreUnavailable(problem + "storage.url")

@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt file that names a retired model. (`settings.warnings` covers claude.model.)"""
+    """Yield a sentence for each prompt file that names a retired model. `settings.warnings` reports claude.model."""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
@@ -78,7 +78,7 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
     """Yield a sentence for each prompt that the settings name but the prompt library does not contain.
 
-    The service ignores the events of such a prompt, unless it is a shadow prompt (runs beside another, posts nothing).
+    The service ignores the events of an unknown prompt. An unknown shadow prompt (posts nothing) has no such effect.
     """
     if library is None:
         return

@@ -63,10 +63,10 @@ config_commands = typer.Typer(
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> tuple[RepositorySettings, str]:
-    """Return the settings in the .github/hls.yaml, and a text with its version and age, or why there is none.
+    """Return the settings in the repository's .github/hls.yaml, and a text with its version and age.
 
-    The file is the one that the service read last; with `live`, it is read from GitHub now. Exits with 1 if it cannot
-    be read from GitHub.
+    Without a usable file, the settings are empty and the text is the reason. With `live`, the file is read from GitHub
+    now, and a failure exits with 1; else it is the one that the service read last.
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
@@ -201,9 +201,9 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return the input for routing the event `key` ("issues.opened"), as if a person had triggered it.
+    """Return an invented event `key` ("issues.opened") for `explain` to route, as if a person had triggered it.
 
-    No filter ignores it for its content: an edit changes the text, a workflow run failed, a comment asks something.
+    Its content passes all filters: an edit changes the text, a workflow run has failed, a comment asks HLS something.
     """
     name, _, action = key.partition(".")
     return RoutingInput(

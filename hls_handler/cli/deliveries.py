@@ -1,6 +1,6 @@
-"""`hls deliveries`: list, show and retry deliveries. `hls why`: what HLS did on an issue or pull request, and why.
+"""`hls deliveries` lists, shows and retries deliveries. `hls why` explains what HLS did on an issue or pull request.
 
-All of them work while the service runs.
+The commands work while the service runs.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def why(
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Yield the report's sentences, one per line. Newlines in untrusted text are removed, so that it adds no lines."""
+    """Yield the report's lines. Newlines in untrusted text become spaces, so that it cannot imitate a line."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -202,7 +202,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
 
 
 def describe_reply(answered: ValidReply) -> str:
-    """Return Claude's reply as one line. Fields that the prompt's author defined are at its end."""
+    """Return Claude's reply as one line: first the shipped fields, then those that the prompt's author defined."""
     custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
     return f"{_describe_shipped_fields(answered.reply)}{custom}"
 
@@ -273,7 +273,7 @@ def _cost(report: DeliveryReport) -> str:
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
     delivery: DeliveryRow
-    rule: str | None  # why it was accepted, as a sentence; None if it was not
+    rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
     own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt

@@ -1,4 +1,4 @@
-"""`hls demo`: run the real service with a stand-in for GitHub, and with a stand-in for Claude or the real one."""
+"""`hls demo`: run the real service with a stand-in for GitHub, and either a stand-in for Claude or the real Claude."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def demo(
 
 
 def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
-    """Run the demo and return its exit code. `real` are the settings of the real Claude; None: the stand-in is used."""
+    """Run the demo and return its exit code. `real` is the claude section of the settings; None: use the stand-in."""
     try:
         return _run(once=once, fresh=fresh, real=real)
     except HlsError as exc:
@@ -151,7 +151,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print which Claude is used, and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
+    """Print whether Claude is real, and its maximum cost. Raises `SettingsError` if calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -164,7 +164,7 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the demo's settings file, and an example prompt unless it exists. Return the settings of the file."""
+    """Write the demo's settings file, and load it. If there is no prompt for `push` yet, write one as an example."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    """Send the demo's payloads one by one and print each result. Return True if all were processed successfully."""
+    """Send the payloads of `recorded.STORY` one by one and print each result. Return True if all ended successfully."""
     console = Console(highlight=False, emoji=False, markup=False)
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
@@ -218,12 +218,12 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Post the payload. While the service does not respond, restart it and post again, for `RESTART_TIMEOUT_S`.
+    """Post the payload. If the service does not respond, restart it and post again, for up to `RESTART_TIMEOUT_S`.
 
-    If the service reports a duplicate after that, it had accepted the payload: the returned status is then 202.
+    If it then reports a duplicate, it had accepted the first request although its response was lost: returns a 202.
     """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
-    response_lost = False  # True if an earlier request may have been accepted
+    response_lost = False  # True if an earlier request got no response, but may have been accepted
     while True:
         try:
             response = post_webhook(settings, payload.event, body, guid=guid)
@@ -295,10 +295,10 @@ def find_hls_command(
     folder: Path | None = None,
     which: Callable[[str], str | None] = shutil.which,
 ) -> str:
-    """Return how to call this installation of HLS in a shell: "hls" if PATH contains it.
+    """Return the shell command of this installation of HLS: "hls" if PATH leads to it.
 
-    Otherwise it is ".venv/bin/hls" or "/opt/venv/bin/python -m hls_handler". A path inside of `folder` (default: the
-    current directory) is relative to `folder`.
+    Otherwise, return its path, such as ".venv/bin/hls", or "/opt/venv/bin/python -m hls_handler" if it has no script.
+    A path below `folder` (default: the current directory) is relative to it.
     """
     script = python.with_name("hls")
     found = which("hls")

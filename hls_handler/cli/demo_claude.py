@@ -1,4 +1,4 @@
-"""Settings, access check and maximum cost of the real Claude in `hls demo`."""
+"""For `hls demo --claude real`: load the claude section, check access to Claude, and estimate the maximum cost."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""Value of claude.api_key in the demo's settings file. The service gets the key itself as an environment variable."""
+"""claude.api_key in the demo's settings file, which never contains the key. Only the service gets the variable."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoryCost:
-    """Maximum number of questions to Claude, and maximum cost, of all events that the demo sends."""
+    """The maximum number of questions to Claude about all events that the demo sends, and their maximum cost."""
 
     questions: int
-    max_usd: float | None  # every question asked twice with replies of max_tokens; None if a price is unknown
+    max_usd: float | None  # if each question is asked twice with replies of max_tokens; None: a price is unknown
 
     @property
     def sentence(self) -> str:
@@ -45,7 +45,7 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file; without a file, its defaults and the key in ANTHROPIC_API_KEY.
+    """Return the claude section of the settings file; without a file, the defaults with the key in ANTHROPIC_API_KEY.
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
@@ -65,7 +65,7 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
 
 
 def format_claude_section(claude: ClaudeSettings) -> str:
-    """Return the claude section for the demo's settings file, as JSON and without the key."""
+    """Return the claude section for the demo's settings file, as JSON; `KEY_PLACEHOLDER` replaces the key."""
     keys = claude.model_dump(mode="json", exclude={"api_key", "temperature"})
     return json.dumps({"api_key": KEY_PLACEHOLDER, **keys})
 
@@ -73,7 +73,7 @@ def format_claude_section(claude: ClaudeSettings) -> str:
 def require_claude_access(claude: ClaudeSettings) -> None:
     """Raise `DependencyDown` if Claude rejects the key or cannot be reached.
 
-    An unknown model is accepted, because compatible services need not have an endpoint that lists their models.
+    An unknown model raises nothing: a compatible service at claude.base_url may have no endpoint to look up models.
     """
     with connect_claude(claude) as client:
         try:
@@ -89,7 +89,7 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if the demo would exceed claude.calls_per_hour after `asked` calls in the last hour."""
+    """Raise `SettingsError` if `asked` (calls in the last hour) and the demo's exceed claude.calls_per_hour."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
         problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"

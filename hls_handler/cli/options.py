@@ -1,4 +1,4 @@
-"""Code that commands share: the `--config` option, output, and functions that load settings or open the store.
+"""The `--config` option, and functions of all commands: print, exit, load settings, open the store.
 
 Escape sequences in the output are made visible, so that untrusted text cannot control the terminal.
 """
@@ -44,9 +44,9 @@ def print_line(line: str, *, err: bool = False) -> None:
 
 
 def print_lines(text: str) -> None:
-    """Print text of several lines; only newlines and tabs stay unescaped.
+    """Print text of several lines. Control characters in it are escaped, except newlines and tabs.
 
-    Use it only where a line of untrusted text cannot be mistaken for later output of the command.
+    A line of untrusted text could imitate later output of the command: use it only where that does no harm.
     """
     typer.echo(escape_unprintable_lines(text))
 
@@ -58,7 +58,7 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, credentials may be unset; call `require_credential` before one is used.
+    With `credentials=False`, unset credentials are no problem; call `require_credential` before using one.
     """
     try:
         variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
@@ -68,7 +68,7 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if the credential is not set. `alternative` tells the user what to do instead of setting it."""
+    """Exit with 2 if the credential is not set. The error ends with `alternative`: "try a recorded payload, ..."."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:
@@ -78,9 +78,9 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store for a `with` block, also while the service runs. Exits with 2 on an `HlsError`, also in the block.
+    """Open the store for a `with` block. An `HlsError`, also one raised in the block, is printed and exits with 2.
 
-    Tables are neither created nor migrated: only `hls serve` does so.
+    Works while the service runs. Does not create or migrate tables: only `hls serve` does.
     """
     try:
         with closing(Storage.open_existing(settings.storage.url)) as store:
@@ -90,7 +90,7 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Return a context manager like `open_store`, which yields None if the database does not exist."""
+    """Open the store for a `with` block as `open_store` does, but yield None if the database does not exist."""
     try:
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:
@@ -131,6 +131,6 @@ def format_usd(usd: float | None) -> str:
 
 
 def add_usd(costs: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if one of the costs is unknown."""
+    """Return the sum, or None if one of the costs is None, which means unknown."""
     known = list(costs)
     return None if None in known else sum(cost for cost in known if cost is not None)

@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare what a prompt would have posted (as a shadow, or asked now) with what was posted."""
+"""`hls prompts compare`: compare what a prompt would have posted on stored deliveries with what was posted."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ class _Plan:
 def _plan(
     settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
 ) -> _Plan:
-    """Return the questions to ask: the prompt, rendered for at most `limit` finished deliveries, newest first.
+    """Render the prompt for up to `limit` finished deliveries, newest first: these are the questions to ask.
 
-    With `other`, only deliveries are included for which the reply to the prompt `other` was posted.
+    If `other` names a prompt, it takes only deliveries for which the reply to that prompt was posted.
     """
     library = load_library(settings)
     prompt = get_prompt(library, name_or_id)
@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return a JSON object in which "prompt" is the prompt given to the command and "with" the other one."""
+    """Return the output of --json. In it, "prompt" is the prompt that the user named and "with" the other one."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),
@@ -263,7 +263,7 @@ COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    """Yield a row for each delivery. Rows are never wrapped, so that they can be searched with grep."""
+    """Yield a header and a row for each delivery. Rows are never wrapped, so that grep finds whole rows."""
     rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(compared))) for compared in comparison.pairs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -283,13 +283,13 @@ def _cells(pair: Pair) -> tuple[str, ...]:
 
 
 def _format_difference(difference: Difference) -> str:
-    """Return the labels of both prompts in one group: "priority-high, not priority-low"."""
+    """Return the labels of one group from the first and the second prompt: "priority-high, not priority-low"."""
     labels = " and ".join(difference.one) or f"no {difference.group}"
     return f"{labels}, not {' and '.join(difference.other) or 'none'}"
 
 
 def _format_excluded(comparison: Comparison) -> str:
-    """Return how many deliveries were left out, and why: "2 failed, 1 not asked"; "" if none was."""
+    """Return the number of deliveries left out for each reason: "2 failed, 1 not asked"; "" if there are none."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
 
 

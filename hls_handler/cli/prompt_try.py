@@ -1,6 +1,6 @@
 """`hls prompts try`: run one event through the pipeline with dry run on, and print every step for prompt authors.
 
-The event runs with a temporary store and a read-only GitHub client.
+The database is temporary and the GitHub client is read-only, so the event changes nothing.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def _try(
     source: ClaudeSource,
     notes: list[str],
 ) -> TryResult:
-    """Run the event, and add sentences about stored data that was not used to `notes`.
+    """Run the event. Appends a sentence to `notes` if data that the service stored about it is not used.
 
-    Exits with 2 if the body does not match the event, and with 1 on any other error outside of the pipeline.
+    Exits with 2 if the body does not match the event, and with 1 on an error before or after the pipeline.
     """
 
     def load_history(event: Event, number: int, account: Account) -> ConversationState:
@@ -158,7 +158,7 @@ def _try(
 
 
 LEASE_S = 86_400.0
-"""A day, so that the lease need not be renewed; no other worker uses the temporary store."""
+"""A day: longer than any run, so the lease is never renewed. No other worker uses the temporary store."""
 
 
 @dataclass(slots=True)
@@ -178,7 +178,7 @@ class _RecordingClaude:
 
 @dataclass(frozen=True, slots=True)
 class TryRunner:
-    """Runs events with dry run on. `load_history` returns stored labels and comments of an issue or pull request."""
+    """Runs events with dry run on. `load_history` returns the labels and comments that the service has recorded."""
 
     settings: Settings
     library: Library
@@ -193,7 +193,7 @@ class TryRunner:
         """Run the event. With `prompt`, use that prompt even if the service would ignore the event or use another one.
 
         Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
-        bot account. Errors of the pipeline are not raised, but are in `end` of the result.
+        bot account. A step that fails raises nothing: its error is in `end` of the result.
         """
         check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
@@ -231,7 +231,7 @@ class TryRunner:
                 jitter=lambda: 0.0,
                 clock=self.clock,
             )
-            if event.conversation is not None:  # for other events, the facts must be read to know the number
+            if event.conversation is not None:  # the number of other events is known only after reading facts
                 stored: list[Change] = []
                 history = store.conversations.history(lease, account.login, pending=stored)
                 _copy_state(self.load_history(event, event.conversation.number, account), history)
@@ -243,7 +243,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for the rate limiter, but not for claude.calls_per_hour."""
+    """Run the job and return how it ended. Waits for the rate limiter, but not if claude.calls_per_hour is used up."""
     while True:
         try:
             ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
@@ -259,7 +259,7 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    """Return the repository's settings; if no entry of `repositories` matches it, those of an entry with defaults."""
+    """Return the repository's settings; if no entry of `repositories` matches, those of an entry with only `name`."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found

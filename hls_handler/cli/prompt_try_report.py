@@ -1,4 +1,4 @@
-"""The result of `hls prompts try`, as text and as JSON."""
+"""The result of `hls prompts try`, and its output as text or JSON."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.pipeline import Ended
 
 SYSTEM_LINES = 8
-"""Lines of the system message that are shown; more are rarely useful, because it is the same for every event."""
+"""Number of lines of the system message that are shown without --full. It is the same for every event."""
 
 MARGIN = "│ "
-"""Prefix of each line of text that HLS did not write, so that it cannot be mistaken for output of the command."""
+"""Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
 
 FORCE_HINT = "; use --prompt NAME to try it anyway"
 
@@ -37,10 +37,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of `hls prompts try`: how the event is routed, the questions to Claude, and the omitted writes."""
+    """Result of `hls prompts try`: the routing of the event, the questions to Claude, and the changes not made."""
 
     event: Event
-    routed: Rule | Ignored  # the service's decision about the event
+    routed: Rule | Ignored  # the decision of the service, without --prompt
     assume_open: bool  # True: a closed or locked issue or pull request is treated as if it were open
     rule: Rule | None = None  # the rule by which the event was run; None: it was not run
     questions: tuple[Question, ...] = ()
@@ -51,9 +51,9 @@ class TryResult:
 def print_result(
     subject: Subject, tried: TryResult, notes: Sequence[str], *, sources: Sources, full: bool, canned: bool
 ) -> None:
-    """Print the result as text. `notes` are sentences about stored data that was not used.
+    """Print the result as text. `notes` are sentences about data of the service that was not used.
 
-    `full` prints the whole system message, not only its beginning. `canned` is True if the sandbox made the replies.
+    With `full`, prints the whole system message. `canned`: the replies are the sandbox's, so nothing was paid.
     """
     console = Console(highlight=False, emoji=False, markup=False)
     print_line(f"event       {subject.key} of {_conversation_name(tried)} ({subject.origin})")
@@ -75,7 +75,7 @@ def print_result(
 
 
 def _conversation_name(tried: TryResult) -> str:
-    """Return "octo/widgets#7", or the repository if the event has no issue or pull request."""
+    """Return "octo/widgets#7", or "octo/widgets" if the event has no issue or pull request."""
     conversation = tried.event.conversation
     return tried.event.repository.full_name + (f"#{conversation.number}" if conversation else "")
 
@@ -123,7 +123,7 @@ def _show_text(text: str) -> None:
 def _format_value(value: object, indent: str = "") -> Iterator[str]:
     """Yield the lines of a JSON value: "kind: bug" for a key, "- bug" for an item of a list.
 
-    Nested values and texts of several lines follow below their key or hyphen, indented.
+    A nested value, or a text of several lines, is indented below its key or hyphen.
     """
     if isinstance(value, Mapping):
         for key, part in value.items():
@@ -146,7 +146,7 @@ def _format_entry(name: str, value: object, indent: str) -> Iterator[str]:
 
 
 def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude: str) -> dict[str, object]:
-    """Return the result as a JSON object; texts are not shortened."""
+    """Return the output of --json. `claude` is "real" or "sandbox"; the texts are whole."""
     routed, rule = tried.routed, tried.rule
     return {
         "event": subject.key,
@@ -186,7 +186,7 @@ def _question_to_dict(question: Question) -> dict[str, object]:
 
 
 def _named_by_option(tried: TryResult) -> bool:
-    """Return True if the service would not have used this prompt without `--prompt`."""
+    """Return True if the prompt ran only because --prompt names it: the service would use another one, or none."""
     return tried.rule is not None and not (isinstance(tried.routed, Rule) and tried.routed.prompt == tried.rule.prompt)
 
 
@@ -206,7 +206,7 @@ def _reason(tried: TryResult) -> str:
     end = tried.end
     match end:
         case None:
-            # An opt-out is not overridden by --prompt.
+            # --prompt does not override an opt-out, so the message does not suggest it.
             opted_out = isinstance(tried.routed, Ignored) and tried.routed.kind == "asked to skip"
             return f"the service would ignore this event, see above{'' if opted_out else FORCE_HINT}"
         case Ended():
@@ -237,7 +237,7 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
 
 
 def format_usages(usages: Sequence[Usage]) -> str:
-    """Return "1500 tokens in, 300 out, 0.000600 USD"; the cost is unknown if that of one call is."""
+    """Return "1500 tokens in, 300 out, 0.000600 USD"; "unknown cost" if the cost of one call is unknown."""
     cost = add_usd(usage.cost_usd for usage in usages)
     shown = "unknown cost" if cost is None else format_usd(cost)
     return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"

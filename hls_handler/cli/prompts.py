@@ -1,4 +1,4 @@
-"""`hls prompts list`, `vars`, `show` and `diff`; `try` and `compare` have their own modules."""
+"""`hls prompts list`, `vars`, `show` and `diff`. `try` is in prompt_try.py, `compare` in prompt_compare.py."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ prompts.command()(compare)
 
 
 def _format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return the events of a prompt ("issues.opened, issues.edited"), or its predecessor ("after issues/analyze")."""
+    """Return what starts a prompt: events ("issues.opened, issues.edited"), another prompt ("after issues/analyze")."""
     triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
@@ -203,7 +203,7 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
-    """Yield a line each for the number of answers, the cost, the last error, and the last error of earlier versions."""
+    """Yield lines with the number of answers, the cost and the last error, also of earlier versions of the prompt."""
     of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
@@ -220,7 +220,7 @@ def _is_version_of(prompt_id: str, other_id: str) -> bool:
 
 
 def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
-    """Yield how many labels of each field people corrected: "corrected   priority: 6 of 40 labels, 15%"."""
+    """Yield a line for each field: "priority: 6 of 40 labels, 15%" if people changed 6 of 40 labels that it set."""
     versions = [(version, fields) for version, fields in feedback.items() if _is_version_of(prompt_id, version)]
     title = "corrected"
     for field in dict.fromkeys(field for _, fields in versions for field in fields):

@@ -1,4 +1,4 @@
-"""`hls render`: print the exact request to Claude for an event, with an estimate of its cost, without sending it."""
+"""`hls render`: print the exact request to Claude for an event, and an estimate of its cost. Nothing is sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hls_handler.settings.values import EMPTY_PATH_FILTER
 from hls_handler.work.library import GUID
 
 DELIMITER_KEY = b"render"
-"""Fixed secret, so that the delimiters of untrusted text are the same in every call and outputs can be compared."""
+"""Secret for the delimiters of untrusted text. It is fixed, so that the output for an event is always the same."""
 
 PAYLOAD_ALTERNATIVE = "render a recorded payload, which needs no token: issues.opened"
 
@@ -90,7 +90,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
 
 
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
-    """Return the request as text, with an estimate of its tokens and cost."""
+    """Return the output of `hls render`: an estimate of tokens and cost, then the request."""
     prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
     cost = "unknown"
     if expected.min_usd is not None and expected.max_usd is not None:
@@ -120,11 +120,11 @@ class Estimate:
     max_tokens: int  # limit on the tokens of the reply
     input_tokens: int  # estimated, uncached
     min_usd: float | None  # list price of the input tokens; None if the model's price is unknown
-    max_usd: float | None  # the same with a reply of max_tokens
+    max_usd: float | None  # list price of the input tokens and of a reply of max_tokens
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Maximum cost if the first reply is invalid: then Claude gets a second question, which contains that reply."""
+        """Maximum cost if Claude is asked twice: the question after an invalid reply contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens
@@ -139,7 +139,7 @@ def estimate(settings: Claude, rendered: RenderedPrompt) -> Estimate:
 
 
 def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """Estimate the cost of asking the prompt with this number of input tokens."""
+    """Estimate the cost of one question. `model` and `max_tokens` of the prompt override those of the settings."""
     model = resolve_model(prompt.model or settings.model)
     max_tokens = prompt.max_tokens or settings.max_tokens
     return Estimate(

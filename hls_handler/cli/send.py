@@ -1,4 +1,4 @@
-"""`hls send`: sign a payload as GitHub does and post it to a running service."""
+"""`hls send`: sign a payload as GitHub does, and post it to the running service."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def send(
 
 
 def _webhook_url(settings: Settings) -> str:
-    """Return the URL of the webhook endpoint, with a loopback address if the service listens on all addresses."""
+    """Return the URL of the webhook endpoint. Its host is server.host, but 0.0.0.0 and :: become a loopback address."""
     host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.server.port}{settings.server.webhook_path}"
 
 
 def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
-    """Sign and post one webhook. Raises `PayloadError` for an invalid body, and OSError or http.client's errors."""
+    """Sign and post a webhook. Raises `PayloadError` (invalid body), OSError or HTTPException (no valid response)."""
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
@@ -94,7 +94,7 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """Create the payload's issue or pull request in the demo's sandbox, if github.base_url is a loopback address."""
+    """Create the issue or pull request in the demo's sandbox, if github.base_url is on a loopback address."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return
@@ -103,7 +103,7 @@ def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:
-    """Return the first webhook secret that is valid for the payload's repository."""
+    """Return the first of the webhook secrets that the service accepts for the payload's repository."""
     repository = parse_envelope(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
     secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)

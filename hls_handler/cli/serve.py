@@ -1,4 +1,4 @@
-"""`hls serve`: run the service. `hls up`, which `make run` calls: run it if credentials are set, else the demo."""
+"""`hls serve` runs the service. `hls up`, which `make run` calls, runs it if credentials are set, else the demo."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Wait until standard input is closed, which happens when the demo ends, then exit. Nothing is written to it.
+    """Exit when standard input is closed. The demo, which is the parent, holds it open until it ends or is killed.
 
     There is no graceful shutdown: without the demo's stand-ins for GitHub and Claude, running steps cannot succeed.
     """
@@ -69,7 +69,7 @@ def _exit_with_parent() -> None:
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service with a settings file until a signal, then return the exit code. `make` builds the service."""
+    """Run the service with a settings file until a stop signal; return 0. If it cannot start, exit with 1 or 2."""
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
@@ -96,7 +96,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         abort(*problems)
     server = make_server(service.web, service.settings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # For signals before uvicorn starts and after it ends. At its end, uvicorn raises the received signals again;
+        # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     _announce(path, settings, service.role, port=sock.getsockname()[1])
@@ -106,7 +106,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
 
 
 async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
-    """Run the server until it ends. After a stop signal, workers begin no step; requests in progress are answered."""
+    """Run the server until a stop signal. Then workers begin no step, and requests in progress get their responses."""
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not running.done():
         if server.should_exit:

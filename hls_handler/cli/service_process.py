@@ -1,4 +1,4 @@
-"""The service as a child process of the demo, restarted when it ends."""
+"""The service as a child process of `hls demo`, which restarts it when it ends."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ READY_MARKER = b'"message": "serving"'  # part of the log line that the service 
 
 
 class RestartLimitReached(HlsError):
-    """The service was started `MAX_STARTS` times, and ended each time."""
+    """The service was started `MAX_STARTS` times and ended every time: the demo gives up."""
 
 
 class ServiceProcess:
-    """A process that runs `hls serve` with one settings file and writes its log to a file."""
+    """A process that runs `hls serve` and appends its log to a file. The constructor starts it."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ServiceProcess:
         log: Path,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process. `variables` are added to its environment: values that must not be written to a file."""
+        """Start the process. `variables` are added to its environment, such as an API key, which is in no file."""
         self._path, self._settings, self._log = path, settings, log
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
@@ -50,7 +50,7 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Wait until the service listens. Return False if it ended (perhaps its port is in use) or time is up."""
+        """Wait until the service listens. Return False if it ends, or does not listen within `START_TIMEOUT_S`."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
             if READY_MARKER in self._new_log():
@@ -63,18 +63,18 @@ class ServiceProcess:
         return b"cannot listen on" in self._new_log()
 
     def last_words(self) -> str:
-        """Return the last 20 lines of the log since the service was last started."""
+        """Return the last 20 lines that the service has logged since its last start."""
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
     def revive(self) -> None:
-        """Restart the process if it has ended, and wait until it listens. Raises `RestartLimitReached`."""
+        """If the process has ended, restart it and wait until it listens. Raises `RestartLimitReached`."""
         code = self._process.poll()
         if code is not None:
             self._restart(code)
             self.wait_until_up()
 
     def supervise(self) -> None:
-        """Restart the process whenever it ends, until Ctrl-C (KeyboardInterrupt) or `RestartLimitReached`."""
+        """Restart the process whenever it ends. Ends only with KeyboardInterrupt (Ctrl-C) or `RestartLimitReached`."""
         while True:
             self._restart(self._process.wait())
 

@@ -35,7 +35,7 @@ API_KEY = b"x-api-key"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The functions of other packages that the web application calls."""
+    """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
 
     route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
@@ -49,7 +49,7 @@ class Ports:
 
 
 class WebApplication:
-    """The Starlette application. Its routes can be replaced while it serves, when the settings change."""
+    """The Starlette application `app`. When the settings change, `apply` replaces its routes while it serves."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
-        """If `receives_webhooks` is False, the webhook path returns 404. `lifespan` starts and stops the workers."""
+        """Without `receives_webhooks`, the webhook path returns 404. `lifespan` starts and stops the threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
         self._budget = BodyBudget(ports.clock)
@@ -74,7 +74,7 @@ class WebApplication:
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
-        """Use these settings from the next request on. Thread-safe: a request uses either the old or the new ones."""
+        """Use these settings from the next request on. May be called in any thread."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
         routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
@@ -93,7 +93,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the last known state of each component; without the API key, with the overall status only."""
+        """Respond with the overall status and, if the API key is sent, the last known state of each component."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
@@ -121,7 +121,7 @@ class WebApplication:
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
     def _is_authorized(self, request: Request) -> bool:
-        """Return True if the header X-API-Key has the API key, or if none is set. A key in the URL is not accepted."""
+        """Return True if the header X-API-Key equals server.api_key, or if server.api_key is not set."""
         if self._api_key is None:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
@@ -129,7 +129,7 @@ class WebApplication:
 
 
 def _http_error(_request: Request, exc: Exception) -> Response:
-    """Return the response to a path without a route (404), or to a method that the route does not have (405)."""
+    """Return the JSON response to a request for an unknown path (404) or with a wrong method (405)."""
     assert isinstance(exc, HTTPException)
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 

@@ -1,4 +1,4 @@
-"""Limits on clients: memory and time for request bodies, number of connections, size and time of headers."""
+"""Limits on HTTP clients: memory and time for request bodies, number of connections, size and time of headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hls_handler.web.webhook import Rejected
 log = logging.getLogger(__name__)
 
 BODIES_AT_ONCE = 4
-"""Number of bodies of the maximum size that fit into the memory budget. Thousands of bodies of usual size fit."""
+"""The memory budget is this many times server.max_body_bytes. Thousands of bodies of usual size fit into it."""
 
 EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
@@ -42,10 +42,10 @@ class _Body:
 
 @dataclass(slots=True)
 class BodyBudget:
-    """A memory limit that all request bodies share. A body counts from its first byte until the response.
+    """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
 
-    Above the limit, the costliest body that is still arriving is evicted: its request gets a 408. The cost is bytes
-    times seconds, so that a large and slow body is evicted before a large but fast one and a small but slow one.
+    Above the limit, the costliest body that is still arriving is evicted: its request gets a 408. The cost is received
+    bytes times seconds since the start, so that a body which is both large and slow is evicted first.
     Not thread-safe: only one event loop may use it. `clock` returns monotonic seconds.
     """
 
@@ -57,10 +57,10 @@ class BodyBudget:
     async def read(
         self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
     ) -> AsyncIterator[bytes]:
-        """Read a whole body. Its bytes count in the budget until the context ends.
+        """Yield a whole body. Its bytes count in the budget until the `async with` block ends.
 
         `declared` is the Content-Length; if it is more than `max_bytes`, the body is rejected before it is read. Raises
-        `Rejected` (408, 413), and the exceptions of `chunks`.
+        `Rejected` (408, 413); an exception of `chunks`, as after a lost connection, is not caught.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -114,7 +114,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 class Connections:
-    """The open connections, ordered by the time of the last complete request, or of the start if there was none."""
+    """The open connections, longest silent first: silent since their last complete request, or their start."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -144,13 +144,13 @@ class Connections:
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
     """Return a subclass of uvicorn's HTTP protocol that limits headers and connections: uvicorn has no option for this.
 
-    It overrides callbacks of `asyncio.Protocol` and of httptools' parser, and sends a 400 with JSON and a request id.
+    It overrides callbacks of `asyncio.Protocol` and of httptools' parser. Its 400 has a JSON body and a request id.
     """
 
     class LimitedProtocol(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._pending_bytes = 0  # bytes after the last complete headers, chunk or body
+            self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
             self._headers = self._header_bytes = self._requests = 0
             self._in_headers = False
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
@@ -199,7 +199,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().on_message_complete()
 
         def _time_out_headers(self) -> None:
-            if self._pending_bytes:  # else send nothing: for a proxy it would be its next response
+            if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
                 self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
             self.transport.close()
 
@@ -211,7 +211,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
 
 def _response(status: bytes, detail: str) -> bytes:
-    """Return the bytes of a response to an incomplete or invalid HTTP request."""
+    """Return a whole response, for an HTTP request that is too incomplete or invalid to reach the application."""
     body = msgspec.json.encode({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),

@@ -32,7 +32,7 @@ from hls_handler.work.health import Health
 logger = logging.getLogger(__name__)
 
 LARGE_BODY_BYTES = 1_000_000
-"""The signature of a larger body is computed in a thread, so that it does not block the event loop."""
+"""The signature of a larger body is computed in a thread, so that the computation does not block the event loop."""
 
 CLOSE = {"connection": "close"}
 RETRY_AFTER = {"retry-after": "30"}
@@ -43,7 +43,7 @@ class WebhookReceiver:
     """The endpoint at `server.webhook_path`, for one version of the settings.
 
     `route` must not block the event loop. `accept` must return after the commit, or raise `StoreUnavailable`. `outcome`
-    must return a future of the end of the delivery with this GUID; the receiver cancels it when it stops waiting.
+    gets a GUID and must return a future, which is resolved when that delivery ends. The receiver cancels the future.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class WebhookReceiver:
         self._health = health
 
     async def receive(self, request: Request) -> Response:
-        """Respond to one request. A rejection before the whole body was read also closes the connection."""
+        """Respond to one request. A rejection before the whole body was read closes the connection."""
         try:
             headers = parse_headers(request.scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:
@@ -107,7 +107,7 @@ class WebhookReceiver:
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        """Check signature and payload; return the parsed envelope and the JSON. Raises `Rejected` or `PayloadError`."""
+        """Check signature and payload. Return the parsed fields and the JSON. Raises `Rejected` or `PayloadError`."""
         secret = None
         if self._settings.features.signature_validation:
             find = self._secrets.find_matching
@@ -134,9 +134,9 @@ class WebhookReceiver:
         return accepted
 
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
-        """Store the delivery and wait up to `server.sync_timeout_s` for its end.
+        """Store the delivery and wait up to server.sync_timeout_s for its end. After that, respond that it is queued.
 
-        `outcome` is called before the commit, so that the end of a fast delivery is not missed.
+        `outcome` is called before the commit, because a fast delivery may end right after it.
         """
         outcome = self._outcome(new.guid)
         try:

@@ -1,4 +1,4 @@
-"""Request ids: each is in the response's X-Request-ID and in every line that is logged during the request."""
+"""The request id: it is in X-Request-ID of the response and in every line that is logged during the request."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class RequestIdMiddleware:
-    """ASGI middleware that puts the request id into log lines and `request.state`, and adds headers to every response.
+    """ASGI middleware that puts the request id into log lines, `request.state` and the headers of every response.
 
-    If the body of a request was not read, the response closes the connection.
+    If a request has a body that no route read (404, 405, or no POST), the response closes the connection.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,16 +61,16 @@ def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the sender's X-Request-ID; None unless it occurs once and has 8 to 64 letters, digits or hyphens."""
+    """Return the X-Request-ID of a request; None unless it occurs once and has 8 to 64 letters, digits or hyphens."""
     given = [value for name, value in headers if name == HEADER]
     return given[0].decode("ascii") if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
 
 
 def new_request_id() -> str:
-    """Return 32 hexadecimal digits: random ones of this process, and a number, which needs no system call."""
+    """Return 32 hexadecimal digits: 16 random ones, the same for the whole process, and the number of the request."""
     return f"{_PROCESS}{next(_numbers):016x}"
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that every response has."""
+    """Return the headers that every response has: X-Request-ID, and two that disable caching and type sniffing."""
     return ((HEADER, request_id.encode("ascii")), *HARDENING)

@@ -22,15 +22,15 @@ KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
 OWN_FILES, FILES_PER_WORKER = 64, 8
-"""Open files that connections cannot use, because the database, GitHub, Claude and prompts need them."""
+"""Files reserved for database, GitHub, Claude and prompts: `OWN_FILES`, and `FILES_PER_WORKER` for each worker."""
 
 MIN_CONNECTIONS = 16
 
 
 class ConnectionLimit:
-    """Callable that returns how many connections may be open: at most `server.max_connections`.
+    """Callable that returns how many connections may be open: server.max_connections, or fewer.
 
-    It returns fewer if the system limits open files: at that limit, libuv drops new connections without an error.
+    It returns fewer if the system's limit of open files is too low: libuv drops connections above that limit silently.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -52,7 +52,7 @@ class ConnectionLimit:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise this process's limit of open files to `files` if possible. Return how many of `files` may then be open."""
+    """Raise this process's limit of open files up to `files`. Return how many are then allowed, at most `files`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
@@ -65,7 +65,7 @@ def raise_file_limit(files: int) -> int:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on `server.host` and `server.port`. Raises `SettingsError` if that is impossible."""
+    """Return a socket that listens on server.host and server.port. Raises `SettingsError`, as for a used port."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -79,15 +79,15 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def graceful_shutdown_s(settings: Settings) -> int:
-    """Return for how many seconds connections may stay open after a stop signal."""
+    """Return how many seconds uvicorn waits for open requests after a stop signal: at most limits.shutdown_s."""
     longest_request_s = max(settings.server.body_timeout_s, settings.server.sync_timeout_s) + 1
     return math.ceil(min(longest_request_s, settings.limits.shutdown_s))
 
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
-    """Return a server to be run with `sockets=[listen(...)]`. `settings` returns the current settings.
+    """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings.
 
-    The server logs through the root logger.
+    uvicorn logs through the root logger.
     """
     limit = ConnectionLimit(settings)
     limit()  # logs at the start if the limit of open files is too low

@@ -1,4 +1,4 @@
-"""The page `/stats`: the counters in the database, which a restart does not reset.
+"""The page `/stats`. Its counters are in the database, so a restart does not reset them.
 
 A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
 """
@@ -32,7 +32,7 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counters and the state of the queue at one moment."""
+    """The counters, and the numbers of the queue, such as "queued": 3, read at about the same time."""
 
     at: float  # seconds, monotonic
     counters: Counters
@@ -41,7 +41,7 @@ class Snapshot:
 
 
 class StatsReader:
-    """Reader of the counters and of the queue's state. It reads in a thread, and caches the values for a second.
+    """Reads the counters and the queue in a thread, at most once a second: all requests for /stats share a snapshot.
 
     `counters` and `queue` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
@@ -58,13 +58,13 @@ class StatsReader:
         self._timeout_s = timeout_s
         self._reading: asyncio.Task[Snapshot] | None = None
         self._newest: Snapshot | None = None
-        # (time, webhooks, processed) of each reading within `WINDOW_S`, and of the newest reading before
+        # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
         self._samples: deque[tuple[float, int, int]] = deque()
 
     async def read(self) -> Snapshot:
-        """Return a snapshot that is at most a second old. Concurrent callers wait for the same reading.
+        """Return a snapshot that is at most a second old.
 
-        Raises `StoreUnavailable`, also after `timeout_s`. The thread then continues, and later callers wait for it.
+        Raises `StoreUnavailable`, also after `timeout_s`. The reading then continues, and the next calls wait for it.
         """
         if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
             return self._newest
@@ -96,7 +96,7 @@ class StatsReader:
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
-    """Return the page's content. Times are in seconds, shares are from 0 to 1. None: nothing was counted yet."""
+    """Return the JSON of /stats. Times are in seconds, rates and shares from 0 to 1. None: nothing was counted yet."""
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
@@ -140,9 +140,9 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the seconds within which a share (0 to 1) of the deliveries ended; None if nothing was counted.
+    """Estimate the seconds within which a share (0.95: 95%) of the deliveries ended; None if no delivery has ended.
 
-    The result is interpolated within a bucket. The last bucket has no upper bound, so its lower bound is returned.
+    It interpolates within a bucket of the histogram. The last bucket has no upper bound: the lower one is returned.
     """
     total = sum(histogram.values())
     if not total:
@@ -164,7 +164,7 @@ def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Split each label: {"IssueHandler:done": 3} becomes {"IssueHandler": {"done": 3}}."""
+    """Split each key at its last colon: {"IssueHandler:done": 3} becomes {"IssueHandler": {"done": 3}}."""
     nested: dict[str, dict[str, int]] = {}
     for label, count in counts.items():
         first, _, outcome = label.rpartition(":")

@@ -1,4 +1,4 @@
-"""A webhook request: its headers, its signature, its payload, and the delivery that the queue stores for it.
+"""Checks of a webhook request (headers, signature, payload), and `new_delivery`, which turns it into a delivery.
 
 https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers
 """
@@ -36,7 +36,7 @@ JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
 class Rejected(HlsError):
-    """A request is rejected with a 4xx. `detail` is one sentence for the sender; `why` is only logged."""
+    """The request gets a 4xx. `detail` is one sentence for the sender; `why`, the exact reason, is only logged."""
 
     def __init__(self, status: int, detail: str, *, why: str | None = None) -> None:
         super().__init__(detail)
@@ -46,7 +46,7 @@ class Rejected(HlsError):
 
 
 def not_verified(why: str) -> Rejected:
-    """Return a 401. Its text is always the same, so that senders do not learn the reason; `why` is only logged."""
+    """Return a 401. Its `detail` is always the same, so that an attacker does not learn which check failed."""
     return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
 
 
@@ -59,7 +59,7 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
 
 
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
-    """Check and return the headers that HLS uses; each may occur at most once.
+    """Return the headers that HLS uses, after checking that they are well-formed and occur at most once.
 
     `headers` is the ASGI list (names in lower case). If `signed`, a signature is required. Raises `Rejected` (4xx).
     """
@@ -99,7 +99,7 @@ def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes]
 
 
 def _is_form(content_type: bytes) -> bool:
-    """Return True for a form, False for JSON; parameters such as charset are ignored. Raises `Rejected` (400, 415)."""
+    """Return True for a form, False for JSON; ignores parameters (`; charset=utf-8`). Raises `Rejected` (400, 415)."""
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
@@ -111,7 +111,7 @@ def _is_form(content_type: bytes) -> bool:
 
 
 def payload_of_form(body: bytes) -> bytes:
-    """Return the JSON in the field `payload` of a urlencoded form. Raises `Rejected` (400)."""
+    """Return the decoded field `payload` of a form. Raises `Rejected` (400) unless it occurs exactly once."""
     values = [field[len(b"payload=") :] for field in body.split(b"&") if field.startswith(b"payload=")]
     if len(values) != 1:
         raise Rejected(400, 'a form must have exactly one field named "payload", which contains the JSON')
@@ -119,7 +119,7 @@ def payload_of_form(body: bytes) -> bytes:
 
 
 def require_utf8(payload: bytes) -> None:
-    """Raise `PayloadError` unless the payload is UTF-8: the envelope parser does not check the fields that it skips."""
+    """Raise `PayloadError` unless the payload is UTF-8. `parse_envelope` does not check fields that it skips."""
     try:
         if not payload.isascii():
             payload.decode("utf-8")
@@ -128,7 +128,7 @@ def require_utf8(payload: bytes) -> None:
 
 
 def sign(secret: bytes, body: bytes) -> bytes:
-    """Return the value of X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits.
+    """Return the body's signature, as in X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits.
 
     https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
     """
@@ -140,7 +140,7 @@ def sha256(body: bytes) -> bytes:
 
 
 class WebhookSecrets:
-    """The webhook secrets that are valid now: the global ones and those of single repositories."""
+    """The webhook secrets in the settings: the global ones (`github`) and those of entries in `repositories`."""
 
     def __init__(self, settings: Settings, table: RepositoryTable) -> None:
         self._table = table
@@ -149,13 +149,13 @@ class WebhookSecrets:
         self._all = tuple(dict.fromkeys((*self._global, *own)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
-        """Return the secret with which `body` was signed; None if there is none. Compares in constant time."""
+        """Return the secret with which `body` was signed; None if it was none of them. Compares in constant time."""
         return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
         """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
 
-        A repository with secrets of its own accepts only these. Every other repository, and events without a
+        A repository whose entry in the settings has secrets accepts only these. All others, and events without a
         repository, accept the global secrets.
         """
         found = self._table.find(repository) if repository else None
@@ -170,9 +170,9 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Check that the signed body fits the event name, which is not signed, and that stored names are printable.
+    """Raise `PayloadError` if the body belongs to another event, or a name that HLS stores is not printable.
 
-    Raises `PayloadError`.
+    The check is needed because GitHub signs the body but not the header with the event's name.
     """
     for named_by in REQUIRED_OBJECTS.get(event, ()):
         if getattr(envelope, named_by) is None:
@@ -200,9 +200,9 @@ def new_delivery(
     request_id: str,
     settle_s: float,
 ) -> NewDelivery:
-    """Return the delivery to store. An ignored delivery has no body and no digest.
+    """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest.
 
-    `settle_s` is how many seconds a push waits for a newer push.
+    `settle_s` is how many seconds a push to a pull request waits for a newer push, which would supersede it.
     """
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = envelope.pull_request.head if envelope.pull_request else None
@@ -230,9 +230,9 @@ def new_delivery(
 
 
 def _priority(event: str, action: str | None) -> int:
-    """Return the priority: requests to the bot are first, then pull requests, then all other events.
+    """Return the priority: requests to the bot are first, then pull request events, then all others.
 
-    Every `issue_comment` counts as a request, because comments that do not address the bot are not queued.
+    Every `issue_comment` counts as a request: a comment that does not address the bot is ignored, not queued.
     """
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
@@ -240,10 +240,10 @@ def _priority(event: str, action: str | None) -> int:
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
-    """Return which queued deliveries of the same conversation this delivery replaces.
+    """Return which queued deliveries of the same issue or pull request this one supersedes (`NewDelivery.supersedes`).
 
-    The closing of a conversation ends its queued work even if the closing event is ignored. A push replaces older
-    pushes only if it is not ignored.
+    A closed issue or pull request needs no more work, so its closing supersedes all, even if that event is ignored.
+    A push supersedes older commits unless it is ignored.
     """
     if (event, action) in CLOSING_EVENTS:
         return "all"
