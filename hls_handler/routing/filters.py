@@ -40,7 +40,7 @@ IgnoredKind = Literal[
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
-    reason: str  # a sentence that names the required change, with its file and line
+    reason: str  # a sentence; if a setting or a prompt decides it, with its file and line
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
