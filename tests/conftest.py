@@ -34,8 +34,8 @@ UNMEASURED_FILES = (
 )
 """Tests that run the same lines again and again.
 
-Coverage measures neither these nor the tests that start processes: measuring takes two thirds longer, and other tests
-cover the same lines."""
+Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite:
+measuring takes two thirds longer, and other tests cover the same lines."""
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +84,8 @@ def store(url: str, skew: Skew) -> Iterator[Storage]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if _folder(item) in PROCESS_FOLDERS or item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES:
+        is_unmeasured = item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES or "[postgresql" in item.name
+        if _folder(item) in PROCESS_FOLDERS or is_unmeasured:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _interleave(items)
 

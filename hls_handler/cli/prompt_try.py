@@ -243,7 +243,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for the rate limiter, but not if claude.calls_per_hour is used up."""
+    """Run the job and return how it ended. Waits for rate limits, but not until the hourly budget has room."""
     while True:
         try:
             ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))

@@ -1,4 +1,4 @@
-"""One database: connections, transactions, the writer lock of SQLite, and translated errors."""
+"""One database: connections, transactions, the writer lock of SQLite, driver errors as errors of HLS."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ class Database:
         removes the time limit for responses of a PostgreSQL server; the server's own timeouts still apply.
 
         On SQLite, a commit that is not `durable` does not wait for the disk. It survives the end of the process, but a
-        failure of the machine may undo it. On PostgreSQL, every commit waits for the disk: if the server lost a
-        renewed lease, a second worker could claim a delivery that the first one still processes.
+        failure of the machine may undo it. On PostgreSQL, `durable` has no effect. The server can fail while workers
+        run on: if it lost a renewed lease, a second worker could claim a delivery that the first one still processes.
         """
         with self._translated():
             if self.file is not None:

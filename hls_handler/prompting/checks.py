@@ -89,7 +89,7 @@ class LibraryCheck:
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
         """Yield the problems of `on` and `then`, such as an event that is in the `on` of two prompts.
 
-        Two prompts may have an event of `chosen` in `on`: the `prompts.use` of the settings names the prompt for it.
+        For the events `chosen`, the settings choose the prompt (`prompts.use`), so several may have them in `on`.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():

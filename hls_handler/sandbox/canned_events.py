@@ -89,7 +89,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the subjects of the commits, except chores ("bump ..."); if there are none, list items of the release."""
+    """Return the subjects of the commits, except chores ("bump ..."); if there are none, the items in the notes."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)

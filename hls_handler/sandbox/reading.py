@@ -165,7 +165,7 @@ def _label(text: str, start: int) -> str:
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the review's own text, and the comment (the last text) of each paragraph "Comment N, on ..."."""
+    """Yield the text of the review, then its comments: the last block of each paragraph "Comment N, on ..."."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return

@@ -1,4 +1,4 @@
-"""Storing of the objects in a webhook's payload in the stand-in GitHub, whose state is a `World`.
+"""Stores the objects of a webhook's payload in the stand-in for GitHub, whose state is a `World`.
 
 This module stores repositories, issues and pull requests with their labels and comments.
 """

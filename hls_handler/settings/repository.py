@@ -236,7 +236,7 @@ def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """The `.github/hls.yaml` that was read for one delivery: its version, and the settings that apply."""
+    """The `.github/hls.yaml` that was read for one delivery: its blob SHA, and the settings that apply."""
 
     own: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file

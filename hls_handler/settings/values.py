@@ -83,7 +83,7 @@ def _check_language_name(language: str) -> str:
     Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. It must not be an instruction.
     """
     if not LANGUAGE.fullmatch(language):
-        raise ValueError("must be the name of a language")
+        raise ValueError("must be the name of a human language, such as German")
     return language
 
 

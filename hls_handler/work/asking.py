@@ -127,7 +127,8 @@ def render_analysis(
 ) -> Analysis:
     """Render the prompt's comment; return the analysis with it. Raises `PromptError`.
 
-    The footer is rendered separately if the handler has `has_sections`: several reviewers or workflows share a comment.
+    With `has_sections`, reviewers or workflows each write a section of one comment, which has one footer. It is
+    rendered separately.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)

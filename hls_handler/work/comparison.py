@@ -104,7 +104,7 @@ class Comparison:
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """Label groups, each with the number of deliveries in which its labels differ, the most frequent first."""
+        """Label groups for which the prompts chose different labels, with the number of deliveries, largest first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property

@@ -198,7 +198,7 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
         check_conversation(job.event, reader.issue(conversation.number))
     except (Superseded, Permanent) as exc:
         where = job.config.settings.sources.where(f"{job.rule.effective.key}.comments.post_to")
-        raise type(exc)(f"{exc}; {where} names the issue {conversation.number}") from exc
+        raise type(exc)(f"{exc}; {where} chooses issue {conversation.number} for the comment") from exc
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
