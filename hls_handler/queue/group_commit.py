@@ -121,7 +121,9 @@ class AcceptQueue:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._counts_are_new or self._is_closed)
+                if not self._changed.wait_for(self._has_work, timeout=self._commit_delay_s):
+                    self._expected = 0  # after a pause, a delivery does not wait for others
+                    self._changed.wait_for(self._has_work)
                 if not self._waiting and not self._counts_are_new:
                     return
                 if len(self._waiting) < self._expected and not self._is_closed:
@@ -131,6 +133,9 @@ class AcceptQueue:
                 counts, self._counts, self._counts_are_new = self._counts, Counter(), False
             self._commit(batch, counts)
             self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
+
+    def _has_work(self) -> bool:
+        return bool(self._waiting) or self._counts_are_new or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
         try:
