@@ -132,23 +132,25 @@ class AcceptQueue:
                 self._waiting_bytes -= sum(len(waiting.new.body) for waiting in batch)
                 counts, self._counts, self._counts_are_new = self._counts, Counter(), False
             self._commit(batch, counts)
-            self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
 
     def _has_work(self) -> bool:
         return bool(self._waiting) or self._counts_are_new or self._is_closed
 
     def _commit(self, batch: Sequence[_Waiting], counts: Counts) -> None:
+        results: Sequence[Accepted | Exception]
         try:
-            results = self._store.accept(
+            accepted = self._store.accept(
                 [waiting.new for waiting in batch], replay_window_h=self._replay_window_h(), counts=counts
             )
-            self._on_commit(results)
+            self._on_commit(accepted)
+            results = accepted
         except Exception as exc:  # noqa: BLE001 (the top of the thread: each caller gets the error, the next batch runs)
             with self._changed:
                 self._counts.update(counts)
-            _resolve(batch, [exc] * len(batch))
-        else:
-            _resolve(batch, results)
+            results = [exc] * len(batch)
+        with self._changed:  # before the callers continue, who may send the next deliveries
+            self._expected = min(len(batch) + len(self._waiting), _MAX_BATCH)
+        _resolve(batch, results)
 
 
 def _resolve(batch: Sequence[_Waiting], results: Sequence[Accepted | Exception]) -> None:
