@@ -80,10 +80,10 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 def open_store(settings: Settings) -> Iterator[Storage]:
     """Open the store for a `with` block. An `HlsError`, also one raised in the block, is printed and exits with 2.
 
-    Works while the service runs. Does not create or migrate tables: only `hls serve` does.
+    Works while the service runs. Creates or migrates the tables if needed, as `hls serve` does.
     """
     try:
-        with closing(Storage.open_existing(settings.storage.url)) as store:
+        with closing(Storage.open(settings.storage.url)) as store:
             yield store
     except HlsError as exc:
         abort(f"{settings.sources.where('storage.url')}: {exc}")
