@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -239,10 +239,13 @@ class Database:
                 return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
             pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        beside = (self.file.with_name(self.file.name + suffix) for suffix in ("-wal", "-shm"))
         try:
+            database_bytes = self.file.stat().st_size
+            for suffix in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):  # another process that closes the database deletes them
+                    database_bytes += self.file.with_name(self.file.name + suffix).stat().st_size
             return {
-                "database_bytes": sum(path.stat().st_size for path in (self.file, *filter(Path.exists, beside))),
+                "database_bytes": database_bytes,
                 "reusable_bytes": pages * page_bytes,
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
