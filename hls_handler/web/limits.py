@@ -67,37 +67,35 @@ class BodyBudget:
         reader = asyncio.current_task()
         assert reader is not None
         body = _Body(self.clock(), reader)
-        deadline = reader.get_loop().call_later(
-            timeout_s, body.reject, f"the body did not arrive within {timeout_s:g} s"
-        )
+        try:
+            yield await self._collect(body, chunks, max_bytes, timeout_s)
+        finally:
+            self.used_bytes -= body.held_bytes
+
+    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int, timeout_s: float) -> bytes:
+        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
+        late = f"the body did not arrive within {timeout_s:g} s"
+        deadline = body.reader.get_loop().call_later(timeout_s, body.reject, late)
         self._arriving.add(body)
         try:
-            received = await self._collect(body, chunks, max_bytes)
-            deadline.cancel()
-            self._arriving.discard(body)
-            yield received
+            async for chunk in chunks:
+                if len(received) + len(chunk) > max_bytes:
+                    raise _too_large(max_bytes)
+                received += chunk
+                body.held_bytes += len(chunk)
+                self.used_bytes += len(chunk)
+                while self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                    costliest = self._remove_costliest()
+                    if costliest is body:
+                        raise Rejected(408, EVICTED)
+                    costliest.reject(EVICTED)
         except asyncio.CancelledError:
-            if body.problem is None or reader.uncancel():
+            if body.problem is None or body.reader.uncancel():
                 raise
             raise Rejected(408, body.problem) from None
         finally:
             deadline.cancel()
             self._arriving.discard(body)
-            self.used_bytes -= body.held_bytes
-
-    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
-        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
-        async for chunk in chunks:
-            if len(received) + len(chunk) > max_bytes:
-                raise _too_large(max_bytes)
-            received += chunk
-            body.held_bytes += len(chunk)
-            self.used_bytes += len(chunk)
-            while self.used_bytes > BODIES_AT_ONCE * max_bytes:
-                costliest = self._remove_costliest()
-                if costliest is body:
-                    raise Rejected(408, EVICTED)
-                costliest.reject(EVICTED)
         return bytes(received)
 
     def _remove_costliest(self) -> _Body:
