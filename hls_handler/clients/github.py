@@ -5,23 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.clients.api import GithubApi, RateLimitMonitor, WriteGuard, repository_path
-from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
-from hls_handler.clients.labels import compare_labels, preview_labels, write_label_difference
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
-from hls_handler.handlers.labels import LabelState
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.settings.model import EffectiveLabels
 from hls_handler.settings.model import Github as GithubSettings
 
 ACCOUNT_REMEDY = (
@@ -46,44 +42,6 @@ class _WireRepository(BaseModel):
 
 
 _REPOSITORY = TypeAdapter(_WireRepository)
-
-
-class GithubWriter:
-    """Sets labels and writes the bot's comments. If `guard` is None (dry run), it only reports the planned changes.
-
-    `history` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
-    """
-
-    def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
-    ) -> None:
-        self._api, self._repository, self._bot, self._history = api, repository, bot, history
-        self._guard = guard
-
-    def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
-    ) -> Outcome:
-        difference = compare_labels(self._api, self._repository, number, action, history=self._history, settings=labels)
-        if self._guard is None:
-            return preview_labels(difference)
-        return write_label_difference(
-            self._api,
-            self._repository,
-            number,
-            difference,
-            action,
-            guard=self._guard,
-            history=self._history,
-            before=before,
-        )
-
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
-        if self._guard is None:
-            return preview_comment(change)
-        return write_comment(
-            self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
-        )
 
 
 class Github:

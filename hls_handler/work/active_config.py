@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Idempotent writes to one repository; `clients.github.GithubWriter` implements it."""
+    """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it."""
 
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]

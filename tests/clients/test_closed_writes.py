@@ -9,7 +9,7 @@ from pathlib import Path
 import hls_handler
 
 PACKAGE = Path(hls_handler.__file__).parent
-WRITERS = ("clients/comments.py", "clients/labels.py")
+WRITERS = ("clients/comments.py", "clients/writer.py")
 HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
 PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
 

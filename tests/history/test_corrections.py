@@ -24,7 +24,7 @@ HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 def set_labels(
     store: Storage, lease: Lease, *names: str, origins: Mapping[str, LabelOrigin] = ORIGINS, identity: str = "hls"
 ) -> None:
-    """Set labels that replies requested, as `clients.labels` does."""
+    """Set labels that replies requested, as `clients.writer` does."""
     history = open_history(store, lease, identity)
     history.record_label_intents(names, origins)
     history.mark_labels_set(names)

@@ -14,7 +14,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
-from hls_handler.clients.labels import label_origins
+from hls_handler.clients.writer import label_origins
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labels import LabelState

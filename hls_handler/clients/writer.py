@@ -1,0 +1,176 @@
+"""The writes to one repository: only the label changes that are needed, and one comment that is kept up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
+from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
+from hls_handler.errors import Retryable
+from hls_handler.events import Account, Label
+from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
+from hls_handler.history.conversations import ConversationHistory
+from hls_handler.settings.model import EffectiveLabels
+
+MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
+
+_LABEL = TypeAdapter(Label)
+_LABELS = TypeAdapter(tuple[Label, ...])
+
+
+class GithubWriter:
+    """Sets labels and writes the bot's comments. If `guard` is None (dry run), it only reports the planned changes.
+
+    `history` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
+    """
+
+    def __init__(
+        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
+    ) -> None:
+        self._api, self._repository, self._bot, self._history = api, repository, bot, history
+        self._base, self._guard = repository_path(repository), guard
+
+    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
+        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
+        if self._guard is None:
+            return preview_comment(change)
+        return write_comment(
+            self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
+        )
+
+    def ensure_labels(
+        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+    ) -> Outcome:
+        """Write the difference between the current labels and those that the action asks for.
+
+        `before` has the label states that were stored before the delivery's first write. The outcome also lists changes
+        that earlier attempts have made since then. Its added labels are in the order of `action.requested`.
+        """
+        difference = self._compare_labels(number, action, labels)
+        if self._guard is None:
+            return _preview_labels(difference)
+        self._write_labels(number, difference, action, self._guard)
+        rank = {label.name: number for number, label in enumerate(action.requested)}
+        return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=self._history.labels()))
+
+    def _compare_labels(self, number: int, action: EnsureLabels, settings: EffectiveLabels) -> LabelDifference:
+        """Read the current labels and return how they differ from those that the action asks for.
+
+        Sends one request; if a label must be added, usually a second one: for the labels that the repository has.
+        """
+        pages = self._api.pages(f"{self._base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
+        present = frozenset(label.name for page in pages for label in page)
+        stored = self._history.labels()
+
+        def decide(in_repository: frozenset[str]) -> LabelDifference:
+            return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
+
+        optimistic = decide(frozenset(label.name for label in action.requested))
+        return decide(self._find_existing(optimistic.add)) if optimistic.add else optimistic
+
+    def _find_existing(self, names: Sequence[str]) -> frozenset[str]:
+        """Return those of `names` that are labels of the repository, with as few requests as possible."""
+        if len(names) == 1:
+            found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", _LABEL)
+            return frozenset([names[0]] if found else [])
+        missing = {name.casefold(): name for name in names}
+        existing = set[str]()
+        for page in self._api.pages(f"{self._base}/labels", _LABELS, max_pages=MAX_PAGES):
+            existing.update(missing.pop(label.name.casefold()) for label in page if label.name.casefold() in missing)
+            if not missing:
+                break
+        return frozenset(existing)
+
+    def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
+        """Write the difference.
+
+        Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours",
+        and the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore
+        not mistaken for a removal by a person.
+        """
+        history = self._history
+        if difference.removed_by_person:
+            history.mark_labels_removed(difference.removed_by_person)
+        if difference.confirm:
+            history.mark_labels_set(difference.confirm)
+        if difference.not_applied:
+            history.delete_labels(difference.not_applied)
+        for name in difference.remove:
+            history.record_label_intents((name,))
+            path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
+            self._api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
+            history.delete_labels((name,))
+        for spec in difference.create:
+            self._create_label(spec, guard)
+        if difference.add:
+            history.record_label_intents(difference.add, label_origins(action))
+            body = {"labels": list(difference.add)}
+            self._api.write("POST", f"{self._base}/issues/{number}/labels", body, guard=guard)
+            history.mark_labels_set(difference.add)
+
+    def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> None:
+        """Create the label in the repository. An existing one is not changed."""
+        body = {"name": spec.name, "color": spec.color, "description": spec.description}
+        response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
+        if response.status == 422 and not _already_exists(response):
+            raise Retryable(f"POST {self._base}/labels: 422: GitHub rejected the label {spec.name}")
+
+
+def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
+    """Map each label that a reply asks for to its field and prompt. Labels from facts alone (a size) are left out."""
+    prompts = action.prompt_ids
+    return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
+
+
+def _already_exists(response: Response) -> bool:
+    errors = response.data.get("errors")
+    return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
+
+
+def _merge_earlier_runs(
+    difference: LabelDifference,
+    rank: Mapping[str, int],
+    *,
+    before: Mapping[str, LabelState],
+    after: Mapping[str, LabelState],
+) -> LabelDifference:
+    """Add the labels that earlier attempts of the delivery changed, as if one attempt had made all changes."""
+    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "ours")}
+    lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
+    return replace(
+        difference,
+        confirm=(),
+        add=tuple(
+            name
+            for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
+            if before.get(name) != "ours"
+        ),
+        remove=tuple(dict.fromkeys((*difference.remove, *lost))),
+    )
+
+
+def _label_outcome(difference: LabelDifference) -> Outcome:
+    """Return the outcome of the difference. Labels that an earlier attempt added without a response count as added."""
+    added = difference.confirm + difference.add
+    changes = [
+        f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
+    ]
+    withheld = [f"{name} not added: {why}" for name, why in difference.withheld]
+    detail = "; ".join([*(changes or ["the labels are as they should be"]), *withheld])
+    kind: Literal["changed", "withheld", "unchanged"]
+    kind = "changed" if changes else "withheld" if withheld else "unchanged"
+    return Outcome("labels", kind, detail, added=added, removed=difference.remove)
+
+
+def _preview_labels(difference: LabelDifference) -> Outcome:
+    """Return the outcome of a dry run. Its kind is "dry_run" if a label would be added or removed."""
+    outcome = _label_outcome(difference)
+    if not (difference.add or difference.remove):
+        return outcome
+    return replace(outcome, kind="dry_run", detail=f"would have: {outcome.detail}")
