@@ -24,11 +24,11 @@ SIGNAL_POLL = ("cli/serve.py", "_run")  # runs beside the requests in the same t
 STEPS = {STORE: "store", WORK: "work"}
 
 _local = threading.local()
-_records: list[dict[str, list[str]]] = [{}]  # a step that began before SIGUSR1 ends in the record before
+_records: list[dict[str, list[str]]] = []  # a step that began before SIGUSR1 is not in the new record
 
 
 def _profile(frame: FrameType, event: str, _arg: object) -> None:
-    if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
+    if not _records or not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
         return
     function = _function(frame)
     if event == "call":
@@ -39,7 +39,7 @@ def _profile(frame: FrameType, event: str, _arg: object) -> None:
                 _add(_records[-1], "receive", [*_records[-1].get("receive", ()), function[0]])
         elif hasattr(_local, "files"):
             _local.files[function[0]] = None
-    elif event == "return" and function in STEPS:
+    elif event == "return" and function in STEPS and hasattr(_local, "files"):
         _add(_local.record, STEPS[function], list(_local.files))
         del _local.files
 

@@ -142,7 +142,7 @@ class Service:
     def until_up(self) -> Service:
         """Wait until /health responds."""
         assert self.process is not None
-        waiting = Waiting(30)
+        waiting = Waiting(60)
         while waiting.more():
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended with {self.process.returncode}:\n{self.log.read_text()}")
