@@ -16,7 +16,8 @@ from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, sl
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import OWN_ID, Change, DeliveryWriter, lost, prepare
+from hls_handler.queue.changes import OWN_ID, Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
 CLAUDE_RATE_LIMIT = "claude"

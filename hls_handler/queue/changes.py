@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, not_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.database import Database, Insert
-from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels, locks
-from hls_handler.db.values import compress_text, decompress_text, from_row, literal
+from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels
+from hls_handler.db.values import compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease, State
-from hls_handler.errors import LeaseLost
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
+from hls_handler.queue.leases import complete_write, is_held, lost, release_locks, terms_of
 
 Counts = Mapping[tuple[str, str], int]
 """(name, label) -> increment; the label is "" for a counter without labels."""
@@ -43,29 +43,6 @@ _d = deliveries.c
 
 OWN_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
 """Subquery for the row id of the delivery with the GUID `of_guid`."""
-
-
-def terms_of(lease: Lease) -> dict[str, object]:
-    """Return the bind parameters for the SQL condition `DeliveryWriter.is_held`: GUID and attempt of the lease."""
-    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
-
-
-def lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(
-        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
-    )
-
-
-PENDING = "written "
-"""Prefix of the lock's name in the row that records a pending write under that lock."""
-
-_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
-_COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
-
-
-def release_locks(connection: Connection, delivery_id: int) -> None:
-    """Delete a delivery's locks, but not the rows of the same table that record its pending writes."""
-    connection.execute(_RELEASE, {"of_delivery": delivery_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +89,8 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Deletes the record of a pending write: GitHub has responded, so the write under `lock` has no late effect."""
+    """Deletes the record of the delivery's pending write under `lock`: GitHub's response has arrived."""
 
-    guid: str
     lock: str
 
 
@@ -194,22 +170,14 @@ def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
 
 
 class DeliveryWriter:
-    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid.
-
-    `is_held` is the SQL condition that the lease is valid; its parameters are `terms_of(lease)`.
-    """
+    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid."""
 
     def __init__(self, database: Database) -> None:
-        self.is_held: ColumnElement[bool] = and_(
-            _d.guid == bindparam("held_guid"),
-            _d.attempt == bindparam("held_attempt"),
-            _d.state == literal("running"),
-            _d.lease_until > database.now,
-        )
+        held = is_held(database.now)
         is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
-        self._select = select(_d.id, is_marked.label("has_progressed")).where(self.is_held).with_for_update()
+        self._select = select(_d.id, is_marked.label("has_progressed")).where(held).with_for_update()
         progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
-        self._mark_progress = deliveries.update().where(self.is_held).values(progress).returning(_d.id)
+        self._mark_progress = deliveries.update().where(held).values(progress).returning(_d.id)
         self.counters = CounterWriter(database)
         save = database.upsert(checkpoints, "version", "duration_ms", "value")
         self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
@@ -259,7 +227,7 @@ class DeliveryWriter:
                     row = {"family": change.family, "comment_id": change.comment_id, "body_digest": change.body_digest}
                     connection.execute(self._comment, change.conversation.columns | row)
                 case WriteCompleted():
-                    connection.execute(_COMPLETE_WRITE, {"of_write": PENDING + change.lock, "of_guid": change.guid})
+                    complete_write(connection, row_id, change.lock)
                 case _:
                     assert_never(change)
         if prepared.checkpoints:

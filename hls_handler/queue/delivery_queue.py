@@ -46,11 +46,9 @@ from hls_handler.queue.changes import (
     Prepared,
     count_end,
     count_processing_time,
-    lost,
     prepare,
-    release_locks,
-    terms_of,
 )
+from hls_handler.queue.leases import is_held, lost, release_locks, terms_of
 from hls_handler.queue.pauses import is_paused
 
 _UNLIMITED = 1_000_000
@@ -87,7 +85,7 @@ class DeliveryQueue:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
         self._acceptor = BatchAcceptor(database, writer.counters)
-        now, is_held = database.now, writer.is_held
+        now = database.now
         lease_until = now + bindparam("lease_ms", type_=BigInteger())
         chosen = (
             select(_waiting.c.id)
@@ -109,7 +107,7 @@ class DeliveryQueue:
             )
             .returning(*(_c[name] for name in Lease.__annotations__))
         )
-        self._renew = deliveries.update().where(is_held).values(lease_until=lease_until).returning(_c.lease_until)
+        self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
             select(_c.id, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
@@ -117,7 +115,7 @@ class DeliveryQueue:
         )
         self._finish = (
             deliveries.update()
-            .where(is_held)
+            .where(is_held(now))
             .values(_NO_WORKER | {"finished_at": now})
             .returning(_c.id, (_c.finished_at - _c.queued_at).label("processing_ms"), _c.failures)
         )
@@ -222,7 +220,7 @@ class DeliveryQueue:
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
         if counts:
             values["attempts"] = _c.attempts + 1
-        update = deliveries.update().where(self._writer.is_held).values(_NO_WORKER | values).returning(_c.id)
+        update = deliveries.update().where(is_held(self._database.now)).values(_NO_WORKER | values).returning(_c.id)
         with self._database.writing() as connection:
             row_id = connection.execute(update, terms_of(lease)).scalar()
             if row_id is None:

@@ -1,9 +1,16 @@
-"""The leases that this process holds, and their expiry by a clock of this machine.
+"""The rules that prevent a second comment after a freeze: two expiry times of a lease, and pending writes.
 
-Every write to the database is fenced (`queue/changes.py`). GitHub has no fence: a process that was frozen between its
-last check of the lease and a request could post what another process has posted meanwhile. Therefore a lease has a
-second expiry time, by a clock of this machine that also runs while the machine sleeps. It is computed from the time
-before the lease is requested, so it is never later than the expiry in the database. Each write to GitHub checks it.
+docs/adr/0007-many-machines.md has a diagram of each.
+
+A lease expires in the database: `is_held` is part of every statement that writes for a delivery. GitHub cannot check
+that. A process that was frozen between its last statement and a request could post what another process has posted
+meanwhile. Therefore a lease has a second expiry time, by a clock of this machine that also runs while the machine
+sleeps (`HeldLeases`). It counts from before the lease is requested, so it is never later than the one in the database.
+Each write to GitHub checks it.
+
+A write to GitHub may take effect late, even if its response is lost. The transaction that grants its slot records it as
+a pending write (`LockStatements.begin_write`). No other delivery gets the lock of its comment until the record expires
+or `complete_write` deletes it.
 """
 
 from __future__ import annotations
@@ -12,9 +19,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, not_, or_, select
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import deliveries, locks
+from hls_handler.db.values import from_ms, has_passed, literal
 from hls_handler.deliveries import Lease
-from hls_handler.errors import LeaseLost, StoreUnavailable
+from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +41,38 @@ RENEW_BELOW_SHARE = 0.6
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 """With a larger share left, the renewal thread does not renew yet: most deliveries end before they need it."""
+
+
+PENDING_WRITE = "pending write: "
+"""Prefix of the lock's name in the row that records a pending write under that lock."""
+
+_RELEASE = locks.delete().where(
+    locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
+)
+_COMPLETE_WRITE = locks.delete().where(
+    locks.c.name == bindparam("of_write"), locks.c.delivery_id == bindparam("of_delivery")
+)
+
+
+def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return the SQL condition that a lease is valid at the database's time `now`; bind `terms_of(lease)` to it."""
+    return and_(
+        deliveries.c.guid == bindparam("held_guid"),
+        deliveries.c.attempt == bindparam("held_attempt"),
+        deliveries.c.state == literal("running"),
+        deliveries.c.lease_until > now,
+    )
+
+
+def terms_of(lease: Lease) -> dict[str, object]:
+    """Return the bind parameters of `is_held`: GUID and attempt of the lease."""
+    return {"held_guid": lease.guid, "held_attempt": lease.attempt}
+
+
+def lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(
+        f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
+    )
 
 
 def machine_seconds() -> float:
@@ -115,3 +161,46 @@ class ExclusiveLease:
 
     def secure(self, lease: Lease) -> None:
         pass
+
+
+class LockStatements:
+    """SQL for the table `locks`: locks, and pending writes, whose names begin with `PENDING_WRITE`."""
+
+    def __init__(self, database: Database) -> None:
+        now, new = database.now, database.insert(locks)
+        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
+        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
+        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
+            index_elements=["name"],
+            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
+            where=is_free,
+        ).returning(locks.c.name)
+        self._pending_until = select(locks.c.locked_until).where(
+            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
+        )
+
+    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
+        """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
+        begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
+        if connection.execute(self.take, begun).first() is not None:
+            return None
+        return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
+
+    def pending_until(self, connection: Connection, name: str) -> int | None:
+        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()
+        return until
+
+
+def complete_write(connection: Connection, row_id: int, name: str) -> None:
+    """Delete the record of the delivery's pending write under the lock `name`."""
+    connection.execute(_COMPLETE_WRITE, {"of_write": PENDING_WRITE + name, "of_delivery": row_id})
+
+
+def release_locks(connection: Connection, row_id: int) -> None:
+    """Delete a delivery's locks, but not the rows of the same table that record its pending writes."""
+    connection.execute(_RELEASE, {"of_delivery": row_id})
+
+
+def write_pending(until: int) -> Postponed:
+    message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
+    return Postponed(message, at=from_ms(until))

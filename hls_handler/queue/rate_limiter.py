@@ -2,10 +2,6 @@
 
 A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. While the
 rate limit is held, because a server asked to wait or failed, it grants none.
-
-A write to GitHub may take effect late, even if its response is lost. The transaction that grants its slot records it as
-a pending write. No other delivery gets the lock of its comment until the record expires or `WriteCompleted` is stored
-(docs/adr/0007-many-machines.md has a diagram).
 """
 
 from __future__ import annotations
@@ -13,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, or_, select
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import Connection, and_, bindparam, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, locks, rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import PENDING, Change, DeliveryWriter, prepare
+from hls_handler.queue.changes import Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
@@ -76,34 +71,6 @@ _SELECT = (
 _UPDATE = rate_limits.update().where(rate_limits.c.name == bindparam("of_name"))
 _MINE = and_(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == bindparam("of_name"))
 _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
-
-
-class LockStatements:
-    """SQL for the table `locks`, which holds locks and pending writes; names of the latter begin with `PENDING`."""
-
-    def __init__(self, database: Database) -> None:
-        now, new = database.now, database.insert(locks)
-        new = new.values(locked_until=now + bindparam("ttl_ms", type_=BigInteger()))
-        is_free = or_(locks.c.delivery_id == new.excluded["delivery_id"], has_passed(locks.c.locked_until, now))
-        self.take: ReturningInsert[Any] = new.on_conflict_do_update(
-            index_elements=["name"],
-            set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
-            where=is_free,
-        ).returning(locks.c.name)
-        self._pending_until = select(locks.c.locked_until).where(
-            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
-        )
-
-    def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
-        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
-        if connection.execute(self.take, begun).first() is not None:
-            return None
-        return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
-
-    def pending_until(self, connection: Connection, name: str) -> int | None:
-        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
-        return until
 
 
 class RateLimiter:
@@ -190,11 +157,6 @@ class RateLimiter:
     def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "last_slot_at": after.last_slot_at}
         connection.execute(_UPDATE, {"of_name": name, **values})
-
-
-def write_pending(until: int) -> Postponed:
-    message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
-    return Postponed(message, at=from_ms(until))
 
 
 class Locks:

@@ -156,7 +156,7 @@ def ensure_comment(
 
     job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
     require_not_superseded()
-    completed = WriteCompleted(job.lease.guid, name)
+    completed = WriteCompleted(name)
     try:
         outcome = _make_writer(job, wait_for_slot).ensure_comment(conversation.number, action)
     except StepFailed as exc:

@@ -97,11 +97,11 @@ def test_pending_write_blocks_its_lock(store: Storage, skew: Skew, end: str) -> 
 def test_completed_write_does_not_block_its_lock(store: Storage) -> None:
     lease = begin_write(store)
     other = begin(store, "g2")
-    store.checkpoints.save(other, WriteCompleted(other.guid, "comment"))  # of another delivery
+    store.checkpoints.save(other, WriteCompleted("comment"))  # of another delivery
     store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
     wait_for_lock(store, other)
     lease = claim(store)
-    store.checkpoints.save(lease, WriteCompleted(lease.guid, "comment"))
+    store.checkpoints.save(lease, WriteCompleted("comment"))
     store.queue.reschedule(lease, at=store.now(), reason="waits for its slot", failed=False, counts=False)
     store.checkpoints.save(other, unlock=True)
     store.locks.acquire(other, "comment", ttl_s=120)
