@@ -14,7 +14,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from sqlalchemy import ARRAY, URL, Connection, Select, Table, bindparam, column, false, func, select, text
+from sqlalchemy import (
+    ARRAY,
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    any_,
+    bindparam,
+    column,
+    false,
+    func,
+    select,
+    text,
+)
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -38,8 +53,9 @@ from hls_handler.db.tables import deliveries, secrets
 from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
 
-_CLAIM_LOCK = text("SELECT pg_advisory_xact_lock(7246174)")
-"""Held by the process that is claiming a delivery. The number is arbitrary; other programs are unlikely to use it."""
+_CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
+"""Advisory locks of PostgreSQL: the first is held by the process that claims a delivery, the second by the one that
+stores a batch. The numbers are arbitrary; other programs are unlikely to use them."""
 
 _WRITER_LOCK_S = 5.0
 """Time limit for a writer that waits for the other writers of this process."""
@@ -105,6 +121,7 @@ class Database:
             tuple[str, tuple[str, ...], bool], Insert
         ] = {}  # an INSERT takes as long to build as to run
         self._writer = threading.Lock()
+        self._lock_accepts = select(func.pg_advisory_xact_lock(_ACCEPT_LOCK), self.now)
         self._secrets: dict[str, bytes] = {}
 
     def prepare(self) -> None:
@@ -185,13 +202,32 @@ class Database:
         values = list(rows) if is_sqlite else {name: [row[name] for row in rows] for name in names}
         connection.execute(self._inserts[table.name, names, if_new], values)
 
+    def is_one_of(self, column: Column[Any], name: str) -> ColumnElement[bool]:
+        """Return the SQL condition that the column has one of the values in the list that is bound to `name`.
+
+        On PostgreSQL the list is one parameter, an array: psycopg would split a text with many parameters each time.
+        """
+        if self.file is not None:
+            return column.in_(bindparam(name, expanding=True))
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+    def lock_accepts(self, connection: Connection) -> int:
+        """Wait until no other process is storing a batch, and make others wait until this transaction ends.
+
+        Returns the database's time (ms) afterwards. On SQLite, only one transaction can write at a time anyway.
+        """
+        if self.file is not None:
+            return self.now_in(connection)
+        _, now = connection.execute(self._lock_accepts).one()
+        return int(now)
+
     def lock_claims(self, connection: Connection) -> None:
         """Wait until no other process is claiming a delivery, and make others wait until this transaction ends.
 
         Does nothing on SQLite, where only one transaction can write at a time.
         """
         if self.file is None:
-            connection.execute(_CLAIM_LOCK)
+            connection.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
 
     def notify(self, connection: Connection) -> None:
         """Wake all processes on a PostgreSQL database when this transaction is committed. No effect on SQLite."""

@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.types.array import ListBinaryDumper
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -108,7 +109,9 @@ def postgresql_engine(url: URL, connections: OpenConnections) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> TimedConnection:
-        return connections.connect(*args, **kwargs)
+        connection = connections.connect(*args, **kwargs)
+        connection.adapters.register_dumper(list, ListBinaryDumper)  # the default sends a body as escaped text
+        return connection
 
     return engine
 

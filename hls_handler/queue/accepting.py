@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import CompoundSelect, Connection, Select, bindparam, literal_column, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, and_, bindparam, literal_column, or_, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.db.database import Database
@@ -16,25 +16,13 @@ from hls_handler.db.tables import deliveries, slots
 from hls_handler.db.values import HOUR_MS, compress, literal
 from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
-from hls_handler.queue.changes import COUNTED_BY_RECEIVER, LAST_WEBHOOK, CounterWriter, Counts, count_end
+from hls_handler.queue.changes import LAST_WEBHOOK, CounterWriter, Counts, count_end
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
 
 _c = deliveries.c
 _older, _newer = deliveries.alias("older"), deliveries.alias("newer")
-_BY_GUID = (
-    select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest)
-    .where(_c.guid.in_(bindparam("guids", expanding=True)))
-    .order_by(_c.id)
-    .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
-)
-_BY_DIGEST = select(_c.digest, _c.guid, _c.state).where(
-    _c.digest.in_(bindparam("digests", expanding=True)), _c.queued_at >= bindparam("since")
-)
-_QUEUED_OF_CONVERSATIONS = select(_c.conversation_key, _c.guid).where(
-    _c.conversation_key.in_(bindparam("keys", expanding=True)), _c.state == literal("queued")
-)
 _ROUTE_AGAIN = (
     deliveries.update()
     .where(_c.guid == bindparam("known_guid"), _c.state.in_((literal("dead"), literal("ignored"))))
@@ -109,16 +97,24 @@ class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
         self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository
+        is_same_body = and_(database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since"))
+        self._find_existing = (
+            select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at)
+            .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
+            .order_by(_c.id)
+            .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
+        )
+        self._find_queued = select(_c.conversation_key, _c.guid).where(
+            database.is_one_of(_c.conversation_key, "keys"), _c.state == literal("queued")
+        )
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
         """Store a batch in one transaction; `DeliveryQueue.accept` describes the outcomes."""
         rows = [_row(new) for new in batch]
-        first_counts, later_counts = _count_arrivals(batch, counts or {})
+        increments = _count_arrivals(batch) + Counter(counts or {})
         with self._database.writing() as connection:
-            self._counters.add(connection, first_counts)
-            now = self._database.now_in(connection)
-            recorded = self._record_webhooks(connection, first_counts, now)
-            existing = find_existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
+            now = self._database.lock_accepts(connection)
+            existing = self._existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
             known_guids = frozenset(existing.stored)
             outcomes = decide_outcomes(batch, existing)
             stored = {new.guid: i for i, new in enumerate(batch) if outcomes[i].outcome in ("queued", "ignored")}
@@ -126,8 +122,9 @@ class BatchAcceptor:
                 rows[i] |= _times(batch[i], now)
             _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, known_guids, now)
             superseding = _superseding([batch[i] for i in stored.values()], known_guids)
-            later_counts += _supersede(connection, superseding, now)
-            self._counters.add(connection, later_counts + _count_outcomes(batch, outcomes))
+            increments += self._supersede(connection, superseding, now)
+            self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
+            recorded = self._record_webhooks(connection, increments, now)
             if any(outcome.outcome == "queued" for outcome in outcomes):
                 self._database.notify(connection)
         self._last_webhooks.update(recorded)
@@ -142,20 +139,52 @@ class BatchAcceptor:
         self._counters.set_times(connection, LAST_WEBHOOK, due)
         return due
 
+    def _existing(
+        self, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
+    ) -> Duplicates:
+        """Read stored deliveries with the GUIDs or bodies of a batch.
 
-def find_existing(connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int) -> Duplicates:
-    """Read stored deliveries with the GUIDs or bodies of a batch.
+        Only bodies that were queued within `window_ms` before `now` count; none if `window_ms` is 0.
+        """
+        found = Duplicates(rejects_replays=window_ms > 0)
+        guids = {new.guid for new in batch}
+        digests = {new.digest for new in batch if new.state == "queued" and new.digest and found.rejects_replays}
+        terms = {"guids": list(guids), "digests": list(digests), "since": now - window_ms}
+        for row in connection.execute(self._find_existing, terms):
+            if row.guid in guids:
+                found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
+            if row.digest in digests and row.queued_at >= terms["since"]:
+                found.bodies.setdefault(row.digest, {})[row.guid] = row.state
+        return found
 
-    Only bodies that were queued within `window_ms` before `now` are read; none if `window_ms` is 0.
-    """
-    found = Duplicates(rejects_replays=window_ms > 0)
-    for row in connection.execute(_BY_GUID, {"guids": [new.guid for new in batch]}):
-        found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
-    digests = {new.digest for new in batch if new.state == "queued" and new.digest}
-    if found.rejects_replays and digests:
-        for body in connection.execute(_BY_DIGEST, {"digests": list(digests), "since": now - window_ms}):
-            found.bodies.setdefault(body.digest, {})[body.guid] = body.state
-    return found
+    def _supersede(self, connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
+        """End the queued deliveries that newer ones supersede; return the counter increments."""
+        counts: Counter[tuple[str, str]] = Counter()
+        if not newer:
+            return counts
+        ended: list[int] = []
+        queued = connection.execute(self._find_queued, {"keys": [new.conversation_key for new in newer]}).all()
+        guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
+        for new in newer:
+            if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
+                continue  # usual case: no other delivery of the conversation is queued
+            if new.supersedes == "all":
+                why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
+            else:
+                why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
+            terms = {
+                "of_conversation": new.conversation_key,
+                "by_guid": new.guid,
+                "why": why,
+                "now": now,
+                "sha": new.head_sha,
+            }
+            for old in connection.execute(_SUPERSEDE[new.supersedes], terms):
+                counts.update(count_end("superseded", repository=old.repository))
+                ended.append(old.id)
+        if ended:
+            connection.execute(_DELETE_SLOTS, {"delivery_ids": ended})
+        return counts
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
@@ -247,48 +276,14 @@ def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> l
     return list(newest.values())
 
 
-def _supersede(connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
-    """End the queued deliveries that newer ones supersede; return the counter increments."""
-    counts: Counter[tuple[str, str]] = Counter()
-    if not newer:
-        return counts
-    ended: list[int] = []
-    queued = connection.execute(_QUEUED_OF_CONVERSATIONS, {"keys": [new.conversation_key for new in newer]}).all()
-    guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
-    for new in newer:
-        if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
-            continue  # usual case: no other delivery of the conversation is queued
-        if new.supersedes == "all":
-            why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
-        else:
-            why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
-        terms = {
-            "of_conversation": new.conversation_key,
-            "by_guid": new.guid,
-            "why": why,
-            "now": now,
-            "sha": new.head_sha,
-        }
-        for old in connection.execute(_SUPERSEDE[new.supersedes], terms):
-            counts.update(count_end("superseded", repository=old.repository))
-            ended.append(old.id)
-    if ended:
-        connection.execute(_DELETE_SLOTS, {"delivery_ids": ended})
-    return counts
-
-
-def _count_arrivals(
-    batch: Sequence[NewDelivery], also: Counts
-) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
-    """Return the increments of the receiver's counters, which are stored first, and the other increments in `also`."""
+def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
         arrivals["webhooks", ""] += 1
         arrivals["event", event_key(new.event, new.action)] += 1
         if new.repository is not None:
             arrivals["repository", new.repository] += 1
-    before = Counter({key: n for key, n in also.items() if key[0] in COUNTED_BY_RECEIVER})
-    return arrivals + before, Counter({key: n for key, n in also.items() if key not in before})
+    return arrivals
 
 
 def _count_outcomes(batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]) -> Counter[tuple[str, str]]:

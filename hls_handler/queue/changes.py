@@ -28,8 +28,6 @@ Counts = Mapping[tuple[str, str], int]
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
 
-COUNTED_BY_RECEIVER = ("webhooks", "event", "repository")
-
 LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Names of rows of `counters` that contain a time in ms instead of a number, by repository ("" for all)."""
 
@@ -132,14 +130,9 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment counters, always in the same order, because different orders could cause a deadlock.
-
-        The receiver's counters ("webhooks", ...) come first. A transaction that accepts deliveries thereby locks these
-        counters before it reads stored GUIDs, so that such transactions run one after the other on all machines.
-        """
+        """Increment counters, always in the same order, because different orders could cause a deadlock."""
         if counts:
-            in_order = sorted(counts, key=lambda key: (key[0] not in COUNTED_BY_RECEIVER, key))
-            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in in_order]
+            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
