@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import msgspec
@@ -53,11 +52,10 @@ class BodyBudget:
     used_bytes: int = 0
     _arriving: set[_Body] = field(default_factory=set)
 
-    @asynccontextmanager
     async def read(
         self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
-    ) -> AsyncIterator[bytes]:
-        """Yield a whole body. Its bytes count in the budget until the `async with` block ends.
+    ) -> bytes:
+        """Return a whole body. Its bytes count in the budget until `release` is called with their number.
 
         `declared` is the Content-Length; if it is more than `max_bytes`, the body is rejected before it is read. Raises
         `Rejected` (408, 413); an exception of `chunks`, as after a lost connection, is not caught.
@@ -67,42 +65,43 @@ class BodyBudget:
         reader = asyncio.current_task()
         assert reader is not None
         body = _Body(self.clock(), reader)
-        try:
-            yield await self._collect(body, chunks, max_bytes, timeout_s)
-        finally:
-            self.used_bytes -= body.held_bytes
-
-    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int, timeout_s: float) -> bytes:
-        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
         late = f"the body did not arrive within {timeout_s:g} s"
-        deadline = body.reader.get_loop().call_later(timeout_s, body.reject, late)
+        deadline = reader.get_loop().call_later(timeout_s, body.reject, late)
         self._arriving.add(body)
         try:
-            async for chunk in chunks:
-                if len(received) + len(chunk) > max_bytes:
-                    raise _too_large(max_bytes)
-                received += chunk
-                body.held_bytes += len(chunk)
-                self.used_bytes += len(chunk)
-                while self.used_bytes > BODIES_AT_ONCE * max_bytes:
-                    costliest = self._remove_costliest()
-                    if costliest is body:
-                        raise Rejected(408, EVICTED)
-                    costliest.reject(EVICTED)
-        except asyncio.CancelledError:
-            if body.problem is None or body.reader.uncancel():
+            return await self._collect(body, chunks, max_bytes)
+        except BaseException as exc:
+            self.release(body.held_bytes)
+            if not isinstance(exc, asyncio.CancelledError) or body.problem is None or reader.uncancel():
                 raise
             raise Rejected(408, body.problem) from None
         finally:
             deadline.cancel()
             self._arriving.discard(body)
+
+    def release(self, number_of_bytes: int) -> None:
+        self.used_bytes -= number_of_bytes
+
+    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
+        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
+        async for chunk in chunks:
+            if len(received) + len(chunk) > max_bytes:
+                raise _too_large(max_bytes)
+            received += chunk
+            body.held_bytes += len(chunk)
+            self.used_bytes += len(chunk)
+            while self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                costliest = self._remove_costliest()
+                if costliest is body:
+                    raise Rejected(408, EVICTED)
+                costliest.reject(EVICTED)
         return bytes(received)
 
     def _remove_costliest(self) -> _Body:
         now = self.clock()
         costliest = max(self._arriving, key=lambda one: (one.held_bytes * (now - one.started_at), one.held_bytes))
         self._arriving.discard(costliest)
-        self.used_bytes -= costliest.held_bytes
+        self.release(costliest.held_bytes)
         costliest.held_bytes = 0
         return costliest
 
@@ -149,8 +148,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
-            self._headers = self._header_bytes = self._requests = 0
-            self._in_headers = False
+            self._requests, self._in_headers = 0, False
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
             connections.add(transport, self.loop.time())
 
@@ -170,19 +168,17 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._in_headers = True
-            self._headers, self._header_bytes, self._requests = 0, 0, self._requests + 1
+            self._requests, self._in_headers = self._requests + 1, True
             if self._requests > MAX_PIPELINED:
                 raise ValueError("too many pipelined requests")  # ends the parser, which leads to a 400
 
         def on_header(self, name: bytes, value: bytes) -> None:
-            self._headers, self._header_bytes = self._headers + 1, self._header_bytes + len(name) + len(value)
-            if self._headers > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
-                raise ValueError("too many or too long headers")
             if self._in_headers:  # trailers would otherwise become headers of the request
                 super().on_header(name, value)
 
         def on_headers_complete(self) -> None:
+            if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers) > MAX_HEADER_BYTES:
+                raise ValueError("too many or too long headers")
             self._pending_bytes, self._in_headers = 0, False
             self._deadline.cancel()
             super().on_headers_complete()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
@@ -62,36 +63,42 @@ class WebhookReceiver:
         self._route, self._accept, self._count_ping, self._outcome = route, accept, count_ping, outcome
         self._health = health
 
-    async def receive(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request. A rejection before the whole body was read closes the connection."""
         try:
-            headers = parse_headers(request.scope["headers"], signed=self._settings.features.signature_validation)
+            headers = parse_headers(scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:
-            return _rejection(rejected, CLOSE)
-        with logs.bound(delivery=headers.delivery):
-            return await self._receive(headers, request)
+            response = _rejection(rejected, CLOSE)
+        else:
+            with logs.bound(delivery=headers.delivery):
+                response = await self._receive(headers, Request(scope, receive))
+        await response(scope, receive, send)
 
     async def _receive(self, headers: WebhookHeaders, request: Request) -> Response:
-        server, is_read = self._settings.server, False
+        server = self._settings.server
         try:
-            async with self._budget.read(
+            body = await self._budget.read(
                 request.stream(),
                 declared=headers.content_length,
                 max_bytes=server.max_body_bytes,
                 timeout_s=server.body_timeout_s,
-            ) as body:
-                is_read = True
-                return await self._process(headers, body, request.state.request_id)
+            )
         except Rejected as rejected:
-            return _rejection(rejected, None if is_read else CLOSE)
-        except PayloadError as exc:
-            return _rejection(Rejected(400, str(exc)))
+            return _rejection(rejected, CLOSE)
         except ClientDisconnect:
             return Response(status_code=400)  # not sent: the connection is closed
+        try:
+            return await self._process(headers, body, request.state.request_id)
+        except Rejected as rejected:
+            return _rejection(rejected)
+        except PayloadError as exc:
+            return _rejection(Rejected(400, str(exc)))
         except StoreUnavailable as exc:
             self._health.report_problem("store", str(exc), STORE_REMEDY, severity="unhealthy")
             logger.error("webhook could not be stored", extra={"why": str(exc)})
             return _json(503, {"detail": "the delivery could not be stored; redeliver it later"}, RETRY_AFTER)
+        finally:
+            self._budget.release(len(body))
 
     async def _process(self, headers: WebhookHeaders, body: bytes, request_id: str) -> Response:
         envelope, payload = await self._verify(headers, body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -36,10 +35,13 @@ class Chunks:
 def read(chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:
     async def reading() -> bytes:
         budget = BodyBudget(FakeClock())
-        async with budget.read(chunks, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s) as body:
+        try:
+            body = await budget.read(chunks, declared=declared, max_bytes=max_bytes, timeout_s=timeout_s)
             assert budget.used_bytes == len(body)
-        assert budget.used_bytes == 0
-        return body
+            budget.release(len(body))
+            return body
+        finally:
+            assert budget.used_bytes == 0
 
     return asyncio.run(reading())
 
@@ -82,8 +84,9 @@ class Arrivals:
         return asyncio.create_task(self._read(chunks))
 
     async def _read(self, chunks: Chunks) -> bytes:
-        async with self.budget.read(chunks, declared=None, max_bytes=100, timeout_s=3600) as body:
-            return body
+        body = await self.budget.read(chunks, declared=None, max_bytes=100, timeout_s=3600)
+        self.budget.release(len(body))
+        return body
 
 
 async def until_read(chunks: Chunks, times: int) -> None:
@@ -122,17 +125,12 @@ def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> 
 def test_rule_3_the_growing_body_is_rejected_if_it_is_the_costliest() -> None:
     async def scenario() -> None:
         arrivals = Arrivals()
-        async with contextlib.AsyncExitStack() as complete:
-            for _ in range(4):
-                chunks = Chunks(b"c" * 95)
-                await complete.enter_async_context(
-                    arrivals.budget.read(chunks, declared=95, max_bytes=100, timeout_s=5)
-                )
-            with pytest.raises(Rejected) as rejected:
-                await arrivals.arrive(Chunks(b"g" * 30))
-            assert rejected.value.status == 408
-            assert arrivals.budget.used_bytes == 380
-        assert arrivals.budget.used_bytes == 0
+        for _ in range(4):
+            await arrivals.budget.read(Chunks(b"c" * 95), declared=95, max_bytes=100, timeout_s=5)
+        with pytest.raises(Rejected) as rejected:
+            await arrivals.arrive(Chunks(b"g" * 30))
+        assert rejected.value.status == 408
+        assert arrivals.budget.used_bytes == 380
 
     asyncio.run(scenario())
 
