@@ -41,7 +41,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -232,10 +232,10 @@ class TryRunner:
                 clock=self.clock,
             )
             if event.conversation is not None:  # the number of other events is known only after reading facts
-                stored: list[Change] = []
-                history = store.conversations.history(lease, account.login, pending=stored)
+                changes = PendingChanges()
+                history = store.conversations.history(lease, account.login, pending=changes)
                 _copy_state(self.load_history(event, event.conversation.number, account), history)
-                store.checkpoints.save(lease, *stored)
+                store.checkpoints.save(lease, *changes.take())
             end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
             outcomes = load_report(store, row).outcomes if row else ()

@@ -14,10 +14,10 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.changes import (
-    Change,
     CommentChange,
     ConversationRef,
     LabelChange,
+    PendingChanges,
     of_conversation,
 )
 
@@ -94,10 +94,10 @@ class Newer:
 class ConversationHistory:
     """The bot's stored labels and comments on the conversation of a lease.
 
-    Methods append changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
+    Methods add changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
     """
 
-    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
+    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: PendingChanges) -> None:
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
         self._database, self._pending = database, pending
@@ -135,7 +135,7 @@ class ConversationHistory:
 
     def comment(self, family: str) -> KnownComment | None:
         """Return the bot's comment for this prompt family ("issues"), whether or not it still exists on GitHub."""
-        for change in reversed(self._pending):
+        for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
                 return KnownComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
@@ -144,7 +144,7 @@ class ConversationHistory:
         return None if row is None else KnownComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
-        self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
+        self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
         self,
@@ -152,17 +152,17 @@ class ConversationHistory:
         state: LabelState | None,
         origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None:
-        self._pending.append(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
+        self._pending.add(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
 
 
 class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
+    def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
         """Return the stored labels and comments of the account `bot_login` on the lease's conversation.
 
-        Changes are appended to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
+        Changes are added to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
         """
         return ConversationHistory(self._database, lease, bot_login, pending)
 

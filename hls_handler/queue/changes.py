@@ -8,7 +8,7 @@ that the delivery still holds its lease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
@@ -119,6 +119,27 @@ class WriteCompleted:
 
 
 Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
+
+
+class PendingChanges:
+    """The unit of work of a delivery: changes that its next transaction stores, in the order in which they were made.
+
+    One thread uses the object.
+    """
+
+    def __init__(self) -> None:
+        self._changes: list[Change] = []
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self._changes)
+
+    def add(self, change: Change) -> None:
+        self._changes.append(change)
+
+    def take(self) -> tuple[Change, ...]:
+        """Return and remove all changes; the caller must store them."""
+        changes, self._changes = tuple(self._changes), []
+        return changes
 
 
 @dataclass(frozen=True, slots=True)

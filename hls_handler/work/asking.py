@@ -180,7 +180,7 @@ def _call(
             sender=job.event.sender.login,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
-            changes=job.take_pending(),
+            changes=job.pending.take(),
         )
     )
     job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
@@ -205,7 +205,7 @@ def _call(
             outcome="ok",
             usage=answer.usage,
             error=None,
-            changes=[*job.take_pending(), checkpoint],
+            changes=[*job.pending.take(), checkpoint],
             reply=recalled,
             is_last=_is_last(job, prompt.name, recalled.reply),
         )
@@ -294,7 +294,7 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     if shadow is None or job.recall(SHADOW) is not None:
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
-    job.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
+    job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
     result = _run_shadow(job, shadow, facts, posted)
     job.add(SHADOW, result)
     log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})

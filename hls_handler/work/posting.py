@@ -154,16 +154,16 @@ def ensure_comment(
             job.add(WRITING, Writing(action.family, "created" if is_new else "edited"), index)
         job.wait_for_slot(name)
 
-    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
+    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
     require_not_superseded()
     completed = WriteCompleted(job.lease.guid, name)
     try:
         outcome = _make_writer(job, wait_for_slot).ensure_comment(conversation.number, action)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
-            job.pending.append(completed)
+            job.pending.add(completed)
         raise
-    job.pending.append(completed)  # also completes the write of an earlier attempt
+    job.pending.add(completed)  # also completes the write of an earlier attempt
     if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)

@@ -14,7 +14,7 @@ from hls_handler.handlers.handler import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import KnownFile
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, from_event, route_with_settings
+from hls_handler.routing import Ignored, Rule, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
@@ -40,33 +40,38 @@ FRESH_S = 300.0
 SETTINGS_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
-def use_repository_settings(job: Job) -> Ignored | None:
-    """Apply the repository's settings file to the job's rule; return `Ignored` if the file excludes the event.
+def load_repository_settings(job: Job) -> Job:
+    """Return the job with the repository's settings file, or the same job if the operator's settings disallow it.
 
     The file is read from the default branch at most every `FRESH_S` and stored as a checkpoint, so a retry uses the
-    same version. It can exclude events that the operator's settings include, but it cannot include others. If it cannot
-    be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but not `Permanent`.
+    same version. If it cannot be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but
+    not `Permanent`.
     """
     if not job.rule.effective.features.repository_settings:
-        return None
+        return job
     file = job.recall(SETTINGS_FILE)
     if file is None:
         file = resolve_settings_file(*_load_file(job))
         job.add(SETTINGS_FILE, file)
     own = without_unknown_prompts(job.config.library, file)
-    job.config = replace(job.config, settings=job.config.settings.beside(Sources(PATH, own.lines)))
-    job.repository_settings = replace(file, own=own)
-    rule = route_with_settings(
+    config = replace(job.config, settings=job.config.settings.beside(Sources(PATH, own.lines)))
+    return replace(job, config=config, repository_settings=replace(file, own=own))
+
+
+def route_with_repository_settings(job: Job) -> Rule | Ignored:
+    """Return the job's rule with its repository settings applied, or `Ignored` if these exclude the event.
+
+    They can exclude events that the operator's settings include, but they cannot include others.
+    """
+    if job.repository_settings is None:
+        return job.rule
+    return route_with_settings(
         from_event(job.event),
-        apply_repository_settings(job.rule.effective, own),
+        apply_repository_settings(job.rule.effective, job.repository_settings.own),
         settings=job.config.settings,
         catalogue=job.config.library,
         bot=job.bot,
     )
-    if isinstance(rule, Ignored):
-        return rule
-    job.rule = rule
-    return None
 
 
 def resolve_settings_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:

@@ -10,7 +10,7 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
 from hls_handler.history.conversations import ConversationState, KnownComment
-from hls_handler.queue.changes import Change, field_label
+from hls_handler.queue.changes import Change, PendingChanges, field_label
 from hls_handler.storage import Storage
 from tests.queue.builders import begin, open_history
 
@@ -92,7 +92,7 @@ WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
 def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Storage, write: str) -> None:
     lease = begin(store, "g1", number=7)
     open_history(store, lease, "hls[bot]").mark_labels_set(["old", "older"])
-    changes: list[Change] = []
+    changes = PendingChanges()
     history = store.conversations.history(lease, "hls[bot]", pending=changes)
     history.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
     history.mark_labels_set(["bug"])
@@ -103,7 +103,7 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
     assert (history.labels(), history.comment("issues")) == (labels, KnownComment(11, "digest"))
     assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
-    WRITES[write](store, lease, changes)
+    WRITES[write](store, lease, changes.take())
     known = ConversationState(labels=labels, comments={"issues": KnownComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1

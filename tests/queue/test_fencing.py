@@ -9,7 +9,7 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, analyses_of, begin, claim, open_history, queued
 
@@ -17,11 +17,12 @@ CHECKPOINT = Checkpoint("apply", 0, 1, "{}")
 
 
 def save_pending_changes(store: Storage, lease: Lease) -> None:
-    pending: list[Change] = [CHECKPOINT]
+    pending = PendingChanges()
+    pending.add(CHECKPOINT)
     history = store.conversations.history(lease, "hls", pending=pending)
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 1, "digest")
-    store.checkpoints.save(lease, *pending)
+    store.checkpoints.save(lease, *pending.take())
 
 
 WRITES: dict[str, Callable[[Storage, Lease], object]] = {

@@ -34,7 +34,7 @@ def test_step_runs_once(make_world: MakeWorld) -> None:
     world.accept()
     job = world.job()
     assert job.once(COUNT, 0, lambda: 7) == 7
-    world.store.checkpoints.save(job.lease, *job.take_pending())
+    world.store.checkpoints.save(job.lease, *job.pending.take())
     later = replace(job, steps=world.store.checkpoints.load(GUID))
     assert later.once(COUNT, 0, fail_if_called) == 7
     assert later.once(COUNT, 1, lambda: 8) == 8
@@ -49,7 +49,7 @@ def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWor
     assert world.store.checkpoints.load(GUID) == {}
     job.wait_for_slot()
     assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
-    assert job.take_pending() == ()
+    assert job.pending.take() == ()
 
 
 def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
