@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
-OMITTED = Codec("not_shown", 1, TypeAdapter(str))
+OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 from the handler, others about texts cut in prompts."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
@@ -146,7 +146,7 @@ def make_variables(
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
-        job.note(OMITTED, index + 1, _describe_truncation(rendered))
+        job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
     first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
     if isinstance(first, ValidReply):
         return first

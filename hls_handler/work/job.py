@@ -5,13 +5,13 @@ that this version does not know, it is ignored, and the step runs again. Below, 
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
-    load_repository_settings SETTINGS_FILE "own_settings"
+    load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
     ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
-                             OMITTED "not_shown" 0: what the handler left out, n + 1: what prompt n did
-    post                     OUTCOME "apply" n: the outcome of action n; before labels are written BEFORE "before",
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what prompt n did
+    post                     OUTCOME "outcome" n: the outcome of action n; before labels are written BEFORE "before",
                              before a comment is WRITING "writing" n
-    report_settings_problems PROBLEMS_REPORTED "told_of_settings", and "writing" PROBLEMS_INDEX
+    report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
     run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
 
 `plan` is pure and has none. The names are stored data: the functions may be renamed, the checkpoints may not.

@@ -24,7 +24,7 @@ from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, Sk
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
+from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_result, run_shadow
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
 from hls_handler.work.repository_settings import (
@@ -108,7 +108,7 @@ def _run_steps(job: Job) -> Ended:
         else:
             omitted = job.handler.describe_omissions(facts)
             if omitted is not None:
-                job.note(OMITTED, 0, omitted)
+                job.note(OMISSIONS, 0, omitted)
             analysis = analyse(job, facts)
     actions = _plan(job, facts, analysis, conversation)
     with job.recorded("posting"):

@@ -50,7 +50,7 @@ class Writing:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
+OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
 WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Stored label states before a delivery's first write, so that a retry reports the same outcome."""

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """Seconds for which a stored settings file is used without a new request."""
 
-SETTINGS_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
 def load_repository_settings(job: Job) -> Job:
@@ -170,7 +170,7 @@ def _text(found: FileAtRef) -> str:
     return decode_repository_file(found.content)
 
 
-PROBLEMS_REPORTED = Codec("told_of_settings", 1, TypeAdapter(Outcome))
+PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
 
 PROBLEMS_INDEX = 1_000
 """An index that no action of a plan has."""
