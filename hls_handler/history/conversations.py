@@ -27,7 +27,7 @@ _COMMENTS = select(comments).where(of_conversation(comments))
 
 
 @dataclass(frozen=True, slots=True)
-class KnownComment:
+class StoredComment:
     comment_id: int
     body_digest: str
 
@@ -37,7 +37,7 @@ class ConversationState:
     """All that is stored about the bot's labels and comments on one conversation."""
 
     labels: Mapping[str, LabelState]
-    comments: Mapping[str, KnownComment]  # by prompt family
+    comments: Mapping[str, StoredComment]  # by prompt family
 
 
 _own = deliveries.alias("own")
@@ -133,15 +133,15 @@ class ConversationHistory:
         """Delete the state of labels that the bot removed, or that it began to add but are not on the conversation."""
         self._change_labels(names, None)
 
-    def comment(self, family: str) -> KnownComment | None:
+    def comment(self, family: str) -> StoredComment | None:
         """Return the bot's comment for this prompt family ("issues"), whether or not it still exists on GitHub."""
         for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
-                return KnownComment(change.comment_id, change.body_digest)
+                return StoredComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
             query = _COMMENTS.where(comments.c.family == family)
             row = connection.execute(query, self._conversation.columns).first()
-        return None if row is None else KnownComment(row.comment_id, row.body_digest)
+        return None if row is None else StoredComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
         self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest))
@@ -174,7 +174,7 @@ class Conversations:
             comment_rows = connection.execute(_COMMENTS, columns).all()
         return ConversationState(
             labels={row.name: row.state for row in label_rows},
-            comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in comment_rows},
+            comments={row.family: StoredComment(row.comment_id, row.body_digest) for row in comment_rows},
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> Newer:

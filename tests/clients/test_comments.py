@@ -9,7 +9,7 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
-from hls_handler.history.conversations import KnownComment
+from hls_handler.history.conversations import StoredComment
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
@@ -229,7 +229,7 @@ def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGi
 def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
     history = FakeHistory()
-    history.known["issues"] = KnownComment(1000, "digest")
+    history.known["issues"] = StoredComment(1000, "digest")
     assert keep(api, history).comment_id == 1001
     assert github.bodies()[0] == f"Old.\n{MARK}"
 

@@ -9,7 +9,7 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
-from hls_handler.history.conversations import ConversationState, KnownComment
+from hls_handler.history.conversations import ConversationState, StoredComment
 from hls_handler.queue.changes import Change, PendingChanges, field_label
 from hls_handler.storage import Storage
 from tests.queue.builders import begin, open_history
@@ -46,8 +46,8 @@ def test_comment_is_stored_for_each_family(store: Storage) -> None:
     history.store_comment("issues", 11, "first")
     history.store_comment("issues", 12, "second")
     history.store_comment("reviews", 13, "other")
-    assert history.comment("issues") == KnownComment(comment_id=12, body_digest="second")
-    assert history.comment("reviews") == KnownComment(comment_id=13, body_digest="other")
+    assert history.comment("issues") == StoredComment(comment_id=12, body_digest="second")
+    assert history.comment("reviews") == StoredComment(comment_id=13, body_digest="other")
 
 
 @pytest.mark.parametrize(
@@ -101,10 +101,10 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     history.store_comment("issues", 11, "first")
     history.store_comment("issues", 11, "digest")
     labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
-    assert (history.labels(), history.comment("issues")) == (labels, KnownComment(11, "digest"))
+    assert (history.labels(), history.comment("issues")) == (labels, StoredComment(11, "digest"))
     assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
     WRITES[write](store, lease, changes.take())
-    known = ConversationState(labels=labels, comments={"issues": KnownComment(11, "digest")})
+    known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
 
@@ -136,6 +136,6 @@ def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
     history.store_comment("issues", 11, "digest")
     open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other conversation"])
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
-        labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
+        labels={"bug": "ours", "size/small": "intended"}, comments={"issues": StoredComment(11, "digest")}
     )
     assert store.conversations.find(1, 7, "mona") == ConversationState(labels={}, comments={})

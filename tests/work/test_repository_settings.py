@@ -312,7 +312,7 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
-    assert [record.message for record in caplog.records] == ["the repository's own settings cannot be used"]
+    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
 
 
 def test_dry_run_leaves_the_report_to_a_later_run(make_world: MakeWorld) -> None:

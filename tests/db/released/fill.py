@@ -20,7 +20,7 @@ from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.history.corrections import ShownLabels
-from hls_handler.history.repositories import KnownFile
+from hls_handler.history.repositories import StoredFile
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.work.job import encode_reply
@@ -106,7 +106,7 @@ def _add_done(store: Storage) -> None:
         workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
     )
     store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
-    store.repository_files.save(lease, 1, "octo/widgets", BOT, KnownFile(version="abc", text="enabled: true\n"))
+    store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n"))
     store.repository_files.claim_report(lease, 1, BOT, "abc")
     store.queue.finish(lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done")
 
