@@ -156,7 +156,7 @@ class InMemoryHistory:
         self.states.update(dict.fromkeys(names, "intended"))
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        self.states.update(dict.fromkeys(names, "ours"))
+        self.states.update(dict.fromkeys(names, "set"))
 
     def comment(self, _family: str) -> None:
         return None

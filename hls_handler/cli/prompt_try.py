@@ -280,7 +280,7 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 
 def _copy_state(state: ConversationState, history: ConversationHistory) -> None:
     history.record_label_intents(name for name, label_state in state.labels.items() if label_state == "intended")
-    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "ours")
-    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "gone")
+    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "set")
+    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "removed")
     for family, comment in state.comments.items():
         history.store_comment(family, comment.comment_id, comment.body_digest)

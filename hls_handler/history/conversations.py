@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return states by label: "intended" (write begun), "ours" (the bot set it), "gone" (a person removed it)."""
+        """Return states by label: "intended" (write begun), "set" (the bot set it), "removed" (a person removed it)."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -123,11 +123,11 @@ class ConversationHistory:
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
         """Record that the bot added these labels; add those that a reply asked for to the counter `label_set`."""
-        self._change_labels(names, "ours")
+        self._change_labels(names, "set")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
         """Record that a person removed these labels of the bot, so that they are not added again."""
-        self._change_labels(names, "gone")
+        self._change_labels(names, "removed")
 
     def delete_labels(self, names: Iterable[str]) -> None:
         """Delete the state of labels that the bot removed, or that it began to add but are not on the conversation."""

@@ -92,7 +92,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """Stores one state ("intended", "ours" or "gone") for labels on a conversation; None deletes their rows."""
+    """Stores one state ("intended", "set" or "removed") for labels on a conversation; None deletes their rows."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -239,8 +239,8 @@ class DeliveryWriter:
         set_once = {"set_at": func.coalesce(labels.c.set_at, new.excluded["set_at"])}
         self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
             "intended": _upsert_label(new, keep_if_null),
-            "ours": _upsert_label(new.values(set_at=database.now), set_once),
-            "gone": _upsert_label(new, {}),
+            "set": _upsert_label(new.values(set_at=database.now), set_once),
+            "removed": _upsert_label(new, {}),
         }
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
@@ -295,7 +295,7 @@ class DeliveryWriter:
         if change.state is None:
             connection.execute(_DELETE_LABELS, {**columns, "names": names})
             return Counter()
-        first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
+        first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "set" else []
         rows = [{**columns, "name": name, "state": change.state} for name in names]
         if change.state == "intended":
             for row in rows:

@@ -206,15 +206,20 @@ def describe_label_correction(result: CorrectionResult, field: str) -> str:
 
 
 def _describe_label(label: AppliedLabel) -> str:
-    if label.became is None:
-        return f"a person set {label.said} again: the correction is withdrawn"
-    instead = f"put {label.became} in place of" if label.became else "took away"
-    return f"a person {instead} {label.said}, which {label.prompt_id} had asked for"
+    if label.corrected_to is None:
+        return f"a person set {label.name} again: the correction is withdrawn"
+    instead = f"put {label.corrected_to} in place of" if label.corrected_to else "took away"
+    return f"a person {instead} {label.name}, which {label.prompt_id} had asked for"
 
 
 def _log_corrections(result: CorrectionResult) -> None:
     for label in result.changed:
-        fields = {"field": label.field, "said": label.said, "became": label.became, "prompt": label.prompt_id}
+        fields = {
+            "field": label.field,
+            "label": label.name,
+            "corrected_to": label.corrected_to,
+            "prompt": label.prompt_id,
+        }
         log.info("label corrected by a person", extra=fields)
 
 

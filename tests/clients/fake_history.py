@@ -24,10 +24,10 @@ class FakeHistory(ConversationHistory):
         self.origins |= {name: origins[name] for name in names if name in origins}
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        self._set(names, "ours")
+        self._set(names, "set")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
-        self._set(names, "gone")
+        self._set(names, "removed")
 
     def delete_labels(self, names: Iterable[str]) -> None:
         self.changes += 1

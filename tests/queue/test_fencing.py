@@ -74,7 +74,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(store: Storage,
     assert store.checkpoints.load("g1").keys() == {("stored", 0)}
     assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
     history = open_history(store, current, "hls")
-    assert (history.labels(), history.comment("issues")) == ({"stored": "ours"}, None)
+    assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
     store.rate_limiter.take_slot(current, "github", interval_s=60)  # the lost lease took no slot
 
 
