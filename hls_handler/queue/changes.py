@@ -56,10 +56,12 @@ def lost(lease: Lease) -> LeaseLost:
     )
 
 
-PENDING = "written "
+PENDING_WRITE = "pending write: "
 """Prefix of the lock's name in the row that records a pending write under that lock."""
 
-_RELEASE = locks.delete().where(locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING)))
+_RELEASE = locks.delete().where(
+    locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
+)
 _COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
 
 
@@ -280,7 +282,9 @@ class DeliveryWriter:
                     row = {"family": change.family, "comment_id": change.comment_id, "body_digest": change.body_digest}
                     connection.execute(self._comment, change.conversation.columns | row)
                 case WriteCompleted():
-                    connection.execute(_COMPLETE_WRITE, {"of_write": PENDING + change.lock, "of_guid": change.guid})
+                    connection.execute(
+                        _COMPLETE_WRITE, {"of_write": PENDING_WRITE + change.lock, "of_guid": change.guid}
+                    )
                 case _:
                     assert_never(change)
         if prepared.checkpoints:

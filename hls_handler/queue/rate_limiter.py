@@ -23,7 +23,7 @@ from hls_handler.db.tables import deliveries, locks, rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import PENDING, Change, DeliveryWriter, prepare
+from hls_handler.queue.changes import PENDING_WRITE, Change, DeliveryWriter, prepare
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
@@ -79,7 +79,7 @@ _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 
 
 class LockStatements:
-    """SQL for the table `locks`, which holds locks and pending writes; names of the latter begin with `PENDING`."""
+    """SQL for the table `locks`: locks, and pending writes, whose names begin with `PENDING_WRITE`."""
 
     def __init__(self, database: Database) -> None:
         now, new = database.now, database.insert(locks)
@@ -96,13 +96,13 @@ class LockStatements:
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
         """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
-        begun = {"name": PENDING + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
+        begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
         return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
-        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING + name}).scalar()
+        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()
         return until
 
 

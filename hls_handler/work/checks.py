@@ -71,16 +71,16 @@ def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> 
 
 def _check_queue(store: Storage) -> None:
     """Raise `HlsError` if a delivery was due over `STUCK_S` ago and did not start, `ProblemFound` if a pause is set."""
-    figures, pauses = store.deliveries.queue_state(), store.pauses.active()
-    if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
-        due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
-        if not figures.running:
+    queue, pauses = store.deliveries.queue_state(), store.pauses.active()
+    if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
+        due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
+        if not queue.running:
             raise HlsError(f"{due}, and no worker is busy: start `hls serve` with --role worker or all, or see its log")
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if pauses:
         paused = "; ".join(describe_pause(pause) for pause in pauses)
         remedy = f"to end the pause: {', '.join(resuming(pause) for pause in pauses)}"
-        raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued deliveries wait", remedy=remedy)
+        raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries wait", remedy=remedy)
 
 
 def _check_webhooks(store: Storage, config: ActiveConfig) -> None:

@@ -64,9 +64,9 @@ def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
 
 def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     compiled = environment("{% for a in range(100000) %}\n{{ x }}{% endfor %}").get_template("t.j2")
-    exchange = Placeholders(key=b"k", show=lambda text, nonce: text)
+    placeholders = Placeholders(key=b"k", show=lambda text, nonce: text)
     with pytest.raises(RenderLimitError, match="shows more than 20,000 texts") as caught:
-        collect(compiled.root_render_func(compiled.new_context({"x": exchange.convert("long")})))
+        collect(compiled.root_render_func(compiled.new_context({"x": placeholders.convert("long")})))
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 

@@ -49,7 +49,7 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     )
     results = {check.component: check.run() for check in probe_checks}
     assert {name: found is None for name, found in results.items()} == {
-        "store": False,  # has figures: its size
+        "store": False,  # has metrics: its size
         "queue": True,
         "github": True,
         "claude": True,
