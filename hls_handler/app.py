@@ -212,7 +212,7 @@ class Service:
             folders, earlier = settings.prompts.folders.values(), prompts.latest
             prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
         if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
-            bot = BotAccount(self._store, settings.github)
+            bot = BotAccount(settings.github, self._store.bot_accounts, self._store.database)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
@@ -336,7 +336,7 @@ def _open(
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            bot = BotAccount(store, settings.github)
+            bot = BotAccount(settings.github, store.bot_accounts, store.database)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if prompts is not None and not isinstance(exc, UnsupportedTables):

@@ -61,12 +61,12 @@ def work_on(lease: Lease, context: WorkerContext) -> Ended:
     if isinstance(rule, Ignored):
         return Ended("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
-        result = record_label_correction(store, lease, event, bot, rule, config.library)
+        result = record_label_correction(store.corrections, lease, event, bot, rule, config.library)
         reason = describe_label_correction(result, rule.field)
         return Ended("done", reason) if result.compared else Ended("ignored", reason, kind="not a label of HLS")
     correction = find_label_correction(routing_input, rule.effective, config.library, settings=config.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
-        record_label_correction(store, lease, event, bot, correction, config.library)
+        record_label_correction(store.corrections, lease, event, bot, correction, config.library)
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps)
     ended = _check_run_limit(job)

@@ -28,11 +28,10 @@ from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.history.corrections import CorrectionResult, ShownLabels
+from hls_handler.history.corrections import CorrectionResult, Corrections, ShownLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
-from hls_handler.storage import Storage
 from hls_handler.work.active_config import Writer
 from hls_handler.work.job import Codec, Job
 
@@ -186,12 +185,12 @@ def _history(job: Job) -> ConversationHistory:
 
 
 def record_label_correction(
-    store: Storage, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
+    corrections: Corrections, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
 ) -> CorrectionResult:
     """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(event.conversation, library)
-    result = store.corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
+    result = corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
     _log_corrections(result)
     return result
 
