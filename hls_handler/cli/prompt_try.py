@@ -52,7 +52,7 @@ from hls_handler.work.active_config import Claude, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
-from hls_handler.work.pipeline import Ended, run_job
+from hls_handler.work.pipeline import DeliveryResult, run_job
 
 ClaudeSource = Literal["real", "sandbox"]
 
@@ -101,7 +101,7 @@ def try_(
         print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
     else:
         print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
-    if not isinstance(tried.end, Ended):
+    if not isinstance(tried.end, DeliveryResult):
         raise typer.Exit(1)
 
 
@@ -242,11 +242,11 @@ class TryRunner:
         return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
 
 
-def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for rate limits, but not until the hourly budget has room."""
+def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFailed:
+    """Run the job and return how it result. Waits for rate limits, but not until the hourly budget has room."""
     while True:
         try:
-            ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
+            result = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
             if wait.waiting_for is not None:
                 return wait
@@ -254,8 +254,8 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
         except (Superseded, StepFailed) as exc:
             return exc
         else:
-            job.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
-            return ended
+            job.store.checkpoints.save(job.lease, *result.changes)  # read by `load_report`
+            return result
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:

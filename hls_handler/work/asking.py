@@ -76,7 +76,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
     first = shadow or job.rule.prompt
     variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
-    answers, last, variables = ask_in_turn(library, first, variables, ask)
+    answers, last, variables = run_prompt_chain(library, first, variables, ask)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     key = job.store.database.secret(PROMPT_SECRET)
@@ -94,7 +94,7 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
 
 
-def ask_in_turn(
+def run_prompt_chain(
     library: Library,
     first: str,
     variables: Mapping[str, object],
@@ -147,7 +147,7 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
-    first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
+    first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
     if isinstance(first, ValidReply):
         return first
     if first.why != "invalid":
@@ -219,7 +219,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due. False if its condition fails; `ask_in_turn` then raises."""
+    """Return whether no follow-up prompt is due. False if its condition fails; `run_prompt_chain` then raises."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -291,7 +291,7 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
-    if shadow is None or job.recall(SHADOW) is not None:
+    if shadow is None or job.find_result(SHADOW) is not None:
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
     job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)

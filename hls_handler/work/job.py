@@ -117,14 +117,14 @@ class Job:
     def store(self) -> Storage:
         return self.context.store
 
-    def recall(self, codec: Codec[T], index: int = 0) -> T | None:
+    def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
         """Return the result of a step that an earlier attempt stored; None if there is none."""
         return codec.decode(self.steps.get((codec.name, index)))
 
     def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
         self.pending.add(codec.encode(value, index=index))
 
-    def once(
+    def run_step(
         self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
         """Return the stored result of a step; else run `do` and return its result, encoded and decoded as for a retry.
@@ -133,9 +133,9 @@ class Job:
         to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
         `fits` returns whether a stored value is still usable; if not, the step runs.
         """
-        known = self.recall(codec, index)
-        if known is not None and fits(known):
-            return known
+        stored = self.find_result(codec, index)
+        if stored is not None and fits(stored):
+            return stored
         self.check_can_continue()
         started = self.context.clock()
         step = codec.encode(do(), index=index, took_s=self.context.clock() - started)
@@ -146,7 +146,7 @@ class Job:
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
         """Store a sentence that `hls why` shows; no decision depends on it."""
-        if self.recall(codec, index) != sentence:
+        if self.find_result(codec, index) != sentence:
             self.add(codec, sentence, index)
 
     def check_can_continue(self) -> None:
@@ -173,7 +173,7 @@ class Job:
                     raise
                 self.context.pause(max(pause_s, 0.001))
 
-    def before_reads(self) -> None:
+    def require_reads_allowed(self) -> None:
         """Raise `Postponed` while GitHub asks to wait or fails, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
@@ -203,7 +203,7 @@ class Job:
         self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
-    def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
+    def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
         """If the block fails, store pending changes and, for a `StepFailed`, that this part of the delivery failed."""
         try:
             yield

@@ -59,7 +59,7 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
     """Store comments as outcomes with the kind "withheld", for a delivery without a conversation; return these."""
     detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
-        job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        job.run_step(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
         for index, action in enumerate(actions)
         if isinstance(action, EnsureComment)
     )
@@ -78,12 +78,12 @@ def post(
     from then on no newer delivery can write the comment.
     """
     require_not_superseded()
-    job.before_reads()
+    job.require_reads_allowed()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _check_current_state(job, conversation)
     execute = partial(_execute, job, conversation, require_not_superseded)
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
+        job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
@@ -117,7 +117,7 @@ def _execute(
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.once(BEFORE, 0, _history(job).labels)
+            before = job.run_step(BEFORE, 0, _history(job).labels)
             writer = _make_writer(job, job.wait_for_slot)
             return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
         case EnsureComment():
@@ -142,7 +142,7 @@ def ensure_comment(
     `index` is the action's position in the plan. If an earlier attempt wrote the comment without a response, the
     outcome is that write. The lock is released before a shadow prompt, or when the delivery ends or is rescheduled.
     """
-    begun = job.recall(WRITING, index)
+    begun = job.find_result(WRITING, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"

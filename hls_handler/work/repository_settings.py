@@ -49,7 +49,7 @@ def load_repository_settings(job: Job) -> Job:
     """
     if not job.rule.effective.features.repository_settings:
         return job
-    file = job.recall(SETTINGS_FILE)
+    file = job.find_result(SETTINGS_FILE)
     if file is None:
         file = resolve_settings_file(*_load_file(job))
         job.add(SETTINGS_FILE, file)
@@ -147,8 +147,8 @@ def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
     if stored is not None and stored.age_s < FRESH_S:
         return stored, None
     try:
-        with job.recorded("analysis"):
-            job.before_reads()
+        with job.record_failure("analysis"):
+            job.require_reads_allowed()
             reader = job.context.github.reader(repository.full_name)
             found = reader.find_file(PATH, ref=repository.default_branch)
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
@@ -189,7 +189,7 @@ def report_settings_problems(job: Job, conversation: Conversation) -> None:
     file, features = job.repository_settings, job.rule.effective.features
     if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:
         return
-    job.once(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
+    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
 
 
 def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
