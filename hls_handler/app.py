@@ -37,7 +37,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
-from hls_handler.queue.pauses import document
+from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets, export_proxy_settings
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -286,7 +286,7 @@ class Service:
         )
 
     def _queue(self) -> dict[str, object]:
-        pauses = [document(pause) for pause in self._store.pauses.active()]
+        pauses = [pause_to_dict(pause) for pause in self._store.pauses.active()]
         return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
     @asynccontextmanager

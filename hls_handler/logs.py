@@ -37,7 +37,7 @@ Clean = Callable[[str], str]
 
 
 @contextmanager
-def bound(**ids: str | None) -> Iterator[None]:
+def log_context(**ids: str | None) -> Iterator[None]:
     """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is None is omitted."""
     token = _bound.set({**_bound.get(), **{name: value for name, value in ids.items() if value is not None}})
     try:

@@ -169,7 +169,7 @@ def explain(
     secrets = collect_secrets(settings)
     repository_settings, status = _load_repository_settings(settings, matching[0], repository, live=live)
     effective = apply_repository_settings(matching[0], repository_settings)
-    merged = settings.beside(Sources(PATH, repository_settings.lines))
+    merged = settings.with_repository_sources(Sources(PATH, repository_settings.lines))
     for line in _format_settings(merged, (effective, *matching[1:]), status):
         print_line(masked(line, secrets))
     if event is None:

@@ -19,7 +19,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
+from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
 from hls_handler.work.asking import OMISSIONS, SHADOW, UNUSABLE, ShadowResult
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
@@ -66,7 +66,7 @@ def list_(
         print_line(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
         )
-        pause = holding(row.repository, pauses) if row.state == "queued" else None
+        pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
             if reason:
                 print_line(f"    {reason}")
@@ -103,7 +103,7 @@ def retry(guid: Guid, config: Config = None) -> None:
     with open_store(settings) as store:
         row = _require_found(store.deliveries.find(guid), guid)
         state = store.queue.retry(row.guid)
-        pause = holding(row.repository, store.pauses.active())
+        pause = find_pause(row.repository, store.pauses.active())
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead or a waiting delivery can be run again")
     if state in ("dead", None):
@@ -113,7 +113,7 @@ def retry(guid: Guid, config: Config = None) -> None:
             "request"
         )
     if pause is not None:
-        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resuming(pause)} ends the pause")
+        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause")
         return
     print_line(f"{row.guid} is queued; a running service starts it within seconds")
 
@@ -245,7 +245,7 @@ def _describe_state(report: DeliveryReport) -> str:
     reason = row.reason or "no reason was stored"
     match row.state:
         case "queued" if pause is not None:
-            return f"Waiting: {describe_pause(pause)}; {resuming(pause)} ends the pause."
+            return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
         case "queued":
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
         case "running":
@@ -316,7 +316,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         calls=tuple(store.calls.calls_of(delivery.guid)),
         times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
-        pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
+        pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
 
 

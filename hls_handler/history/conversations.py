@@ -83,7 +83,7 @@ _SELECT_NEWER = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Newer:
+class NewerEvents:
     """Facts from later deliveries about the conversation of a given one; each that is set may supersede that one."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
@@ -177,7 +177,7 @@ class Conversations:
             comments={row.family: StoredComment(row.comment_id, row.body_digest) for row in comment_rows},
         )
 
-    def find_newer(self, lease: Lease, prompt: str) -> Newer:
+    def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
         """Return what happened in the lease's conversation according to deliveries stored after the lease's delivery.
 
         `prompt` ("issues/analyze") is the prompt of the lease's delivery; `is_answered` is about answers by it alone.
@@ -191,9 +191,9 @@ class Conversations:
         }
         with self._database.reading() as connection:
             if connection.execute(_HAS_NEWER, terms).first() is None:
-                return Newer(head_sha=None, is_closed=False, is_answered=False)
+                return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
             row = connection.execute(_SELECT_NEWER, terms).one()
-        return Newer(
+        return NewerEvents(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
             is_closed=row.closing is not None and row.closing != "reopened",
             is_answered=bool(row.is_answered),

@@ -41,16 +41,16 @@ Posted = Literal["done", "dry_run"]
 
 _d = deliveries.c
 
-OWN_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
+DELIVERY_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
 """Subquery for the row id of the delivery with the GUID `of_guid`."""
 
 
-def terms_of(lease: Lease) -> dict[str, object]:
+def lease_parameters(lease: Lease) -> dict[str, object]:
     """Return the bind parameters for the SQL condition `DeliveryWriter.is_held`: GUID and attempt of the lease."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
-def lost(lease: Lease) -> LeaseLost:
+def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(
         f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
     )
@@ -62,7 +62,7 @@ PENDING_WRITE = "pending write: "
 _RELEASE = locks.delete().where(
     locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
 )
-_COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == OWN_ID)
+_COMPLETE_WRITE = locks.delete().where(locks.c.name == bindparam("of_write"), locks.c.delivery_id == DELIVERY_ID)
 
 
 def release_locks(connection: Connection, delivery_id: int) -> None:
@@ -219,7 +219,7 @@ def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
 class DeliveryWriter:
     """Writes the pending changes of a delivery inside a transaction, if its lease is still valid.
 
-    `is_held` is the SQL condition that the lease is valid; its parameters are `terms_of(lease)`.
+    `is_held` is the SQL condition that the lease is valid; its parameters are `lease_parameters(lease)`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -252,7 +252,7 @@ class DeliveryWriter:
         A checkpoint or status counts as progress, which resets the number of crashes. Changes of labels and comments
         do not count: a delivery that crashes at the same write each time would otherwise be retried without end.
         """
-        terms = terms_of(lease)
+        terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
         if held is None:
             return None
@@ -268,7 +268,7 @@ class DeliveryWriter:
         """Store the changes as `find` does, but raise `LeaseLost` instead of returning None."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
-            raise lost(lease)
+            raise lease_lost(lease)
         return row_id
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
@@ -321,7 +321,7 @@ class Checkpoints:
 
     def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
         """Return all checkpoints of a delivery, by name and index."""
-        query = select(checkpoints).where(checkpoints.c.delivery_id == OWN_ID)
+        query = select(checkpoints).where(checkpoints.c.delivery_id == DELIVERY_ID)
         with self._database.reading() as connection:
             return {
                 (row.name, row.step_index): from_row(

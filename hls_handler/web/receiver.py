@@ -68,7 +68,7 @@ class WebhookReceiver:
             headers = parse_headers(request.scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:
             return _rejection(rejected, CLOSE)
-        with logs.bound(delivery=headers.delivery):
+        with logs.log_context(delivery=headers.delivery):
             return await self._receive(headers, request)
 
     async def _receive(self, headers: WebhookHeaders, request: Request) -> Response:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import Deliveries, Statistics
-from hls_handler.queue.pauses import Pauses, describe_pause, resuming
+from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -81,7 +81,7 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
-        remedy = f"to end the pause: {', '.join(resuming(pause) for pause in active)}"
+        remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
         raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries wait", remedy=remedy)
 
 

@@ -54,7 +54,7 @@ def load_repository_settings(job: Job) -> Job:
         file = resolve_settings_file(*_load_file(job))
         job.add(SETTINGS_FILE, file)
     applied = without_unknown_prompts(job.config.library, file)
-    config = replace(job.config, settings=job.config.settings.beside(Sources(PATH, applied.lines)))
+    config = replace(job.config, settings=job.config.settings.with_repository_sources(Sources(PATH, applied.lines)))
     return replace(job, config=config, repository_settings=replace(file, settings=applied))
 
 
