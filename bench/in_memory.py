@@ -16,7 +16,7 @@ from typing import Any
 from hls_handler.deliveries import Checkpoint, Lease, NewDelivery
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
-from hls_handler.history.conversations import Newer
+from hls_handler.history.conversations import NewerEvents
 from hls_handler.history.corrections import CorrectionResult
 from hls_handler.queue.changes import Change
 
@@ -96,8 +96,8 @@ class InMemory:
     def held_until(self, _name: str) -> datetime | None:
         return None
 
-    def find_newer(self, _lease: Lease, _prompt: str) -> Newer:
-        return Newer(head_sha=None, is_closed=False, is_answered=False)
+    def find_newer(self, _lease: Lease, _prompt: str) -> NewerEvents:
+        return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
 
     def begin(self, lease: Lease, *, changes: Sequence[Change], **call: object) -> int:
         self.save(lease, *changes)
@@ -156,7 +156,7 @@ class InMemoryHistory:
         self.states.update(dict.fromkeys(names, "intended"))
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        self.states.update(dict.fromkeys(names, "ours"))
+        self.states.update(dict.fromkeys(names, "set"))
 
     def comment(self, _family: str) -> None:
         return None

@@ -37,7 +37,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
-from hls_handler.queue.pauses import document
+from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets, export_proxy_settings
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -212,7 +212,7 @@ class Service:
             folders, earlier = settings.prompts.folders.values(), prompts.latest
             prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
         if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
-            bot = BotAccount(self._store, settings.github)
+            bot = BotAccount(settings.github, self._store.bot_accounts, self._store.database)
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
@@ -286,7 +286,7 @@ class Service:
         )
 
     def _queue(self) -> dict[str, object]:
-        pauses = [document(pause) for pause in self._store.pauses.active()]
+        pauses = [pause_to_dict(pause) for pause in self._store.pauses.active()]
         return {**asdict(self._store.deliveries.queue_state()), "paused": pauses}
 
     @asynccontextmanager
@@ -336,7 +336,7 @@ def _open(
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            bot = BotAccount(store, settings.github)
+            bot = BotAccount(settings.github, store.bot_accounts, store.database)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if prompts is not None and not isinstance(exc, UnsupportedTables):

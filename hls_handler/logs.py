@@ -1,8 +1,8 @@
 """Logging as JSON lines or readable text. Every line has the ids of the current delivery or request.
 
-`bound` sets the ids for the current thread or task; a worker does so when it claims a delivery. Lines that libraries
-log contain the ids, too. Before a line is written, the secrets of the settings and everything else that looks like a
-credential are replaced by `***`.
+`log_context` sets the ids for the current thread or task; a worker does so when it claims a delivery. Lines that
+libraries log contain the ids, too. Before a line is written, the secrets of the settings and everything else that looks
+like a credential are replaced by `***`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _VERBOSE_LOGGERS = ("httpx2", "httpcore2", "urllib3", "alembic")  # they log eve
 Clean = Callable[[str], str]
 
 
-class bound:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)
+class log_context:  # noqa: N801 (used like a function; a class, because a generator takes twice as long)
     """Add ids, such as `delivery=GUID`, to every line logged in the `with` block. An id that is None is omitted."""
 
     __slots__ = ("_ids", "_token")

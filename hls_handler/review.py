@@ -124,7 +124,7 @@ _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
-def cut_to(patch: Patch, tokens: int) -> Patch:
+def truncate_patch(patch: Patch, tokens: int) -> Patch:
     """Return the patch with as many of its first hunks as fit into `tokens`.
 
     If the first hunk alone does not fit, its last lines are removed. No hunk is left if fewer than `MIN_LINES` fit.
@@ -155,7 +155,7 @@ RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 Position = tuple[Side, int]
 
 
-def anchor(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
+def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
     """Move each finding to the line that it quotes. Return these findings, and how many quote no line of a patch.
 
     `patches` maps paths to the patches that Claude was shown. A finding keeps its line if the text of that line equals

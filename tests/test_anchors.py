@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_handler.analysis import Finding
-from hls_handler.review import Patch, Side, anchor, parse_numbered, parse_patch
+from hls_handler.review import Patch, Side, locate_findings, parse_numbered, parse_patch
 
 PATCH = parse_patch("""\
 @@ -10,5 +10,6 @@
@@ -50,7 +50,7 @@ def finding(**changes: Any) -> Finding:
 
 def place(patch: Patch = PATCH, **changes: Any) -> tuple[Side, int | None, int] | None:
     """Return the position of the anchored finding; None if it is dropped."""
-    found, dropped = anchor([finding(**changes)], {"area.py": patch})
+    found, dropped = locate_findings([finding(**changes)], {"area.py": patch})
     assert len(found) + dropped == 1
     return (found[0].side, found[0].start_line, found[0].line) if found else None
 
@@ -154,7 +154,7 @@ def test_a_range_is_cut_to_lines_of_one_hunk(changes: dict[str, Any], expected: 
     ids=["a line", "a range", "a range of one line", "moved", "a range that was cut", "removed lines"],
 )
 def test_suggestion_is_dropped_if_it_cannot_be_applied(changes: dict[str, Any], has_suggestion: bool) -> None:
-    (anchored,) = anchor([finding(suggestion="return 1", **changes)], {"area.py": PATCH})[0]
+    (anchored,) = locate_findings([finding(suggestion="return 1", **changes)], {"area.py": PATCH})[0]
     assert anchored.suggestion == ("return 1" if has_suggestion else None)
 
 
@@ -173,7 +173,7 @@ def test_the_worst_finding_comes_first_then_by_file_and_line() -> None:
         finding(path="a.py", severity="high", line=12, quote="raise ValueError", title="1"),
         finding(path="b.py", severity="critical", category="security", title="0"),
     ]
-    titles = [anchored_finding.title for anchored_finding in anchor(findings, patches)[0]]
+    titles = [anchored_finding.title for anchored_finding in locate_findings(findings, patches)[0]]
     assert titles == ["0", "1", "2", "3", "4", "5"]
 
 
@@ -184,7 +184,7 @@ def test_findings_of_one_category_on_one_line_are_merged() -> None:
         finding(severity="medium", title="Wrong again", body="It  is wrong."),
         finding(severity="low", category="style", title="Ugly"),
     ]
-    anchored = anchor(findings, {"area.py": PATCH})[0]
+    anchored = locate_findings(findings, {"area.py": PATCH})[0]
     assert [(found.title, found.severity, found.start_line, found.body) for found in anchored] == [
         ("Wrong", "high", 12, "It is wrong.\n\n**Slow**\n\nIt is slow."),
         ("Ugly", "low", None, "B"),
@@ -196,7 +196,7 @@ def test_finding_with_higher_confidence_comes_first() -> None:
         finding(title="Perhaps", body="It may be slow.", confidence=0.3),
         finding(title="Surely", body="It is wrong.", confidence=0.9),
     ]
-    anchored = anchor(findings, {"area.py": PATCH})[0]
+    anchored = locate_findings(findings, {"area.py": PATCH})[0]
     assert [(found.title, found.body) for found in anchored] == [
         ("Surely", "It is wrong.\n\n**Perhaps**\n\nIt may be slow.")
     ]
@@ -236,7 +236,7 @@ def any_finding(draw: st.DrawFn) -> Finding:
 @given(st.lists(any_finding(), max_size=6), PATCHES)
 def test_anchors_of_any_finding_are_in_the_patch(findings: list[Finding], text: str) -> None:
     patch = parse_patch(text)
-    found, dropped = anchor(findings, {"area.py": patch})
+    found, dropped = locate_findings(findings, {"area.py": patch})
     for anchored_finding in found:
         assert anchored_finding.path == "area.py"
         in_hunks = [{(line.side, line.number) for line in hunk.lines} for hunk in patch.hunks]

@@ -66,9 +66,9 @@ def test_a_line_is_one_json_object() -> None:
 def test_bound_ids_are_in_every_line_inside_and_in_none_outside() -> None:
     stream = configured()
     log = logging.getLogger("of.some.sdk")
-    with logs.bound(delivery="g-1", request_id=None):
+    with logs.log_context(delivery="g-1", request_id=None):
         log.info("a")
-        with logs.bound(repository="o/r", delivery="g-2"):
+        with logs.log_context(repository="o/r", delivery="g-2"):
             log.info("b")
         log.info("c")
     log.info("d")
@@ -85,10 +85,10 @@ def test_a_worker_thread_binds_its_own_ids() -> None:
 
     def work() -> None:
         logging.getLogger("sdk").info("before")
-        with logs.bound(delivery="of the thread"):
+        with logs.log_context(delivery="of the thread"):
             logging.getLogger("sdk").info("inside")
 
-    with logs.bound(delivery="of the caller"):
+    with logs.log_context(delivery="of the caller"):
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
@@ -98,7 +98,7 @@ def test_a_worker_thread_binds_its_own_ids() -> None:
 
 def test_a_field_does_not_replace_an_id_or_the_level() -> None:
     stream = configured()
-    with logs.bound(delivery="bound"):
+    with logs.log_context(delivery="bound"):
         logging.getLogger("x").info("m", extra={"delivery": "field", "level": "field", "timestamp": "field"})
     (line,) = lines(stream)
     assert (line["delivery"], line["level"], line["timestamp"] == "field") == ("bound", "INFO", False)
@@ -137,7 +137,7 @@ def test_rule_19_no_secret_is_logged(layout: Literal["json", "text"]) -> None:
     log.info(
         "fields", extra={"a": TOKEN, "b": [{"c": (OTHER,)}], "d": ValueError(TOKEN), OTHER: 1, "e": {OTHER: {TOKEN}}}
     )
-    with logs.bound(delivery=OTHER):
+    with logs.log_context(delivery=OTHER):
         try:
             raise RuntimeError(f"401 with {TOKEN} and {UNKNOWN_TOKEN}")
         except RuntimeError:
@@ -219,7 +219,7 @@ def test_python_warnings_are_logged() -> None:
 
 def test_text_lines_have_the_ids_at_the_end() -> None:
     stream = configured("text")
-    with logs.bound(delivery="g-1", repository="o/r"):
+    with logs.log_context(delivery="g-1", repository="o/r"):
         logging.getLogger("hls_handler.work").warning(
             "delivery waits", extra={"reason": "Claude is down", "attempt": 2}
         )

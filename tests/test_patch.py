@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review import Hunk, Line, Patch, cut_to, numbered, parse_numbered, parse_patch
+from hls_handler.review import Hunk, Line, Patch, numbered, parse_numbered, parse_patch, truncate_patch
 
 TWO_HUNKS = """\
 @@ -10,3 +10,4 @@ def area():
@@ -191,17 +191,17 @@ TWO = Patch((hunk(1, 10), hunk(50, 30)))
     ids=["plenty", "just all", "one too few", "just one hunk", "less than a hunk", "none", "below none"],
 )
 def test_a_patch_is_cut_between_hunks(tokens: int, lines: list[int]) -> None:
-    assert [len(part.lines) for part in cut_to(TWO, tokens).hunks] == lines
+    assert [len(part.lines) for part in truncate_patch(TWO, tokens).hunks] == lines
 
 
 @pytest.mark.parametrize(
     ("tokens", "lines"), [(4 + 6 * 25, [25]), (4 + 6 * 20, [20]), (4 + 6 * 20 - 1, [])], ids=["25", "least", "too few"]
 )
 def test_a_first_hunk_that_is_too_long_is_cut_at_a_line(tokens: int, lines: list[int]) -> None:
-    assert [len(part.lines) for part in cut_to(Patch((hunk(1, 30),)), tokens).hunks] == lines
+    assert [len(part.lines) for part in truncate_patch(Patch((hunk(1, 30),)), tokens).hunks] == lines
 
 
 @given(st.lists(st.integers(0, 40), max_size=5), st.integers(0, 2_000))
 def test_truncated_patch_fits(sizes: list[int], tokens: int) -> None:
-    part = cut_to(Patch(tuple(hunk(100 * i, size) for i, size in enumerate(sizes))), tokens)
+    part = truncate_patch(Patch(tuple(hunk(100 * i, size) for i, size in enumerate(sizes))), tokens)
     assert estimate_tokens(numbered(part)) <= tokens

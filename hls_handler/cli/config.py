@@ -51,7 +51,7 @@ from hls_handler.settings.repository import (
 )
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.work.repository_settings import resolve_settings_file, to_known_file, without_unknown_prompts
+from hls_handler.work.repository_settings import resolve_settings_file, to_stored_file, without_unknown_prompts
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -76,16 +76,16 @@ def _load_repository_settings(
     if live:
         try:
             with closing(connect_read_only(settings.github, now=utc_now)) as github:
-                stored = to_known_file(github.reader(repository).find_file(PATH, ref=None), stored)
+                stored = to_stored_file(github.reader(repository).find_file(PATH, ref=None), stored)
         except (StepFailed, SettingsError) as exc:
             fail(str(exc))
     if stored is None:
         return EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub"
     file = resolve_settings_file(stored)
-    if file.own.says.prompts.use:
-        file = replace(file, own=without_unknown_prompts(load_library(settings), file))
+    if file.settings.values.prompts.use:
+        file = replace(file, settings=without_unknown_prompts(load_library(settings), file))
     when = "now" if live else f"{stored.age_s:.0f} s ago"
-    return file.own, f"{file.describe() or 'the file does not exist'}   read {when}"
+    return file.settings, f"{file.describe() or 'the file does not exist'}   read {when}"
 
 
 @config_commands.command("check-repository")
@@ -103,18 +103,18 @@ def check_repository(
     """
     settings = load(config, credentials=False)
     try:
-        own = parse_repository_file(decode_repository_file(file.read_bytes(), str(file)), str(file))
+        repository_settings = parse_repository_file(decode_repository_file(file.read_bytes(), str(file)), str(file))
     except OSError as exc:
         abort(f"{file}: cannot be read: {exc.strerror}")
     except SettingsError as exc:
-        own = RepositorySettings(problems=exc.problems)
-    if not own.problems:
-        own = without_unknown_prompts(
-            load_library(settings), RepositorySettingsFile(own, version=None), called=str(file)
+        repository_settings = RepositorySettings(problems=exc.problems)
+    if not repository_settings.problems:
+        repository_settings = without_unknown_prompts(
+            load_library(settings), RepositorySettingsFile(repository_settings, version=None), path=str(file)
         )
-    for problem in own.problems:
+    for problem in repository_settings.problems:
         print_line(problem, err=True)
-    if own.problems:
+    if repository_settings.problems:
         raise typer.Exit(1)
     print_line(f"{file} can be used")
 
@@ -167,9 +167,9 @@ def explain(
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
     secrets = collect_secrets(settings)
-    own, status = _load_repository_settings(settings, matching[0], repository, live=live)
-    effective = apply_repository_settings(matching[0], own)
-    merged = settings.beside(Sources(PATH, own.lines))
+    repository_settings, status = _load_repository_settings(settings, matching[0], repository, live=live)
+    effective = apply_repository_settings(matching[0], repository_settings)
+    merged = settings.with_repository_sources(Sources(PATH, repository_settings.lines))
     for line in _format_settings(merged, (effective, *matching[1:]), status):
         print_line(masked(line, secrets))
     if event is None:

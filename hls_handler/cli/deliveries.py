@@ -19,9 +19,9 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.queue.pauses import Pause, describe_pause, holding, resuming
+from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
-from hls_handler.work.asking import OMITTED, SHADOW, UNUSABLE, ShadowResult
+from hls_handler.work.asking import OMISSIONS, SHADOW, UNUSABLE, ShadowResult
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
@@ -66,7 +66,7 @@ def list_(
         print_line(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
         )
-        pause = holding(row.repository, pauses) if row.state == "queued" else None
+        pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
             if reason:
                 print_line(f"    {reason}")
@@ -103,7 +103,7 @@ def retry(guid: Guid, config: Config = None) -> None:
     with open_store(settings) as store:
         row = _require_found(store.deliveries.find(guid), guid)
         state = store.queue.retry(row.guid)
-        pause = holding(row.repository, store.pauses.active())
+        pause = find_pause(row.repository, store.pauses.active())
     if row.state not in ("dead", "queued"):
         fail(f"{row.guid} is {state or row.state}; only a dead or a waiting delivery can be run again")
     if state in ("dead", None):
@@ -113,7 +113,7 @@ def retry(guid: Guid, config: Config = None) -> None:
             "request"
         )
     if pause is not None:
-        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resuming(pause)} ends the pause")
+        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause")
         return
     print_line(f"{row.guid} is queued; a running service starts it within seconds")
 
@@ -178,8 +178,8 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
-    if report.own_settings is not None:
-        yield f"Repository settings: {report.own_settings}."
+    if report.repository_settings is not None:
+        yield f"Repository settings: {report.repository_settings}."
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
     for answered in report.answers:
@@ -245,7 +245,7 @@ def _describe_state(report: DeliveryReport) -> str:
     reason = row.reason or "no reason was stored"
     match row.state:
         case "queued" if pause is not None:
-            return f"Waiting: {describe_pause(pause)}; {resuming(pause)} ends the pause."
+            return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
         case "queued":
             return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
         case "running":
@@ -274,13 +274,13 @@ def _cost(report: DeliveryReport) -> str:
 class DeliveryReport:
     delivery: DeliveryRow
     rule: str | None  # why the event was accepted, as a sentence; None if it was not accepted
-    own_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
+    repository_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
-    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "apply 2", and the seconds that it took
+    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "outcome 2", and the seconds that it took
     shadow: ShadowResult | None = None
     pause: Pause | None = None  # the pause that blocks a queued delivery
 
@@ -299,7 +299,7 @@ class DeliveryReport:
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
     ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
-    omitted = [OMITTED.decode(step) for (name, _), step in ordered if name == OMITTED.name]
+    omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     answers = [
         decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
     ]
@@ -308,7 +308,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     return DeliveryReport(
         delivery=delivery,
         rule=RULE.decode(steps.get((RULE.name, 0))),
-        own_settings=repository_file.describe() if repository_file is not None else None,
+        repository_settings=repository_file.describe() if repository_file is not None else None,
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
         answers=tuple(answer for answer in answers if answer is not None),
@@ -316,7 +316,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         calls=tuple(store.calls.calls_of(delivery.guid)),
         times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
-        pause=holding(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
+        pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
 
 

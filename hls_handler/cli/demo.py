@@ -143,10 +143,10 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
                     if not once:
                         _keep_running(settings, sandbox, service, costs=real is not None)
                     return 0 if succeeded else 1
-                if not service.lost_its_port:
+                if not service.failed_to_listen:
                     break
         print_line(f"the service did not start; the end of its log ({LOG}):")
-        print_lines(service.last_words())
+        print_lines(service.last_log_lines())
     return 2
 
 
@@ -234,7 +234,7 @@ def _send_with_retries(settings: Settings, payload: Recorded, service: ServicePr
             if time.monotonic() > until:
                 return Response(0, f"no response: {exc}")
             time.sleep(0.1)  # a killed process refuses connections before its exit can be observed
-            service.revive()
+            service.restart_if_ended()
 
 
 def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout_s: float) -> DeliveryReport | None:
@@ -243,7 +243,7 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
         row = store.deliveries.find(guid)
         if row is not None and row.state not in OPEN_STATES:
             return load_report(store, row)
-        service.revive()
+        service.restart_if_ended()
         time.sleep(0.1)
     return None
 

@@ -14,7 +14,7 @@ from hls_handler.cli.options import Config, fail, load, open_store, print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import REPOSITORY_NAME
-from hls_handler.queue.pauses import describe_pause, resuming
+from hls_handler.queue.pauses import describe_pause, resume_command
 
 RepositoryArgument = Annotated[
     str | None,
@@ -46,7 +46,7 @@ def pause(
         known = repository is None or name in {
             label.lower() for counter, label in store.statistics.counters() if counter == "repository"
         }
-    print_line(f"{describe_pause(current)}; {resuming(current)} ends the pause")
+    print_line(f"{describe_pause(current)}; {resume_command(current)} ends the pause")
     print_line(f"{queued} queued, which will wait, as will new deliveries; {running} running, which will finish")
     if not known:
         print_line(f"no webhook was ever received from {repository}; check the spelling")
@@ -67,7 +67,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
         queued, _ = store.deliveries.count_open(repository)
     name = repository or "everything"
     for other in others:
-        print_line(f"{describe_pause(other)}; {resuming(other)} ends the pause")
+        print_line(f"{describe_pause(other)}; {resume_command(other)} ends the pause")
     if not ended:
         fail(f"{name} was not paused")
     if any(other.repository is None for other in others):

@@ -43,10 +43,10 @@ from hls_handler.work.comparison import (
     Pair,
     Side,
     StoredDelivery,
+    compare_stored,
     is_named,
     load_stored_delivery,
     pair,
-    recorded,
     render_request,
     run_again,
 )
@@ -110,7 +110,7 @@ def compare(
                     _require_confirmation(err=as_json)
             comparison = _ask_all(settings, plan)
         else:
-            comparison = recorded(store, prompt, other, since=after)
+            comparison = compare_stored(store, prompt, other, since=after)
     if not comparison.pairs:
         fail(_explain_no_pairs(prompt, other, since, comparison, asked=ask))
     if as_json:

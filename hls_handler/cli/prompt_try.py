@@ -41,7 +41,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
 from hls_handler.routing import Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -52,7 +52,7 @@ from hls_handler.work.active_config import Claude, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
-from hls_handler.work.pipeline import Ended, run_job
+from hls_handler.work.pipeline import DeliveryResult, run_job
 
 ClaudeSource = Literal["real", "sandbox"]
 
@@ -101,7 +101,7 @@ def try_(
         print_lines(json.dumps(to_dict(chosen, tried, notes, claude=claude), indent=2))
     else:
         print_result(chosen, tried, notes, sources=settings.sources, full=full, canned=claude == "sandbox")
-    if not isinstance(tried.end, Ended):
+    if not isinstance(tried.end, DeliveryResult):
         raise typer.Exit(1)
 
 
@@ -232,21 +232,21 @@ class TryRunner:
                 clock=self.clock,
             )
             if event.conversation is not None:  # the number of other events is known only after reading facts
-                stored: list[Change] = []
-                history = store.conversations.history(lease, account.login, pending=stored)
+                changes = PendingChanges()
+                history = store.conversations.history(lease, account.login, pending=changes)
                 _copy_state(self.load_history(event, event.conversation.number, account), history)
-                store.checkpoints.save(lease, *stored)
+                store.checkpoints.save(lease, *changes.take())
             end = _run_pipeline(Job(lease, context, config, event, account, rule, handler_for(event.name), {}))
             row = store.deliveries.find(lease.guid)
             outcomes = load_report(store, row).outcomes if row else ()
         return TryResult(event, routed, self.github.assume_open, rule, tuple(claude.questions), outcomes, end)
 
 
-def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
-    """Run the job and return how it ended. Waits for rate limits, but not until the hourly budget has room."""
+def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFailed:
+    """Run the job and return how it result. Waits for rate limits, but not until the hourly budget has room."""
     while True:
         try:
-            ended = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
+            result = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
             if wait.waiting_for is not None:
                 return wait
@@ -254,8 +254,8 @@ def _run_pipeline(job: Job) -> Ended | Superseded | Postponed | StepFailed:
         except (Superseded, StepFailed) as exc:
             return exc
         else:
-            job.store.checkpoints.save(job.lease, *ended.changes)  # read by `load_report`
-            return ended
+            job.store.checkpoints.save(job.lease, *result.changes)  # read by `load_report`
+            return result
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
@@ -280,7 +280,7 @@ def _store_and_claim(store: Storage, subject: Subject, rule: Rule) -> Lease:
 
 def _copy_state(state: ConversationState, history: ConversationHistory) -> None:
     history.record_label_intents(name for name, label_state in state.labels.items() if label_state == "intended")
-    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "ours")
-    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "gone")
+    history.mark_labels_set(name for name, label_state in state.labels.items() if label_state == "set")
+    history.mark_labels_removed(name for name, label_state in state.labels.items() if label_state == "removed")
     for family, comment in state.comments.items():
         history.store_comment(family, comment.comment_id, comment.body_digest)

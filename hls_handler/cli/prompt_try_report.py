@@ -16,7 +16,7 @@ from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.work.pipeline import Ended
+from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8
 """Number of lines of the system message that are shown without --full. It is the same for every event."""
@@ -45,7 +45,7 @@ class TryResult:
     rule: Rule | None = None  # the rule by which the event was run; None: it was not run
     questions: tuple[Question, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    end: Ended | Superseded | Postponed | StepFailed | None = None
+    end: DeliveryResult | Superseded | Postponed | StepFailed | None = None
 
 
 def print_result(
@@ -194,7 +194,7 @@ def _state(tried: TryResult) -> str:
     match tried.end:
         case None:
             return "ignored"
-        case Ended():
+        case DeliveryResult():
             return tried.end.state
         case Superseded():
             return "superseded"
@@ -209,7 +209,7 @@ def _reason(tried: TryResult) -> str:
             # --prompt does not override an opt-out, so the message does not suggest it.
             opted_out = isinstance(tried.routed, Ignored) and tried.routed.kind == "asked to skip"
             return f"the service would ignore this event, see above{'' if opted_out else FORCE_HINT}"
-        case Ended():
+        case DeliveryResult():
             return end.reason
         case Retryable() | Postponed():
             return f"{with_remedy(end)}; the service would retry"

@@ -59,14 +59,14 @@ class ServiceProcess:
         return False
 
     @property
-    def lost_its_port(self) -> bool:
+    def failed_to_listen(self) -> bool:
         return b"cannot listen on" in self._new_log()
 
-    def last_words(self) -> str:
+    def last_log_lines(self) -> str:
         """Return the last 20 lines that the service has logged since its last start."""
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
-    def revive(self) -> None:
+    def restart_if_ended(self) -> None:
         """If the process has ended, restart it and wait until it listens. Raises `RestartLimitReached`."""
         code = self._process.poll()
         if code is not None:

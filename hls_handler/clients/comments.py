@@ -19,7 +19,7 @@ _COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class CommentWrite:
     """The decision to edit the comment `comment_id`, or to create one if that is None."""
 
     body: str  # with the marker
@@ -28,7 +28,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class NoWrite:
     """The decision to write nothing. `seen` is an existing comment's id and digest, to be stored in the history."""
 
     outcome: Outcome
@@ -37,8 +37,8 @@ class Leave:
 
 def compare_comment(
     api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
-) -> Write | Leave:
-    """Read the current comment and return the write that is needed, or `Leave` if none is.
+) -> CommentWrite | NoWrite:
+    """Read the current comment and return the write that is needed, or `NoWrite` if none is.
 
     Sends one request if the comment's id is stored. If it is not, or if another account wrote that comment, searches
     the conversation's comments with one request per 100.
@@ -60,33 +60,33 @@ def compare_comment(
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)
     if found is None:
         if decision is None:
-            return Leave(Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update"))
-        return Write(decision.body, decision.digest)
+            return NoWrite(Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update"))
+        return CommentWrite(decision.body, decision.digest)
     if decision is None:
         detail = "nothing worth saying, and no existing section to update"
-        return Leave(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
+        return NoWrite(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
     if decision.change == "changed":
-        return Write(decision.body, decision.digest, found.id)
+        return CommentWrite(decision.body, decision.digest, found.id)
     detail = COMMENT_UP_TO_DATE
     if decision.change == "edited by a person":
         detail = "a person edited our comment, and there is nothing new to write"
     outcome = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=decision.body)
     is_known = last_digest is not None if action.section else last_digest == decision.digest
-    return Leave(outcome, seen=None if is_known else (found.id, decision.digest))
+    return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest))
 
 
 def write_comment(
     api: GithubApi,
     repository: str,
     number: int,
-    change: Write | Leave,
+    change: CommentWrite | NoWrite,
     family: str,
     *,
     guard: WriteGuard,
     history: ConversationHistory,
 ) -> Outcome:
     """Write the comment if needed, store its id and digest in the history, and return the outcome."""
-    if isinstance(change, Leave):
+    if isinstance(change, NoWrite):
         if change.seen is not None:
             history.store_comment(family, *change.seen)
         return change.outcome
@@ -105,9 +105,9 @@ def write_comment(
     return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 
-def preview_comment(change: Write | Leave) -> Outcome:
+def preview_comment(change: CommentWrite | NoWrite) -> Outcome:
     """Return the outcome that writing would have."""
-    if isinstance(change, Leave):
+    if isinstance(change, NoWrite):
         return change.outcome
     detail = "would have commented" if change.comment_id is None else "would have edited our comment"
     return Outcome("comment", "dry_run", detail, comment_id=change.comment_id, body=change.body)
@@ -122,8 +122,8 @@ def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, 
     return next((c for page in pages for c in page if _is_by(c, bot) and _ends_with(c, mark)), None)
 
 
-def _declined(detail: str, comment_id: int) -> Leave:
-    return Leave(Outcome("comment", "declined", detail, comment_id=comment_id))
+def _declined(detail: str, comment_id: int) -> NoWrite:
+    return NoWrite(Outcome("comment", "declined", detail, comment_id=comment_id))
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:

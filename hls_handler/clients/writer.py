@@ -90,7 +90,7 @@ class GithubWriter:
     def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
         """Write the difference.
 
-        Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "ours",
+        Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "set",
         and the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore
         not mistaken for a removal by a person.
         """
@@ -141,15 +141,15 @@ def _merge_earlier_runs(
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
     """Add the labels that earlier attempts of the delivery changed, as if one attempt had made all changes."""
-    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "ours")}
-    lost = [name for name in sorted(before) if before[name] == "ours" and name not in after]
+    added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
+    lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(
         difference,
         confirm=(),
         add=tuple(
             name
             for name in sorted(added, key=lambda name: (rank.get(name, len(rank)), name))
-            if before.get(name) != "ours"
+            if before.get(name) != "set"
         ),
         remove=tuple(dict.fromkeys((*difference.remove, *lost))),
     )

@@ -192,7 +192,7 @@ labels = Table(
     metadata,
     *_conversation_key(),
     Column("name", UntrustedString, primary_key=True),
-    Column("state", Text, nullable=False),  # "intended", "ours", "gone"
+    Column("state", Text, nullable=False),  # "intended", "set", "removed"
     Column("field", UntrustedString),  # its label group if a reply asked for it; NULL if only facts did
     Column("prompt_id", UntrustedString),  # of that reply; NULL if only facts asked for the label
     Column("set_at", BigInteger),  # when GitHub confirmed the label; NULL before

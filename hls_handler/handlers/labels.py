@@ -21,8 +21,8 @@ from hls_handler.settings.model import EffectiveLabels
 
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
-LabelState = Literal["intended", "ours", "gone"]
-"""Stored state of a label. "intended": HLS began to set it; "ours": HLS has set it; "gone": a person removed it."""
+LabelState = Literal["intended", "set", "removed"]
+"""Stored state of a label. "intended": HLS began to set it; "set": HLS has set it; "removed": a person removed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +100,25 @@ class _CurrentLabels:
     """The labels of a conversation, by who set or removed them. All names are case-folded."""
 
     shown: frozenset[str]
-    ours: frozenset[str]  # present, and set by us
-    removed: frozenset[str]  # labels of HLS that a person removed since the last check
-    gone: frozenset[str]  # labels of HLS that a person removed at any time
+    set_by_bot: frozenset[str]  # present, and set by HLS
+    removed_since_check: frozenset[str]  # labels of HLS that a person removed since the last check
+    removed: frozenset[str]  # labels of HLS that a person removed at any time
     group_of: Mapping[str, str]
 
     def set_by_person(self, group: str) -> str | None:
         """Return a label of the group that a person set; None if there is none."""
-        return next((n for n in sorted(self.shown - self.ours) if self.group_of.get(n) == group), None)
+        return next((n for n in sorted(self.shown - self.set_by_bot) if self.group_of.get(n) == group), None)
 
 
 def _current_labels(action: EnsureLabels, present: frozenset[str], stored: Mapping[str, LabelState]) -> _CurrentLabels:
     shown = frozenset(map(_fold, present))
     state = {_fold(name): value for name, value in stored.items()}
-    removed = frozenset(name for name, value in state.items() if value == "ours" and name not in shown)
+    removed_since_check = frozenset(name for name, value in state.items() if value == "set" and name not in shown)
     return _CurrentLabels(
         shown=shown,
-        ours=frozenset(name for name, value in state.items() if value != "gone" and name in shown),
-        removed=removed,
-        gone=removed | frozenset(name for name, value in state.items() if value == "gone"),
+        set_by_bot=frozenset(name for name, value in state.items() if value != "removed" and name in shown),
+        removed_since_check=removed_since_check,
+        removed=removed_since_check | frozenset(name for name, value in state.items() if value == "removed"),
         group_of={_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
         | {_fold(label.name): label.group for label in (*action.known, *action.requested)},
     )
@@ -154,7 +154,9 @@ def decide_labels(
         if name not in current.shown:
             wanted.append(label)
     covered = {*action.groups, *(label.group for label in action.requested)}
-    outdated = frozenset(n for n in current.ours if current.group_of.get(n) in covered and n not in chosen.values())
+    outdated = frozenset(
+        n for n in current.set_by_bot if current.group_of.get(n) in covered and n not in chosen.values()
+    )
     free_slots = max(MAX_LABELS - len(current.shown) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
     withheld += [(label.name, too_many) for label in wanted[free_slots:]]
@@ -166,7 +168,7 @@ def decide_labels(
         add=tuple(label.name for label in added),
         remove=tuple(name for name in stored if _fold(name) in outdated),
         confirm=tuple(name for name in intended if _fold(name) in current.shown - outdated),
-        removed_by_person=tuple(name for name in stored if _fold(name) in current.removed),
+        removed_by_person=tuple(name for name in stored if _fold(name) in current.removed_since_check),
         not_applied=tuple(name for name in intended if _fold(name) not in shown_after),
         withheld=tuple(withheld),
     )
@@ -193,12 +195,12 @@ def _reason_to_withhold(
             return f"{source} does not allow it"
     if label.group in chosen:
         return f"another {label.group} label comes first, and at most one is set"
-    if name in current.shown and name not in current.ours:
+    if name in current.shown and name not in current.set_by_bot:
         return None
     set_by_person = current.set_by_person(label.group)
     if set_by_person is not None:
         return f"a person set {set_by_person}"
-    if name in current.gone:
+    if name in current.removed:
         return "a person removed it"
     if name not in current.shown and not (exists or settings.create):
         return "the repository has no such label, and labels.create is off in the settings"
@@ -260,27 +262,27 @@ class AppliedLabel:
     """A label that HLS set because of a reply, and the recorded correction if people replaced or removed it."""
 
     field: str  # "priority"; for a label of a list its group, "areas area/api"
-    said: str  # the label that HLS set: "priority-high"
+    name: str  # the label that HLS set: "priority-high"
     prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
-    became: str | None  # the label that people set instead, "" for none; None if not corrected
+    corrected_to: str | None  # the label that people set instead, "" for none; None if not corrected
 
 
 def find_changed_corrections(
-    applied: Iterable[AppliedLabel], shown: Iterable[str], *, ours: Iterable[str], field_of: Mapping[str, str]
+    applied: Iterable[AppliedLabel], shown: Iterable[str], *, set_by_bot: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
-    """Return the labels in `applied` whose correction by people has changed, each with `became` set to the new one.
+    """Return the labels in `applied` whose correction by people has changed, with the new `corrected_to`.
 
-    `shown` are the current labels of the conversation, `ours` those that the bot set and no person removed. `field_of`
-    maps each label in lower case to its field. If a person adds another label of the field, the bot's label counts as
-    corrected even while it is still set, because HLS removes it at its next write.
+    `shown` are the current labels of the conversation, `set_by_bot` those that the bot set and no person removed.
+    `field_of` maps each label in lower case to its field. If a person adds another label of the field, the bot's label
+    counts as corrected even while it is still set, because HLS removes it at its next write.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
-    set_by_people = [name for name in by_name if name not in {label.casefold() for label in ours}]
+    set_by_people = [name for name in by_name if name not in {label.casefold() for label in set_by_bot}]
     changed = []
     for label in applied:
-        our_name = label.said.casefold()
-        others = [by_name[name] for name in set_by_people if name != our_name and field_of.get(name) == label.field]
-        became = None if our_name in by_name and not others else next(iter(others), "")
-        if became != label.became:
-            changed.append(replace(label, became=became))
+        applied_name = label.name.casefold()
+        others = [by_name[name] for name in set_by_people if name != applied_name and field_of.get(name) == label.field]
+        corrected_to = None if applied_name in by_name and not others else next(iter(others), "")
+        if corrected_to != label.corrected_to:
+            changed.append(replace(label, corrected_to=corrected_to))
     return tuple(changed)

@@ -25,7 +25,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review import RANK, Patch, anchor, cut_to, numbered, parse_numbered, parse_patch
+from hls_handler.review import RANK, Patch, locate_findings, numbered, parse_numbered, parse_patch, truncate_patch
 from hls_handler.settings.model import Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
@@ -119,7 +119,7 @@ def select_files(
         needed_by_rest -= need
         allowed = min(max(left - needed_by_rest, left // 2), _overhead_tokens(file) + MAX_PATCH_TOKENS)
         whole = patches[file.path]
-        part = whole if need <= allowed else cut_to(whole, allowed - _overhead_tokens(file))
+        part = whole if need <= allowed else truncate_patch(whole, allowed - _overhead_tokens(file))
         if not part.hunks:
             reasons[file.path] = "over the token budget"
             continue
@@ -267,7 +267,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             if RANK[finding.severity] <= RANK[facts.shown.min_severity]
             and finding.confidence >= facts.shown.min_confidence
         ]
-        findings, dropped = anchor(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
+        findings, dropped = locate_findings(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
         return {
             "commit": facts.pull_request.head_sha[:10],
             "findings": findings,

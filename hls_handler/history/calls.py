@@ -16,8 +16,8 @@ from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, sl
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import Postponed
-from hls_handler.queue.changes import OWN_ID, Change, DeliveryWriter, prepare
-from hls_handler.queue.leases import lost
+from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
+from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
 CLAUDE_RATE_LIMIT = "claude"
@@ -91,12 +91,12 @@ class ClaudeCalls:
         now = database.now
         self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id)
-        is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == OWN_ID, _c.finished_at.is_(None))
+        is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
         self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.prompt_id, _c.step_index)
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
             _c.started_at > now - HOUR_MS,
-            _c.delivery_id != OWN_ID,
+            _c.delivery_id != DELIVERY_ID,
         )
 
     def begin(
@@ -174,7 +174,7 @@ class ClaudeCalls:
                 counts = _count_call(ended.prompt_id, outcome, usage, is_shadow=is_shadow)
                 self._writer.counters.add(connection, counts)
         if needs_lease and row_id is None:
-            raise lost(lease)
+            raise lease_lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
         """Store a reply that a retry read from a checkpoint, in place of that with this index. Raises `LeaseLost`."""

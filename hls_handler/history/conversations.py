@@ -14,10 +14,10 @@ from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.changes import (
-    Change,
     CommentChange,
     ConversationRef,
     LabelChange,
+    PendingChanges,
     of_conversation,
 )
 
@@ -27,7 +27,7 @@ _COMMENTS = select(comments).where(of_conversation(comments))
 
 
 @dataclass(frozen=True, slots=True)
-class KnownComment:
+class StoredComment:
     comment_id: int
     body_digest: str
 
@@ -37,7 +37,7 @@ class ConversationState:
     """All that is stored about the bot's labels and comments on one conversation."""
 
     labels: Mapping[str, LabelState]
-    comments: Mapping[str, KnownComment]  # by prompt family
+    comments: Mapping[str, StoredComment]  # by prompt family
 
 
 _own = deliveries.alias("own")
@@ -83,7 +83,7 @@ _SELECT_NEWER = select(
 
 
 @dataclass(frozen=True, slots=True)
-class Newer:
+class NewerEvents:
     """Facts from later deliveries about the conversation of a given one; each that is set may supersede that one."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
@@ -94,17 +94,17 @@ class Newer:
 class ConversationHistory:
     """The bot's stored labels and comments on the conversation of a lease.
 
-    Methods append changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
+    Methods add changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
     """
 
-    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: list[Change]) -> None:
+    def __init__(self, database: Database, lease: Lease, bot_login: str, pending: PendingChanges) -> None:
         if lease.repository_id is None or lease.number is None:
             raise ValueError(f"delivery {lease.guid} has no issue or pull request whose labels could be stored")
         self._database, self._pending = database, pending
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return states by label: "intended" (write begun), "ours" (the bot set it), "gone" (a person removed it)."""
+        """Return states by label: "intended" (write begun), "set" (the bot set it), "removed" (a person removed it)."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -123,28 +123,28 @@ class ConversationHistory:
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
         """Record that the bot added these labels; add those that a reply asked for to the counter `label_set`."""
-        self._change_labels(names, "ours")
+        self._change_labels(names, "set")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
         """Record that a person removed these labels of the bot, so that they are not added again."""
-        self._change_labels(names, "gone")
+        self._change_labels(names, "removed")
 
     def delete_labels(self, names: Iterable[str]) -> None:
         """Delete the state of labels that the bot removed, or that it began to add but are not on the conversation."""
         self._change_labels(names, None)
 
-    def comment(self, family: str) -> KnownComment | None:
+    def comment(self, family: str) -> StoredComment | None:
         """Return the bot's comment for this prompt family ("issues"), whether or not it still exists on GitHub."""
-        for change in reversed(self._pending):
+        for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
-                return KnownComment(change.comment_id, change.body_digest)
+                return StoredComment(change.comment_id, change.body_digest)
         with self._database.reading() as connection:
             query = _COMMENTS.where(comments.c.family == family)
             row = connection.execute(query, self._conversation.columns).first()
-        return None if row is None else KnownComment(row.comment_id, row.body_digest)
+        return None if row is None else StoredComment(row.comment_id, row.body_digest)
 
     def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
-        self._pending.append(CommentChange(self._conversation, family, comment_id, body_digest))
+        self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest))
 
     def _change_labels(
         self,
@@ -152,17 +152,17 @@ class ConversationHistory:
         state: LabelState | None,
         origins: Mapping[str, LabelOrigin] = NO_ORIGINS,
     ) -> None:
-        self._pending.append(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
+        self._pending.add(LabelChange(self._conversation, tuple(sorted(set(names))), state, origins))
 
 
 class Conversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def history(self, lease: Lease, bot_login: str, *, pending: list[Change]) -> ConversationHistory:
+    def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
         """Return the stored labels and comments of the account `bot_login` on the lease's conversation.
 
-        Changes are appended to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
+        Changes are added to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
         """
         return ConversationHistory(self._database, lease, bot_login, pending)
 
@@ -174,10 +174,10 @@ class Conversations:
             comment_rows = connection.execute(_COMMENTS, columns).all()
         return ConversationState(
             labels={row.name: row.state for row in label_rows},
-            comments={row.family: KnownComment(row.comment_id, row.body_digest) for row in comment_rows},
+            comments={row.family: StoredComment(row.comment_id, row.body_digest) for row in comment_rows},
         )
 
-    def find_newer(self, lease: Lease, prompt: str) -> Newer:
+    def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
         """Return what happened in the lease's conversation according to deliveries stored after the lease's delivery.
 
         `prompt` ("issues/analyze") is the prompt of the lease's delivery; `is_answered` is about answers by it alone.
@@ -191,9 +191,9 @@ class Conversations:
         }
         with self._database.reading() as connection:
             if connection.execute(_HAS_NEWER, terms).first() is None:
-                return Newer(head_sha=None, is_closed=False, is_answered=False)
+                return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
             row = connection.execute(_SELECT_NEWER, terms).one()
-        return Newer(
+        return NewerEvents(
             head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
             is_closed=row.closing is not None and row.closing != "reopened",
             is_answered=bool(row.is_answered),

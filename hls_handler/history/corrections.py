@@ -28,10 +28,10 @@ CHANGED_BY_BOT = "other bot"
 """`reason_kind` of deliveries that were ignored because another bot caused the event."""
 
 _d, _l, _c = deliveries.c, labels.c, corrections.c
-_SET_BY_US = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
+_SET_FOR_REPLY = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
     of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
-_OURS = select(_l.name).where(of_conversation(labels), _l.state != "gone")
+_SET_BY_BOT = select(_l.name).where(of_conversation(labels), _l.state != "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,11 @@ class Corrections:
         """Map each label that the bot set for a reply, with its stored correction, to the time (ms) when it was set."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
-        set_by_us = _SET_BY_US.where(_l.set_at > since, _l.set_at <= until)
+        set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)
         recorded = select(corrections).where(of_conversation(corrections), _c.set_at > since, _c.set_at <= until)
         by_name = {
             row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
-            for row in connection.execute(set_by_us, conversation)
+            for row in connection.execute(set_for_reply, conversation)
         }
         for row in connection.execute(recorded, conversation):
             by_name[row.label] = (AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to), row.set_at)
@@ -144,27 +144,27 @@ class Corrections:
         applied: Mapping[AppliedLabel, int],
         shown: ShownLabels,
     ) -> CorrectionResult:
-        ours = connection.execute(_OURS, conversation).scalars()
-        changed = find_changed_corrections(applied, shown.names, ours=ours, field_of=shown.fields)
-        former = {label.said: (label.became, set_at) for label, set_at in applied.items()}
+        set_by_bot = connection.execute(_SET_BY_BOT, conversation).scalars()
+        changed = find_changed_corrections(applied, shown.names, set_by_bot=set_by_bot, field_of=shown.fields)
+        former = {label.name: (label.corrected_to, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
         for label in changed:
             counted = field_label(label.prompt_id, label.field)
-            corrected_before, set_at = former[label.said]
-            if label.became is None:
-                withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.said)
+            corrected_before, set_at = former[label.name]
+            if label.corrected_to is None:
+                withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.name)
                 connection.execute(withdraw, conversation)
                 counts[CORRECTION_WITHDRAWN, counted] += 1
                 continue
             if corrected_before is None:
                 counts[LABEL_CORRECTED, counted] += 1
             correction = {
-                "label": label.said,
+                "label": label.name,
                 "field": label.field,
                 "prompt_id": label.prompt_id,
                 "is_pull_request": shown.pull_request,
                 "set_at": set_at,
-                "corrected_to": redact(label.became)[:MAX_LABEL_CHARACTERS],
+                "corrected_to": redact(label.corrected_to)[:MAX_LABEL_CHARACTERS],
                 "title": redact(clean(shown.title))[:MAX_TITLE_CHARACTERS],
             }
             connection.execute(self._save, {**conversation, **correction})

@@ -113,7 +113,7 @@ class Repositories:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
+class StoredFile:
     """A repository's settings file as last read, and its last valid version: columns of `repository_files`."""
 
     version: str | None
@@ -128,15 +128,15 @@ class RepositoryFiles:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
-    def find(self, repository_id: int, bot_login: str) -> KnownFile | None:
+    def find(self, repository_id: int, bot_login: str) -> StoredFile | None:
         """Return the file as it was last read; None if it was never read."""
         return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
-    def find_by_name(self, repository: str) -> KnownFile | None:
+    def find_by_name(self, repository: str) -> StoredFile | None:
         """Return the file of "owner/repo" as last read by any bot account. For commands, which do not have the id."""
         return self._find(func.lower(_file.repository) == repository.lower())
 
-    def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: KnownFile) -> None:
+    def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:
         """Store the file that was just read. Raises `LeaseLost`."""
         columns = asdict(file) | {"repository": repository}
         del columns["age_s"]
@@ -160,9 +160,9 @@ class RepositoryFiles:
             self._database.insert_rows(connection, repository_file_reports, claim, if_new=True)
             return bool(connection.execute(reporter).scalar_one() == lease.guid)
 
-    def _find(self, *conditions: ColumnElement[bool]) -> KnownFile | None:
+    def _find(self, *conditions: ColumnElement[bool]) -> StoredFile | None:
         age_ms = (self._database.now - _file.read_at).label("age_ms")
         query = select(repository_files, age_ms).where(*conditions).order_by(_file.read_at.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else from_row(KnownFile, row, age_s=max(row.age_ms / 1000, 0.0))
+        return None if row is None else from_row(StoredFile, row, age_s=max(row.age_ms / 1000, 0.0))

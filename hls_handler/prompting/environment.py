@@ -57,7 +57,7 @@ class RenderLimitError(TemplateError):
     """A template exceeded a render limit: its output is too large, or its rendering takes too long."""
 
 
-class Missing(StrictUndefined):
+class UndefinedVariable(StrictUndefined):
     """The value of an undefined name. Its use raises an error, which suggests similar keys if a mapping lacks a key."""
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
 
         super().__init__(
             loader=FunctionLoader(load),
-            undefined=Missing,
+            undefined=UndefinedVariable,
             autoescape=False,
             auto_reload=False,
             cache_size=-1,
@@ -91,7 +91,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= dict(filters)
 
 
-def collect(
+def join_chunks(
     chunks: Iterator[str],
     *,
     no_texts: str | None = None,

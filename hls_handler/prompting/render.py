@@ -24,7 +24,7 @@ from hls_handler.prompting.environment import (
     MAX_CHARACTERS,
     TEXT_OPERATIONS,
     RenderLimitError,
-    collect,
+    join_chunks,
     place_of,
 )
 from hls_handler.prompting.prompt import Library, Prompt
@@ -168,7 +168,7 @@ def _render_markdown(
     converted = {**_convert(placeholders, variables), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
     try:
-        text = collect(template.root_render_func(template.new_context(converted)))
+        text = join_chunks(template.root_render_func(template.new_context(converted)))
         return _fill_placeholders(placeholders, text.strip(), file)
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, file) from exc
@@ -203,13 +203,13 @@ def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | 
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):
         context.blocks.setdefault(name, []).insert(0, _empty_block)
-    rest = collect(template.root_render_func(context))
+    rest = join_chunks(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)
     system, task = context.blocks[SYSTEM], context.blocks[TASK]
     return (
-        collect(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
-        collect(task[0](context)) if task else None,
+        join_chunks(system[0](context), no_texts=TEXT_IN_SYSTEM_BLOCK) if system else None,
+        join_chunks(task[0](context)) if task else None,
         rest,
     )
 

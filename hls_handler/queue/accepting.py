@@ -115,13 +115,13 @@ class BatchAcceptor:
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
             existing = self._existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
-            known_guids = frozenset(existing.stored)
+            existing_guids = frozenset(existing.stored)
             outcomes = decide_outcomes(batch, existing)
             stored = {new.guid: i for i, new in enumerate(batch) if outcomes[i].outcome in ("queued", "ignored")}
             for i in stored.values():
                 rows[i] |= _times(batch[i], now)
-            _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, known_guids, now)
-            superseding = _superseding([batch[i] for i in stored.values()], known_guids)
+            _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, existing_guids, now)
+            superseding = _superseding([batch[i] for i in stored.values()], existing_guids)
             increments += self._supersede(connection, superseding, now)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
             recorded = self._record_webhooks(connection, increments, now)
@@ -250,26 +250,26 @@ def _store(
     database: Database,
     connection: Connection,
     rows: Mapping[str, dict[str, object]],
-    known_guids: frozenset[str],
+    existing_guids: frozenset[str],
     now: int,
 ) -> None:
     """Insert new deliveries. Update the dead or ignored ones that GitHub sent again, with their failure counts at 0."""
-    new = [row for guid, row in rows.items() if guid not in known_guids]
+    new = [row for guid, row in rows.items() if guid not in existing_guids]
     for row in new:
         row["received_at"] = now
     database.insert_rows(connection, deliveries, new)
-    for guid in sorted(known_guids & rows.keys()):
+    for guid in sorted(existing_guids & rows.keys()):
         connection.execute(_ROUTE_AGAIN, rows[guid] | {"known_guid": guid})
 
 
-def _superseding(batch: Sequence[NewDelivery], known_guids: frozenset[str]) -> list[NewDelivery]:
+def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
     """Return the deliveries that supersede others.
 
     If several supersede the same deliveries, only the last of them is returned. A delivery that GitHub sent again is
     always returned, because the others may be newer.
     """
     newest = {
-        (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in known_guids else None): new
+        (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in existing_guids else None): new
         for new in batch
         if new.supersedes != "nothing" and new.conversation_key is not None
     }

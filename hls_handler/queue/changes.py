@@ -8,7 +8,7 @@ that the delivery still holds its lease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
@@ -20,7 +20,7 @@ from hls_handler.db.tables import checkpoints, comments, counters, deliveries, l
 from hls_handler.db.values import compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
-from hls_handler.queue.leases import complete_write, is_held, lost, release_locks, terms_of
+from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
 
 Counts = Mapping[tuple[str, str], int]
 """(name, label) -> increment; the label is "" for a counter without labels."""
@@ -39,7 +39,7 @@ Posted = Literal["done", "dry_run"]
 
 _d = deliveries.c
 
-OWN_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
+DELIVERY_ID = select(_d.id).where(_d.guid == bindparam("of_guid")).scalar_subquery()
 """Subquery for the row id of the delivery with the GUID `of_guid`."""
 
 
@@ -67,7 +67,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """Stores one state ("intended", "ours" or "gone") for labels on a conversation; None deletes their rows."""
+    """Stores one state ("intended", "set" or "removed") for labels on a conversation; None deletes their rows."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -93,6 +93,27 @@ class WriteCompleted:
 
 
 Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
+
+
+class PendingChanges:
+    """The unit of work of a delivery: changes that its next transaction stores, in the order in which they were made.
+
+    One thread uses the object.
+    """
+
+    def __init__(self) -> None:
+        self._changes: list[Change] = []
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self._changes)
+
+    def add(self, change: Change) -> None:
+        self._changes.append(change)
+
+    def take(self) -> tuple[Change, ...]:
+        """Return and remove all changes; the caller must store them."""
+        changes, self._changes = tuple(self._changes), []
+        return changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +200,8 @@ class DeliveryWriter:
         set_once = {"set_at": func.coalesce(labels.c.set_at, new.excluded["set_at"])}
         self._labels: Mapping[LabelState, ReturningInsert[Any]] = {
             "intended": _upsert_label(new, keep_if_null),
-            "ours": _upsert_label(new.values(set_at=database.now), set_once),
-            "gone": _upsert_label(new, {}),
+            "set": _upsert_label(new.values(set_at=database.now), set_once),
+            "removed": _upsert_label(new, {}),
         }
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
@@ -190,7 +211,7 @@ class DeliveryWriter:
         A checkpoint or status counts as progress, which resets the number of crashes. Changes of labels and comments
         do not count: a delivery that crashes at the same write each time would otherwise be retried without end.
         """
-        terms = terms_of(lease)
+        terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
         if held is None:
             return None
@@ -206,7 +227,7 @@ class DeliveryWriter:
         """Store the changes as `find` does, but raise `LeaseLost` instead of returning None."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
-            raise lost(lease)
+            raise lease_lost(lease)
         return row_id
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
@@ -235,7 +256,7 @@ class DeliveryWriter:
         if change.state is None:
             connection.execute(_DELETE_LABELS, {**columns, "names": names})
             return Counter()
-        first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "ours" else []
+        first_set = connection.execute(_SET_FIRST, columns).all() if change.state == "set" else []
         rows = [{**columns, "name": name, "state": change.state} for name in names]
         if change.state == "intended":
             for row in rows:
@@ -257,7 +278,7 @@ class Checkpoints:
 
     def load(self, guid: str) -> dict[tuple[str, int], Checkpoint]:
         """Return all checkpoints of a delivery, by name and index."""
-        query = select(checkpoints).where(checkpoints.c.delivery_id == OWN_ID)
+        query = select(checkpoints).where(checkpoints.c.delivery_id == DELIVERY_ID)
         with self._database.reading() as connection:
             return {
                 (row.name, row.step_index): from_row(

@@ -48,7 +48,7 @@ from hls_handler.queue.changes import (
     count_processing_time,
     prepare,
 )
-from hls_handler.queue.leases import is_held, lost, release_locks, terms_of
+from hls_handler.queue.leases import is_held, lease_lost, lease_parameters, release_locks
 from hls_handler.queue.pauses import is_paused
 
 _UNLIMITED = 1_000_000
@@ -148,11 +148,11 @@ class DeliveryQueue:
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
         """Extend the lease to `lease_s` from now. Raises `LeaseLost`."""
-        terms = {"lease_ms": int(lease_s * 1000), **terms_of(lease)}
+        terms = {"lease_ms": int(lease_s * 1000), **lease_parameters(lease)}
         with self._database.writing(durable=False) as connection:
             lease_until = connection.execute(self._renew, terms).scalar()
         if lease_until is None:
-            raise lost(lease)
+            raise lease_lost(lease)
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
@@ -222,9 +222,9 @@ class DeliveryQueue:
             values["attempts"] = _c.attempts + 1
         update = deliveries.update().where(is_held(self._database.now)).values(_NO_WORKER | values).returning(_c.id)
         with self._database.writing() as connection:
-            row_id = connection.execute(update, terms_of(lease)).scalar()
+            row_id = connection.execute(update, lease_parameters(lease)).scalar()
             if row_id is None:
-                raise lost(lease)
+                raise lease_lost(lease)
             release_locks(connection, row_id)
             if failed:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
@@ -323,9 +323,9 @@ class DeliveryQueue:
     ) -> None:
         terms = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler, **values}
         with self._database.writing() as connection:
-            row = connection.execute(self._finish, terms | terms_of(lease)).first()
+            row = connection.execute(self._finish, terms | lease_parameters(lease)).first()
             if row is None:
-                raise lost(lease)
+                raise lease_lost(lease)
             counts = self._writer.apply(connection, row.id, prepared)
             release_locks(connection, row.id)
             connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})

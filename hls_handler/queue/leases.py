@@ -55,7 +55,7 @@ _COMPLETE_WRITE = locks.delete().where(
 
 
 def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that a lease is valid at the database's time `now`; bind `terms_of(lease)` to it."""
+    """Return the SQL condition that a lease is valid at the time `now` (ms); bind `lease_parameters(lease)` to it."""
     return and_(
         deliveries.c.guid == bindparam("held_guid"),
         deliveries.c.attempt == bindparam("held_attempt"),
@@ -64,12 +64,12 @@ def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
     )
 
 
-def terms_of(lease: Lease) -> dict[str, object]:
+def lease_parameters(lease: Lease) -> dict[str, object]:
     """Return the bind parameters of `is_held`: GUID and attempt of the lease."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
-def lost(lease: Lease) -> LeaseLost:
+def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(
         f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has ended: another worker may have claimed it"
     )

@@ -66,7 +66,7 @@ def _name(repository: str | None) -> str:
     return _EVERYTHING if repository is None else repository.lower()
 
 
-def holding(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
+def find_pause(repository: str | None, pauses: Sequence[Pause]) -> Pause | None:
     """Return the pause that applies to "owner/repo", or None. If two apply, return the pause of everything."""
     name = (repository or "").lower()
     fitting = [pause for pause in pauses if pause.repository is None or pause.repository.lower() == name]
@@ -79,11 +79,11 @@ def describe_pause(pause: Pause) -> str:
     return f"{since}: {pause.reason}" if pause.reason else since
 
 
-def resuming(pause: Pause) -> str:
+def resume_command(pause: Pause) -> str:
     """Return the command that ends the pause: "`hls resume owner/repo`", with backticks."""
     return f"`hls resume {pause.repository}`" if pause.repository else "`hls resume`"
 
 
-def document(pause: Pause) -> dict[str, object]:
+def pause_to_dict(pause: Pause) -> dict[str, object]:
     """Return the pause as JSON for /stats; `repository` is null for a pause of everything."""
     return {"repository": pause.repository, "reason": pause.reason, "since": pause.paused_at.isoformat()}

@@ -31,7 +31,7 @@ IgnoredKind = Literal[
     "other bot",
     "draft",
     "asked to skip",
-    "no label of ours",
+    "not a label of HLS",
     "too many runs",
 ]
 """Kinds of reasons to ignore a delivery. Ignored deliveries are counted by kind."""

@@ -76,7 +76,7 @@ def commit_pulls(call: Call) -> Answer:
 def conversation_events(call: Call) -> Answer:
     home = repository_of(call)
     conversation = _conversation(call, home)
-    listed = [event for event in conversation.events if event.happening not in shapes.UNLISTED_EVENTS]
+    listed = [event for event in conversation.events if event.kind not in shapes.UNLISTED_EVENTS]
     return Answer([shapes.event(conversation, event, home) for event in listed], listed=True)
 
 

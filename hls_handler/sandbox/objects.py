@@ -98,7 +98,7 @@ class Review:
     comments: tuple[Document, ...] = ()  # review comments as REST objects, oldest first
 
 
-Happening = Literal[
+ConversationEventKind = Literal[
     "labeled",
     "unlabeled",
     "renamed",
@@ -107,7 +107,7 @@ Happening = Literal[
     "reopened",
     "locked",
     "unlocked",
-    "uncommented",
+    "comment_deleted",
     "reviewed",
     "review_dismissed",
 ]
@@ -120,7 +120,7 @@ class ConversationEvent:
     id: int
     at: datetime
     actor: Account
-    happening: Happening
+    kind: ConversationEventKind
     detail: str  # label name, old title, new head commit, or the id of the deleted comment or of the review
 
 

@@ -54,7 +54,7 @@ class Entry:
     when: datetime
     actor: Account
     comment: dict[str, Any] | None = None
-    says: str = ""
+    description: str = ""  # "requested changes"
     labels: list[Label] = field(default_factory=list)
     detail: str = ""
     review: dict[str, Any] | None = None
@@ -201,7 +201,7 @@ def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[E
             last is not None
             and entry.labels
             and last.labels
-            and (last.actor, last.says) == (entry.actor, entry.says)
+            and (last.actor, last.description) == (entry.actor, entry.description)
             and entry.when - last.when < LABEL_GROUP_TIME
         )
         if is_grouped and last is not None:
@@ -224,9 +224,9 @@ def _comment(comment: Comment) -> Entry:
 def _review(event: ConversationEvent, conversation: Conversation) -> Entry | None:
     """Return the timeline entry of a review in its current state; None if the event is not the creation of a review."""
     review = next((one for one in conversation.reviews if event.detail == str(one.id)), None)
-    if review is None or event.happening != "reviewed":
+    if review is None or event.kind != "reviewed":
         return None
-    says = {
+    descriptions = {
         "approved": "approved these changes",
         "changes_requested": "requested changes",
         "dismissed": "left a review, which was dismissed,",
@@ -242,7 +242,7 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
     ]
     body = Markup(rendered(review.body)) if review.body.strip() else ""
     shown = {"id": review.id, "commit": review.commit_id[:7], "body": body, "comments": comments}
-    return Entry(event.at, review.author, says=says.get(review.state, "reviewed"), review=shown)
+    return Entry(event.at, review.author, description=descriptions.get(review.state, "reviewed"), review=shown)
 
 
 def _place(comment: Document) -> str:
@@ -265,14 +265,14 @@ def _event(event: ConversationEvent, home: Repository | None) -> Entry:
         "reopened": "reopened this",
         "locked": "locked this conversation",
         "unlocked": "unlocked this conversation",
-        "uncommented": "deleted a comment",
+        "comment_deleted": "deleted a comment",
         "reviewed": "reviewed",
         "review_dismissed": "dismissed a review",
     }
-    about_label = event.happening in {"labeled", "unlabeled"}
+    about_label = event.kind in {"labeled", "unlabeled"}
     labels = _labels((event.detail,), home) if about_label else []
     details = {"renamed": event.detail, "pushed": event.detail[:7]}
-    return Entry(event.at, event.actor, None, texts[event.happening], labels, details.get(event.happening, ""))
+    return Entry(event.at, event.actor, None, texts[event.kind], labels, details.get(event.kind, ""))
 
 
 def _patch(patch: str | None) -> Markup | None:

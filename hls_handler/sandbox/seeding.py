@@ -17,9 +17,9 @@ from hls_handler.sandbox.objects import (
     Account,
     Comment,
     Conversation,
+    ConversationEventKind,
     Document,
     Edit,
-    Happening,
     Repository,
     read_account,
     read_count,
@@ -161,7 +161,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 def _with_changes(world: World, before: Conversation, actor: Account, now: datetime) -> World:
     """Return `world` with a timeline event for each change of the conversation `before`: new title, closed, locked."""
     after = world.threads[before.key.lower()]
-    changes: list[tuple[Happening, str]] = []
+    changes: list[tuple[ConversationEventKind, str]] = []
     if before.title != after.title:
         changes.append(("renamed", before.title))
     if before.head_sha != after.head_sha and before.head_sha:
@@ -170,8 +170,8 @@ def _with_changes(world: World, before: Conversation, actor: Account, now: datet
         changes.append(("closed" if after.state == "closed" else "reopened", ""))
     if before.locked != after.locked:
         changes.append(("locked" if after.locked else "unlocked", ""))
-    for happening, detail in changes:
-        world = world.with_event(world.threads[before.key.lower()], now, actor, happening, detail)
+    for kind, detail in changes:
+        world = world.with_event(world.threads[before.key.lower()], now, actor, kind, detail)
     return world
 
 
@@ -215,7 +215,7 @@ def _with_labels(
 
 def _ever_had(conversation: Conversation) -> frozenset[str]:
     """Return the names, in lower case, of all labels that the conversation has or had."""
-    had = {event.detail.lower() for event in conversation.events if event.happening in {"labeled", "unlabeled"}}
+    had = {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in conversation.labels} | had)
 
 

@@ -26,7 +26,7 @@ from hls_handler.sandbox.objects import (
 API = "https://api.github.com"
 WEB = "https://github.com"
 
-UNLISTED_EVENTS = frozenset({"pushed", "uncommented", "reviewed", "review_dismissed"})
+UNLISTED_EVENTS = frozenset({"pushed", "comment_deleted", "reviewed", "review_dismissed"})
 """Timeline events that `GET issues/{n}/events` omits. (GitHub lists dismissals of reviews, but HLS reads none.)"""
 
 
@@ -253,15 +253,15 @@ def event(conversation: Conversation, this: ConversationEvent, home: Repository)
         "node_id": node_id("IssueEvent", this.id),
         "url": f"{API}/repos/{conversation.repository}/issues/events/{this.id}",
         "actor": account(this.actor),
-        "event": this.happening,
+        "event": this.kind,
         "commit_id": None,
         "commit_url": None,
         "created_at": stamp(this.at),
         "performed_via_github_app": None,
     }
-    if this.happening in {"labeled", "unlabeled"}:
+    if this.kind in {"labeled", "unlabeled"}:
         named = home.labels.get(this.detail.lower())
         document["label"] = {"name": this.detail, "color": named.color if named else "ededed"}
-    if this.happening == "renamed":
+    if this.kind == "renamed":
         document["rename"] = {"from": this.detail, "to": conversation.title}
     return document

@@ -174,7 +174,7 @@ class State:
         with self._lock:
             current = self._world.threads[conversation.key.lower()]
             changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
-            self._store(self._world.with_event(changed, self._clock(), by, "uncommented", str(comment_id)))
+            self._store(self._world.with_event(changed, self._clock(), by, "comment_deleted", str(comment_id)))
 
     def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
         with self._lock:

@@ -12,8 +12,8 @@ from hls_handler.sandbox.objects import (
     Compared,
     Conversation,
     ConversationEvent,
+    ConversationEventKind,
     Document,
-    Happening,
     Label,
     Permission,
     Release,
@@ -116,10 +116,10 @@ class World:
         return replace(self.with_repository(labelled), next_id=self.next_id + 1)
 
     def with_event(
-        self, conversation: Conversation, at: datetime, actor: Account, happening: Happening, detail: str
+        self, conversation: Conversation, at: datetime, actor: Account, kind: ConversationEventKind, detail: str
     ) -> World:
         """Return a `World` in which the issue or pull request has one more event in its timeline."""
-        event = ConversationEvent(id=self.next_id, at=at, actor=actor, happening=happening, detail=detail)
+        event = ConversationEvent(id=self.next_id, at=at, actor=actor, kind=kind, detail=detail)
         world = self.with_conversation(replace(conversation, events=(*conversation.events, event)))
         return replace(world, next_id=self.next_id + 1)
 

@@ -153,39 +153,40 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
     return {**section.model_dump(), **overrides.model_dump(exclude_none=True)}
 
 
-def apply_repository_settings(effective: EffectiveSettings, own: RepositorySettings) -> EffectiveSettings:
-    """Return the operator's settings `effective`, changed by the repository settings `own`.
+def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
+    """Return the operator's settings `effective`, changed by the repository settings.
 
-    `own` can switch features off, allow fewer labels and ignore more files, but not the opposite. It can also replace
-    values of `comments` and `findings`, and choose other prompts. Messages name its keys ".github/hls.yaml:enabled".
+    These can switch features off, allow fewer labels and ignore more files, but not the opposite. They can also
+    replace values of `comments` and `findings`, and choose other prompts. Messages name a key as
+    ".github/hls.yaml:enabled".
     """
-    says, sources = own.says, Sources(PATH, own.lines)
+    values, sources = repository.values, Sources(PATH, repository.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
-    off = {name for name, on in says.features.model_dump().items() if on is False and getattr(features, name)}
+    off = {name for name, on in values.features.model_dump().items() if on is False and getattr(features, name)}
     decided = {f"features.{name}" for name in off}
-    if effective.enabled and not says.enabled:
+    if effective.enabled and not values.enabled:
         decided.add("enabled")
-    if labels.create and says.labels.create is False:
+    if labels.create and values.labels.create is False:
         labels = labels.model_copy(update={"create": False})
         decided.add("labels.create")
-    if says.labels.allow is not None:
+    if values.labels.allow is not None:
         source = sources.where("labels.allow")
-        labels = labels.model_copy(update={"repository_allow": says.labels.allow, "repository_allow_source": source})
+        labels = labels.model_copy(update={"repository_allow": values.labels.allow, "repository_allow_source": source})
         decided.add("labels.allow")
-    if says.paths.ignore:
+    if values.paths.ignore:
         where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])
-        paths = PathFilter((*paths.globs, *says.paths.ignore), where)
+        paths = PathFilter((*paths.globs, *values.paths.ignore), where)
         decided.add("paths.ignore")
-    replaced = {"comments": says.comments, "findings": says.findings}
+    replaced = {"comments": values.comments, "findings": values.findings}
     decided |= {f"{name}.{key}" for name, section in replaced.items() for key in section.model_dump(exclude_none=True)}
-    choices = {event: (name, f"{PATH}:prompts.use.{event}") for event, name in says.prompts.use.items()}
+    choices = {event: (name, f"{PATH}:prompts.use.{event}") for event, name in values.prompts.use.items()}
     return replace(
         effective,
-        enabled=effective.enabled and says.enabled,
+        enabled=effective.enabled and values.enabled,
         features=features.model_copy(update=dict.fromkeys(off, False)),
         labels=labels,
-        comments=effective.comments.model_copy(update=says.comments.model_dump(exclude_none=True)),
-        findings=effective.findings.model_copy(update=says.findings.model_dump(exclude_none=True)),
+        comments=effective.comments.model_copy(update=values.comments.model_dump(exclude_none=True)),
+        findings=effective.findings.model_copy(update=values.findings.model_dump(exclude_none=True)),
         paths=paths,
         use={**effective.use, **choices},
         repository_keys=frozenset(decided),

@@ -299,10 +299,10 @@ class Settings(Section):
     def sources(self) -> Sources:
         return self._sources
 
-    def beside(self, sources: Sources) -> Settings:
+    def with_repository_sources(self, sources: Sources) -> Settings:
         """Return a copy with the line numbers of a `.github/hls.yaml`, so that messages can name lines of that file."""
         settings = self.model_copy()
-        settings._sources = replace(self._sources, beside=sources)
+        settings._sources = replace(self._sources, repository=sources)
         return settings
 
     @property

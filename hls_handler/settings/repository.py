@@ -107,9 +107,9 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """A parsed `.github/hls.yaml`: the settings that apply (`says`), and the mistakes in the file (`problems`)."""
+    """A parsed `.github/hls.yaml`: the settings that apply (`values`), and the mistakes in the file (`problems`)."""
 
-    says: RepositoryFile = field(default_factory=RepositoryFile)
+    values: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
     problems: tuple[str, ...] = ()  # ".github/hls.yaml:3: labels.alow: unknown key; did you mean labels.allow?"
 
@@ -211,57 +211,57 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     return RepositoryFile.model_validate({"enabled": enabled, "labels": labels, "features": off, "prompts": prompts})
 
 
-def merge_with_last_valid(now: RepositorySettings, last_good: RepositorySettings) -> RepositorySettings:
-    """Return the settings to apply while the file is invalid: its last valid version, with what `now` switches off."""
-    off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(now.says.features, key) is False}
-    create = {} if now.says.labels.create is None else {"create": False}
-    use = {**last_good.says.prompts.use, **now.says.prompts.use}
-    values = last_good.says.model_copy(
+def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
+    """Return the settings to apply while the file is invalid: its last valid version, and what `current` turns off."""
+    off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
+    create = {} if current.values.labels.create is None else {"create": False}
+    use = {**last_valid.values.prompts.use, **current.values.prompts.use}
+    values = last_valid.values.model_copy(
         update={
-            "enabled": now.says.enabled and last_good.says.enabled,
-            "features": last_good.says.features.model_copy(update=off),
-            "labels": last_good.says.labels.model_copy(update=create),
-            "prompts": last_good.says.prompts.model_copy(update={"use": use}),
+            "enabled": current.values.enabled and last_valid.values.enabled,
+            "features": last_valid.values.features.model_copy(update=off),
+            "labels": last_valid.values.labels.model_copy(update=create),
+            "prompts": last_valid.values.prompts.model_copy(update={"use": use}),
         }
     )
     switched_off = [
         *(f"features.{key}" for key in off),
-        *([] if now.says.enabled else ["enabled"]),
+        *([] if current.values.enabled else ["enabled"]),
         *(f"labels.{key}" for key in create),
-        *(f"prompts.use.{event}" for event in now.says.prompts.use),
+        *(f"prompts.use.{event}" for event in current.values.prompts.use),
     ]
-    lines = {**last_good.lines, **{key: now.lines.get(key, 1) for key in switched_off}}
-    return RepositorySettings(values, lines, now.problems)
+    lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key in switched_off}}
+    return RepositorySettings(values, lines, current.problems)
 
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
     """The `.github/hls.yaml` that was read for one delivery: its blob SHA, and the settings that apply."""
 
-    own: RepositorySettings  # settings that apply, and the problems of the current file
+    settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    broken: bool = False  # True: the file is invalid; the version `good` applies, with what the file switches off
-    good: str | None = None  # blob SHA of the last valid version; None: there was none
-    unread: str | None = None  # why the file could not be read, so that its last known version applies; None: no error
+    is_invalid: bool = False  # True: `valid_version` applies, with what the invalid file switches off
+    valid_version: str | None = None  # blob SHA of the last valid version; None: there was none
+    read_error: str | None = None  # why the last known version applies: the file could not be read
 
     def describe(self) -> str | None:
         """Return a sentence about the file: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
 
         It has no full stop. It also names the problems, or why the file could not be read. None: there is no file.
         """
-        if self.unread is not None:
+        if self.read_error is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
-            return f"{PATH} could not be read, so {rest}: {self.unread}"
+            return f"{PATH} could not be read, so {rest}: {self.read_error}"
         if self.version is None:
             return None
-        if not self.own.problems:
+        if not self.settings.problems:
             return f"{PATH} ({self.version[:10]}) applies on top of the settings"
-        problems = "; ".join(self.own.problems)
-        if not self.broken:
+        problems = "; ".join(self.settings.problems)
+        if not self.is_invalid:
             return f"{PATH} ({self.version[:10]}) applies on top of the settings, except for its mistakes: {problems}"
         applied = "only what it switches off applies"
-        if self.good:
-            applied = f"the last good version ({self.good[:10]}) applies, plus what this one switches off"
+        if self.valid_version:
+            applied = f"the last good version ({self.valid_version[:10]}) applies, plus what this one switches off"
         return f"{PATH} ({self.version[:10]}) is invalid, so {applied}: {problems}"
 
 

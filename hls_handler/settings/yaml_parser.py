@@ -41,14 +41,14 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line numbers of the keys in a YAML file. `beside` has those of a second file, `.github/hls.yaml`, or is None.
+    """Line numbers of the keys in a YAML file. `repository` has those of a second file, `.github/hls.yaml`, or is None.
 
     Methods take a key path such as "features.bots"; for the second file, it begins with ".github/hls.yaml:".
     """
 
     file: str  # as given: "config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
-    beside: Sources | None = None  # lines of the repository settings
+    repository: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
         """Return True if the file has the key itself, not only the section around it."""
@@ -77,9 +77,11 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Return (`beside`, "enabled") for ".github/hls.yaml:enabled", and (`self`, `key`) for a key without file."""
-        prefix = f"{self.beside.file}:" if self.beside else ""
-        return (self.beside, key.removeprefix(prefix)) if self.beside and key.startswith(prefix) else (self, key)
+        """Return (`repository`, "enabled") for ".github/hls.yaml:enabled", and (`self`, key) for a key without file."""
+        prefix = f"{self.repository.file}:" if self.repository else ""
+        if self.repository and key.startswith(prefix):
+            return self.repository, key.removeprefix(prefix)
+        return self, key
 
 
 @dataclass(slots=True)

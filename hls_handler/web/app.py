@@ -104,7 +104,7 @@ class WebApplication:
                     "since": component.since.isoformat(),
                     "message": component.message,
                     "remedy": component.remedy,
-                    **component.figures,
+                    **component.metrics,
                 }
                 for name, component in snapshot.components.items()
             }

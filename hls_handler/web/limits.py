@@ -68,16 +68,19 @@ class BodyBudget:
         late = f"the body did not arrive within {timeout_s:g} s"
         deadline = reader.get_loop().call_later(timeout_s, body.reject, late)
         self._arriving.add(body)
+        received: bytes | None = None
         try:
-            return await self._collect(body, chunks, max_bytes)
-        except BaseException as exc:
-            self.release(body.held_bytes)
-            if not isinstance(exc, asyncio.CancelledError) or body.problem is None or reader.uncancel():
+            received = await self._collect(body, chunks, max_bytes)
+            return received
+        except asyncio.CancelledError:
+            if body.problem is None or reader.uncancel():
                 raise
             raise Rejected(408, body.problem) from None
         finally:
             deadline.cancel()
             self._arriving.discard(body)
+            if received is None:
+                self.release(body.held_bytes)
 
     def release(self, number_of_bytes: int) -> None:
         self.used_bytes -= number_of_bytes

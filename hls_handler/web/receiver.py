@@ -70,7 +70,7 @@ class WebhookReceiver:
         except Rejected as rejected:
             response = _rejection(rejected, CLOSE)
         else:
-            with logs.bound(delivery=headers.delivery):
+            with logs.log_context(delivery=headers.delivery):
                 response = await self._receive(headers, Request(scope, receive))
         await response(scope, receive, send)
 

@@ -48,7 +48,7 @@ class RequestIdMiddleware:
                 message["headers"] = [*message["headers"], *response_headers(request_id), *close]
             await send(message)
 
-        with logs.bound(request_id=request_id):
+        with logs.log_context(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
             except Exception:  # the top of a request: without this, the trace is logged without the request id

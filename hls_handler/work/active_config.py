@@ -14,12 +14,13 @@ from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.db.database import Database
 from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelState
 from hls_handler.handlers.reader import Reader
-from hls_handler.history.conversations import ConversationHistory
+from hls_handler.history.conversations import BotAccounts, ConversationHistory
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
@@ -128,19 +129,19 @@ class BotAccount:
     deleted may be posted once more. Creating the object may raise `StoreUnavailable`.
     """
 
-    def __init__(self, store: Storage, settings: GithubSettings) -> None:
-        self._store = store
+    def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
+        self._accounts = accounts
         identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
-        self._fingerprint = hmac.new(store.database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
+        self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
-        self.known = store.bot_accounts.find(self._fingerprint)  # None before the first request to GitHub
+        self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
         """Return the account; requests it from GitHub if none is stored. Raises `DependencyDown`."""
-        if self.known is not None:
-            return self.known
+        if self.cached is not None:
+            return self.cached
         with self._lock:  # another thread may have fetched it while this one waited
-            return self.known or self._fetch(github)
+            return self.cached or self._fetch(github)
 
     def refresh(self, github: Github) -> None:
         """Request the account again, because it may have been renamed. Raises `DependencyDown`."""
@@ -149,9 +150,9 @@ class BotAccount:
 
     def _fetch(self, github: Github) -> Account:
         found = github.fetch_bot_account()
-        if found != self.known:
-            self._store.bot_accounts.save(self._fingerprint, found)
-            self.known = found
+        if found != self.cached:
+            self._accounts.save(self._fingerprint, found)
+            self.cached = found
         return found
 
 
@@ -199,7 +200,7 @@ async def route_envelope(
 ) -> Rule | LabelCorrection | Ignored:
     """Route an event with the loaded prompts. If none or several fit, reload changed prompt files and route again."""
     decide = partial(
-        route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.known
+        route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.cached
     )
     rule = decide(catalogue=active.prompts.latest)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
-OMITTED = Codec("not_shown", 1, TypeAdapter(str))
+OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 from the handler, others about texts cut in prompts."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
@@ -76,7 +76,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
     first = shadow or job.rule.prompt
     variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
-    answers, last, variables = ask_in_turn(library, first, variables, ask)
+    answers, last, variables = run_prompt_chain(library, first, variables, ask)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     key = job.store.database.secret(PROMPT_SECRET)
@@ -94,7 +94,7 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
 
 
-def ask_in_turn(
+def run_prompt_chain(
     library: Library,
     first: str,
     variables: Mapping[str, object],
@@ -146,8 +146,8 @@ def make_variables(
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
-        job.note(OMITTED, index + 1, _describe_truncation(rendered))
-    first = job.recall(UNUSABLE, index) or _call(job, rendered, index, correction=None)
+        job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+    first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
     if isinstance(first, ValidReply):
         return first
     if first.why != "invalid":
@@ -180,7 +180,7 @@ def _call(
             sender=job.event.sender.login,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
-            changes=job.take_pending(),
+            changes=job.pending.take(),
         )
     )
     job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
@@ -205,7 +205,7 @@ def _call(
             outcome="ok",
             usage=answer.usage,
             error=None,
-            changes=[*job.take_pending(), checkpoint],
+            changes=[*job.pending.take(), checkpoint],
             reply=recalled,
             is_last=_is_last(job, prompt.name, recalled.reply),
         )
@@ -219,7 +219,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due. False if its condition fails; `ask_in_turn` then raises."""
+    """Return whether no follow-up prompt is due. False if its condition fails; `run_prompt_chain` then raises."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -291,10 +291,10 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
-    if shadow is None or job.recall(SHADOW) is not None:
+    if shadow is None or job.find_result(SHADOW) is not None:
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
-    job.store.checkpoints.save(job.lease, *job.take_pending(), posting=posting, unlock=True)
+    job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
     result = _run_shadow(job, shadow, facts, posted)
     job.add(SHADOW, result)
     log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})

@@ -109,7 +109,7 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
             continue
         report = partial(health.report_problem, check.component, by_probe=True)
         try:
-            figures = check.run()
+            metrics = check.run()
         except (DependencyDown, ProblemFound) as exc:
             report(str(exc), exc.remedy)
         except StoreUnavailable as exc:
@@ -122,8 +122,8 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
         else:
             record = health.ok if check.proves_use else health.probe_ok
             record(check.component)
-            if figures is not None:
-                health.set_figures(check.component, figures)
+            if metrics is not None:
+                health.set_metrics(check.component, metrics)
 
 
 def probe_every_s(health: Health) -> float:

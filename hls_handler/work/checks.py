@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
-from hls_handler.queue.pauses import describe_pause, resuming
+from hls_handler.history.statistics import Deliveries, Statistics
+from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
+from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -34,12 +36,12 @@ def make_checks(
         return store.database.size()
 
     def check_github() -> None:
-        _check_not_held(store, "github", GITHUB_RATE_LIMIT)
+        _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
         config = reloader.latest
         config.bot.refresh(github(config.settings))
 
     def check_claude() -> None:
-        _check_not_held(store, "claude", CLAUDE_RATE_LIMIT)
+        _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         settings = reloader.latest.settings
         calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
         if calls >= most:
@@ -50,48 +52,48 @@ def make_checks(
 
     return [
         Check("store", check_store, proves_use=True),
-        Check("queue", lambda: _check_queue(store), proves_use=True),
+        Check("queue", lambda: _check_queue(store.deliveries, store.pauses), proves_use=True),
         Check("github", check_github),
         Check("claude", check_claude),
         Check(
             "webhooks",
-            lambda: _check_webhooks(store, reloader.latest),
+            lambda: _check_webhooks(store.statistics, reloader.latest, now=store.now()),
             proves_use=True,
             is_wanted=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
 
 
-def _check_not_held(store: Storage, dependency: Dependency, rate_limit: str) -> None:
-    until = store.rate_limiter.held_until(rate_limit)
+def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limit: str) -> None:
+    until = rate_limiter.held_until(rate_limit)
     if until is not None:
         message = f"no requests until {until:%H:%M:%S} UTC, because the server asked to wait or the last request failed"
         raise DependencyDown(message, dependency=dependency, remedy="wait, or fix the cause that the log names")
 
 
-def _check_queue(store: Storage) -> None:
+def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     """Raise `HlsError` if a delivery was due over `STUCK_S` ago and did not start, `ProblemFound` if a pause is set."""
-    figures, pauses = store.deliveries.queue_state(), store.pauses.active()
-    if figures.oldest_due_s is not None and figures.oldest_due_s > STUCK_S:
-        due = f"{figures.due} deliveries are due, the oldest for {figures.oldest_due_s:.0f} s"
-        if not figures.running:
+    queue, active = deliveries.queue_state(), pauses.active()
+    if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
+        due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
+        if not queue.running:
             raise HlsError(f"{due}, and no worker is busy: start `hls serve` with --role worker or all, or see its log")
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
-    if pauses:
-        paused = "; ".join(describe_pause(pause) for pause in pauses)
-        remedy = f"to end the pause: {', '.join(resuming(pause) for pause in pauses)}"
-        raise ProblemFound(f"{paused}; {figures.held} of {figures.queued} queued deliveries wait", remedy=remedy)
+    if active:
+        paused = "; ".join(describe_pause(pause) for pause in active)
+        remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
+        raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries wait", remedy=remedy)
 
 
-def _check_webhooks(store: Storage, config: ActiveConfig) -> None:
+def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:
     """Raise `ProblemFound` if an expected webhook is overdue."""
     expected = expectations(config.settings)
-    received_at, at = store.statistics.last_webhooks(), store.now()
-    since = store.statistics.expected_since(one.name for one in expected)
+    received_at = statistics.last_webhooks()
+    since = statistics.expected_since(one.name for one in expected)
     overdue: list[str] = []
     for one in expected:
         last, where = last_received(one, received_at, config.table), config.settings.sources.where(one.key)
-        silence = find_silence(one, last, since=since[one.name], now=at, where=where)
+        silence = find_silence(one, last, since=since[one.name], now=now, where=where)
         if silence is not None:
             overdue.append(silence)
     if overdue:

@@ -25,7 +25,14 @@ from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
-from hls_handler.work.asking import SHADOW, PromptResult, ask_in_turn, make_variables, prompt_result, render_analysis
+from hls_handler.work.asking import (
+    SHADOW,
+    PromptResult,
+    make_variables,
+    prompt_result,
+    render_analysis,
+    run_prompt_chain,
+)
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.posting import OUTCOME
 
@@ -118,7 +125,7 @@ class Comparison:
         return sum(pair.one.result.speaks != pair.other.result.speaks for pair in self.pairs)
 
 
-def recorded(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
+def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
     """Compare stored shadow results with the posted results, for deliveries received after `since` (aware UTC).
 
     A shadow prompt runs beside the posted one and posts nothing. `prompt` and `other` are names or ids, and one of them
@@ -245,7 +252,7 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
 
     handler, event, facts, first = stored.handler, stored.event, stored.facts, stored.rule.prompt
     variables = make_variables(event, handler, facts, stored.rule.effective, first)
-    answers, last, variables = ask_in_turn(library, first, variables, ask)
+    answers, last, variables = run_prompt_chain(library, first, variables, ask)
     analysis = render_analysis(library, last, handler, facts, answers[-1].reply, answers, variables, key)
     result = prompt_result(analysis, handler.plan(event, facts, analysis))
     return side(result, [answer.usage for answer in answers])

@@ -29,7 +29,7 @@ class ComponentHealth:
     since: datetime
     message: str | None = None  # the problem; None if there is none
     remedy: str | None = None  # the operator's next step
-    figures: Mapping[str, int] = field(default_factory=dict)  # "database_bytes" -> 81920
+    metrics: Mapping[str, int] = field(default_factory=dict)  # "database_bytes" -> 81920
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +136,10 @@ class Health:
         remedy = "see the message; HLS continues when the database responds again"
         self.report_problem("store", str(exc), remedy, severity="unhealthy")
 
-    def set_figures(self, component: Component, figures: Mapping[str, int]) -> None:
-        """Set the measured values of a component, such as its size, shown with its state."""
+    def set_metrics(self, component: Component, metrics: Mapping[str, int]) -> None:
+        """Set the metrics of a component, such as its size, which `/health` shows with its state."""
         with self._lock:
-            self._components[component] = replace(self._components[component], figures=figures)
+            self._components[component] = replace(self._components[component], metrics=metrics)
 
     def snapshot(self) -> HealthSnapshot:
         with self._lock:

@@ -5,13 +5,13 @@ that this version does not know, it is ignored, and the step runs again. Below, 
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
-    use_repository_settings  SETTINGS_FILE "own_settings"
+    load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
     ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
-                             OMITTED "not_shown" 0: what the handler left out, n + 1: what prompt n did
-    post                     OUTCOME "apply" n: the outcome of action n; before labels are written BEFORE "before",
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what prompt n did
+    post                     OUTCOME "outcome" n: the outcome of action n; before labels are written BEFORE "before",
                              before a comment is WRITING "writing" n
-    report_settings_problems PROBLEMS_REPORTED "told_of_settings", and "writing" PROBLEMS_INDEX
+    report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
     run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
 
 `plan` is pure and has none. The names are stored data: the functions may be renamed, the checkpoints may not.
@@ -31,9 +31,9 @@ from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable
 from hls_handler.events import Account, Event
-from hls_handler.handlers.handler import Conversation, Handler
+from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
@@ -98,9 +98,9 @@ def facts_codec(handler: Handler[Any]) -> Codec[Any]:
 _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of the pipeline
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed delivery while it is processed. The pipeline sets fields step by step; one thread uses the object."""
+    """One claimed delivery in process. The pipeline replaces the job when its rule or conversation changes."""
 
     lease: Lease
     context: WorkerContext
@@ -110,22 +110,21 @@ class Job:
     rule: Rule
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
-    conversation: Conversation | None = None  # gets labels and the comment; set after the facts are read
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
-    pending: list[Change] = field(default_factory=list)  # stored with the delivery's next write to the store
+    pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
     @property
     def store(self) -> Storage:
         return self.context.store
 
-    def recall(self, codec: Codec[T], index: int = 0) -> T | None:
+    def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
         """Return the result of a step that an earlier attempt stored; None if there is none."""
         return codec.decode(self.steps.get((codec.name, index)))
 
     def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
-        self.pending.append(codec.encode(value, index=index))
+        self.pending.add(codec.encode(value, index=index))
 
-    def once(
+    def run_step(
         self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
         """Return the stored result of a step; else run `do` and return its result, encoded and decoded as for a retry.
@@ -134,27 +133,21 @@ class Job:
         to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
         `fits` returns whether a stored value is still usable; if not, the step runs.
         """
-        known = self.recall(codec, index)
-        if known is not None and fits(known):
-            return known
+        stored = self.find_result(codec, index)
+        if stored is not None and fits(stored):
+            return stored
         self.check_can_continue()
         started = self.context.clock()
         step = codec.encode(do(), index=index, took_s=self.context.clock() - started)
-        self.pending.append(step)
+        self.pending.add(step)
         result = codec.decode(step)
         assert result is not None
         return result
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
         """Store a sentence that `hls why` shows; no decision depends on it."""
-        if self.recall(codec, index) != sentence:
+        if self.find_result(codec, index) != sentence:
             self.add(codec, sentence, index)
-
-    def take_pending(self) -> tuple[Change, ...]:
-        """Return and clear the pending changes; the caller must store them."""
-        pending = tuple(self.pending)
-        self.pending.clear()
-        return pending
 
     def check_can_continue(self) -> None:
         """Raise `Postponed` if the service is stopping, and `LeaseLost` if the lease has expired by the local clock.
@@ -180,7 +173,7 @@ class Job:
                     raise
                 self.context.pause(max(pause_s, 0.001))
 
-    def before_reads(self) -> None:
+    def require_reads_allowed(self) -> None:
         """Raise `Postponed` while GitHub asks to wait or fails, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
@@ -198,7 +191,7 @@ class Job:
                 self.lease,
                 GITHUB_RATE_LIMIT,
                 interval_s=github.min_seconds_between_writes,
-                changes=self.take_pending(),
+                changes=self.pending.take(),
                 write=write,
                 slowest_write_s=github.slowest_write_s,
             )
@@ -210,15 +203,16 @@ class Job:
         self.context.leases.require(self.lease, least=MIN_SHARE_FOR_WRITE)
 
     @contextmanager
-    def recorded(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
+    def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
         """If the block fails, store pending changes and, for a `StepFailed`, that this part of the delivery failed."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
             raise
         except Exception as exc:  # raised again: a retry continues from the results so far, even after a defect
-            if self.pending:
-                self.store.checkpoints.save(self.lease, *self.take_pending())
+            changes = self.pending.take()
+            if changes:
+                self.store.checkpoints.save(self.lease, *changes)
             if isinstance(exc, StepFailed) and part == "analysis":
                 self.store.queue.set_status(self.lease, analysis="failed", analysis_error=str(exc))
             elif isinstance(exc, StepFailed):

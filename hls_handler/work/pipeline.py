@@ -2,8 +2,8 @@
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-`work_on` does the part up to the rule, and `run_job` the rest. Each step's result is stored as a checkpoint before the
-next call to Claude and the next write to GitHub. A retry starts after the last stored step.
+`process_delivery` does the part up to the rule, and `run_job` the rest. Each step's result is stored as a checkpoint
+before the next call to Claude and the next write to GitHub. A retry starts after the last stored step.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Conversation, PromptLimits, SkipReason, check_conversation
+from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, SkipReason, check_conversation
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.asking import OMITTED, analyse, analyse_static_reply, prompt_result, run_shadow
+from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_result, run_shadow
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
-from hls_handler.work.repository_settings import report_settings_problems, use_repository_settings
+from hls_handler.work.repository_settings import (
+    load_repository_settings,
+    report_settings_problems,
+    route_with_repository_settings,
+)
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """A sentence for `hls why` about the rule and the settings that admitted the event."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class DeliveryResult:
     """The result of a delivery in which no step failed."""
 
     state: Literal["done", "ignored", "superseded"]
@@ -45,7 +49,7 @@ class Ended:
     changes: tuple[Change, ...] = ()  # to store in the transaction that finishes the delivery
 
 
-def work_on(lease: Lease, context: WorkerContext) -> Ended:
+def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     """Process a delivery to its end. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`.
 
     Routes the event again, because settings, prompts and the bot account may have changed since it was received.
@@ -55,57 +59,67 @@ def work_on(lease: Lease, context: WorkerContext) -> Ended:
     routing_input = from_event(event)
     rule = route(routing_input, settings=config.settings, table=config.table, catalogue=config.library, bot=bot)
     if isinstance(rule, Ignored):
-        return Ended("ignored", rule.reason, kind=rule.kind)
+        return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
-        result = record_label_correction(store, lease, event, bot, rule, config.library)
+        result = record_label_correction(store.corrections, lease, event, bot, rule, config.library)
         reason = describe_label_correction(result, rule.field)
-        return Ended("done", reason) if result.compared else Ended("ignored", reason, kind="no label of ours")
+        if not result.compared:
+            return DeliveryResult("ignored", reason, kind="not a label of HLS")
+        return DeliveryResult("done", reason)
     correction = find_label_correction(routing_input, rule.effective, config.library, settings=config.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
-        record_label_correction(store, lease, event, bot, correction, config.library)
+        record_label_correction(store.corrections, lease, event, bot, correction, config.library)
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps)
-    ended = _check_run_limit(job)
-    if ended is not None:
-        return ended
-    ignored = use_repository_settings(job)
+    ignored = _check_run_limit(job)
     if ignored is not None:
-        return Ended("ignored", ignored.reason, kind=ignored.kind)
+        return ignored
+    job = load_repository_settings(job)
+    rule = route_with_repository_settings(job)
+    if isinstance(rule, Ignored):
+        return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if (RULE.name, 0) not in steps:
-        job.note(RULE, 0, job.rule.why(job.config.settings.sources))
-    return run_job(job)
+        job.note(RULE, 0, rule.why(job.config.settings.sources))
+    return run_job(replace(job, rule=rule))
 
 
-def run_job(job: Job) -> Ended:
+def run_job(job: Job) -> DeliveryResult:
     """Run all steps after routing. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`."""
-    ended = _run_steps(job)
-    return replace(ended, changes=job.take_pending())
+    result = _run_steps(job)
+    return replace(result, changes=job.pending.take())
 
 
-def _run_steps(job: Job) -> Ended:
+def _run_steps(job: Job) -> DeliveryResult:
     """Gather facts, ask Claude, plan, post, and run the shadow prompt."""
-    with job.recorded("analysis"):
+    with job.record_failure("analysis"):
         facts = _gather(job)
         _require_not_superseded(job, facts)
         skip_reason = job.handler.skip_reason(facts)
-        ended = _choose_conversation(job, facts, skip_reason)
-        if ended is not None:
-            return ended
+        conversation = job.handler.conversation(job.event, facts, job.rule)
+        end_reason = _find_end_reason(job.handler, skip_reason, conversation)
+        if end_reason is not None:
+            return DeliveryResult("done", end_reason, handler=job.handler.name)
+        if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
+            job = _set_conversation(job, conversation)
+            ignored = _check_run_limit(job)
+            if ignored is not None:
+                return ignored
+            _check_fallback_issue(job, conversation)
         if skip_reason is not None and skip_reason.reply is not None:
             analysis = analyse_static_reply(job, facts, skip_reason.reply)
         else:
             omitted = job.handler.describe_omissions(facts)
             if omitted is not None:
-                job.note(OMITTED, 0, omitted)
+                job.note(OMISSIONS, 0, omitted)
             analysis = analyse(job, facts)
-    actions = _plan(job, facts, analysis)
-    with job.recorded("posting"):
-        outcomes, posting = _post(job, facts, actions)
+    actions = _plan(job, facts, analysis, conversation)
+    with job.record_failure("posting"):
+        outcomes, posting = _post(job, facts, actions, conversation)
     if analysis.answers:
         run_shadow(job, facts, prompt_result(analysis, actions), posting)
     reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
     reason = "; ".join(reasons) or "analysed; nothing to post"
-    return Ended("done", reason, handler=job.handler.name, posting=posting)
+    return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
 
 
 def _parse(lease: Lease) -> Event:
@@ -120,8 +134,8 @@ def _parse(lease: Lease) -> Event:
         raise Permanent(str(exc)) from exc
 
 
-def _check_run_limit(job: Job) -> Ended | None:
-    """Return `Ended` if the delivery's conversation has reached its hourly limit of runs; else None.
+def _check_run_limit(job: Job) -> DeliveryResult | None:
+    """Return a result if the delivery's conversation has reached its hourly limit of runs; else None.
 
     The limit stops loops. It does not apply if a reply of Claude is already stored, because that reply was paid for.
     """
@@ -131,7 +145,7 @@ def _check_run_limit(job: Job) -> Ended | None:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
-    return Ended("ignored", reason, kind="too many runs")
+    return DeliveryResult("ignored", reason, kind="too many runs")
 
 
 def _gather(job: Job) -> Any:
@@ -142,7 +156,7 @@ def _gather(job: Job) -> Any:
     )
 
     def read() -> Any:
-        job.before_reads()
+        job.require_reads_allowed()
         reader = job.context.github.reader(event.repository.full_name)
         history = job.store.repositories.history(job.lease, job.bot.login)
         facts = handler.gather(event, reader, history, limits)
@@ -150,7 +164,7 @@ def _gather(job: Job) -> Any:
         job.context.health.ok("github")
         return facts
 
-    return job.once(facts_codec(handler), 0, read)
+    return job.run_step(facts_codec(handler), 0, read)
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
@@ -168,31 +182,26 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
         raise Superseded(reason)
 
 
-def _choose_conversation(job: Job, facts: Any, skip_reason: SkipReason | None) -> Ended | None:
-    """Set `job.conversation`. Return `Ended` if the delivery ends here, without an analysis; else None."""
-    handler = job.handler
+def _find_end_reason(
+    handler: Handler[Any], skip_reason: SkipReason | None, conversation: Conversation | None
+) -> str | None:
+    """Return the reason to end the delivery without an analysis; None if there is none."""
     if skip_reason is not None and skip_reason.reply is None:
-        return Ended("done", skip_reason.reason, handler=handler.name)
-    conversation = handler.conversation(job.event, facts, job.rule)
-    if conversation is None and handler.no_conversation_reason is not None:
-        return Ended("done", handler.no_conversation_reason, handler=handler.name)
-    job.conversation = conversation
-    if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
-        job.store.queue.set_posted_on(job.lease, conversation.number)
-        job.lease = replace(job.lease, number=conversation.number)
-        ended = _check_run_limit(job)
-        if ended is not None:
-            return ended
-        if conversation.is_fallback_issue:
-            _check_fallback_issue(job, conversation)
-    return None
+        return skip_reason.reason
+    return handler.no_conversation_reason if conversation is None else None
+
+
+def _set_conversation(job: Job, conversation: Conversation) -> Job:
+    """Store the number of the conversation; return the job with it."""
+    job.store.queue.set_posted_on(job.lease, conversation.number)
+    return replace(job, lease=replace(job.lease, number=conversation.number))
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Raise `Permanent` or `Superseded`, before Claude is called, if the fallback issue cannot get the comment."""
-    if (ASK, 0) in job.steps:
+    """Raise `Permanent` or `Superseded`, before Claude is called, if a fallback issue cannot get the comment."""
+    if not conversation.is_fallback_issue or (ASK, 0) in job.steps:
         return
-    job.before_reads()
+    job.require_reads_allowed()
     try:
         reader = job.context.github.reader(job.event.repository.full_name)
         check_conversation(job.event, reader.issue(conversation.number))
@@ -201,19 +210,21 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
         raise type(exc)(f"{exc}; {where} chooses issue {conversation.number} for the comment") from exc
 
 
-def _plan(job: Job, facts: Any, analysis: Analysis) -> tuple[Action, ...]:
+def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
     """Return the handler's actions, without labels if there is no conversation or it is the fallback issue."""
     actions = job.handler.plan(job.event, facts, analysis)
-    if job.conversation is None or job.conversation.is_fallback_issue:
+    if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
     return actions
 
 
-def _post(job: Job, facts: Any, actions: tuple[Action, ...]) -> tuple[tuple[Outcome, ...], Posted | None]:
+def _post(
+    job: Job, facts: Any, actions: tuple[Action, ...], conversation: Conversation | None
+) -> tuple[tuple[Outcome, ...], Posted | None]:
     """Execute the actions; without a conversation, only store the comment. Return outcomes and posting status."""
-    if job.conversation is None:
+    if conversation is None:
         return store_unposted(job, actions), None
     require_not_superseded = partial(_require_not_superseded, job, facts)
-    outcomes = post(job, job.conversation, actions, require_not_superseded=require_not_superseded)
-    report_settings_problems(job, job.conversation)
+    outcomes = post(job, conversation, actions, require_not_superseded=require_not_superseded)
+    report_settings_problems(job, conversation)
     return outcomes, "dry_run" if job.rule.effective.features.dry_run else "done"

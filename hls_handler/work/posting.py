@@ -28,11 +28,10 @@ from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.history.corrections import CorrectionResult, ShownLabels
+from hls_handler.history.corrections import CorrectionResult, Corrections, ShownLabels
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
-from hls_handler.storage import Storage
 from hls_handler.work.active_config import Writer
 from hls_handler.work.job import Codec, Job
 
@@ -50,7 +49,7 @@ class Writing:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("apply", 1, TypeAdapter(Outcome))
+OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
 WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Stored label states before a delivery's first write, so that a retry reports the same outcome."""
@@ -60,7 +59,7 @@ def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]
     """Store comments as outcomes with the kind "withheld", for a delivery without a conversation; return these."""
     detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
-        job.once(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
+        job.run_step(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
         for index, action in enumerate(actions)
         if isinstance(action, EnsureComment)
     )
@@ -79,12 +78,12 @@ def post(
     from then on no newer delivery can write the comment.
     """
     require_not_superseded()
-    job.before_reads()
+    job.require_reads_allowed()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         _check_current_state(job, conversation)
     execute = partial(_execute, job, conversation, require_not_superseded)
     outcomes = tuple(
-        job.once(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
+        job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
     )
     for outcome in outcomes:
@@ -118,7 +117,7 @@ def _execute(
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.once(BEFORE, 0, _history(job).labels)
+            before = job.run_step(BEFORE, 0, _history(job).labels)
             writer = _make_writer(job, job.wait_for_slot)
             return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
         case EnsureComment():
@@ -143,7 +142,7 @@ def ensure_comment(
     `index` is the action's position in the plan. If an earlier attempt wrote the comment without a response, the
     outcome is that write. The lock is released before a shadow prompt, or when the delivery ends or is rescheduled.
     """
-    begun = job.recall(WRITING, index)
+    begun = job.find_result(WRITING, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
@@ -154,16 +153,16 @@ def ensure_comment(
             job.add(WRITING, Writing(action.family, "created" if is_new else "edited"), index)
         job.wait_for_slot(name)
 
-    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.take_pending())
+    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
     require_not_superseded()
     completed = WriteCompleted(name)
     try:
         outcome = _make_writer(job, wait_for_slot).ensure_comment(conversation.number, action)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
-            job.pending.append(completed)
+            job.pending.add(completed)
         raise
-    job.pending.append(completed)  # also completes the write of an earlier attempt
+    job.pending.add(completed)  # also completes the write of an earlier attempt
     if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
@@ -186,12 +185,12 @@ def _history(job: Job) -> ConversationHistory:
 
 
 def record_label_correction(
-    store: Storage, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
+    corrections: Corrections, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
 ) -> CorrectionResult:
     """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(event.conversation, library)
-    result = store.corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
+    result = corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
     _log_corrections(result)
     return result
 
@@ -206,15 +205,20 @@ def describe_label_correction(result: CorrectionResult, field: str) -> str:
 
 
 def _describe_label(label: AppliedLabel) -> str:
-    if label.became is None:
-        return f"a person set {label.said} again: the correction is withdrawn"
-    instead = f"put {label.became} in place of" if label.became else "took away"
-    return f"a person {instead} {label.said}, which {label.prompt_id} had asked for"
+    if label.corrected_to is None:
+        return f"a person set {label.name} again: the correction is withdrawn"
+    instead = f"put {label.corrected_to} in place of" if label.corrected_to else "took away"
+    return f"a person {instead} {label.name}, which {label.prompt_id} had asked for"
 
 
 def _log_corrections(result: CorrectionResult) -> None:
     for label in result.changed:
-        fields = {"field": label.field, "said": label.said, "became": label.became, "prompt": label.prompt_id}
+        fields = {
+            "field": label.field,
+            "label": label.name,
+            "corrected_to": label.corrected_to,
+            "prompt": label.prompt_id,
+        }
         log.info("label corrected by a person", extra=fields)
 
 

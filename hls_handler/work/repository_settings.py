@@ -12,9 +12,9 @@ from hls_handler.actions import Outcome
 from hls_handler.errors import Permanent, Postponed, Retryable, SettingsError
 from hls_handler.handlers.handler import Conversation
 from hls_handler.handlers.reader import FileAtRef
-from hls_handler.history.repositories import KnownFile
+from hls_handler.history.repositories import StoredFile
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, from_event, route_with_settings
+from hls_handler.routing import Ignored, Rule, from_event, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
@@ -37,60 +37,69 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """Seconds for which a stored settings file is used without a new request."""
 
-SETTINGS_FILE = Codec("own_settings", 1, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
-def use_repository_settings(job: Job) -> Ignored | None:
-    """Apply the repository's settings file to the job's rule; return `Ignored` if the file excludes the event.
+def load_repository_settings(job: Job) -> Job:
+    """Return the job with the repository's settings file, or the same job if the operator's settings disallow it.
 
     The file is read from the default branch at most every `FRESH_S` and stored as a checkpoint, so a retry uses the
-    same version. It can exclude events that the operator's settings include, but it cannot include others. If it cannot
-    be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but not `Permanent`.
+    same version. If it cannot be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but
+    not `Permanent`.
     """
     if not job.rule.effective.features.repository_settings:
-        return None
-    file = job.recall(SETTINGS_FILE)
+        return job
+    file = job.find_result(SETTINGS_FILE)
     if file is None:
         file = resolve_settings_file(*_load_file(job))
         job.add(SETTINGS_FILE, file)
-    own = without_unknown_prompts(job.config.library, file)
-    job.config = replace(job.config, settings=job.config.settings.beside(Sources(PATH, own.lines)))
-    job.repository_settings = replace(file, own=own)
-    rule = route_with_settings(
+    applied = without_unknown_prompts(job.config.library, file)
+    config = replace(job.config, settings=job.config.settings.with_repository_sources(Sources(PATH, applied.lines)))
+    return replace(job, config=config, repository_settings=replace(file, settings=applied))
+
+
+def route_with_repository_settings(job: Job) -> Rule | Ignored:
+    """Return the job's rule with its repository settings applied, or `Ignored` if these exclude the event.
+
+    They can exclude events that the operator's settings include, but they cannot include others.
+    """
+    if job.repository_settings is None:
+        return job.rule
+    return route_with_settings(
         from_event(job.event),
-        apply_repository_settings(job.rule.effective, own),
+        apply_repository_settings(job.rule.effective, job.repository_settings.settings),
         settings=job.config.settings,
         catalogue=job.config.library,
         bot=job.bot,
     )
-    if isinstance(rule, Ignored):
-        return rule
-    job.rule = rule
-    return None
 
 
-def resolve_settings_file(known: KnownFile | None, unread: str | None = None) -> RepositorySettingsFile:
-    """Return the settings of a stored file; `unread` is why it could not be read now.
+def resolve_settings_file(stored: StoredFile | None, read_error: str | None = None) -> RepositorySettingsFile:
+    """Return the settings of a stored file; `read_error` is why it could not be read now.
 
     If the file is invalid, its last valid version is used, and in addition what the invalid file switches off.
     """
-    if known is None:
-        return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, unread=unread)
-    now = EMPTY_REPOSITORY_SETTINGS if known.text is None else parse_repository_file(known.text)
-    if known.error is not None:
-        now = RepositorySettings(problems=(known.error,))
-    if not now.problems:
-        return RepositorySettingsFile(now, known.version, unread=unread)
-    last_good = EMPTY_REPOSITORY_SETTINGS if known.valid_text is None else parse_repository_file(known.valid_text)
+    if stored is None:
+        return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, read_error=read_error)
+    current = EMPTY_REPOSITORY_SETTINGS if stored.text is None else parse_repository_file(stored.text)
+    if stored.error is not None:
+        current = RepositorySettings(problems=(stored.error,))
+    if not current.problems:
+        return RepositorySettingsFile(current, stored.version, read_error=read_error)
+    last_valid = EMPTY_REPOSITORY_SETTINGS if stored.valid_text is None else parse_repository_file(stored.valid_text)
     return RepositorySettingsFile(
-        merge_with_last_valid(now, last_good), known.version, broken=True, good=known.valid_version, unread=unread
+        merge_with_last_valid(current, last_valid),
+        stored.version,
+        is_invalid=True,
+        valid_version=stored.valid_version,
+        read_error=read_error,
     )
 
 
-def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFile:
+def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
     """Return a file that was just read, in the form to store. A deleted file (None) has no last valid version."""
     if found is None:
-        return KnownFile(version=None, text=None)
+        return StoredFile(version=None, text=None)
     text = error = None
     try:
         text = redact(_text(found))
@@ -98,21 +107,19 @@ def to_known_file(found: FileAtRef | None, before: KnownFile | None) -> KnownFil
         error = exc.problems[0]
     version = found.sha or found.kind
     if text is not None and not parse_repository_file(text).problems:
-        return KnownFile(version, text, valid_version=version, valid_text=text)
+        return StoredFile(version, text, valid_version=version, valid_text=text)
     valid_version, valid_text = (before.valid_version, before.valid_text) if before else (None, None)
-    return KnownFile(version, text, error, valid_version, valid_text)
+    return StoredFile(version, text, error, valid_version, valid_text)
 
 
-def without_unknown_prompts(
-    library: Library, file: RepositorySettingsFile, *, called: str = PATH
-) -> RepositorySettings:
+def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, path: str = PATH) -> RepositorySettings:
     """Return the settings without those entries of `prompts.use` that name no prompt for their event.
 
-    Each becomes a problem, except if `file.broken`: then they are from an earlier version. `called` is the file's name.
+    Each becomes a problem, except if `file.is_invalid`: then they are from an earlier version. `path` is for messages.
     """
-    own, use = file.own, dict(file.own.says.prompts.use)
-    void: dict[str, str] = {}  # event -> problem
-    for event, name in own.says.prompts.use.items():
+    settings, use = file.settings, dict(file.settings.values.prompts.use)
+    invalid: dict[str, str] = {}  # event -> problem
+    for event, name in settings.values.prompts.use.items():
         fit = [
             other
             for other, prompt in library.prompts.items()
@@ -120,41 +127,43 @@ def without_unknown_prompts(
         ]
         if name is not False and name not in fit:
             choice = f"there are {', '.join(fit)}" if fit else "there is none for it"
-            void[event] = f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
+            invalid[event] = f"prompts.use.{event}: the operator has no prompt {name} for {event}; {choice}"
             del use[event]
-    if not void:
-        return own
-    says = own.says.model_copy(update={"prompts": own.says.prompts.model_copy(update={"use": use})})
-    if file.broken:  # the lines are those of an earlier version
-        return replace(own, says=says)
-    problems = (f"{called}:{own.lines.get(f'prompts.use.{event}', 1)}: {said}" for event, said in void.items())
-    return replace(own, says=says, problems=(*own.problems, *problems))
+    if not invalid:
+        return settings
+    values = settings.values.model_copy(update={"prompts": settings.values.prompts.model_copy(update={"use": use})})
+    if file.is_invalid:  # the lines are those of an earlier version
+        return replace(settings, values=values)
+    problems = (
+        f"{path}:{settings.lines.get(f'prompts.use.{event}', 1)}: {problem}" for event, problem in invalid.items()
+    )
+    return replace(settings, values=values, problems=(*settings.problems, *problems))
 
 
-def _load_file(job: Job) -> tuple[KnownFile | None, str | None]:
+def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
     """Return the stored file, read again if older than `FRESH_S`, and the reason if it could not be read."""
     store, repository, bot = job.store, job.event.repository, job.bot.login
-    known = store.repository_files.find(repository.id, bot)
-    if known is not None and known.age_s < FRESH_S:
-        return known, None
+    stored = store.repository_files.find(repository.id, bot)
+    if stored is not None and stored.age_s < FRESH_S:
+        return stored, None
     try:
-        with job.recorded("analysis"):
-            job.before_reads()
+        with job.record_failure("analysis"):
+            job.require_reads_allowed()
             reader = job.context.github.reader(repository.full_name)
             found = reader.find_file(PATH, ref=repository.default_branch)
     except Permanent as exc:  # usually a missing permission; the next read raises other errors
-        log.warning("the repository's own settings cannot be read", extra={"reason": str(exc)})
-        return known, str(exc)
+        log.warning("the repository settings cannot be read", extra={"reason": str(exc)})
+        return stored, str(exc)
     except (Retryable, Postponed) as exc:
-        if known is None or known.version is None:
+        if stored is None or stored.version is None:
             raise
-        return known, str(exc)
-    known = to_known_file(found, known)
-    store.repository_files.save(job.lease, repository.id, repository.full_name, bot, known)
-    problems = resolve_settings_file(known).own.problems
+        return stored, str(exc)
+    stored = to_stored_file(found, stored)
+    store.repository_files.save(job.lease, repository.id, repository.full_name, bot, stored)
+    problems = resolve_settings_file(stored).settings.problems
     if problems:
-        log.warning("the repository's own settings cannot be used", extra={"problems": list(problems)})
-    return known, None
+        log.warning("the repository settings cannot be used", extra={"problems": list(problems)})
+    return stored, None
 
 
 def _text(found: FileAtRef) -> str:
@@ -165,7 +174,7 @@ def _text(found: FileAtRef) -> str:
     return decode_repository_file(found.content)
 
 
-PROBLEMS_REPORTED = Codec("told_of_settings", 1, TypeAdapter(Outcome))
+PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
 
 PROBLEMS_INDEX = 1_000
 """An index that no action of a plan has."""
@@ -178,9 +187,9 @@ def report_settings_problems(job: Job, conversation: Conversation) -> None:
     are only in the log.
     """
     file, features = job.repository_settings, job.rule.effective.features
-    if file is None or not file.own.problems or features.dry_run or not features.auto_commenting:
+    if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:
         return
-    job.once(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
+    job.run_step(PROBLEMS_REPORTED, 0, partial(_report, job, conversation, file))
 
 
 def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) -> Outcome:
@@ -188,7 +197,7 @@ def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) 
     if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
     try:
-        return ensure_comment(job, conversation, build_problems_comment(file.own.problems), index=PROBLEMS_INDEX)
+        return ensure_comment(job, conversation, build_problems_comment(file.settings.problems), index=PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
         log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))

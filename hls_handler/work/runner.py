@@ -22,7 +22,7 @@ from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Limits
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.job import GITHUB_RATE_LIMIT
-from hls_handler.work.pipeline import Ended, work_on
+from hls_handler.work.pipeline import DeliveryResult, process_delivery
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ BACKOFF_CAP_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class TryAgain:
+class Retry:
     at: datetime  # aware UTC
     counts: bool  # whether the failure uses up one of `limits.max_attempts`
 
@@ -41,7 +41,7 @@ class GiveUp:
     reason: str
 
 
-def after_failure(
+def decide_retry(
     error: StepFailed,
     *,
     attempts: int,
@@ -50,7 +50,7 @@ def after_failure(
     now: datetime,
     jitter: float,
     limits: Limits,
-) -> TryAgain | GiveUp:
+) -> Retry | GiveUp:
     """Decide what follows a failed step.
 
     `attempts` counts failures, except outages of GitHub and Claude; `failures` counts all. Both include this one.
@@ -68,7 +68,7 @@ def after_failure(
     at = now + timedelta(seconds=pause_s * (0.5 + 0.5 * jitter))
     if isinstance(error, Retryable) and error.not_before is not None:
         at = max(at, error.not_before)
-    return TryAgain(at=at, counts=counts)
+    return Retry(at=at, counts=counts)
 
 
 def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
@@ -85,9 +85,9 @@ def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
 
 def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     try:
-        ended = work_on(lease, context)
+        result = process_delivery(lease, context)
     except Superseded as exc:
-        ended = Ended("superseded", str(exc), handler=handler_for(lease.event).name)
+        result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:
         if exc.waiting_for is not None:
             remedy = "wait, or raise the limit that the message names"
@@ -105,23 +105,23 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     took_s = (context.store.now() - lease.received_at).total_seconds()
     context.store.queue.finish(
         lease,
-        ended.state,
-        reason=ended.reason,
-        kind=ended.kind,
-        handler=ended.handler,
+        result.state,
+        reason=result.reason,
+        kind=result.kind,
+        handler=result.handler,
         took_s=took_s,
-        changes=ended.changes,
-        posting=ended.posting,
+        changes=result.changes,
+        posting=result.posting,
     )
-    log.info("delivery finished", extra={"state": ended.state, "reason": ended.reason, "took_s": took_s})
-    return Finished(lease.guid, ended.state, ended.reason)
+    log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
+    return Finished(lease.guid, result.state, result.reason)
 
 
 def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished | None:
     store, now = context.store, context.store.now()
     row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
     down = isinstance(error, DependencyDown)
-    decision = after_failure(
+    decision = decide_retry(
         error,
         attempts=lease.attempts + (0 if down else 1),
         failures=lease.failures + 1,

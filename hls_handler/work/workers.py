@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from hls_handler.deliveries import Accepted, Finished
 from hls_handler.errors import StoreUnavailable
-from hls_handler.logs import bound
+from hls_handler.logs import log_context
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
@@ -155,7 +155,7 @@ class Workers:
             self._idle.found_work()
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
             try:
-                with bound(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
+                with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
                     finished = attempt(lease, context)
             finally:
                 self._leases.remove(lease)

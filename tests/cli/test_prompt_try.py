@@ -28,7 +28,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
-from hls_handler.work.pipeline import Ended
+from hls_handler.work.pipeline import DeliveryResult
 from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import seed_story
 from tests.settings.files import SMALLEST, load
@@ -408,7 +408,7 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
             open_store=partial(Storage.open, skew=lambda: sum(later, timedelta())),
         ).run(Subject(payload.name, payload.event, payload.action, payload.body, live=True), None)
     assert len(result.questions) == 2
-    assert isinstance(result.end, Ended)
+    assert isinstance(result.end, DeliveryResult)
     assert sum(later, timedelta()) > timedelta(seconds=9)
 
 

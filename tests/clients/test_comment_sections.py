@@ -11,7 +11,7 @@ from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
-from tests.clients.test_comments import COMMENTS, FIRST, URL, WE
+from tests.clients.test_comments import BOT, COMMENTS, FIRST, URL
 from tests.clients.test_labels import WriteSlots
 
 MARKER = "<!-- hls:reviews -->"
@@ -36,7 +36,7 @@ def keep(
     dry_run: bool = False,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
 

@@ -9,13 +9,13 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed
 from hls_handler.events import Account
-from hls_handler.history.conversations import KnownComment
+from hls_handler.history.conversations import StoredComment
 from tests.clients.conftest import NOON, github_settings
 from tests.clients.fake_github import HLS, MALLORY, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 from tests.clients.test_labels import WriteSlots
 
-WE = Account("hls-bot", 9001, "User")
+BOT = Account("hls-bot", 9001, "User")
 COMMENTS = "/repos/o/r/issues/7/comments"
 FIRST = "/repos/o/r/issues/comments/1000"
 MARK = "<!-- hls:issues -->"
@@ -33,7 +33,7 @@ def keep(
     family: str = "issues",
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment(family, body, create))
 
@@ -108,7 +108,7 @@ def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGit
     history = FakeHistory()
     github.faults = [Fault("POST", COMMENTS, "hang", after=True)]
     writer = hasty.writer(
-        "o/r", bot=WE, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=BOT, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     with pytest.raises(DependencyDown):
         writer.ensure_comment(7, EnsureComment("issues", "Looks like a bug.", create=True))
@@ -229,7 +229,7 @@ def test_comment_without_its_marker_is_not_edited(api: GithubApi, github: FakeGi
 def test_rule_16_comment_by_the_previous_bot_account_is_ignored(api: GithubApi, github: FakeGithub) -> None:
     github.add_comment(MALLORY, f"Old.\n{MARK}")
     history = FakeHistory()
-    history.known["issues"] = KnownComment(1000, "digest")
+    history.known["issues"] = StoredComment(1000, "digest")
     assert keep(api, history).comment_id == 1001
     assert github.bodies()[0] == f"Old.\n{MARK}"
 

@@ -17,7 +17,7 @@ from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
 from tests.clients.fake_history import FakeHistory
 
-WE = Account(str(HLS["login"]), 9001, "User")
+BOT = Account(str(HLS["login"]), 9001, "User")
 ON = "/repos/o/r/issues/7/labels"
 ALL = "/repos/o/r/labels"
 BUG, HIGH, LOW = (
@@ -51,7 +51,7 @@ def keep(
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=WE, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     action = EnsureLabels(requested, ("kind", "priority", "size"))
     known = history.labels() if before is None else before
@@ -69,7 +69,7 @@ def test_missing_labels_are_created_with_colour_and_set_in_one_request(api: Gith
         "description": "Hurts many people, or hurts much",
     }
     assert github.events == ["labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "set", "priority-high": "set"}
     assert slots.taken == 3
 
 
@@ -94,7 +94,7 @@ def test_one_missing_label_is_looked_up_by_its_name(api: GithubApi, github: Fake
 def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
     history, small = FakeHistory(), RequestedLabel("size/small", "size")
     writer = Github(api).writer(
-        "o/r", bot=WE, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=BOT, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     action = EnsureLabels(
         (BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids={"kind": "p@1", "priority": "q@2"}
@@ -130,7 +130,7 @@ def test_new_label_replaces_our_old_label_of_its_group(api: GithubApi, github: F
     assert outcome.detail == "added priority-high; removed priority-low"
     assert (outcome.added, outcome.removed) == (("priority-high",), ("priority-low",))
     assert github.issue_labels == ["priority-high"]
-    assert history.label_states == {"priority-high": "ours"}
+    assert history.label_states == {"priority-high": "set"}
 
 
 def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, github: FakeGithub) -> None:
@@ -142,7 +142,7 @@ def test_rule_14_label_removed_by_a_person_is_not_set_again(api: GithubApi, gith
             "labels", "withheld", "the labels are as they should be; bug not added: a person removed it"
         )
     assert github.issue_labels == []
-    assert history.label_states == {"bug": "gone"}
+    assert history.label_states == {"bug": "removed"}
 
 
 def test_label_set_by_a_person_stays_and_ours_of_its_group_is_withheld(api: GithubApi, github: FakeGithub) -> None:
@@ -185,7 +185,7 @@ def test_lost_response_causes_no_second_label_event(api: GithubApi, github: Fake
     outcome = keep(api, history, BUG, HIGH)
     assert outcome == Outcome("labels", "changed", "added bug, priority-high", added=("bug", "priority-high"))
     assert github.events == ["labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "set", "priority-high": "set"}
 
 
 def test_outcome_includes_writes_of_earlier_runs(api: GithubApi, github: FakeGithub) -> None:
@@ -250,7 +250,7 @@ def test_removal_with_lost_response_does_not_count_as_removal_by_a_person(
         keep(api, history, HIGH)
     keep(api, history, HIGH)
     assert github.issue_labels == ["priority-high"]
-    assert history.label_states == {"priority-high": "ours"}
+    assert history.label_states == {"priority-high": "set"}
     keep(api, history, LOW)
     assert github.issue_labels == ["priority-low"]
     assert github.events == [
@@ -305,7 +305,7 @@ def test_run_can_be_stopped_before_any_write(api: GithubApi, github: FakeGithub,
     assert slots.taken == stopped
     keep(api, history, BUG, HIGH)
     assert github.events == ["unlabeled priority-low", "labeled bug", "labeled priority-high"]
-    assert history.label_states == {"bug": "ours", "priority-high": "ours"}
+    assert history.label_states == {"bug": "set", "priority-high": "set"}
 
 
 def test_intent_without_write_is_forgotten(api: GithubApi, github: FakeGithub) -> None:
@@ -314,7 +314,7 @@ def test_intent_without_write_is_forgotten(api: GithubApi, github: FakeGithub) -
         keep(api, history, BUG, slots=WriteSlots(None, Postponed("not our turn", at=NOON)))
     assert history.label_states == {"bug": "intended"}
     keep(api, history, HIGH)
-    assert history.label_states == {"priority-high": "ours"}
+    assert history.label_states == {"priority-high": "set"}
 
 
 def test_dry_run_decides_and_writes_nothing(api: GithubApi, github: FakeGithub) -> None:

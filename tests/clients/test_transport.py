@@ -167,7 +167,7 @@ def test_github_log_and_claude_are_reached_through_proxy_with_own_authority(netw
 
 
 def test_untrusted_certificate_is_reported_with_the_authority_file(network: Network) -> None:
-    other = Authority(network.folder, "stranger").file
+    other = Authority(network.folder, "untrusted").file
     network.set_variable("SSL_CERT_FILE", str(other))
     for down in errors_of(network):
         assert str(down).endswith(

@@ -69,7 +69,7 @@ def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
 def _conversation(conversation: Conversation, repository: FreshRepository) -> Snapshot:
     return {
         "labels": list(conversation.labels),
-        "events": [[event.actor.login, event.happening, event.detail] for event in conversation.events],
+        "events": [[event.actor.login, event.kind, event.detail] for event in conversation.events],
         "comments": [
             {"author": comment.author.login, "body": normalize(comment.body, repository), "edits": len(comment.edits)}
             for comment in conversation.comments

@@ -110,7 +110,7 @@ def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -
         (stats,) = store.calls.prompt_stats()
         assert (stats.prompt_id, stats.replies, stats.last_error) == (PROMPT, 2, "the reply lacks kind")
         conversation = store.conversations.find(1, 1, "hls-bot")
-        assert conversation.labels == {"bug": "ours", "priority-high": "intended"}
+        assert conversation.labels == {"bug": "set", "priority-high": "intended"}
         assert conversation.comments["issues"].comment_id == 11
         assert store.statistics.counters()["label_corrected", f"{PROMPT}:kind"] == 1
         assert [pause.repository for pause in store.pauses.active()] == ["octo/Gadgets"]

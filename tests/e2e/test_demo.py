@@ -92,7 +92,7 @@ def test_last_words_contain_only_output_of_the_current_run(make_service: MakeSer
     with closing(ServiceProcess(tmp_path / "gone.yaml", settings, log=log)) as service:
         assert not service.wait_until_up()
         assert (
-            service.last_words()
+            service.last_log_lines()
             == f"{tmp_path}/gone.yaml: there is no such file; name another with --config or HLS_CONFIG"
         )
 

@@ -55,7 +55,7 @@ def failed_once(service: Service) -> DeliveryRow:
 
 
 def label_events(conversation: Conversation) -> list[str]:
-    return sorted(event.detail for event in conversation.events if event.happening == "labeled")
+    return sorted(event.detail for event in conversation.events if event.kind == "labeled")
 
 
 def claude(effect: str, **more: Any) -> Fault:

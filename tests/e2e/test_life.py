@@ -42,7 +42,7 @@ def assert_each_done_once(sandbox: Sandbox, numbers: Iterable[int]) -> None:
         conversation = sandbox.state.conversation(REPOSITORY, number)
         assert conversation is not None
         assert len(conversation.comments) == 1, number
-        labeled = [event.detail for event in conversation.events if event.happening == "labeled"]
+        labeled = [event.detail for event in conversation.events if event.kind == "labeled"]
         assert sorted(labeled) == sorted(conversation.labels), number
         assert "bug" in conversation.labels
 

@@ -17,7 +17,7 @@ HIGH = "priority-high"
 
 
 @pytest.mark.parametrize(
-    ("recorded", "shown", "ours", "expected"),
+    ("recorded", "shown", "set_by_bot", "expected"),
     [
         (None, [HIGH], [HIGH], "unchanged"),
         (None, ["Priority-High", "ui"], [HIGH], "unchanged"),
@@ -53,9 +53,14 @@ HIGH = "priority-high"
         "we set another after it was removed",
     ],
 )
-def test_correction_of_a_label(recorded: str | None, shown: list[str], ours: list[str], expected: str | None) -> None:
+def test_correction_of_a_label(
+    recorded: str | None, shown: list[str], set_by_bot: list[str], expected: str | None
+) -> None:
     changed = find_changed_corrections(
-        [AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", recorded)], shown, ours=ours, field_of=FIELDS
+        [AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", recorded)],
+        shown,
+        set_by_bot=set_by_bot,
+        field_of=FIELDS,
     )
     corrected = (AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", expected),)
     assert changed == (() if expected == "unchanged" else corrected)
@@ -63,5 +68,5 @@ def test_correction_of_a_label(recorded: str | None, shown: list[str], ours: lis
 
 def test_only_labels_of_the_same_field_are_corrections() -> None:
     words = [AppliedLabel("kind", "bug", "p@1", None), AppliedLabel("priority", HIGH, "p@1", None)]
-    changed = find_changed_corrections(words, ["question", HIGH], ours=["bug", HIGH], field_of=FIELDS)
+    changed = find_changed_corrections(words, ["question", HIGH], set_by_bot=["bug", HIGH], field_of=FIELDS)
     assert changed == (AppliedLabel("kind", "bug", "p@1", "question"),)

@@ -41,20 +41,20 @@ def test_a_requested_label_that_is_missing_is_added() -> None:
 
 
 def test_a_present_bot_label_is_unchanged() -> None:
-    assert decide(BUG, present=frozenset({"bug"}), stored={"bug": "ours"}) == NOTHING
+    assert decide(BUG, present=frozenset({"bug"}), stored={"bug": "set"}) == NOTHING
 
 
 def test_rule_14_a_bot_label_that_a_person_removed_is_not_added_again() -> None:
-    first = decide(BUG, stored={"bug": "ours"})
+    first = decide(BUG, stored={"bug": "set"})
     assert (first.add, first.removed_by_person) == ((), ("bug",))
     assert first.withheld == (("bug", "a person removed it"),)
-    later = decide(BUG, stored={"bug": "gone"})
+    later = decide(BUG, stored={"bug": "removed"})
     assert (later.add, later.removed_by_person) == ((), ())
     assert later.withheld == (("bug", "a person removed it"),)
 
 
 def test_another_label_of_the_group_may_replace_a_removed_one() -> None:
-    assert decide(LOW, stored={"priority-high": "gone"}).add == ("priority-low",)
+    assert decide(LOW, stored={"priority-high": "removed"}).add == ("priority-low",)
 
 
 def test_rule_14_a_persons_label_stays_and_no_other_of_its_group_is_added() -> None:
@@ -68,28 +68,28 @@ def test_a_requested_label_set_by_a_person_does_not_become_a_bot_label() -> None
 
 
 def test_a_bot_label_that_a_person_removed_and_set_again_is_theirs() -> None:
-    change = decide(LOW, present=frozenset({"priority-high"}), stored={"priority-high": "gone"})
+    change = decide(LOW, present=frozenset({"priority-high"}), stored={"priority-high": "removed"})
     assert (change.add, change.remove) == ((), ())
 
 
 def test_a_bot_label_is_removed_if_a_person_set_one_of_the_same_group() -> None:
-    change = decide(HIGH, present=frozenset({"priority-high", "priority-low"}), stored={"priority-high": "ours"})
+    change = decide(HIGH, present=frozenset({"priority-high", "priority-low"}), stored={"priority-high": "set"})
     assert change.remove == ("priority-high",)
     assert change.withheld == (("priority-high", "a person set priority-low"),)
 
 
 def test_an_old_bot_label_is_removed_if_another_of_its_group_is_requested() -> None:
-    change = decide(HIGH, present=frozenset({"priority-low"}), stored={"priority-low": "ours"})
+    change = decide(HIGH, present=frozenset({"priority-low"}), stored={"priority-low": "set"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
 def test_an_old_bot_label_is_removed_if_none_of_its_group_is_requested() -> None:
-    change = decide(BUG, present=frozenset({"priority-low"}), stored={"priority-low": "ours"})
+    change = decide(BUG, present=frozenset({"priority-low"}), stored={"priority-low": "set"})
     assert (change.add, change.remove) == (("bug",), ("priority-low",))
 
 
 def test_groups_that_the_analysis_does_not_cover_are_unchanged() -> None:
-    change = decide(BUG, present=frozenset({"size/small"}), stored={"size/small": "ours"})
+    change = decide(BUG, present=frozenset({"size/small"}), stored={"size/small": "set"})
     assert (change.add, change.remove) == (("bug",), ())
 
 
@@ -122,11 +122,11 @@ def test_an_intended_label_that_is_no_longer_requested_is_removed_and_not_confir
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"present": frozenset({"BUG"}), "stored": {"bug": "ours"}}, NOTHING),
+        ({"present": frozenset({"BUG"}), "stored": {"bug": "set"}}, NOTHING),
         ({"present": frozenset({"Bug"})}, NOTHING),
         ({"in_repository": frozenset({"Bug"}), "create": False}, LabelDifference((), ("bug",), (), (), (), (), ())),
     ],
-    ids=["ours", "a person's", "in the repository"],
+    ids=["set", "a person's", "in the repository"],
 )
 def test_names_that_differ_in_case_are_the_same(given: dict[str, Any], expected: LabelDifference) -> None:
     assert decide(BUG, **given) == expected
@@ -172,14 +172,14 @@ REMOVED = "a person removed it"
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"present": frozenset({"priority-low"}), "stored": {"priority-high": "gone"}}, SET_BY_PERSON),
+        ({"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}}, SET_BY_PERSON),
         (
             {"present": frozenset({"priority-low"}), "in_repository": frozenset(), "create": False},
             SET_BY_PERSON,
         ),
-        ({"stored": {"priority-high": "gone"}, "in_repository": frozenset(), "create": False}, REMOVED),
+        ({"stored": {"priority-high": "removed"}, "in_repository": frozenset(), "create": False}, REMOVED),
         (
-            {"present": frozenset({"priority-low"}), "stored": {"priority-high": "gone"}, "allow": ()},
+            {"present": frozenset({"priority-low"}), "stored": {"priority-high": "removed"}, "allow": ()},
             "labels.allow in the settings does not allow it",
         ),
     ],
@@ -201,7 +201,7 @@ def test_a_name_of_50_characters_is_allowed() -> None:
 
 def test_a_removed_label_frees_a_slot() -> None:
     others = frozenset(map(str, range(99)))
-    change = decide(HIGH, present=others | {"priority-low"}, stored={"priority-low": "ours"})
+    change = decide(HIGH, present=others | {"priority-low"}, stored={"priority-low": "set"})
     assert (change.add, change.remove) == (("priority-high",), ("priority-low",))
 
 
@@ -220,7 +220,7 @@ def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
         groups=("component",),
         known=(PAYMENTS, SEARCH),
         present=frozenset({"team/payments"}),
-        stored={"team/payments": "ours"},
+        stored={"team/payments": "set"},
     )
     assert (change.add, change.remove) == (("team/search",), ("team/payments",))
 
@@ -235,7 +235,7 @@ def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> 
         RequestedLabel("defect", "kind"),
         known=(RequestedLabel("defect", "kind"),),
         present=frozenset({"bug"}),
-        stored={"bug": "ours"},
+        stored={"bug": "set"},
     )
     assert (change.add, change.remove) == (("defect",), ("bug",))
 
@@ -249,7 +249,7 @@ def test_several_labels_of_a_list_are_set() -> None:
         groups=(api.group, docs.group, web.group),
         known=(api, docs, web),
         present=frozenset({"area/web", "area/docs"}),
-        stored={"area/web": "ours"},
+        stored={"area/web": "set"},
     )
     assert (change.add, change.remove, change.withheld) == (("area/api",), ("area/web",), ())
 
@@ -283,7 +283,7 @@ def test_the_catalogue_meets_githubs_limits() -> None:
 
 
 label_names = st.sampled_from([*sorted(NAMES), "Bug", "a person's own"])
-label_states = st.dictionaries(label_names, st.sampled_from(["intended", "ours", "gone"]), max_size=8).filter(
+label_states = st.dictionaries(label_names, st.sampled_from(["intended", "set", "removed"]), max_size=8).filter(
     lambda stored: len({name.casefold() for name in stored}) == len(stored)  # stored names differ by more than case
 )
 label_lists = st.lists(st.sampled_from([RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS]), max_size=6)
@@ -299,8 +299,8 @@ def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_agai
     requested: list[RequestedLabel], present: frozenset[str], stored: dict[str, Any], may_create: bool
 ) -> None:
     change = decide(*requested, present=present, stored=stored, create=may_create)
-    assert all(stored.get(name) in ("ours", "intended") for name in change.remove)
-    assert not any(stored.get(name) in ("ours", "gone") for name in change.add)
+    assert all(stored.get(name) in ("set", "intended") for name in change.remove)
+    assert not any(stored.get(name) in ("set", "removed") for name in change.add)
     assert not {name.casefold() for name in change.add} & {name.casefold() for name in present}
     assert len(change.add) == len({label.group for label in requested if label.name in change.add})
 
@@ -308,7 +308,7 @@ def test_rule_14_only_bot_labels_are_removed_and_removed_ones_are_not_added_agai
 @given(requested=label_lists, present=st.frozensets(label_names, max_size=8))
 def test_the_decision_is_idempotent(requested: list[RequestedLabel], present: frozenset[str]) -> None:
     change = decide(*requested, present=present)
-    after = decide(*requested, present=present | set(change.add), stored=dict.fromkeys(change.add, "ours"))
+    after = decide(*requested, present=present | set(change.add), stored=dict.fromkeys(change.add, "set"))
     assert (after.add, after.remove, after.removed_by_person) == ((), (), ())
 
 

@@ -9,8 +9,8 @@ import pytest
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
-from hls_handler.history.conversations import ConversationState, KnownComment
-from hls_handler.queue.changes import Change, field_label
+from hls_handler.history.conversations import ConversationState, StoredComment
+from hls_handler.queue.changes import Change, PendingChanges, field_label
 from hls_handler.storage import Storage
 from tests.queue.builders import begin, open_history
 
@@ -21,7 +21,7 @@ def test_label_states_are_intended_ours_and_gone(store: Storage) -> None:
     history.record_label_intents(["bug", "priority-high", "size/small"])
     history.mark_labels_set(["bug", "priority-high"])
     history.mark_labels_removed(["priority-high"])
-    assert history.labels() == {"bug": "ours", "priority-high": "gone", "size/small": "intended"}
+    assert history.labels() == {"bug": "set", "priority-high": "removed", "size/small": "intended"}
 
 
 def test_intent_replaces_the_earlier_state_of_a_label(store: Storage) -> None:
@@ -37,7 +37,7 @@ def test_deleted_labels_have_no_state(store: Storage) -> None:
     history.mark_labels_set(["bug", "question", "bug"])
     history.delete_labels(["bug", "never seen"])
     history.delete_labels([])
-    assert history.labels() == {"question": "ours"}
+    assert history.labels() == {"question": "set"}
 
 
 def test_comment_is_stored_for_each_family(store: Storage) -> None:
@@ -46,8 +46,8 @@ def test_comment_is_stored_for_each_family(store: Storage) -> None:
     history.store_comment("issues", 11, "first")
     history.store_comment("issues", 12, "second")
     history.store_comment("reviews", 13, "other")
-    assert history.comment("issues") == KnownComment(comment_id=12, body_digest="second")
-    assert history.comment("reviews") == KnownComment(comment_id=13, body_digest="other")
+    assert history.comment("issues") == StoredComment(comment_id=12, body_digest="second")
+    assert history.comment("reviews") == StoredComment(comment_id=13, body_digest="other")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_history_is_separate_by_conversation_and_account(
     other = open_history(store, other_lease, identity)
     assert (other.labels(), other.comment("issues")) == ({}, None)
     other.delete_labels(["bug"])
-    assert history.labels() == {"bug": "ours"}
+    assert history.labels() == {"bug": "set"}
 
 
 WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
@@ -92,7 +92,7 @@ WRITES: dict[str, Callable[[Storage, Lease, Sequence[Change]], object]] = {
 def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Storage, write: str) -> None:
     lease = begin(store, "g1", number=7)
     open_history(store, lease, "hls[bot]").mark_labels_set(["old", "older"])
-    changes: list[Change] = []
+    changes = PendingChanges()
     history = store.conversations.history(lease, "hls[bot]", pending=changes)
     history.record_label_intents(["bug", "size/small", "question"], {"bug": LabelOrigin("kind", "issues/analyze@1")})
     history.mark_labels_set(["bug"])
@@ -100,11 +100,11 @@ def test_pending_changes_are_readable_and_stored_with_the_next_write(store: Stor
     history.delete_labels(["older", "question"])
     history.store_comment("issues", 11, "first")
     history.store_comment("issues", 11, "digest")
-    labels: dict[str, LabelState] = {"old": "gone", "bug": "ours", "size/small": "intended"}
-    assert (history.labels(), history.comment("issues")) == (labels, KnownComment(11, "digest"))
-    assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "ours", "older": "ours"}
-    WRITES[write](store, lease, changes)
-    known = ConversationState(labels=labels, comments={"issues": KnownComment(11, "digest")})
+    labels: dict[str, LabelState] = {"old": "removed", "bug": "set", "size/small": "intended"}
+    assert (history.labels(), history.comment("issues")) == (labels, StoredComment(11, "digest"))
+    assert store.conversations.find(1, 7, "hls[bot]").labels == {"old": "set", "older": "set"}
+    WRITES[write](store, lease, changes.take())
+    known = ConversationState(labels=labels, comments={"issues": StoredComment(11, "digest")})
     assert store.conversations.find(1, 7, "hls[bot]") == known
     assert store.statistics.counters()["label_set", field_label("issues/analyze@1", "kind")] == 1
 
@@ -113,7 +113,7 @@ def test_history_remains_after_the_delivery(store: Storage) -> None:
     first = begin(store, "g1", number=7)
     open_history(store, first, "hls[bot]").mark_labels_set(["bug"])
     store.queue.finish(first, "done", reason=None, took_s=1)
-    assert open_history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "ours"}
+    assert open_history(store, begin(store, "g2", number=7), "hls[bot]").labels() == {"bug": "set"}
 
 
 def test_delivery_without_conversation_has_no_history(store: Storage) -> None:
@@ -136,6 +136,6 @@ def test_find_returns_a_conversation_without_a_lease(store: Storage) -> None:
     history.store_comment("issues", 11, "digest")
     open_history(store, begin(store, "g2", number=8), "hls[bot]").mark_labels_set(["other conversation"])
     assert store.conversations.find(1, 7, "hls[bot]") == ConversationState(
-        labels={"bug": "ours", "size/small": "intended"}, comments={"issues": KnownComment(11, "digest")}
+        labels={"bug": "set", "size/small": "intended"}, comments={"issues": StoredComment(11, "digest")}
     )
     assert store.conversations.find(1, 7, "mona") == ConversationState(labels={}, comments={})

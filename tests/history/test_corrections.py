@@ -85,7 +85,7 @@ def test_label_set_again_is_not_counted_twice(store: Storage) -> None:
 def test_label_changed_by_a_person_is_a_correction(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     result = record_change(store, begin_later(store), "bug", "priority-low")
-    assert result == CorrectionResult(1, (replace(HIGH, became="priority-low"),))
+    assert result == CorrectionResult(1, (replace(HIGH, corrected_to="priority-low"),))
     assert feedback(store)[PROMPT] == {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 1)}
 
 
@@ -101,7 +101,7 @@ def test_correction_recorded_twice_counts_once(store: Storage, skew: Skew) -> No
 def test_record_current_covers_all_fields(store: Storage, skew: Skew) -> None:
     set_bug_and_priority(store, skew)
     assert record_current(store, begin_later(store), "question") == CorrectionResult(
-        2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, became=""))
+        2, (AppliedLabel("kind", "bug", PROMPT, "question"), replace(HIGH, corrected_to=""))
     )
 
 
@@ -181,7 +181,7 @@ def test_record_current_ignores_labels_after_a_change_by_a_bot(store: Storage, s
     lease = begin_later(store)
     accept(store, ignored("bot", number=7, action="unlabeled", reason_kind="other bot"))
     assert record_current(store, lease) == CorrectionResult(0, ())
-    assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, became=""),))
+    assert record_change(store, lease, "bug") == CorrectionResult(1, (replace(HIGH, corrected_to=""),))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_change_by_a_bot_elsewhere_has_no_effect(store: Storage, skew: Skew, oth
     lease = begin_later(store)
     plain = {"number": 7, "action": "unlabeled", "reason_kind": "other bot"}
     accept(store, ignored("bot", **(plain | other)))
-    assert record_current(store, lease, "bug").changed == (replace(HIGH, became=""),)
+    assert record_current(store, lease, "bug").changed == (replace(HIGH, corrected_to=""),)
 
 
 def test_corrections_returns_one_for_each_issue_newest_first(store: Storage, skew: Skew) -> None:

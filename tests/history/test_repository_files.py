@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hls_handler.errors import LeaseLost
-from hls_handler.history.repositories import KnownFile
+from hls_handler.history.repositories import StoredFile
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, begin
 
-GOOD = KnownFile("c0ffee", "enabled: true\n", valid_version="c0ffee", valid_text="enabled: true\n")
-MISSING = KnownFile(version=None, text=None)
+GOOD = StoredFile("c0ffee", "enabled: true\n", valid_version="c0ffee", valid_text="enabled: true\n")
+MISSING = StoredFile(version=None, text=None)
 
 
 def test_file_is_stored_with_its_version_and_age(store: Storage, skew: Skew) -> None:
@@ -18,10 +18,10 @@ def test_file_is_stored_with_its_version_and_age(store: Storage, skew: Skew) -> 
     assert store.repository_files.find(1, "hls") is None
     store.repository_files.save(lease, 1, "Octo/Hello", "hls", GOOD)
     skew.advance(seconds=20)
-    known = store.repository_files.find(1, "hls")
-    assert known is not None
-    assert (known.version, known.valid_text, known.error) == ("c0ffee", "enabled: true\n", None)
-    assert 19 < known.age_s < 25
+    stored = store.repository_files.find(1, "hls")
+    assert stored is not None
+    assert (stored.version, stored.valid_text, stored.error) == ("c0ffee", "enabled: true\n", None)
+    assert 19 < stored.age_s < 25
     store.repository_files.save(lease, 1, "Octo/Hello", "hls", MISSING)
     missing = store.repository_files.find(1, "hls")
     assert missing is not None

@@ -15,7 +15,7 @@ from hls_handler.analysis import PullRequestAnalysis, Usage, ValidReply
 from hls_handler.db.tables import metadata
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.history.calls import PromptStats
-from hls_handler.history.conversations import Newer
+from hls_handler.history.conversations import NewerEvents
 from hls_handler.storage import Storage
 from tests.db.test_query_plans import statements
 from tests.e2e.service import Waiting
@@ -216,7 +216,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(sto
     assert delete_old(store) == 2  # "dead" and "elsewhere"
     lease = claim(store)
     assert lease.guid == "pushed"
-    assert store.conversations.find_newer(lease, "issues/analyze") == Newer(
+    assert store.conversations.find_newer(lease, "issues/analyze") == NewerEvents(
         head_sha="new", is_closed=True, is_answered=False
     )
     store.queue.finish(lease, "superseded", reason=None, took_s=0)

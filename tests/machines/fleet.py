@@ -81,7 +81,7 @@ class Fleet:
         assert conversation is not None
         assert len(conversation.comments) == 1, number
         assert self.writes().count(("POST", f"/repos/{REPOSITORY}/issues/{number}/comments")) == 1, number
-        labeled = [event.detail for event in conversation.events if event.happening == "labeled"]
+        labeled = [event.detail for event in conversation.events if event.kind == "labeled"]
         assert sorted(labeled) == sorted(conversation.labels), number
         assert "bug" in conversation.labels
 

@@ -11,7 +11,7 @@ import pytest
 from jinja2 import TemplateError
 
 from hls_handler.errors import PromptError
-from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, collect, place_of
+from hls_handler.prompting.environment import PromptEnvironment, RenderLimitError, join_chunks, place_of
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.markdown import (
@@ -31,7 +31,7 @@ def environment(template: str) -> PromptEnvironment:
 
 def written(template: str) -> str:
     compiled = environment(template).get_template("t.j2")
-    return collect(compiled.root_render_func(compiled.new_context({})))
+    return join_chunks(compiled.root_render_func(compiled.new_context({})))
 
 
 def test_loops_know_where_they_are() -> None:
@@ -51,7 +51,7 @@ def test_rule_9_output_that_takes_too_long_is_stopped_at_its_line() -> None:
     compiled = environment("{% for a in range(100) %}\n{{ a }}{% endfor %}").get_template("t.j2")
     seconds = itertools.count()
     with pytest.raises(RenderLimitError, match="takes too long to render") as caught:
-        collect(compiled.root_render_func(compiled.new_context({})), deadline_s=20.0, clock=lambda: next(seconds))
+        join_chunks(compiled.root_render_func(compiled.new_context({})), deadline_s=20.0, clock=lambda: next(seconds))
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 
@@ -64,9 +64,9 @@ def test_rule_9_a_rendering_without_end_is_stopped_at_its_line() -> None:
 
 def test_a_text_that_is_shown_too_often_is_stopped() -> None:
     compiled = environment("{% for a in range(100000) %}\n{{ x }}{% endfor %}").get_template("t.j2")
-    exchange = Placeholders(key=b"k", show=lambda text, nonce: text)
+    placeholders = Placeholders(key=b"k", show=lambda text, nonce: text)
     with pytest.raises(RenderLimitError, match="shows more than 20,000 texts") as caught:
-        collect(compiled.root_render_func(compiled.new_context({"x": exchange.convert("long")})))
+        join_chunks(compiled.root_render_func(compiled.new_context({"x": placeholders.convert("long")})))
     assert place_of(caught.value) == ("prompts/t.j2", 2)
 
 

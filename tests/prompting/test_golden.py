@@ -20,7 +20,7 @@ from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRe
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment
-from hls_handler.review import anchor, parse_numbered
+from hls_handler.review import locate_findings, parse_numbered
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
@@ -264,7 +264,7 @@ def test_example_finding_is_anchored_in_its_patch() -> None:
     )
     findings = [finding for reply in replies if isinstance(reply, PullRequestAnalysis) for finding in reply.findings]
     assert len(findings) == 1
-    assert anchor(findings, patches)[0] == tuple(findings)
+    assert locate_findings(findings, patches)[0] == tuple(findings)
 
 
 @pytest.mark.parametrize("name", ALL)

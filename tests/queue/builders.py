@@ -13,7 +13,7 @@ from hls_handler.analysis import ValidReply
 from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.history.conversations import ConversationHistory
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import Change, PendingChanges
 from hls_handler.storage import Storage
 
 
@@ -121,14 +121,14 @@ def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:
         return list(connection.execute(query))
 
 
-class _Stored(list[Change]):
+class _Stored(PendingChanges):
     """Pending changes that are stored at once."""
 
     def __init__(self, store: Storage, lease: Lease) -> None:
         super().__init__()
         self._store, self._lease = store, lease
 
-    def append(self, change: Change) -> None:
+    def add(self, change: Change) -> None:
         self._store.checkpoints.save(self._lease, change)
 
 

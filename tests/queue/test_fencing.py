@@ -9,19 +9,20 @@ import pytest
 
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import LeaseLost
-from hls_handler.queue.changes import Change
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, analyses_of, begin, claim, open_history, queued
 
-CHECKPOINT = Checkpoint("apply", 0, 1, "{}")
+CHECKPOINT = Checkpoint("outcome", 0, 1, "{}")
 
 
 def save_pending_changes(store: Storage, lease: Lease) -> None:
-    pending: list[Change] = [CHECKPOINT]
+    pending = PendingChanges()
+    pending.add(CHECKPOINT)
     history = store.conversations.history(lease, "hls", pending=pending)
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 1, "digest")
-    store.checkpoints.save(lease, *pending)
+    store.checkpoints.save(lease, *pending.take())
 
 
 WRITES: dict[str, Callable[[Storage, Lease], object]] = {
@@ -73,7 +74,7 @@ def test_write_with_a_lost_lease_is_rejected_and_changes_nothing(store: Storage,
     assert store.checkpoints.load("g1").keys() == {("stored", 0)}
     assert (store.calls.calls_of("g1"), analyses_of(store, "g1")) == ([], [])
     history = open_history(store, current, "hls")
-    assert (history.labels(), history.comment("issues")) == ({"stored": "ours"}, None)
+    assert (history.labels(), history.comment("issues")) == ({"stored": "set"}, None)
     store.rate_limiter.take_slot(current, "github", interval_s=60)  # the lost lease took no slot
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.deliveries import NewDelivery
-from hls_handler.history.conversations import Newer
+from hls_handler.history.conversations import NewerEvents
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, begin, claim, ignored, push, queued, record_reply
 
@@ -120,5 +120,7 @@ def test_is_answered_if_a_newer_event_was_answered_with_the_same_prompt(
 def test_delivery_without_conversation_is_never_superseded(store: Storage) -> None:
     lease = begin(store, "g1", number=None)
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
-    assert store.conversations.find_newer(lease, PROMPT) == Newer(head_sha=None, is_closed=False, is_answered=False)
+    assert store.conversations.find_newer(lease, PROMPT) == NewerEvents(
+        head_sha=None, is_closed=False, is_answered=False
+    )
     assert store.calls.count_conversation_runs(lease) == 0

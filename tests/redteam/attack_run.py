@@ -117,7 +117,7 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
     given, store = settings(sandbox), Storage.open(url)
     github = GithubClient(GithubApi(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC)))
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    bot = BotAccount(store, given.github)
+    bot = BotAccount(given.github, store.bot_accounts, store.database)
     config = DeliveryConfig(given, RepositoryTable(given), library)
     try:
         yield WorkerContext(

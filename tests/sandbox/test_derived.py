@@ -255,6 +255,6 @@ def test_comments_do_not_change_their_issue() -> None:
     bug, feature = state.conversation("Codertocat/Hello-World", 11), state.conversation("Codertocat/Hello-World", 13)
     assert bug is not None
     assert feature is not None
-    assert [event.happening for event in bug.events] == ["renamed"]
-    assert [event.happening for event in feature.events] == ["pushed", "renamed", "reviewed", "reviewed"]
+    assert [event.kind for event in bug.events] == ["renamed"]
+    assert [event.kind for event in feature.events] == ["pushed", "renamed", "reviewed", "reviewed"]
     assert (len(bug.comments), len(feature.comments)) == (2, 1)

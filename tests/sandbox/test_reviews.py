@@ -47,8 +47,8 @@ def one_review(world: World, number: int = 2) -> Review:
 
 def review_events(world: World, number: int) -> list[tuple[str, str, str]]:
     """Return the timeline events about reviews."""
-    events = [event for event in pull(world, number).events if event.happening in {"reviewed", "review_dismissed"}]
-    return [(event.happening, event.actor.login, event.detail) for event in events]
+    events = [event for event in pull(world, number).events if event.kind in {"reviewed", "review_dismissed"}]
+    return [(event.kind, event.actor.login, event.detail) for event in events]
 
 
 # --- seeding --------------------------------------------------------------------------------------------------------
@@ -142,7 +142,7 @@ def test_a_recorded_review_is_seeded_with_its_comments() -> None:
         (REVIEW, "changes_requested", 3),
         (APPROVAL, "approved", 0),
     ]
-    assert [event.happening for event in pull(world, 13).events] == ["pushed", "renamed", "reviewed", "reviewed"]
+    assert [event.kind for event in pull(world, 13).events] == ["pushed", "renamed", "reviewed", "reviewed"]
 
 
 def test_a_deleted_comment_is_not_restored_by_its_review() -> None:

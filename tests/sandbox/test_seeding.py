@@ -93,7 +93,7 @@ def test_a_push_changes_head_and_files_and_adds_an_event() -> None:
     before, after = seeded("demo/feature"), seeded("demo/feature", "demo/feature-push")
     assert conversation(after, 13).head_sha == recorded.load("demo/feature-push").payload["after"]
     assert conversation(after, 13).files != conversation(before, 13).files
-    assert [(event.happening, event.detail) for event in conversation(after, 13).events] == [
+    assert [(event.kind, event.detail) for event in conversation(after, 13).events] == [
         ("pushed", conversation(after, 13).head_sha)
     ]
 
@@ -109,22 +109,22 @@ def test_an_edit_keeps_comments_and_labels() -> None:
     assert edited is not None
     assert edited.title == "Checkout answers 500 when the cart holds a discontinued product"
     assert edited.labels == ("priority-high",)
-    assert [event.happening for event in edited.events] == ["labeled", "renamed"]
+    assert [event.kind for event in edited.events] == ["labeled", "renamed"]
 
 
 @pytest.mark.parametrize(
-    ("change", "happening"),
+    ("change", "kind"),
     [({"state": "closed"}, "closed"), ({"locked": True}, "locked")],
 )
-def test_closing_and_locking_add_events(change: dict[str, Any], happening: str) -> None:
+def test_closing_and_locking_add_events(change: dict[str, Any], kind: str) -> None:
     world = seeded("issues.opened")
     world, changed = seed(world, "issues", issue_event("closed", issue=change), now=NOON)
     assert changed is not None
-    assert [event.happening for event in changed.events] == [happening]
+    assert [event.kind for event in changed.events] == [kind]
     back, _ = seed(world, "issues", issue_event("reopened"), now=NOON)
-    assert [event.happening for event in conversation(back, 1).events] == [
-        happening,
-        {"closed": "reopened", "locked": "unlocked"}[happening],
+    assert [event.kind for event in conversation(back, 1).events] == [
+        kind,
+        {"closed": "reopened", "locked": "unlocked"}[kind],
     ]
 
 
@@ -138,7 +138,7 @@ def test_labeled_and_unlabeled_change_the_labels() -> None:
     _, unlabeled = seed(world, "issues", issue_event("unlabeled", label=label), now=NOON)
     assert unlabeled is not None
     assert unlabeled.labels == ("bug",)
-    assert [(event.happening, event.actor.login) for event in unlabeled.events] == [
+    assert [(event.kind, event.actor.login) for event in unlabeled.events] == [
         ("labeled", "Codertocat"),
         ("unlabeled", "Codertocat"),
     ]

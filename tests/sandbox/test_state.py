@@ -68,7 +68,7 @@ def test_a_person_can_delete_a_comment_of_the_bot() -> None:
     made = state.create_comment(conversation, "a")
     state.delete_comment(conversation, made.id, by=MONA)
     assert current(state, conversation).comments == ()
-    assert [(event.happening, event.actor) for event in current(state, conversation).events] == [("uncommented", MONA)]
+    assert [(event.kind, event.actor) for event in current(state, conversation).events] == [("comment_deleted", MONA)]
     assert state.find_comment(REPOSITORY, made.id) is None
 
 
@@ -79,7 +79,7 @@ def test_a_label_change_is_one_event_with_its_actor() -> None:
     state.remove_label(conversation, "BUG", by=MONA)
     state.remove_label(conversation, "bug", by=MONA)
     assert current(state, conversation).labels == ("brand-new",)
-    assert [(event.happening, event.detail, event.actor.login) for event in current(state, conversation).events] == [
+    assert [(event.kind, event.detail, event.actor.login) for event in current(state, conversation).events] == [
         ("labeled", "bug", "hls-bot"),
         ("labeled", "brand-new", "hls-bot"),
         ("unlabeled", "BUG", "mona"),

@@ -95,7 +95,7 @@ labels: {allow: [bug]}
 prompts: {use: {issues.opened: false}}
 """
     settings, file = load(tmp_path, SMALLEST + OPERATORS), own(text)
-    both = settings.beside(Sources(PATH, file.lines))
+    both = settings.with_repository_sources(Sources(PATH, file.lines))
     lines = [
         str(value).replace(f"{tmp_path}/", "")
         for value in iter_sourced_values(both, apply_repository_settings(effective(settings), file))
@@ -114,5 +114,5 @@ prompts: {use: {issues.opened: false}}
 
 def test_without_repository_settings_their_keys_have_no_line(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST)
-    settings.beside(Sources(PATH, {"enabled": 1}))
-    assert settings.sources.beside is None
+    settings.with_repository_sources(Sources(PATH, {"enabled": 1}))
+    assert settings.sources.repository is None

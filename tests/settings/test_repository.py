@@ -37,13 +37,13 @@ def problems(text: str) -> tuple[str, ...]:
 
 
 def test_every_allowed_key_is_read_with_its_line() -> None:
-    own = parse_repository_file(EVERYTHING)
-    assert own.problems == ()
-    assert (own.says.labels.create, own.says.labels.allow) == (False, ("bug", "priority-*"))
-    assert own.says.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
-    assert (own.says.findings.min_severity, own.says.findings.min_confidence) == ("medium", 0.6)
-    assert (own.lines["labels.allow"], own.lines["prompts.use.pull_request"]) == (2, 5)
-    assert {key for key in list_repository_keys() if key in own.lines} == set(list_repository_keys())
+    parsed = parse_repository_file(EVERYTHING)
+    assert parsed.problems == ()
+    assert (parsed.values.labels.create, parsed.values.labels.allow) == (False, ("bug", "priority-*"))
+    assert parsed.values.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
+    assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == ("medium", 0.6)
+    assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 5)
+    assert {key for key in list_repository_keys() if key in parsed.lines} == set(list_repository_keys())
 
 
 def test_a_boolean_tag_on_another_value_is_a_problem() -> None:
@@ -53,8 +53,8 @@ def test_a_boolean_tag_on_another_value_is_a_problem() -> None:
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "labels:\ncomments:\n", "\ufeff"])
 def test_an_empty_file_sets_nothing(text: str) -> None:
-    own = parse_repository_file(decode_repository_file(text.encode()))
-    assert (own.says, own.problems) == (RepositoryFile(), ())
+    parsed = parse_repository_file(decode_repository_file(text.encode()))
+    assert (parsed.values, parsed.problems) == (RepositoryFile(), ())
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,11 @@ def test_the_number_of_reported_problems_is_limited() -> None:
 
 
 def test_what_a_broken_file_switches_off_stays_off() -> None:
-    own = parse_repository_file("lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n")
-    assert len(own.problems) == 1
-    assert own.says == RepositoryFile.model_validate({"enabled": False, "features": {"auto_commenting": False}})
+    parsed = parse_repository_file(
+        "lables: {}\nenabled: false\nfeatures: {auto_commenting: false, auto_labeling: true}\n"
+    )
+    assert len(parsed.problems) == 1
+    assert parsed.values == RepositoryFile.model_validate({"enabled": False, "features": {"auto_commenting": False}})
 
 
 @pytest.mark.parametrize(
@@ -183,20 +185,20 @@ def test_what_a_broken_file_switches_off_stays_off() -> None:
     ],
 )
 def test_switched_off_keys_are_parsed_the_same_despite_mistakes(text: str, off: dict[str, object]) -> None:
-    own = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
-    assert own.says == RepositoryFile.model_validate(off)
-    held = merge_with_last_valid(own, parse_repository_file("comments: {language: German}\n")).says
+    parsed = parse_repository_file(f"comments: {{tone: freindly}}\n{text}")
+    assert parsed.values == RepositoryFile.model_validate(off)
+    held = merge_with_last_valid(parsed, parse_repository_file("comments: {language: German}\n")).values
     assert held == RepositoryFile.model_validate({"comments": {"language": "German"}, **off})
 
 
 def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> None:
     good = parse_repository_file("comments: {language: German}\nfeatures: {auto_labeling: false}\n")
     broken = parse_repository_file("\nfeatures: {auto_commenting: false}\ncomment: {}\n")
-    own = merge_with_last_valid(broken, good)
-    assert (own.says.comments.language, own.says.enabled) == ("German", True)
-    assert (own.says.features.auto_labeling, own.says.features.auto_commenting) == (False, False)
-    assert (own.lines["comments.language"], own.lines["features.auto_commenting"]) == (1, 2)
-    assert own.problems == broken.problems
+    parsed = merge_with_last_valid(broken, good)
+    assert (parsed.values.comments.language, parsed.values.enabled) == ("German", True)
+    assert (parsed.values.features.auto_labeling, parsed.values.features.auto_commenting) == (False, False)
+    assert (parsed.lines["comments.language"], parsed.lines["features.auto_commenting"]) == (1, 2)
+    assert parsed.problems == broken.problems
 
 
 @pytest.mark.parametrize(
@@ -208,15 +210,17 @@ def test_the_last_good_version_applies_plus_what_a_broken_one_switches_off() -> 
             ".github/hls.yaml (c0ffee) applies on top of the settings",
         ),
         (
-            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None, unread="403"),
+            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, None, read_error="403"),
             ".github/hls.yaml could not be read, so it is ignored: 403",
         ),
         (
-            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee", unread="502"),
+            RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, "c0ffee", read_error="502"),
             ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: 502",
         ),
         (
-            RepositorySettingsFile(RepositorySettings(problems=("x:1: no",)), "c0ffee", broken=True, good="beef"),
+            RepositorySettingsFile(
+                RepositorySettings(problems=("x:1: no",)), "c0ffee", is_invalid=True, valid_version="beef"
+            ),
             (
                 ".github/hls.yaml (c0ffee) is invalid, so the last good version (beef) applies, plus what this one "
                 "switches off: x:1: no"

@@ -39,9 +39,7 @@ def final_states(state: State, repository: FreshRepository) -> dict[int, FinalSt
 def _final_state(state: State, conversation: Conversation, repository: FreshRepository) -> FinalState:
     comments = [(_family(comment.body), comment) for comment in conversation.comments if comment.author == state.me]
     families = Counter(family for family, _ in comments)
-    labeled = [
-        event.detail for event in conversation.events if event.happening == "labeled" and event.actor == state.me
-    ]
+    labeled = [event.detail for event in conversation.events if event.kind == "labeled" and event.actor == state.me]
     reviews = sum(review.author == state.me for review in conversation.reviews)
     return FinalState(
         labels=frozenset(conversation.labels),
@@ -75,11 +73,11 @@ def _labels_set_twice(conversation: Conversation) -> Iterator[str]:
     """A label must not be set again before it was removed."""
     present = set[str]()
     for event in conversation.events:
-        if event.happening == "labeled":
+        if event.kind == "labeled":
             if event.detail in present:
                 yield f"the label {event.detail} was set twice"
             present.add(event.detail)
-        elif event.happening == "unlabeled":
+        elif event.kind == "unlabeled":
             present.discard(event.detail)
 
 

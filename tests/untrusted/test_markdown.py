@@ -360,9 +360,9 @@ def template(source: str) -> Template:
 
 
 def comment(source: str, x: str, y: str) -> str:
-    exchange = Placeholders(key=b"k", show=format_for_comment)
-    context = {"x": exchange.convert(x), "y": exchange.convert(y)}
-    return exchange.substitute(template(source).render(context), template="t")
+    placeholders = Placeholders(key=b"k", show=format_for_comment)
+    context = {"x": placeholders.convert(x), "y": placeholders.convert(y)}
+    return placeholders.substitute(template(source).render(context), template="t")
 
 
 @pytest.mark.parametrize("source", CONTEXTS.values(), ids=CONTEXTS.keys())

@@ -48,10 +48,10 @@ def frame(text: str, nonce: str) -> str:
 
 
 def render(source: str, environment: ImmutableSandboxedEnvironment = ENVIRONMENT, **variables: object) -> str:
-    exchange = Placeholders(key=b"k", show=frame)
+    placeholders = Placeholders(key=b"k", show=frame)
     values: dict[str, object] = {"title": EVIL, "labels": [{"name": EVIL}, {"name": "bug"}], **variables}
-    context = {name: exchange.convert(value) for name, value in values.items()}
-    return exchange.substitute(environment.from_string(source).render(context), template="issues/analyze.j2")
+    context = {name: placeholders.convert(value) for name, value in values.items()}
+    return placeholders.substitute(environment.from_string(source).render(context), template="issues/analyze.j2")
 
 
 def leaks(rendered: str) -> bool:
@@ -299,9 +299,9 @@ def test_a_text_that_contains_forged_placeholders_is_unchanged() -> None:
 
 
 def nonce(source: str, *, key: bytes = b"k", **variables: object) -> str:
-    exchange = Placeholders(key=key, show=lambda text, nonce: nonce)
-    context = {name: exchange.convert(value) for name, value in variables.items()}
-    return exchange.substitute(ENVIRONMENT.from_string(source).render(context), template="t")[:16]
+    placeholders = Placeholders(key=key, show=lambda text, nonce: nonce)
+    context = {name: placeholders.convert(value) for name, value in variables.items()}
+    return placeholders.substitute(ENVIRONMENT.from_string(source).render(context), template="t")[:16]
 
 
 def test_rule_8_equal_texts_render_equally() -> None:
@@ -338,8 +338,8 @@ def test_rule_8_a_surrogate_does_not_stop_the_rendering() -> None:
 
 @pytest.mark.parametrize("source", ["{{ title }}", "{{ (title | string)[1:] }}", "{{ [title | string] }}"])
 def test_rule_8_untrusted_text_in_the_system_block_is_detected(source: str) -> None:
-    exchange = Placeholders(key=b"k", show=frame)
-    rendered = ENVIRONMENT.from_string(f"You are helpful. {source}").render(title=exchange.convert("x"))
+    placeholders = Placeholders(key=b"k", show=frame)
+    rendered = ENVIRONMENT.from_string(f"You are helpful. {source}").render(title=placeholders.convert("x"))
     assert contains_placeholder(rendered)
     assert not contains_placeholder("You are helpful. \u200b {{ title }} \\u00e9")
 
@@ -374,9 +374,9 @@ def test_excerpts_are_taken_from_the_cleaned_text_and_say_what_is_missing(call: 
 
 
 def test_a_filter_can_change_how_a_text_is_shown() -> None:
-    exchange = Placeholders(key=b"k", show=frame)
-    cell = with_formatter(exchange.convert("a|b"), lambda text, nonce: text.replace("|", "/"))
-    assert exchange.substitute(f"{cell} {with_formatter(5, frame)}", template="t") == "a/b 5"
+    placeholders = Placeholders(key=b"k", show=frame)
+    cell = with_formatter(placeholders.convert("a|b"), lambda text, nonce: text.replace("|", "/"))
+    assert placeholders.substitute(f"{cell} {with_formatter(5, frame)}", template="t") == "a/b 5"
 
 
 # --- conversion ------------------------------------------------------------------------------------------------------
@@ -412,8 +412,8 @@ def test_rule_7_trusted_values_are_unchanged(value: object, seen: object) -> Non
 
 
 def test_rule_7_strings_in_every_container_become_untrusted_text() -> None:
-    exchange = Placeholders(key=b"k", show=frame)
-    tree = exchange.convert({"a": ["x", ("y", {"z"})], "b": {"c": frozenset({"v", "u"})}, "n": [1, None]})
+    placeholders = Placeholders(key=b"k", show=frame)
+    tree = placeholders.convert({"a": ["x", ("y", {"z"})], "b": {"c": frozenset({"v", "u"})}, "n": [1, None]})
     assert isinstance(tree, WrappedMapping)
     assert tree == {"a": ["x", ("y", ["z"])], "b": {"c": ["u", "v"]}, "n": [1, None]}
     assert "x" not in str(tree)
@@ -421,13 +421,13 @@ def test_rule_7_strings_in_every_container_become_untrusted_text() -> None:
 
 
 def test_rule_7_keys_that_are_plain_identifiers_are_unchanged() -> None:
-    exchange = Placeholders(key=b"k", show=frame)
+    placeholders = Placeholders(key=b"k", show=frame)
     mapping = {"plain_key-1": 1, "a b": 2, "": 3, "1a": 4, "x" * 65: 5, "é": 6, "a\n": 7, 8: 8}
-    admitted = exchange.convert(mapping)
+    admitted = placeholders.convert(mapping)
     assert isinstance(admitted, WrappedMapping)
     assert [type(key).__name__ for key in admitted] == ["str", *["UntrustedText"] * 6, "int"]
     assert admitted["a b"] == 2
-    assert admitted[exchange.convert("a b")] == 2
+    assert admitted[placeholders.convert("a b")] == 2
     assert "a b" in admitted
     assert len(admitted) == 8
 
@@ -468,14 +468,14 @@ def test_a_nested_unknown_object_is_rejected_when_it_is_read() -> None:
 
 def test_values_of_another_exchange_get_placeholders_of_this_one() -> None:
     other = Placeholders(key=b"other", show=frame)
-    exchange = Placeholders(key=b"k", show=frame)
+    placeholders = Placeholders(key=b"k", show=frame)
     values = [other.convert("x"), other.convert({"a": "x"}), other.convert(Box("x"))]
     for value in values:
         str(value)  # gets a number there
-        assert "<text" in exchange.substitute(str(exchange.convert(value)), template="t")
-    mine = exchange.convert({"a": "x"})
-    assert exchange.convert(mine) is mine
-    assert exchange.convert(text := exchange.convert("x")) is text
+        assert "<text" in placeholders.substitute(str(placeholders.convert(value)), template="t")
+    mine = placeholders.convert({"a": "x"})
+    assert placeholders.convert(mine) is mine
+    assert placeholders.convert(text := placeholders.convert("x")) is text
 
 
 def test_values_are_converted_only_when_they_are_read() -> None:
@@ -496,9 +496,9 @@ texts = st.text(alphabet=st.sampled_from(f"ab{PLACEHOLDER_START}{PLACEHOLDER_END
 
 @given(st.lists(texts, min_size=1, max_size=4))
 def test_rule_7_each_text_is_inserted_once_at_its_placeholder(values: list[str]) -> None:
-    exchange = Placeholders(key=b"k", show=lambda text, nonce: f"({len(text)}:{text})")
-    rendered = "|".join(str(exchange.convert(value)) for value in values)
-    assert exchange.substitute(rendered, template="t") == "|".join(f"({len(value)}:{value})" for value in values)
+    placeholders = Placeholders(key=b"k", show=lambda text, nonce: f"({len(text)}:{text})")
+    rendered = "|".join(str(placeholders.convert(value)) for value in values)
+    assert placeholders.substitute(rendered, template="t") == "|".join(f"({len(value)}:{value})" for value in values)
 
 
 PIECES = (
@@ -579,9 +579,9 @@ FACTS = Facts(
 
 
 def show(source: str, **variables: object) -> str:
-    exchange = Placeholders(key=b"k", show=lambda text, nonce: f"«{text}»")
-    context = {name: exchange.convert(value) for name, value in variables.items()}
-    return exchange.substitute(ENVIRONMENT.from_string(source).render(context), template="t")
+    placeholders = Placeholders(key=b"k", show=lambda text, nonce: f"«{text}»")
+    context = {name: placeholders.convert(value) for name, value in variables.items()}
+    return placeholders.substitute(ENVIRONMENT.from_string(source).render(context), template="t")
 
 
 @pytest.mark.parametrize(

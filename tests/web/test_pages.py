@@ -28,7 +28,7 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
     app = setup.app()
     setup.clock.now += 12.3456
     setup.health.ok("store")
-    setup.health.set_figures("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
+    setup.health.set_metrics("store", {"database_bytes": 81920, "disk_free_bytes": 5_000_000})
     setup.health.report_problem("claude", "401: invalid key", "set claude.api_key")
     unknown = {"state": "unknown", "since": NOON, "message": None, "remedy": None}
     response = ask(app, "/health", method="GET")

@@ -29,7 +29,9 @@ def store(tmp_path: Path) -> Iterator[Storage]:
 
 def bot_account(store: Storage, *, token: str = "1" * 40, base_url: str = API) -> BotAccount:
     secret = SecretStr("sixteen bytes at least")
-    return BotAccount(store, Github(token=SecretStr(token), webhook_secret=secret, base_url=base_url))
+    return BotAccount(
+        Github(token=SecretStr(token), webhook_secret=secret, base_url=base_url), store.bot_accounts, store.database
+    )
 
 
 def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
@@ -39,7 +41,7 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
         HLS,
         HLS,
     ]
-    assert (bot.known, bot_account(store).known) == (HLS, HLS)
+    assert (bot.cached, bot_account(store).cached) == (HLS, HLS)
     assert github.calls == ["who_am_i"]
 
 
@@ -47,18 +49,18 @@ def test_account_is_fetched_once_even_after_a_restart(store: Storage) -> None:
 def test_account_is_separate_by_token_and_base_url(store: Storage, token: str, base_url: str) -> None:
     bot_account(store).get_or_fetch(FakeGithub())
     other = bot_account(store, token=token, base_url=base_url)
-    assert other.known is None
+    assert other.cached is None
     assert other.get_or_fetch(FakeGithub(account=RENAMED)) == RENAMED
-    assert bot_account(store).known == HLS
+    assert bot_account(store).cached == HLS
 
 
 def test_refresh_stores_a_new_login(store: Storage) -> None:
     bot, github = bot_account(store), FakeGithub()
     bot.refresh(github)
-    assert bot.known == HLS
+    assert bot.cached == HLS
     github.account = RENAMED
     bot.refresh(github)
-    assert (bot.known, bot.get_or_fetch(github), bot_account(store).known) == (RENAMED, RENAMED, RENAMED)
+    assert (bot.cached, bot.get_or_fetch(github), bot_account(store).cached) == (RENAMED, RENAMED, RENAMED)
     assert github.calls == ["who_am_i", "who_am_i"]
 
 
@@ -68,7 +70,7 @@ def test_account_remains_known_while_github_is_down(store: Storage) -> None:
     github.failing = [DependencyDown("GitHub answered 502", dependency="github", remedy="wait")]
     with pytest.raises(DependencyDown):
         bot.refresh(github)
-    assert bot.known == HLS
+    assert bot.cached == HLS
 
 
 def test_known_account_is_returned_during_a_refresh(store: Storage) -> None:

@@ -28,7 +28,7 @@ def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigR
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
-    bot = BotAccount(store, file.initial.github)
+    bot = BotAccount(file.initial.github, store.bot_accounts, store.database)
     first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), bot)
     return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
@@ -49,14 +49,14 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     )
     results = {check.component: check.run() for check in probe_checks}
     assert {name: found is None for name, found in results.items()} == {
-        "store": False,  # has figures: its size
+        "store": False,  # has metrics: its size
         "queue": True,
         "github": True,
         "claude": True,
         "webhooks": True,
     }
     assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
-    assert reloader.latest.bot.known == HLS
+    assert reloader.latest.bot.cached == HLS
     assert models == ["claude-haiku-5-5"]
 
 

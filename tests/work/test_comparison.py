@@ -17,7 +17,7 @@ from hls_handler.work.comparison import (
     Pair,
     Side,
     Summary,
-    recorded,
+    compare_stored,
     side,
     summarize,
 )
@@ -94,7 +94,7 @@ def test_means_use_known_values() -> None:
 
 
 def compare_recorded(world: World, prompt: str, other: str | None = None) -> Comparison:
-    return recorded(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
+    return compare_stored(world.store, prompt, other, since=world.store.now() - timedelta(days=1))
 
 
 @pytest.fixture
@@ -144,7 +144,9 @@ def test_prompt_id_selects_its_version(world: World) -> None:
 
 
 def test_deliveries_before_since_are_excluded(world: World) -> None:
-    assert recorded(world.store, "issues/strict", None, since=world.store.now() + timedelta(seconds=1)).pairs == ()
+    assert (
+        compare_stored(world.store, "issues/strict", None, since=world.store.now() + timedelta(seconds=1)).pairs == ()
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_label_of_a_field_without_bot_label_is_no_feedback(make_world: MakeWorld
     assert world.run() == Finished(
         "changed", "ignored", "HLS has set no component label here within 30 days, so its change is no feedback"
     )
-    assert world.row("changed").reason_kind == "no label of ours"
+    assert world.row("changed").reason_kind == "not a label of HLS"
 
 
 def test_worker_ignores_label_change_by_the_bot(make_world: MakeWorld) -> None:
@@ -117,7 +117,7 @@ def test_dry_run_gives_no_feedback(make_world: MakeWorld) -> None:
     world.run()
     change_label(world, "unlabeled", "priority-low")
     world.run()
-    assert world.row("changed").reason_kind == "no label of ours"
+    assert world.row("changed").reason_kind == "not a label of HLS"
     assert feedback_in(world.store.statistics.counters()) == {}
 
 

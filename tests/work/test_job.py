@@ -33,11 +33,11 @@ def test_step_runs_once(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
     job = world.job()
-    assert job.once(COUNT, 0, lambda: 7) == 7
-    world.store.checkpoints.save(job.lease, *job.take_pending())
+    assert job.run_step(COUNT, 0, lambda: 7) == 7
+    world.store.checkpoints.save(job.lease, *job.pending.take())
     later = replace(job, steps=world.store.checkpoints.load(GUID))
-    assert later.once(COUNT, 0, fail_if_called) == 7
-    assert later.once(COUNT, 1, lambda: 8) == 8
+    assert later.run_step(COUNT, 0, fail_if_called) == 7
+    assert later.run_step(COUNT, 1, lambda: 8) == 8
 
 
 def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWorld) -> None:
@@ -45,11 +45,11 @@ def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWor
     world.accept()
     job = world.job()
     job.note(RULE, 0, "settings.yaml:3 lets it in")
-    job.once(COUNT, 0, lambda: 7)
+    job.run_step(COUNT, 0, lambda: 7)
     assert world.store.checkpoints.load(GUID) == {}
     job.wait_for_slot()
     assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
-    assert job.take_pending() == ()
+    assert job.pending.take() == ()
 
 
 def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: MakeWorld) -> None:
@@ -57,7 +57,7 @@ def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: Make
     world.accept()
     job = world.job()
     world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
-    job.once(COUNT, 0, lambda: 7)
+    job.run_step(COUNT, 0, lambda: 7)
     with pytest.raises(Postponed):
         job.wait_for_slot()
     assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
@@ -79,7 +79,7 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
         ("ask", ["gather", "route"]),
         ("issue 1", analysed),
         ("write labels", ["ask", "before", "gather", "route"]),
-        ("write comment", ["apply", "ask", "before", "gather", "route", "writing"]),
+        ("write comment", ["ask", "before", "gather", "outcome", "route", "writing"]),
     ]
     assert len(world.store.checkpoints.load(GUID)) == 7
 
@@ -96,7 +96,7 @@ def test_note_is_saved_when_a_phase_ends_with_an_error(make_world: MakeWorld, er
     world = make_world()
     world.accept()
     job = world.job()
-    with suppress(Postponed, Superseded, Permanent), job.recorded("analysis"):
+    with suppress(Postponed, Superseded, Permanent), job.record_failure("analysis"):
         job.note(RULE, 0, "settings.yaml:3 lets it in")
         raise error
     assert world.store.checkpoints.load(GUID).keys() == {("route", 0)}
@@ -117,7 +117,7 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
     world.accept()
     job = replace(world.job(), context=replace(world.tools(), leases=LostLeases()))
     with pytest.raises(LeaseLost):
-        job.once(COUNT, 0, fail_if_called)
+        job.run_step(COUNT, 0, fail_if_called)
     with pytest.raises(LeaseLost):
         job.wait_in_place(fail_if_called)
     with pytest.raises(LeaseLost):
@@ -129,7 +129,7 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
 def test_stopping_service_begins_no_step(make_world: MakeWorld) -> None:
     world = make_world()
     with pytest.raises(Postponed, match="the service is stopping"):
-        make_stopping_job(world).once(COUNT, 0, fail_if_called)
+        make_stopping_job(world).run_step(COUNT, 0, fail_if_called)
     assert world.store.checkpoints.load(GUID) == {}
 
 
@@ -216,7 +216,7 @@ def test_github_is_not_read_during_a_hold(make_world: MakeWorld) -> None:
     world.store.rate_limiter.hold("github", until)
     world.accept()
     with pytest.raises(Postponed) as raised:
-        world.job().before_reads()
+        world.job().require_reads_allowed()
     assert raised.value.at == until
     world.accept(guid="second", number=7)
     assert world.run() is None

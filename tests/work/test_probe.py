@@ -51,7 +51,7 @@ def test_figures_of_a_check_are_shown_until_the_next_success() -> None:
     run_checks(checks, health)
     run_checks(checks, health)  # fails: the list is empty
     store = health.snapshot().components["store"]
-    assert (store.state, store.figures) == ("degraded", {"database_bytes": 81920})
+    assert (store.state, store.metrics) == ("degraded", {"database_bytes": 81920})
 
 
 @pytest.mark.parametrize(("proves", "state"), [(True, "healthy"), (False, "degraded")])

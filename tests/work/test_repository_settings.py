@@ -62,7 +62,7 @@ def test_settings_of_the_operator_apply_without_a_file(make_world: MakeWorld) ->
     world = make_world_with_file(make_world, None)
     assert world.run() == Finished(GUID, "done", DONE)
     assert file_requests(world) == ["find_file .github/hls.yaml master"]
-    assert load_report(world.store, world.row()).own_settings is None
+    assert load_report(world.store, world.row()).repository_settings is None
 
 
 def test_file_switches_comments_off_and_its_line_is_reported(make_world: MakeWorld) -> None:
@@ -211,7 +211,7 @@ def test_last_known_file_applies_while_github_is_down(make_world: MakeWorld) -> 
     world.github.failing.append(GITHUB_DOWN)
     assert world.finish().state == "done"
     assert world.github.comments == {}
-    assert load_report(world.store, world.row("g2")).own_settings == (
+    assert load_report(world.store, world.row("g2")).repository_settings == (
         ".github/hls.yaml could not be read, so the last known version (c0ffee) applies: GitHub answered 502"
     )
 
@@ -220,7 +220,7 @@ def test_unreadable_file_is_ignored_and_the_reason_is_stored(make_world: MakeWor
     world = make_world_with_file(make_world, "enabled: false")
     world.github.failing.append(Permanent("the token lacks contents=read"))
     assert world.run() == Finished(GUID, "done", DONE)
-    assert load_report(world.store, world.row()).own_settings == (
+    assert load_report(world.store, world.row()).repository_settings == (
         ".github/hls.yaml could not be read, so it is ignored: the token lacks contents=read"
     )
 
@@ -299,7 +299,7 @@ def test_last_good_version_applies_while_the_file_is_invalid(make_world: MakeWor
     world.accept(guid="g2")
     world.run()
     assert world.github.labels == {}
-    assert load_report(world.store, world.row("g2")).own_settings == (
+    assert load_report(world.store, world.row("g2")).repository_settings == (
         ".github/hls.yaml (bad) is invalid, so the last good version (c0ffee) applies, plus what this one switches "
         "off: .github/hls.yaml:1: lables: unknown key; did you mean labels?"
     )
@@ -312,7 +312,7 @@ def test_problem_is_only_logged_if_comments_are_switched_off(
     with caplog.at_level(logging.WARNING):
         world.run()
     assert world.github.comments == {}
-    assert [record.message for record in caplog.records] == ["the repository's own settings cannot be used"]
+    assert [record.message for record in caplog.records] == ["the repository settings cannot be used"]
 
 
 def test_dry_run_leaves_the_report_to_a_later_run(make_world: MakeWorld) -> None:

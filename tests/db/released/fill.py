@@ -20,8 +20,8 @@ from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
 from hls_handler.history.corrections import ShownLabels
-from hls_handler.history.repositories import KnownFile
-from hls_handler.queue.changes import Change
+from hls_handler.history.repositories import StoredFile
+from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
 from hls_handler.work.job import encode_reply
 
@@ -93,12 +93,12 @@ def _add_done(store: Storage) -> None:
     changes = (rule, encode_reply(REPLY, index=0))
     store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=changes, reply=REPLY, is_last=True)
     store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
-    pending: list[Change] = []
+    pending = PendingChanges()
     history = store.conversations.history(lease, BOT, pending=pending)
     history.record_label_intents(["bug", "priority-high"], {"bug": LabelOrigin("kind", PROMPT)})
     history.mark_labels_set(["bug"])
     history.store_comment("issues", 11, "digest")
-    store.checkpoints.save(lease, *pending)
+    store.checkpoints.save(lease, *pending.take())
     shown = ShownLabels(("question",), "It is broken", False, {"bug": "kind", "question": "kind"})
     store.corrections.record_current(lease, BOT, shown)
     failure = Failure(workflow_id=9, run_id=3, attempt=1, job="tests", step="pytest", branch="main", head_sha="bbb")
@@ -106,7 +106,7 @@ def _add_done(store: Storage) -> None:
         workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
     )
     store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
-    store.repository_files.save(lease, 1, "octo/widgets", BOT, KnownFile(version="abc", text="enabled: true\n"))
+    store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n"))
     store.repository_files.claim_report(lease, 1, BOT, "abc")
     store.queue.finish(lease, "done", reason="labels bug", handler="IssueHandler", took_s=2.5, posting="done")
 

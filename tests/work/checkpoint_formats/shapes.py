@@ -25,7 +25,7 @@ from hls_handler.work.job import Codec
 class Shape:
     """A kind of checkpoint and its encoding."""
 
-    kind: str  # "apply", "gather of issues", "ask for issue_analysis"
+    kind: str  # "outcome", "gather of issues", "ask for issue_analysis"
     version: int
     digest: str  # of the JSON schema: without titles and descriptions
     value: str  # an example, as stored JSON

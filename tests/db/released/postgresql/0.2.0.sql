@@ -258,7 +258,7 @@ INSERT INTO public.deliveries VALUES (6, 'running', 'issues', 'opened', 'request
 INSERT INTO public.deliveries VALUES (7, 'queued', 'issues', 'opened', 'request-queued', 'queued', NULL, NULL, 1, 'octo/widgets', NULL, 6, NULL, 'mona', '1#6', NULL, 0, 1795321289544, 1795321289544, 1795321289544, 1795321289544, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xcc04d637a76f7ab3bd996c6570c65c6379d6c8d053cc7d6f3d3f0ba0440ae0f2', '\x28b52ffd2016b100007b2264656c6976657279223a2022717565756564227d');
 INSERT INTO public.hls_version VALUES ('0.2.0');
 INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'priority-high', 'intended', NULL, NULL, NULL);
-INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'ours', 'kind', 'issues/analyze@3f9c2a', 1795321289425);
+INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'set', 'kind', 'issues/analyze@3f9c2a', 1795321289425);
 INSERT INTO public.locks VALUES ('1#5/issues', 6, 1795321349527);
 INSERT INTO public.pauses VALUES ('octo/gadgets', 'octo/Gadgets', 'an incident', 1795321289546);
 INSERT INTO public.rate_limits VALUES ('claude', 1795321289529, 0, 1795321289529);

@@ -192,7 +192,7 @@ CREATE TABLE labels (
 	set_at BIGINT, 
 	PRIMARY KEY (repository_id, bot_login, number, name)
 );
-INSERT INTO "labels" VALUES(1,'hls-bot',1,'bug','ours','kind','issues/analyze@3f9c2a',1795321288828);
+INSERT INTO "labels" VALUES(1,'hls-bot',1,'bug','set','kind','issues/analyze@3f9c2a',1795321288828);
 INSERT INTO "labels" VALUES(1,'hls-bot',1,'priority-high','intended',NULL,NULL,NULL);
 CREATE TABLE locks (
 	name TEXT NOT NULL, 
