@@ -20,8 +20,8 @@ import typer
 
 from hls_handler import __main__ as program
 from hls_handler.app import Service
-from hls_handler.cli.options import DOTENV, Config, config_path
-from hls_handler.cli.serve import RoleOption, run_service
+from hls_handler.cli.options import DOTENV
+from hls_handler.cli.serve import run_service
 from hls_handler.settings.load import export_proxy_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,9 +67,13 @@ class ForkedProcess:
         return self._process.exitcode
 
 
-def start_serve(options: Sequence[str], *, environ: Mapping[str, str], log: Path) -> ForkedProcess:
-    """Start `hls serve ...` in the root of the repository; its output is appended to a file."""
-    return ForkedProcess(_serve, options, environ, ROOT, log, log)
+def start_serve(settings: Path, options: Sequence[str] = (), *, environ: Mapping[str, str], log: Path) -> ForkedProcess:
+    """Start `hls serve` in the root of the repository; its output is appended to a file.
+
+    Without options it has a preloaded prompt library.
+    """
+    arguments = ["serve", "--config", str(settings), *options]
+    return ForkedProcess(program.main if options else _serve, arguments, environ, ROOT, log, log)
 
 
 def run_command(
@@ -83,17 +87,14 @@ def run_command(
 
 
 def _serve() -> None:
-    """Do what `hls serve` does, with a preloaded prompt library."""
+    """Do what `hls serve --config ...` does, with a preloaded prompt library."""
     from tests.e2e.preload import load  # only here, so that the process of the tests need not load the libraries
 
     export_proxy_settings(os.environ, DOTENV)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-    @app.command()
-    def serve(config: Config = None, role: RoleOption = "all") -> None:
-        raise typer.Exit(run_service(config_path(config), partial(Service, role=role, load=load)))
-
-    app()
+    try:
+        run_service(Path(sys.argv[-1]), partial(Service, load=load))
+    except typer.Exit as exc:
+        sys.exit(exc.exit_code)
 
 
 def _main(

@@ -125,7 +125,7 @@ class Service:
         self.log.touch()
         self._log_start = self.log.stat().st_size
         if self.program == SERVE and self.max_files is None:
-            self.process = start_serve(["--config", str(self.settings), *self.options], environ=environ, log=self.log)
+            self.process = start_serve(self.settings, self.options, environ=environ, log=self.log)
             return self.until_up()
         with self.log.open("ab") as log:
             limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.max_files)] if self.max_files else []
