@@ -418,6 +418,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.no_cover  # the lines of other tests, many thousand times
 @pytest.mark.parametrize("unit", HOSTILE, ids=repr)
 def test_rule_10_hostile_text_takes_linear_time(unit: str) -> None:
     """A quadratic step would take many minutes."""
