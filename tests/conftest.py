@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hls_handler.db.tables import metadata
@@ -46,7 +47,10 @@ def pytest_configure() -> None:
     """Trust no certificate authority: no test leaves this machine, and each client would load all of them for 0.05 s.
 
     The garbage collector is off until the tests are collected: it would visit all modules and tests again and again.
+    Property tests have no time limit, which a busy machine would exceed.
     """
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
     gc.disable()
     for variable in CA_VARIABLES:
         os.environ.pop(variable, None)
