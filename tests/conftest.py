@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hls_handler.db.tables import metadata
+from hls_handler.settings.load import CA_VARIABLES
 from hls_handler.storage import Storage
 from tests.postgres import Cluster, postgres
 from tests.queue.builders import Skew
@@ -31,11 +35,26 @@ UNMEASURED_FILES = (
     "queue/test_fencing.py",
     "queue/test_model.py",
     "untrusted/test_markdown.py",
+    "work/test_incomplete_payloads.py",
 )
 """Tests that run the same lines again and again.
 
 Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite:
 measuring takes two thirds longer, and other tests cover the same lines."""
+
+
+def pytest_configure() -> None:
+    """Trust no certificate authority: no test leaves this machine, and each client would load all of them for 0.05 s.
+
+    The garbage collector is off until the tests are collected: it would visit all modules and tests again and again.
+    Property tests have no time limit, which a busy machine would exceed.
+    """
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
+    gc.disable()
+    for variable in CA_VARIABLES:
+        os.environ.pop(variable, None)
+    os.environ["SSL_CERT_DIR"] = str(HERE)
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +99,12 @@ def store(url: str, skew: Skew) -> Iterator[Storage]:
     opened = Storage.open(url, skew=skew)
     yield opened
     opened.close()
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector visit only objects that tests create."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

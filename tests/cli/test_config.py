@@ -36,12 +36,13 @@ def explain(path: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["config", "explain", *arguments, "--config", str(path)])
 
 
-def lines(path: Path, *arguments: str) -> list[str]:
-    return explain(path, *arguments).stdout.replace(f"{path.parent}/", "").splitlines()
+def lines(path: Path, *arguments: str, exit_code: int = 0) -> list[str]:
+    result = explain(path, *arguments)
+    assert result.exit_code == exit_code
+    return result.stdout.replace(f"{path.parent}/", "").splitlines()
 
 
 def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path: Path) -> None:
-    assert explain(path, "octo/widgets").exit_code == 0
     assert lines(path, "octo/widgets") == [
         "name = octo/widgets   hls.yaml:7 (repositories[1].name)",
         "  has precedence over octo/*   hls.yaml:4 (repositories[0].name): a whole name against a pattern",
@@ -76,7 +77,6 @@ def test_rule_19_no_secret_is_printed(path: Path) -> None:
 
 
 def test_a_disabled_repository_is_explained_too(path: Path) -> None:
-    assert explain(path, "octo/asleep").exit_code == 0
     assert "enabled = false   hls.yaml:12 (repositories[2].enabled)" in lines(path, "octo/asleep")
 
 
@@ -125,7 +125,6 @@ def test_a_repository_without_an_entry_is_reported_with_the_line_to_add(path: Pa
 def test_an_accepted_event_is_explained_with_prompt_and_line(
     path: Path, repository: str, event: str, decision: str, condition: str
 ) -> None:
-    assert explain(path, repository, "--event", event).exit_code == 0
     assert lines(path, repository, "--event", event)[-2:] == [
         f"{event} = {decision}",
         (
@@ -173,7 +172,6 @@ def test_example_events_are_not_ignored_for_their_content(
     prompts: {use: {issue_comment.edited: comments/reply}}
 """
     path.write_text(SETTINGS + entry)
-    assert explain(path, "octo/answers", "--event", event).exit_code == 0
     printed, conditions = lines(path, "octo/answers", "--event", event)[-2:]
     assert printed == f"{event} = {decision}"
     assert conditions.endswith(f"has not opted out of HLS{condition}")
@@ -217,8 +215,7 @@ def test_example_events_are_not_ignored_for_their_content(
     ],
 )
 def test_an_ignored_event_is_explained_with_the_reason(path: Path, repository: str, event: str, decision: str) -> None:
-    assert explain(path, repository, "--event", event).exit_code == 1
-    assert lines(path, repository, "--event", event)[-1] == f"{event} = {decision}"
+    assert lines(path, repository, "--event", event, exit_code=1)[-1] == f"{event} = {decision}"
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,11 @@ PROMPTS = (Path(__file__).parent / "prompts", SHIPPED)
 
 
 def serve(settings: Path, environ: Mapping[str, str], log: Path, commits: CommitCounter | None) -> None:
-    """Run `hls serve` with the preloaded prompts instead of those that the settings name; append its output to `log`.
+    """Run `hls serve` with a preloaded prompt library; append its output to `log`.
 
     A process inherits nothing else from the fork server: no settings, connections, threads or files.
     """
-    from tests.crash.preload import LIBRARY  # only here, so that the process of the tests need not load it
+    from tests.e2e.preload import load  # only here, so that the process of the tests need not load the libraries
 
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(output, 1)
@@ -33,7 +33,7 @@ def serve(settings: Path, environ: Mapping[str, str], log: Path, commits: Commit
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     if commits is not None:
         count_commits(commits)
-    sys.exit(run_service(settings, partial(Service, load=lambda _: LIBRARY)))
+    sys.exit(run_service(settings, partial(Service, load=load)))
 
 
 def _exit_with_parent() -> None:

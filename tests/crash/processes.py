@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -14,10 +13,8 @@ from multiprocessing.context import ForkServerProcess
 
 from tests.crash import forked_service
 from tests.crash.commits import CommitCounter
+from tests.e2e.fork_server import CONTEXT
 from tests.e2e.service import Service
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.crash.preload"])
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0

@@ -21,7 +21,7 @@ from typing import Any
 
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.storage import Storage
-from tests.e2e.fork_server import ForkedProcess, start_command
+from tests.e2e.fork_server import ForkedProcess, start_serve
 
 SECRET = "a-webhook-secret-for-tests"
 SERVE = ("hls_handler", "serve")
@@ -125,8 +125,7 @@ class Service:
         self.log.touch()
         self._log_start = self.log.stat().st_size
         if self.program == SERVE and self.max_files is None:
-            arguments = ["serve", "--config", str(self.settings), *self.options]
-            self.process = start_command(arguments, environ=environ, log=self.log)
+            self.process = start_serve(self.settings, self.options, environ=environ, log=self.log)
             return self.until_up()
         with self.log.open("ab") as log:
             limited = ["/bin/sh", "-c", 'ulimit -n "$0" && exec "$@"', str(self.max_files)] if self.max_files else []

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -99,15 +99,18 @@ def test_last_words_contain_only_output_of_the_current_run(make_service: MakeSer
 
 def test_two_concurrent_demos_use_different_ports(tmp_path: Path) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        folder.mkdir()
-        (folder / "prompts").symlink_to(ROOT / "prompts")
-    demos = [
-        subprocess.Popen([*COMMAND, "--once"], cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True)
-        for folder in folders
-    ]
-    result = [demo.communicate(timeout=120)[0] for demo in demos]
-    assert [demo.returncode for demo in demos] == [0, 0], result
+    with ExitStack() as stack:
+        demos = []
+        for folder in folders:
+            folder.mkdir()
+            (folder / "prompts").symlink_to(ROOT / "prompts")
+            demo = subprocess.Popen(COMMAND, cwd=folder, env=narrow(), stdout=subprocess.PIPE, text=True)
+            demos.append(stack.enter_context(demo))
+            stack.callback(demo.kill)
+        for demo in demos:
+            assert demo.stdout is not None
+            assert any(line.startswith("1 of ") for line in demo.stdout), "the demo ended before its first event"
+        assert [demo.poll() for demo in demos] == [None, None]
     ports = [(folder / "data" / "demo" / "settings.yaml").read_text().partition("port: ")[2][:5] for folder in folders]
     assert ports[0] != ports[1]
 

@@ -526,7 +526,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 def test_storage_matches_the_model_in_random_sequences(url: str) -> None:
     examples = os.environ.get("HLS_MODEL_EXAMPLES")
     run_settings = settings(
-        max_examples=int(examples or 25),
+        max_examples=int(examples or 12),
         stateful_step_count=50,
         derandomize=examples is None,
         database=None,

@@ -112,6 +112,7 @@ SUBJECTS = (
 FOLLOW_UPS = ("", "| list", "| join")
 
 
+@pytest.mark.no_cover  # the lines of other tests, many thousand times
 @pytest.mark.parametrize("environment", [ENVIRONMENT, ESCAPING], ids=["plain", "autoescape"])
 @pytest.mark.parametrize("name", sorted(FILTERS))
 def test_rule_7_no_builtin_filter_leaks_untrusted_text(name: str, environment: ImmutableSandboxedEnvironment) -> None:

@@ -1,0 +1,57 @@
+"""Everything that the fork server loads before the first fork: the modules of all commands, and the prompt libraries.
+
+Both take longer than the rest of a start, and forked processes inherit them. Unlike other modules, this one works at
+import: the fork server of the standard library can do nothing but import. Tests do not import it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+from pydantic import SecretStr
+
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
+from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
+from hls_handler.work.library import SHIPPED, load_checked
+from tests.crash.forked_service import PROMPTS
+
+for imported_on_first_use in (
+    "tests.e2e.fork_server",
+    "hls_handler.cli",
+    "anthropic.resources.messages",
+    "github",
+    "httpcore2",
+    "truststore",
+    "psycopg.pq",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "alembic.runtime.migration",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "uvicorn.loops.uvloop",
+):
+    importlib.import_module(imported_on_first_use)
+
+_UNUSED = SecretStr("s" * 40)
+_LIBRARIES = {
+    folders: load_checked(
+        Settings(
+            github=Github(token=_UNUSED, webhook_secret=_UNUSED),
+            claude=Claude(api_key=_UNUSED),
+            repositories=(Repository(name="Codertocat/*"),),
+            prompts=Prompts(directory=folders),
+        )
+    )
+    for folders in ((SHIPPED,), PROMPTS)
+}
+gc.freeze()  # otherwise the garbage collector of each forked process would copy this memory
+
+
+def load(settings: Settings) -> Library:
+    """Return a preloaded library if the settings name its folders and select no prompts; otherwise load it."""
+    folders = tuple(folder.resolve() for folder in settings.prompts.folders.values())
+    if folders in _LIBRARIES and not find_chosen_events(settings) and not find_shadow_only_prompts(settings):
+        return _LIBRARIES[folders]
+    return load_checked(settings)
