@@ -104,8 +104,9 @@ class BatchAcceptor:
             .order_by(_c.id)
             .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
         )
-        self._find_queued = select(_c.conversation_key, _c.guid).where(
-            database.is_one_of(_c.conversation_key, "keys"), _c.state == literal("queued")
+        # With the state "queued" alone, PostgreSQL may read the index `ix_deliveries_queued` of the whole queue.
+        self._find_open = select(_c.conversation_key, _c.guid, _c.state).where(
+            database.is_one_of(_c.conversation_key, "keys"), _c.state.in_((literal("queued"), literal("running")))
         )
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
@@ -163,7 +164,8 @@ class BatchAcceptor:
         if not newer:
             return counts
         ended: list[int] = []
-        queued = connection.execute(self._find_queued, {"keys": [new.conversation_key for new in newer]}).all()
+        found = connection.execute(self._find_open, {"keys": [new.conversation_key for new in newer]})
+        queued = [row for row in found if row.state == "queued"]
         guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
         for new in newer:
             if number_queued[new.conversation_key] == (1 if new.guid in guids else 0):
