@@ -175,16 +175,13 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             if self._requests > MAX_PIPELINED:
                 raise ValueError("too many pipelined requests")  # ends the parser, which leads to a 400
 
-        def on_header(self, name: bytes, value: bytes) -> None:
-            if self._in_headers:  # trailers would otherwise become headers of the request
-                super().on_header(name, value)
-
         def on_headers_complete(self) -> None:
             if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers) > MAX_HEADER_BYTES:
                 raise ValueError("too many or too long headers")
             self._pending_bytes, self._in_headers = 0, False
             self._deadline.cancel()
             super().on_headers_complete()
+            self.headers = []  # trailers would otherwise become headers of the request
 
         def on_body(self, body: bytes) -> None:
             self._pending_bytes = 0
