@@ -24,7 +24,7 @@ HlsError
     └── Retryable          the same call may succeed later
         └── DependencyDown it succeeds once GitHub or Claude is available again: no attempt is counted
 
-The file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
+A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
 never contains a secret or a whole payload.
 """
 

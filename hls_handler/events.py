@@ -57,7 +57,7 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True if `kind` (`type` in payloads) is "Bot" or `login` ends with "[bot]", as "dependabot[bot]" does."""
+    """Return True if `kind` is "Bot" or `login` ends with "[bot]". GitHub sends `kind` as the field `type`."""
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -173,7 +173,7 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 
 def _review_state(value: object) -> object:
-    """Return the state in lower case (GitHub's API sends "APPROVED"), and "commented" for an unknown state."""
+    """Return the state in lower case, or "commented" for an unknown state. GitHub's API sends "APPROVED"."""
     state = str(value).lower()
     return state if state in get_args(ReviewState) else "commented"
 

@@ -55,7 +55,7 @@ def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secr
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
     Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that PyGithub
-    and uvicorn install on import. HTTP libraries log each request at INFO; they do so only if `level` is DEBUG.
+    and uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG".
     """
     own_secrets = tuple(secrets)
 
@@ -91,7 +91,7 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes log lines. If it cannot, it reports logger, file and line number, but no content."""
+    """Handler that writes log lines. If this fails, it reports logger, file and line number, but no content."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")

@@ -24,7 +24,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """The global settings, overridden by one entry of `repositories` and by `apply_repository_settings`."""
+    """The global settings, overridden by an entry of `repositories` and, if applied, by a `.github/hls.yaml`."""
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -41,11 +41,11 @@ class EffectiveSettings:
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
     def find_repository_key(self, key: str) -> str | None:
-        """Return ".github/hls.yaml:comments.tone" if the repository settings set "comments.tone", else None."""
+        """Return ".github/hls.yaml:comments.tone" if this file decides "comments.tone", else None."""
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets the feature `name`: "features.bots" or "repositories[0].features.bots"."""
+        """Return the key path that sets the feature `name`, such as "repositories[0].features.bots"."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key

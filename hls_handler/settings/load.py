@@ -183,7 +183,7 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return "GITHUB_TOKEN" if `secret` is its dummy value from `with_dummy_credentials`; None for a real secret."""
+    """Return "GITHUB_TOKEN" if `secret` is the dummy value of this variable; None for a real secret."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 

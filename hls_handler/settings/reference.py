@@ -163,7 +163,7 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}: {"server.port": 'found "many", expected a whole number'}.
+    """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
 
     `root` is the parsed file. `variables` has the variable in the value of a key: {"github.token": "GITHUB_TOKEN"}.
     Sentences do not quote values of variables, because they may be secret.

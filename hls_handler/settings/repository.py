@@ -150,7 +150,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit or contains an alias. Aliases can multiply values."""
+    """Raise `InvalidYaml` if the text exceeds a limit, or has an anchor or alias. Aliases can multiply values."""
     count = 0
     with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -211,7 +211,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
-    """Return `last_valid`, but with everything off that the invalid file `current` switches off."""
+    """Return `last_valid`, with what the invalid file `current` switches off, and the problems of `current`."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
     create = {} if current.values.labels.create is None else {"create": False}
     use = {**last_valid.values.prompts.use, **current.values.prompts.use}
@@ -239,7 +239,7 @@ class RepositorySettingsFile:
 
     settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    is_invalid: bool = False  # True: `valid_version` applies, with what the invalid file switches off
+    is_invalid: bool = False  # True: `valid_version` applies, except for what the current file switches off
     valid_version: str | None = None  # blob SHA of the last valid version; None: there was none
     read_error: str | None = None  # why the file could not be read; the last known version applies
 

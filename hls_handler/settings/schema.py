@@ -89,5 +89,5 @@ def _extend_members(members: list[Schema]) -> list[Schema]:
 
 
 def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    """Return True for a number, a boolean, an enum or a pattern. These may reject `${VAR}`."""
+    """Return True for the schema of a number, boolean, enum or pattern. It may reject `${VAR}`."""
     return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})

@@ -192,7 +192,7 @@ SPECIAL = re.compile(
 
 _URL_GROUPS = ("autolink", "address", "email")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # of a URL, where GitHub also reads it
+KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # GitHub reads it in a URL, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks

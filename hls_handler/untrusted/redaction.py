@@ -55,7 +55,7 @@ def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     at = 0
     for found in MARKDOWN_ESCAPE.finditer(source):
         character = found[1] or html.unescape(found[0])
-        if len(character) != 1:  # not an entity, or one for several characters; credentials contain none
+        if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
         parts += [source[at : found.start()], character]
         origins.extend(range(at, found.start() + 1))

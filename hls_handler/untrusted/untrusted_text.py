@@ -38,7 +38,7 @@ class BrokenPlaceholder(PromptError):
 
 
 def parse_number(digits: str) -> int:
-    """Return the number of a placeholder, given its digits (characters of `DIGITS`)."""
+    """Return the number of a placeholder from its digits, which are characters of `DIGITS`."""
     return int("".join(str(DIGITS.index(digit)) for digit in digits))
 
 
@@ -206,7 +206,7 @@ class UntrustedText:
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
-        raise BrokenPlaceholder([f"a template takes a text from an event apart; {EXCERPT_ADVICE}"])
+        raise BrokenPlaceholder([f"a template splits a text from an event; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return redact(clean(self._text))
@@ -221,7 +221,7 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return how many characters `excerpt`, `lines` and the length limit removed. Cleaning does not count."""
+    """Return how many characters `excerpt`, `lines` and the limit of prompts removed. Cleaning does not count."""
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 
