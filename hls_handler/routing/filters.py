@@ -117,7 +117,7 @@ def find_ignored(
     settings: Settings,
     bot: Account | None,
 ) -> Ignored | None:
-    """Return the first reason to ignore an enabled event; None if the event is to be processed.
+    """Return the first reason to ignore an event that the settings enable; None if it is to be processed.
 
     `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
     """
