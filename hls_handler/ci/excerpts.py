@@ -274,7 +274,6 @@ def _contains(text: str, variants: list[str]) -> bool:
 
 
 def _variants(line: str) -> list[str]:
-    """Return up to four variants of a quoted line: with and without line number, and quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
     without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
     variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)

@@ -132,7 +132,6 @@ class StepTracker:
             self._is_inside = False
 
     def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
-        """Return the first index in `possible`, except the current step's, for which `fits(name, opening)` is true."""
         begun = self._index if self._is_inside else None
         return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 
@@ -230,7 +229,6 @@ MAX_GROWTH = 120  # characters by which a progress bar may grow
 
 
 def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
-    """Add a repeated line to a run: count it in the first line, and keep only the first few and the newest line."""
     first = run[0]
     alike = first.line.alike or new.line.text != first.line.text
     first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)

@@ -128,7 +128,6 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
-    """Return the settings of the event's repository, or `Ignored` if no entry matches or the entry disables it."""
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"

@@ -125,7 +125,8 @@ def decode_repository_file(content: bytes, file: str = PATH) -> str:
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
     """Parse the text of a `.github/hls.yaml`. Problems are returned, not raised.
 
-    If there are problems, only keys that switch something off are used. So `enabled: false` always takes effect.
+    If there are problems, only keys that switch something off are used, so that a mistake elsewhere does not undo
+    `enabled: false`.
     """
     try:
         _check_limits(text, file)

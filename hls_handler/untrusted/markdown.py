@@ -140,7 +140,6 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
 
 
 def _dedent(line: str, columns: int) -> str:
-    """Remove up to `columns` columns of leading white space."""
     text = line.lstrip(" \t")
     width = len(line[: len(line) - len(text)].expandtabs(4))
     return " " * max(width - columns, 0) + text
@@ -209,7 +208,6 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
 def _sanitize_line(line: str) -> str:
-    """Sanitize one line outside of code blocks."""
     command = COMMAND.match(line)
     parts = [f"{command['indent']}\\{command['sign']}"] if command else []
     at = command.end() if command else 0
