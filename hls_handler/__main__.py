@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line. Garbage collection would take a fifth of the time of the imports, so it is off then."""
+    """Run the command line. Garbage collection is off during the imports, because it takes a fifth of their time."""
     gc.disable()
     try:
         from hls_handler.cli import app

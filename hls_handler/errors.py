@@ -24,8 +24,8 @@ HlsError
     └── Retryable          the same call may succeed later
         └── DependencyDown it succeeds once GitHub or Claude is available again: no attempt is counted
 
-The file in parentheses defines the class, if it is not this one; the sandbox defines more. A message names the cause
-and what to do next, and never contains a secret or a whole payload.
+A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
+never contains a secret or a whole payload.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """The lease on a delivery has ended, or soon will. The worker must stop: another may claim the delivery."""
+    """The lease on a delivery has expired, or soon will. The worker must stop: another may claim the delivery."""
 
 
 class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
     `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if
-    claude.calls_per_hour is used up: then `/health` shows a problem of Claude. For any other reason, it is None.
+    claude.calls_per_hour is used up, which `/health` shows as a problem of Claude; otherwise it is None.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
@@ -87,7 +87,7 @@ class Postponed(HlsError):
 
 
 class Superseded(HlsError):
-    """A newer event makes this delivery unnecessary. The message names it: a push, a closed issue, ...."""
+    """A newer event, such as a push, makes this delivery unnecessary. The message names the event."""
 
 
 class StepFailed(HlsError):
@@ -99,7 +99,7 @@ class Permanent(StepFailed):
 
 
 class Retryable(StepFailed):
-    """A step failed, but a retry may succeed: not before `not_before` (aware UTC), if the server gave a time."""
+    """A step failed, but a retry may succeed. `not_before` is the time that the server gave, in aware UTC."""
 
     def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
         super().__init__(message)
@@ -109,9 +109,9 @@ class Retryable(StepFailed):
 class DependencyDown(Retryable):
     """GitHub or Claude is unavailable: unreachable, 5xx, 429, 401, no credit.
 
-    `remedy` tells the operator in one sentence what to do; `/health` shows it. `may_have_succeeded` is True if the
-    request may have been executed and billed in spite of the error, as after a timeout. `applies_to_all_calls` is
-    True if all requests to this dependency must wait until `not_before`, not only the one that failed.
+    `remedy` is a sentence for the operator, shown by `/health`. `may_have_succeeded` is True if the request may have
+    been executed and billed, as after a timeout. If `applies_to_all_calls` is True, all requests to the dependency must
+    wait until `not_before`; else only the one that failed.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""GitHub's events, and the issues, pull requests, comments, ... in them, as frozen values; `parse_event` parses them.
+"""GitHub's webhook events, and the issues, pull requests, comments, ... in them, as frozen values.
 
-pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a stored result
-of HLS, which has the field names of this module. Unknown fields are ignored, because GitHub adds new fields.
+pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a checkpoint,
+which has the field names of this module. Unknown fields are ignored, because GitHub adds new fields.
 The webhook receiver needs only a few fields and reads them with the faster `routing.parse_envelope`.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
@@ -46,7 +46,7 @@ REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issue_comment": ("comment", "issue"),
     "release": ("release",),
 }
-"""Event name -> objects that its payload must have; it lists only events with a handler of their own.
+"""Event name -> objects that its payload must have, for events with a handler of their own.
 
 The signature covers the body but not the header with the event's name, so a payload may belong to another event.
 """
@@ -57,7 +57,7 @@ def event_key(name: str, action: str | None) -> str:
 
 
 def is_bot(login: str, kind: str) -> bool:
-    """Return True if `kind` (`type` in payloads) is "Bot" or `login` ends with "[bot]", as "dependabot[bot]" does."""
+    """Return True if `kind` is "Bot" or `login` ends with "[bot]". GitHub sends `kind` as the field `type`."""
     return kind == "Bot" or login.endswith("[bot]")
 
 
@@ -126,13 +126,13 @@ OpenOrClosed = Annotated[Literal["open", "closed"], Field(default="open")]
 
 
 def is_present(value: object) -> object:
-    """Return False for null and True for an object. Used for `pull_request` of an issue; stored booleans stay."""
+    """Return False for null and True for an object. A boolean, as in a checkpoint, is returned unchanged."""
     return value if isinstance(value, bool) else value is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """An issue. In `issue_comment` events it may be a pull request, which GitHub then sends in the form of an issue."""
+    """An issue. In `issue_comment` events, GitHub also sends a pull request in this form."""
 
     number: int
     title: Annotated[str, null_to("")]
@@ -173,7 +173,7 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 
 def _review_state(value: object) -> object:
-    """Return the state in lower case (GitHub's API sends "APPROVED"), and "commented" for an unknown state."""
+    """Return the state in lower case, or "commented" for an unknown state. GitHub's API sends "APPROVED"."""
     state = str(value).lower()
     return state if state in get_args(ReviewState) else "commented"
 

@@ -1,8 +1,8 @@
 """Logging as JSON lines or readable text. Every line has the ids of the current delivery or request.
 
 `log_context` sets the ids for the current thread or task; a worker does so when it claims a delivery. Lines that
-libraries log contain the ids, too. Before a line is written, the secrets of the settings and everything else that looks
-like a credential are replaced by `***`.
+libraries log contain the ids, too. Before a line is written, secrets of the settings become `***`, and everything else
+that looks like a credential is redacted.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def configure(level: str, layout: Literal["json", "text"], stream: IO[str], secr
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
     Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that PyGithub
-    and uvicorn install on import. HTTP libraries log each request at INFO; they do so only if `level` is DEBUG.
+    and uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG".
     """
     own_secrets = tuple(secrets)
 
@@ -91,7 +91,7 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes log lines. If it cannot, it reports logger, file and line number, but no content."""
+    """Handler that writes log lines. If this fails, it reports logger, file and line number, but no content."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
@@ -152,7 +152,7 @@ class TextLines(logging.Formatter):
 
 
 def _format_value(value: object) -> str:
-    """Return the value of a field: `done` for a text without spaces; any other value as JSON, such as `"two words"`."""
+    """Return a text without spaces as it is: `done`. Return any other value as JSON: `"two words"`."""
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -168,10 +168,10 @@ MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace the secrets in `text` by `***`, also where they are encoded; those under `MIN_SECRET_CHARS` are kept.
+    """Replace `secrets` in `text` by `***`. Those shorter than `MIN_SECRET_CHARS` are kept.
 
-    Encoded means: base64 (standard or URL-safe, also inside the base64 of a longer text), URL-encoded, or escaped as
-    in a `repr`, JSON or HTML.
+    Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text), URL-encoded, or
+    escaped as in a `repr`, JSON or HTML.
     """
     encodings = {text for secret in secrets if len(secret) >= MIN_SECRET_CHARS for text in _encodings(secret)}
     if not encodings:
@@ -195,9 +195,9 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Yield the character sequences that reveal the secret in the base64 of a longer text, such as "user:secret".
+    """Yield the base64 of the secret as it appears inside the base64 of a longer text, such as "user:secret".
 
-    They depend on the secret's offset modulo 3. Characters that also encode bits of the text around it are left out.
+    It depends on the secret's offset modulo 3. Characters that also encode bits of the text around it are left out.
     """
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6

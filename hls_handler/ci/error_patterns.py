@@ -1,8 +1,8 @@
 """Patterns of log lines in which tools report a failure. The better a line explains it, the greater its weight.
 
-A row is (weight, needle, pattern). The needle is a text, in lower case, that is in every line which the pattern
-matches. It is searched for first, because a log may have half a million lines. No pattern backtracks far: it is
-anchored, or its repetitions are bounded or can begin in one place only.
+A row is (weight, needle, pattern). Every line that the pattern matches contains the needle in lower or upper case. The
+needle is searched for first, because a log may have half a million lines. No pattern backtracks far: it is anchored, or
+its repetitions are bounded or can begin in one place only.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ DOCKER_PREFIX = re.compile(r"^#[0-9]{1,4} (?:[0-9]{1,6}\.[0-9]{1,4} )?")
 
 
 def weigh_line(line: RawLine) -> int:
-    """Return how well a line explains the failure: the greatest weight of the patterns that match; 0 for most lines."""
+    """Return the greatest weight of the patterns that match the line; 0 for most lines."""
     if line.mark in {"warning", "notice", "debug", "command", "group", "endgroup"} or line.is_binary:
         return 0
     text = line.text[:MAX_WEIGHED_CHARS]

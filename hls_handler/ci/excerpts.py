@@ -26,8 +26,8 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. "elsewhere": it has no lines, because it is unknown which lines of the log the step printed, and
-the excerpt of another failed step already shows the whole job's log."""
+"""Kind of an excerpt. An "elsewhere" one has no lines: those of its step were not identified, and the excerpt of
+another failed step is from the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,7 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Return the excerpt as Claude sees it; "" unless its state is "text".
-
-    A line is shown as "12| Run npm test", a gap between lines as "[... 340 lines left out ...]".
-    """
+    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless `state` is "text"."""
     if excerpt.state != "text":
         return CodeText("")
     parts: list[str] = []
@@ -81,15 +78,14 @@ def _fold_remark(line: LogLine) -> str:
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
 LINES_BEFORE, LINES_AFTER = 20, 40
 """Number of lines shown before and after the line that explains the failure best. More are shown after it, because
-compilers and test runners explain an error below it (expected, received, notes). A traceback ends with the exception,
-right below its most important frames."""
+compilers and test runners explain an error below its first line. The best frames of a traceback are at its end."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
-BINARY_SHARE = 0.5  # a log in which more than this share of the characters is in binary lines is not shown
+BINARY_SHARE = 0.5  # a log with a larger share of its characters in binary lines is not shown
 
 
 class _LineSelector:
-    """Selector of the lines that explain a failure. Pass the log to `add` line by line; about 200 lines are kept."""
+    """Selects the lines of a log that explain a failure. Call `add` with each line; about 200 are kept in memory."""
 
     def __init__(self) -> None:
         self.first_line = self.last_line = 0  # line numbers; 0 without lines
@@ -132,14 +128,14 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        """True if more than half of the characters are in binary lines. The excerpt then has no lines."""
+        """True if more than half of the characters are in binary lines."""
         return self._binary_characters > BINARY_SHARE * self._characters
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        Each run starts with its most important line and goes upwards or downwards from there. If a line of a run is
-        left out, the rest of the run must be left out, too. A line may be in several runs.
+        The first line of a run is its most important one; the others follow upwards or downwards. A caller that omits a
+        line must also omit the rest of its run. A line may be in several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0
@@ -157,13 +153,12 @@ class _LineSelector:
 
 
 def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:
-    """Return an excerpt for each failed step, in their order, or one for the whole job if no step failed.
+    """Return an excerpt for each failed step, by step number; one for the whole job if no step failed.
 
-    `lines` are the lines of the raw log, with or without line ends, split at "\\n" only and decoded with
-    `errors="replace"`; they may be a stream of any length. `steps` must have all steps of the job, because one step
-    ends where the next begins. `characters` limits the total length of all excerpts as `numbered` returns them;
-    an excerpt whose share is too small for one line has no lines. No content of the log raises an error. Only private
-    keys of several lines, and the credentials in truncated lines, are redacted here.
+    `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a stream of any length.
+    `steps` must have all steps of the job, because one step ends where the next begins. `characters` limits the total
+    length of the excerpts as `numbered` returns them. An excerpt whose share is too small for one line has no lines.
+    No content of the log raises an error. Only private keys of several lines and truncated lines are redacted here.
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()
@@ -188,7 +183,7 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
 
 
 def divide_budget(needs: Sequence[int], total: int) -> list[int]:
-    """Divide `total` evenly, but give no share more than it needs: needs 2, 50, 50 and total 60 yield 2, 29, 29."""
+    """Divide `total` evenly, but no share exceeds its need: needs 2, 50, 50 and total 60 yield 2, 29, 29."""
     result = [0] * len(needs)
     left = max(total, 0)
     for position, index in enumerate(sorted(range(len(needs)), key=needs.__getitem__)):
@@ -237,7 +232,7 @@ def _gap_cost(part: _LineSelector) -> int:
 
 
 def _needed_chars(part: _LineSelector) -> int:
-    """Return an upper bound for the length of an excerpt with all selected lines."""
+    """Return an upper bound for the length of the excerpt if it had all selected lines."""
     lines = {line.number: line for run in part.ranked_runs() for line in run}
     gap = _gap_cost(part)
     return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())
@@ -251,11 +246,11 @@ QUOTATION_MARKS = "`\"'“”‘’… "
 
 
 def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
-    """Return the log line that Claude quotes; None if none of the excerpts contains the quote.
+    """Return the line that Claude quotes; None if no excerpt contains the quote.
 
-    If the quote has several lines, all must be in one excerpt, in order; the first is returned. Claude may quote a part
-    of a line, add the line number, and add quotation marks. White space, case and invisible characters are ignored. A
-    line that equals the quote is preferred to a line that contains it.
+    The lines of a longer quote must be in one excerpt, in order; the first is returned. Claude may quote a part of a
+    line, and add line numbers and quotation marks. White space, case and invisible characters are ignored. A line that
+    equals the quote is preferred to a line that contains it.
     """
     wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
     if not wanted:
@@ -279,7 +274,6 @@ def _contains(text: str, variants: list[str]) -> bool:
 
 
 def _variants(line: str) -> list[str]:
-    """Return up to four variants of a quoted line: with and without its line number, and quotation marks."""
     unquoted = line.strip(QUOTATION_MARKS)
     without_number = LINE_NUMBER.sub("", unquoted, count=1).strip(QUOTATION_MARKS)
     variants = (line, LINE_NUMBER.sub("", line, count=1), unquoted, without_number)

@@ -1,14 +1,14 @@
 """Parsing of the lines of a job's log: time, mark and text, without escape sequences and private keys.
 
-https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run returns one file per job,
-with all steps in sequence. A line of it:
+A log is one file per job, with all steps in sequence. An example of a line:
 
     2026-11-20T09:14:31.1234567Z ##[group]Run npm test
 
-has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program prints
+It has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program prints
 several lines at once, only the first one may have a time.
+https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run
 
-Redaction recognizes a private key of several lines only by its first line, which may be missing in an excerpt. So
+Redaction recognizes a private key of several lines only by its first line, which an excerpt may lack. So
 `PrivateKeyFilter` replaces every line of such a key before excerpts are selected.
 """
 
@@ -55,7 +55,7 @@ class LogLine:
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Truncate a line to `MAX_SHOWN_CHARS`. Redact it before, because half a credential would not be recognised."""
+    """Redact and truncate a line longer than `MAX_SHOWN_CHARS`. Half a credential would not be recognised."""
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)
@@ -120,13 +120,13 @@ REPLACEMENT = "[redacted: private-key]"
 
 
 class PrivateKeyFilter:
-    """A filter that replaces private keys of several lines. Pass each line of the log once, in order."""
+    """Replaces private keys of several lines. Pass each line of the log once, in order."""
 
     def __init__(self) -> None:
         self._lines_left = 0  # lines that may still belong to the key
 
     def redact_line(self, text: str) -> str:
-        """Return a line of the log. If a part of it belongs to a private key, `REPLACEMENT` replaces this part."""
+        """Return the line with `REPLACEMENT` in place of any part of a private key."""
         if BEGIN in text and (begin := BEGIN_PRIVATE_KEY.search(text)) is not None:
             if END_PRIVATE_KEY.search(text, begin.end()) is not None or len(text) > begin.end() + 200:
                 return text  # a key in one line is left to redaction

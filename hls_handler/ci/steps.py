@@ -1,10 +1,10 @@
-"""Annotation of log lines with step and weight (how well a line explains the failure); repeated lines are folded.
+"""Annotates the lines of a job's log with step and weight, and folds repeated lines.
 
-The log does not name the steps, so the step of a line is found by its time: the jobs API has the start and end of each
-step in whole seconds. In a second that two steps share, lines belong to the earlier step until a line opens the next
-one: the runner begins each step with one of three texts (`_opens_step`). Such a line opens the step with the same name
-(`Run npm test` is the default name of a step), else the next one. A composite action writes such a line for each of
-its own steps, so in a shared second its last lines may be assigned to the next step.
+The log does not name the steps. The step of a line is found by its time, because the jobs API has the start and end of
+each step in whole seconds. If two steps share a second, its lines belong to the earlier step until a line opens the
+next one (`_opens_step`). This line opens the step that has its text as name, else the next step. `Run npm test` is the
+default name of a step. A composite action writes such a line for each of its own steps, so in a shared second its last
+lines may be assigned to the next step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _CommandGroup:
         ##[endgroup]
 
     Words such as "error" in these lines mean no failure, because the step did not print them. If a program itself
-    prints "##[group]Run ...", only this line is counted. Pass each line of the log to `includes` once, in order.
+    prints "##[group]Run ...", only this line is included. Pass each line of the log to `includes` once, in order.
     """
 
     def __init__(self) -> None:
@@ -67,10 +67,7 @@ FAILED = frozenset({"failure", "cancelled", "timed_out"})
 """Conclusions of steps that count as failed. A step that exceeded the job's time limit is "cancelled"."""
 
 OPENING_TEXTS = {"Post ": "Post job cleanup.", "Complete job": "Cleaning up orphan processes"}
-"""Start of the name of a step that the runner adds -> first line of this step's log.
-
-"Set up job" is missing, because the log begins with this step.
-"""
+"""Steps that the runner adds: start of the name -> first line in the log. "Set up job" needs none: it comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +132,6 @@ class StepTracker:
             self._is_inside = False
 
     def _find(self, possible: Iterable[int], opening: str, fits: Callable[[str, str], bool]) -> int | None:
-        """Return the first index in `possible`, except the current step's, for which `fits(name, opening)` is true."""
         begun = self._index if self._is_inside else None
         return next((index for index in possible if index != begun and fits(self._names[index], opening)), None)
 
@@ -185,7 +181,7 @@ class AnnotatedLine:
 
 
 def annotate_lines(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a log in order; a run of repeated lines becomes one line. Keeps few lines in memory."""
+    """Yield the lines of a log in order, with repeated lines folded. Keeps few lines in memory."""
     run: list[AnnotatedLine] = []  # the first line, and the lines to yield if the run is too short to fold
     for annotated in _annotate(lines, steps):
         if run and _is_repeated(run[0], annotated):
@@ -233,7 +229,6 @@ MAX_GROWTH = 120  # characters by which a progress bar may grow
 
 
 def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
-    """Add a repeated line to a run: count it in the first line, and keep only the first few and the newest line."""
     first = run[0]
     alike = first.line.alike or new.line.text != first.line.text
     first.line = replace(first.line, folded=first.line.folded + 1, alike=alike)
@@ -246,7 +241,7 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield the lines of a run. If it is long, yield only the first line and, if the lines differ, the last one."""
+    """Yield all lines of a short run. Of a long run, yield the first line and, if it differs, the last one."""
     if len(run) <= 1:
         yield from run
         return

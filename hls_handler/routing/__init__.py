@@ -1,4 +1,4 @@
-"""Routing: decides if an event is processed and by which prompt, and names the line of the settings that decides it."""
+"""Routing: decides if an event is processed, by which prompt, and which line of the settings is the reason."""
 
 from hls_handler.routing.envelope import RoutingInput as RoutingInput
 from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope

@@ -1,7 +1,7 @@
-"""The webhook envelope, which is the few fields that the receiver parses of a body, and the input of routing.
+"""The webhook envelope: the few fields of a body that the receiver parses. Also the input of routing.
 
-Some fields of the envelope are not used by routing. The receiver only checks their types, so that it rejects a body
-that the worker's `parse_event` could not parse.
+The receiver also checks the types of fields that routing does not use. So it rejects a body that the worker's
+`parse_event` could not parse.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EnvelopeAuthor(EnvelopeAccount, frozen=True, kw_only=True):
 
 
 class EnvelopeConversation(msgspec.Struct, frozen=True):
-    """An issue or a pull request. Routing uses some of the fields; the types of all are checked."""
+    """An issue or a pull request."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
     title: str | None = None

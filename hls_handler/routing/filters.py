@@ -1,7 +1,4 @@
-"""Reasons to ignore an event that the settings enable: a draft, an edit of no interest, a bot, the label `skip-hls`.
-
-Comments that ask HLS nothing are recognised by their text, without a call to Claude.
-"""
+"""Reasons to ignore an event that the settings enable: a draft, an edit of no interest, a bot, the label `skip-hls`."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ IgnoredKind = Literal[
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
-    reason: str  # a sentence; if a setting or a prompt decides it, with its file and line
+    reason: str  # a sentence, with the file and line of the setting or prompt that decides
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -120,9 +117,9 @@ def find_ignored(
     settings: Settings,
     bot: Account | None,
 ) -> Ignored | None:
-    """Return the first reason to ignore an enabled event; None if the event is to be processed.
+    """Return the first reason to ignore an event that the settings enable; None if it is to be processed.
 
-    `bot` is the bot account, or None while it is unknown. Then events that HLS itself caused are not ignored.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
     """
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
@@ -163,7 +160,7 @@ def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
-    """Return why to skip an issue or pull request: its label `skip-hls`, or "[skip hls]" in its title; else None."""
+    """Return a reason if the label `skip-hls` or "[skip hls]" in the title asks to skip the conversation, else None."""
     if any(label.lower() == SKIP_LABEL for label in labels):
         # removing a label does not cause an analysis
         undo = "remove the label, then edit the title or text, or close and reopen it, to have it processed"
@@ -179,9 +176,8 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    If the bot account has GitHub's type Bot, only HLS uses it: any event whose sender or author it is counts. If it is
-    a person's account, that person also uses it. Then only its label changes, its commit statuses and its comments
-    with `MARKER` (the invisible last line of our comments) count.
+    Only HLS uses an account of GitHub's type Bot, so every event with this sender or author counts. The account of a
+    person is also used by that person, so only its label changes, commit statuses and comments with `MARKER` count.
     """
     if bot.is_bot:
         return any(
@@ -195,7 +191,7 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 
 def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
-    """Return True if a comment asks how to start or addresses the bot. If `bot` is unknown (None), any "@" counts."""
+    """Return True if a comment asks how to start or addresses the bot. If `bot` is None, any "@" counts."""
     text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 

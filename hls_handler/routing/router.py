@@ -1,4 +1,4 @@
-"""Routes an event. The result is a `Rule` (a prompt processes it), a `LabelCorrection`, or `Ignored` with a reason."""
+"""Routes an event to a `Rule` with a prompt, to a `LabelCorrection`, or to `Ignored` with a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Shadow:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The routing decision that a prompt processes the event."""
+    """Routing decision: a prompt processes the event."""
 
     event_key: str  # "issues.opened"
     prompt: str  # "issues/analyze"
@@ -41,7 +41,7 @@ class Rule:
     shadow: Shadow | None = None
 
     def why(self, sources: Sources) -> str:
-        """Return the reason: the line that enables the event or chooses the prompt, and the prompt's file.
+        """Return a sentence with the line of the settings that enables the event or chooses the prompt.
 
         It is not a field, because the receiver would build it for every webhook and never use it.
         """
@@ -53,7 +53,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class LabelCorrection:
-    """The routing decision that a person changed a label that Claude can set. The change is stored; no prompt runs."""
+    """Routing decision: a person changed a label that Claude can set. The change is stored; no prompt runs."""
 
     event_key: str  # "issues.unlabeled"
     field: str  # group of the label: "priority", or "areas docs" for the field `areas`, which is a list
@@ -68,17 +68,17 @@ class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts with exactly this event key in `on:`: "issues.opened" -> ("issues/analyze",)."""
+        """Return the prompts whose `on:` has exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}."""
+        """Return {label in lower case: group} of all labels that Claude can set for an event: {"bug": "kind"}."""
 
     def file(self, name: str) -> str:
         """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
 
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
-"""Kinds of `Ignored` that do not exclude a label correction, because a label correction needs no prompt."""
+"""Kinds of `Ignored` with which an event may be a label correction, because this needs no prompt."""
 
 
 def route(
@@ -91,7 +91,7 @@ def route(
 ) -> Rule | LabelCorrection | Ignored:
     """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
 
-    `bot` is the bot account, or None while it is unknown. Only the worker then ignores events that HLS itself caused.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
@@ -115,7 +115,7 @@ def route_with_settings(
     catalogue: PromptCatalogue,
     bot: Account | None,
 ) -> Rule | Ignored:
-    """Route an enabled event. `effective` are its repository's settings; `.github/hls.yaml` may be applied to them."""
+    """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
     rule = _find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
@@ -128,7 +128,6 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
-    """Return the settings of the event's repository; `Ignored` if no entry matches it, or the entry disables it."""
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -150,10 +149,7 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
 
 
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
-    """Return True if the settings enable the event.
-
-    Any event of pull requests also enables review requests. `find_ignored` then checks whose review is requested.
-    """
+    """Return True if the settings enable the event. Any event of pull requests also enables review requests."""
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
     is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
@@ -211,10 +207,10 @@ def find_label_correction(
     settings: Settings,
     bot: Account | None,
 ) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if a person changed a label Claude can set, `Ignored` if HLS or a bot did, else None.
+    """Return a `LabelCorrection` if a person changed a label that Claude can set, else None.
 
-    `skip-hls` also gives `Ignored`. Any enabled event of issues also enables label corrections of issues, and likewise
-    for pull requests. The worker later checks in the database whether HLS ever set a label of this group.
+    Returns `Ignored` if HLS or a bot changed it, or `skip-hls` is set. Any enabled event of issues also enables label
+    corrections of issues, and likewise for pull requests. The worker checks if HLS ever set a label of this group.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

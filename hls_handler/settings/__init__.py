@@ -1,1 +1,1 @@
-"""The settings file (YAML) and the repository settings file. `model` and `repository` define their keys."""
+"""Settings file and repository settings file: their keys, parsing and validation."""

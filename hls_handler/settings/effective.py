@@ -1,7 +1,6 @@
 """Effective settings of a repository: the global settings, overridden by the repository's entry in `repositories`.
 
-`apply_repository_settings` also applies the repository's own file, `.github/hls.yaml`. `iter_sourced_values` yields
-each value with the line of the file that sets it.
+`apply_repository_settings` also applies the repository's own `.github/hls.yaml`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class EffectiveSettings:
-    """The settings of the repositories that match one entry; after `apply_repository_settings`, of one repository."""
+    """The global settings, overridden by an entry of `repositories` and, if applied, by a `.github/hls.yaml`."""
 
     key: str  # key path of the entry: "repositories[0]"
     pattern: str  # "owner/*"
@@ -42,11 +41,11 @@ class EffectiveSettings:
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
     def find_repository_key(self, key: str) -> str | None:
-        """Return ".github/hls.yaml:comments.tone" if the repository settings set "comments.tone", else None."""
+        """Return ".github/hls.yaml:comments.tone" if this file decides "comments.tone", else None."""
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
-        """Return the key path that sets a feature: in `.github/hls.yaml`, else in the entry, else "features.bots"."""
+        """Return the key path that sets the feature `name`, such as "repositories[0].features.bots"."""
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key
@@ -54,14 +53,13 @@ class EffectiveSettings:
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
 
-        Returns None if no `prompts.use` has the key "issues.opened" or "issues". The prompt is False if none is to run.
-        The `prompts.use` of `.github/hls.yaml` takes precedence over that of the entry, and the entry's over the global
-        one. Within one `prompts.use`, "issues.opened" takes precedence over "issues".
+        The prompt is False if no prompt is to run. Returns None if no `prompts.use` has "issues.opened" or "issues".
+        Precedence: `.github/hls.yaml`, the entry, the global settings. In each, "issues.opened" comes before "issues".
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return (prompt, key path) of the event's shadow prompt, which runs beside the real one and posts nothing."""
+        """Return (shadow prompt, key path that chooses it) for an event; None if it has none."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -73,16 +71,13 @@ class EffectiveSettings:
         return None
 
     def find_fallback_number(self, event_key: str) -> int | None:
-        """Return the issue that `comments.post_to` names for comments about "release.published", else None."""
+        """Return the issue number that `comments.post_to` has for an event such as "release.published", else None."""
         post_to = self.comments.post_to
         return post_to.get(event_key, post_to.get(event_key.partition(".")[0]))
 
 
 class RepositoryTable:
-    """Finds the effective settings of a repository by its name, using the patterns of `repositories`.
-
-    Results are cached, because the receiver looks up the repository of every webhook.
-    """
+    """Finds the effective settings of a repository by its name. Caches them, because every webhook needs them."""
 
     def __init__(self, settings: Settings) -> None:
         ranked = sorted(enumerate(settings.repositories), key=lambda item: _specificity(item[1].name), reverse=True)
@@ -108,7 +103,7 @@ class RepositoryTable:
 
 
 def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
-    """Return why the entry `chosen` was preferred to `other`, which also matches: "10 literal characters against 6"."""
+    """Return why `chosen` has precedence over `other`: "10 literal characters against 6"."""
     (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
     if exact and not other_exact:
         return "a whole name against a pattern"
@@ -122,7 +117,7 @@ def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> 
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:
-    """Return (has no wildcard, literal characters): "owner/*" -> (False, 6). The greatest is the most specific."""
+    """Return (has no wildcard, number of literal characters): "owner/*" -> (False, 6)."""
     literal = sum(1 for character in pattern if character not in "*?[]")
     return (literal == len(pattern), literal)
 
@@ -154,11 +149,10 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 
 
 def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
-    """Return the operator's settings `effective`, changed by the repository settings.
+    """Return `effective`, changed by the settings in a `.github/hls.yaml`.
 
-    These can switch features off, allow fewer labels and ignore more files, but not the opposite. They can also
-    replace values of `comments` and `findings`, and choose other prompts. Messages name a key as
-    ".github/hls.yaml:enabled".
+    These can switch features off, allow fewer labels and ignore more files, but not the opposite. They can also replace
+    values of `comments` and `findings`, and choose other prompts.
     """
     values, sources = repository.values, Sources(PATH, repository.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -211,7 +205,7 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
-    """Return the choices in each `prompts.use` of the settings file: the global one, then those of the entries."""
+    """Return all choices in the settings file: those of the global `prompts.use`, then those of the entries."""
     choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
         choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
@@ -219,12 +213,12 @@ def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
 
 
 def find_chosen_events(settings: Settings) -> frozenset[str]:
-    """Return the events ("issues.opened") for which a `prompts.use` has a prompt or false, not only a shadow prompt."""
+    """Return the keys of every `prompts.use`, such as "issues.opened". Shadow prompts do not count."""
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
-    """Return the prompts that the settings file names only as shadow prompts. The events in their `on:` are ignored."""
+    """Return the prompts that the settings file uses only as shadow prompts."""
     choices = list_prompt_choices(settings)
     chosen = {choice.prompt for choice in choices if not choice.shadow}
     return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
@@ -235,9 +229,9 @@ REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 
 def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[str]:
-    """Yield a line of text for each key that an entry of `repositories` can set: the key, its value and its source.
+    """Yield a line "key = value   source" for each key that an entry of `repositories` can set.
 
-    "features.drafts = true   config/settings.yaml:14 (repositories[0].features.drafts)"; the source may be "default".
+    The source is "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)".
     """
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
@@ -267,15 +261,13 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield a line for each key of the section `name`, such as "features". `overrides` is this section of the entry.
-
-    The line of `labels.allow` shows the operator's value only. The caller adds a line for that of `.github/hls.yaml`.
-    """
+    """Yield a line for each key of the section `name`, such as "features". `overrides` is this section of the entry."""
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:
             continue
         path = f"{effective.key}.{name}.{key}" if key in overridden else f"{name}.{key}"
+        # The caller adds a line for the labels that `.github/hls.yaml` allows.
         repository_key = None if (name, key) == ("labels", "allow") else effective.find_repository_key(f"{name}.{key}")
         yield _sourced_value(settings, f"{name}.{key}", value, repository_key or path)
 

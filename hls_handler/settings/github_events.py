@@ -99,7 +99,7 @@ ACTIONS: Mapping[str, str] = {
     "workflow_job": "completed in_progress queued waiting",
     "workflow_run": "completed in_progress requested",
 }
-"""Event name to its actions, separated by spaces; "" if its payloads have no action."""
+"""Event name -> its actions, separated by spaces; "" if its payloads have no action."""
 
 CUSTOM_ACTION_EVENTS = frozenset({"repository_dispatch"})
 """Events whose sender chooses the action."""
@@ -138,14 +138,14 @@ def find_event_problem(key: str) -> str | None:
 
 
 def find_single_event_problem(key: str) -> str | None:
-    """Return the mistake in the key of exactly one event: "issues.opened" and "push" are valid, "issues" is not."""
+    """Return the mistake in the key of a single event. "issues.opened" and "push" are valid, "issues" is not."""
     if ACTIONS.get(key):
         return f'the event "{key}" needs an action; write {key}. followed by one of {", ".join(ACTIONS[key].split())}'
     return find_event_problem(key)
 
 
 def find_fallback_event_problem(key: str) -> str | None:
-    """Return the mistake in a key of `comments.post_to`: an unknown event, or one of an issue or pull request."""
+    """Return the mistake in a key of `comments.post_to`: an unknown event, or one with an issue or pull request."""
     if key.partition(".")[0] in CONVERSATION_EVENTS:
         return f"comments about {key} are posted on the issue or pull request of the event; remove the key"
     return find_event_problem(key)

@@ -1,7 +1,4 @@
-"""Loads and reloads the settings file, and `.env`, which has values for the `${NAME}` in the settings file.
-
-One error lists all problems of the file. Secrets in messages are masked.
-"""
+"""Loads and reloads the settings file and `.env`. One error lists all problems, with secrets masked."""
 
 from __future__ import annotations
 
@@ -47,7 +44,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):
         problems.setdefault(key, sentence)
-    # These replace sentences about the same keys, which had no value to check.
+    # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | expansion.problems
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
         problems = {**dict(_find_missing_folders(expansion.root)), **problems}
@@ -65,7 +62,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     """Yield (key path, sentence) for mistakes that involve several keys, such as two entries with the same name.
 
-    `root` is the parsed file before validation, so that these problems are found even if other values are invalid.
+    `root` is not validated yet, so that these problems are found even if other values are invalid.
     """
     host = value_at(root, "server.host")
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
@@ -93,7 +90,7 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
     """Return the texts to mask in messages, longest first: values of secret keys, and values that had a `${NAME}`.
 
-    They are masked in messages about all keys, because a user may have written a secret to a wrong key.
+    Messages about all keys are masked, because a user may have written a secret to a wrong key.
     """
     texts = (
         value
@@ -186,7 +183,7 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return "GITHUB_TOKEN" if `secret` is its dummy value from `with_dummy_credentials`; None for a real secret."""
+    """Return "GITHUB_TOKEN" if `secret` is the dummy value of this variable; None for a real secret."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -201,7 +198,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets in the settings, for `masked`: longest first, so that no part of a longer secret remains."""
+    """Return all secrets in the settings, the longest first. So `masked` leaves no part of a longer secret."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
@@ -226,9 +223,9 @@ MIN_AGE_NS = 250_000_000
 
 
 class SettingsFile:
-    """Reads the settings file and `.env`: in the constructor, and with `read` again when `has_changed` returns True.
+    """Reads the settings file and `.env`, and detects changes of both.
 
-    Only one thread at a time may call `read`. Every read uses the environment variables that the constructor got.
+    Only one thread at a time may call `read`. Every read uses the `environ` of the constructor.
     """
 
     def __init__(
@@ -254,7 +251,7 @@ class SettingsFile:
         return load_settings(self._path, self._environ, dotenv=self._dotenv)
 
     def mark_as_changed(self) -> None:
-        """Make `has_changed` return True. Called if new settings could not be applied, so that they are read again."""
+        """Make `has_changed` return True, so that settings that could not be applied are read again."""
         self._last_stamps = None
 
     def _stamps(self) -> tuple[Stamp, ...]:
@@ -262,7 +259,6 @@ class SettingsFile:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Return a value that changes whenever the file is written; None if the file cannot be read."""
     try:
         status = path.stat()
     except OSError:
@@ -282,10 +278,10 @@ class SettingsReload:
 
 
 def plan_reload(running: Settings, read: Settings) -> SettingsReload:
-    """Return the settings to use now: the new settings `read`, with the `running` values of the `NEEDS_RESTART` keys.
+    """Return the new settings `read`, but with the `running` values of the keys in `NEEDS_RESTART`.
 
-    Raises `SettingsError` if `read` switches the signature check off while the service listens on a host that is not
-    loopback. A loopback host in `read` does not prevent the error, because the host changes only at a restart.
+    Raises `SettingsError` if `read` switches the signature check off while the running host is not loopback. A new
+    loopback host in `read` does not prevent the error, because the host changes only at a restart.
     """
     settings, waiting = read, []
     for key in NEEDS_RESTART:

@@ -126,7 +126,7 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """{key path: folder} in the order of the search: {"prompts.directory[0]": Path("own"), ...}."""
+        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}."""
         if isinstance(self.directory, tuple):
             return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
         return {"prompts.directory": self.directory}
@@ -180,7 +180,7 @@ class Comments(Section):
 
 
 class EffectiveComments(Comments):
-    """The `comments` of one repository: the global values, overridden by its entry, then by its `.github/hls.yaml`."""
+    """The `comments` settings that apply to one repository."""
 
     post_to: Mapping[str, IssueNumber] = Field(default_factory=dict)
 
@@ -307,7 +307,7 @@ class Settings(Section):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence for each key that is valid, but outdated, without effect or unsafe; set by `load_settings`."""
+        """One sentence for each key that is valid, but outdated, without effect or unsafe."""
         return self._warnings
 
 
@@ -330,7 +330,7 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
     )
     for model in models.split()
 }
-"""Model to its retirement date and successor. The SDK's own table drops a model some time after its retirement.
+"""Model -> (retirement date, successor). The SDK's own table drops a model some time after its retirement.
 https://platform.claude.com/docs/en/about-claude/model-deprecations
 """
 

@@ -1,4 +1,4 @@
-"""Table of all keys of a settings file, and messages about validation errors. Messages never contain secrets."""
+"""Table of all keys of a settings file, and sentences about invalid values. No sentence contains a secret."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Key:
 
 
 class Reference:
-    """Table of a settings model: a row (`Key`) for each section and key, and one for all items of a list or map."""
+    """One `Key` for each section and key of `model`, and one for all items of each list or map."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = tuple(_iter_rows(model, ""))
@@ -50,7 +50,7 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The rows of keys that hold a value: "server.port", but not the section "server" or "repositories[]"."""
+        """The rows of keys with a value, such as "server.port". Sections and list items are left out."""
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
@@ -62,7 +62,7 @@ class Reference:
         return next(maps, None)
 
     def names_in(self, section: str) -> tuple[str, ...]:
-        """Return the names of the keys in a section: "repositories[0]" -> ("name", ...). "" is the whole file."""
+        """Return the names of the keys in `section`: "repositories[0]" -> ("name", ...). "" is the whole file."""
         general = re.sub(r"\[\d+\]", "[]", section)
         prefix = f"{general}." if general else ""
         names = (row.path.removeprefix(prefix) for row in self.rows if row.path.startswith(prefix))
@@ -122,7 +122,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
-    """Describe the values that the key `name` ("timeout_s") accepts: "a number of seconds above 0, at most 60"."""
+    """Describe the valid values of the key `name`: "timeout_s" -> "a number of seconds above 0, at most 60"."""
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
         metadata = [*metadata, *inner]
@@ -152,7 +152,7 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
-    """Describe the bounds of a number: " from 1 to 200"; "" without bounds. Every key has two bounds or none."""
+    """Describe the bounds in `metadata`: " from 1 to 200". Return "" if there are none. No key has only one bound."""
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
     for part in metadata:
         if isinstance(part, Ge):
@@ -163,10 +163,10 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
 
 
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}.
+    """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
 
-    Example: {"limits.concurrency": 'found "many", expected a whole number from 1 to 200'}. `root` is the parsed file.
-    `variables` has {"github.token": "GITHUB_TOKEN"} for values with a `${NAME}`: sentences do not quote these values.
+    `root` is the parsed file. `variables` has the variable in the value of a key: {"github.token": "GITHUB_TOKEN"}.
+    Sentences do not quote values of variables, because they may be secret.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}
@@ -189,7 +189,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
-    """Return the key path of an error, and the value of that key. `steps` and `kind` are pydantic's `loc` and `type`.
+    """Return (key path, value) of a pydantic error. `steps` is its `loc`, `kind` is its `type`.
 
     If a key accepts several types, pydantic adds the name of a type to `loc`. Such steps are skipped.
     """
@@ -219,7 +219,7 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
 
 
 def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """Describe the wrong value for an error message: '"many"', "a list". Text that may be secret is not quoted."""
+    """Describe a wrong value for an error message: '"many"', "a list". Text that may be secret is not quoted."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"

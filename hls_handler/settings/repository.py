@@ -1,4 +1,4 @@
-"""Repository settings: the file `.github/hls.yaml` in a repository, with some of the keys of an operator's settings.
+"""Repository settings: the file `.github/hls.yaml` of a repository.
 
 Anyone who can push to the default branch can write this file. Therefore each key is harmless or switches something
 off, `${NAME}` is not expanded, and the file cannot allow what the operator's settings forbid.
@@ -88,7 +88,7 @@ class RepositoryFileFindings(Section):
 
 
 class RepositoryFile(Section):
-    """The content of a repository settings file, with the default of each key that the file does not set."""
+    """The content of `.github/hls.yaml`. A key that the file lacks has its default."""
 
     enabled: bool = Field(True, description="false: HLS ignores the repository")
     labels: RepositoryFileLabels = Field(default_factory=RepositoryFileLabels, description="limits on labels")
@@ -107,7 +107,7 @@ class RepositoryFile(Section):
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettings:
-    """A parsed `.github/hls.yaml`: the settings that apply (`values`), and the mistakes in the file (`problems`)."""
+    """A parsed `.github/hls.yaml`: the settings that apply, and the problems of the file."""
 
     values: RepositoryFile = field(default_factory=RepositoryFile)
     lines: Mapping[str, int] = field(default_factory=dict)  # key path -> line: "labels.allow" -> 3
@@ -123,10 +123,10 @@ def decode_repository_file(content: bytes, file: str = PATH) -> str:
 
 
 def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
-    """Parse a text returned by `decode_repository_file`. Never raises: the result contains the problems.
+    """Parse the text of a `.github/hls.yaml`. Problems are returned, not raised.
 
-    If the file has problems, the result contains only the settings that switch something off, so that
-    `enabled: false` takes effect despite mistakes elsewhere in the file.
+    If there are problems, only keys that switch something off are used, so that a mistake elsewhere does not undo
+    `enabled: false`.
     """
     try:
         _check_limits(text, file)
@@ -151,7 +151,7 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit (`MAX_VALUES`), or has an alias, which can multiply values."""
+    """Raise `InvalidYaml` if the text exceeds a limit, or has an anchor or alias. Aliases can multiply values."""
     count = 0
     with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
@@ -173,7 +173,7 @@ def list_repository_keys() -> tuple[str, ...]:
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for mistakes that the model accepts: `${NAME}`, unknown events, invalid globs."""
+    """Yield (key path, sentence) for each `${NAME}`, unknown event and invalid glob. The model accepts these."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -187,7 +187,7 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}. Operators' keys are reported as such, not as unknown."""
+    """Convert pydantic's errors to {key path: sentence}."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -202,7 +202,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Return what an invalid file switches off, such as `enabled: false`. All other keys have their defaults."""
+    """Return the keys of an invalid file that switch something off. All other keys have their defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -212,7 +212,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
-    """Return the settings to apply while the file is invalid: its last valid version, and what `current` turns off."""
+    """Return `last_valid`, with what the invalid file `current` switches off, and the problems of `current`."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
     create = {} if current.values.labels.create is None else {"create": False}
     use = {**last_valid.values.prompts.use, **current.values.prompts.use}
@@ -236,18 +236,18 @@ def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySet
 
 @dataclass(frozen=True, slots=True)
 class RepositorySettingsFile:
-    """The `.github/hls.yaml` that was read for one delivery: its blob SHA, and the settings that apply."""
+    """The `.github/hls.yaml` that was read for one delivery, and the settings that apply."""
 
     settings: RepositorySettings  # settings that apply, and the problems of the current file
     version: str | None  # blob SHA of the current file; None: there is no file
-    is_invalid: bool = False  # True: `valid_version` applies, with what the invalid file switches off
+    is_invalid: bool = False  # True: `valid_version` applies, except for what the current file switches off
     valid_version: str | None = None  # blob SHA of the last valid version; None: there was none
-    read_error: str | None = None  # why the last known version applies: the file could not be read
+    read_error: str | None = None  # why the file could not be read; the last known version applies
 
     def describe(self) -> str | None:
-        """Return a sentence about the file: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
+        """Return a sentence without full stop: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
 
-        It has no full stop. It also names the problems, or why the file could not be read. None: there is no file.
+        It also contains the problems of the file, or the read error. Returns None if there is no file.
         """
         if self.read_error is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
@@ -281,9 +281,9 @@ keys: {keys}.
 
 
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
-    """Return the comment on GitHub that reports the problems of `.github/hls.yaml` to its maintainers.
+    """Return the comment on GitHub that reports the problems of `.github/hls.yaml`.
 
-    A problem may quote the file, which is untrusted, so each problem is cleaned, redacted and shown as code.
+    A problem may quote the file, which is untrusted. Therefore it is cleaned, redacted and shown as code.
     """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())

@@ -1,8 +1,7 @@
-"""JSON Schemas of the settings file and of the repository settings file, for editors.
+"""JSON Schemas of the settings file and of `.github/hls.yaml`, for editors.
 
-The schemas are derived from the models. Both also accept null for a section, because all its keys may be commented out.
-The schema of the settings file also accepts `${VAR}` instead of a value.
-https://json-schema.org/draft/2020-12
+Both accept null for a section, because all its keys may be commented out. The schema of the settings file also accepts
+`${VAR}` instead of a value. https://json-schema.org/draft/2020-12
 """
 
 from __future__ import annotations
@@ -36,7 +35,6 @@ def settings_schema() -> Schema:
 
 
 def repository_schema() -> Schema:
-    """Return the schema of `.github/hls.yaml`, in which variables are not expanded."""
     schema = _describe(RepositoryFile, "Repository settings of HLS", PATH, variables=False)
     schema["$defs"]["RepositoryFilePrompts"]["properties"]["use"]["propertyNames"] = EVENT_REF
     return schema
@@ -63,7 +61,7 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    """Return a copy of `node` that accepts null for sections without required keys and, with `variables`, `${VAR}`."""
+    """Return a copy of `node` that accepts null for sections. With `variables`, it accepts `${VAR}` for values."""
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in extended:
@@ -84,7 +82,6 @@ def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Sche
 
 
 def _extend_members(members: list[Schema]) -> list[Schema]:
-    """Extend the alternatives of an `anyOf`. Append one for `${VAR}` if some reject it and none accepts all strings."""
     rejecting = [member for member in members if _rejects_variables(member)]
     extended = [member if member in rejecting else _extend_for_file(member) for member in members]
     accepts_any_string = any(member.get("type") == "string" for member in members if member not in rejecting)
@@ -92,5 +89,5 @@ def _extend_members(members: list[Schema]) -> list[Schema]:
 
 
 def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    """Return True if the schema may reject `${VAR}`, as that of a number, an enum or a pattern does."""
+    """Return True for the schema of a number, boolean, enum or pattern. It may reject `${VAR}`."""
     return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})

@@ -1,4 +1,4 @@
-"""Types of settings values, such as `Credential`, whose error messages never contain secrets; and path globs."""
+"""Types of settings values and their validation, and path globs. Error messages never contain secrets."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${
 RESERVED_PATHS = ("/health", "/stats")
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
-"""Type of validation errors whose own message is shown to the user. For other types, `reference.explain` makes one."""
+"""Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Annotation of a type: the words for its valid values in error messages, such as "the number of an issue"."""
+    """Annotates a type with the description of its valid values in error messages: "the number of an issue"."""
 
     words: str
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
-    """Return a pydantic validator. The message of its error is the sentence that `find_problem` returns for a value."""
+    """Return a validator that raises an error with the sentence of `find_problem`, unless this is None."""
 
     def validate(value: T) -> T:
         sentence = find_problem(value)
@@ -71,14 +71,14 @@ def is_loopback(host: str) -> bool:
 
 
 def _reject_boolean(value: object) -> object:
-    """Return the value; raise `ValueError` for a boolean, which pydantic would accept as the number 1 or 0."""
+    """Raise `ValueError` for a boolean, which pydantic would accept as the number 1 or 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number, not true or false")
     return value
 
 
 def _check_language_name(language: str) -> str:
-    """Return the name; raise `ValueError` if it does not match `LANGUAGE`.
+    """Raise `ValueError` if `language` does not match `LANGUAGE`.
 
     Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. It must not be an instruction.
     """
@@ -234,9 +234,9 @@ class ShadowPrompt(BaseModel):
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Validate a value in the map `prompts.use`. Raises one `ValueError` in place of pydantic's errors.
+    """Validate a value of `prompts.use`. Raises one `ValueError` instead of pydantic's errors.
 
-    The key paths of pydantic's errors would be ambiguous, because events contain dots: "issues.opened.shadow".
+    Their key paths would be ambiguous, because events contain dots: "issues.opened.shadow".
     """
     try:
         return validate(value)
@@ -252,7 +252,7 @@ PromptUse = Annotated[
 
 
 class Section(BaseModel):
-    """Base class for the sections of the settings file and of repository settings (`settings/repository.py`)."""
+    """Base class for the sections of the settings file and of `.github/hls.yaml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
@@ -269,7 +269,7 @@ ANY_FOLDERS = "**"
 
 @dataclass(frozen=True, slots=True)
 class PathFilter:
-    """Globs of files that are not shown to Claude, and where the settings define the globs."""
+    """Globs of files that are not shown to Claude."""
 
     globs: tuple[str, ...] = ()
     where: str = ""  # "config/settings.yaml:14 (repositories[0].paths.ignore)"
@@ -282,7 +282,7 @@ EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a path: `docs/**` matches all files below docs, `**/*.lock` in any folder."""
+    """Return True if a glob matches a path. `docs/**` matches all files below docs, `**/*.lock` all lock files."""
     parts = glob.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.append("*")  # the last part must match the file name
@@ -294,9 +294,9 @@ def _match_name(pattern: str, name: str) -> bool:
 
 
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
-    """Return True if the items `found` (folder names or characters) match `pattern`.
+    """Return True if the items `found` match `pattern`, in which `any_number` matches zero or more items.
 
-    `any_number` matches zero or more items. After a mismatch, only the latest `any_number` is tried with one more item.
+    After a mismatch, only the last `any_number` is tried again, so the time is at most len(pattern) * len(found).
     """
     pattern_at, found_at = 0, 0
     star, taken = -1, 0

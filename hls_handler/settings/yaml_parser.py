@@ -1,4 +1,4 @@
-"""Strict YAML parser for settings files and prompts' front matters, with the line of every key. Expands `${VAR}`.
+"""Strict YAML parser that keeps the line of every key. Expands `${VAR}`.
 
 The parser builds values from PyYAML's node tree, because PyYAML's constructor drops line numbers, accepts duplicate
 keys and expands aliases without a limit. Messages never quote values of the file, which may be secrets.
@@ -41,9 +41,9 @@ _YAML_MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Line numbers of the keys in a YAML file. `repository` has those of a second file, `.github/hls.yaml`, or is None.
+    """Line numbers of the keys in a YAML file. `repository` has those of a second file, `.github/hls.yaml`.
 
-    Methods take a key path such as "features.bots"; for the second file, it begins with ".github/hls.yaml:".
+    A key path of the second file has a prefix: ".github/hls.yaml:features.bots".
     """
 
     file: str  # as given: "config/settings.yaml"
@@ -56,7 +56,7 @@ class Sources:
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of the key ("features.bots"), else of the section around it ("features"), else None."""
+        """Return the line of `key`, else of the innermost section around it, else None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -77,7 +77,7 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Return (`repository`, "enabled") for ".github/hls.yaml:enabled", and (`self`, key) for a key without file."""
+        """Split ".github/hls.yaml:enabled" into (`repository`, "enabled"). Return (`self`, key) for other keys."""
         prefix = f"{self.repository.file}:" if self.repository else ""
         if self.repository and key.startswith(prefix):
             return self.repository, key.removeprefix(prefix)
@@ -101,7 +101,7 @@ class Tree:
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
         """Return messages sorted by line: "config/settings.yaml:3: server.prot: unknown key".
 
-        They are about `problems` and `by_key` (key path -> sentence). A missing key gets the line of its section.
+        `by_key` adds {key path: sentence} to the problems of the tree. A missing key gets the line of its section.
         """
         located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
         in_order = sorted([*self.problems, *located])
@@ -117,7 +117,7 @@ class InvalidYaml(SettingsError):
 
 
 def parse_tree(text: str, file: str) -> Tree:
-    """Parse a YAML text. `file` is the path in messages. Raises `InvalidYaml`."""
+    """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`."""
     loader = None
     tree = Tree(file)
     try:
@@ -158,7 +158,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Return the line of the mistake: for an unclosed quote or a key without colon, the line where that begins."""
+    """Return the line of the mistake. For an unclosed quote or a key without a colon, return the line of its start."""
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -190,7 +190,7 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds dicts, lists and scalars from PyYAML's nodes. Limits their number and depth: aliases can multiply them."""
+    """Builds dicts, lists and scalars from PyYAML's nodes. Limits number and depth, as aliases can multiply them."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
@@ -240,9 +240,9 @@ class _TreeBuilder:
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """Return the map that `<<: *defaults` or `<<: [*first, *second]` adds. `*first` has precedence over `*second`.
+        """Return the map that `<<: *defaults` or `<<: [*first, *second]` adds. Values of `*first` have precedence.
 
-        The maps are read from last to first, so that values and line numbers of the first replace those of the others.
+        The last map is read first, so that the values and line numbers of earlier maps replace those of later ones.
         """
         merged: dict[str, object] = {}
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
@@ -261,7 +261,7 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    """Convert a YAML scalar to None, a boolean or a number. All others, such as 1:30 and 2026-01-31, stay text."""
+    """Convert a YAML scalar to None, a boolean or a number. Others, such as 1:30 and 2026-01-31, stay text."""
     if kind == "null":
         return None
     if kind == "bool":  # `!!bool x` is text
@@ -283,10 +283,10 @@ class Expansion:
 
 
 def expand(root: object, variables: Mapping[str, str]) -> Expansion:
-    """Expand `${NAME}` and `${NAME:-default}` in every string value of a tree, but not inside the values of variables.
+    """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
-    As in a shell, the default is also used if the variable is empty. A string with a missing variable or an invalid
-    `${` stays unchanged. `Expansion.problems` then has a sentence, without the string, which may contain a secret.
+    The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
+    `problems` then has a sentence that does not quote the string, which may contain a secret.
     """
     expansion = Expansion()
 

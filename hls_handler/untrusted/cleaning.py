@@ -1,7 +1,4 @@
-"""Cleaning of untrusted text: removes characters that Claude would read, but that people do not see on GitHub.
-
-`clean` applies all steps; `format_for_prompt` also redacts a text, truncates it and puts it between delimiters.
-"""
+"""Cleaning of untrusted text: removes characters that Claude would read, but that people do not see on GitHub."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ OTHER_LINE_ENDS = re.compile("[\x0b\x0c\r\x85\u2028\u2029]")
 INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters except newline and tab
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction: change the displayed order (CVE-2021-42574)
-    "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII; flags of regions need them, too, and become black flags
+    "\U000e0000-\U000e007f"  # tags: an invisible copy of ASCII. Flags of regions lose them, too
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2065\u206a-\u206f\u3164\ufe00-\ufe0d\ufeff\uffa0"
     "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0080-\U000e0fff]"
 )
@@ -48,7 +45,7 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return one or two joiners that follow a visible non-ASCII character; for all others "": they could hide text."""
+    """Return one or two joiners after a visible non-ASCII character. Return "" for others, which could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
@@ -57,7 +54,7 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
 def remove_html_comments(text: str) -> str:
     """Remove HTML comments as GitHub does.
 
-    An unclosed comment at the start of a line extends to the end of the text; a note with its length replaces it.
+    An unclosed comment at the start of a line hides the rest of the text. A note with its length replaces it.
     Inside a line, an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []
@@ -79,7 +76,7 @@ def remove_html_comments(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Remove all that people do not see in a text: invisible characters and, unless it is `CodeText`, HTML comments.
+    """Remove invisible characters and, unless `text` is `CodeText`, HTML comments.
 
     "\\r\\n" becomes "\\n". All other line ends, such as "\\r" and U+2028, become spaces.
     """
@@ -106,12 +103,12 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
 
 
 def escape_delimiters(text: str, nonce: str) -> str:
-    """Replace the nonce, and the "<" of "<untrusted" and "</untrusted", so that the text cannot imitate a delimiter."""
+    """Replace the nonce and the "<" of "<untrusted", so that the text cannot imitate a delimiter."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))
 
 
 def escape_unprintable(text: str) -> str:
-    """Return the text as one line: line breaks, control and direction characters become "\\n", "\\x1b", "\\u202e"."""
+    """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -1,10 +1,10 @@
-"""Sanitizing of untrusted Markdown for comments: readable, without mentions, closing keywords, images or commands.
+"""Sanitizes untrusted Markdown: its mentions, closing keywords, images and bot commands have no effect in comments.
 
-Comments are interpreted in two ways: GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain
-`@` again, and bots read the *raw* text, in which a code span does not protect. A character between the sign and the
-name prevents both: U+200B. It has no width, is no white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1"
-does not match `fixes\\s+#`), and is not a letter (so "@", U+200B, "user" does not match `@[a-z0-9]`); Dependabot and
-Renovate use it, too. People who copy code would also copy it, so in code it is inserted only where a bot would react.
+GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain `@` again. Bots read the *raw* text,
+in which a code span does not protect. Therefore U+200B is inserted between the sign and the name. It has no width, is
+no white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1" does not match `fixes\\s+#`), and is no letter
+(so "@", U+200B, "user" does not match `@[a-z0-9]`). Dependabot and Renovate use it, too. People who copy code would
+also copy it, so in code it is inserted only where a bot would react.
 
 GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
 span must open and close on the same line, outside of cells, targets and URLs. Every other backtick is escaped, so that
@@ -68,25 +68,25 @@ def sanitize_inline(text: str) -> str:
 
 
 def sanitize_code_span(text: str) -> str:
-    """Sanitize a text that the template shows in a code span: one line without backticks, "|" escaped for tables."""
+    """Sanitize a text for a code span: one line without backticks, with "|" escaped for tables."""
     line = _one_line(text).replace("`", "ˋ").replace("|", "\\|")
     return _sanitize_code(line) or " "  # an empty code span is not code
 
 
 def sanitize_code_block(text: str) -> str:
-    """Sanitize a text that the template shows in a code block, so that no line closes the fence."""
+    """Sanitize a text for a code block, so that no line closes the fence."""
     lines = _clean_text(truncate(text, LONGEST_TEXT)).split("\n")
     return FENCE_IN_FENCE.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", "\n".join(_sanitize_code(line) for line in lines))
 
 
 def sanitize_link_target(text: str) -> str:
-    """Sanitize a text that the template uses as a link target: it cannot end the target, and its scheme is safe."""
+    """Sanitize a text for a link target: it cannot end the target, and its scheme is safe."""
     url = quote(_one_line(text).replace(" ", ""), safe="/:?#=&%+,;~").replace("&", "&amp;")
     return url.replace(":", "%3A") if UNSAFE_SCHEME.match(url) else url
 
 
 def sanitize_html(text: str) -> str:
-    """Sanitize a text that the template shows on a line with HTML tags: one line that is plain text there."""
+    """Sanitize a text for a line with HTML tags: the result is one line of plain text."""
     return _escape_markup(_one_line(text))
 
 
@@ -100,7 +100,7 @@ def _clean_text(text: str) -> str:
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the text's last character could form Markdown with the template's text after it."""
+    """Append a zero-width space if the last character could form Markdown with the text that follows it."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
@@ -140,7 +140,6 @@ def _sanitize_code_block(opening: re.Match[str], code: Sequence[str]) -> list[st
 
 
 def _dedent(line: str, columns: int) -> str:
-    """Remove up to `columns` columns of leading white space."""
     text = line.lstrip(" \t")
     width = len(line[: len(line) - len(text)].expandtabs(4))
     return " " * max(width - columns, 0) + text
@@ -192,7 +191,7 @@ SPECIAL = re.compile(
 
 _URL_GROUPS = ("autolink", "address", "email")
 REFERENCE = re.compile(r"#\d|GH-\d|/(?:issues|pull|discussions)/\d", re.IGNORECASE)
-KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # of a URL; GitHub reads it there, too
+KEYWORD_AT_END = re.compile(rf"{CLOSING_KEYWORD}:?>?$", re.IGNORECASE)  # GitHub reads it in a URL, too
 REST_WITHOUT_WORDS = re.compile(r"\W*+$")
 COMMAND = re.compile(r"(?P<indent>\s*+)(?P<sign>[/!])(?=[A-Za-z])")
 BARE_URL = re.compile(r"(?:://|www\.)\S*+", re.IGNORECASE)  # a bare URL includes backticks
@@ -209,7 +208,6 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 
 
 def _sanitize_line(line: str) -> str:
-    """Sanitize one line outside of code blocks, given without its newline."""
     command = COMMAND.match(line)
     parts = [f"{command['indent']}\\{command['sign']}"] if command else []
     at = command.end() if command else 0
@@ -244,7 +242,7 @@ def _sanitize_line(line: str) -> str:
 
 
 def _sanitize_code(line: str) -> str:
-    """Sanitize a line of code, or a code span with its backticks: change only commands of bots, and "<!--"."""
+    """Sanitize a line of code, or a code span with its backticks. Only commands of bots and "<!--" change."""
     line = CODE_COMMAND.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", line)
     line = CODE_BOT_PHRASE.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", line)
     return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
@@ -276,7 +274,7 @@ def _find_last_reference(line: str) -> int:
 
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
-    """Return True if an issue reference follows the keyword on the line, or the keyword is the last word of the line.
+    """Return True if an issue reference follows the keyword on its line, or the keyword is the last word.
 
     A keyword at the end of a line counts, because the next line may begin with a reference.
     """
@@ -284,7 +282,7 @@ def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
 
 
 def _find_closing_backticks(line: str) -> Mapping[int, int]:
-    """Return {start of a run of backticks: end of the next run of the same length}, for each run that has one."""
+    """Return {start of a run of backticks: end of the next run of the same length}."""
     ends: dict[int, int] = {}
     next_of_length: dict[int, int] = {}
     for run in reversed(list(re.finditer("`+", line))):
@@ -296,7 +294,7 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    """Return True if GitHub, too, reads `content` as one code span, not as table cells or a link definition."""
+    """Return True if GitHub also reads `content` as one code span, not as table cells or a link definition."""
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 

@@ -35,7 +35,7 @@ from hls_handler.untrusted.untrusted_text import (
 
 
 class Trusted(str):
-    """A string that `convert` passes to the template as it is, because our code marked it as trusted."""
+    """A string that our code wrote. `convert` passes it to the template without a placeholder."""
 
     __slots__ = ()
 
@@ -43,7 +43,7 @@ class Trusted(str):
 class Placeholders:
     """The untrusted texts of one rendering, and their placeholders.
 
-    `key` is the secret from which the delimiters' nonce is computed. `show(text, nonce)` returns the text to insert.
+    `key` is the secret for computing the nonce of the delimiters. `show(text, nonce)` returns the text to insert.
     """
 
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
@@ -53,23 +53,22 @@ class Placeholders:
         self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
-        """Convert a value for use in a template: strings become `UntrustedText`s, containers keep their structure.
+        """Convert a value for a template: every string becomes an `UntrustedText`, unless it is trusted.
 
-        Numbers, booleans, None, enumerations, `Trusted` strings and strings that a field's `Literal` allows are
-        unchanged; times become ISO 8601. A set becomes a sorted list, because its own order varies between processes.
-        The contents of mappings, dataclasses and models are converted when read. Other types raise `TypeError`.
+        `Trusted` strings are trusted, and so are strings that a field's `Literal` allows. Times become ISO 8601 texts.
+        A set becomes a sorted list, because its own order varies between processes. Mappings, dataclasses and models
+        convert their contents when these are read. Raises `TypeError` for other types.
         """
         return self._convert(value, NOTHING_TRUSTED)
 
     def missing(self) -> tuple[int, ...]:
-        """Return the number of cut characters of each text that was truncated when `substitute` inserted it."""
+        """Return the number of cut characters of each inserted text that is not complete."""
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
-        """Replace each placeholder in the output of a template by its text.
+        """Replace each placeholder in `rendered` by its text. Raises `BrokenPlaceholder` if the template changed one.
 
-        All texts get the same nonce, which depends only on the texts and their order. Raises `BrokenPlaceholder` if the
-        template has changed a placeholder; its message has the path `template` and the line in `rendered`.
+        All texts get the same nonce, which depends on the texts and their order. `template` is the path in messages.
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
@@ -130,7 +129,7 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping as templates see it. Values, and keys other than plain names ("user_id"), are converted when read."""
+    """A mapping as templates see it. Values are converted when read, and so are keys that are not plain names."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -153,7 +152,7 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """A dataclass or model as templates see it: its public fields and properties, which are converted when read."""
+    """A dataclass or model as templates see it. Its public fields and properties are converted when read."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -183,13 +182,13 @@ class WrappedRecord:
 
 @cache
 def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
-    """Return {name: strings that its `Literal` allows} of the public fields and properties of a dataclass or model."""
+    """Return {name: strings that its `Literal` allows} for all public fields and properties of `kind`."""
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 
 @cache
 def public_hints(kind: type[Any]) -> Mapping[str, object]:
-    """Return {name: type hint} of the public fields and properties of a dataclass or model."""
+    """Return {name: type hint} for all public fields and properties of a dataclass or model."""
     resolved = get_type_hints(kind)
     names = kind.model_fields if issubclass(kind, BaseModel) else [field.name for field in fields(kind)]
     hints: dict[str, object] = {name: resolved[name] for name in names}
@@ -201,7 +200,7 @@ def public_hints(kind: type[Any]) -> Mapping[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Return the strings of a `Literal`, also within a union, tuple or list: {"a"} for `Literal["a"] | None`."""
+    """Return the strings in the `Literal`s of a type hint: {"a"} for `Literal["a"] | None`. A mapping has none."""
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -1,9 +1,8 @@
-"""Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as in `password=...`.
+"""Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as `password=`.
 
 Every pattern takes linear time: an unbounded repetition is possessive (`*+`), or nothing after it can cause
 backtracking, or it can start at one position only. Only single characters are possessive: with possessive groups,
 Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
-A second call of `redact` changes nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ MARKDOWN_ESCAPE = re.compile(
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would keep them.
 
-    Return the new text, and the index in `source` of each of its characters and of its end.
+    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`; the last one is that of the end.
     """
     if MARKDOWN_ESCAPE.search(source) is None:
         return source, range(len(source) + 1)
@@ -56,7 +55,7 @@ def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     at = 0
     for found in MARKDOWN_ESCAPE.finditer(source):
         character = found[1] or html.unescape(found[0])
-        if len(character) != 1:  # not an entity, or one for several characters; credentials contain none
+        if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
         parts += [source[at : found.start()], character]
         origins.extend(range(at, found.start() + 1))
@@ -128,7 +127,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact what `find` yields for the text as written, and with Markdown resolved. Overlaps get one marker."""
+    """Redact what `find` yields for `text` as written and with Markdown resolved. Overlaps get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -152,10 +151,9 @@ def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
         yield from ((*found.span(), kind) for found in pattern.finditer(text))
 
 
-# Secrets by the name they are assigned to: `password=...`, `"api_key": "..."`, `--token ...`. Code that mentions
-# passwords must stay readable, or reviews would report our redaction markers: calls, types, other names and dummy
-# values are not secrets. In doubtful cases a value counts as a secret if it contains a digit or a symbol, and not if it
-# is a plain word.
+# Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`. Calls, types, other names and dummy
+# values are not secrets, because reviews of code that mentions passwords would report our markers. In doubtful cases,
+# a value with a digit or a symbol is a secret, and a plain word is not.
 
 PASSWORD_NAMES = r"pass(?:word|wd|phrase|code)|pwd|(?<=[_-])pass"  # noqa: S105 (a pattern)
 KEY_NAMES = (
@@ -205,7 +203,7 @@ MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
 
 
 def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, kind) of each secret value that is assigned to a name; quotes are not included."""
+    """Yield (start, end, kind) of each secret that follows a name, as in `password="..."`, without its quotes."""
     at = 0
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
@@ -265,7 +263,7 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
 
 
 def _is_key(value: str) -> bool:
-    """Return True for a likely key: at least 8 characters with a digit or symbol, no number; or at least 16 letters."""
+    """Return True for 8 or more characters with a digit or symbol, or 16 or more letters. A number is no key."""
     if len(value) < MIN_KEY_CHARS or value.isdigit():
         return False
     return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))
@@ -291,7 +289,7 @@ def _is_environment_line(found: re.Match[str]) -> bool:
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:
-    """Return True if the value is a word, and its line only the assignment: `password=word`, `password: word`."""
+    """Return True if the value is a word in a line such as `password=word`, `password: word` or `DB_PASSWORD=word`."""
     if not _is_word(value):
         return False
     if _is_environment_line(found):

@@ -1,6 +1,6 @@
-"""Untrusted text inside a template: it can be tested, compared, measured and shown, but not transformed.
+"""Untrusted text as a template sees it: it can be compared, measured and shown, but not changed.
 
-Where a template shows an untrusted text, the output has a placeholder. `find_contexts` finds the Markdown around it."""
+A template outputs a placeholder for each text. `find_contexts` finds the Markdown around the placeholders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hls_handler.untrusted.markdown import (
 from hls_handler.untrusted.redaction import redact
 
 PLACEHOLDER_START, PLACEHOLDER_END = "\ue000", "\ue001"  # private-use characters: templates do not contain them
-DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise parts
+DIGITS = "\ue010\ue011\ue012\ue013\ue014\ue015\ue016\ue017\ue018\ue019"  # not 0 to 9, to recognise cut ones
 
 PLACEHOLDER = re.compile(f"{PLACEHOLDER_START}([{DIGITS}]+){PLACEHOLDER_END}")
 
@@ -34,11 +34,11 @@ EXCERPT_ADVICE = "use excerpt(n) or lines(a, b) for that"
 
 
 class BrokenPlaceholder(PromptError):
-    """A template cut or changed an untrusted text, for example with `text[:10]`, which only works for trusted text."""
+    """A template cut or changed an untrusted text, for example with `text[:10]`."""
 
 
 def parse_number(digits: str) -> int:
-    """Return the number of a placeholder, given its digits (characters of `DIGITS`)."""
+    """Return the number of a placeholder from its digits, which are characters of `DIGITS`."""
     return int("".join(str(DIGITS.index(digit)) for digit in digits))
 
 
@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return the line (from 1) of the first broken placeholder and up to 40 characters before it; None without one."""
+    """Return (line, up to 40 characters before it) of the first broken placeholder, or None. Lines count from 1."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -58,8 +58,8 @@ def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
 
 
 MarkdownContext = tuple[Literal["text", "code_span", "code_block", "link_target", "html"], str]
-"""(kind, prefix): the kind of Markdown around a placeholder. With "text", the prefix (U+200B or "") is inserted before
-the text; with "code_block", the prefix (the block's indentation and quote marks) before each line but the first."""
+"""(kind of Markdown around a placeholder, prefix). For "text", the prefix is U+200B or "", inserted before the text.
+For "code_block", it is the block's indentation and quote marks, inserted before each line but the first."""
 
 FENCE = re.compile(r"`{3,}|~{3,}")
 TAG = re.compile(r"</?[A-Za-z]")
@@ -100,12 +100,12 @@ def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
 
 
 TextFormatter = Callable[[str, str], str]
-"""Function (text, nonce) -> text as it is shown. The nonce is the part of the delimiters that no author can guess."""
+"""Function (text, nonce) -> text to show. Delimiters contain the nonce, so that no author can guess them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFormatter:
-    """A `TextFormatter` for comments: sanitizes a text for its context in the template's Markdown."""
+    """A `TextFormatter` for comments. `in_context` sanitizes a text for the Markdown around its placeholder."""
 
     sanitize: Callable[[str], str]  # for text outside of code, link targets and HTML
 
@@ -134,10 +134,10 @@ format_for_cell = CommentFormatter(sanitize_inline)
 
 @total_ordering
 class UntrustedText:
-    """An untrusted text as a template sees it. `str` returns a placeholder, never the text.
+    """An untrusted text as a template sees it. `str(text)` returns a placeholder, never the text.
 
-    The first call of `str` also appends the object to `rendered_texts`; the placeholder contains the object's index in
-    that list. A sandboxed template cannot read names that begin with an underscore, such as `_text`.
+    The placeholder contains the object's index in `rendered_texts`, to which the first `str(text)` appends it.
+    Templates cannot read `_text`, because their sandbox forbids names that begin with an underscore.
     """
 
     __slots__ = ("_missing", "_placeholder", "_rendered", "_show", "_text")
@@ -161,7 +161,7 @@ class UntrustedText:
         return self._with(truncate(whole, n), missing=len(whole) - n)
 
     def lines(self, a: int, b: int) -> UntrustedText:
-        """Return lines `a` to `b` of the cleaned and redacted text, both included, counted from 1."""
+        """Return lines `a` to `b` inclusive, counted from 1, of the cleaned and redacted text."""
         whole = self._sanitized()
         part = "\n".join(whole.split("\n")[max(a, 1) - 1 : max(b, 0)])
         return self._with(part, missing=len(whole) - len(part))
@@ -200,14 +200,13 @@ class UntrustedText:
         return _plain(part) in self._text
 
     def __getitem__(self, index: object) -> str:
-        """Raise an error: an untrusted text cannot be indexed, sliced or iterated over.
+        """Raise `TypeError` for an index of type str, else `BrokenPlaceholder`.
 
-        An index of type str raises `TypeError`: if `text.name` does not exist, Jinja tries `text["name"]`, and reports
-        an undefined attribute after a `TypeError`. All other indexes raise `BrokenPlaceholder`.
+        If `text.name` does not exist, Jinja tries `text["name"]`. A `TypeError` makes it report an undefined attribute.
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
-        raise BrokenPlaceholder([f"a template takes a text from an event apart; {EXCERPT_ADVICE}"])
+        raise BrokenPlaceholder([f"a template splits a text from an event; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return redact(clean(self._text))
@@ -222,19 +221,19 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return how many characters of the text the prompt does not show. Those that cleaning removed do not count."""
+    """Return how many characters `excerpt`, `lines` and the limit of prompts removed. Cleaning does not count."""
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 
 
 def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) -> str:
-    """Return the text that replaces an untrusted text's placeholder in this Markdown context."""
+    """Return the text that replaces the placeholder of `untrusted` in a rendered text."""
     show, text = untrusted._show, untrusted._text
     return show.in_context(text, context) if isinstance(show, CommentFormatter) else show(text, nonce)
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
-    """Return an untrusted text that `show` will format, for filters such as `inline`; any other value unchanged."""
+    """Return an `UntrustedText` that `show` formats. Return any other value unchanged."""
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
