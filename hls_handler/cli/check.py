@@ -76,7 +76,10 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt that the settings name and `library` does not contain."""
+    """Yield a sentence for each prompt that the settings name and `library` does not contain.
+
+    The service ignores the events of an unknown prompt, unless it is only a shadow prompt.
+    """
     if library is None:
         return
     for use in list_prompt_choices(settings):

@@ -139,8 +139,8 @@ def explain(
     """Show one repository's settings and their sources.
 
     Prints the entry of `repositories` that applies, and why it has precedence over other matching entries. Then prints
-    each value with the file and line that sets it, or `default`. Includes the repository's .github/hls.yaml: the
-    version that the service read last or, with --live, the current version on GitHub. Secrets are not shown.
+    each value with the file and line that sets it, or `default`. Includes the settings in the repository's
+    .github/hls.yaml as the service last read it. With --live, reads that file from GitHub now. Secrets are not shown.
 
     With --event, also prints which prompt would be used for such an event, or why it would be ignored. It assumes a
     person as sender, and an issue or pull request that is not a draft and has not opted out of HLS. A workflow run is

@@ -97,12 +97,12 @@ def demo(
     """Run the real service against a sandbox; needs no account.
 
     The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
-    HTTP, and prints the result of each. Claude's replies are canned: they show how HLS works, not how good Claude's
-    replies are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config
-    data/demo/settings.yaml` sends more events to it.
+    HTTP, and prints the result of each. The replies are canned: they show how HLS works, not how good Claude's replies
+    are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config data/demo/settings.yaml`
+    sends more events to it.
 
-    With --claude real, Claude is asked, with the claude section of the settings file. Without a settings file,
-    ANTHROPIC_API_KEY is used. This costs money; the maximum is printed first.
+    With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
+    file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.
 
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
@@ -295,7 +295,7 @@ def find_hls_command(
     folder: Path | None = None,
     which: Callable[[str], str | None] = shutil.which,
 ) -> str:
-    """Return the shell command of this installation: "hls", ".venv/bin/hls" or "python -m hls_handler".
+    """Return the shell command of this installation: "hls", ".venv/bin/hls" or "bin/python -m hls_handler".
 
     It is "hls" only if PATH leads to this installation. A path below `folder` is relative to it.
     """

@@ -68,7 +68,7 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if the credential is not set. The error ends with `alternative`, another way to run the command."""
+    """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:

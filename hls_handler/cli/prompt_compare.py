@@ -289,7 +289,6 @@ def _format_difference(difference: Difference) -> str:
 
 
 def _format_excluded(comparison: Comparison) -> str:
-    """Return the number of excluded deliveries for each reason: "2 failed, 1 not asked"."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
 
 

@@ -174,7 +174,7 @@ prompts.command()(compare)
 
 
 def _format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return the events or the prompt that a prompt follows: "issues.opened", or "after issues/analyze" and so on."""
+    """Return the events and prompts that start a prompt: "issues.opened, issues.edited", or "after issues/analyze"."""
     triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 

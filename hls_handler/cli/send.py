@@ -75,7 +75,6 @@ def send(
 
 
 def _webhook_url(settings: Settings) -> str:
-    """Return the URL of the webhook endpoint, with a loopback address instead of 0.0.0.0 or ::."""
     host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.server.port}{settings.server.webhook_path}"
@@ -104,7 +103,6 @@ def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:
-    """Return one of the webhook secrets that the service accepts for the payload's repository."""
     repository = parse_envelope(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
     secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)

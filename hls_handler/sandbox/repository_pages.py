@@ -32,7 +32,7 @@ def release_address(release: Release) -> str:
 
 
 def run_rows(state: State) -> list[dict[str, Any]]:
-    """Return the table rows for the index page: one for each of the `MAX_ROWS` most recently changed runs."""
+    """Return the rows of the index page for the `MAX_ROWS` most recently changed runs."""
     return [run_row(run) for run in state.runs()[:MAX_ROWS]]
 
 
@@ -59,12 +59,12 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def run_shown(run: Run) -> dict[str, Any]:
-    """Return the template variables of a run's page, on which the newest attempt is first."""
+    """Return the template variables of a run's page, with the newest attempt first."""
     return {**run_row(run), "tries": [_attempt(attempt) for attempt in reversed(run.attempts)]}
 
 
 def _branch(repository: str, document: Document) -> str:
-    """Return the branch that a run is about: "main", or "octocat:main" in a fork."""
+    """Return the branch of a run: "main", or "octocat:main" for a branch of a fork."""
     home = document.get("head_repository") or {}
     branch = read_text(document.get("head_branch"))
     return (
