@@ -25,7 +25,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""claude.api_key in the demo's settings file, which never contains the key. Only the service gets the variable."""
+"""Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
 
 
 @dataclass(frozen=True, slots=True)

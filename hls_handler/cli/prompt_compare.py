@@ -92,7 +92,7 @@ def compare(
     Uses the deliveries for which the prompt ran as a shadow prompt: it was asked, too, and nothing of its reply was
     posted. For each delivery and in total, prints the differing labels, whether each prompt would have commented, and
     the tokens and cost of both. With --ask, asks the current version of the prompt about finished deliveries, with
-    their stored facts. Then the cost is printed first, and the replies are neither stored nor posted. Works while the
+    their stored facts. It prints the cost before it asks, and neither stores nor posts the replies. Works while the
     service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or

@@ -190,7 +190,7 @@ class TryRunner:
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
-        """Run the event with `prompt`, even if the service would ignore it. None: with the service's own prompt.
+        """Run the event with `prompt`, even if the service would ignore it. If None, use the service's own prompt.
 
         Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
         bot account. The error of a failed step is not raised: it is in `end` of the result.

@@ -19,7 +19,7 @@ from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8
-"""Number of lines of the system message that are shown without --full. It is the same for every event."""
+"""Number of lines of the system message that are printed without --full."""
 
 MARGIN = "│ "
 """Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
@@ -53,7 +53,7 @@ def print_result(
 ) -> None:
     """Print the result as text. `notes` are sentences about data of the service that was not used.
 
-    `full`: the whole system message is printed. `canned`: the replies are the sandbox's, so nothing was paid.
+    With `full`, prints the whole system message. With `canned`, prints that nothing was paid.
     """
     console = Console(highlight=False, emoji=False, markup=False)
     print_line(f"event       {subject.key} of {_conversation_name(tried)} ({subject.origin})")

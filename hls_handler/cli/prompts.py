@@ -166,7 +166,7 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
         abort(*exc.problems)
     if name not in library.sources:
         shipped = ", ".join(library.prompts)
-        abort(f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument")
+        abort(f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as second argument")
     return library.sources[name]
 
 

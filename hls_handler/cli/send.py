@@ -81,7 +81,10 @@ def _webhook_url(settings: Settings) -> str:
 
 
 def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
-    """Sign and post a webhook. Raises `PayloadError`, or OSError or HTTPException if there is no valid response."""
+    """Sign and post a webhook.
+
+    Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid response.
+    """
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",

@@ -145,7 +145,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return False if a prompt's author defined a list with the name of a shipped one but with other items."""
+    """Return True if `items` is the schema that shipped prompts define for the list `name`."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:

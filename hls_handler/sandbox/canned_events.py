@@ -47,7 +47,10 @@ def cause(reading: Reading) -> str:
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """Return items for the reply's field `where`: files that the log names, then changed files that they test."""
+    """Return items for the reply's field `where`: the files that the log names, nearest to the error first.
+
+    Changed files with the name of a test in the log follow, such as app.py for test_app.py.
+    """
     found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
     paths = {path for path, _ in found}
@@ -123,7 +126,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return first steps if the comment asks how to start, else the most similar sentence before it, or ""."""
+    """Return first steps if the comment asks how to start. Else return the most similar earlier sentence or ""."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"

@@ -41,7 +41,7 @@ Answerer = Callable[[Asked], Any]
 
 
 def canned(asked: Asked) -> Any:
-    """Return a deterministic reply that is valid against the request's JSON schema, or a sentence without a schema."""
+    """Return a deterministic reply that is valid against the JSON schema. Without a schema, return a sentence."""
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
     return canned_reply(asked.schema, read_request(asked.body))

@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """A rule. Of the matching requests, the first `skip` are spared and the next `times` affected; None means all."""
+    """An injected fault. It affects `times` of the matching requests (None: all), after the first `skip` of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

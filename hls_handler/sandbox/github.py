@@ -103,7 +103,7 @@ class LogStorage:
 
 
 class GitHubApi:
-    """REST API at `api_url` ("http://127.0.0.1:8123/api/v3"). Links in responses to web pages begin with `web_url`."""
+    """REST API at `api_url`, such as "http://127.0.0.1:8123/api/v3". The URLs of web pages begin with `web_url`."""
 
     def __init__(
         self,

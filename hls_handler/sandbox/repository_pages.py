@@ -16,7 +16,7 @@ MAX_ROWS = 20
 """Maximum number of runs, and of releases, on the index page."""
 
 MAX_LOG_CHARACTERS = 100_000
-"""Maximum number of characters of a log on a page; of a longer log the end is shown, which contains the failure."""
+"""Maximum characters of a log on a page. Of a longer log the end is shown, because it contains the failure."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

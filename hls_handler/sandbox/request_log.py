@@ -40,7 +40,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The last `MAX_REQUESTS` requests, in the order of their responses."""
+    """The last `MAX_REQUESTS` requests, in the order in which they were processed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

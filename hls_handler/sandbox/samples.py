@@ -33,7 +33,7 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""Stored results that handlers get here: only a label correction, as a sample value for templates."""
+"""History for the handlers: one label correction, as a sample value for templates."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:

@@ -26,7 +26,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
     """Store the run of a `workflow_run` event; other events change nothing.
 
     An attempt gets its recorded jobs, or else generated jobs with its conclusion. Missing earlier attempts are
-    generated as failures, because only a failed run is run again.
+    generated with the conclusion failure.
     """
     shown = payload.get("workflow_run")
     if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -131,8 +131,8 @@ def _stamp(at: datetime) -> str:
 def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store or delete the release of a `release` event; other events change nothing.
 
-    A release of the demo gets the earlier releases and commits, too. The tag of any other release is set to the
-    repository's newest commit. If there is no commit, one is generated.
+    A release of the demo is stored with its earlier releases and commits. A tag that does not exist yet is set to the
+    newest commit. If the repository has no commit, one is generated.
     """
     shown = payload.get("release")
     if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -175,7 +175,6 @@ def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, An
 
 
 def _pushed(shown: Mapping[str, Any], now: datetime) -> Document:
-    """Convert a webhook's commit to a commit of the REST API."""
     who = shown.get("author")
     author: Mapping[str, Any] = who if isinstance(who, Mapping) else {}
     login = author.get("username")

@@ -1,4 +1,4 @@
-"""All objects of the stand-in GitHub as one frozen value. Methods that change it return a copy."""
+"""All objects of the stand-in GitHub as one frozen value, with methods that return a changed copy."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Return a copy with the commits at the end of the history, except those that it already has."""
+        """Return a copy with the commits at the end of the history, unless they are already in it."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
