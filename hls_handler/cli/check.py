@@ -126,4 +126,4 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
                 yield f"{where}: {exc}"
             else:
                 if lifecycle != "active":
-                    yield f"{where}: the model {model} is {lifecycle}"
+                    yield f"{where}: the model {model} is {lifecycle}; choose an active model"

@@ -45,7 +45,7 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file. Without a file: the defaults, with ANTHROPIC_API_KEY.
+    """Return the claude section of the settings file, or the defaults with ANTHROPIC_API_KEY if there is no file.
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
@@ -89,7 +89,7 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if claude.calls_per_hour is too low. `asked` is the number of calls in the last hour."""
+    """Raise `SettingsError` if the demo could exceed claude.calls_per_hour. `asked` counts the last hour's calls."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
         problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"

@@ -259,7 +259,6 @@ def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFai
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    """Return the repository's settings. If no entry of `repositories` matches, one with only its name is added."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found

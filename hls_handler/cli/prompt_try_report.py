@@ -233,7 +233,7 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
 
 
 def format_usages(usages: Sequence[Usage]) -> str:
-    """Return "1500 tokens in, 300 out, 0.000600 USD". If one cost is unknown, it ends with "unknown cost"."""
+    """Return "1500 tokens in, 300 out, 0.000600 USD". If a cost is unknown, the text ends with "unknown cost"."""
     cost = add_usd(usage.cost_usd for usage in usages)
     shown = "unknown cost" if cost is None else format_usd(cost)
     return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"

@@ -43,7 +43,7 @@ class SandboxDown(HlsError):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol. It adds a function to each request's scope that closes the connection at once."""
+    """uvicorn's HTTP protocol. Each request's scope gets a function that closes the connection at once."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

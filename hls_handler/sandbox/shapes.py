@@ -31,9 +31,9 @@ UNLISTED_EVENTS = frozenset({"pushed", "comment_deleted", "reviewed", "review_di
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
-    """Replace GitHub's URLs in a REST object by those of the stand-in, because PyGithub follows no others.
+    """Replace GitHub's URLs in a REST object by those of the stand-in.
 
-    Only values of keys such as `html_url` change; URLs in texts stay.
+    PyGithub does not follow URLs of other hosts. Only values of keys such as `html_url` change; URLs in texts stay.
     """
     if isinstance(value, Mapping):
         return {

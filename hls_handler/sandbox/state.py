@@ -75,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Effects of the comments that were written here, in this order. `seed` adds none."""
+        """Effects of the comments that were created or edited, oldest first. `seed` adds none."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
