@@ -1,4 +1,4 @@
-"""The commands of `hls`. Each prints its result and sets the exit code; most of the work is in other packages.
+"""The commands of `hls`.
 
 Exit codes of all commands: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable
 settings.

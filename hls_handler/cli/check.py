@@ -30,9 +30,9 @@ def check(
     """Report every problem of settings, prompts and credentials.
 
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
-    token, its permissions in each repository that the settings name without wildcards, the Claude API key and the
-    models. Prints one line for each problem, with file and line number, and one line for each prompt that defines
-    its own fields or labels.
+    token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
+    name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
+    prompt that defines its own fields or labels.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt file that names a retired model. `settings.warnings` reports claude.model."""
+    """Yield a sentence for each prompt with a retired model. `settings.warnings` reports claude.model."""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
@@ -76,9 +76,9 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt that the settings name but the prompt library does not contain.
+    """Yield a sentence for each prompt that the settings name and `library` does not contain.
 
-    The service ignores the events of an unknown prompt. An unknown shadow prompt (posts nothing) has no such effect.
+    The service ignores the events of an unknown prompt, unless it is only a shadow prompt.
     """
     if library is None:
         return
@@ -126,4 +126,4 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
                 yield f"{where}: {exc}"
             else:
                 if lifecycle != "active":
-                    yield f"{where}: the model {model} is {lifecycle}"
+                    yield f"{where}: the model {model} is {lifecycle}; choose an active model"

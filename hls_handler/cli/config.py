@@ -1,8 +1,4 @@
-"""`hls config explain`, `hls config check-repository` and `hls settings schema`.
-
-`explain` prints the effective settings of one repository and the source of each value. `check-repository` prints the
-problems of a .github/hls.yaml. `schema` prints the JSON Schema of the settings file or of a .github/hls.yaml.
-"""
+"""`hls config explain`, `hls config check-repository` and `hls settings schema`."""
 
 from __future__ import annotations
 
@@ -63,10 +59,9 @@ config_commands = typer.Typer(
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> tuple[RepositorySettings, str]:
-    """Return the settings in the repository's .github/hls.yaml, and a text with its version and age.
+    """Return the repository's settings from its .github/hls.yaml, and a text about their version and age.
 
-    Without a usable file, the settings are empty and the text is the reason. With `live`, the file is read from GitHub
-    now, and a failure exits with 1; else it is the one that the service read last.
+    Reads the file from GitHub if `live`, else the copy in the database. Exits with 1 if GitHub cannot be read.
     """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
@@ -95,8 +90,8 @@ def check_repository(
 ) -> None:
     """Report the problems of a .github/hls.yaml.
 
-    Prints each problem with its line number. Prompts are checked against the library that the operator's settings
-    name. Credentials need not be set; GitHub and Claude are not contacted.
+    Prints each problem with its line number. Prompts that the file names must exist in the operator's prompt library.
+    Needs no credentials, and contacts neither GitHub nor Claude.
 
     Exit codes: 0 no problems; 1 problems found; 2 usage error, unreadable file, or unusable operator settings or
     prompts.
@@ -143,17 +138,16 @@ def explain(
 ) -> None:
     """Show one repository's settings and their sources.
 
-    Prints the entry of `repositories` that applies and why it has precedence over other matching entries, then each
-    value with the file and line that sets it, or `default`. With --event, also prints which prompt would be used for
-    such an event, or why it would be ignored, assuming an event triggered by a person on an issue or pull request that
-    is not a draft and has not opted out of HLS. A completed workflow run is assumed to have failed, and a comment to
-    ask HLS something.
+    Prints the entry of `repositories` that applies, and why it has precedence over other matching entries. Then prints
+    each value with the file and line that sets it, or `default`. Includes the settings in the repository's
+    .github/hls.yaml as the service last read it. With --live, reads that file from GitHub now. Secrets are not shown.
 
-    The settings in the repository's .github/hls.yaml are included: the version that the service last read or, with
-    --live, the current version on GitHub. GitHub is contacted only with --live, Claude never. Secrets are not shown.
+    With --event, also prints which prompt would be used for such an event, or why it would be ignored. It assumes a
+    person as sender, and an issue or pull request that is not a draft and has not opted out of HLS. A workflow run is
+    assumed to have failed, and a comment to ask HLS something.
 
-    Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, or the event would be
-    ignored; 2 usage error, or unusable settings, database or (with --event) prompts.
+    Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, the event would be
+    ignored, or GitHub could not be read; 2 usage error, or unusable settings, database or prompts.
     """
     if not REPOSITORY_NAME.fullmatch(repository):
         raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
@@ -201,10 +195,7 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return an invented event `key` ("issues.opened") for `explain` to route, as if a person had triggered it.
-
-    Its content passes all filters: an edit changes the text, a workflow run has failed, a comment asks HLS something.
-    """
+    """Return an invented event for a key such as "issues.opened". Its sender is a person, and all filters admit it."""
     name, _, action = key.partition(".")
     return RoutingInput(
         event=name,
@@ -240,10 +231,9 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the settings file.
 
-    Editors use it to complete keys, show their meaning and mark errors. The output is config/settings.schema.json, to
-    which the first line of the shipped settings file refers. No settings are read. The schema covers names, types and
-    bounds; `hls check` finds all other errors. With --repository, the output is config/repository.schema.json, for the
-    file in a repository; `hls config check-repository` finds all other errors.
+    Editors use it to complete keys, show their meaning and mark errors. It covers names, types and bounds; `hls check`
+    finds all other errors. config/settings.schema.json contains the same output. With --repository, prints the schema
+    of a .github/hls.yaml; `hls config check-repository` finds its other errors. No settings are read.
 
     Exit codes: 0 printed; 2 usage error.
     """

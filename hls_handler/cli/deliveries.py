@@ -1,7 +1,4 @@
-"""`hls deliveries` lists, shows and retries deliveries. `hls why` explains what HLS did on an issue or pull request.
-
-The commands work while the service runs.
-"""
+"""`hls deliveries` lists, shows and retries deliveries. `hls why` explains what HLS did on an issue or pull request."""
 
 from __future__ import annotations
 
@@ -50,8 +47,8 @@ def list_(
 ) -> None:
     """List deliveries, the newest first.
 
-    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The reason for the
-    state follows on a line of its own.
+    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. If there is a reason for
+    the state, it is on the next line.
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
@@ -93,7 +90,7 @@ def show(guid: Guid, config: Config = None) -> None:
 def retry(guid: Guid, config: Config = None) -> None:
     """Run a dead or waiting delivery now.
 
-    It keeps its GUID. Steps that were already completed (reading facts, asking Claude) are not repeated.
+    The delivery keeps its GUID. Completed steps, such as asking Claude, are not repeated.
 
     Exit codes: 0 queued; 1 there is no such delivery, it is neither dead nor waiting, or its body was deleted; 2 usage
     error, or unusable settings or database.
@@ -119,7 +116,6 @@ def retry(guid: Guid, config: Config = None) -> None:
 
 
 def _conversation_name(row: DeliveryRow) -> str:
-    """Return "owner/repo#7", "owner/repo" if the event has no number, or "-" if it has no repository."""
     return f"{row.repository or '-'}#{row.number}" if row.number is not None else row.repository or "-"
 
 
@@ -138,9 +134,8 @@ def why(
 ) -> None:
     """Explain what HLS did on an issue or pull request.
 
-    Prints, for each delivery of the issue or pull request, oldest first: the rule and the line of the settings by which
-    it was accepted or ignored, the prompt, Claude's reply, what was posted or why nothing was, and the cost. Works
-    while the service runs.
+    Prints for each delivery, oldest first: the rule and the line of the settings that accepted or ignored it, the
+    prompt, Claude's reply, what was posted or why nothing was, and the cost. Works while the service runs.
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """
@@ -167,7 +162,7 @@ def why(
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:
-    """Yield the report's lines. Newlines in untrusted text become spaces, so that it cannot imitate a line."""
+    """Yield the report's lines. Newlines in a value become spaces, so that untrusted text cannot imitate a line."""
     first, *others = (" ".join(sentence.split()) for sentence in _sentences(report))
     yield first
     yield from (f"  {sentence}" for sentence in others)
@@ -202,7 +197,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
 
 
 def describe_reply(answered: ValidReply) -> str:
-    """Return Claude's reply as one line: first the shipped fields, then those that the prompt's author defined."""
+    """Return Claude's reply as text: the shipped fields, then the fields that the prompt file defines."""
     custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
     return f"{_describe_shipped_fields(answered.reply)}{custom}"
 
@@ -231,7 +226,7 @@ def _describe_shipped_fields(reply: Reply) -> str:
 
 
 def describe_shadow(shadow: ShadowResult) -> str:
-    """Return one line about a shadow prompt, which posts nothing: what it would have posted, or why it failed."""
+    """Return one sentence: what the shadow prompt would have posted, or why it failed or was not asked."""
     if shadow.ran is None:
         state = "failed" if shadow.state == "failed" else "was not asked"
         return f"Shadow prompt {shadow.prompt} {state}: {shadow.reason}"
@@ -286,12 +281,12 @@ class DeliveryReport:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the labels that this delivery set or, in a dry run, would have set."""
+        """Labels that the delivery added. In a dry run, the labels that it would have added."""
         return tuple(label for outcome in self.outcomes for label in outcome.added)
 
     @property
     def comment(self) -> str | None:
-        """Body of the last comment that was written or, in a dry run, would have been written."""
+        """Text of the last comment that was written. In a dry run, the text that would have been written."""
         bodies = [outcome.body for outcome in self.outcomes if outcome.action == "comment" and outcome.body]
         return bodies[-1] if bodies else None
 

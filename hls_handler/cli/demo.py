@@ -1,4 +1,4 @@
-"""`hls demo`: run the real service with a stand-in for GitHub, and either a stand-in for Claude or the real Claude."""
+"""`hls demo`: run the real service against stand-ins for GitHub and Claude, or with the real Claude."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def demo(
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
-    The sandbox is a stand-in for GitHub and Claude on this machine. Recorded payloads are signed and sent over HTTP,
-    and the result of each is printed. The replies of the stand-in Claude are canned: they show how HLS works, not how
-    good Claude's replies are. The demo then keeps running and prints addresses to open, until Ctrl-C; `hls send NAME
-    --config data/demo/settings.yaml` sends more events to it.
+    The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
+    HTTP, and prints the result of each. The replies are canned: they show how HLS works, not how good Claude's replies
+    are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config data/demo/settings.yaml`
+    sends more events to it.
 
-    With --claude real, GitHub is still the stand-in, but the questions go to Claude, with the claude section of the
-    settings, or with ANTHROPIC_API_KEY if there is no settings file. This costs money: the maximum is printed first.
+    With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
+    file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.
 
     Exit codes: 0 every event was processed successfully; 1 at least one was not; 2 the demo could not start or had to
     stop.
@@ -112,7 +112,7 @@ def demo(
 
 
 def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
-    """Run the demo and return its exit code. `real` is the claude section of the settings; None: use the stand-in."""
+    """Run the demo and return its exit code. If `real` is None, a stand-in replies instead of Claude."""
     try:
         return _run(once=once, fresh=fresh, real=real)
     except HlsError as exc:
@@ -151,7 +151,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print whether Claude is real, and its maximum cost. Raises `SettingsError` if calls_per_hour is too low."""
+    """Print whether Claude is real and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -164,7 +164,7 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the demo's settings file, and load it. If there is no prompt for `push` yet, write one as an example."""
+    """Write the demo's settings file and load it. Also writes an example prompt for `push`, unless it exists."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    """Send the payloads of `recorded.STORY` one by one and print each result. Return True if all ended successfully."""
+    """Send the payloads of `recorded.STORY` one by one and print the results. Return True if all succeeded."""
     console = Console(highlight=False, emoji=False, markup=False)
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
@@ -218,9 +218,9 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Post the payload. If the service does not respond, restart it and post again, for up to `RESTART_TIMEOUT_S`.
+    """Post the payload, and repeat it while the service does not respond, for up to `RESTART_TIMEOUT_S`.
 
-    If it then reports a duplicate, it had accepted the first request although its response was lost: returns a 202.
+    Restarts the service if it has ended. A duplicate after a lost response counts as accepted: status 202.
     """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request got no response, but may have been accepted
@@ -295,10 +295,9 @@ def find_hls_command(
     folder: Path | None = None,
     which: Callable[[str], str | None] = shutil.which,
 ) -> str:
-    """Return the shell command of this installation of HLS: "hls" if PATH leads to it.
+    """Return the shell command of this installation: "hls", ".venv/bin/hls" or "bin/python -m hls_handler".
 
-    Otherwise, return its path, such as ".venv/bin/hls", or "/opt/venv/bin/python -m hls_handler" if it has no script.
-    A path below `folder` (default: the current directory) is relative to it.
+    It is "hls" only if PATH leads to this installation. A path below `folder` is relative to it.
     """
     script = python.with_name("hls")
     found = which("hls")

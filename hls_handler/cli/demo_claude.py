@@ -1,4 +1,4 @@
-"""For `hls demo --claude real`: load the claude section, check access to Claude, and estimate the maximum cost."""
+"""`hls demo --claude real`: load the settings of Claude, check the API key, and estimate the maximum cost."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"
 KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
-"""claude.api_key in the demo's settings file, which never contains the key. Only the service gets the variable."""
+"""Value of claude.api_key in the demo's settings file. The key itself is only in the service's environment."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoryCost:
-    """The maximum number of questions to Claude about all events that the demo sends, and their maximum cost."""
+    """Maximum number of questions to Claude about the demo's events, and their maximum cost."""
 
     questions: int
     max_usd: float | None  # if each question is asked twice with replies of max_tokens; None: a price is unknown
@@ -45,7 +45,7 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file; without a file, the defaults with the key in ANTHROPIC_API_KEY.
+    """Return the claude section of the settings file, or the defaults with ANTHROPIC_API_KEY if there is no file.
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
@@ -65,7 +65,7 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
 
 
 def format_claude_section(claude: ClaudeSettings) -> str:
-    """Return the claude section for the demo's settings file, as JSON; `KEY_PLACEHOLDER` replaces the key."""
+    """Return the claude section as JSON for the demo's settings file, with `KEY_PLACEHOLDER` instead of the key."""
     keys = claude.model_dump(mode="json", exclude={"api_key", "temperature"})
     return json.dumps({"api_key": KEY_PLACEHOLDER, **keys})
 
@@ -73,7 +73,7 @@ def format_claude_section(claude: ClaudeSettings) -> str:
 def require_claude_access(claude: ClaudeSettings) -> None:
     """Raise `DependencyDown` if Claude rejects the key or cannot be reached.
 
-    An unknown model raises nothing: a compatible service at claude.base_url may have no endpoint to look up models.
+    An unknown model is no error, because a compatible service may have no endpoint to look up models.
     """
     with connect_claude(claude) as client:
         try:
@@ -89,7 +89,7 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if `asked` (calls in the last hour) and the demo's exceed claude.calls_per_hour."""
+    """Raise `SettingsError` if the demo could exceed claude.calls_per_hour. `asked` counts the last hour's calls."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
         problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"

@@ -26,7 +26,7 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name, or a JSON file whose event is `event`. Exits with 2 if that is impossible."""
+    """Load a recorded payload by name, or a JSON file. `event` names the event of a file. Exits with 2 on failure."""
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given), event)
@@ -50,19 +50,19 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Subject(Recorded):
-    """An event named on the command line. If `live`, facts about it come from GitHub, else from the sandbox."""
+    """An event named on the command line. Facts about it come from GitHub if `live`, else from the sandbox."""
 
     live: bool
 
     @property
     def origin(self) -> str:
-        """For output: the name of the event and the source of its facts: "demo/bug; facts from GitHub"."""
+        """Name of the event and source of the facts, for output: "demo/bug; facts from GitHub"."""
         facts = "facts from GitHub" if self.live else "facts from the built-in sandbox"
         return f"{self.name}; {facts}"
 
 
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
-    """Load the event that `given` names. If the token is missing, the error ends with `alternative`: "try a ...".
+    """Load the event that `given` names. If a token is needed and not set, the error ends with `alternative`.
 
     Exits with 2 if the event does not exist or the token is not set, and with 1 if GitHub returns an error.
     """
@@ -84,9 +84,9 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
 
 
 def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
-    """Parse a URL or "owner/repo#7" into ("owner/repo", 7); None for other text.
+    """Parse "owner/repo#7" or a URL into ("owner/repo", 7). Return None for text that is neither.
 
-    Exits with 2 for a URL of anything else, or on another host than `base_url`.
+    Exits with 2 if the URL is not that of an issue or pull request on the host of `base_url`.
     """
     if given.startswith(("https://", "http://")):
         return _parse_url(given, base_url)
@@ -113,10 +113,10 @@ def _parse_url(given: str, base_url: str) -> tuple[str, int]:
 
 
 def web_host(base_url: str) -> str:
-    """Return the host of GitHub's web pages for github.base_url: "github.com" for https://api.github.com.
+    """Return the host of GitHub's web pages: "github.com" for the API URL https://api.github.com.
 
-    On a GitHub Enterprise Server the API is a path of the same host (https://HOST/api/v3); for Enterprise Cloud with
-    data residency it has a host of its own (https://api.SUBDOMAIN.ghe.com).
+    On GitHub Enterprise Server, the API is a path of the same host: https://HOST/api/v3. On GitHub Enterprise Cloud
+    with data residency, the API has its own host: https://api.SUBDOMAIN.ghe.com.
     https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
     """
     url = urlsplit(base_url)
@@ -124,14 +124,13 @@ def web_host(base_url: str) -> str:
 
 
 def _host_and_port(url: SplitResult) -> str:
-    """Return "host", or "host:8443" if the URL has a port other than the default of its scheme."""
     host = url.hostname or ""
     return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"
 
 
 @contextmanager
 def open_reader(subject: Subject, repository: str, settings: Settings) -> Iterator[Reader]:
-    """Yield a reader of facts: from GitHub if `subject.live`, else from a sandbox filled with the event's payload."""
+    """Yield a reader of GitHub if `subject.live`, else a reader of a sandbox with the objects of the payload."""
     if subject.live:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
             yield github.reader(repository)

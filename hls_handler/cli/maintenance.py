@@ -32,8 +32,8 @@ def pause(
     """Stop processing, for all repositories or one.
 
     Webhooks are still accepted and queued; running deliveries are finished. The pause applies to all machines that use
-    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, so that the pause is not
-    forgotten. Works whether or not the service runs. Pausing again replaces the reason.
+    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, so nobody forgets the pause.
+    Works even if the service does not run. Pausing again replaces the reason.
 
     Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
@@ -55,8 +55,8 @@ def pause(
 def resume(repository: RepositoryArgument = None, config: Config = None) -> None:
     """Resume the processing that `hls pause` stopped.
 
-    Without a repository, ends the pause of everything; a pause of a single repository remains until that repository is
-    named. A running service continues within seconds.
+    Without a repository, ends only the pause of all repositories; pauses of single repositories remain. A running
+    service continues within seconds.
 
     Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or unusable settings or
     database.
@@ -76,7 +76,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
 
 def add_author(reason: str | None) -> str:
-    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. USER is the caller of sudo, if any."""
+    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. Under sudo, USER is its caller."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

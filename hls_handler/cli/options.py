@@ -1,6 +1,6 @@
-"""The `--config` option, and functions of all commands: print, exit, load settings, open the store.
+"""The `--config` option, and functions that all commands use.
 
-Escape sequences in the output are made visible, so that untrusted text cannot control the terminal.
+Printed text is escaped, so that untrusted text cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ Config = Annotated[
 
 
 def print_line(line: str, *, err: bool = False) -> None:
-    """Print exactly one line; newlines and control characters in it are escaped."""
+    """Print one line. Newlines and control characters in it are escaped."""
     typer.echo(escape_unprintable(line), err=err)
 
 
 def print_lines(text: str) -> None:
-    """Print text of several lines. Control characters in it are escaped, except newlines and tabs.
+    """Print text with its newlines and tabs. Other control characters are escaped.
 
-    A line of untrusted text could imitate later output of the command: use it only where that does no harm.
+    Untrusted text could imitate later lines of the command's output; use this only where that does no harm.
     """
     typer.echo(escape_unprintable_lines(text))
 
@@ -58,7 +58,7 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset credentials are no problem; call `require_credential` before using one.
+    With `credentials=False`, unset credentials are accepted; call `require_credential` before using one.
     """
     try:
         variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
@@ -68,7 +68,7 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
-    """Exit with 2 if the credential is not set. The error ends with `alternative`: "try a recorded payload, ..."."""
+    """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
     secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
     missing = find_missing(secret)
     if missing is not None:
@@ -78,9 +78,9 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store for a `with` block. An `HlsError`, also one raised in the block, is printed and exits with 2.
+    """Open the store for a `with` block. If opening it or the block raises an `HlsError`, print it and exit with 2.
 
-    Works while the service runs. Creates or migrates the tables if needed, as `hls serve` does.
+    Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
     try:
         with closing(Storage.open(settings.storage.url)) as store:
@@ -90,7 +90,7 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Open the store for a `with` block as `open_store` does, but yield None if the database does not exist."""
+    """Open the store like `open_store`, but yield None if the database does not exist."""
     try:
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:
@@ -99,7 +99,7 @@ def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | 
 
 
 def connect_claude(settings: Claude) -> closing[ClaudeClient]:
-    """Open a client for Claude. Raises `SettingsError` if the proxy or certificate settings cannot be used."""
+    """Return a client for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
     return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
 
 
@@ -121,7 +121,7 @@ def fail(problem: str) -> NoReturn:
 
 
 def with_remedy(error: HlsError) -> str:
-    """Return the error's message; for a `DependencyDown`, followed by its remedy."""
+    """Return the error's message. For a `DependencyDown`, its remedy follows."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
 
 
@@ -131,6 +131,6 @@ def format_usd(usd: float | None) -> str:
 
 
 def add_usd(costs: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if one of the costs is None, which means unknown."""
+    """Return the sum, or None if one of the costs is unknown (None)."""
     known = list(costs)
     return None if None in known else sum(cost for cost in known if cost is not None)

@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare what a prompt would have posted on stored deliveries with what was posted."""
+"""`hls prompts compare`: compare a prompt's replies to stored deliveries with what was posted."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt ran as a shadow, that is, beside the event's own prompt and without posting
-    anything. Prints, for each delivery and in total, the differences in labels, whether each prompt would have
-    commented, and tokens and cost of both. With --ask, the current version of the prompt is asked about finished
-    deliveries, with the facts that were read from GitHub at the time; the cost is printed first, and the replies are
-    neither stored nor posted. Works while the service runs.
+    Uses the deliveries for which the prompt ran as a shadow prompt: it was asked, too, and nothing of its reply was
+    posted. For each delivery and in total, prints the differing labels, whether each prompt would have commented, and
+    the tokens and cost of both. With --ask, asks the current version of the prompt about finished deliveries, with
+    their stored facts. It prints the cost before it asks, and neither stores nor posts the replies. Works while the
+    service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -144,9 +144,9 @@ class _Plan:
 def _plan(
     settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
 ) -> _Plan:
-    """Render the prompt for up to `limit` finished deliveries, newest first: these are the questions to ask.
+    """Render the prompt for up to `limit` finished deliveries, newest first.
 
-    If `other` names a prompt, it takes only deliveries for which the reply to that prompt was posted.
+    With `other`, uses only deliveries for which a reply to the prompt `other` was posted.
     """
     library = load_library(settings)
     prompt = get_prompt(library, name_or_id)
@@ -181,7 +181,7 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
 
 
 def _require_confirmation(*, err: bool) -> None:
-    """Ask the user for confirmation. Exits with 1 if the user declines, and with 2 if there is no terminal."""
+    """Exit with 1 if the user does not confirm, and with 2 if standard input is not a terminal."""
     if not sys.stdin.isatty():
         abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Ask Claude?", err=err):
@@ -212,7 +212,7 @@ def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
 
 
 def format_comparison(comparison: Comparison) -> Iterator[str]:
-    """Yield a table row for each delivery, then the totals."""
+    """Yield the comparison as lines: a table with a row for each delivery, then the totals."""
     one, other = comparison.summaries
     count, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
     yield f"{', '.join(one.ids)} against {', '.join(other.ids)}"
@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return the output of --json. In it, "prompt" is the prompt that the user named and "with" the other one."""
+    """Return the output of --json. "prompt" is the prompt that the user named, "with" the other one."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),
@@ -263,7 +263,7 @@ COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    """Yield a header and a row for each delivery. Rows are never wrapped, so that grep finds whole rows."""
+    """Yield a header and a row for each delivery. Rows are not wrapped, so that grep finds whole rows."""
     rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(compared))) for compared in comparison.pairs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -283,13 +283,12 @@ def _cells(pair: Pair) -> tuple[str, ...]:
 
 
 def _format_difference(difference: Difference) -> str:
-    """Return the labels of one group from the first and the second prompt: "priority-high, not priority-low"."""
+    """Return "priority-high, not priority-low": the labels of the first prompt, then those of the second."""
     labels = " and ".join(difference.one) or f"no {difference.group}"
     return f"{labels}, not {' and '.join(difference.other) or 'none'}"
 
 
 def _format_excluded(comparison: Comparison) -> str:
-    """Return the number of deliveries left out for each reason: "2 failed, 1 not asked"; "" if there are none."""
     return ", ".join(f"{count} {reason}" for reason, count in sorted(comparison.excluded.items()))
 
 

@@ -1,4 +1,4 @@
-"""Find a prompt that the user names, and format the fields, labels and variables of prompts for output."""
+"""Load the prompt library, and format the fields, labels and variables of prompts for output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hls_handler.work.library import load_checked
 
 
 def load_library(settings: Settings) -> Library:
-    """Load the prompt library that the settings name; if it cannot be used, print all problems and exit with 2."""
+    """Load the prompt library of the settings. If it cannot be used, print all problems and exit with 2."""
     try:
         return load_checked(settings)
     except PromptError as exc:
@@ -29,7 +29,7 @@ def load_library(settings: Settings) -> Library:
 def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[str], NoReturn] = abort) -> Prompt:
     """Return the prompt with this name ("issues/analyze") or id ("issues/analyze@3f9c2a").
 
-    Exits with 2 for an unknown name. For the id of another version, calls `other_version` with a message, to exit.
+    Exits with 2 for an unknown name. For an id of another version, calls `other_version` with the error message.
     """
     name, at, _ = name_or_id.partition("@")
     prompt = library.prompts.get(name)
@@ -41,19 +41,19 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
 
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
-    """Return the fields of the reply that the prompt's front matter adds, or whose allowed values it changes."""
+    """Return the names of the reply fields that the prompt file adds or changes."""
     shipped = public_hints(REPLY_TYPES[prompt.reply])
     return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
 
 
 def format_custom_fields(prompt: Prompt) -> list[str]:
-    """Return "component: one of payments, search, none" for each field that the prompt adds or changes."""
+    """Return "component: one of payments, search, none" for each reply field that the prompt adds or changes."""
     hints = public_hints(prompt.reply_model)
     return [f"{name}: {describe_type(hints[name])}" for name in _custom_field_names(prompt)]
 
 
 def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    """Yield each field that sets labels, with all that it may set: ("priority", "priority-high, priority-medium")."""
+    """Yield each field that sets labels, with all its labels: ("priority", "priority-high, priority-medium")."""
     for field, rule in model.label_rules.items():
         yield field, ", ".join(list_possible_labels(rule, model.model_fields[field].annotation))
 
@@ -64,7 +64,7 @@ NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 
 
 def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
-    """Yield the output of `hls prompts vars`. The last lines are the fields and labels that `prompts` add or change."""
+    """Yield the output of `hls prompts vars`. The fields and labels that `prompts` define come last."""
     prompts_see = {**COMMON, **family.variables}
     examples = (variables for _, variables in family.samples())
     yield from _format_section(
@@ -115,6 +115,5 @@ def _format_section(title: str, variables: Iterable[VariableDoc]) -> Iterator[st
 
 
 def _shorten(text: str) -> str:
-    """Return the text as one line, cut to `MAX_EXAMPLE_CHARS` characters; two quotation marks for an empty text."""
     line = " ".join(text.split()) or '""'
     return line if len(line) <= MAX_EXAMPLE_CHARS else f"{line[: MAX_EXAMPLE_CHARS - 3]}..."

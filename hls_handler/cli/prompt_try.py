@@ -1,4 +1,4 @@
-"""`hls prompts try`: run one event through the pipeline with dry run on, and print every step for prompt authors.
+"""`hls prompts try`: run one event through the pipeline with features.dry_run on, and print every step.
 
 The database is temporary and the GitHub client is read-only, so the event changes nothing.
 """
@@ -77,14 +77,14 @@ def try_(
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
-    Prints the rule and the prompt that the service would use for the event, or why it would ignore it; the question to
-    Claude; the reply; the labels and the comment that would be written to GitHub; tokens and cost. It runs the
-    service's own pipeline with features.dry_run on. Nothing is written to GitHub or to the service's database. Claude's
-    reply costs money; the service's claude.calls_per_hour is neither checked nor used up by it.
+    Prints the rule and the prompt that the service would use for the event, or why it would ignore it. Then prints the
+    question to Claude, the reply, the labels and the comment that would be written to GitHub, and the cost. It runs the
+    service's own pipeline with features.dry_run on: nothing is written to GitHub or to the service's database. Claude's
+    reply costs money, but does not count towards the service's claude.calls_per_hour.
 
-    For a payload, the facts come from the built-in sandbox or, with --live, from GitHub. For an issue or a pull
-    request, an `opened` event is built from its current state on GitHub. With --prompt, a closed or locked issue or
-    pull request is treated as if it were open.
+    For a payload, the facts come from the built-in sandbox or, with --live, from GitHub. An issue or a pull request is
+    tried as an `opened` event with its current state on GitHub. With --prompt, a closed or locked issue or pull request
+    is treated as if it were open.
 
     Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
     settings or prompts.
@@ -113,7 +113,7 @@ def _try(
     source: ClaudeSource,
     notes: list[str],
 ) -> TryResult:
-    """Run the event. Appends a sentence to `notes` if data that the service stored about it is not used.
+    """Run the event. If data that the service stored about it is not used, append a sentence to `notes`.
 
     Exits with 2 if the body does not match the event, and with 1 on an error before or after the pipeline.
     """
@@ -178,7 +178,7 @@ class _RecordingClaude:
 
 @dataclass(frozen=True, slots=True)
 class TryRunner:
-    """Runs events with dry run on. `load_history` returns the labels and comments that the service has recorded."""
+    """Runs events with features.dry_run on. `load_history` returns the labels and comments that the service stored."""
 
     settings: Settings
     library: Library
@@ -190,10 +190,10 @@ class TryRunner:
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
-        """Run the event. With `prompt`, use that prompt even if the service would ignore the event or use another one.
+        """Run the event with `prompt`, even if the service would ignore it. If None, use the service's own prompt.
 
         Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
-        bot account. A step that fails raises nothing: its error is in `end` of the result.
+        bot account. The error of a failed step is not raised: it is in `end` of the result.
         """
         check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
@@ -243,7 +243,7 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFailed:
-    """Run the job and return how it result. Waits for rate limits, but not until the hourly budget has room."""
+    """Run the job to its end, and wait for rate limits. Return `Postponed` if claude.calls_per_hour is used up."""
     while True:
         try:
             result = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
@@ -259,7 +259,6 @@ def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFai
 
 
 def _effective_settings(settings: Settings, repository: str) -> EffectiveSettings:
-    """Return the repository's settings; if no entry of `repositories` matches, those of an entry with only `name`."""
     found = RepositoryTable(settings).find(repository)
     if found is not None:
         return found

@@ -19,7 +19,7 @@ from hls_handler.settings.yaml_parser import Sources
 from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8
-"""Number of lines of the system message that are shown without --full. It is the same for every event."""
+"""Number of lines of the system message that are printed without --full."""
 
 MARGIN = "│ "
 """Prefix of each line of a prompt, reply or comment, so that it cannot be mistaken for output of the command."""
@@ -37,7 +37,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class TryResult:
-    """Result of `hls prompts try`: the routing of the event, the questions to Claude, and the changes not made."""
+    """Result of `hls prompts try`: the routing, the questions to Claude, and the outcomes of the dry run."""
 
     event: Event
     routed: Rule | Ignored  # the decision of the service, without --prompt
@@ -53,7 +53,7 @@ def print_result(
 ) -> None:
     """Print the result as text. `notes` are sentences about data of the service that was not used.
 
-    With `full`, prints the whole system message. `canned`: the replies are the sandbox's, so nothing was paid.
+    With `full`, prints the whole system message. With `canned`, prints that nothing was paid.
     """
     console = Console(highlight=False, emoji=False, markup=False)
     print_line(f"event       {subject.key} of {_conversation_name(tried)} ({subject.origin})")
@@ -75,7 +75,6 @@ def print_result(
 
 
 def _conversation_name(tried: TryResult) -> str:
-    """Return "octo/widgets#7", or "octo/widgets" if the event has no issue or pull request."""
     conversation = tried.event.conversation
     return tried.event.repository.full_name + (f"#{conversation.number}" if conversation else "")
 
@@ -121,10 +120,7 @@ def _show_text(text: str) -> None:
 
 
 def _format_value(value: object, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a JSON value: "kind: bug" for a key, "- bug" for an item of a list.
-
-    A nested value, or a text of several lines, is indented below its key or hyphen.
-    """
+    """Yield the lines of a JSON value: "kind: bug" for a key, "- bug" for an item. Nested values are indented."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from _format_entry(f"{indent}{key}:", part, indent)
@@ -146,7 +142,7 @@ def _format_entry(name: str, value: object, indent: str) -> Iterator[str]:
 
 
 def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude: str) -> dict[str, object]:
-    """Return the output of --json. `claude` is "real" or "sandbox"; the texts are whole."""
+    """Return the output of --json, in which no text is shortened. `claude` is "real" or "sandbox"."""
     routed, rule = tried.routed, tried.rule
     return {
         "event": subject.key,
@@ -186,7 +182,7 @@ def _question_to_dict(question: Question) -> dict[str, object]:
 
 
 def _named_by_option(tried: TryResult) -> bool:
-    """Return True if the prompt ran only because --prompt names it: the service would use another one, or none."""
+    """Return True if the prompt ran only because --prompt names it."""
     return tried.rule is not None and not (isinstance(tried.routed, Rule) and tried.routed.prompt == tried.rule.prompt)
 
 
@@ -237,7 +233,7 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
 
 
 def format_usages(usages: Sequence[Usage]) -> str:
-    """Return "1500 tokens in, 300 out, 0.000600 USD"; "unknown cost" if the cost of one call is unknown."""
+    """Return "1500 tokens in, 300 out, 0.000600 USD". If a cost is unknown, the text ends with "unknown cost"."""
     cost = add_usd(usage.cost_usd for usage in usages)
     shown = "unknown cost" if cost is None else format_usd(cost)
     return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"

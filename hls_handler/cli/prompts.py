@@ -52,9 +52,9 @@ NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2
 def list_(config: Config = None) -> None:
     """List the prompts with their statistics.
 
-    For each prompt of the library: its id, the events that it handles or the prompt that it follows, its files, and,
-    from the database, the number of answers, their cost, the last error, and how many of its labels people changed
-    within a month. The statistics of earlier versions are in parentheses. Works while the service runs.
+    Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
+    number of answers, their cost, the last error, and how many of its labels people changed within a month. The
+    statistics of earlier versions are in parentheses. Works while the service runs.
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
@@ -84,12 +84,14 @@ def vars_(
 ) -> None:
     """List the variables of templates.
 
-    For each variable and each of its members: the name ([] stands for each element of a list), whether it is untrusted
-    text, the type, and an example from a recorded event. `untrusted` marks text that anybody can write: it can be
-    output, compared and measured, but not split or changed. `trusted` marks trusted text, such as one of a fixed set of
-    values, and `-` values that are not text. First come the variables of prompts, then those of comments only, with
-    examples from canned replies, and the labels that such replies set; last the fields and labels that a prompt's own
-    front matter defines. If the prompts have errors, only this last part is missing.
+    Prints for each variable and each of its members: the name, the kind of text, the type, and an example from a
+    recorded event. In a name, [] stands for each element of a list. `untrusted` marks text that anybody can write: it
+    can be output, compared and measured, but not split or changed. `trusted` marks all other text, and `-` values that
+    are not text.
+
+    The variables of prompts come first. Then come those of comments only, with examples from canned replies, and the
+    labels that such replies set. Last come the fields and labels that prompt files define; only these are missing if
+    the prompts have errors.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
@@ -118,8 +120,8 @@ def show(
 ) -> None:
     """Show one prompt: front matter, files, template.
 
-    Prints the effective front matter, which is that of the shipped prompt if the file has none, and above it the
-    fields and labels that it defines. Line numbers are those of the files, as in the messages of `hls check`.
+    Prints the fields and labels that the prompt defines, then its front matter and its template. A file without front
+    matter has that of the shipped prompt. Line numbers are those of the files, as in the messages of `hls check`.
 
     Exit codes: 0 shown; 1 the id is that of another version; 2 usage error, or unusable settings or prompts.
     """
@@ -164,7 +166,7 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
         abort(*exc.problems)
     if name not in library.sources:
         shipped = ", ".join(library.prompts)
-        abort(f"there is no shipped prompt {name}; there are {shipped}; name the other prompt as second argument")
+        abort(f"{name} is not a shipped prompt ({shipped}); name the prompt to compare it with as second argument")
     return library.sources[name]
 
 
@@ -172,7 +174,7 @@ prompts.command()(compare)
 
 
 def _format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return what starts a prompt: events ("issues.opened, issues.edited"), another prompt ("after issues/analyze")."""
+    """Return the events and prompts that start a prompt: "issues.opened, issues.edited", or "after issues/analyze"."""
     triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 
@@ -203,7 +205,7 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
-    """Yield lines with the number of answers, the cost and the last error, also of earlier versions of the prompt."""
+    """Yield lines with the number of answers, the cost and the last error. Earlier versions are in parentheses."""
     of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
@@ -220,7 +222,7 @@ def _is_version_of(prompt_id: str, other_id: str) -> bool:
 
 
 def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
-    """Yield a line for each field: "priority: 6 of 40 labels, 15%" if people changed 6 of 40 labels that it set."""
+    """Yield a line for each field: "priority: 6 of 40 labels, 15%" if people changed 6 of the 40 labels that it set."""
     versions = [(version, fields) for version, fields in feedback.items() if _is_version_of(prompt_id, version)]
     title = "corrected"
     for field in dict.fromkeys(field for _, fields in versions for field in fields):

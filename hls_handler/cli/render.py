@@ -43,11 +43,10 @@ def render(
 ) -> None:
     """Print the exact request to Claude for an event.
 
-    Claude is not asked and nothing is written. Facts that a handler would read from GitHub come from the built-in
-    sandbox; with --live, and for the URL of an issue or a pull request, they are read from GitHub with github.token.
     Prints the system message, the user message with untrusted text between delimiters, the JSON schema of the reply,
-    and an estimate of tokens and cost. A prompt that follows another one with `then` cannot be rendered, because it
-    needs Claude's reply to the first.
+    and an estimate of tokens and cost. Claude is not asked and nothing is written. The facts about the event come from
+    the built-in sandbox. With --live, or for the URL of an issue or a pull request, they are read from GitHub. A prompt
+    that follows another one with `then` cannot be rendered, because it needs Claude's reply to the first.
 
     Exit codes: 0 printed; 1 Claude would not be asked (the reason is printed); 2 usage error, or unusable settings or
     prompts.
@@ -124,7 +123,7 @@ class Estimate:
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Maximum cost if Claude is asked twice: the question after an invalid reply contains that reply."""
+        """Maximum cost if Claude is asked again after an invalid reply. The second question contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens
@@ -139,7 +138,7 @@ def estimate(settings: Claude, rendered: RenderedPrompt) -> Estimate:
 
 
 def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """Estimate the cost of one question. `model` and `max_tokens` of the prompt override those of the settings."""
+    """Estimate the cost of one question. `model` and `max_tokens` of `prompt` override those of `settings`."""
     model = resolve_model(prompt.model or settings.model)
     max_tokens = prompt.max_tokens or settings.max_tokens
     return Estimate(

@@ -45,11 +45,12 @@ def send(
 ) -> None:
     """Sign a payload and post it as GitHub would.
 
-    It is sent to the running service, with the address and the webhook secret of the settings file. The body is made
-    unique, because the service ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service
-    uses the demo's sandbox, the issue or pull request is created there first, so that HLS can comment on it.
+    Uses the service's address and webhook secret from the settings file. The body is made unique, because the service
+    ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service uses the demo's sandbox, the
+    issue or pull request is created there first, so that HLS can comment on it.
 
-    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error.
+    Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error or unusable
+    settings.
     """
     if list_:
         for name in recorded.names():
@@ -74,14 +75,16 @@ def send(
 
 
 def _webhook_url(settings: Settings) -> str:
-    """Return the URL of the webhook endpoint. Its host is server.host, but 0.0.0.0 and :: become a loopback address."""
     host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.server.port}{settings.server.webhook_path}"
 
 
 def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:
-    """Sign and post a webhook. Raises `PayloadError` (invalid body), OSError or HTTPException (no valid response)."""
+    """Sign and post a webhook.
+
+    Raises `PayloadError` for an invalid body, and OSError or HTTPException if there is no valid response.
+    """
     secret = _secret(settings, body)
     headers = {
         "Content-Type": "application/json",
@@ -94,7 +97,7 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """Create the issue or pull request in the demo's sandbox, if github.base_url is on a loopback address."""
+    """If github.base_url is a loopback address, create the event's issue or pull request in that sandbox."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return
@@ -103,7 +106,6 @@ def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:
-    """Return the first of the webhook secrets that the service accepts for the payload's repository."""
     repository = parse_envelope(body).repository
     effective = RepositoryTable(settings).find(repository.full_name) if repository else None
     secrets = effective.webhook_secrets if effective else webhook_secrets(settings.github.webhook_secret)

@@ -1,4 +1,4 @@
-"""`hls serve` runs the service. `hls up`, which `make run` calls, runs it if credentials are set, else the demo."""
+"""`hls serve` runs the service. `hls up` runs the service, or the demo if no credentials are set."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ ExitWithParent = Annotated[
 def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
-    On SIGTERM no new step begins, running steps have limits.shutdown_s to finish, and unfinished deliveries continue
+    On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished deliveries continue
     after the next start or on another machine. Only one `hls serve` can use an SQLite database; any number can share a
     PostgreSQL database.
 
     Exit codes: 0 stopped by a signal; 1 the database is currently unusable, and a later start may succeed; 2 the
-    settings, the prompts or the port cannot be used, or the database was written by an HLS whose tables this one does
-    not support. Every reason is printed on a line of its own.
+    settings, the prompts or the port cannot be used, or this version of HLS does not support the database's tables.
+    Every reason is printed on a line of its own.
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
@@ -60,16 +60,16 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Exit when standard input is closed. The demo, which is the parent, holds it open until it ends or is killed.
+    """Exit without a graceful shutdown when standard input is closed. The demo holds it open until it ends.
 
-    There is no graceful shutdown: without the demo's stand-ins for GitHub and Claude, running steps cannot succeed.
+    Without the demo's stand-ins for GitHub and Claude, running steps could not succeed.
     """
     os.read(0, 1)
     os._exit(1)
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service with a settings file until a stop signal; return 0. If it cannot start, exit with 1 or 2."""
+    """Run the service until a stop signal and return 0. If it cannot start, print the reasons and exit with 1 or 2."""
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
@@ -106,7 +106,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
 
 
 async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
-    """Run the server until a stop signal. Then workers begin no step, and requests in progress get their responses."""
+    """Run the server until a stop signal. Then no new step begins, and requests in progress get their responses."""
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not running.done():
         if server.should_exit:
@@ -139,10 +139,10 @@ def up(config: Config = None) -> None:
     """Run the service, or the demo if no credentials are set.
 
     The credentials are GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY, from the environment or from .env.
-    With all three, this is `hls serve`; with none, `hls demo`; with only some, an error.
+    With all three, runs `hls serve`; with none, `hls demo`. It is an error if only some are set.
 
-    Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is currently unusable;
-    2 a credential is missing, or the service or the demo could not start.
+    Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is currently unusable; 2
+    a credential is missing, or the service or the demo could not start.
     """
     try:
         missing = find_missing_credentials(os.environ, DOTENV)

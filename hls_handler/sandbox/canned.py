@@ -1,8 +1,4 @@
-"""Canned replies of the stand-in Claude: deterministic values for a JSON schema, chosen by keywords in the prompt.
-
-Fields of the shipped prompts get values that fit the prompt's text. Other fields, which prompt authors defined, get
-values that fit their schema.
-"""
+"""Canned replies of the stand-in Claude: deterministic values for a JSON schema, chosen by keywords in the prompt."""
 
 from __future__ import annotations
 
@@ -78,12 +74,12 @@ MAX_ITEMS = re.compile(r"maxItems: (\d+)")
 
 
 def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
-    """Return a reply that is valid against the JSON schema. `reading` contains the texts of the prompt."""
+    """Return a reply that is valid against the JSON schema and fits the prompt's texts in `reading`."""
     return _fill(schema, "", reading, schema)
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for the field `name`. `node` is the field's part of the whole schema `root`."""
+    """Return a value for the field `name`. `node` is the schema of the field, `root` that of the whole reply."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -107,15 +103,11 @@ def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the first alternative of an `anyOf` whose type is not null."""
     return next((part for part in parts if part.get("type") != "null"), parts[0])
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the enum value of which the most `KEYWORDS` are in the prompt's title and body.
-
-    If the field has no keywords: a value that occurs there, else a neutral value ("none"), else one chosen by a hash.
-    """
+    """Return the enum value that fits the prompt's title and body best, mostly by `KEYWORDS`."""
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
@@ -131,7 +123,6 @@ def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
 
 
 def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
-    """Return the values that occur in the prompt's title or body."""
     return [value for value in values if isinstance(value, str) and value.lower() in reading.words]
 
 
@@ -154,7 +145,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return True if the list's items have the shape that the shipped prompts define for a list of this name."""
+    """Return True if `items` is the schema that shipped prompts define for the list `name`."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:
@@ -163,7 +154,7 @@ def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:
-    """Return items for the reply's field `requests`: one for each sentence of the review that asks for something."""
+    """Return one item for each sentence of the review that asks for something."""
     asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
     return [
         {
@@ -185,7 +176,6 @@ def _todo(sentence: str) -> str:
 
 
 def _claim(name: str, reading: Reading) -> bool:
-    """Return a boolean field's value: computed for `certain` and `worth_saying`, True for all other names."""
     if name == "certain":
         return reading.wants_to_start
     return _is_worth_saying(reading) if name == "worth_saying" else True
@@ -224,7 +214,6 @@ def _text(name: str, node: Mapping[str, Any], reading: Reading) -> str:
 
 
 def _texts_of_other_events(reading: Reading) -> Mapping[str, Callable[[Reading], str]]:
-    """Return {text field of a workflow, release or other event's reply: function that makes its text}; else {}."""
     if reading.log is not None:
         return {"cause": canned_events.cause, "quote": canned_events.quote, "advice": canned_events.advice}
     if reading.commits is not None:
@@ -256,14 +245,14 @@ def _summary(reading: Reading) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence of the first paragraph that is prose and not a greeting."""
+    """Return the first sentence of the first paragraph that is prose, without a greeting before it."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
     plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
 def _missing(reading: Reading) -> list[str]:
-    """Return questions about missing details ("Which version do you use?"); [] if the issue is not a bug report."""
+    """Return questions to the author of a bug report, such as "Which version do you use?"."""
     if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
         return []
     wanted = (
@@ -302,7 +291,6 @@ def _answer(reading: Reading) -> str:
 
 
 def _summary_of(patch: PatchOfFile) -> str:
-    """Return one sentence about a file: its definitions, or the number of changed lines."""
     names = [m[1] for line in patch.added if (m := re.search(r"\b(?:def|class|function|TABLE)\s+(\w+)", line.text))]
     if names and not patch.removed:
         return f"Adds {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."

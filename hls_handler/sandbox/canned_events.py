@@ -29,7 +29,7 @@ MAX_HIGHLIGHTS = 3
 
 
 def quote(reading: Reading) -> str:
-    """Return the first log line with an error, except lines such as "exit code 1", which name no cause; else ""."""
+    """Return the first log line with an error, or "". Skips lines that name no cause, such as "exit code 1"."""
     return next((line for line in reading.log or () if ERROR.search(line) and not NO_CAUSE.search(line)), "")
 
 
@@ -47,7 +47,10 @@ def cause(reading: Reading) -> str:
 
 
 def places(reading: Reading) -> list[dict[str, Any]]:
-    """Return items for the reply's field `where`: files in the log, then changed files whose tests are in the log."""
+    """Return items for the reply's field `where`: the files that the log names, nearest to the error first.
+
+    Changed files with the name of a test in the log follow, such as app.py for test_app.py.
+    """
     found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
     paths = {path for path, _ in found}
@@ -63,7 +66,7 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Return {path: line number} of the files that the log names, those nearest to the error first."""
+    """Return {"src/app.py": 12} for the files that the log names, the nearest to the error first."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}
@@ -89,7 +92,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the subjects of the commits, except chores ("bump ..."); if there are none, the items in the notes."""
+    """Return the commit subjects, except chores ("bump ..."). Without any, return items of the release notes."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -97,7 +100,7 @@ def subjects(reading: Reading) -> list[str]:
 
 
 def _weight(subject: str) -> int:
-    """Return a sort key for subjects of commits: features, then fixes, then other changes, then documentation."""
+    """Return a sort key: features, then fixes, then other changes, then documentation and tests."""
     first = subject.partition(" ")[0].lower()
     if "typo" in subject or first in {"say", "document", "test"}:
         return 3
@@ -123,7 +126,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return first steps if the comment asks how to start, else the conversation's sentence most similar to it."""
+    """Return first steps if the comment asks how to start. Else return the most similar earlier sentence or ""."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"
@@ -146,7 +149,7 @@ def reply(reading: Reading) -> str:
 
 
 def first_lines(reading: Reading) -> list[str]:
-    """Return the first line of each untrusted text in the event's fields, without duplicates."""
+    """Return the first line of each untrusted text of the event, without duplicates."""
     return list(dict.fromkeys(text.strip().split("\n")[0] for text in reading.texts if text.strip()))
 
 

@@ -1,4 +1,4 @@
-"""Findings of a canned review: patterns are searched in the changed lines, and each match becomes a finding."""
+"""Findings of a canned review: each `Pattern` is searched in the changed lines, and a match becomes a finding."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ PATTERNS: tuple[Pattern, ...] = (
 
 
 def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
-    """Return findings in the shape of `analysis.Finding`; each quotes a line of its patch."""
+    """Return findings as JSON values of `analysis.Finding`. Each quotes a line of its patch."""
     found = [finding for patch in patches for finding in _find(patch)]
     ranks = ("critical", "high", "medium", "low")
     return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MAX_FINDINGS]

@@ -41,7 +41,7 @@ Answerer = Callable[[Asked], Any]
 
 
 def canned(asked: Asked) -> Any:
-    """Return a deterministic reply that fits the request's JSON schema."""
+    """Return a deterministic reply that is valid against the JSON schema. Without a schema, return a sentence."""
     if asked.schema is None:
         return "This is the sandbox: it gives canned replies to requests with a JSON schema."
     return canned_reply(asked.schema, read_request(asked.body))
@@ -161,7 +161,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
 
 
 def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
-    """Return the response. It begins with a thinking block, so that a client that reads only the first block fails."""
+    """Return the response. Its first block is not the text, so that a client that reads only this block fails."""
     most = asked.body["max_tokens"]
     cut = usage["output_tokens"] > most
     shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text

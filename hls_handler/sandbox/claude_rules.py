@@ -87,7 +87,7 @@ MAX_BREAKPOINTS = 4
 
 
 def check_request(body: Any) -> Model:
-    """Return the model that a request names. Raises `ClaudeError` if the request is invalid, has tools or streams."""
+    """Return the requested model. Raises `ClaudeError` for an invalid request, and for tools and streaming."""
     if not isinstance(body, dict):
         raise ClaudeError(400, "request body: Input should be an object")
     for key in REQUIRED_KEYS:
@@ -151,7 +151,7 @@ def _check_system(system: object, where: str) -> list[dict[str, Any]]:
 
 
 def _check_text(content: object, where: str) -> list[dict[str, Any]]:
-    """Return the blocks of a `content` field; [] for a string. Raises `ClaudeError` for an empty or other block."""
+    """Return the blocks of `content`; a string has none. Raises `ClaudeError` for a block that is empty or not text."""
     if isinstance(content, str):
         if not content.strip():
             raise ClaudeError(400, f"{where}: text content blocks must contain non-whitespace text")
@@ -210,7 +210,7 @@ FORMATS = frozenset(["date-time", "time", "date", "duration", "email", "hostname
 
 
 def check_schema(schema: object) -> None:
-    """Raise `ClaudeError` for unsupported keywords, objects with additional properties, and recursive schemas."""
+    """Raise `ClaudeError` if the schema is recursive, permits additional properties, or has unsupported keywords."""
     if not isinstance(schema, dict):
         raise ClaudeError(400, "output_config.format.schema: Input should be an object")
     _check_node(schema, schema, "", ())

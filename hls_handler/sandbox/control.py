@@ -19,7 +19,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class SeedEvent(BaseModel):
-    """Request to store the objects in a webhook's payload. `files` are the changed files of its pull request."""
+    """Request to store the objects of a webhook. `files` are the changed files of its pull request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,7 +29,7 @@ class SeedEvent(BaseModel):
 
 
 class SetJobLog(BaseModel):
-    """Request to replace the log of a job. If `log` is null, the log expires."""
+    """Request to replace the log of a job. A `log` of null means that the log has expired."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ class SetJobLog(BaseModel):
 
 
 class SetFile(BaseModel):
-    """Request to replace a file of a branch (default: the default branch). If `text` is null, it is deleted."""
+    """Request to replace a file, or to delete it if `text` is null. `branch` defaults to the default branch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +65,7 @@ class BadRequest(Exception):
 
 
 def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]) -> list[Route]:
-    """Return the routes. They accept only JSON bodies, so that forms on other web pages cannot change the sandbox."""
+    """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot change the sandbox."""
 
     async def about(request: Request) -> Response:
         del request

@@ -12,18 +12,18 @@ Answer = tuple[Mapping[str, object], ...]
 
 
 def files_at(head_sha: str) -> Answer | None:
-    """Return the changed files of the demo's pull request with this head commit; None for other commits."""
+    """Return the changed files of the demo's pull request at this head commit; None for any other commit."""
     return next((files for files in _answers("files") if head_sha and f"/blob/{head_sha}/" in str(files)), None)
 
 
 def review_comments_of(review_id: int) -> Answer:
-    """Return the comments on lines of a review of the demo; () for any other review."""
+    """Return the line comments of a review of the demo; () for any other review."""
     all_comments = _answers("review_comments")
     return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
 
 
 def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """Return the jobs of one attempt of a workflow run of the demo; None for any other run."""
+    """Return the jobs of one attempt of a run of the demo; None for any other run."""
     wanted = (run_id, attempt)
     return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
 
@@ -40,7 +40,7 @@ def releases_before(release_id: int) -> Answer:
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a release of the demo, oldest first, with an additional key `tags`; else ()."""
+    """Return the commits up to a release of the demo, oldest first. The key `tags` of a commit lists its tags."""
     return next(_answers("history", str(release_id)), ())
 
 

@@ -1,7 +1,7 @@
 """Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-As on GitHub, the effects depend on the rendered Markdown: code and link texts neither notify nor close, entities and
-backslashes before a character make no difference, and HTML comments are ignored.
+As on GitHub, mentions and references in code, link texts and HTML comments have no effect. An entity or a backslash
+before a character does not prevent an effect.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def effects_of(body: str) -> Effects:
 
 
 def _texts(children: list[Token]) -> Iterator[str]:
-    """Yield each text node outside of code and links, because GitHub searches each node separately for mentions."""
+    """Yield the text nodes outside of code and links. GitHub searches each node separately for mentions."""
     depth = 0
     for child in children:
         depth += child.nesting if child.type in {"link_open", "link_close"} else 0
@@ -81,7 +81,7 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """Yield the text of a block, split at code, HTML and images. Of links, only bare URLs are included."""
+    """Yield the texts between code, HTML and images. They include bare URLs, but not the texts of other links."""
     line = ""
     named_link = False
     for child in children:

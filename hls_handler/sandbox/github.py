@@ -63,10 +63,10 @@ class RateLimit:
 
 
 class LogStorage:
-    """Storage of job logs, which are downloaded from signed URLs that are valid for a minute.
+    """Storage of job logs with signed URLs, which are valid for one minute.
 
-    As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
-    storage. `web_url` is the URL of the sandbox without a slash at the end.
+    As at GitHub, it rejects a request with an Authorization header, because clients must not send the token there.
+    `web_url` is the URL of the sandbox without a slash at the end.
     """
 
     def __init__(self, state: State, *, web_url: str, clock: Callable[[], datetime]) -> None:
@@ -74,7 +74,7 @@ class LogStorage:
         self._key = secrets.token_bytes(16)
 
     def signed_url(self, file: str) -> str:
-        """Return the URL of a file such as "logs/owner/repo/7"."""
+        """Return the signed URL of a file such as "logs/owner/repo/7"."""
         until = int((self._clock() + LOG_URL_LIFETIME).timestamp())
         query = urlencode({"until": until, "signature": self._signature(file, until)})
         return f"{self._web_url}{STORAGE_PREFIX}{file}?{query}"
@@ -103,7 +103,7 @@ class LogStorage:
 
 
 class GitHubApi:
-    """REST API at `api_url` ("http://127.0.0.1:8123/api/v3"). URLs of web pages in responses begin with `web_url`."""
+    """REST API at `api_url`, such as "http://127.0.0.1:8123/api/v3". The URLs of web pages begin with `web_url`."""
 
     def __init__(
         self,
@@ -225,7 +225,6 @@ async def _call(request: Request, state: State, needs: str) -> Call:
 
 
 def _page(request: Request, api_url: str, items: list[Any]) -> tuple[list[Any], dict[str, str]]:
-    """Return the requested page of `items`, and a `Link` header with the URLs of other pages if there are any."""
     page, size = github_request.page_of(request.query_params)
     last = max((len(items) + size - 1) // size, 1)
     pages = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}

@@ -56,7 +56,7 @@ def pull_request_files(call: Call) -> Answer:
 
 
 def pull_requests(call: Call) -> Answer:
-    """Return pull requests with this `state` (default: open) and `head` ("owner:branch"; ignored without ":")."""
+    """Return the pull requests with the `state` and `head` of the query. A `head` without a colon is ignored."""
     home, state, head = repository_of(call), call.query.get("state", "open"), call.query.get("head", "")
     if state not in {"open", "closed", "all"}:
         raise github_request.failed("PullRequest", "invalid", "state")

@@ -1,4 +1,4 @@
-"""Requests to the stand-in GitHub: input and output of an endpoint, and the 4xx responses to invalid requests."""
+"""Input and output of the endpoints of the stand-in GitHub, and its 4xx responses to invalid requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCUMENTATION = "https://docs.github.com/rest"
 
 @dataclass(eq=False)
 class GitHubError(Exception):
-    """A redirect or an error response. (Not frozen, because Python sets attributes of an exception that is raised.)"""
+    """A redirect or an error response. Not frozen, because Python sets attributes of a raised exception."""
 
     status: int
     message: str
@@ -41,7 +41,7 @@ class GitHubError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The input of an endpoint: an authenticated request."""
+    """An authenticated request, which is the input of an endpoint."""
 
     state: State
     method: str
@@ -53,7 +53,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The output of an endpoint, which becomes a JSON response."""
+    """The output of an endpoint, which becomes an HTTP response."""
 
     document: Any
     status: int = 200
@@ -64,7 +64,7 @@ class Answer:
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository that the path names. Raises `GitHubError` if it was renamed or is not readable."""
+    """Return the repository in the path. Raises `GitHubError`: a redirect if it was renamed, 404 if not readable."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
     found = call.state.repository(full_name)
     new_name = call.state.world.moved.get(full_name.lower())
@@ -76,20 +76,20 @@ def repository_of(call: Call) -> Repository:
 
 
 def moved(call: Call, url: str) -> GitHubError:
-    """Return a redirect to `url`: 301 for reads, 307 for writes."""
+    """Return a redirect to `url`: 301 for GET, 307 for other methods."""
     if call.method == "GET":
         return GitHubError(301, "Moved Permanently", headers={"Location": url}, url=url)
     return GitHubError(307, "Temporary Redirect", headers={"Location": url}, url=url)
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
-    """Return a 422 error that names the invalid field `name` of a `resource` such as "Label"."""
+    """Return a 422 error about the field `name` of a `resource` such as "Label"."""
     error = {"resource": resource, "code": code, "field": name} | ({"message": message} if message else {})
     return GitHubError(422, "Validation Failed", (error,))
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """Return the JSON body of a request. Raises `GitHubError` if it is not JSON."""
+    """Return the parsed JSON body. Raises `GitHubError` if it is not JSON or has another content type."""
     if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
         raise GitHubError(415, "Unsupported Media Type: Content-Type must be application/json")
     try:
@@ -112,7 +112,7 @@ def comment_body(body: Any) -> str:
 
 
 def label_names(body: Any) -> tuple[str, ...]:
-    """Return the names of labels to add from a body that is `{"labels": [...]}` or only the list."""
+    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` if it is invalid."""
     given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
@@ -127,7 +127,7 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 
 def check_label_count(names: Sequence[str]) -> None:
-    """Raise `GitHubError` if these are more labels than GitHub allows for an issue."""
+    """Raise `GitHubError` if there are more than `MAX_LABELS` names."""
     if len({name.lower() for name in names}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
@@ -146,7 +146,7 @@ def new_label(body: Any) -> tuple[str, str, str | None]:
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return (`page`, `per_page`). Missing or invalid values are 1 and 30. `per_page` is at most 100."""
+    """Return `page` and `per_page` of the query. The defaults are 1 and 30; `per_page` is at most 100."""
     return _number(query.get("page"), 1), min(_number(query.get("per_page"), 30), 100)
 
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the body if it is a JSON object. Raises `GitHubError` for keys not in `kinds`, which GitHub ignores."""
+    """Return the body if it is a valid JSON object. Unknown keys are an error here, although GitHub ignores them."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

@@ -43,7 +43,6 @@ class _Renderer(RendererHTML):
         return self.renderToken(tokens, idx, options, env)
 
     def list_item_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
-        """Render the start of a list item, with a box if it is a checkbox ("- [x] ...")."""
         text = next((token for token in tokens[idx + 1 : idx + 3] if token.type == "inline"), None)
         first = text.children[0] if text is not None and text.children else None
         task = TASK.match(first.content) if first is not None and first.type == "text" else None
@@ -56,7 +55,7 @@ class _Renderer(RendererHTML):
 
 
 def rendered(body: str) -> str:
-    """Return Markdown as safe HTML."""
+    """Convert Markdown to safe HTML."""
     parser = MarkdownIt("commonmark", {"html": True}, renderer_cls=_Renderer).enable(["table", "strikethrough"])
     return str(parser.render(body))
 
@@ -70,7 +69,7 @@ def _without_html(raw: str) -> str:
 
 
 def diff_lines(text: str) -> str:
-    """Return a diff as HTML with a class for the colour of each line."""
+    """Return a diff as HTML, in which each line has a class such as "plus" for its colour."""
     lines = text.removesuffix("\n").split("\n")
     return "\n".join(f"<span{_diff_class(line)}>{html.escape(line)}</span>" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Objects of the stand-in GitHub as frozen values, and functions that read parts of them from payloads."""
+"""Objects of the stand-in GitHub as frozen values, and functions that read values from payloads."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class Conversation:
         return str((self.document.get("head") or {}).get("sha") or "")
 
     def is_open_from(self, head: str) -> bool:
-        """Return True if this is an open pull request from the branch `head`, for example "octocat:fix/checkout"."""
+        """Return True for an open pull request from the branch `head`, such as "octocat:fix/checkout"."""
         label = (self.document.get("head") or {}).get("label")
         return self.kind == "pull" and not self.gone and self.state == "open" and label == head
 
@@ -171,7 +171,7 @@ class Conversation:
 
     @property
     def key(self) -> str:
-        """Name of the issue or pull request: "owner/repo#7"."""
+        """Name such as "owner/repo#7"."""
         return f"{self.repository}#{self.number}"
 
 
@@ -197,7 +197,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a workflow run. `document` is the REST object of the run as of this attempt."""
+    """One attempt of a workflow run. `document` is the REST object of the run at that attempt."""
 
     number: int  # from 1
     document: Document
@@ -243,7 +243,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The difference between two commits of a linear history."""
+    """Difference between two commits, base and head, of a linear history."""
 
     base: Document
     merge_base: Document
@@ -253,7 +253,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class CommentEffects:
-    """The effects, such as notifications, that the creation or edit of a comment would have had on GitHub."""
+    """Effects that writing a comment would have had on GitHub, such as notifications."""
 
     thread: str  # "owner/repo#7"; the name in stored state files
     comment: int
@@ -262,19 +262,19 @@ class CommentEffects:
 
 
 def read_account(shown: object) -> Account:
-    """Return an account from a payload; GitHub's account "ghost" if the value is not an account."""
+    """Return an account from a payload, or GitHub's account "ghost" if `shown` is not an account."""
     if not isinstance(shown, Mapping) or not isinstance(shown.get("login"), str):
         return GHOST
     return Account(login=shown["login"], id=read_count(shown.get("id")), type=str(shown.get("type") or "User"))
 
 
 def read_count(value: object) -> int:
-    """Return a count from a payload; 0 if the value is not an integer, or is negative."""
+    """Return the value if it is a non-negative integer, else 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
 
 
 def read_time(value: object, default: datetime) -> datetime:
-    """Return a time from a payload in UTC, or `default` if the value is not a time."""
+    """Return the value as a time in UTC, or `default` if it is not a time."""
     try:
         return datetime.fromisoformat(str(value)).astimezone(UTC)
     except ValueError:
@@ -282,7 +282,7 @@ def read_time(value: object, default: datetime) -> datetime:
 
 
 def read_text(value: object) -> str:
-    """Return a text from a payload; "" for null."""
+    """Return the value as a string; "" for null."""
     return str(value or "")
 
 

@@ -1,4 +1,4 @@
-"""Web pages of the stand-in GitHub about issues, pull requests, runs and releases; without scripts and images."""
+"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. They have no scripts and no images."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ HEADERS = {
 
 @dataclass(slots=True)
 class Entry:
-    """An entry of the timeline on the page of an issue or pull request: a comment, a review or an event."""
+    """A comment, a review or an event in the timeline of an issue or pull request."""
 
     when: datetime
     actor: Account
@@ -65,7 +65,7 @@ class Entry:
 
 
 def page_routes(state: State) -> list[Route]:
-    """Return the routes of the index, the style sheet, and the other pages, which have the same paths as on GitHub."""
+    """Return the routes of the web pages. Issues, runs and releases have the same paths as on GitHub."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -127,12 +127,12 @@ def page_routes(state: State) -> list[Route]:
 
 
 def address(conversation: Conversation) -> str:
-    """Return the path of the page of an issue or pull request: "/owner/repo/pull/13"."""
+    """Return the path of the web page: "/owner/repo/pull/13"."""
     return f"/{conversation.repository}/{'pull' if conversation.kind == 'pull' else 'issues'}/{conversation.number}"
 
 
 def label_rules(state: State) -> str:
-    """Return a CSS rule for each label colour. The pages forbid inline styles, so an attribute selects the colour."""
+    """Return a CSS rule for each label colour. The pages' Content-Security-Policy forbids inline styles."""
     labels = [label for home in state.world.repositories.values() for label in home.labels.values()]
     rules = [
         f'.label[data-color="{color}"] {{ --tint: #{color}; --ink: {_ink(color)} }}'
@@ -143,7 +143,6 @@ def label_rules(state: State) -> str:
 
 
 def _ink(color: str) -> str:
-    """Return the colour of text on a label of this colour: black or white, whichever has more contrast."""
     red, green, blue = (int(color[at : at + 2], 16) for at in (0, 2, 4))
     return "#1f2328" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 140 else "#ffffff"
 
@@ -192,7 +191,7 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 
 def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[Entry]:
-    """Yield the comments, reviews and events, oldest first. Label changes of one account within a minute are merged."""
+    """Yield the entries, oldest first. Label changes of one account within a minute are merged into one entry."""
     events = [_review(event, conversation) or _event(event, home) for event in conversation.events]
     entries = [*(_comment(comment) for comment in conversation.comments), *events]
     last: Entry | None = None
@@ -222,7 +221,6 @@ def _comment(comment: Comment) -> Entry:
 
 
 def _review(event: ConversationEvent, conversation: Conversation) -> Entry | None:
-    """Return the timeline entry of a review in its current state; None if the event is not the creation of a review."""
     review = next((one for one in conversation.reviews if event.detail == str(one.id)), None)
     if review is None or event.kind != "reviewed":
         return None
@@ -246,7 +244,7 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
 
 
 def _place(comment: Document) -> str:
-    """Return the position of a review comment: "line 12", "removed line 32", or "the whole file"."""
+    """Return "line 12", "removed line 32" or "the whole file"."""
     lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
     last = lines[-1] if lines else None
     number = comment.get("line", comment.get("original_line", last.number if last else None))

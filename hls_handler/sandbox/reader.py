@@ -1,4 +1,4 @@
-"""Reader of facts from the state of the stand-in GitHub, without HTTP, for `hls render` and for sample values."""
+"""Reads facts from the stand-in GitHub without HTTP, for `hls render` and for sample values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JOB, _COMPARISON = TypeAdapter(WorkflowJob), TypeAdapter(Comparison)
 
 
 class SandboxReader:
-    """Reads facts about one repository from the state. Implements `handlers.reader.Reader`."""
+    """Implements `handlers.reader.Reader` for one repository of the stand-in GitHub."""
 
     def __init__(self, state: State, repository: str) -> None:
         self._state = state

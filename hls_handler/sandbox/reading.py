@@ -1,4 +1,4 @@
-"""Parser of prompts for the stand-in Claude: finds the title, body, patches and log among the untrusted texts."""
+"""Finds the title, body, patches and log in a prompt, for the stand-in Claude."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BODY_WORDS = ("body", "description", "report", "text")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An untrusted text in a prompt, with the words before it, such as "title:", which say what it is."""
+    """An untrusted text in a prompt. The `label` before it, such as "title:", says what the text is."""
 
     label: str  # the words before the text in its line or the line above, in lower case
     text: str
@@ -44,7 +44,7 @@ class PatchOfFile:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A text by a reviewer: the review's own text, or a review comment."""
+    """A reviewer's text: about the whole review, or one review comment."""
 
     comment: int | None  # its number in the prompt; None for the review as a whole
     text: str
@@ -52,7 +52,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The texts found in a prompt. A text that the prompt does not have is empty or None."""
+    """The texts of a prompt. Texts that the prompt does not have are empty or None."""
 
     title: str
     body: str
@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def conversation_text(self) -> str:
-        """The body and the earlier comments: the texts before the comment that is to be answered."""
+        """The body and the earlier comments, without the comment to answer."""
         return "\n\n".join((self.body, *self.before))
 
     @property
@@ -79,7 +79,7 @@ class Reading:
 
 
 def read_request(body: Mapping[str, Any]) -> Reading:
-    """Parse the user messages of a valid request to the Messages API."""
+    """Return the texts in the user messages of a valid request to the Messages API."""
     text = "\n\n".join(text_of(message["content"]) for message in body["messages"] if message["role"] == "user")
     blocks = [
         Block(label=_label(text, found.start()), text=found[2].strip("\n"), start=found.start())
@@ -124,30 +124,30 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
 
 
 def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the untrusted texts after a line that begins with `head` and before the prompt's last paragraph."""
+    """Return the untrusted texts between a line that begins with `head` and the prompt's last paragraph."""
     begin = text.find(f"\n{head}")
     end = text.rfind("\n\n")
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts under "The comment, by somebody:" if `head` is "the comment"."""
+    """Return the texts after labels such as "the comment, by octocat:", if `head` is "the comment"."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the untrusted texts that are list items ("- ...") below the line `head`."""
+    """Return the untrusted texts that are list items below the line `head`."""
     begin = text.find(f"\n{head}")
     return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
 
 def log_lines(text: str) -> tuple[str, ...]:
-    """Return the lines of a log excerpt ("12| Run npm test") without their numbers."""
+    """Return the lines of a log excerpt without their numbers: "12| Run npm test" becomes "Run npm test"."""
     return tuple(LOG_LINE.findall(text))
 
 
 def text_of(content: Any) -> str:
-    """Return the text of a message or of a system prompt, which is a string or a list of blocks."""
+    """Return the text of `content`: a string, a list of text blocks, or None."""
     if isinstance(content, str):
         return content
     return "\n".join(block["text"] for block in content or ())
@@ -158,14 +158,13 @@ def first_line(text: str) -> str:
 
 
 def _label(text: str, start: int) -> str:
-    """Return the words before a block in its line; if there are none, the last line above it that has words."""
     before = text[max(0, start - 300) : start]
     lines = [line for line in before.split("\n") if re.search(r"\w", line)]
     return lines[-1].strip().lower() if lines else ""
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the text of the review, then its comments: the last block of each paragraph "Comment N, on ..."."""
+    """Yield the text of the whole review, then each review comment, which is the last block of its paragraph."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return

@@ -31,7 +31,7 @@ def attempt_jobs(call: Call) -> Answer:
 
 
 def job_logs(call: Call) -> Answer:
-    """Redirect to the log of a job; 410 if the log has expired, 404 if the job does not exist or has not completed."""
+    """Redirect to the log of a job. An expired log is a 410 error, an unknown or running job a 404 error."""
     home = repository_of(call)
     found = call.state.find_job(home.full_name, int(call.path["job"]))
     if found is None or found[2].conclusion is None:
@@ -47,7 +47,7 @@ def releases(call: Call) -> Answer:
 
 
 def compare(call: Call) -> Answer:
-    """Return the commits that are in head and not in base. All histories in the stand-in are linear."""
+    """Return the commits of head that are not in base. Every history in the stand-in is linear."""
     home = repository_of(call)
     world = call.state.world
     base, _, head = call.path["basehead"].partition("...")
@@ -72,7 +72,7 @@ def compare(call: Call) -> Answer:
 
 
 def contents(call: Call) -> Answer:
-    """Return a file of a branch, or the entries of a folder."""
+    """Return a file of a branch, or a list of all files below a folder."""
     home = repository_of(call)
     branch, path, world = call.query.get("ref") or home.default_branch, call.path["path"], call.state.world
     text = world.file_at(home.full_name, branch, path)

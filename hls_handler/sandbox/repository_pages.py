@@ -16,7 +16,7 @@ MAX_ROWS = 20
 """Maximum number of runs, and of releases, on the index page."""
 
 MAX_LOG_CHARACTERS = 100_000
-"""Maximum number of characters of a log on a page; of a longer log the end is shown, which contains the failure."""
+"""Maximum characters of a log on a page. Of a longer log the end is shown, because it contains the failure."""
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -32,7 +32,7 @@ def release_address(release: Release) -> str:
 
 
 def run_rows(state: State) -> list[dict[str, Any]]:
-    """Return the table rows for the index page: one for each of the `MAX_ROWS` most recently changed runs."""
+    """Return the rows of the index page for the `MAX_ROWS` most recently changed runs."""
     return [run_row(run) for run in state.runs()[:MAX_ROWS]]
 
 
@@ -59,12 +59,12 @@ def run_row(run: Run) -> dict[str, Any]:
 
 
 def run_shown(run: Run) -> dict[str, Any]:
-    """Return the template variables of a run's page, on which the newest attempt is first."""
+    """Return the template variables of a run's page, with the newest attempt first."""
     return {**run_row(run), "tries": [_attempt(attempt) for attempt in reversed(run.attempts)]}
 
 
 def _branch(repository: str, document: Document) -> str:
-    """Return the branch that a run is about: "main", or "octocat:main" in a fork."""
+    """Return the branch of a run: "main", or "octocat:main" for a branch of a fork."""
     home = document.get("head_repository") or {}
     branch = read_text(document.get("head_branch"))
     return (

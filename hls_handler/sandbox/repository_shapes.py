@@ -1,4 +1,4 @@
-"""REST objects about workflow runs, file contents, releases and commits. URLs are GitHub's own."""
+"""REST objects about workflow runs, files, releases and commits, with the URLs that they have on GitHub."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
-    """Return the response of `GET contents/{path}` for a file; if `text` is None, the file's entry in its folder."""
+    """Return the response of `GET contents/{path}` for a file. If `text` is None, return its entry in a folder."""
     raw = (text or "").encode()
     sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
     url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"
@@ -131,7 +131,6 @@ def comparison(
 
 
 def _person(who: Any, accounts: Mapping[str, Account]) -> Document | None:
-    """Return the account of a commit's author, of type User if the login is unknown; None if `who` has no login."""
     if not isinstance(who, Mapping) or not isinstance(who.get("login"), str):
         return None
     login = who["login"]

@@ -18,7 +18,7 @@ SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-autho
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. `path` is percent-encoded, as it was sent, and does not contain the stand-in's prefix (/api/v3)."""
+    """One request. `path` is percent-encoded as sent, without the prefix of the stand-in such as /api/v3."""
 
     at: datetime
     stand_in: StandIn
@@ -40,7 +40,7 @@ class LoggedRequest:
 
 
 class RequestLog:
-    """The last `MAX_REQUESTS` requests, in the order in which they were finished."""
+    """The last `MAX_REQUESTS` requests, in the order in which they were processed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

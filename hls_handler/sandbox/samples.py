@@ -1,4 +1,4 @@
-"""Facts about recorded events, gathered from the stand-in GitHub, and template variables of comments about the events.
+"""Facts and template variables of recorded events, made with the stand-in GitHub.
 
 `python -m hls_handler.sandbox.samples` stores the facts. `work/library.py` checks all prompts with them at every start.
 """
@@ -33,13 +33,13 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""Stored results that handlers get here: only a label correction, as a sample value for templates."""
+"""History for the handlers: one label correction, as a sample value for templates."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
-    """Return the event and the facts that its handler gathers from the stand-in GitHub. Raises the errors of `gather`.
+    """Return the event and the facts that its handler reads from the stand-in GitHub.
 
-    For an event of the demo, the stand-in also contains the objects of the demo's earlier events.
+    The stand-in contains the objects of the event and of the demo's earlier events. Raises the errors of `gather`.
     """
     state = State(begin=_before(sample.name))
     state.seed(sample.event, sample.payload)
@@ -59,7 +59,7 @@ def _before(name: str) -> World:
 
 
 def recorded_facts(event_name: str) -> Mapping[str, object]:
-    """Return {name of the payload: facts as JSON values} for the recorded events of this name.
+    """Return {payload name: facts as JSON values} for the recorded events `event_name`.
 
     Events about closed, locked and deleted conversations are left out, because no handler processes them.
     """
@@ -77,7 +77,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
     """Yield the variables of a comment template for each recorded event about which HLS asks Claude.
 
-    Events of the demo come first. The replies are canned, of type `kind`: a shipped reply type or a prompt's own.
+    The demo's events come first. The replies are canned values of the type `kind`.
     """
     handler = handler_for(event_name)
     schema = request_schema(kind.model_json_schema())

@@ -1,7 +1,4 @@
-"""Stores the objects of a webhook's payload in the stand-in for GitHub, whose state is a `World`.
-
-This module stores repositories, issues and pull requests with their labels and comments.
-"""
+"""Stores the repository, issue or pull request, labels and comments of a payload in the stand-in's `World`."""
 
 from __future__ import annotations
 
@@ -56,11 +53,11 @@ KEYS_OF_BOTH = frozenset(
 def seed(
     world: World, event: str, payload: Mapping[str, Any], *, now: datetime, files: Files | None = None
 ) -> tuple[World, Conversation | None]:
-    """Return `world` with the objects in a webhook's payload, and the event's issue or pull request, if there is one.
+    """Return `world` with the objects of a webhook's payload, and the event's issue or pull request, if any.
 
-    Accepts every JSON object: missing values are generated, and an event without a repository changes nothing. An
-    existing issue or pull request keeps its comments and labels and gets the text, state and head of the payload.
-    `files` are the pull request's changed files as in the REST API; by default, recorded or generated ones are used.
+    Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
+    keeps its comments and labels, and gets the payload's text, state and head commit. Without `files`, the changed
+    files of a pull request are recorded or generated ones.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -101,7 +98,6 @@ def _with_repository(world: World, event: str, payload: Mapping[str, Any], docum
 
 
 def _shown_conversation(payload: Mapping[str, Any]) -> tuple[Document | None, Literal["issue", "pull"]]:
-    """Return the issue or pull request of the payload, if it has a number."""
     for name in ("pull_request", "issue"):
         shown = payload.get(name)
         if isinstance(shown, Mapping) and isinstance(shown.get("number"), int):
@@ -118,7 +114,7 @@ def _with_shown(
     before: Conversation | None,
     files: Files | None,
 ) -> World:
-    """Store the issue or pull request with the text, state and head commit that the payload has."""
+    """Add or update the issue or pull request `shown`, with its text, state and head commit."""
     number: int = shown["number"]
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
@@ -141,7 +137,7 @@ def _with_shown(
 
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
-    """Return `files`, else the stored files if the head is the same, else recorded files, else generated files."""
+    """Return the changed files: `files`, else those stored for the same head, else recorded or generated ones."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
@@ -159,7 +155,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
 
 
 def _with_changes(world: World, before: Conversation, actor: Account, now: datetime) -> World:
-    """Return `world` with a timeline event for each change of the conversation `before`: new title, closed, locked."""
+    """Add a timeline event for each change since `before`: title, head commit, state, locked."""
     after = world.threads[before.key.lower()]
     changes: list[tuple[ConversationEventKind, str]] = []
     if before.title != after.title:
@@ -185,9 +181,9 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Apply a `labeled` or `unlabeled` event, and add labels of the payload that the conversation never had.
+    """Apply a `labeled` or `unlabeled` event, and add the payload's other labels.
 
-    A label that it once had is not added again, because somebody removed it in the stand-in GitHub.
+    A label that the conversation once had is not added again, because somebody removed it in the stand-in.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -214,7 +210,7 @@ def _with_labels(
 
 
 def _ever_had(conversation: Conversation) -> frozenset[str]:
-    """Return the names, in lower case, of all labels that the conversation has or had."""
+    """Return all labels that the conversation has or had, in lower case."""
     had = {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in conversation.labels} | had)
 
@@ -255,7 +251,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object, without text and people. It supplies the keys that a payload lacks."""
+    """Return a recorded object without text and people. It contains keys that a payload may lack."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
@@ -265,7 +261,7 @@ def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
 
 
 def _renumbered(value: Any, full_name: str, number: int) -> Any:
-    """Return a recorded object with its URLs changed to those of the issue or pull request `full_name`#`number`."""
+    """Return a recorded object with another repository and number in its URLs."""
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):

@@ -1,4 +1,4 @@
-"""Storing of reviews and their comments from payloads in the stand-in GitHub, and generated changed files."""
+"""Stores reviews and their comments from payloads in the stand-in GitHub, and generates changed files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": 
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Store the review of a `pull_request_review` event, or change the comment of a `pull_request_review_comment`.
+    """Store the review of a `pull_request_review` or the comment of a `pull_request_review_comment` event.
 
-    `key` names the pull request: "owner/repo#7". A comment of a review that is not stored creates the review. Other
-    events, and comments that belong to no review, change nothing.
+    `key` is the pull request: "owner/repo#7". If the review of a comment is not stored yet, it is created. Other events
+    change nothing.
     """
     conversation = world.threads[key.lower()]
     if event == "pull_request_review":
@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. A new review also gets its recorded comments, which GitHub sends as separate events."""
+    """Store a review. A new one gets its recorded comments, because GitHub sends them as separate events."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -91,7 +91,7 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with a string for each of `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
+    """Return the comment with strings for `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
@@ -99,7 +99,7 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return changed files as in the REST API, with these totals divided evenly; the first gets the remainder."""
+    """Return REST objects of changed files. They share the totals evenly; the first file gets the remainder."""
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(
@@ -136,7 +136,6 @@ def _file(repository: str, head_sha: str, path: str, *, added: int, removed: int
 
 
 def _patch(path: str, added: int, removed: int) -> str:
-    """Return one hunk: a line of context, the removed lines, the added lines, a line of context."""
     name = path.rpartition("/")[2]
     lines = [f"@@ -1,{removed + 2} +1,{added + 2} @@", f" {name} begins here"]
     lines += [f"-line {n} of {name}, as it was" for n in range(1, removed + 1)]

@@ -1,4 +1,4 @@
-"""Storing of workflow runs, releases, commits and tags from webhook payloads in the stand-in GitHub."""
+"""Stores workflow runs, releases, commits and tags from payloads in the stand-in GitHub."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FAILED = frozenset({"failure", "timed_out"})
 def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store the run of a `workflow_run` event; other events change nothing.
 
-    Recorded jobs are used for an attempt, if there are any; else jobs that fit its conclusion are generated. Missing
-    earlier attempts are generated as failures, because otherwise nobody would have re-run them.
+    An attempt gets its recorded jobs, or else generated jobs with its conclusion. Missing earlier attempts are
+    generated with the conclusion failure.
     """
     shown = payload.get("workflow_run")
     if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -44,7 +44,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
 
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
-    """Return the attempt. If `before` has the same conclusion, its jobs are kept: a test may have set their logs."""
+    """Return the attempt. If its conclusion is unchanged, its jobs are kept, because a test may have set their logs."""
     conclusion = shown.get("conclusion")
     if before is not None and before.conclusion == conclusion:
         return replace(before, document=shown)
@@ -55,13 +55,13 @@ def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime
 
 
 def with_conclusion(attempt: Attempt, conclusion: str, now: datetime) -> Attempt:
-    """Return the attempt with another conclusion and generated jobs that fit it."""
+    """Return the attempt with another conclusion and with generated jobs."""
     document = {**attempt.document, "status": "completed", "conclusion": conclusion}
     return Attempt(attempt.number, document, generate_jobs(document, attempt.number, now))
 
 
 def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
-    """Return one job with the run's conclusion, steps and a log; () for a conclusion without jobs."""
+    """Return one job with the conclusion of the run; () if a run with this conclusion has no jobs."""
     conclusion = run.get("conclusion")
     if conclusion in WITHOUT_JOBS:
         return ()
@@ -87,7 +87,6 @@ def generate_jobs(run: Document, number: int, now: datetime) -> tuple[Job, ...]:
 
 
 def _steps(conclusion: str | None, started: datetime) -> Iterator[Document]:
-    """Yield steps of ten seconds each. The main step has the conclusion of the job, all others succeed."""
     for index, name in enumerate(STEPS):
         step_conclusion = conclusion if index == MAIN_STEP else "success"
         running = conclusion is None and index >= MAIN_STEP
@@ -109,7 +108,6 @@ def _log(run: Document, steps: tuple[Document, ...]) -> Iterator[str]:
 
 
 def _output(run: Document, step: Document) -> tuple[str, ...]:
-    """Return the log lines of a step, with GitHub's markers such as `##[group]`."""
     name, conclusion = step["name"], step["conclusion"]
     if name == STEPS[0]:
         return ("Current runner version: '2.332.0'", "##[group]Operating System", "Ubuntu 24.04", "##[endgroup]")
@@ -133,8 +131,8 @@ def _stamp(at: datetime) -> str:
 def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store or delete the release of a `release` event; other events change nothing.
 
-    A recorded release is stored with the earlier releases and the commits between them. For any other release, its
-    tag is set to the repository's newest commit, which is generated if there is none.
+    A release of the demo is stored with its earlier releases and commits. A tag that does not exist yet is set to the
+    newest commit. If the repository has no commit, one is generated.
     """
     shown = payload.get("release")
     if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -154,7 +152,7 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 
 def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
-    """Store recorded commits and their tags. A commit's tags are in the additional key `tags`."""
+    """Store recorded commits and their tags, which are in the additional key `tags`."""
     for commit in commits:
         document = {key: value for key, value in commit.items() if key != "tags"}
         world = world.with_commits(full_name, [document])
@@ -177,7 +175,6 @@ def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, An
 
 
 def _pushed(shown: Mapping[str, Any], now: datetime) -> Document:
-    """Convert a commit of a webhook to a commit of the REST API. Its author has an account if there is a username."""
     who = shown.get("author")
     author: Mapping[str, Any] = who if isinstance(who, Mapping) else {}
     login = author.get("username")
@@ -197,7 +194,7 @@ def _generate_commit(release: Release, now: datetime) -> Document:
 
 
 def commit(sha: str, message: str, *, name: str, email: str, login: str | None, at: datetime) -> Document:
-    """Return a commit as in `GET compare/{base}...{head}`, without URLs. `login`: None if the author has no account."""
+    """Return a commit as in `GET compare/{base}...{head}`, without URLs. `login` is None if there is no account."""
     by = {"name": name, "email": email, "date": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     account = {"login": login} if login else None
     return {

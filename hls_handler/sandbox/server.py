@@ -1,4 +1,4 @@
-"""The sandbox as one server on loopback: stand-ins for GitHub and Claude, web pages, and the API `/_sandbox`."""
+"""The sandbox as one local server: stand-ins for GitHub and Claude, web pages, and the API `/_sandbox`."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ START_TIMEOUT_S = 30.0
 
 
 class SandboxDown(HlsError):
-    """The sandbox could not be started."""
+    """The sandbox is not started, or could not be started."""
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, which adds to each request's scope a function that closes the connection at once."""
+    """uvicorn's HTTP protocol. Each request's scope gets a function that closes the connection at once."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,10 +51,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Sandbox:
-    """A server with stand-ins for GitHub and Claude. It runs in its own thread from `start` (or `with`) to `stop`.
+    """A server with stand-ins for GitHub and Claude. Its thread runs from `start` to `stop`, or in a `with` block.
 
-    `state_path` is a file that stores the state of the stand-in GitHub. `me` is the account of the token. `answer`
-    returns Claude's replies. `rate_limit` is a number of requests per hour to GitHub. Port 0 selects a free port.
+    `state_path` is the file that stores the objects of the stand-in GitHub. `me` is the account of the token. `answer`
+    returns Claude's replies. `rate_limit` is the number of GitHub requests per hour. Port 0 selects a free port.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Sandbox:
         return self
 
     def stop(self) -> None:
-        """Stop the server, even if requests hang because of a fault. Afterwards, `state` can still be read."""
+        """Stop the server, even while requests hang because of a fault. `state` can still be read."""
         if self._server is None or self._thread is None:
             return
         if self._loop is not None and self._closing is not None:

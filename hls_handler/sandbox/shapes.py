@@ -31,9 +31,9 @@ UNLISTED_EVENTS = frozenset({"pushed", "comment_deleted", "reviewed", "review_di
 
 
 def localised(value: Any, *, api_url: str, web_url: str) -> Any:
-    """Return the REST object with URLs of the stand-in instead of GitHub's, because PyGithub follows no other URLs.
+    """Replace GitHub's URLs in a REST object by those of the stand-in.
 
-    Only values of keys such as `html_url` change; URLs in texts stay.
+    PyGithub does not follow URLs of other hosts. Only values of keys such as `html_url` change; URLs in texts stay.
     """
     if isinstance(value, Mapping):
         return {
@@ -176,7 +176,7 @@ def pull_request(conversation: Conversation, home: Repository) -> Document:
 
 
 def review(conversation: Conversation, this: Review, association: str) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews`: the state is in upper case, unlike in webhooks."""
+    """Return an entry of `GET pulls/{n}/reviews`. Its state is in upper case, unlike in webhooks."""
     links = _review_links(conversation, f"pullrequestreview-{this.id}")
     return {
         "id": this.id,
@@ -194,7 +194,7 @@ def review(conversation: Conversation, this: Review, association: str) -> Docume
 
 
 def review_comment(conversation: Conversation, of: Review, this: Document, association: str) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that the stored comment lacks are generated.
+    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Missing keys are generated.
 
     `line`, `side` and `original_line` are not generated, because they are optional at GitHub.
     """

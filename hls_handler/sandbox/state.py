@@ -1,4 +1,4 @@
-"""The state of the stand-in GitHub: all its objects (a frozen `World`), which each change replaces under a lock."""
+"""The objects of the stand-in GitHub: a frozen `World` that each change replaces under a lock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BOT = Account(login="hls-bot", id=99_000_001, type="User")
 
 
 class StateError(HlsError):
-    """The state file cannot be read, or does not have the format of this version."""
+    """The state file cannot be read, or another version wrote it in another format."""
 
 
 def now_utc() -> datetime:
@@ -44,10 +44,9 @@ def now_utc() -> datetime:
 
 
 class State:
-    """The state of the stand-in GitHub, which its methods read and change. They may be called from any thread.
+    """The objects of the stand-in GitHub, and methods that read and change them. Thread-safe.
 
-    If there is a state file, each change is written to it before the method returns. Tests and the demo use the methods
-    for changes by people, such as `delete_comment`.
+    If there is a state file, each change is written to it before the method returns.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class State:
         clock: Callable[[], datetime] = now_utc,
         begin: World = World(),
     ) -> None:
-        """Load the state from the file `path`. If it does not exist, use `begin`. `me` is the bot account."""
+        """Load the file `path`, or use `begin` if there is no such file. `me` is the bot account."""
         self._path = path
         self._clock = clock
         self._lock = threading.Lock()
@@ -76,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Return the effects of comments in the order of their writing, except comments that `seed` stored."""
+        """Effects of the comments that were created or edited, oldest first. `seed` adds none."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -106,7 +105,7 @@ class State:
         return None
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
-        """Return the releases, newest first, as GitHub does. Drafts have no date and come before all others."""
+        """Return the releases, newest first as at GitHub. Drafts have no date and come before all others."""
         here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
@@ -119,7 +118,7 @@ class State:
         return None
 
     def permission(self, full_name: str, login: str) -> Permission | None:
-        """Return the permission of an account on a repository; None for an unknown account."""
+        """Return the account's permission on the repository; None for an unknown account."""
         permission = self._world.permissions.get(f"{full_name}@{login}".lower())
         if permission is not None:
             return permission
@@ -130,7 +129,7 @@ class State:
         return "read" if login.lower() in self._world.accounts else None
 
     def association(self, full_name: str, login: str) -> str:
-        """Return the `author_association` of an author with a repository: OWNER, COLLABORATOR or NONE."""
+        """Return "OWNER", "COLLABORATOR" or "NONE", as in the REST key `author_association`."""
         if login == full_name.partition("/")[0]:
             return "OWNER"
         return "COLLABORATOR" if self.permission(full_name, login) in {"admin", "write"} else "NONE"
@@ -140,7 +139,7 @@ class State:
     def seed(
         self, event: str, payload: Mapping[str, Any], *, files: seeding.Files | None = None
     ) -> Conversation | None:
-        """Store the objects in a webhook's payload, and return the event's issue or pull request, if there is one."""
+        """Store the objects of a webhook's payload, and return the event's issue or pull request, if any."""
         # A deep copy, without lone surrogates.
         copied = json.loads(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         with self._lock:
@@ -157,7 +156,7 @@ class State:
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
-        """Replace the text of a comment. If the new text differs, the old one is added to the edits."""
+        """Replace the text of a comment. If the new text differs, the old one is added to `edits`."""
         with self._lock:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
@@ -170,7 +169,6 @@ class State:
             return edited
 
     def delete_comment(self, conversation: Conversation, comment_id: int, *, by: Account) -> None:
-        """Delete a comment as the person `by`."""
         with self._lock:
             current = self._world.threads[conversation.key.lower()]
             changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
@@ -184,7 +182,7 @@ class State:
     def add_labels(
         self, conversation: Conversation, names: tuple[str, ...], *, by: Account | None = None
     ) -> Conversation:
-        """Add labels to a conversation. Labels that the repository lacks are created, as GitHub does."""
+        """Add labels. As at GitHub, labels that the repository lacks are created."""
         with self._lock:
             world, at = self._world, self._clock()
             for name in names:
@@ -204,7 +202,7 @@ class State:
             self._store(replace(self._world, permissions={**self._world.permissions, key: permission}))
 
     def set_file(self, full_name: str, path: str, text: str | None, *, branch: str | None = None) -> bool:
-        """Set or delete a file of a branch (default: the default branch). Return False for an unknown repository."""
+        """Set or delete a file, by default on the default branch. Return False for an unknown repository."""
         with self._lock:
             home = self._world.repository(full_name)
             if home is None:
@@ -213,7 +211,7 @@ class State:
             return True
 
     def set_log(self, full_name: str, job_id: int, log: str | None) -> bool:
-        """Replace the log of a job; None makes it expire. Return False for an unknown job."""
+        """Replace the log of a job; None means that it has expired. Return False for an unknown job."""
         with self._lock:
             found = self.find_job(full_name, job_id)
             if found is None:
@@ -228,7 +226,7 @@ class State:
         return self._change_attempt(full_name, run_id, attempt, lambda found: replace(found, jobs=jobs))
 
     def set_conclusion(self, full_name: str, run_id: int, attempt: int, conclusion: str) -> bool:
-        """Replace the conclusion of an attempt, and its jobs by generated ones. Return False for an unknown attempt."""
+        """Replace the conclusion of an attempt, and generate its jobs again. Return False for an unknown attempt."""
         return self._change_attempt(
             full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
         )
@@ -243,7 +241,7 @@ class State:
             return True
 
     def _store(self, world: World) -> None:
-        """Write the state file, then make `world` the current state. The file is replaced as a whole."""
+        """Replace the state file as a whole, then make `world` the current one."""
         if self._path is not None:
             temporary = self._path.with_name(f"{self._path.name}.new")
             temporary.write_bytes(msgspec.json.encode(world))
@@ -262,7 +260,7 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Return the world with comments changed by `change`, and with the effects of the comment `written` recorded."""
+    """Return a copy with the comments changed by `change`, and with the effects of the comment `written`."""
     current = world.threads[conversation.key.lower()]
     effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))

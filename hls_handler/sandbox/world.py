@@ -1,4 +1,4 @@
-"""The whole state of the stand-in GitHub as one frozen value. The methods for changes return a new `World`."""
+"""All objects of the stand-in GitHub as one frozen value, with methods that return a changed copy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hls_handler.sandbox.objects import (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All objects of the stand-in GitHub. Names of repositories are compared without case."""
+    """All objects of the stand-in GitHub. Repository names are compared without case."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class World:
         return self.runs.get(f"{full_name}/runs/{run_id}".lower())
 
     def commit_at(self, full_name: str, ref: str) -> str | None:
-        """Return the SHA of the commit that a tag, a branch or a full SHA names; None if there is none."""
+        """Return the SHA for a tag, a branch or a full SHA; None if it is unknown."""
         named = self.refs.get(f"{full_name.lower()}@{ref}")
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
 
     def compared(self, full_name: str, base: str, head: str) -> Compared | None:
-        """Return the difference between two commits, each named by tag, branch or SHA; None if one is unknown."""
+        """Return the difference between two tags, branches or SHAs; None if one of them is unknown."""
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
@@ -66,7 +66,7 @@ class World:
         return Compared(commits[first], commits[min(first, last)], commits[first + 1 : last + 1], max(first - last, 0))
 
     def with_run(self, run: Run) -> World:
-        """Return a `World` with the run as the most recently changed one."""
+        """Return a copy with the run as the most recently changed one."""
         key = run.key.lower()
         return replace(self, runs={**{k: r for k, r in self.runs.items() if k != key}, key: run})
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Return a `World` with the commits appended to the repository's history, except those it already has."""
+        """Return a copy with the commits at the end of the history, unless they are already in it."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
@@ -90,7 +90,7 @@ class World:
         return self.files.get(f"{full_name.lower()}@{branch}:{path}")
 
     def with_file(self, full_name: str, branch: str, path: str, text: str | None) -> World:
-        """Return a `World` with the file on a branch, or without the file if `text` is None."""
+        """Return a copy with the file on a branch, or without the file if `text` is None."""
         key = f"{full_name.lower()}@{branch}:{path}"
         others = {known: old for known, old in self.files.items() if known != key}
         return replace(self, files=others if text is None else {**others, key: text})
@@ -102,12 +102,12 @@ class World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
 
     def with_conversation(self, conversation: Conversation) -> World:
-        """Return a `World` with the issue or pull request as the most recently changed one."""
+        """Return a copy with the issue or pull request as the most recently changed one."""
         key = conversation.key.lower()
         return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation})
 
     def with_label(self, full_name: str, name: str, color: str = "ededed", description: str | None = None) -> World:
-        """Return a `World` with the label in the repository. An existing label stays unchanged."""
+        """Return a copy in which the repository has the label. An existing label stays unchanged."""
         repository = self.repositories[full_name.lower()]
         if name.lower() in repository.labels:
             return self
@@ -118,13 +118,13 @@ class World:
     def with_event(
         self, conversation: Conversation, at: datetime, actor: Account, kind: ConversationEventKind, detail: str
     ) -> World:
-        """Return a `World` in which the issue or pull request has one more event in its timeline."""
+        """Return a copy in which the timeline of the issue or pull request has one more event."""
         event = ConversationEvent(id=self.next_id, at=at, actor=actor, kind=kind, detail=detail)
         world = self.with_conversation(replace(conversation, events=(*conversation.events, event)))
         return replace(world, next_id=self.next_id + 1)
 
     def with_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") has the label."""
+        """Return a copy in which the issue or pull request `key` ("owner/repo#7") has the label."""
         conversation = self.threads[key.lower()]
         if name.lower() in {known.lower() for known in conversation.labels}:
             return self
@@ -134,7 +134,7 @@ class World:
         )
 
     def without_conversation_label(self, key: str, name: str, actor: Account, at: datetime) -> World:
-        """Return a `World` in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
+        """Return a copy in which the issue or pull request `key` ("owner/repo#7") does not have the label."""
         conversation = self.threads[key.lower()]
         others = tuple(known for known in conversation.labels if known.lower() != name.lower())
         if others == conversation.labels:

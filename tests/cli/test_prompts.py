@@ -386,8 +386,8 @@ def test_diff_without_differences(hls: Hls, tmp_path: Path) -> None:
         (
             ["issues/mine"],
             (
-                f"there is no shipped prompt issues/mine; there are {SHIPPED_NAMES}; "
-                "name the other prompt as second argument\n"
+                f"issues/mine is not a shipped prompt ({SHIPPED_NAMES}); "
+                "name the prompt to compare it with as second argument\n"
             ),
         ),
         (["issues/mine", "issues/nine"], "there is no prompt issues/nine; there are issues/mine, issues/more\n"),
