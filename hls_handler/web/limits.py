@@ -114,7 +114,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 class Connections:
-    """The open connections, longest silent first: silent since their last complete request, or their start."""
+    """The open connections, longest idle first: idle since their last complete request, or since their start."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -122,15 +122,15 @@ class Connections:
         self._evicted, self._logged_at = 0, -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
-        """Add a connection. Above the limit, close the one that was silent longest. `now` is in monotonic seconds."""
+        """Add a connection. Above the limit, close the one that was idle longest. `now` is in monotonic seconds."""
         self._open[transport] = None
         while len(self._open) > max(self._limit(), 1):
-            longest_silent, _ = self._open.popitem(last=False)
-            longest_silent.abort()
+            longest_idle, _ = self._open.popitem(last=False)
+            longest_idle.abort()
             self._evicted += 1
         if self._evicted and now - self._logged_at >= LOG_EVERY_S:
             fields = {"closed": self._evicted, "open": len(self._open)}
-            log.warning("too many connections: those that were silent longest were closed", extra=fields)
+            log.warning("too many connections: those that were idle longest were closed", extra=fields)
             self._evicted, self._logged_at = 0, now
 
     def has_sent_request(self, transport: asyncio.Transport) -> None:

@@ -320,7 +320,7 @@ def test_rule_3_at_the_limit_the_longest_idle_connection_is_closed(
             assert answer_of(connection)[0] == 200
         connections[0].sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(connections[0])[0] == 200
-        connections[1].sendall(b"GET /hea")  # without a whole request it is still the longest silent one
+        connections[1].sendall(b"GET /hea")  # without a whole request it is still the longest idle one
         newest = held.enter_context(small.connection())
         newest.sendall(request(start=b"GET /health HTTP/1.1"))
         assert answer_of(newest)[0] == 200
