@@ -88,7 +88,7 @@ def parse_patch(text: str) -> Patch:
 
 
 def numbered(patch: Patch) -> str:
-    """Return the patch as text with numbered lines, such as "R 11 + return side ** 2"."""
+    """Return the patch as text with numbered lines, such as "R   11 + return side ** 2"."""
     shown: list[str] = []
     for hunk in patch.hunks:
         shown.append(hunk.header)
@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, normalized: unchanged, and without a copied line number, `+` or `-` before it."""
+    """Return variants of the quote's last line, normalized: as it is, and without a copied line number, `+` or `-`."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

@@ -150,7 +150,7 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
 
 
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
-    """Return the last of the `items`, in the same order. Together they have at most `tokens` tokens."""
+    """Return as many of the last `items` as fit into `tokens`, in the same order."""
     first = len(items)
     while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
         first -= 1

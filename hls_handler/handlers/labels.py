@@ -215,9 +215,10 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those that replies request; () if there is no group.
+    """Return the action that sets the labels `from_facts` and the labels that replies request.
 
-    The action also removes other labels that HLS set in the groups of `from_facts`, of the replies, and in `groups`.
+    It also removes labels that HLS set earlier in `groups` and in the groups of `from_facts` and of the replies.
+    Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []

@@ -126,7 +126,7 @@ def select_files(
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
-    """Estimate the tokens of a file in addition to its patch. A path can have up to 4,096 characters."""
+    """Estimate the tokens of a file in addition to its patch. A long path counts: it may have 4,096 characters."""
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 

@@ -129,8 +129,8 @@ class ReviewHandler(Handler[ReviewFacts]):
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        A review without requests changes the section only if it approves or requests changes. It also must have no
-        omitted comments and no request whose quote was not found.
+        A review without requests changes the section only if it approves or requests changes. It never does if comments
+        were omitted or quotes were not found.
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -214,7 +214,7 @@ def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownCo
 
 
 def _normalize(text: str) -> str:
-    """Return a text for comparisons: as the prompt shows it, with uniform Unicode, quotation marks and white space."""
+    """Return the text for comparisons: cleaned as in the prompt, with uniform quotation marks and white space."""
     shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 

@@ -150,7 +150,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the pull request; without one, the fallback issue for a run on the default branch; else None."""
+        """Return the run's pull request. A run on the default branch without one gets the fallback issue."""
         if facts.pull_request is not None:
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None

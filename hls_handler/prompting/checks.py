@@ -204,7 +204,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of samples with the prompt's actions. Without any, all are yielded."""
+        """Yield (name, family, variables) of the samples of a prompt's events, preferably with the prompt's actions."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]

@@ -83,8 +83,7 @@ class Scope:
 def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> list[Problem]:
     """Return a problem for each unknown name in a template and in all templates that it extends, includes and imports.
 
-    `variables` maps names to types: {"issue": Issue}. Templates that include, import or extend each other must not form
-    a cycle.
+    `variables` maps names to types: {"issue": Issue}. The templates must not form a cycle.
     """
     checker = _NameChecker(templates, template, frozenset(variables))
     checker.run(Scope({name: normalize_hint(hint) for name, hint in variables.items()}))

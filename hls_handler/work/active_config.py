@@ -64,7 +64,7 @@ class Github(Protocol):
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """Return a writer. Before each write it calls `wait_for_slot` and `check_lease`, which may raise errors."""
+        """Return a writer that calls `wait_for_slot` and `check_lease` before each write, and raises their errors."""
         ...
 
 
@@ -102,7 +102,7 @@ class CachedClient(Generic[ClientSettings, Client]):
         self._cached: tuple[ClientSettings, Client] | None = None
 
     def of(self, settings: ClientSettings) -> Client:
-        """Return the client for these settings. A client for other settings is closed."""
+        """Return the client for these settings. If they changed, create a new client and close the previous one."""
         if self._cached is None or self._cached[0] != settings:
             client = self._make(settings)
             self.close()

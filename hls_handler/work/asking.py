@@ -100,7 +100,7 @@ def run_prompt_chain(
     variables: Mapping[str, object],
     ask: Callable[[str, Mapping[str, object], int], ValidReply],
 ) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
-    """Ask the prompt `first` and its follow-up prompts (`then`). Return all replies, the last prompt and its variables.
+    """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, the last prompt and its variables.
 
     `ask` sends one prompt. Its arguments are the prompt's name, the variables and the prompt's position, from 0.
     """
@@ -218,7 +218,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return True if no follow-up prompt is due. False if its condition fails; `run_prompt_chain` raises that error."""
+    """Return True if no follow-up prompt is due. If its condition cannot be evaluated, return False."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -286,8 +286,8 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
-    Its failure does not fail the delivery. It is skipped if the service stops, no slot is free soon, or `SHADOW_SHARE`
-    is used. Raises only `LeaseLost` and `StoreUnavailable`.
+    The shadow prompt is skipped if the service stops, no slot is free soon, or `SHADOW_SHARE` is used. Its failure does
+    not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:

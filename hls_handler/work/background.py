@@ -61,7 +61,7 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds` inside of `run`. Returns True, without further delay, if the thread must stop."""
+        """Sleep during `run`. Returns True, before `seconds` are over, if the thread must stop."""
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:

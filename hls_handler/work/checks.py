@@ -133,8 +133,8 @@ def last_received(
 ) -> datetime | None:
     """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
 
-    `received_at` maps each repository to the time of its last webhook, and "" to the time of the last one of all. An
-    expectation of an entry of `repositories` counts only the repositories that this entry matches.
+    `received_at` maps each repository to the time of its last webhook, and "" to the time of the last one of all. If
+    `expected` is from an entry of `repositories`, only repositories that this entry matches count.
     """
     if not expected.entry:
         return received_at.get("")
@@ -148,7 +148,7 @@ def find_silence(
 ) -> str | None:
     """Return a message if the expected webhook is overdue; else None.
 
-    `last` is the time of the last webhook. If it is None, `since` counts instead. `where` names the setting.
+    `last` is the time of the last webhook. If it is None, `since` is used instead. `where` names the setting.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

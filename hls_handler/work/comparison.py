@@ -199,7 +199,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return a finished delivery with its facts; None if any are missing, or if `prompt` is for other events."""
+    """Return a delivery with its facts. None if it is not done, has no facts, or `prompt` is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")

@@ -185,20 +185,19 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
 def _find_end_reason(
     handler: Handler[Any], skip_reason: SkipReason | None, conversation: Conversation | None
 ) -> str | None:
-    """Return the reason to end the delivery before the analysis; None to continue."""
     if skip_reason is not None and skip_reason.reply is None:
         return skip_reason.reason
     return handler.no_conversation_reason if conversation is None else None
 
 
 def _set_conversation(job: Job, conversation: Conversation) -> Job:
-    """Store the number of the conversation; return the job with it."""
+    """Store the conversation's number in the database, and return the job with it."""
     job.store.queue.set_posted_on(job.lease, conversation.number)
     return replace(job, lease=replace(job.lease, number=conversation.number))
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Raise `Permanent` or `Superseded` if the fallback issue cannot get a comment. Checked before Claude is paid."""
+    """Raise `Permanent` or `Superseded` if the fallback issue cannot get a comment. Checked before Claude is asked."""
     if not conversation.is_fallback_issue or (ASK, 0) in job.steps:
         return
     job.require_reads_allowed()

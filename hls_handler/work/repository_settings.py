@@ -43,9 +43,9 @@ SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFi
 def load_repository_settings(job: Job) -> Job:
     """Return the job with the settings of `.github/hls.yaml`, or unchanged if the operator's settings disallow it.
 
-    The file is stored as a checkpoint, so a retry uses the same version. If GitHub cannot be read, the stored version
-    is used. Without a stored version, raises `Retryable` or `Postponed`. If access is denied, the settings are then
-    empty.
+    The file is stored as a checkpoint, so a retry uses the same version. If GitHub is unavailable, the stored version
+    is used; without one, raises `Retryable` or `Postponed`. If GitHub denies access, the stored version or empty
+    settings are used.
     """
     if not job.rule.effective.features.repository_settings:
         return job
@@ -77,7 +77,7 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
 def resolve_settings_file(stored: StoredFile | None, read_error: str | None = None) -> RepositorySettingsFile:
     """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the result.
 
-    If the file is invalid, its last valid version is used, and also everything that the invalid file switches off.
+    If the file is invalid, its last valid version is used, but everything that the invalid file switches off is off.
     """
     if stored is None:
         return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, read_error=read_error)
@@ -97,7 +97,10 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
 
 
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
-    """Return the value to store. An invalid file keeps the valid version of `before`, but None (deleted) does not."""
+    """Return the value to store for a file that was read from GitHub, with credentials redacted.
+
+    An invalid file keeps the last valid version of `before`. None stands for a deleted file, which keeps no version.
+    """
     if found is None:
         return StoredFile(version=None, text=None)
     text = error = None
@@ -115,8 +118,7 @@ def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> Stored
 def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, path: str = PATH) -> RepositorySettings:
     """Return the file's settings without the entries of `prompts.use` that name no prompt for their event.
 
-    Each removed entry is reported in `problems`. If `file.is_invalid`, it is not, because it is from an earlier
-    version.
+    Each removed entry is added to `problems`, unless `file.is_invalid`: its entries are from an earlier version.
     """
     settings, use = file.settings, dict(file.settings.values.prompts.use)
     invalid: dict[str, str] = {}  # event -> problem

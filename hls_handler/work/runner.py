@@ -54,7 +54,7 @@ def decide_retry(
     """Return the time of the next attempt, or `GiveUp` with the reason.
 
     `failures` counts all failures of the delivery, including `error`; `attempts` leaves out outages of GitHub and
-    Claude. The pause is multiplied by 0.5 for `jitter` 0, rising to 1 for `jitter` 1. The retry is never before
+    Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
     `error.not_before`.
     """
     if isinstance(error, Permanent):
@@ -73,7 +73,7 @@ def decide_retry(
 
 
 def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Process a delivery and store its result. Return None if it is not finished, such as before a retry."""
+    """Process a delivery and store its result. Return None if it is not finished, for example because it is retried."""
     try:
         return _run(lease, context)
     except LeaseLost:

@@ -46,13 +46,16 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Wake one sleeping worker to poll the queue, unless another worker already does."""
+        """Call this after a claim. It wakes a sleeping worker to poll the queue, unless another one already polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until woken; the polling worker at most `seconds`. Return at once if `wake_ups` is not `seen`."""
+        """Sleep until woken. Return at once if `wake_ups` differs from `seen`.
+
+        The worker that polls sleeps at most `seconds`; the others sleep without a limit.
+        """
         until = self._clock() + seconds
         with self._changed:
             if self.wake_ups != seen:
