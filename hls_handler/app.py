@@ -201,7 +201,7 @@ class Service:
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Return the configuration for new settings. While their prompts are invalid, those of `before` are used."""
+        """Return the configuration for new settings. The prompts of `before` stay while the new ones are invalid."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)

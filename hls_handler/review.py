@@ -212,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return the first line of a range that ends at `position`: `wanted`, or the hunk's first if that is later."""
+        """Return `wanted`, or the first line of the hunk that contains `position` if that is later."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1

@@ -1,7 +1,7 @@
 """Renders prompts and comments, without I/O. Templates never see untrusted text.
 
-Three steps: untrusted texts are replaced by placeholders (see `untrusted.placeholders`), the template is rendered, and
-the placeholders in the result are replaced by the texts (with delimiters for Claude, sanitized for GitHub).
+First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is rendered. At last, the
+placeholders are replaced by the texts. Texts for Claude get delimiters, and texts for GitHub are sanitized.
 
 Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the strings of a `RuleView`,
 and variables whose whole value matches their pattern in `TRUSTED_PATTERNS`.

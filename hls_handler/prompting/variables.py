@@ -160,7 +160,7 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Yield the documentation of a variable. Its example is from `recorded`; `samples` only show if it is trusted."""
+    """Yield the documentation of a variable and its members. Examples come only from `recorded`, not from `samples`."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:

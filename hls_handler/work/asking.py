@@ -234,9 +234,9 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
         "stopped": f"shorten what {file} sends, then run it again",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
-    said = "replies" if answer.why == "invalid" else "reply"
-    times = ", twice; last" if answer.why == "invalid" else ""
-    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{times}: {answer.problem}"
+    said = "two replies" if answer.why == "invalid" else "reply"
+    which = "; the second" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
     _report_problem(job, index, problem, advice)
     return Permanent(f"{problem}; {advice}")
 
