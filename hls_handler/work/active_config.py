@@ -119,7 +119,7 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 
 
 class BotAccount:
-    """The GitHub account that a token belongs to, stored in the database. Thread-safe.
+    """The GitHub account of a token, stored so that the receiver needs no request to GitHub. Thread-safe.
 
     The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
     login. After the account is renamed, HLS still finds and edits its comments by their author. But its earlier labels
