@@ -86,7 +86,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureHistory:
-    """Other attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
+    """The attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
 
     attempts: tuple[Attempt, ...]  # attempts of this run, all at the same commit
     elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits

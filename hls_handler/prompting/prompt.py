@@ -181,7 +181,7 @@ class Library:
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts that an event starts: those with its key in `on`, but no shadow or follow-up prompts."""
+        """Return the prompts with this key in `on`, but no shadow prompts and no follow-ups of returned prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)

@@ -199,7 +199,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return a delivery with its facts. None if it is not done, has no facts, or `prompt` is for other events."""
+    """Return a delivery with its facts; None if not done, without facts or replies, or `prompt` is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
