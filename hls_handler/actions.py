@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RequestedLabel:
-    """A label that Claude's reply asks for. An issue or pull request gets at most one label of each `group`."""
+    """A label to set. An issue or pull request gets at most one label of each `group`."""
 
     name: str  # "priority-high"
     group: str  # field of the reply: "priority"; for a label of a list field, field and label: "areas area/api"
@@ -17,7 +17,7 @@ class RequestedLabel:
 
 @dataclass(frozen=True, slots=True)
 class EnsureLabels:
-    """The action that sets the labels `requested`, and removes the other labels in `groups` that HLS set."""
+    """Set the labels `requested`, and remove the other labels in `groups`, but only those that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis decides about, even if it requests no label of it
@@ -27,10 +27,10 @@ class EnsureLabels:
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """The action that creates or edits HLS's comment on an issue or pull request. Each `family` has its own comment.
+    """Create or edit HLS's comment on an issue or pull request. Each `family` has its own comment.
 
-    If `create` is false, the action only edits an existing comment. If several reviewers or workflows share the
-    comment, each has a section: `body` replaces only the one that `section` names, and `footer` follows the last one.
+    If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
+    the comment, and `footer` follows the last section.
     """
 
     family: str  # kind of events: "issues", the name of a folder in prompts/
@@ -51,7 +51,7 @@ COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our c
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The stored result of one action: the changes made on GitHub or, in a dry run, the changes not made."""
+    """The stored result of one action. In a dry run, it has the changes that were not made."""
 
     action: Literal["labels", "comment"]
     kind: OutcomeKind

@@ -1,7 +1,7 @@
 """The composition root: creates all objects of the service from the settings, and connects them.
 
-`uvicorn hls_handler.app:create --factory` runs the service. $HLS_CONFIG names its settings file; if the variable is
-unset, the file is config/settings.yaml.
+`uvicorn hls_handler.app:create --factory` runs the service with the settings file that $HLS_CONFIG names, by default
+config/settings.yaml.
 """
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 
 
 class Service:
-    """All objects of one process of the service. `web` is its ASGI application, whose lifespan runs the threads.
+    """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
 
-    `load` reads the prompt library from the folders that the settings name. The constructor raises `SettingsError`,
-    which names all problems, or `DatabaseUnavailable` if the unavailable database is the only problem.
+    The constructor raises `SettingsError` with all problems, or `DatabaseUnavailable` if the database is the only
+    problem. `load` reads the prompt library that the settings name.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries. Those already claimed continue; the application's shutdown waits for them."""
+        """Stop claiming deliveries. The application's shutdown waits for those in work."""
         if self._workers is not None:
             self._workers.begin_to_stop()
 
@@ -201,7 +201,7 @@ class Service:
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Return the configuration for new settings. While their prompts are invalid, those of `before` are used."""
+        """Return the configuration for new settings. The prompts of `before` stay while the new ones are invalid."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
@@ -229,7 +229,7 @@ class Service:
             self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
-        """If the settings changed, make waiting deliveries due now: the change may have fixed what they wait for."""
+        """Make waiting deliveries due now if settings changed, because the change may have fixed what they wait for."""
         if not self._reschedule.is_set():
             return
         self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
@@ -242,7 +242,7 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Reload changed files, and find ended deliveries that requests wait for. Called every `WATCH_EVERY_S`."""
+        """Reload changed files, and resolve requests that wait for a delivery. Called every `WATCH_EVERY_S` seconds."""
         try:
             self._current_config()
             self._reschedule_waiting()
@@ -311,7 +311,7 @@ class Service:
 def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
-    """Load the prompts and the bot account, and open the store. Raises one `SettingsError` that names all problems.
+    """Load prompts and bot account, and open the store. Raises `SettingsError`, which has all problems.
 
     Closing the returned stack closes the store and unlocks its file.
     """

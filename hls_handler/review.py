@@ -1,4 +1,4 @@
-r"""Patches as numbered lines for Claude, and the lines of a patch to which Claude's findings (remarks) belong.
+r"""Shows patches to Claude as numbered lines, and finds the line of a patch that each finding of Claude quotes.
 
 The text for Claude has one line for each line of the patch:
 
@@ -88,7 +88,7 @@ def parse_patch(text: str) -> Patch:
 
 
 def numbered(patch: Patch) -> str:
-    """Return the patch as text for Claude, in the format that the module's docstring describes."""
+    """Return the patch as text with numbered lines, such as "R   11 + return side ** 2"."""
     shown: list[str] = []
     for hunk in patch.hunks:
         shown.append(hunk.header)
@@ -100,7 +100,7 @@ def numbered(patch: Patch) -> str:
 
 
 def parse_numbered(text: str) -> Patch:
-    """Parse a text that `numbered` returned. Never raises: lines of any other format are skipped."""
+    """Parse the text that `numbered` returned. Lines of any other format are skipped; nothing is raised."""
     hunks: list[tuple[str, list[Line]]] = []
     for raw in text.split("\n"):
         if HUNK_HEADER.match(raw):
@@ -125,7 +125,7 @@ MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 
 
 def truncate_patch(patch: Patch, tokens: int) -> Patch:
-    """Return the patch with as many of its first hunks as fit into `tokens`.
+    """Return the first hunks of the patch, as many as fit into `tokens`.
 
     If the first hunk alone does not fit, its last lines are removed. No hunk is left if fewer than `MIN_LINES` fit.
     """
@@ -156,14 +156,14 @@ Position = tuple[Side, int]
 
 
 def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Move each finding to the line that it quotes. Return these findings, and how many quote no line of a patch.
+    """Move each finding to the line that it quotes. Return these findings, and the number of findings without a line.
 
-    `patches` maps paths to the patches that Claude was shown. A finding keeps its line if the text of that line equals
-    the quote; blanks are ignored. Otherwise it moves to the only line of the file's patch with that text; its own side
-    is searched first. It is dropped if there is no such line or there are several. A range of lines is cut to one hunk.
-    A suggestion for a cut range or for removed lines is removed, because GitHub could not apply it. Findings of one
-    category at one line are merged. The order is: worst first, then by path and line. GitHub accepts a review comment
-    at each returned line. Never raises.
+    `patches` maps paths to the patches that Claude was shown. A finding keeps its line if that line equals the quote;
+    blanks are ignored. Otherwise it moves to the only line of the patch with that text; its own side is searched first.
+    It is dropped if no line or several lines match. A range of lines is cut to one hunk. GitHub could not apply a
+    suggestion for a cut range or for removed lines, so that suggestion is removed. Findings of one category at one line
+    are merged. The worst findings come first; the others follow by path and line. GitHub accepts a review comment at
+    each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
@@ -212,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return the first line of a range that ends at `position`: `wanted`, or the hunk's first if that is later."""
+        """Return `wanted`, or the first line of the hunk that contains `position` if that is later."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line for comparisons, as it is and without a copied line number, `+` or `-` before it."""
+    """Return variants of the quote's last line, normalized: as it is, and without a copied line number, `+` or `-`."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())
@@ -237,7 +237,7 @@ def _normalize(text: str) -> str:
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, worst first. Those of one category at one line become one with the texts of all."""
+    """Return the findings, worst first. Findings of one category at one line are joined into one."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
     for finding in worst_first:

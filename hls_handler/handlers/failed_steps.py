@@ -36,7 +36,7 @@ Conclusion = Literal["failure", "timed_out", "cancelled"]  # conclusion of a fai
 
 @dataclass(frozen=True, slots=True)
 class FailedStep:
-    """A failed step with an excerpt of its log; or a whole failed job, if none of its steps failed."""
+    """A failed step with an excerpt of its log, or a failed job in which no step failed."""
 
     job: str
     step: str  # "" if no step failed: the job was cancelled, timed out, or lost its runner
@@ -50,7 +50,7 @@ class FailedStep:
 
 @dataclass(frozen=True, slots=True)
 class ShownStep:
-    """A failed step as a prompt's template sees it: an item of the template variable `steps`."""
+    """A failed step as the prompt shows it: an item of the template variable `steps`."""
 
     number: int  # from 1
     job: str
@@ -86,14 +86,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class FailureHistory:
-    """Earlier results by which `classify` decides whether a failure is flaky or also occurs on other branches."""
+    """The attempts of a run, and recent failures on other branches. They show whether a failure is flaky."""
 
     attempts: tuple[Attempt, ...]  # attempts of this run, all at the same commit
     elsewhere: tuple[Failure, ...]  # recent failures of the same workflow on other branches and commits
     default_branch: str
 
     def classify(self, job: str, step: str) -> tuple[FailureClass, str]:
-        """Return the failure's class and the evidence: "attempt 1 at the same commit passed this job"; "" for none."""
+        """Return the class and its evidence ("" for none), such as "attempt 1 at the same commit passed this job"."""
         conclusions = {attempt.number: attempt.conclusion for attempt in self.attempts if attempt.job == job}
         passed = sorted(number for number, conclusion in conclusions.items() if conclusion == "success")
         failed = sorted(number for number, conclusion in conclusions.items() if conclusion in FAILED_STEPS)
@@ -138,7 +138,7 @@ def read_failure_history(
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
-    """Return the failed steps of a failed job; [None], which means the whole job, if no step failed."""
+    """Return the failed steps of a failed job. If no step failed, return [None], which stands for the whole job."""
     return [step for step in job.steps if step.failed] or [None]
 
 
@@ -150,7 +150,7 @@ def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:
 def read_failed_steps(
     job: WorkflowJob, reader: Reader, characters: int, history: FailureHistory
 ) -> Iterator[FailedStep]:
-    """Yield each failed step with an excerpt of its log; one item for the whole job if none of its steps failed."""
+    """Yield each failed step with an excerpt of its log. If no step failed, yield one item for the whole job."""
     log = reader.job_log(job.id)
     if isinstance(log, NoLog):
         for step in _failed_steps_of(job):
@@ -196,7 +196,7 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if a log excerpt has the path, also after other folders ("/home/src/a.py" for "src/a.py")."""
+    """Return True if a log excerpt contains the path, alone or in a longer one: "/home/src/a.py" for "src/a.py"."""
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
     texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
     return pattern is not None and any(pattern.search(text) for text in texts)

@@ -1,4 +1,4 @@
-"""Handler for events without a handler of their own: prompts use the payload only; plans labels and one comment."""
+"""Handler for all events without a handler of their own. Their prompts use only the payload."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class GenericHandler(Handler[GenericFacts]):
     variable_types: Mapping[str, object] = {}
 
     def __init__(self, event_name: str) -> None:
-        """`event_name` is GitHub's name of the event, and the folder of the event's prompts: "deployment_status"."""
+        """`event_name` is GitHub's name, such as "deployment_status", and the name of the prompts' folder."""
         self.family = event_name
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
-        """Check that the event's issue or pull request, if there is one, is still open and not locked."""
+        """Check that the event's issue or pull request is open and not locked. The facts are empty."""
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
@@ -53,9 +53,9 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return the comment's family: "discussion-801" for all events of discussion 801, which share one comment.
+    """Return the event's name and its object's id: "discussion-801". Without an id, return only the name: "push".
 
-    For a `deployment_status` event, the number is the id of the deployment. Without an id, return the event: "push".
+    The object of "deployment_status" is the deployment, so that all its statuses share one comment.
     """
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)

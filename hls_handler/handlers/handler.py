@@ -1,4 +1,4 @@
-"""The base class of all handlers: gather facts before the call to Claude, plan actions after it."""
+"""Base class of the handlers, which gather facts before the call to Claude and plan actions after it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT_COMMENTS = Comments()
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """Limits from the settings: what a prompt may show Claude, and which of Claude's findings a comment may show."""
+    """Limits from the settings on the text that Claude gets and on the findings that a comment shows."""
 
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
@@ -37,7 +37,7 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply that replaces Claude's."""
+    """The reason why Claude is not asked, and optionally a static reply to use instead of Claude's."""
 
     reason: str  # a sentence
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
@@ -53,11 +53,10 @@ class Conversation:
 
 
 class Handler(ABC, Generic[Facts]):
-    """Base class of the handlers. A handler processes one event family: all events of one name, such as "issues".
+    """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    A subclass sets the attributes without a default and implements `gather`; it may override the other methods. All
-    methods except `gather`, which reads from GitHub, are pure. Facts are frozen dataclasses of plain values, which are
-    stored as JSON.
+    A subclass sets the attributes without a default and implements `gather`. Only `gather` reads from GitHub; all other
+    methods are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
     """
 
     family: str  # "issues": the folder of the family's prompts; it also identifies the family's comment on GitHub
@@ -70,14 +69,14 @@ class Handler(ABC, Generic[Facts]):
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
     no_conversation_reason: str | None = None
-    """Why Claude is not asked if there is no conversation to post on. None: Claude is asked, and its reply stored."""
+    """Reason not to ask Claude without a conversation to post on. If None, Claude is asked and the reply stored."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:
-        """Read the current facts from GitHub. Raises `Superseded` for an outdated event, and the errors of `Reader`."""
+        """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the writes to GitHub. Default: labels from the replies of all prompts, a comment from the last one."""
+        """Return the actions. By default: labels from the replies of all prompts, a comment from the last reply."""
         return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
 
     @property
@@ -86,38 +85,38 @@ class Handler(ABC, Generic[Facts]):
         return type(self).__name__
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return variables for prompt templates. Default: the fields of `facts` that `variable_types` names."""
+        """Return variables for prompt templates. By default: the fields of `facts` that `variable_types` names."""
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return workflow results to store in the database, whether or not Claude is asked. Default: none."""
+        """Return workflow results to store, even if Claude is not asked. By default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:
-        """Return a sentence about a later stored result that makes the facts outdated; None (default) without one."""
+        """Return a sentence if a later stored result makes the facts outdated. By default: None."""
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
-        """Return the conversation to post on; None: the analysis is only stored. Default: the event's conversation."""
+        """Return the conversation to post on, by default the event's. If it is None, the analysis is only stored."""
         return find_conversation(event)
 
     def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return the reason why Claude is not asked; None if Claude is to be asked. Default: None."""
+        """Return the reason why Claude is not asked; None, the default, if Claude is asked."""
         return None
 
     def describe_omissions(self, facts: Facts) -> str | None:
-        """Return a text for `hls why`: "3 of 90 commits were not shown". None (default) if Claude sees all facts."""
+        """Return a text for `hls why`, such as "3 of 90 commits were not shown"; None if Claude sees all facts."""
         return None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return more variables for the comment template; `reply` is the last prompt's reply. Default: none."""
+        """Return more variables for the comment template, by default none. `reply` is the last prompt's reply."""
         return {}
 
 
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment or one section of it; () if the last prompt has no comment template."""
+    """Return the action that writes the comment, or one section of it. Return () if `analysis` has no comment."""
     if not analysis.comment:
         return ()
     footer = analysis.footer if section is not None else ""
@@ -125,7 +124,7 @@ def plan_comment(
 
 
 def find_conversation(event: Event) -> Conversation | None:
-    """Return the event's issue or pull request. (A comment event has a pull request under the key "issue".)"""
+    """Return the event's issue or pull request. A comment event has a pull request under the key "issue"."""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
     return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
@@ -138,7 +137,7 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `Superseded` if it is closed, or a label or its title asks HLS to skip it; `Permanent` if it is locked."""
+    """Raise `Superseded` if the conversation is closed or marked to be skipped, and `Permanent` if it is locked."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     if conversation.state == "closed":
@@ -151,7 +150,7 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
 
 
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
-    """Return as many of the last `items` as have at most `tokens` tokens together, in the same order."""
+    """Return as many of the last `items` as fit into `tokens`, in the same order."""
     first = len(items)
     while first > 0 and (tokens := tokens - count_tokens(items[first - 1])) >= 0:
         first -= 1
@@ -171,9 +170,9 @@ def template_variables(
     dry_run: bool,
     comments: Comments = DEFAULT_COMMENTS,
 ) -> Mapping[str, object]:
-    """Return the template variables of a prompt: those that all prompts have, and those of the handler.
+    """Return the variables of a prompt's template: those that all prompts have, and those of the handler.
 
-    `prompt` is the prompt's name ("issues/analyze"); `comments` are the settings for language, tone and length.
+    `prompt` is the prompt's name, such as "issues/analyze". `comments` has the settings for language, tone and length.
     """
     return {
         "repository": event.repository,

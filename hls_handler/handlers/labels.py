@@ -1,4 +1,4 @@
-"""Labels: which labels replies request, which labels to add and remove, and which labels people have corrected."""
+"""Decides which labels to request, add and remove, and which labels of HLS people have corrected."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LabelState = Literal["intended", "set", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The origin of a label that HLS set: a prompt, and the field of its reply."""
+    """The prompt and the reply field that a label of HLS came from."""
 
     field: str  # field of the reply: "priority"
     prompt_id: str  # the prompt of the reply: "issues/analyze@3f9c2a"
@@ -38,7 +38,7 @@ NO_ORIGINS: Mapping[str, LabelOrigin] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class LabelSpec:
-    """The properties with which a label is created if the repository does not have it."""
+    """A label to create if the repository does not have it."""
 
     name: str  # at most 50 characters
     group: str  # "priority"; a conversation has at most one label of each group
@@ -77,10 +77,7 @@ _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}
 
 @dataclass(frozen=True, slots=True)
 class LabelDifference:
-    """The difference between the current and the requested labels: what to write to GitHub, and what to store.
-
-    Names are compared without case, as on GitHub.
-    """
+    """Labels to add and remove on GitHub, and label states to store. Names are compared without case, as on GitHub."""
 
     create: tuple[LabelSpec, ...]  # the labels in `add` that the repository does not have
     add: tuple[str, ...]
@@ -97,7 +94,7 @@ def spec_of(label: RequestedLabel) -> LabelSpec:
 
 @dataclass(frozen=True, slots=True)
 class _CurrentLabels:
-    """The labels of a conversation, by who set or removed them. All names are case-folded."""
+    """The labels of a conversation, grouped by who set or removed them. All names are case-folded."""
 
     shown: frozenset[str]
     set_by_bot: frozenset[str]  # present, and set by HLS
@@ -135,7 +132,7 @@ def decide_labels(
     """Decide which labels of a conversation to add and remove.
 
     `present` are the conversation's labels. `stored` maps each label that HLS has set to its stored state.
-    `in_repository` are the labels that exist in the repository; those that are not requested may be omitted.
+    `in_repository` must contain the requested labels that exist in the repository.
     """
     current = _current_labels(action, present, stored)
     existing = frozenset(map(_fold, in_repository))
@@ -182,7 +179,7 @@ def _reason_to_withhold(
     *,
     exists: bool,
 ) -> str | None:
-    """Return the reason why a requested label is not set: "a person removed it". None if it is to be set."""
+    """Return why a requested label is not set, such as "a person removed it". None if it is to be set."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
@@ -218,9 +215,10 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those that replies request; () if there is no group.
+    """Return the action that sets the labels `from_facts` and the labels that replies request.
 
-    In the groups of `from_facts`, of the replies and in `groups`, the action also removes other labels that HLS set.
+    It also removes labels that HLS set earlier in `groups` and in the groups of `from_facts` and of the replies.
+    Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -254,12 +252,12 @@ def _label_in_group(model: type[Reply], field: str, label: str) -> RequestedLabe
 
 
 CORRECTION_WINDOW_DAYS = 30
-"""Label changes within this time after HLS set a label are corrections. Later ones may have other reasons."""
+"""Label changes up to this many days after HLS set a label are corrections. Later ones may have other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedLabel:
-    """A label that HLS set because of a reply, and the recorded correction if people replaced or removed it."""
+    """A label that HLS set because of a reply, and what people replaced it with."""
 
     field: str  # "priority"; for a label of a list its group, "areas area/api"
     name: str  # the label that HLS set: "priority-high"
@@ -270,9 +268,9 @@ class AppliedLabel:
 def find_changed_corrections(
     applied: Iterable[AppliedLabel], shown: Iterable[str], *, set_by_bot: Iterable[str], field_of: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
-    """Return the labels in `applied` whose correction by people has changed, with the new `corrected_to`.
+    """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
-    `shown` are the current labels of the conversation, `set_by_bot` those that the bot set and no person removed.
+    `shown` are the current labels of the conversation. `set_by_bot` are those that the bot set and no person removed.
     `field_of` maps each label in lower case to its field. If a person adds another label of the field, the bot's label
     counts as corrected even while it is still set, because HLS removes it at its next write.
     """

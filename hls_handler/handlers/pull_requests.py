@@ -1,7 +1,4 @@
-"""Handler for pull requests: selects the patches to show, and plans labels and a comment from the analysis.
-
-Files that are not shown are listed with the reason.
-"""
+"""Handler for pull requests: selects the patches to show, and plans labels and a comment from the analysis."""
 
 from __future__ import annotations
 
@@ -77,7 +74,7 @@ WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
-"""Limit on the tokens of one patch, so that the patch and a note about its cut are within `LONGEST_TEXT`."""
+"""Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +97,10 @@ class SkippedFile:
 def select_files(
     files: Sequence[ChangedFile], *, tokens: int, ignored_paths: PathFilter = EMPTY_PATH_FILTER
 ) -> tuple[tuple[PatchedFile, ...], tuple[SkippedFile, ...]]:
-    """Return the files to show within the budget, most important first, and the others in GitHub's order with reasons.
+    """Return the files that fit into `tokens`, most important first, and the skipped files in GitHub's order.
 
-    A file may use half of the tokens that are left, or more if the files after it do not need them. The patch of a
-    larger file is cut, with a note, so that it does not displace small files.
+    A file may use half of the tokens that are left, or more if the following files need less. A larger patch is cut,
+    with a note, so that it does not displace small files.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
     reasons = {
@@ -129,7 +126,7 @@ def select_files(
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
-    """Estimate the tokens of a file in addition to its patch. (A path can have up to 4,096 characters.)"""
+    """Estimate the tokens of a file in addition to its patch. A long path counts: it may have 4,096 characters."""
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
@@ -149,7 +146,7 @@ def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> 
 
 
 def _rank(file: ChangedFile) -> int:
-    """Return 0 (show first) for source and workflows, 1 for tests, 2 for documentation and settings, 3 if removed."""
+    """Return 0 for source and workflows (shown first), 1 for tests, 2 for documentation and settings, 3 if removed."""
     path = file.path.lower()
     if file.status == "removed":
         return 3
@@ -254,11 +251,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
-        """Compute the variables of the comment templates.
+        """Return the variables of the comment template.
 
-        `commit` is the abbreviated SHA. `findings` are the findings whose lines are in a shown patch; `dropped` is the
-        number of findings whose lines are not. `held_back` is the number of findings below the thresholds in settings;
-        these are neither in `findings` nor in `dropped`.
+        `findings` quote a line of a shown patch; `dropped` is the number of those that do not. `held_back` is the
+        number of findings below the thresholds in the settings, which count as neither.
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [

@@ -1,7 +1,6 @@
-"""The two interfaces from which handlers read, `Reader` (GitHub) and `RepositoryHistory`, and the values they return.
+"""Interfaces from which handlers read: `Reader` (GitHub) and `RepositoryHistory` (HLS's database), and their values.
 
-pydantic's `TypeAdapter` creates the values from GitHub's JSON. `clients` and the sandbox implement `Reader`.
-`RepositoryHistory` reads what HLS has stored in its database, never from GitHub.
+pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class ReviewComment:
     path: str
     side: Annotated[str | None, Field(default=None)]  # "RIGHT", or "LEFT" for a removed line
     line: Annotated[int | None, Field(default=None, validation_alias=AliasChoices("original_line", "line"))]
-    """The last commented line's number at the time of the comment. If None, the last line of `hunk` is meant."""
+    """Number of the last commented line when the comment was written. If None, the last line of `hunk` is meant."""
     hunk: Annotated[Text, Field(validation_alias="diff_hunk")]  # ends with the line; "" for the whole file
     body: Text
     is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
@@ -57,7 +56,7 @@ class WorkflowJob:
     conclusion: Annotated[str | None, Field(default=None)]
     """ "success", "failure", "skipped", "cancelled", "timed_out", "action_required", "neutral"; None if unfinished."""
     attempt: Annotated[int, Field(default=1, validation_alias="run_attempt")]
-    """The attempt in which the job ran: 1 if the job passed in attempt 1, and attempt 2 re-ran only failed jobs."""
+    """The attempt in which the job ran. A job that passed in attempt 1 keeps 1 if attempt 2 re-ran only failed jobs."""
     html_url: Text
     steps: Annotated[tuple[WorkflowStep, ...], null_to(()), Field(default=())]  # empty if no runner took the job
 
@@ -73,7 +72,7 @@ class NoLog:
 class FileAtRef:
     """A file or folder of a branch. https://docs.github.com/en/rest/repos/contents#get-repository-content"""
 
-    kind: Literal["file", "directory", "symlink", "submodule"]  # a symlink to a file inside is a "file"
+    kind: Literal["file", "directory", "symlink", "submodule"]  # "file" also for a symlink to a file of the repository
     sha: str  # SHA of the blob; "" for a directory
     content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 
@@ -82,7 +81,7 @@ _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", 
 
 
 def _text_or_empty(value: object) -> str:
-    """Return a string unchanged, else "": GitHub sends null or {} for a commit whose author has no account."""
+    """Return `value` if it is a string, else "". GitHub sends null or {} for an author without an account."""
     return value if isinstance(value, str) else ""
 
 
@@ -107,8 +106,8 @@ class Comparison:
 class Reader(Protocol):
     """Read access to one repository on GitHub.
 
-    All methods raise `Permanent` with the reason if GitHub does not have the object or denies access (404, 410, moved,
-    403; the message names the missing permission), and `DependencyDown` if GitHub is unavailable.
+    All methods raise `Permanent` if the object does not exist or access is denied; the message names the missing
+    permission. They raise `DependencyDown` if GitHub is unavailable.
     """
 
     def issue(self, number: int) -> Issue: ...
@@ -125,31 +124,30 @@ class Reader(Protocol):
         """The comments on lines of one review, oldest first; at most 1,000."""
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        """The newest comments of an issue or a pull request, at most `most`, oldest first.
+        """The newest `most` comments of an issue or a pull request, oldest first.
 
-        GitHub's first page and then its last pages are read, so the number of requests does not grow with the length of
-        the conversation.
+        The number of requests does not grow with the length of the conversation.
         """
 
     def jobs(self, run_id: int, attempt: int) -> tuple[WorkflowJob, ...]:
         """All jobs of one attempt of a run, in GitHub's order; at most 1,000."""
 
     def job_log(self, job_id: int) -> Iterator[str] | NoLog:
-        """The lines of a job's log, without line ends; the iterator reads them from the network.
+        """The lines of a job's log without line ends, read from the network during the iteration.
 
-        Each line begins with its time ("2026-11-02T09:14:31.1234567Z "), followed by the unchanged output of the tools:
-        colours, and GitHub's `##[group]` and `##[error]`. A line is cut at 16,384 characters, with a note, and the log
-        at 100 MB. The iterator raises `DependencyDown` if the connection breaks. Close it if you do not read all.
+        A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour codes and
+        `##[error]`. It is cut at 16,384 characters, and the log at 100 MB. The iterator raises `DependencyDown` if the
+        connection breaks. Close it if you do not read all lines.
         """
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        """Open pull requests from a branch "octocat:fix/checkout", of a fork or of this repository.
+        """Open pull requests from the branch `head`, such as "octocat:fix/checkout", of a fork or of this repository.
 
         `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits them.
         """
 
     def releases(self) -> tuple[Release, ...]:
-        """The newest 100 releases, newest first; with drafts if the token has push access."""
+        """At most 100 releases, newest first. Drafts are included if the token has push access."""
 
     def commits_between(self, base: str, head: str) -> Comparison | None:
         """The commits reachable from `head` and not from `base`; both are tags, branches or commits.
@@ -158,7 +156,7 @@ class Reader(Protocol):
         """
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """The file or folder at a path of branch `ref` (None: the default branch); None if the path does not exist."""
+        """The file or folder at `path` in the branch `ref`, or None. If `ref` is None, the default branch is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class HistoryUpdate:
-    """Results of a workflow run, to be added to the stored history of the repository."""
+    """Results of a workflow run to add to the stored history of the repository."""
 
     failures: tuple[Failure, ...] = ()
     ends: tuple[RunResult, ...] = ()
@@ -229,7 +227,7 @@ class RepositoryHistory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory:
-    """A history that contains only the given label corrections; for sample values and `hls render`."""
+    """A history that has only the given label corrections, for sample values and `hls render`."""
 
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()

@@ -122,15 +122,15 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (short SHA), `todos` (blocking first), `dropped` (number of requests not in the review)."""
+        """Return `commit` (short SHA), `todos` (blocking first) and `dropped` (number of quotes not in the review)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        A review without requests replaces the reviewer's earlier requests only if it is a verdict (approves or requests
-        changes), no comment was left out, and every request in the reply was found in the review.
+        A review without requests changes the section only if it approves or requests changes. It never does if comments
+        were omitted or quotes were not found.
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -145,7 +145,7 @@ class ReviewHandler(Handler[ReviewFacts]):
 
 
 def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:
-    """Return the comments that fit into the budget of `tokens`, oldest first, and the number of the other comments."""
+    """Return the comments that fit into `tokens`, oldest first, and the number of omitted comments."""
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
@@ -174,12 +174,12 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key for the reviewer. Deleted accounts are all the user "ghost": each of its reviews has its own key."""
+    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each of its reviews has its own key."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 
 def _supersedes(later: Review, review: Review) -> bool:
-    """Return True if a later review is a new verdict (approves or requests changes) of the same reviewer."""
+    """Return True if `later` is by the same reviewer, and approves or requests changes."""
     return _reviewer_key(later) == _reviewer_key(review) and later.state in VERDICTS
 
 
@@ -190,7 +190,7 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests in the reply whose quotes are in the review, and the number of the other requests."""
+    """Return the reply's requests whose quotes are in the review, blocking ones first, and the number of all others."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
@@ -198,7 +198,7 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Search a request's quote in the comment that it names, then in the review's text, then in all comments."""
+    """Search the request's quote in the comment that it names, then in the review's text, then in all comments."""
     quote = _normalize(request.quote)
     if not quote:
         return None
@@ -214,13 +214,13 @@ def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownCo
 
 
 def _normalize(text: str) -> str:
-    """Return a text for comparisons: as the prompt shows it, with uniform Unicode, quotation marks and white space."""
+    """Return the text for comparisons: cleaned as in the prompt, with uniform quotation marks and white space."""
     shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
-    """Return the label needs-changes for objections or blocking requests, needs-review for other requests, else ()."""
+    """Return "status/needs-changes" for objections or blocking requests, "status/needs-review" for others, else ()."""
     if facts.objections or any(todo.blocking for todo in todos):
         return (RequestedLabel("status/needs-changes", "status"),)
     if todos:

@@ -141,7 +141,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return HistoryUpdate(failures, (end,))
 
     def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
-        """Return a sentence if the history has a later run or attempt: events may arrive in the wrong order."""
+        """Return a sentence if a later run or attempt is already stored, because events may arrive out of order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
@@ -150,7 +150,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the pull request; without one, the fallback issue if the run is on the default branch, else None."""
+        """Return the run's pull request. A run on the default branch without one gets the fallback issue."""
         if facts.pull_request is not None:
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
@@ -192,7 +192,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return the comment's variables. `shown_by` is the log line that the reply quotes; None if it is not found."""
+        """Return the comment's variables. `shown_by` is the log line that the reply quotes, or None if not found."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
@@ -226,7 +226,7 @@ def _branch(run: WorkflowRun, event: Event) -> str:
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True if an earlier result has the same branch and the same triggering event as the run.
+    """Return True if the result `end` has the branch and the triggering event of `run`.
 
     A commit may pass on `push` but fail on `pull_request`, where it is tested after a merge into the base branch.
     """
@@ -238,9 +238,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return (pull request whose head is the run's commit, False); (None, True) if there is one with newer commits.
+    """Return the pull request whose head is the run's commit, and False. (None, True) means that it has newer commits.
 
-    GitHub does not list a run's pull requests from a fork; these are found by the name of the branch.
+    GitHub does not list pull requests for a run from a fork, so these are searched by the name of the branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

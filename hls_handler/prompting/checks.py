@@ -1,7 +1,7 @@
 """Checks of a prompt library: the front matters' `on` and `then`, the names in templates, and the smoke render.
 
-The smoke render renders each prompt with recorded events when the library is loaded. A prompt that another prompt's
-`then` names is also rendered with sample replies of that other prompt.
+The smoke render renders each prompt with recorded events. A follow-up prompt is also rendered with sample replies of
+the prompts before it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,9 @@ def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> 
 def compile_condition(
     templates: ParsedTemplates, when: str, lines: Sources, reply: type[Reply] | None
 ) -> tuple[Condition | None, list[Problem]]:
-    """Compile `when`, the expression of a prompt's `then.when`. Return the condition and the problems.
+    """Compile the expression `when`. Return the condition and the problems; the condition is None after a syntax error.
 
-    The condition is None if `when` is not a valid expression. `lines` has the line numbers of the front matter's keys.
-    `reply` is the prompt's reply type, or None if the front matter is invalid; then names in `when` are not checked.
+    The names in `when` are checked against the type `reply`, unless that is None.
     """
     location = problem_at(lines, "then.when", "")
     try:
@@ -63,7 +62,7 @@ def compile_condition(
 
 @dataclass(frozen=True, slots=True)
 class LibraryCheck:
-    """The checks of one prompt library. A `Problem` is a mistake in a file, which the library's author must correct."""
+    """The checks of one prompt library. A `Problem` is a mistake that the author of a file must correct."""
 
     library: Library
     files: SourceFiles
@@ -71,25 +70,25 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the events for which a prompt may run: its `on`, and the `on` of prompts that lead to it by `then`."""
+        """Return the events for which a prompt may run: its `on`, and the `on` of the prompts that it follows."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return {event name: family} of a prompt's events. A `Family` has the variables and samples of one event."""
+        """Return {event name: family} of a prompt's events."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the files that must be valid before a prompt is checked: its own, and those whose `then` names it."""
+        """Return the files that a check of a prompt needs: its own, and the front matters whose `then` names it."""
         front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
         """Yield the problems of `on` and `then`, such as an event that is in the `on` of two prompts.
 
-        For the events `chosen`, the settings choose the prompt (`prompts.use`), so several may have them in `on`.
+        Two prompts may have an event of `chosen`, because `prompts.use` in the settings names the prompt for it.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():
@@ -137,7 +136,7 @@ class LibraryCheck:
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield a problem for each unknown name in a prompt or its comment template. Events differ in known names."""
+        """Yield a problem for each name in a prompt or its comment template that is unknown for one of its events."""
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
@@ -205,7 +204,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of an event's samples: those with the prompt's actions; if none has, all."""
+        """Yield (name, family, variables) of the samples of a prompt's events, preferably with the prompt's actions."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -223,5 +222,5 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    """Return the type of a prompt's reply; `ANYTHING` if an invalid front matter leaves the type unknown."""
+    """Return the type of a prompt's reply; `ANYTHING` if its front matter is invalid."""
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model

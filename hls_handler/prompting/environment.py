@@ -1,6 +1,6 @@
 """The Jinja environment of a prompt library, its filters and render limits, and checks of references between templates.
 
-The environment is sandboxed, and the use of an undefined name is an error. A filter accepts an untrusted text or a str.
+The environment is sandboxed. Use of an undefined name is an error. Filters accept untrusted text and str.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Limit, in characters, on the output of a template or block, and on a rendered text with the untrusted texts in it.
-The largest budget for patches (`claude.input_tokens`) is smaller."""
+"""Limit on the characters of a block's output and of a rendered text. The largest `claude.input_tokens` is smaller."""
 
 MAX_TEXTS = 20_000
 """Limit on the number of untrusted texts in the output of a template or block; a text shown twice counts twice."""
@@ -58,7 +57,7 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined name. Its use raises an error, which suggests similar keys if a mapping lacks a key."""
+    """The value of an undefined name. Its use raises an error; for a mapping, the error suggests a similar key."""
 
     __slots__ = ()
 
@@ -101,8 +100,8 @@ def join_chunks(
     """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
 
     The limits are checked at each chunk, so a loop without output is not stopped. If `no_texts` is set, untrusted text
-    in the output raises a `TemplateError` with this message. Errors are thrown into the generator of the template, so
-    that their traceback has the template's line.
+    raises a `TemplateError` with this message. Errors are thrown into the generator, so that their traceback has the
+    template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
@@ -137,7 +136,7 @@ def place_of(error: BaseException) -> tuple[str, int] | None:
 
 
 def excerpt(value: object, n: int) -> object:
-    """Filter: return the first `n` characters of a text. If it is longer, the number of cut characters follows."""
+    """Filter: return the first `n` characters of a text. A longer text ends with the number of cut characters."""
     return value.excerpt(n) if isinstance(value, UntrustedText) else truncate(str(value), n)
 
 
@@ -163,7 +162,7 @@ Filters = Mapping[str, Callable[..., object]]
 PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
 COMMENT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "inline": inline}
 ALLOWED_ONLY_IN: Mapping[str, str] = {"code": "prompts", "inline": "comments"}
-"""Filter -> the only templates that have it: `code` adds delimiters for Claude, `inline` escapes Markdown."""
+"""Filter -> kind of template that may use it. `code` adds delimiters for Claude, `inline` escapes Markdown."""
 
 
 Reference = nodes.Extends | nodes.Include | nodes.Import | nodes.FromImport
@@ -208,7 +207,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that no extended template has. Jinja would leave it out without an error."""
+    """Yield a problem for each block that no extended template has. Jinja ignores such a block without an error."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

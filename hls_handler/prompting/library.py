@@ -1,7 +1,4 @@
-"""Loads a prompt library: reads, checks and renders all templates once, and raises one error with all problems.
-
-`ReloadingLibrary` reloads the library when files change, and keeps the last valid version if the new one is invalid.
-"""
+"""Loads a prompt library: reads, checks and renders all templates once, and raises one error with all problems."""
 
 from __future__ import annotations
 
@@ -49,17 +46,15 @@ def load_library(
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
 ) -> Library:
-    """Read all prompts below `folders`, check them, render each with samples (smoke render), and return the library.
+    """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
 
     If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
-    event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. A template without front
-    matter takes it from the file of the same path in the next folder, and at last in `shipped`. With the front matter
-    of `shipped` it also takes the comment template. Parts (`base.j2`, `_*.j2`) that no folder has are from `shipped`.
+    event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. Parts (`base.j2`, `_*.j2`)
+    that no folder has are from `shipped`. A template without front matter takes it from the file of the same path in a
+    later folder, or in `shipped`. With front matter from `shipped`, it also takes the comment template from there.
 
-    It is a problem if two prompts have the same event in `on`, unless it is in `chosen`: these are the events for which
-    the settings name the prompt. `shadows` do not count: these prompts run beside the real prompt and post nothing.
-
-    Raises `PromptError` with all problems.
+    Two prompts must not have the same event in `on`. This is allowed for the events in `chosen`, because the settings
+    name their prompt, and for prompts in `shadows`, because they post nothing.
     """
     files, problems = read_source_files(folders, shipped)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
@@ -83,7 +78,7 @@ def load_library(
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
-    """Build the library from parsed files. Return it, and the problems in reply types and `then.when` conditions."""
+    """Build the library from parsed files. Also return the problems in reply types and in `then.when` conditions."""
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -152,12 +147,12 @@ FileState = frozenset[tuple[str, int, int]]
 
 
 class ReloadingLibrary:
-    """The prompt library in use. It is loaded again when its files change. Thread-safe: all workers call `current`."""
+    """The prompt library in use, reloaded when its files change. Thread-safe."""
 
     def __init__(self, load: Callable[[], Library], *folders: Path, before: Library | None = None) -> None:
-        """Load the library. If `load` raises `PromptError`, use the earlier library `before`; if None, raise the error.
+        """Load the library. If `load` raises `PromptError`, use the library `before`; if that is None, raise the error.
 
-        `folders` are the folders that `load` reads; a change of a file in them causes a reload.
+        A change of a file in `folders` causes a reload.
         """
         self._load = load
         self._folders = folders
@@ -171,12 +166,11 @@ class ReloadingLibrary:
             self._reload()
 
     def current(self) -> Library:
-        """Reload the library if a file has changed, and return it. If a new file is invalid, return the last valid one.
+        """Return the library, reloaded if a file has changed. If a new file is invalid, return the last valid library.
 
         While one thread reloads, other threads wait, so that a delivery that begins after a change uses the new files.
-
-        If `load` raises another exception than `PromptError`, this call raises it. Later calls return the last valid
-        library until a file changes again.
+        An error of `load` other than `PromptError` is raised once. Later calls return the last valid library until a
+        file changes.
         """
         with self._lock:
             if _file_state(self._folders) != self._loaded_state:
@@ -199,7 +193,7 @@ class ReloadingLibrary:
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
-    """Return (path, mtime in ns, size in bytes) of every file in the folders. Unreadable files are left out."""
+    """Return (path, mtime in ns, size in bytes) of every readable file in the folders."""
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:

@@ -41,7 +41,7 @@ ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 
 
 def _attribute_path(node: nodes.Filter) -> list[str] | None:
-    """Return the attribute that a filter reads: ["user", "login"] of `map(attribute='user.login')`; else None."""
+    """Return the attribute that a filter reads: ["user", "login"] for `map(attribute='user.login')`; else None."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     if node.name in ATTRIBUTE_FILTERS and node.args:
         given.append(node.args[0])
@@ -83,7 +83,7 @@ class Scope:
 def check_names(templates: ParsedTemplates, template: str, variables: Mapping[str, object]) -> list[Problem]:
     """Return a problem for each unknown name in a template and in all templates that it extends, includes and imports.
 
-    `variables` has the types: {"issue": Issue}. The templates must not include, import or extend each other in a cycle.
+    `variables` maps names to types: {"issue": Issue}. The templates must not form a cycle.
     """
     checker = _NameChecker(templates, template, frozenset(variables))
     checker.run(Scope({name: normalize_hint(hint) for name, hint in variables.items()}))

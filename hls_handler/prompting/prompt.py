@@ -60,28 +60,25 @@ class PromptSources:
 
     @property
     def numbered_front(self) -> Iterator[tuple[int, str]]:
-        """Pairs (line number in `front_file`, text), one for each line of the front matter."""
+        """(line number in `front_file`, text) of each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
     @property
     def numbered_template(self) -> Iterator[tuple[int, str]]:
-        """Pairs (line number in the file, text), one for each line of the template below its front matter."""
+        """(line number in the file, text) of each line of the template below its front matter."""
         front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
         lines = self.template.text.removesuffix("\n").split("\n")
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
 
     def role(self, source: SourceFile) -> str:
-        """Return the key by which `diff_prompts` pairs files: ".j2" (template), ".comment.md.j2", else the name."""
+        """Return ".j2" for the template, ".comment.md.j2" for the comment template, and the name of any other file."""
         if source is self.template:
             return SUFFIX
         return COMMENT_SUFFIX if source.name in (f"{self.name}{COMMENT_SUFFIX}", SHARED_COMMENT) else source.name
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
-    """Describe where a prompt's files are from: "lib/issues/analyze.j2, your own; from the shipped library: base.j2".
-
-    `shipped` is the folder of the shipped library.
-    """
+    """Return where a prompt's files are from: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
     template = prompt_sources.template
     home = _library_of(template.file, template.name, shipped)
     parts = [("front matter", prompt_sources.front_file, template.name)]
@@ -101,9 +98,8 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    The two templates are compared with each other, and so are the two comment templates, even if their file names
-    differ. Other files are compared with the file of the same name. Front matter that a template takes from another
-    file is compared as if it stood in the template.
+    Templates are compared with each other even if their file names differ, and so are comment templates. Front matter
+    from another file is compared as if it were in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
@@ -156,7 +152,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """The compiled expression `then.when` of a prompt. It decides whether the prompt that `then` names runs next."""
+    """The compiled expression `then.when` of a prompt. It decides whether the follow-up prompt runs."""
 
     expression: Callable[..., object]
     file: str
@@ -185,13 +181,13 @@ class Library:
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts with this key in `on`, without shadow prompts and those that run after a returned one."""
+        """Return the prompts with this key in `on`, but no shadow prompts and no follow-ups of returned prompts."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return the prompts that may run after this one: the prompt in its `then`, that prompt's `then`, and so on."""
+        """Return all follow-up prompts of this one: the prompt in its `then`, that prompt's `then`, and so on."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -204,17 +200,14 @@ class Library:
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
-        """Return the prompt that `then` names if the condition `then.when` is true for this reply, else None.
-
-        Raises `PromptError` if the condition cannot be evaluated.
-        """
+        """Return the follow-up prompt if its condition is true for this reply, else None. Raises `PromptError`."""
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
         """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}.
 
-        `event` is a name such as "issues". A conversation has at most one label of each group.
+        `event` is a name such as "issues".
         """
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))

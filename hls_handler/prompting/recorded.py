@@ -45,7 +45,7 @@ STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint")
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
-"""Folders below `payloads/derived` with responses of GitHub's API, not with payloads. `sandbox.derived` reads them."""
+"""Folders of `payloads/derived` with API responses instead of payloads. `sandbox.derived` reads them."""
 
 
 class UnknownPayload(HlsError):
@@ -68,14 +68,14 @@ class Recorded:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The parsed body. It is parsed at each access, so the caller may change the returned dict."""
+        """A newly parsed dict at each access, so the caller may change it."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Return {"issues.opened.2": ("issues", file)} of all payloads: first the recorded, then the derived ones."""
+    """Return {"issues.opened.2": ("issues", file)} of all payloads: the recorded ones first, then the derived ones."""
     found: dict[str, tuple[str, Path]] = {}
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
@@ -106,7 +106,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads that happen in the demo before this one (see `DERIVED`); () for a recorded payload."""
+    """Return the payloads that precede this one in `DERIVED`; () for a recorded payload."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
@@ -141,10 +141,9 @@ def from_file(path: Path, event: str | None = None) -> Recorded:
 
 
 def unique(body: bytes, token: bytes | None = None) -> bytes:
-    """Return the same JSON with different bytes, so that HLS does not reject the body as a replay of an earlier body.
+    """Return the same JSON with different bytes, so that HLS does not reject it as a replay of an earlier body.
 
-    Each bit of the token (by default eight random bytes) is appended as a space or a tab, which does not change the
-    JSON value.
+    Each bit of `token` (by default eight random bytes) is appended as a space or a tab.
     """
     bits = "".join(f"{byte:08b}" for byte in (token if token is not None else secrets.token_bytes(8)))
     return body.rstrip(b" \t\r\n") + bits.replace("0", " ").replace("1", "\t").encode() + b"\n"
@@ -177,7 +176,7 @@ _EVENT_KEYS: Mapping[str, str] = {
     "label": "label repository",
     "milestone": "milestone",
 }
-"""Event -> keys of its payloads, separated by spaces. A payload's event is the first one of which it has all keys."""
+"""Event -> keys of its payloads, separated by spaces. The first event whose keys a payload has is its event."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -1,7 +1,7 @@
 """Renders prompts and comments, without I/O. Templates never see untrusted text.
 
-Three steps: untrusted texts are replaced by placeholders (see `untrusted.placeholders`), the template is rendered, and
-the placeholders in the result are replaced by the texts (with delimiters for Claude, sanitized for GitHub).
+First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is rendered. At last, the
+placeholders are replaced by the texts. Texts for Claude get delimiters, and texts for GitHub are sanitized.
 
 Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the strings of a `RuleView`,
 and variables whose whole value matches their pattern in `TRUSTED_PATTERNS`.
@@ -40,7 +40,7 @@ class RuleView:
     """The fields of the routing decision (`Rule`) that templates may read. All strings in it are trusted."""
 
     event: str  # "issues.opened"
-    prompt: str  # "issues/analyze": the prompt chosen for the event, even while a prompt that its `then` names runs
+    prompt: str  # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
     dry_run: bool
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
@@ -71,7 +71,7 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables, with `Trusted` around strings of a `RuleView` and values that match `TRUSTED_PATTERNS`."""
+    """Return the variables, with `Trusted` around values that match `TRUSTED_PATTERNS` and strings of a `RuleView`."""
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
@@ -114,7 +114,7 @@ class RenderedPrompt:
 def render(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> RenderedPrompt:
     """Render a prompt with `variables` ({"issue": Issue(...)}). `key` is the secret for delimiters of untrusted text.
 
-    Raises `PromptError` with the template's file and line if the template fails.
+    Raises `PromptError`, which has the template's file and line, if the template fails.
     """
     prompt = library.prompts[name]
     placeholders = Placeholders(key=key, show=format_for_prompt)
@@ -132,7 +132,7 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
 
 @cache
 def _schema(model: type[Reply]) -> dict[str, object]:
-    """Return the JSON schema of a reply type. The returned dict is cached, so do not change it."""
+    """Return the JSON schema of a reply type. Do not change the dict, because it is cached."""
     return model.model_json_schema()
 
 
@@ -148,10 +148,10 @@ def render_comment(library: Library, name: str, variables: Mapping[str, object],
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
-    """Render the footer of a comment with sections, such as one for each workflow; "" without a footer template.
+    """Render the footer below the sections of a comment; "" if the library has no footer template.
 
-    `variables` are the same as for `render_comment`, but `commit` is ignored, because the sections may be about
-    different commits. Raises `PromptError` as `render` does.
+    `variables` are those of `render_comment`, but `commit` is ignored, because each section may have another commit.
+    Raises `PromptError` as `render` does.
     """
     try:
         template = library.comment_environment.get_template(FOOTER)
@@ -175,7 +175,7 @@ def _render_markdown(
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    """Convert an exception to an error that has the template's file and line; if unknown, `file` and line 1."""
+    """Return the error with the template's file and line from its traceback. If it has none, use `file` and line 1."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
@@ -195,7 +195,7 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
 
 
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
-    """Return three outputs: of the system block, of the task block (None if there is no such block), and of the rest.
+    """Return the outputs of the system block, of the task block, and of the rest. None: the template has no such block.
 
     The template is first run with both blocks empty. This run loads the blocks of the templates that it extends, and
     executes imports and `set` outside of blocks. Then each block is run in the resulting context.

@@ -1,7 +1,7 @@
-"""Reply types of prompts: a type of `analysis.py` (shipped type), extended by a front matter's `fields` and `labels`.
+"""Builds the reply type of a prompt: a type of `analysis.py`, extended by `fields` and `labels` of its front matter.
 
-A *label rule* maps the values of a field in the reply to labels. Only a field whose possible values are known before
-Claude replies can have a label rule: an enum or a boolean.
+A *label rule* maps the values of a reply field to labels. Only an enum or a boolean can have one, because its values
+are known before Claude replies.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label that a rule gives for one value: ("type: {value}", "bug") -> "type: bug"; None for no label."""
+    """Return the label that a rule gives for a value: "type: bug" for ("type: {value}", "bug"). None: no label."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -75,7 +75,7 @@ def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
-    """Return {field: label rule} of a prompt (from `model`, overridden by `front.labels`), and mistakes in the rules.
+    """Return {field: label rule} and the mistakes in the rules. `front.labels` overrides the rules of `model`.
 
     `model` must already have the additional fields of the front matter.
     """
@@ -99,7 +99,7 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield the mistakes in a label rule: (".bug", message) for the label of the value "bug", else ("", message)."""
+    """Yield mistakes in a label rule: (".bug", message) about the label of the value "bug", else ("", message)."""
     values = _possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
@@ -151,10 +151,10 @@ FIELD_TYPES: Mapping[str, Any] = {
 
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
-    """Return a prompt's reply type, and the problems of the front matter that defines the type.
+    """Return a prompt's reply type and the problems of its front matter. The type is None if it cannot be built.
 
-    The reply type is the type of `analysis.py` that the key `reply` names, or a subclass with more fields and labels;
-    None if `reply` or `fields` are invalid. Prompts with equal definitions get the same type.
+    The type is the one that `front.reply` names, or a subclass with more fields and labels. Prompts with equal
+    definitions get the same type.
     """
     base = REPLY_TYPES.get(front.reply)
     if base is None:
@@ -173,9 +173,9 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Convert a static reply (written by HLS, without Claude) to `model`, a prompt's reply type.
+    """Return a reply that HLS wrote without Claude as an instance of `model`. Fields that `reply` lacks are empty.
 
-    Fields that only `model` has are empty. If `model` is not derived from the reply's type, the reply is unchanged.
+    If `model` is no subclass of the reply's type, the reply is returned unchanged.
     """
     if not issubclass(model, type(reply)):
         return reply
@@ -189,7 +189,7 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
 
-    It validates a stored reply for display, because the prompt's fields may have changed after the reply.
+    It validates stored replies for display, because the prompt's fields may have changed since.
     """
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)
@@ -201,7 +201,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield the mistakes in an entry of `fields`: (".enum", message) for its key `enum`, else ("", message)."""
+    """Yield mistakes in an entry of `fields`: (".enum", message) about its key `enum`, ("", message) about others."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:

@@ -85,7 +85,7 @@ class SourceFile:
 
     @property
     def is_unclosed(self) -> bool:
-        """True if the file begins with a line `---`, and no second line `---` ends the front matter."""
+        """True if the file begins with a line `---`, but no second line `---` ends the front matter."""
         return self.front is None and self.text.startswith(f"{FENCE}\n")
 
     @property
@@ -177,15 +177,15 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": Field
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of a key ("then.when"), else of the key around it ("then"), else at line 1."""
+    """Return a problem at the line of `key` ("then.when"). If it is missing, use the line of "then", else line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
 def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Parse the front matter of a file. Return the front matter, the line numbers of its keys, and its problems.
+    """Return the front matter of a file, the line numbers of its keys, and its problems.
 
-    The front matter is None if it is not a YAML mapping. A key with an invalid value gets its default ("?" if the key
-    is required), so that the template can still be checked.
+    The front matter is None if it is not a YAML mapping. A key with an invalid value gets its default, so that the
+    template can still be checked. A required key gets "?".
     """
     try:
         tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
@@ -244,10 +244,7 @@ class SourceFiles:
 
 
 def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
-    """Read the files of the folders, and those of the folder `shipped` that they need. Return them and all problems.
-
-    Raises `PromptError` if a folder does not exist.
-    """
+    """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for a missing folder."""
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
         message = "there is no such folder; check prompts.directory in the settings"
@@ -287,10 +284,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file of this name that begins with front matter; if none does, the first file of this name.
-
-    `layers` has {name: file} of each folder, in order of precedence.
-    """
+    """Return the first file in `layers` called `name` that has front matter. If none has, return the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
@@ -307,7 +301,7 @@ def _shipped_fallbacks(
 ) -> dict[str, SourceFile]:
     """Return the shipped parts (`base.j2`), and the comment templates of prompts that use the shipped front matter.
 
-    The author of a prompt with shipped front matter replaced only the wording, so the shipped comment still fits.
+    A prompt with shipped front matter changes only the wording, so the shipped comment still fits.
     """
     fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
     if SHARED_COMMENT in shipped:

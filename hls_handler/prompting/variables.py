@@ -1,8 +1,4 @@
-"""Types of template variables: the attributes that a template may read, sample values, and documentation.
-
-The type of a variable does not show whether its text is trusted. `document_variables` therefore converts a value as the
-renderer does, and checks whether the result is an `UntrustedText`.
-"""
+"""Types of template variables: the attributes that a template may read, sample values, and documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
-"""Hint for a value of unknown type, whose attributes are not checked: a macro parameter, the result of most filters."""
+"""Hint of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
 
 LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
 TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # methods of `UntrustedText`
@@ -28,14 +24,14 @@ UNIONS = (Union, UnionType)
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A hint: a list, tuple or set. `element` is the hint of its elements."""
+    """Hint of a list, tuple or set. `element` is the hint of its elements."""
 
     element: object
 
 
 @dataclass(frozen=True, slots=True)
 class GroupOf:
-    """A hint: one group of the filter `groupby`. `key` and `element` are the hints of its key and of its elements."""
+    """Hint of one group of the filter `groupby`. `key` and `element` are the hints of its key and of its elements."""
 
     key: object
     element: object
@@ -43,14 +39,14 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """A hint: an imported template, with the names that can be read from it."""
+    """Hint of an imported template, with the names that can be read from it."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A hint: a string from an event or from Claude."""
+    """Hint of a string from an event or from Claude."""
 
 
 def has_members(hint: object) -> TypeGuard[type]:
@@ -58,9 +54,9 @@ def has_members(hint: object) -> TypeGuard[type]:
 
 
 def normalize_hint(hint: object) -> object:
-    """Convert a type to a hint of the name check: `ListOf`, `Text`, or a class. None is removed from unions.
+    """Return the hint of a type: `Text()` for `str`, `ListOf(Text())` for `list[str]`, `Issue` for `Issue | None`.
 
-    A union of several types becomes `ANYTHING` if their hints differ. Other types are returned unchanged.
+    A union of types with different hints becomes `ANYTHING`. Other types are returned unchanged.
     """
     element = _find_element_type(hint)
     if element is not None:
@@ -78,7 +74,7 @@ def element_hint(hint: object) -> object:
 
 
 def _without_none(hint: object) -> object:
-    """Remove `Annotated` and `| None` from a type. A union of several types other than None is returned unchanged."""
+    """Remove `Annotated` and `| None` from a type. A union of several other types is returned unchanged."""
     if get_origin(hint) is Annotated:
         return _without_none(get_args(hint)[0])
     arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
@@ -99,8 +95,8 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 def sample_values(hint: object) -> tuple[Any, ...]:
     """Return sample values of a type: a full value, then a minimal value (empty, None, False).
 
-    For a pydantic model, copies of the full value follow: one for each further value of each `Literal` field, so that
-    all branches of `{% if analysis.kind == ... %}` are rendered.
+    For a pydantic model, a copy of the full value follows for each other value of each `Literal` field. So all branches
+    of `{% if analysis.kind == ... %}` are rendered.
     """
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
@@ -136,7 +132,7 @@ def _sample(hint: object, *, full: bool) -> Any:
 TYPE_NAMES: Mapping[object, str] = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 
 Trust = Literal["untrusted", "trusted", ""]
-"""The trust in a value that is text; "" for other values."""
+"""Trust in a text; "" for a value that is not text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +146,8 @@ class VariableDoc:
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
     """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
 
-    `hints` has the type of each variable by name. Each of `examples` has the values of the variables in one event.
+    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. A type does not
+    show whether its text is trusted, so values are converted as in a render, and the results are checked.
     """
     placeholders = Placeholders(key=b"", show=format_for_prompt)  # placeholders are not replaced by texts here
     marked_examples = [mark_trusted(values) for values in examples]
@@ -163,7 +160,7 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Document a variable. The example is a value of `recorded`; if that is empty, `samples` show only the trust."""
+    """Yield the documentation of a variable and its members. Examples come only from `recorded`, not from `samples`."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:

@@ -41,14 +41,14 @@ class Writer(Protocol):
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        """Set and remove labels. `before` has the stored label states from before the delivery's first write."""
+        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write."""
         ...
 
     def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
 
 
 class Github(Protocol):
-    """Client that uses GitHub as the bot account, one per worker thread; `clients.github.Github` implements it."""
+    """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
 
     def fetch_bot_account(self) -> Account: ...
 
@@ -64,15 +64,12 @@ class Github(Protocol):
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """Return a writer, which calls `wait_for_slot` and `check_lease` before each write; both may raise.
-
-        `history` is the stored history of the bot's labels and comments on the conversation.
-        """
+        """Return a writer that calls `wait_for_slot` and `check_lease` before each write, and raises their errors."""
         ...
 
 
 class Claude(Protocol):
-    """Client that requests one typed reply from Claude. One per worker thread."""
+    """Client of Claude's API. Each worker thread has its own."""
 
     def model_for(self, rendered: RenderedPrompt) -> str: ...
 
@@ -82,14 +79,14 @@ class Claude(Protocol):
 
 
 class LeaseCheck(Protocol):
-    """Checks that the worker still holds its lease, by the local clock. Both methods raise `LeaseLost` if not."""
+    """Checks by the local clock that a worker still holds its lease. Both methods raise `LeaseLost` if it does not."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Require that more than the share `least` (0 to 1) of the lease's time is left."""
+        """Raise `LeaseLost` unless more than the share `least` of the lease's duration is left: 0.5 is half of it."""
         ...
 
     def secure(self, lease: Lease) -> None:
-        """Require enough time for a write to GitHub, after renewing the lease if needed."""
+        """Renew the lease if too little time is left for a write to GitHub. Raises `LeaseLost`, `StoreUnavailable`."""
         ...
 
 
@@ -98,14 +95,14 @@ Client = TypeVar("Client")
 
 
 class CachedClient(Generic[ClientSettings, Client]):
-    """Caches one client until its settings change. Not thread-safe: each thread has its own."""
+    """Keeps one client and replaces it when its settings change. Not thread-safe: each thread has its own."""
 
     def __init__(self, make: Callable[[ClientSettings], Client], *, close: Callable[[Client], None]) -> None:
         self._make, self._close = make, close
         self._cached: tuple[ClientSettings, Client] | None = None
 
     def of(self, settings: ClientSettings) -> Client:
-        """Return the cached client. If it was made with other settings, close it and make a new one."""
+        """Return the client for these settings. If they changed, create a new client and close the previous one."""
         if self._cached is None or self._cached[0] != settings:
             client = self._make(settings)
             self.close()
@@ -122,11 +119,11 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 
 
 class BotAccount:
-    """The account of one token at one API address, stored so that the receiver needs no request. Thread-safe.
+    """The GitHub account of a token, stored so that the receiver needs no request to GitHub. Thread-safe.
 
-    The history of conversations is stored under the bot's login. After the account is renamed, its comments are still
-    edited (they are found by author), but its earlier labels count as set by a person, and a comment that a person
-    deleted may be posted once more. Creating the object may raise `StoreUnavailable`.
+    The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
+    login. After the account is renamed, HLS still finds and edits its comments by their author. But its earlier labels
+    count as set by a person, and a comment that a person deleted may be posted once more.
     """
 
     def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
@@ -137,14 +134,14 @@ class BotAccount:
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
-        """Return the account; requests it from GitHub if none is stored. Raises `DependencyDown`."""
+        """Return the stored account, or request it from GitHub if none is stored. Raises `DependencyDown`."""
         if self.cached is not None:
             return self.cached
         with self._lock:  # another thread may have fetched it while this one waited
             return self.cached or self._fetch(github)
 
     def refresh(self, github: Github) -> None:
-        """Request the account again, because it may have been renamed. Raises `DependencyDown`."""
+        """Request the account from GitHub and store it, because it may have been renamed. Raises `DependencyDown`."""
         with self._lock:
             self._fetch(github)
 
@@ -171,7 +168,7 @@ class ActiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """Settings and prompts that one delivery uses to its end, even if they are reloaded meanwhile."""
+    """The settings and prompts of one delivery. A reload during the delivery does not change them."""
 
     settings: Settings
     table: RepositoryTable
@@ -180,7 +177,7 @@ class DeliveryConfig:
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """Clients and functions that a worker uses for one delivery."""
+    """The clients and functions that a worker uses for one delivery."""
 
     store: Storage
     leases: LeaseCheck
@@ -198,7 +195,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Route an event with the loaded prompts. If none or several fit, reload changed prompt files and route again."""
+    """Return the routing result for a webhook. If no prompt or several match, changed prompts are loaded first."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.cached
     )
@@ -220,10 +217,10 @@ class ConfigReloader:
         follow: Callable[[ActiveConfig, SettingsReload], None],
         health: Health,
     ) -> None:
-        """`first` is the configuration for the settings with which `file` was opened (`file.initial`).
+        """`first` is the configuration made from `file.initial`.
 
-        `make` returns the configuration for new settings, given the previous one; it may raise `SettingsError` and
-        `StoreUnavailable`. `follow` is called after each reload with the new configuration and the changed settings.
+        `make` returns the configuration for new settings and the previous configuration. It may raise `SettingsError`
+        and `StoreUnavailable`. `follow` is called after each reload.
         """
         self._file = file
         self.latest = first  # the last valid one
@@ -232,10 +229,10 @@ class ConfigReloader:
         health.ok("settings")
 
     def current(self) -> ActiveConfig:
-        """Reload the settings file if it has changed. Return the configuration from its last valid version.
+        """Return the active configuration, reloaded if the settings file has changed. Invalid settings are not applied.
 
-        While one thread reloads, the others get the previous configuration. Raises `StoreUnavailable` if changed
-        settings were not applied because the database is unavailable; the next call tries again.
+        While one thread reloads, other threads get the previous configuration. Raises `StoreUnavailable` if new
+        settings need the database and it is unavailable. The next call tries again.
         """
         if self._file.has_changed() and self._reading.acquire(blocking=False):
             try:

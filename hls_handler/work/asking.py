@@ -1,6 +1,6 @@
-"""Calls to Claude: render a prompt, wait for a slot, call, store usage and reply; repeat once for an invalid reply.
+"""Renders prompts, sends them to Claude, and stores the replies. An invalid reply is requested once more.
 
-`run_shadow` runs a shadow prompt after posting: it gets the same facts, and its result is stored and not posted.
+`run_shadow` runs a shadow prompt with the same facts after posting. Its result is stored and not posted.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ log = logging.getLogger(__name__)
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
-"""Sentences about text that Claude did not get: index 0 from the handler, others about texts cut in prompts."""
+"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
 UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
 
 @contextmanager
 def _template_errors_as_retryable() -> Iterator[None]:
-    """Turn a `PromptError` into a `Retryable`: a later attempt succeeds once the template or condition is fixed."""
+    """Convert a `PromptError` to a `Retryable`, because a retry succeeds after the template is corrected."""
     try:
         yield
     except PromptError as exc:
@@ -57,10 +57,10 @@ def _template_errors_as_retryable() -> Iterator[None]:
 
 @_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
-    """Run the rule's prompt and its follow-up prompts (key `then`), and render the comment of the last reply.
+    """Ask Claude the rule's prompt and its follow-up prompts (`then`), and render the comment from the last reply.
 
-    If `shadow` names a shadow prompt, runs it instead of the rule's prompt; its checkpoints have indexes from
-    `FIRST_SHADOW_STEP`, and its errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    `shadow` is the name of a shadow prompt to run instead. Its checkpoints have indexes from `FIRST_SHADOW_STEP`, and
+    its errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
@@ -85,7 +85,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
 @_template_errors_as_retryable()
 def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
-    """Return the analysis without a call to Claude. Its comment is rendered from `reply`, which HLS itself made."""
+    """Return an analysis without a call to Claude. Its comment is rendered from `reply`, which the handler wrote."""
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
@@ -102,7 +102,7 @@ def run_prompt_chain(
 ) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
     """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, the last prompt and its variables.
 
-    `ask` sends one prompt; it gets the prompt's name, variables and position (0, 1, ...).
+    `ask` sends one prompt. Its arguments are the prompt's name, the variables and the prompt's position, from 0.
     """
     answers: list[ValidReply] = []
     last: str = first
@@ -125,10 +125,9 @@ def render_analysis(
     variables: Mapping[str, object],
     key: bytes,
 ) -> Analysis:
-    """Render the prompt's comment; return the analysis with it. Raises `PromptError`.
+    """Render the prompt's comment, and return it with `answers`. Raises `PromptError`.
 
-    With `has_sections`, reviewers or workflows each write a section of one comment, which has one footer. It is
-    rendered separately.
+    If `handler.has_sections`, the comment is one section, and the footer below all sections is rendered separately.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
@@ -169,7 +168,7 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
-    """Make one rate-limited call; store its usage and reply. Return the redacted reply, as a retry would read it."""
+    """Wait for the rate limit, and send one request to Claude. Store usage and reply, and return the reply redacted."""
     store, claude = job.store, job.config.settings.claude
     call = job.wait_in_place(
         lambda: store.calls.begin(
@@ -219,7 +218,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return whether no follow-up prompt is due. False if its condition fails; `run_prompt_chain` then raises."""
+    """Return True if no follow-up prompt is due. If its condition cannot be evaluated, return False."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -227,7 +226,7 @@ def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
 
 
 def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    """Return the error that ends the delivery. `/health` shows the problem until the next valid reply."""
+    """Return the error for a reply that cannot be used, and show it in `/health` until the next valid reply."""
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
@@ -235,26 +234,26 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
         "stopped": f"shorten what {file} sends, then run it again",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
-    said = "replies" if answer.why == "invalid" else "reply"
-    times = ", twice; last" if answer.why == "invalid" else ""
-    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{times}: {answer.problem}"
+    said = "two replies" if answer.why == "invalid" else "reply"
+    which = "; the second" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
     _report_problem(job, index, problem, advice)
     return Permanent(f"{problem}; {advice}")
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
-    """Show a problem with Claude's reply in `/health`. A shadow prompt's problem is only in its stored result."""
+    """Show a problem in `/health`, unless a shadow prompt caused it."""
     if index < FIRST_SHADOW_STEP:
         job.context.health.report_problem("claude", problem, remedy)
 
 
 SHADOW_SHARE = 0.8
-"""A shadow prompt is skipped once this share of `claude.calls_per_hour` is used; the rest is for posted prompts."""
+"""Shadow prompts are skipped once this share of `claude.calls_per_hour` is used. The rest is for other prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The labels that a prompt requests for one delivery, and whether it plans a comment."""
+    """The labels that a prompt requests for one delivery, and whether it plans a new comment."""
 
     prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
     labels: tuple[RequestedLabel, ...]
@@ -263,7 +262,7 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """Result of a shadow prompt (posts nothing), together with the result of the prompt that posted."""
+    """The result of a shadow prompt, and the result of the prompt that was posted for the same delivery."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]
@@ -276,7 +275,7 @@ SHADOW = Codec("shadow", 1, TypeAdapter(ShadowResult))
 
 
 def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResult:
-    """Return the requested labels and whether a new comment is planned. `analysis` has at least one reply."""
+    """Return the labels and the planned comment of an analysis, for comparisons. `analysis` must have a reply."""
     return PromptResult(
         prompt_id=analysis.answers[0].prompt_id,
         labels=tuple(label for action in actions if isinstance(action, EnsureLabels) for label in action.requested),
@@ -285,10 +284,10 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 
 
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
-    """Run the rule's shadow prompt, if any, and store its result together with `posted`, the result that was posted.
+    """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
-    A failure is stored as its result and does not fail the delivery. The shadow prompt is skipped if it would have to
-    wait for a slot or the hourly budget, or if the service stops. Raises only `LeaseLost` and `StoreUnavailable`.
+    The shadow prompt is skipped if the service stops, no slot is free soon, or `SHADOW_SHARE` is used. Its failure does
+    not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:

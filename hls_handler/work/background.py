@@ -20,20 +20,20 @@ log = logging.getLogger(__name__)
 WATCH_EVERY_S = 1.0
 """Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
 PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
-"""Seconds between runs of the probe; short while unhealthy, because a 503 may keep away requests that show recovery."""
+"""Seconds between probes, normally and while unhealthy: after a 503, proxies may hold back requests."""
 RETENTION_EVERY_S = 600.0
 """Seconds between runs of the retention."""
 
 BATCH = 20
-"""Deliveries deleted per transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
+"""Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
 REST_S, REST_SHARE = 0.05, 9.0
 """Pause after a batch: at least this many seconds, and this many times the duration of the batch."""
 
 
 class PeriodicThread:
-    """A daemon thread that calls `run` at the start and every `every_s()` seconds. A defect in `run` is logged.
+    """A daemon thread that calls `run` at the start, and again `every_s()` seconds after each call. Errors are logged.
 
-    `every_s` is called at least every `poll_s` seconds: if it returns less than before, the current pause ends earlier.
+    During a pause, `every_s` is called every `poll_s` seconds, so that a shorter interval takes effect.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Wait inside `run`. Returns True at once when the thread is to stop."""
+        """Sleep during `run`. Returns True, before `seconds` are over, if the thread must stop."""
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:
@@ -89,10 +89,10 @@ class ProblemFound(HlsError):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One health check. `run` raises an `HlsError` if there is a problem.
+    """A health check of one component. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return numbers that are shown with the component's state. With `proves_use`, a successful check clears
-    problems that workers or the receiver reported. While `is_wanted` returns False, the component's state is unknown.
+    `run` may return metrics, such as {"database_bytes": 81920}. If `proves_use`, its success clears problems that
+    workers or the receiver reported. While `is_wanted` returns False, the component's state is "unknown".
     """
 
     component: Component
@@ -102,7 +102,7 @@ class Check:
 
 
 def run_checks(checks: Sequence[Check], health: Health) -> None:
-    """Run every check once and report its result. `/health` only shows the last results, so it returns at once."""
+    """Run each check once, and store the result in `health`."""
     for check in checks:
         if not check.is_wanted():
             health.forget(check.component)
@@ -135,7 +135,7 @@ def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
 
 
 class RetentionStore(Protocol):
-    """Deletes old rows (`history.retention`). Methods return the number of rows; None if another process deletes."""
+    """Deletes old rows. Both methods return the number of rows; None if another process is deleting."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -149,10 +149,10 @@ def delete_old(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Delete in batches all deliveries and bodies that are older than the settings allow.
+    """Delete deliveries and bodies that are older than the settings allow, in batches.
 
-    Replays are detected by stored deliveries, so these are kept for at least `replay_window_h`. `wait` waits the
-    given seconds and returns whether to stop.
+    Deliveries are kept for at least `limits.replay_window_h`, because replays are detected by them. `wait` sleeps for
+    the given seconds, and returns True to stop.
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
     try:

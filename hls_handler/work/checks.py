@@ -1,4 +1,4 @@
-"""Checks of the probe thread: store, queue, GitHub, Claude and expected webhooks, with the current settings."""
+"""The health checks of the probe thread: store, queue, GitHub, Claude and expected webhooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hls_handler.work.background import Check, ProblemFound
 from hls_handler.work.job import GITHUB_RATE_LIMIT
 
 STUCK_S = 600.0
-"""Seconds after which a delivery that is due and not started counts as a problem."""
+"""If a delivery is due for longer than this many seconds and no worker starts it, that is a problem."""
 
 
 def make_checks(
@@ -29,7 +29,7 @@ def make_checks(
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
-    """Return the checks. `github` returns a client, and `lookup_model` requests `claude.model` from Claude's API."""
+    """Return all checks. `lookup_model` requests the model `claude.model` from Claude's API."""
 
     def check_store() -> dict[str, int]:
         store.database.check_writable()
@@ -72,7 +72,7 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
 
 
 def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
-    """Raise `HlsError` if a delivery was due over `STUCK_S` ago and did not start, `ProblemFound` if a pause is set."""
+    """Raise `HlsError` if a delivery has been due for over `STUCK_S`, and `ProblemFound` if processing is paused."""
     queue, active = deliveries.queue_state(), pauses.active()
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
         due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
@@ -116,7 +116,7 @@ class Expectation:
 
 
 def expectations(settings: Settings) -> tuple[Expectation, ...]:
-    """Return each `expect_webhook_within_h` that is set: that of `server`, then those of `repositories` in order."""
+    """Return each `expect_webhook_within_h` that is set: first that of `server`, then those of `repositories`."""
     entries = [("", "server", "", settings.server.expect_webhook_within_h)]
     for index, entry in enumerate(settings.repositories):
         key = f"repositories[{index}]"
@@ -131,10 +131,10 @@ def expectations(settings: Settings) -> tuple[Expectation, ...]:
 def last_received(
     expected: Expectation, received_at: Mapping[str, datetime], table: RepositoryTable
 ) -> datetime | None:
-    """Return the time (aware UTC) of the last webhook that fulfils the expectation; None if there was none.
+    """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
 
-    `received_at` has the time of each repository's last webhook ("owner/repo" -> time) and, under "", of the last of
-    all. An expectation from an entry of `repositories` is fulfilled by webhooks of repositories that the entry matches.
+    `received_at` maps each repository to the time of its last webhook, and "" to the time of the last one of all. If
+    `expected` is from an entry of `repositories`, only repositories that this entry matches count.
     """
     if not expected.entry:
         return received_at.get("")
@@ -146,9 +146,9 @@ def last_received(
 def find_silence(
     expected: Expectation, last: datetime | None, *, since: datetime, now: datetime, where: str
 ) -> str | None:
-    """Return the message that the webhook is overdue; None if it is not.
+    """Return a message if the expected webhook is overdue; else None.
 
-    `since` is when a webhook was first expected, used if none has come (`last` is None). `where` names the setting.
+    `last` is the time of the last webhook. If it is None, `since` is used instead. `where` names the setting.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

@@ -1,6 +1,6 @@
-"""Comparison of two prompts by their results for the same deliveries: stored results, or those of a new run.
+"""Compares the results of two prompts for the same deliveries: stored results, or those of a new run.
 
-A prompt that is run again gets the stored facts of finished deliveries; nothing is stored or posted.
+A new run uses the stored facts of finished deliveries, and neither stores nor posts its results.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """A label group for which two prompts requested different labels; () if one of them requested none."""
+    """The labels of one group that two prompts requested differently; () if a prompt requested none."""
 
     group: str  # "priority"
     one: tuple[str, ...]
@@ -55,7 +55,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals and means of one of the two compared prompts, over at least one delivery."""
+    """Totals and means of one prompt's results, over at least one delivery."""
 
     ids: tuple[str, ...]  # of the prompts, sorted: ("issues/strict@3f9c2a",)
     spoke: int  # number of deliveries for which a new comment was planned
@@ -95,7 +95,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One pair of results for each delivery; `one` is the result of the prompt that the user named first."""
+    """One pair of results for each delivery. `Pair.one` is from the prompt that the user named first."""
 
     pairs: tuple[Pair, ...]
     excluded: Mapping[str, int]  # "failed" -> 2: deliveries without a result to compare
@@ -111,12 +111,12 @@ class Comparison:
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """Label groups for which the prompts chose different labels, with the number of deliveries, largest first."""
+        """(label group, number of deliveries whose labels of this group differ), highest number first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
-        """Distinct differences, each with the number of deliveries that have it, the most frequent first."""
+        """(difference, number of deliveries that have it), highest number first."""
         return _ranked(difference for pair in self.pairs for difference in pair.differences)
 
     @property
@@ -126,10 +126,10 @@ class Comparison:
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
-    """Compare stored shadow results with the posted results, for deliveries received after `since` (aware UTC).
+    """Compare a shadow prompt with the posted prompt, by stored results of deliveries since `since` (aware UTC).
 
-    A shadow prompt runs beside the posted one and posts nothing. `prompt` and `other` are names or ids, and one of them
-    is the shadow prompt. Without `other`, `prompt` is the shadow prompt and is compared with whatever was posted.
+    `prompt` and `other` are names or ids, and one of them is the shadow prompt. If `other` is None, `prompt` is the
+    shadow prompt and is compared with every posted prompt.
     """
     pairs: list[Pair] = []
     excluded: Counter[str] = Counter()
@@ -159,12 +159,12 @@ def pair(row: DeliveryRow, one: Side, other: Side) -> Pair:
 
 
 def is_named(given: str, prompt_id: str) -> bool:
-    """Return whether a name ("issues/strict") or an id ("issues/strict@3f9c2a") denotes this prompt."""
+    """Return True if `given` is the prompt's id ("issues/strict@3f9c2a") or its name ("issues/strict")."""
     return given in (prompt_id, prompt_id.partition("@")[0])
 
 
 def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
-    """Return a prompt's result with the tokens and cost of its calls, also of calls with an unusable reply."""
+    """Return the result with the tokens and cost of the calls in `spent`, including those with an unusable reply."""
     calls = list(spent)
     tokens = sum(
         count or 0
@@ -199,7 +199,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return the delivery with its facts. None if it is not done, lacks data, or `prompt` is for other events."""
+    """Return a delivery with its facts; None if not done, without facts or replies, or `prompt` is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -227,7 +227,7 @@ def load_stored_delivery(
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
-    """Return the stored reply, validated by its prompt. If the prompt is gone or changed, any fields are valid."""
+    """Return a stored reply, validated by its prompt. If the prompt was removed or changed, all fields are accepted."""
     displayed = decode_reply_for_display(step)
     prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
     reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
@@ -242,7 +242,7 @@ def render_request(stored: StoredDelivery, library: Library, key: bytes) -> Rend
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Run the prompt and its follow-up prompts (`then`). Raises `PromptError` and the errors of `Claude.ask`."""
+    """Ask Claude the prompt and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
 
     def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))

@@ -1,4 +1,4 @@
-"""Health of the service's components: state of the last use, since when, and the remedy for the operator."""
+"""Health of the service's components: the state of each, since when, the problem, and the remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """State of one component. `since` (aware UTC) is when this state began; a new message does not change it."""
+    """State of one component. `since` is when the state began (aware UTC). A new message does not change it."""
 
     state: ComponentState
     since: datetime
@@ -38,7 +38,7 @@ class HealthSnapshot:
 
     @property
     def overall(self) -> Overall:
-        """The worst state among the components; one that was not used yet counts as healthy."""
+        """The worst state among the components; "unknown" counts as healthy."""
         states = {component.state for component in self.components.values()}
         if "unhealthy" in states:
             return "unhealthy"
@@ -46,14 +46,14 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""For this long, a successful probe does not clear a failed use. Twice the longest pause between two attempts."""
+"""For this time, a successful probe does not clear a failed use. It is twice the longest pause between two attempts."""
 
 
 class Health:
-    """States of all components, set by the code that uses them and shown by `/health`. Thread-safe.
+    """The health of all components. Thread-safe.
 
-    `clock` returns aware UTC. `unhealthy` means that the store is not writable, so no delivery can be accepted. All
-    other problems are `degraded`: deliveries are accepted and processed later.
+    `clock` returns aware UTC. "unhealthy" means that the database is not writable, so no delivery can be accepted. All
+    other problems are "degraded": deliveries are accepted and processed later.
     """
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
@@ -64,7 +64,7 @@ class Health:
         self._failed_in_use_at: dict[Component, datetime] = {}
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """Record a successful use. It does not clear a problem that was reported after the use began (`begun_at`)."""
+        """Record a successful use. It clears the component's problem, unless that was reported after `begun_at`."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if begun_at is not None and failed_at is not None and failed_at > begun_at:
@@ -73,7 +73,7 @@ class Health:
             self._set_healthy(component)
 
     def probe_ok(self, component: Component) -> None:
-        """Record a successful probe. It does not clear a failed use that is less than `USE_COUNTS_FOR` old."""
+        """Record a successful probe. It does not clear a failed use from the last `USE_COUNTS_FOR`."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:
@@ -81,7 +81,7 @@ class Health:
                 self._set_healthy(component)
 
     def forget(self, component: Component) -> None:
-        """Set the component to unknown, because its settings changed."""
+        """Set the component's state to "unknown"."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
             self._set(component, "unknown", self.clock())
@@ -116,10 +116,7 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """Record a problem; `/health` shows `message` and `remedy` to the operator.
-
-        A problem that a probe found (`by_probe`) does not replace one that a use found.
-        """
+        """Record a problem for `/health`. A problem that a probe found does not replace one found in use."""
         with self._lock:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:
@@ -132,12 +129,12 @@ class Health:
                 log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 
     def report_store_problem(self, exc: StoreUnavailable) -> None:
-        """Set the store to unhealthy: if a thread cannot write to it, neither can the receiver."""
+        """Set the store to "unhealthy": if one thread cannot write to it, the receiver cannot either."""
         remedy = "see the message; HLS continues when the database responds again"
         self.report_problem("store", str(exc), remedy, severity="unhealthy")
 
     def set_metrics(self, component: Component, metrics: Mapping[str, int]) -> None:
-        """Set the metrics of a component, such as its size, which `/health` shows with its state."""
+        """Set the numbers that `/health` shows for a component: {"database_bytes": 81920}."""
         with self._lock:
             self._components[component] = replace(self._components[component], metrics=metrics)
 

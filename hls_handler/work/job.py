@@ -1,7 +1,7 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
-A checkpoint is versioned, redacted JSON under a step name and an index. If another version of HLS stored it in a shape
-that this version does not know, it is ignored, and the step runs again. Below, the name follows the codec:
+A checkpoint is redacted JSON with a name, an index and a version. If its codec cannot decode it, such as after a change
+of the version, the checkpoint is ignored and the step runs again. The codec and the name of each checkpoint:
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
@@ -14,7 +14,7 @@ that this version does not know, it is ignored, and the step runs again. Below, 
     report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
     run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
 
-`plan` is pure and has none. The names are stored data: the functions may be renamed, the checkpoints may not.
+`plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ GITHUB_RATE_LIMIT = "github"
 """Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait for it too."""
 
 IN_PLACE_S = 1.5
-"""A worker sleeps through waits of up to this many seconds: a return to the queue would repeat reads from GitHub."""
+"""Longest wait, in seconds, for which a worker sleeps. Rescheduling the delivery would repeat its reads from GitHub."""
 
 T = TypeVar("T")
 
 
 class Codec(Generic[T]):
-    """Encodes one type of step result as a `Checkpoint` and decodes it."""
+    """Converts step results of one type to checkpoints and back."""
 
     def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
         self.name, self.version = name, version
@@ -67,7 +67,7 @@ class Codec(Generic[T]):
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
-        """Return the value; None if there is no checkpoint or its version or shape differs."""
+        """Return the value; None if `step` is None, or was encoded with another version or type."""
         if step is None or step.version != self.version:
             return None
         try:
@@ -100,7 +100,7 @@ _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed delivery in process. The pipeline replaces the job when its rule or conversation changes."""
+    """A claimed delivery, with everything that its steps need."""
 
     lease: Lease
     context: WorkerContext
@@ -127,11 +127,10 @@ class Job:
     def run_step(
         self, codec: Codec[T], index: int, do: Callable[[], T], *, fits: Callable[[T], bool] = lambda _: True
     ) -> T:
-        """Return the stored result of a step; else run `do` and return its result, encoded and decoded as for a retry.
+        """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
 
-        The checkpoint is stored with the next write to the store, which precedes every call to Claude and every write
-        to GitHub. If the worker dies before that, the step runs again: it only reads, or it finds its own write.
-        `fits` returns whether a stored value is still usable; if not, the step runs.
+        The result is stored with the next write to the database, before the next call to Claude or write to GitHub. If
+        the process dies earlier, the step runs again. So `do` must only read, or find its own earlier write.
         """
         stored = self.find_result(codec, index)
         if stored is not None and fits(stored):
@@ -159,9 +158,9 @@ class Job:
             raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T]) -> T:
-        """Return `take()`. If it raises `Postponed`, sleep until the time it gives and call it again.
+        """Return `take()`. If it raises `Postponed`, sleep until `Postponed.at` and call it again.
 
-        A `Postponed` over `IN_PLACE_S` away or with a `waiting_for` is raised, so that the delivery is queued again.
+        A `Postponed` that has `waiting_for`, or that is over `IN_PLACE_S` away, is raised to reschedule the delivery.
         """
         while True:
             self.check_can_continue()
@@ -174,16 +173,16 @@ class Job:
                 self.context.pause(max(pause_s, 0.001))
 
     def require_reads_allowed(self) -> None:
-        """Raise `Postponed` while GitHub asks to wait or fails, because more requests could get the token banned."""
+        """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
         until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
     def wait_for_slot(self, write: str | None = None) -> None:
-        """Wait for a slot for one write to GitHub, and renew the lease if it is too short for the write.
+        """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
-        `write` names the lock of a write that must not happen twice. Raises `LeaseLost` if the lease was lost, and
-        `Postponed` if the slot is more than `IN_PLACE_S` away.
+        `write` names the lock of a write that must not happen twice. Raises `LeaseLost`, or `Postponed` if the wait
+        would be longer than `IN_PLACE_S`.
         """
         github = self.config.settings.github
         self.wait_in_place(
@@ -204,7 +203,7 @@ class Job:
 
     @contextmanager
     def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """If the block fails, store pending changes and, for a `StepFailed`, that this part of the delivery failed."""
+        """If the block raises, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
@@ -222,8 +221,6 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class _StoredReply:
-    """A `ValidReply` with the reply as JSON and the name of its type, which decides how it is decoded."""
-
     prompt_id: str
     reply_type: str
     reply: dict[str, Any]
@@ -234,11 +231,10 @@ _REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
 
 
 def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
-    """Return the checkpoint of a reply, cleaned and redacted.
+    """Return the checkpoint of a reply, without invisible characters and credentials.
 
-    Cleaning comes first, so that a credential that contains an invisible character is redacted. HTML comments stay,
-    because suggested code may contain them. A redaction mark may be longer than the credential; a string that exceeds
-    its maximum length because of that is cut, so it can be decoded.
+    Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
+    code may contain them. A string that redaction made too long is cut, so that it can be decoded.
     """
     plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(clean(CodeText(text))))
     reply = _cut_to_max_lengths(plain, type(answered.reply))
@@ -261,16 +257,16 @@ def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[
 
 
 def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
-    """Return the stored reply validated by the current prompt's model; None if there is none or it is not valid.
+    """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and `model`.
 
-    The reply may have been made for another prompt, or the prompt may have other fields by now.
+    It may be from another prompt, or from an earlier version of the prompt with other fields.
     """
     stored = _REPLY.decode(step)
     return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None
 
 
 def decode_reply_for_display(step: Checkpoint | None) -> ValidReply | None:
-    """Return the stored reply for display, even if its prompt has other fields now; None if there is none."""
+    """Return the stored reply, even if its prompt has other fields now. None if there is none."""
     stored = _REPLY.decode(step)
     base = REPLY_TYPES.get(stored.reply_type) if stored is not None else None
     return _validate(stored, permissive_reply_model(base)) if stored is not None and base is not None else None

@@ -1,4 +1,4 @@
-"""Loads the prompt library that the settings name, and checks it by rendering it with recorded events."""
+"""Loads the prompt library that the settings name, and provides the recorded events with which it is checked."""
 
 from __future__ import annotations
 
@@ -24,19 +24,16 @@ SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The prompt library that HLS ships, next to the package."""
 
 FACTS = recorded.PAYLOADS / "facts"
-"""The facts that a handler gathers about each recorded event, one file for each event name: {sample name: facts}.
+"""Folder with the facts of recorded events. "issues.json" maps the name of each recorded `issues` event to its facts.
 
-`python -m hls_handler.sandbox.samples` makes them; a test fails if they are out of date.
+`python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
 """
 
 GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 
 
 def load_checked(settings: Settings) -> Library:
-    """Load the library that settings name and render it with every recorded event.
-
-    Raises `PromptError` with all problems.
-    """
+    """Load and check the prompt library that the settings name. Raises `PromptError` with all problems."""
     folders, where = settings.prompts.folders, settings.sources.where
     missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
     if missing:
@@ -51,18 +48,18 @@ def load_checked(settings: Settings) -> Library:
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
-    """Return all values that `load_checked` reads from the settings; if none changes, no reload is needed."""
+    """Return all values that `load_checked` reads from the settings. If none changed, no reload is needed."""
     where = settings.sources.where("prompts.directory")
     return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
 
 
 def load_shipped(settings: Settings) -> Library:
-    """Load only the prompts that HLS ships, for the events in the settings. Raises `PromptError` with all problems."""
+    """Load and check only the prompts that HLS ships. Raises `PromptError` with all problems."""
     return load_library(SHIPPED, families=families(), chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:
-    """Return the prompt family (variables, replies, samples) of each event that GitHub sends, by event name."""
+    """Return the prompt family of each event that GitHub sends, by event name."""
     return {
         event: Family(
             name=handler.family,
@@ -80,7 +77,7 @@ def families() -> Mapping[str, Family]:
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     """Return the name and the template variables of each recorded event called `event_name`.
 
-    Events of closed, locked and deleted conversations are left out, because prompts are never run for them.
+    Events of closed, locked and deleted conversations are left out, because no prompt runs for them.
     """
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}

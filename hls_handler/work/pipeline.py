@@ -2,8 +2,8 @@
 
     Event ─ route ─> Rule ─ gather ─> Facts ─ ask ─> Analysis ─ plan ─> [Action] ─ post ─> Outcome
 
-`process_delivery` does the part up to the rule, and `run_job` the rest. Each step's result is stored as a checkpoint
-before the next call to Claude and the next write to GitHub. A retry starts after the last stored step.
+`process_delivery` runs the steps up to the rule, `run_job` the others. A step's result is stored as a checkpoint before
+the next call to Claude and the next write to GitHub, so a retry continues after the last stored step.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hls_handler.work.repository_settings import (
 )
 
 RULE = Codec("route", 1, TypeAdapter(str))
-"""A sentence for `hls why` about the rule and the settings that admitted the event."""
+"""Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class DeliveryResult:
 
 
 def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
-    """Process a delivery to its end. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`.
+    """Process a delivery and return the result. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`.
 
-    Routes the event again, because settings, prompts and the bot account may have changed since it was received.
+    The event is routed again, because settings, prompts and the bot account may have changed since it was received.
     """
     event = _parse(lease)
     config, bot, store = context.config, context.fetch_bot_account(), context.store
@@ -135,7 +135,7 @@ def _parse(lease: Lease) -> Event:
 
 
 def _check_run_limit(job: Job) -> DeliveryResult | None:
-    """Return a result if the delivery's conversation has reached its hourly limit of runs; else None.
+    """Return the result "ignored" if the conversation has reached `limits.thread_runs_per_hour`; else None.
 
     The limit stops loops. It does not apply if a reply of Claude is already stored, because that reply was paid for.
     """
@@ -149,7 +149,7 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
 
 
 def _gather(job: Job) -> Any:
-    """Return the handler's facts, from GitHub or from the checkpoint of an earlier attempt."""
+    """Return the handler's facts, read from GitHub or from the checkpoint of an earlier attempt."""
     handler, event, effective = job.handler, job.event, job.rule.effective
     limits = PromptLimits(
         job.config.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings
@@ -185,20 +185,19 @@ def _require_not_superseded(job: Job, facts: Any) -> None:
 def _find_end_reason(
     handler: Handler[Any], skip_reason: SkipReason | None, conversation: Conversation | None
 ) -> str | None:
-    """Return the reason to end the delivery without an analysis; None if there is none."""
     if skip_reason is not None and skip_reason.reply is None:
         return skip_reason.reason
     return handler.no_conversation_reason if conversation is None else None
 
 
 def _set_conversation(job: Job, conversation: Conversation) -> Job:
-    """Store the number of the conversation; return the job with it."""
+    """Store the conversation's number in the database, and return the job with it."""
     job.store.queue.set_posted_on(job.lease, conversation.number)
     return replace(job, lease=replace(job.lease, number=conversation.number))
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Raise `Permanent` or `Superseded`, before Claude is called, if a fallback issue cannot get the comment."""
+    """Raise `Permanent` or `Superseded` if the fallback issue cannot get a comment. Checked before Claude is asked."""
     if not conversation.is_fallback_issue or (ASK, 0) in job.steps:
         return
     job.require_reads_allowed()
@@ -211,7 +210,7 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
-    """Return the handler's actions, without labels if there is no conversation or it is the fallback issue."""
+    """Return the handler's actions. Labels are left out on the fallback issue and without a conversation."""
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
@@ -221,7 +220,7 @@ def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation |
 def _post(
     job: Job, facts: Any, actions: tuple[Action, ...], conversation: Conversation | None
 ) -> tuple[tuple[Outcome, ...], Posted | None]:
-    """Execute the actions; without a conversation, only store the comment. Return outcomes and posting status."""
+    """Execute the actions, or only store the comment if `conversation` is None. Return outcomes and posting status."""
     if conversation is None:
         return store_unposted(job, actions), None
     require_not_superseded = partial(_require_not_superseded, job, facts)

@@ -1,7 +1,4 @@
-"""Posting: executes each planned action as an idempotent write to GitHub and stores its outcome.
-
-It also stores label corrections (a person changed a label of the bot): at a label event, and before the first write.
-"""
+"""Executes planned actions as idempotent writes to GitHub. Stores their outcomes, and label corrections by people."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ LOCK_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """Checkpoint of a comment write that was begun. If a retry finds the comment up to date, this write succeeded."""
+    """Checkpoint stored before a comment is written. If a retry finds the comment up to date, that write succeeded."""
 
     family: str
     how: Literal["created", "edited"]
@@ -52,11 +49,11 @@ class Writing:
 OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
 WRITING = Codec("writing", 1, TypeAdapter(Writing))
 BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
-"""Stored label states before a delivery's first write, so that a retry reports the same outcome."""
+"""Checkpoint of the stored label states before a delivery's first write, so that a retry reports the same outcome."""
 
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Store comments as outcomes with the kind "withheld", for a delivery without a conversation; return these."""
+    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld", and return them."""
     detail = "there is no issue or pull request to post on; the comment is stored here"
     return tuple(
         job.run_step(OUTCOME, index, partial(Outcome, "comment", "withheld", detail, body=action.body))
@@ -72,10 +69,10 @@ def post(
     *,
     require_not_superseded: Callable[[], None],
 ) -> tuple[Outcome, ...]:
-    """Execute the actions in order and return their outcomes; an action with a stored outcome is not executed again.
+    """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
 
-    `require_not_superseded` raises `Superseded`. It is called first, and again when the comment's lock is held, because
-    from then on no newer delivery can write the comment.
+    `require_not_superseded` may raise `Superseded`. It is called first, and again under the comment's lock. From then
+    on, no newer delivery can write the comment.
     """
     require_not_superseded()
     job.require_reads_allowed()
@@ -94,12 +91,12 @@ def post(
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:
-    """Return whether a stored outcome fits the kind of the action; the plan may have changed between attempts."""
+    """Return True if a stored outcome is of the same kind as `action`. An earlier attempt may have had another plan."""
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
 def _check_current_state(job: Job, conversation: Conversation) -> None:
-    """Check the conversation again before the first write, and store label corrections that its labels show."""
+    """Check before the first write that the conversation is still open, and store corrections of its labels."""
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
@@ -137,10 +134,11 @@ def ensure_comment(
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Create or edit the bot's comment under its lock, after `require_not_superseded` passed (default: no check).
+    """Create or edit the bot's comment. `require_not_superseded` is called under the comment's lock, before the write.
 
-    `index` is the action's position in the plan. If an earlier attempt wrote the comment without a response, the
-    outcome is that write. The lock is released before a shadow prompt, or when the delivery ends or is rescheduled.
+    `index` is the action's position in the plan. If an earlier attempt wrote the comment but got no response, the
+    outcome of that write is returned. The lock is held until a shadow prompt runs, or the delivery ends or is
+    rescheduled.
     """
     begun = job.find_result(WRITING, index)
     if begun is not None and begun.family != action.family:
@@ -169,7 +167,6 @@ def ensure_comment(
 
 
 def _make_writer(job: Job, wait_for_slot: Callable[[], None]) -> Writer:
-    """Return the writer for the job's repository; `wait_for_slot` runs before each write."""
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
@@ -187,7 +184,7 @@ def _history(job: Job) -> ConversationHistory:
 def record_label_correction(
     corrections: Corrections, lease: Lease, event: Event, bot: Account, correction: LabelCorrection, library: Library
 ) -> CorrectionResult:
-    """Store a person's change of a label as a correction of the bot's label. Uses only the event, not GitHub."""
+    """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(event.conversation, library)
     result = corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
@@ -196,7 +193,7 @@ def record_label_correction(
 
 
 def describe_label_correction(result: CorrectionResult, field: str) -> str:
-    """Return a reason to store and show: "a person set bug again: the correction is withdrawn"."""
+    """Return a sentence such as "a person set bug again: the correction is withdrawn"."""
     if result.changed:
         return "; ".join(map(_describe_label, result.changed))
     if result.compared:

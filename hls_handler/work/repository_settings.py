@@ -1,4 +1,4 @@
-"""Repository settings (`.github/hls.yaml`): read from the default branch, applied to the rule, problems reported."""
+"""Reads a repository's settings file `.github/hls.yaml`, applies it to deliveries, and comments on its problems."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from hls_handler.work.posting import ensure_comment
 log = logging.getLogger(__name__)
 
 FRESH_S = 300.0
-"""Seconds for which a stored settings file is used without a new request."""
+"""A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
 SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFile))
 
 
 def load_repository_settings(job: Job) -> Job:
-    """Return the job with the repository's settings file, or the same job if the operator's settings disallow it.
+    """Return the job with the settings of `.github/hls.yaml`, or unchanged if the operator's settings disallow it.
 
-    The file is read from the default branch at most every `FRESH_S` and stored as a checkpoint, so a retry uses the
-    same version. If it cannot be read, the stored version is used; without one, raises `Retryable` or `Postponed`, but
-    not `Permanent`.
+    The file is stored as a checkpoint, so a retry uses the same version. If GitHub is unavailable, the stored version
+    is used; without one, raises `Retryable` or `Postponed`. If GitHub denies access, the stored version or empty
+    settings are used.
     """
     if not job.rule.effective.features.repository_settings:
         return job
@@ -59,9 +59,9 @@ def load_repository_settings(job: Job) -> Job:
 
 
 def route_with_repository_settings(job: Job) -> Rule | Ignored:
-    """Return the job's rule with its repository settings applied, or `Ignored` if these exclude the event.
+    """Return the job's rule with the repository's settings applied, or `Ignored` if they exclude the event.
 
-    They can exclude events that the operator's settings include, but they cannot include others.
+    A repository cannot include an event that the operator's settings exclude.
     """
     if job.repository_settings is None:
         return job.rule
@@ -75,9 +75,9 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
 
 
 def resolve_settings_file(stored: StoredFile | None, read_error: str | None = None) -> RepositorySettingsFile:
-    """Return the settings of a stored file; `read_error` is why it could not be read now.
+    """Return the settings in `stored`; empty settings if it is None. `read_error` is copied to the result.
 
-    If the file is invalid, its last valid version is used, and in addition what the invalid file switches off.
+    If the file is invalid, its last valid version is used, but everything that the invalid file switches off is off.
     """
     if stored is None:
         return RepositorySettingsFile(EMPTY_REPOSITORY_SETTINGS, version=None, read_error=read_error)
@@ -97,7 +97,10 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
 
 
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
-    """Return a file that was just read, in the form to store. A deleted file (None) has no last valid version."""
+    """Return the value to store for a file that was read from GitHub, with credentials redacted.
+
+    An invalid file keeps the last valid version of `before`. None stands for a deleted file, which keeps no version.
+    """
     if found is None:
         return StoredFile(version=None, text=None)
     text = error = None
@@ -113,9 +116,9 @@ def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> Stored
 
 
 def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, path: str = PATH) -> RepositorySettings:
-    """Return the settings without those entries of `prompts.use` that name no prompt for their event.
+    """Return the file's settings without the entries of `prompts.use` that name no prompt for their event.
 
-    Each becomes a problem, except if `file.is_invalid`: then they are from an earlier version. `path` is for messages.
+    Each removed entry is added to `problems`, unless `file.is_invalid`: its entries are from an earlier version.
     """
     settings, use = file.settings, dict(file.settings.values.prompts.use)
     invalid: dict[str, str] = {}  # event -> problem
@@ -141,7 +144,7 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, p
 
 
 def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
-    """Return the stored file, read again if older than `FRESH_S`, and the reason if it could not be read."""
+    """Return the stored file and None, or the stored file and an error message if GitHub cannot be read."""
     store, repository, bot = job.store, job.event.repository, job.bot.login
     stored = store.repository_files.find(repository.id, bot)
     if stored is not None and stored.age_s < FRESH_S:
@@ -177,14 +180,13 @@ def _text(found: FileAtRef) -> str:
 PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
 
 PROBLEMS_INDEX = 1_000
-"""An index that no action of a plan has."""
+"""Index of the checkpoint for this comment. No planned action has this index."""
 
 
 def report_settings_problems(job: Job, conversation: Conversation) -> None:
-    """Comment on the problems of the settings file, unless another delivery did so for this version.
+    """Comment on the problems of the settings file, once for each version of the file.
 
-    Does nothing in a dry run, so that a delivery after the dry run comments, and if comments are off: then the problems
-    are only in the log.
+    Does nothing in a dry run, or if comments are off. A delivery after the dry run can still comment.
     """
     file, features = job.repository_settings, job.rule.effective.features
     if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:

@@ -51,10 +51,11 @@ def decide_retry(
     jitter: float,
     limits: Limits,
 ) -> Retry | GiveUp:
-    """Decide what follows a failed step.
+    """Return the time of the next attempt, or `GiveUp` with the reason.
 
-    `attempts` counts failures, except outages of GitHub and Claude; `failures` counts all. Both include this one.
-    `jitter` in [0, 1) sets the pause between half and all of its length. The retry is never before `error.not_before`.
+    `failures` counts all failures of the delivery, including `error`; `attempts` leaves out outages of GitHub and
+    Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
+    `error.not_before`.
     """
     if isinstance(error, Permanent):
         return GiveUp(str(error))
@@ -72,7 +73,7 @@ def decide_retry(
 
 
 def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Run a delivery and store the result. Returns None if it is rescheduled, the lease is lost or the store fails."""
+    """Process a delivery and store its result. Return None if it is not finished, for example because it is retried."""
     try:
         return _run(lease, context)
     except LeaseLost:

@@ -23,10 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class IdleWorkers:
-    """Idle workers of one process: one of them polls, the others sleep until they are woken. Thread-safe.
+    """Lets one idle worker poll the queue, while the others sleep until they are woken. Thread-safe.
 
-    If all polled, each new delivery would cause one claim per worker, and the receiver's next write would wait
-    for them.
+    If all of them polled, each new delivery would cause one claim per worker and delay the receiver's next write.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -36,7 +35,7 @@ class IdleWorkers:
         self._next_poll = math.inf  # when the polling worker polls, by `clock`
 
     def wake(self, workers: int | None = None) -> None:
-        """Wake this many workers, or all, because a delivery may be due."""
+        """Wake this many idle workers; None wakes all."""
         if workers == 0:
             return
         with self._changed:
@@ -47,13 +46,16 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Record that a worker found work. If it was the polling one, wake another one, which polls at once."""
+        """Call this after a claim. It wakes a sleeping worker to poll the queue, unless another one already polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
 
     def wait(self, seen: int, seconds: float) -> None:
-        """Sleep until woken, at most `seconds` if no other worker polls earlier; not if `wake_ups` is not `seen`."""
+        """Sleep until woken. Return at once if `wake_ups` differs from `seen`.
+
+        The worker that polls sleeps at most `seconds`; the others sleep without a limit.
+        """
         until = self._clock() + seconds
         with self._changed:
             if self.wake_ups != seen:
@@ -68,11 +70,11 @@ class IdleWorkers:
 
 
 POLL_S = 2.0
-"""Longest sleep of an idle worker in seconds; needed for deliveries that other processes queue."""
+"""Seconds between two polls of the queue by an idle worker. Other processes may have queued a delivery."""
 
 
 class Workers:
-    """The worker threads of a process. Each has its own clients and gets a `WorkerContext` for each delivery."""
+    """The worker threads of a process, and the thread that renews their leases."""
 
     def __init__(
         self,
@@ -87,7 +89,7 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limits` returns the current limits; the number of threads does not change. Each calls `connect` once."""
+        """Create `limits().concurrency` threads; later changes do not add threads. Each thread calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
@@ -106,18 +108,18 @@ class Workers:
             thread.start()
 
     def wake(self, workers: int | None = None) -> None:
-        """Wake this many idle workers, or all, to claim deliveries that were committed."""
+        """Wake this many idle workers to claim deliveries; None wakes all."""
         self._idle.wake(workers)
 
     def begin_to_stop(self) -> None:
-        """Claim no more deliveries. The time limit of `stop` begins now."""
+        """Stop claiming deliveries, and start the time limit of `stop`."""
         if not self._stopping.is_set():
             self._stop_began_at = self._clock()
             self._stopping.set()
             self.wake()
 
     def stop(self, within_s: float) -> int:
-        """Wait until workers end, up to `within_s` after `begin_to_stop`. Return and log how many still run."""
+        """Wait for workers to end until `within_s` seconds after `begin_to_stop`. Return how many still run."""
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
@@ -167,9 +169,9 @@ class Workers:
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _renew(self) -> None:
-        """Renew held leases every `limits.lease_s` / 3 seconds, and five times as often while the database is down.
+        """Renew all leases every `limits.lease_s` / 3 seconds, or five times as often while the database is down.
 
-        A worker that hangs in a call keeps its lease, because all calls have timeouts.
+        The lease of a slow delivery is renewed without a limit, because all its calls have timeouts.
         """
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
@@ -177,7 +179,7 @@ class Workers:
 
 
 class AwaitedDeliveries:
-    """Futures of HTTP requests that wait for the end of a delivery, even if another process works on the delivery.
+    """Futures for HTTP requests that wait until a delivery is finished, by this process or another one.
 
     `expect` is called on the event loop, the other methods from any thread.
     """
@@ -189,7 +191,7 @@ class AwaitedDeliveries:
         self._committed: set[str] = set()
 
     def expect(self, guid: str) -> asyncio.Future[Finished]:
-        """Return a future for the end of this delivery. Cancel it to stop waiting."""
+        """Return a future that gets the result of this delivery. Cancel it to stop waiting."""
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         with self._lock:
             self._expected.setdefault(guid, []).append(future)
@@ -197,15 +199,12 @@ class AwaitedDeliveries:
         return future
 
     def mark_committed(self, accepted: Iterable[Accepted]) -> None:
-        """Record that these deliveries are in the store, so that `poll` queries them."""
+        """Record that these deliveries are in the database. `poll` looks up only such deliveries."""
         with self._lock:
             self._committed.update(a.guid for a in accepted if a.outcome == "queued" and a.guid in self._expected)
 
     def poll(self, find_finished: Callable[[Collection[str]], Iterable[Finished]]) -> None:
-        """Resolve the futures of deliveries that another process finished.
-
-        Calls `find_finished` only if a request waits; that call may block and raise `StoreUnavailable`.
-        """
+        """Resolve the futures of deliveries that another process finished. May block and raise `StoreUnavailable`."""
         with self._lock:
             waiting = tuple(self._committed)
         if waiting:
