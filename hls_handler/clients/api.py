@@ -57,7 +57,7 @@ class RateLimitMonitor:
         self.rate_limit = RateLimit(None, None, None)
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request, and store the quota that its response reported, if it reported one."""
+        """Count one request. Store its `rate_limit` unless GitHub reported none."""
         with self._lock:
             self._requests += 1
             if rate_limit.remaining is not None:

@@ -1,7 +1,7 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
-A checkbox that a person checks must never cause a write. Therefore the digest of the requested body is compared with
-that of the last requested one. Checked boxes of the current body are copied into the new one before these are compared.
+A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
+requested one, by digest. Before it is compared with the current body, it gets that body's checked boxes.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -16,8 +16,8 @@ its mark. The comment ends with a footer and another invisible line, the marker.
 The digest in a mark is that of the last requested text. A person may have edited the text or checked boxes since.
 
 People edit comments, so `parse_sections` accepts any text and never raises:
-- Text before the first mark is dropped at the next write, because no source would ever update it. A source whose mark
-  was deleted writes its section again, so the text would be there twice.
+- Text before the first mark is dropped at the next write, because no source would ever update it. It may be a section
+  without its mark, which the source writes again.
 - A damaged mark is text. It belongs to the section above, like the text below it, and is replaced with that section.
 - A mark without a digest still names its section, whose text counts as edited.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
@@ -69,7 +69,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence ("```") of the code block that is open after `line`; `fence` is that before `line`."""
+    """Return the fence ("```") of the code block that is open after `line`. `fence` is the one open before it."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -77,7 +77,7 @@ def _next_open_fence(line: str, fence: str | None) -> str | None:
 
 
 def _closing_markup(head: str) -> str:
-    """Return the markup that closes the code block and the `<details>` elements open at the end of `head`."""
+    """Return the markup that closes the code block and `<details>` elements of `head`, such as "\\n\\n</details>"."""
     fence: str | None = None
     open_details = 0
     for line in head.split("\n"):
@@ -161,7 +161,7 @@ class Sections:
         return next((section for section in self.each if section.key == key), None)
 
     def with_section(self, new: Section) -> Sections:
-        """Return the sections, with `new` in place of the one with its key, or at the end."""
+        """Return the sections with `new`. It replaces the section with its key, or else is the last one."""
         if self.find(new.key) is None:
             return replace(self, each=(*self.each, new))
         return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))

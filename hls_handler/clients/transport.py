@@ -216,7 +216,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 MAX_WAIT = timedelta(hours=2)
-"""Longest wait after a response. A longer one that the server requires is shortened, as its cause may end earlier."""
+"""Longest wait that a response can cause. A longer one is shortened, because its cause may end earlier."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:

@@ -44,7 +44,7 @@ class GithubWriter:
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        """Add and remove labels, so that the issue has the requested ones.
+        """Add and remove labels so that the issue or pull request has the requested ones.
 
         `before` has the label states from before the delivery's first write. The outcome includes the changes of
         earlier attempts. Its added labels are in the order of `action.requested`.
@@ -132,7 +132,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Return the difference as if one attempt had made all changes, including those of earlier attempts."""
+    """Return the changes of all attempts of the delivery; `difference` has those of this attempt."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(

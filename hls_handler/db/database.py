@@ -260,7 +260,7 @@ class Database:
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:
-        """Return "database_bytes" and, for SQLite, "reusable_bytes" in free pages and "disk_free_bytes"."""
+        """Return the sizes "database_bytes" and, for SQLite, "reusable_bytes" in free pages and "disk_free_bytes"."""
         with self.reading() as connection:
             if self.file is None:
                 of_server = func.pg_database_size(func.current_database())

@@ -56,8 +56,8 @@ def is_shared(url: str) -> bool:
 def hold_exclusively(url: str) -> Iterator[bool]:
     """Lock an SQLite database until the block or the process ends, so that only one `hls serve` uses it.
 
-    Yields True: no other process holds a lease. Yields False for PostgreSQL, which is not locked because processes may
-    share it. Raises `StoreUnavailable` if another `hls serve` holds the lock.
+    Yields True when the file is locked: then no other process holds a lease. Yields False for PostgreSQL, which several
+    processes may share. Raises `StoreUnavailable` if another `hls serve` holds the lock.
     """
     database = parse_url(url)
     path = sqlite_file(database)

@@ -38,8 +38,8 @@ _ARGUMENTS: Mapping[str, object] = {
 The timeouts turn a hanging server and a locked table into errors, because a waiting thread cannot be interrupted. They
 also let the server end the session of a frozen process, which would keep the locks of its transaction.
 
-Sequential scans and JIT are disabled. For a small table, the server plans a sequential scan of a prepared statement. It
-keeps that plan when the table has grown, until it collects statistics again."""
+Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table, and keep that plan
+when the table has grown, until it collects statistics again."""
 
 NO_POOLER = "name the PostgreSQL server itself in storage.url: through a pooler, nothing bounds how long HLS waits"
 
@@ -136,7 +136,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the session has no timeouts, because a connection pooler dropped those of HLS."""
+    """Raise `StoreUnavailable` if the session has no timeouts: a connection pooler has dropped HLS's options."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(

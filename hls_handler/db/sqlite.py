@@ -88,7 +88,7 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
     """Make the connection's next transaction take the write lock at its beginning, and set whether it is durable.
 
-    A `durable` commit returns when it and all earlier commits are on the disk. A power failure may undo other commits.
+    A durable commit returns when it and all earlier commits are on the disk. A power failure may undo the others.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")

@@ -74,7 +74,7 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed. One over `FURTHEST_MS` ahead counts as passed, too."""
+    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
@@ -120,7 +120,7 @@ def compress(content: bytes) -> bytes:
 
 
 def decompress(stored: bytes | None) -> bytes:
-    """Return the bytes that `compress` got; b"" for None. Raises `DamagedError` if it did not return `stored`."""
+    """Reverse `compress`; return b"" for None. Raises `DamagedError` if `stored` is not valid."""
     try:
         return b"" if stored is None else _local.decompress(stored)
     except zstandard.ZstdError as exc:
@@ -132,7 +132,7 @@ def compress_text(text: str) -> bytes:
 
 
 def decompress_text(stored: bytes) -> str:
-    """Return the text that `compress_text` got. Raises `DamagedError` if it did not return `stored`."""
+    """Reverse `compress_text`. Raises `DamagedError` if `stored` is not valid."""
     try:
         return decompress(stored).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as exc:

@@ -151,10 +151,10 @@ class ClaudeCalls:
         reply: ValidReply | None = None,
         is_last: bool = False,
     ) -> None:
-        """Record outcome and cost of a call, with changes and reply, in one transaction. `is_last` ends the analysis.
+        """Store outcome and cost of a call, with changes and reply, in one transaction.
 
-        If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised,
-        unless there is neither a change nor a reply. A call that has already ended stays unchanged.
+        If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
+        there are changes or a reply. A call that has already ended stays unchanged. `is_last`: the analysis is done.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:

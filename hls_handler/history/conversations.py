@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class NewerEvents:
-    """Later events on the conversation of a delivery. They may supersede the delivery if a field is set."""
+    """Later events on a delivery's conversation that may supersede the delivery."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -118,7 +118,7 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record labels before the bot adds or removes them. A retry could mistake the write for a person's change."""
+        """Record labels before the bot adds or removes them. Else a retry could mistake that for a person's change."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
@@ -160,7 +160,6 @@ class Conversations:
         self._database = database
 
     def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
-        """Return the history of the account `bot_login` on the lease's conversation."""
         return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
@@ -174,10 +173,7 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
-        """Return the events on the lease's conversation that were stored after the lease's delivery.
-
-        `is_answered` is only about answers by `prompt` ("issues/analyze").
-        """
+        """Return later events on the lease's conversation. `is_answered` is only about answers by `prompt`."""
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,

@@ -46,8 +46,6 @@ class ShownLabels:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionResult:
-    """The result of comparing the labels that the bot set with those that the conversation has now."""
-
     compared: int  # number of the bot's labels that were compared
     changed: tuple[AppliedLabel, ...]  # labels whose correction is new or withdrawn
 

@@ -22,7 +22,7 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition: no older delivery of the conversation may still run. Newer rows show whether such a one is superseded."""
+"""Condition: no older delivery of the conversation may still run. This delivery might supersede such a one."""
 
 
 class RetentionStore:
@@ -37,7 +37,7 @@ class RetentionStore:
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
         """Delete deliveries that finished over `after` ago, with their checkpoints, calls and replies; return how many.
 
-        Keeps the sums of their calls, and deliveries that may supersede an older one that is queued, running or dead.
+        Keeps the sums of their calls. Keeps a delivery while an older one of its conversation may still run.
         """
         with self._exclusive() as connection:
             if connection is None:

@@ -184,7 +184,7 @@ class Statistics:
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return since when a webhook of each repository is expected: since the first call with its name."""
+        """Return when this method was first called with each name. Its webhooks are expected since then."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

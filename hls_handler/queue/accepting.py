@@ -66,9 +66,9 @@ class Stored(msgspec.Struct, frozen=True):
     digest: bytes | None  # None: the body was not stored
 
     def is_same_as(self, new: NewDelivery) -> bool:
-        """Return whether event, repository, number and body of `new`, which has the same GUID, are the same.
+        """Return whether `new` has the same event, repository, number and body. The caller compares the GUID.
 
-        GitHub does not sign the GUID. With any webhook secret, a sender could otherwise replace a delivery by its GUID.
+        GitHub signs only the body. Without this check, a sender with any webhook secret could replace a known delivery.
         """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
@@ -131,7 +131,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Store `now` as the time of the last webhook, at most once a second; return it by repository ("" for all)."""
+        """Store `now` as the time of the last webhook; return what was stored, by repository ("" for all together)."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS

@@ -30,7 +30,7 @@ LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
 LABEL_SET = "label_set"
-"""Name of the counter of labels that the bot set because a reply asked for them. See `field_label` for its labels."""
+"""Counter of the labels that the bot set because a reply asked for them, by `field_label`."""
 
 Posted = Literal["done", "dry_run"]
 """Values of the column `posting_status` if posting did not fail."""
@@ -203,8 +203,8 @@ class DeliveryWriter:
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store the changes and the columns in `statuses`. Return the delivery's row id; None if the lease is lost.
 
-        Checkpoints and statuses reset the number of crashes. Changes of labels and comments do not: a delivery that
-        crashes at the same write each time would be retried without end.
+        Checkpoints and statuses reset the number of crashes. Changes of labels and comments do not. Otherwise a
+        delivery that crashes at each write would be retried without end.
         """
         terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()

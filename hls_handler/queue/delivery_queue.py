@@ -60,7 +60,7 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
     """Return the query for the number of deliveries in a state.
 
-    Its condition on `lease_until` or `id` is always true: it makes SQLite use a partial index, not read all rows.
+    Its condition on `lease_until` or `id` is always true. It makes SQLite use a partial index.
     """
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -125,8 +125,8 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        A delivery whose GUID is stored is a "duplicate". Exception: if the stored one is dead or ignored and the same,
-        it is processed again with its checkpoints. A body that was queued under another GUID in the last
+        A delivery whose GUID is stored is a "duplicate". But a dead or ignored delivery is processed again, with its
+        checkpoints, if GUID and body are the same. A body that was queued under another GUID in the last
         `replay_window_h` hours is a "replay"; 0 disables this check. `counts` are added to the counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
@@ -155,7 +155,7 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases; return their number. The next `claim` counts a crash for each that stored no checkpoint.
+        """End all leases; return their number. The next `claim` counts a crash for each lease without a checkpoint.
 
         Call this only at the start of a process that uses the database alone: these leases are from its previous run.
         """
@@ -231,7 +231,7 @@ class DeliveryQueue:
         """Make all waiting deliveries due now, and delete all reserved slots; return the number of deliveries.
 
         Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude required; pass False while other processes obey these waits.
+        also ends waits that GitHub or Claude required; pass False if other processes are running.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})

@@ -32,11 +32,11 @@ from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MIN_SHARE_FOR_WRITE = 1 / 2
-"""Share of a lease's time that must be left when a write to GitHub begins: 15 of 30 s, the time limit of a request. The
-write has thus ended before another machine may claim the delivery."""
+"""Share of a lease's time that must be left when a write to GitHub begins. By default it is 15 s, the time limit of a
+request, so the write has ended before another machine may claim the delivery."""
 
 RENEW_BELOW_SHARE = 0.6
-"""A lease with a smaller share of its time left is renewed before a write. Usually the renewal thread was earlier."""
+"""A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
 """The renewal thread skips leases with a larger share left, because most deliveries end before they need a renewal."""
@@ -178,11 +178,11 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`. Return None, or when (ms) another delivery's one expires."""
+        """Record a pending write under the lock `name`. If another delivery has one, return its end (ms) instead."""
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
-        return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
+        return self.pending_until(connection, name)  # of a delivery that took the expired lock
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
         until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()

@@ -22,7 +22,7 @@ from hls_handler.queue.leases import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
-_EARLY_MS = 20  # slots that are closer together may be used this much early, because a return to the queue takes longer
+_EARLY_MS = 20  # slots less than this apart may be used this early, because queueing the delivery again takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot for one request. It may be sent at once if `is_now`, else at `slot_at` (ms). `after` is to be stored."""
+    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms). The caller must store `after`."""
 
     is_now: bool
     slot_at: int
@@ -172,7 +172,7 @@ class Locks:
         """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
 
         Raises `Postponed` while another delivery holds the lock, or a write under it may still take effect. The changes
-        are stored then, too. The lock also ends when `Checkpoints.save` releases it or the delivery stops running.
+        are stored then, too. The lock is released by `Checkpoints.save`, or when the delivery stops running.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

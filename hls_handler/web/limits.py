@@ -43,8 +43,8 @@ class _Body:
 class BodyBudget:
     """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
 
-    Above the limit, the costliest body that is still arriving is evicted: its request gets a 408. The cost is received
-    bytes times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
+    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost is received bytes
+    times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
     """
 
     clock: Callable[[], float]

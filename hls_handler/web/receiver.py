@@ -165,7 +165,6 @@ def _accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
 
 
 def _finished_response(finished: Finished, ids: dict[str, str]) -> Response:
-    """Return the response to a request that waited for the end of its delivery."""
     match finished.state:
         case "done":
             return _json(200, {"status": "processed", "reason": finished.reason, **ids})

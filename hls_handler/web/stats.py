@@ -32,8 +32,6 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Counters and queue, read at about the same time."""
-
     at: float  # seconds, monotonic
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
@@ -64,7 +62,7 @@ class StatsReader:
     async def read(self) -> Snapshot:
         """Return a snapshot that is at most a second old. Raises `StoreUnavailable`, also after `timeout_s`.
 
-        After that time, the database is still being read, and the next calls wait for the same snapshot.
+        A timeout does not stop the reading of the database: the next calls wait for its end.
         """
         if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
             return self._newest
@@ -142,7 +140,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     """Estimate the seconds within which the `share` of deliveries ended, 0.95 for 95%; None if no delivery has ended.
 
-    The value is interpolated in a bucket of the histogram. For the last one, which has no end, it is the lower bound.
+    Interpolates within a bucket of the histogram. The last bucket has only a lower bound, which is then returned.
     """
     total = sum(histogram.values())
     if not total:

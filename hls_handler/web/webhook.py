@@ -36,7 +36,7 @@ JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
 class Rejected(HlsError):
-    """The request gets the status 4xx with `detail`, one sentence. The exact reason `why` is only logged."""
+    """The request gets a 4xx with the sentence `detail`. The exact reason `why` is only logged."""
 
     def __init__(self, status: int, detail: str, *, why: str | None = None) -> None:
         super().__init__(detail)
@@ -99,7 +99,7 @@ def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes]
 
 
 def _is_form(content_type: bytes) -> bool:
-    """Return True for a form, False for JSON, both also with `; charset=utf-8`. Raises `Rejected` (400, 415)."""
+    """Return True for a form, False for JSON; parameters such as `charset` do not matter. Raises `Rejected`."""
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
@@ -155,8 +155,8 @@ class WebhookSecrets:
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
         """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
 
-        If the repository's entry in the settings has secrets, only these are valid. Otherwise, and for an event without
-        a repository, those in `github` are.
+        If the repository's entry in the settings has secrets, only these are valid. All other repositories, and events
+        without one, use the secrets in `github`.
         """
         found = self._table.find(repository) if repository else None
         return secret in (found.webhook_secrets if found else self._global)
