@@ -41,7 +41,7 @@ also let the server end the session of a frozen process, which would keep the lo
 Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table, and keep that plan
 when the table has grown, until it collects statistics again."""
 
-NO_POOLER = "name the PostgreSQL server itself in storage.url: through a pooler, nothing bounds how long HLS waits"
+NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
 
 _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
@@ -136,11 +136,11 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the session has no timeouts: a connection pooler has dropped HLS's options."""
+    """Raise `StoreUnavailable` if the session has no timeouts, as after a connection pooler dropped HLS's options."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(
-                f"the database {shown_url} cannot be used: HLS sets {name}, but it is 0; {NO_POOLER}"
+                f"the database {shown_url} cannot be used: it has no {name}, although HLS sets one; {NO_POOLER}"
             )
 
 
