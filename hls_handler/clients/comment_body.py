@@ -176,7 +176,7 @@ def section_text(body: str) -> str:
 
 
 def digest_of(text: str) -> str:
-    """Return 16 hexadecimal digits of SHA-256, to detect a change of the text."""
+    """Return the first 16 hexadecimal digits of the text's SHA-256, to detect changes."""
     return _digest(text)[:16]
 
 
@@ -196,7 +196,7 @@ def parse_sections(body: str, *, marker: str) -> Sections:
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
     """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
 
-    `newest` is the key of the section that is never dropped; its text must come from `section_text`, so that it fits.
+    The section with the key `newest` is never dropped. Its text must come from `section_text`, so that it fits.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)

@@ -40,7 +40,7 @@ def compare_comment(
 ) -> CommentWrite | NoWrite:
     """Read the current comment and return the write that is needed, or `NoWrite` if none is.
 
-    Sends one request if the comment's id is stored. If it is not, or if another account wrote that comment, sends one
+    Sends one request if the comment's id is stored. Otherwise, or if another account wrote that comment, sends one
     request per 100 comments of the conversation.
     """
     mark = marker(action.family)
@@ -127,7 +127,7 @@ def _declined(detail: str, comment_id: int) -> NoWrite:
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:
-    """Return whether the bot wrote the comment, by id, because an account keeps its id when it is renamed."""
+    """Compare the author with the bot by id, because a renamed account keeps its id."""
     return comment.user.id == bot.id
 
 

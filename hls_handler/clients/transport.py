@@ -196,7 +196,7 @@ def describe_cause(exc: BaseException) -> str:
 
 
 def _find_proxy_status(exc: BaseException) -> int | None:
-    """Return the HTTP status with which a proxy rejected the connection to the server, or None."""
+    """Return the HTTP status, such as 407, with which a proxy rejected the connection; None if there is none."""
     for link in _chain(exc):
         match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
         if match is not None:

@@ -36,7 +36,7 @@ _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_del
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call to Claude. If `finished_at` is None, it is in progress or its worker died."""
+    """One call to Claude. If `finished_at` is None, the call is in progress, or its worker died."""
 
     id: int
     index: int

@@ -99,8 +99,8 @@ class Corrections:
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
         """Record corrections whose events were missed, by comparing with the current labels. Raises `LeaseLost`.
 
-        The current labels do not show who changed them. Therefore labels that the bot set before another bot last
-        changed a label are not compared. If there is nothing to compare, the lease is not checked.
+        The current labels do not show who changed them. Therefore a label is not compared if another bot has changed
+        labels since it was set. If there is nothing to compare, the lease is not checked.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:

@@ -63,7 +63,7 @@ def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def lease_parameters(lease: Lease) -> dict[str, object]:
-    """Return the bind parameters of `is_held`: GUID and attempt of the lease."""
+    """Return the bind parameters of `is_held`."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 

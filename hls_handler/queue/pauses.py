@@ -53,7 +53,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused. One without a repository is paused only with everything."""
+    """Return the SQL condition that a delivery is paused. One without a repository is paused only if everything is."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))

@@ -44,7 +44,7 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that it reserved earlier.
+    """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
     Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if the rate limit is
     held beyond it. It is also lost `interval_ms` plus 2 s after its time, as a downtime must not end in a burst.

@@ -93,7 +93,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the overall status and, if the API key is sent, the last known state of each component."""
+        """Respond with the overall status. An authorized request gets the last known state of each component, too."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
