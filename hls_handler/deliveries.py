@@ -1,4 +1,4 @@
-"""Deliveries (verified webhook requests) before, during and after their processing, as immutable values."""
+"""Immutable values for deliveries, which are verified webhook requests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 State = Literal["queued", "running", "done", "ignored", "superseded", "dead"]
 
 FIRST_SHADOW_STEP = 100
-"""`Checkpoint.index` of the first question of a shadow prompt, which runs beside the real prompt and posts nothing."""
+"""Lowest `Checkpoint.index` of shadow prompts, whose replies are stored but not posted."""
 
 PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
-"""Priorities; the queue prefers higher ones: requests to the bot, then pull request events, then all others."""
+"""Priorities of requests to the bot, of pull request events and of all other events. A higher one is claimed first."""
 
 HEAD_START_MS = 600_000
-"""Ten minutes. `sort_key` subtracts this from the time of a delivery once for each level of its priority."""
+"""Time in ms by which each level of priority moves a delivery forward in the queue: ten minutes."""
 
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
@@ -101,7 +101,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The final state of a delivery, for an HTTP request that waits for it (`async_processing: false`)."""
+    """The final state of a delivery, for an HTTP request that waits for it because `async_processing` is false."""
 
     guid: str
     state: State
@@ -114,9 +114,8 @@ def _conversation_key(repository_id: int | None, number: int | None) -> str | No
 
 
 def sort_key(queued_at_ms: int, priority: int) -> int:
-    """Return the time in ms by which the queue is ordered: `queued_at_ms` minus ten minutes for each level of priority.
+    """Return `queued_at_ms` minus ten minutes for each level of priority. The smallest key is claimed first.
 
-    The smallest key is processed first. A delivery thus precedes one of the next lower priority only if that one is
-    less than ten minutes older, so that many urgent deliveries cannot delay the others without end.
+    Thus a delivery waits for urgent ones for a limited time only, even if they keep arriving.
     """
     return queued_at_ms - priority * HEAD_START_MS

@@ -31,10 +31,10 @@ _CONNECT_ATTEMPTS, _CONNECT_RETRY_S = 60, 0.5  # half a minute, while the databa
 
 
 class Storage:
-    """The objects that read and write one database: `queue`, `locks`, `statistics`, .... They are thread-safe.
+    """The thread-safe objects that read and write one database, such as `queue` and `locks`.
 
-    Each method of these objects is one transaction, and raises `StoreUnavailable` if the database cannot be used. All
-    times come from the database's clock.
+    Each of their methods is one transaction, and raises `StoreUnavailable` if the database cannot be used. All times
+    come from the database's clock.
     """
 
     def __init__(self, database: Database) -> None:
@@ -66,9 +66,8 @@ class Storage:
     ) -> Self:
         """Open a database; create and migrate its tables if needed. Raises `StoreUnavailable`.
 
-        While a PostgreSQL server is starting, connects again for half a minute; `pause` sleeps between two attempts.
-        `skew` returns a time span that is added to the database's clock, so that tests need not sleep.
-        `busy_timeout_s` limits the wait for another process that writes to the same SQLite file.
+        Waits up to half a minute for a PostgreSQL server that is starting, and calls `pause` between two attempts. For
+        tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a process that is writing.
         """
         ensure_private_file(parse_url(url))
         return cls._open(Database(parse_url(url), skew=skew, busy_timeout_s=busy_timeout_s), migrate, pause)
@@ -105,7 +104,7 @@ class Storage:
         return cls(database)
 
     def now(self) -> datetime:
-        """The database's time, aware UTC."""
+        """Return the database's time, aware UTC."""
         return self.database.current_time()
 
     def close(self) -> None:

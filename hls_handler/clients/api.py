@@ -1,6 +1,6 @@
 """GitHub's REST API with one token: each call sends one request and returns validated values or raises an HLS error.
 
-PyGithub handles authentication, URLs and rate limits; its objects are not used, because they send hidden requests.
+Of PyGithub, only the requester is used, because its other objects send hidden requests.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class RateLimitMonitor:
         self.rate_limit = RateLimit(None, None, None)
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request, and store the quota that its response reported, if it reported one."""
+        """Count one request. Store its `rate_limit` unless GitHub reported none."""
         with self._lock:
             self._requests += 1
             if rate_limit.remaining is not None:
@@ -79,7 +79,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """Functions that every write to GitHub calls before it sends the request. An exception stops the write."""
+    """Functions that are called before every write to GitHub. An exception stops the write."""
 
     wait_for_slot: Callable[[], None]  # waits for the rate limiter; called before the connection is opened
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
@@ -95,18 +95,18 @@ class _InterceptedResponseError(Exception):
 
 
 class _SingleRequestAdapter(HTTPAdapter):
-    """Sends each request once and returns the first response.
+    """Sends each request once. Raises `_InterceptedResponseError` for a redirect or the status 202.
 
-    PyGithub itself would follow a 301 without its query string, treat the 307 that answers a write to a renamed
-    repository as success, and repeat a request answered with 202 every two seconds without end.
+    PyGithub would follow a 301 without the query string, and treat the 307 for a renamed repository as success. After a
+    202, it would repeat the request every two seconds without end.
     """
 
     def __init__(self, timeout_s: float) -> None:
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
         self.before_send: Callable[[], None] = lambda: None
-        """Called before the headers and each piece of the body are sent. The connection is open then: name lookup, TCP,
-        TLS and the proxy can take many seconds. An exception stops the request."""
+        """Called before the headers and each piece of the body are sent on the open connection, because opening it can
+        take many seconds. An exception stops the request."""
         adapter = self
 
         class GuardedConnection(HTTPConnection):
@@ -137,8 +137,8 @@ class _SingleRequestAdapter(HTTPAdapter):
 class GithubApi:
     """Client for GitHub's REST API with one token. Not thread-safe: use one per worker thread.
 
-    If a request fails, its method raises `Permanent`, `Retryable` or `DependencyDown` (`github_errors` decides which).
-    `path` begins with a slash and is already percent-encoded.
+    Failed requests raise `Permanent`, `Retryable` or `DependencyDown`. A `path` begins with a slash and is already
+    percent-encoded.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class GithubApi:
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
     ) -> None:
-        """`observe` is called once after every request, also a failed one; `now` returns aware UTC.
+        """`observe` is called after every request. `now` returns aware UTC.
 
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
@@ -184,12 +184,12 @@ class GithubApi:
         return validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:
-        """Return the validated response, or None if GitHub answers that the resource does not exist (404, 410)."""
+        """Return the validated response; None if the resource does not exist (404, 410)."""
         response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
         return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
     def find_redirect_url(self, path: str) -> str | None:
-        """Return the URL that GitHub redirects a download to, or None if the file does not exist (404, 410).
+        """Return the URL that GitHub redirects a download to; None if the file does not exist (404, 410).
 
         The URL is a secret: it gives access to the file without a token.
         """
@@ -209,7 +209,7 @@ class GithubApi:
         max_pages: int,
         items_key: str | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
+        """Yield the pages of a list, one request each. `items_key` is the list's key if a response is an object."""
         for number in range(1, max_pages + 1):
             items, headers = self.page(path, shape, number, items_key=items_key)
             yield items
@@ -244,10 +244,10 @@ class GithubApi:
     ) -> Response:
         """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
 
-        Only the modules `labels` and `comments` call this method, for five kinds of writes (SECURITY.md rule 12).
+        Only `clients/writer.py` and `clients/comments.py` call this, for five kinds of writes (SECURITY.md rule 12).
 
-        If the request was sent but not answered by GitHub itself (no response, or a 5xx, which a gateway may send), the
-        error has `may_have_succeeded`: the write may still take effect.
+        The error has `may_have_succeeded` if the request was sent, but GitHub did not respond. A 5xx counts as no
+        response, because a gateway may have sent it.
         """
         guard.wait_for_slot()
         sent = False
@@ -326,7 +326,7 @@ def _parse_json(text: str) -> Any:
 
 
 def validate(call: str, shape: TypeAdapter[T], data: object) -> T:
-    """Return the value in a response to `call`. Raises `DependencyDown` if it does not have the documented form."""
+    """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if it does not have the documented form."""
     try:
         return shape.validate_python(data)
     except ValidationError as exc:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MAX_CONNECT_S = 10.0
 
 KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-"""Socket options against networks that drop an idle connection: Claude may work on a reply for minutes."""
+"""Socket options that keep a connection open while Claude works on a reply, which may take minutes."""
 
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
@@ -81,13 +81,13 @@ class Claude:
         self._client.close()
 
     def model_for(self, rendered: RenderedPrompt) -> str:
-        """Return the model that the prompt or else the settings name; a retired one is replaced by its successor."""
+        """Return the prompt's model, or else that of the settings. A retired model is replaced by its successor."""
         return resolve_model(rendered.prompt.model or self._settings.model)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        """Send one request. To have an invalid reply corrected, pass it as `correction`: Claude sees it and its errors.
+        """Send one request. Claude gets the earlier reply `correction` with its errors, and is asked to correct it.
 
-        Raises `DependencyDown` for a failure of Claude or of the account's access, `Permanent` for an invalid request.
+        Raises `DependencyDown` if Claude fails or rejects the account, and `Permanent` for an invalid request.
         """
         prompt, model = rendered.prompt, self.model_for(rendered)
         output: OutputConfigParam = {"format": {"type": "json_schema", "schema": request_schema(rendered.schema)}}
@@ -107,7 +107,7 @@ class Claude:
         return _parse_reply(response.read(), prompt, took_s=self._clock() - started)
 
     def lookup_model(self, model: str) -> str:
-        """Return the model's state: "active", "deprecated" or "retired". Raises `DependencyDown`, also if not found."""
+        """Return "active", "deprecated" or "retired". Raises `DependencyDown`, also if there is no such model."""
         label = f"the request for the model {model}"
         try:
             response = self._client.models.with_raw_response.retrieve(model)
@@ -181,7 +181,7 @@ class _WireModel(BaseModel):
 
 
 def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
-    """Parse the body of a response with status 200. Raises `DependencyDown` if it is invalid (a proxy's error page)."""
+    """Parse the body of a response with status 200. Raises `DependencyDown` if it is invalid."""
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
@@ -246,8 +246,7 @@ def _describe_stop(details: _StopDetails | None) -> str:
 def cost_usd(usage: Usage) -> float | None:
     """Return the cost in US dollars at list price, or None for a model that is not in Anthropic's list.
 
-    Example: 0.0006 for `claude-haiku-5-5` with 1,000 uncached input tokens and 1,000 output tokens. The price of some
-    models depends on the length of the whole prompt, including cached parts.
+    The price of some models depends on the number of all input tokens, including the cached ones.
     """
     counted = genai_prices.Usage(
         input_tokens=usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens,

@@ -1,6 +1,6 @@
 """Translation of the Claude SDK's exceptions into HLS's errors.
 
-Of the texts of an exception, only the API's own error message is used: the others may contain headers with the API key.
+Only the API's own error message is shown, because other texts of an exception may contain the API key.
 https://platform.claude.com/docs/en/api/errors
 """
 
@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. `label` names the request in the message, without `api_key`."""
+    """Return HLS's error for an SDK exception. `label` names the request in its message; `api_key` is masked there."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):
@@ -65,7 +65,7 @@ def translate(
 
 
 def unexpected_response(label: str, what: str) -> DependencyDown:
-    """Return the error for a response with status 200 whose body does not have the documented form."""
+    """Return the error for a response with status 200 and an invalid body."""
     return _down(f"unexpected response from Claude to {label}: {what}", ADDRESS_REMEDY, may_have_succeeded=True)
 
 

@@ -1,11 +1,10 @@
-"""Compare the requested body of the bot's comment with its current body, and decide the new body; no I/O.
+"""Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
-A checkbox that a person checks must never cause a write. Therefore two bodies without checked boxes are compared by
-digest: the requested one and the last requested one. The current body is compared with the new one only after its
-checked boxes were copied into the new one.
+A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
+requested one, by digest. Before it is compared with the current body, it gets that body's checked boxes.
 
-A comment may have sections from several sources (reviewers, workflows). Above each section is an invisible line, its
-mark. One footer and the comment's own invisible last line, the marker, follow.
+A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
+its mark. The comment ends with a footer and another invisible line, the marker.
 
     <!-- hls:section reviewer-21031067 0123456789abcdef -->
     The text of the reviewer's section.
@@ -14,13 +13,13 @@ mark. One footer and the comment's own invisible last line, the marker, follow.
     The footer.
     <!-- hls:pull_requests -->
 
-The digest is that of the last requested text, not of the current text: a person may have edited it or checked boxes.
+The digest in a mark is that of the last requested text. A person may have edited the text or checked boxes since.
 
 People edit comments, so `parse_sections` accepts any text and never raises:
-- Text before the first mark is dropped at the next write. It belongs to no source, so it would never be updated or
-  removed, and it would be duplicated when the source whose mark is missing writes its section again.
-- A damaged mark counts as text. The text below it becomes part of the section above and is replaced together with it.
-- A mark without its digest still names its section; the text of the section counts as edited.
+- Text before the first mark is dropped at the next write, because no source would ever update it. It may be a section
+  without its mark, which the source writes again.
+- A damaged mark is text. It belongs to the section above, like the text below it, and is replaced with that section.
+- A mark without a digest still names its section, whose text counts as edited.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
 
@@ -47,10 +46,10 @@ _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 
 
 def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) -> str:
-    """Return `body`. If it is longer than `max_chars`, return its beginning up to a line end, `note` and its footer.
+    """Return `body`. If it is longer than `max_chars`, return its first lines, `note` and its last paragraph.
 
-    The footer is the last paragraph of `body`, up to `MAX_FOOTER_CHARS` long. Code blocks and `<details>` elements left
-    open are closed, so that note and footer are visible. `max_chars` must be at least several thousand.
+    A last paragraph of more than `MAX_FOOTER_CHARS` is left out. Code blocks and `<details>` elements are closed, so
+    that `note` is visible. `max_chars` must be at least several thousand.
     """
     if len(body) <= max_chars:
         return body
@@ -70,7 +69,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence ("```") of the code block that is open after `line`, or None; `fence`: the one before `line`."""
+    """Return the fence ("```") of the code block that is open after `line`. `fence` is the one open before it."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -78,7 +77,7 @@ def _next_open_fence(line: str, fence: str | None) -> str | None:
 
 
 def _closing_markup(head: str) -> str:
-    """Return the markup that closes the code block and the `<details>` elements open at the end of `head`."""
+    """Return the markup that closes the code block and `<details>` elements of `head`, such as "\\n\\n</details>"."""
     fence: str | None = None
     open_details = 0
     for line in head.split("\n"):
@@ -93,12 +92,11 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Return `newer` with those checkboxes checked that are checked in `older`.
+    """Return `newer`, with the task list items checked that are checked in `older`.
 
-    Items are the same if their texts are equal apart from white space. If an item occurs several times, as many are
-    checked as in `older`, at the same positions if possible: a text that differs from `older` only in checked boxes
-    becomes `older` again. Boxes in code blocks are ignored. Boxes that HLS itself wrote as checked stay checked, too,
-    because the text does not show who checked them.
+    Items match by text, apart from white space. If an item occurs several times, as many are checked as in `older`, at
+    the same positions if possible. So a text that differs from `older` only in checked boxes becomes `older`. Boxes in
+    code blocks are ignored. Boxes that HLS wrote as checked stay checked: the text does not show who checked them.
     """
     lines = newer.split("\n")
     older_boxes = _find_boxes(older)
@@ -115,7 +113,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Return, by the text of task list items, the line index and box (" ", "x" or "X") of each item with that text."""
+    """Return line index and box by item text: {"Run the migration": [(4, "x")]}. The box is " ", "x" or "X"."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
@@ -145,7 +143,7 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The part of the bot's comment that one source (a reviewer, a workflow) writes."""
+    """The text in the bot's comment that one source writes, such as a reviewer or a workflow."""
 
     key: str  # "reviewer-21031067": letters, digits and hyphens
     digest: str  # `digest_of` the text last requested by the source; "" if a person damaged the mark
@@ -154,7 +152,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The sections of one comment, oldest first. `older_left_out`: some were dropped, as the comment was too long."""
+    """The sections of one comment, oldest first. `older_left_out` is True if the comment was too long for all."""
 
     each: tuple[Section, ...] = ()
     older_left_out: bool = False
@@ -163,22 +161,22 @@ class Sections:
         return next((section for section in self.each if section.key == key), None)
 
     def with_section(self, new: Section) -> Sections:
-        """Return the sections with `new` in place of the one with the same key, or else at the end."""
+        """Return the sections with `new`. It replaces the section with its key, or else is the last one."""
         if self.find(new.key) is None:
             return replace(self, each=(*self.each, new))
         return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
 
 
 def section_text(body: str) -> str:
-    """Return the text of a section: `body`, truncated, and without anything that `parse_sections` takes for a mark.
+    """Return `body`, truncated and without text that `parse_sections` would take for the mark of a section.
 
-    HTML comments were removed from untrusted text before (untrusted/markdown.py), but a template might write some.
+    Untrusted text has no HTML comments (`untrusted/markdown.py`), but a template might write one.
     """
     return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
 
 
 def digest_of(text: str) -> str:
-    """Return 16 hex digits of SHA-256: enough to detect a change, not meant to protect a secret."""
+    """Return the first 16 hexadecimal digits of the text's SHA-256, to detect changes."""
     return _digest(text)[:16]
 
 
@@ -198,7 +196,7 @@ def parse_sections(body: str, *, marker: str) -> Sections:
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
     """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
 
-    `newest` is the key of the section that is never dropped; its text must come from `section_text`, so that it fits.
+    The section with the key `newest` is never dropped. Its text must come from `section_text`, so that it fits.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)
@@ -242,7 +240,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     """Return the body to write or to keep; None if there is nothing to update and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the body that was last requested; it is not used for sections, whose digests are in the comment.
+    the last requested body. Sections have theirs in the comment instead.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)
@@ -250,7 +248,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
 
 
 def _normalize(body: str) -> str:
-    """Return the text stripped and with LF as line ends, because GitHub's editor writes CRLF."""
+    """Return the text stripped and with LF as line ends. GitHub's editor writes CRLF."""
     return body.replace("\r\n", "\n").strip()
 
 

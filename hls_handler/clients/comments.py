@@ -1,4 +1,4 @@
-"""The bot's comment in a conversation, one for each prompt family: found by author and marker, never duplicated."""
+"""Finds the bot's comment on a conversation by author and marker, and writes it. Each prompt family has one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CommentWrite:
 
 @dataclass(frozen=True, slots=True)
 class NoWrite:
-    """The decision to write nothing. `seen` is an existing comment's id and digest, to be stored in the history."""
+    """The decision to write nothing. `seen` is the id and digest of a found comment, to be stored."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None
@@ -40,8 +40,8 @@ def compare_comment(
 ) -> CommentWrite | NoWrite:
     """Read the current comment and return the write that is needed, or `NoWrite` if none is.
 
-    Sends one request if the comment's id is stored. If it is not, or if another account wrote that comment, searches
-    the conversation's comments with one request per 100.
+    Sends one request if the comment's id is stored. Otherwise, or if another account wrote that comment, sends one
+    request per 100 comments of the conversation.
     """
     mark = marker(action.family)
     known = history.comment(action.family)
@@ -127,7 +127,7 @@ def _declined(detail: str, comment_id: int) -> NoWrite:
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:
-    """Return whether the bot wrote the comment, by id, because an account keeps its id when it is renamed."""
+    """Compare the author with the bot by id, because a renamed account keeps its id."""
     return comment.user.id == bot.id
 
 

@@ -1,7 +1,4 @@
-"""GitHub client of one worker: the bot account, and a reader and a writer for each repository, over one connection.
-
-`ReadOnlyGithub` reads as usual and never writes, whatever the settings say.
-"""
+"""GitHub clients: they return the bot account, and a reader and a writer for each repository, over one connection."""
 
 from __future__ import annotations
 
@@ -53,10 +50,7 @@ class Github:
         self._api = api
 
     def fetch_bot_account(self) -> Account:
-        """Return the account that the token belongs to.
-
-        Raises `DependencyDown`. If the token has no account (403, 404), its remedy says which token to set.
-        """
+        """Return the account that the token belongs to. Raises `DependencyDown`, also if there is none (403, 404)."""
         try:
             return self._api.get("/user", _ACCOUNT)
         except Permanent as exc:
@@ -65,8 +59,8 @@ class Github:
     def find_missing_permissions(self, repository: str) -> list[str]:
         """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
 
-        Raises `DependencyDown` if GitHub itself fails. Limits of a fine-grained token are not detected, because GitHub
-        reports the permissions of its account.
+        Limits of a fine-grained token are not found, because GitHub reports only the permissions of its account. Raises
+        `DependencyDown` if GitHub fails.
         """
         try:
             found, headers = self._api.get_with_headers(repository_path(repository), _REPOSITORY)
@@ -124,10 +118,9 @@ _DOCUMENT = TypeAdapter(dict[str, Any])
 def connect_read_only(
     settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
 ) -> ReadOnlyGithub:
-    """Create a client that never writes, without sending a request. `now` returns aware UTC.
+    """Create a client that never writes; send no request. `now` returns aware UTC.
 
-    With `assume_open`, closed and locked conversations are read as open and unlocked, to try a prompt on them. Raises
-    `SettingsError` if the proxy or certificate settings cannot be used.
+    Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
     return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
 
@@ -142,10 +135,7 @@ class ReadOnlyGithub(Github):
         self.assume_open = assume_open
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
-        """Rebuild the `opened` event of an issue or pull request from its current state; two or three requests.
-
-        Returns GitHub's event name and the payload. Raises the same errors as other reads.
-        """
+        """Return event name and payload of the `opened` event that the issue or pull request would have now."""
         base = repository_path(repository)
         repository_json = self._api.get(base, _DOCUMENT)
         conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)

@@ -55,17 +55,14 @@ def translate_status(
 
 
 PENDING_WRITE_WAIT = timedelta(seconds=60)
-"""Wait before the next attempt of a delivery whose write timed out: the write may still take effect.
-
-GitHub itself cancels a request after ten seconds. Meanwhile the lock of the comment (`github.slowest_write_s`) keeps
-other deliveries from writing to it.
-"""
+"""Wait before the next attempt of a delivery whose write timed out, because the write may still take effect. GitHub
+cancels a request after ten seconds. Meanwhile the comment's lock keeps other deliveries from writing to it."""
 
 
 def translate_exception(call: str, exc: BaseException, now: datetime, proxy: ProxySettings) -> DependencyDown:
-    """Return the error for a request without a response: connection refused, dropped, timed out, or not readable.
+    """Return the error for a request without a response, such as a refused connection.
 
-    After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` from now.
+    After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` from `now`.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None
@@ -90,10 +87,10 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
 
 
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
-    """Return the error for a redirect. It is never followed: a resource has moved, or github.base_url is wrong.
+    """Return the error for a redirect: the resource has moved, or github.base_url is wrong.
 
-    GitHub redirects for a renamed or transferred repository and for a transferred issue. If HLS followed, it would read
-    and write a repository that neither the event nor the settings name.
+    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects are never followed:
+    HLS would read and write a repository that neither the event nor the settings name.
     """
     target, base = urlsplit(location or ""), urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
@@ -124,7 +121,7 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 
 
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
-    """Return the cause of the error in plain words, to be appended to GitHub's own message."""
+    """Return the cause of the error, such as ": the conversation is locked", to append to GitHub's message."""
     text = message.lower()
     if status != 403:
         return ": deleted, moved, or not visible to this token"

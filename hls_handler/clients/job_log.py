@@ -24,7 +24,7 @@ from hls_handler.settings.values import is_loopback
 MAX_BYTES = 100 * 1024 * 1024
 MAX_LINE_CHARS = 16_384  # characters; the rest of a longer line is skipped
 MAX_READ_TIME = timedelta(minutes=2)
-"""Limit from the first byte to the last; the time that the caller spends between lines counts."""
+"""Time limit from the first byte to the last. The time that the caller spends between two lines counts."""
 
 CHUNK_BYTES = 65_536
 LOG_TRUNCATED = "[cut here: the log is longer than {} MB]"
@@ -79,7 +79,7 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """Yield bytes as they arrive, because waiting for full chunks could exceed the time limit if the server is slow."""
+    """Yield bytes as they arrive. If the server is slow, the wait for a full chunk could exceed the time limit."""
     deadline = now() + MAX_READ_TIME
     with session, response:
         while True:
@@ -118,7 +118,7 @@ def _truncate_line(line: str) -> str:
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
-    """Return True for https, or for http if both URLs are loopback addresses (in the sandbox)."""
+    """Return True for https, and for http between loopback addresses; False if `url` has a user name."""
     try:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:

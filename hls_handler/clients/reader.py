@@ -53,7 +53,6 @@ class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
     def __init__(self, api: GithubApi, repository: str) -> None:
-        """`repository` is "owner/repo"."""
         self._api = api
         self._base = repository_path(repository)
 

@@ -1,8 +1,7 @@
 """Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of failures, Retry-After.
 
-Proxies and certificate authorities come from the usual environment variables. The libraries interpret these differently
-(requests uses REQUESTS_CA_BUNDLE and the authorities of certifi, httpx2 uses SSL_CERT_FILE and those of the system), so
-the libraries get explicit values from this module and read no variables themselves.
+The libraries requests and httpx2 interpret the environment variables for proxies and certificates differently. Both get
+explicit values from this module and read no variables themselves.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class ProxySettings:
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the cause, to append to a message (": Connection refused"), and the remedy, by default `otherwise`."""
+        """Return the cause, such as ": Connection refused", and the remedy, which is usually `otherwise`."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
         if certificate_problems:
@@ -75,7 +74,7 @@ class ProxySettings:
 
 
 def find_proxy_settings(address: str, environ: Mapping[str, str] = os.environ) -> ProxySettings:
-    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError` if invalid."""
+    """Return the settings for an address such as "https://api.github.com". Raises `SettingsError`."""
     ca_variable, ca_path = _find_ca_path(environ)
     return ProxySettings(_find_proxy(urlsplit(address), environ), ca_path, ca_variable)
 
@@ -117,7 +116,7 @@ def _require_certificates(variable: str, value: str) -> None:
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
     """Return the URL of the proxy for an address; None if none is set, for loopback, and for entries of NO_PROXY.
 
-    The settings allow http only for loopback addresses, which a proxy cannot reach.
+    An http address is always loopback, because the settings allow no other. A proxy cannot reach it.
     """
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
@@ -142,7 +141,7 @@ def _parse_proxy_url(variable: str, value: str) -> str:
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Return True if an entry of NO_PROXY matches: "*", a host (also matches subdomains), an address, or a network.
+    """Return True if an entry of NO_PROXY matches: "*", a host or parent domain, an address, or a network.
 
     The host or address in an entry may have a port.
     """
@@ -169,7 +168,7 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
 TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")
-"""Start of the errors of `http.client` and httpcore2 if a proxy rejects a tunnel."""
+"""Beginning of the error messages of `http.client` and httpcore2 after a proxy rejected a tunnel."""
 
 
 def redact_secret(text: str, secret: str) -> str:
@@ -184,7 +183,7 @@ def shorten(text: str) -> str:
 
 
 def describe_cause(exc: BaseException) -> str:
-    """Return the operating system's message for a failed connection ("Connection refused"), else the exception's class.
+    """Return the operating system's message, such as "Connection refused", or else the exception's class name.
 
     Messages of HTTP libraries are not used: they may contain headers, and with them a key.
     """
@@ -197,7 +196,7 @@ def describe_cause(exc: BaseException) -> str:
 
 
 def _find_proxy_status(exc: BaseException) -> int | None:
-    """Return the HTTP status with which a proxy rejected the connection to the server, or None."""
+    """Return the HTTP status, such as 407, with which a proxy rejected the connection; None if there is none."""
     for link in _chain(exc):
         match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
         if match is not None:
@@ -206,7 +205,7 @@ def _find_proxy_status(exc: BaseException) -> int | None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that caused it: the cause, the context, or an argument of each."""
+    """Yield an exception and its causes, found in `__cause__`, `__context__`, `args` or `reason` of each."""
     seen = set[int]()
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
@@ -217,7 +216,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 MAX_WAIT = timedelta(hours=2)
-"""Longest wait that a server's response can cause: after it a request is sent again, as the cause may be gone."""
+"""Longest wait that a response can cause. A longer one is shortened, because its cause may end earlier."""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:

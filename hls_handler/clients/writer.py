@@ -25,10 +25,7 @@ _LABELS = TypeAdapter(tuple[Label, ...])
 
 
 class GithubWriter:
-    """Sets labels and writes the bot's comments. If `guard` is None (dry run), it only reports the planned changes.
-
-    `history` is the stored state of the bot's labels and comments on a conversation; a dry run does not change it.
-    """
+    """Sets labels and writes the bot's comment. Without a `guard`, it only reports what it would write (dry run)."""
 
     def __init__(
         self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
@@ -47,10 +44,10 @@ class GithubWriter:
     def ensure_labels(
         self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
     ) -> Outcome:
-        """Write the difference between the current labels and those that the action asks for.
+        """Add and remove labels so that the issue or pull request has the requested ones.
 
-        `before` has the label states that were stored before the delivery's first write. The outcome also lists changes
-        that earlier attempts have made since then. Its added labels are in the order of `action.requested`.
+        `before` has the label states from before the delivery's first write. The outcome includes the changes of
+        earlier attempts. Its added labels are in the order of `action.requested`.
         """
         difference = self._compare_labels(number, action, labels)
         if self._guard is None:
@@ -60,10 +57,7 @@ class GithubWriter:
         return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=self._history.labels()))
 
     def _compare_labels(self, number: int, action: EnsureLabels, settings: EffectiveLabels) -> LabelDifference:
-        """Read the current labels and return how they differ from those that the action asks for.
-
-        Sends one request; if a label must be added, usually a second one: for the labels that the repository has.
-        """
+        """Read the current labels and compare them with the requested ones; usually one or two requests."""
         pages = self._api.pages(f"{self._base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
         present = frozenset(label.name for page in pages for label in page)
         stored = self._history.labels()
@@ -88,11 +82,9 @@ class GithubWriter:
         return frozenset(existing)
 
     def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
-        """Write the difference.
+        """Write the difference. Labels are stored as "intended" before a write, and as "set" or not at all after it.
 
-        Labels are stored as "intended" before they are added or removed. Afterwards an added label is stored as "set",
-        and the state of a removed one is deleted. If the response to a removal is lost, the missing label is therefore
-        not mistaken for a removal by a person.
+        So if the response to a removal is lost, the missing label is not mistaken for a removal by a person.
         """
         history = self._history
         if difference.removed_by_person:
@@ -123,7 +115,7 @@ class GithubWriter:
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Map each label that a reply asks for to its field and prompt. Labels from facts alone (a size) are left out."""
+    """Return field and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
@@ -140,7 +132,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Add the labels that earlier attempts of the delivery changed, as if one attempt had made all changes."""
+    """Return the changes of all attempts of the delivery; `difference` has those of this attempt."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(
@@ -156,7 +148,7 @@ def _merge_earlier_runs(
 
 
 def _label_outcome(difference: LabelDifference) -> Outcome:
-    """Return the outcome of the difference. Labels that an earlier attempt added without a response count as added."""
+    """Return the outcome. Labels that an earlier attempt added without a response count as added."""
     added = difference.confirm + difference.add
     changes = [
         f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names

@@ -1,4 +1,4 @@
-"""One database: connections, transactions, the writer lock of SQLite, driver errors as errors of HLS."""
+"""Connections and transactions of a database, and translation of its drivers' errors."""
 
 from __future__ import annotations
 
@@ -54,11 +54,10 @@ from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
 
 _CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
-"""Advisory locks of PostgreSQL: the first is held by the process that claims a delivery, the second by the one that
-stores a batch. The numbers are arbitrary; other programs are unlikely to use them."""
+"""Arbitrary ids of PostgreSQL's advisory locks for `lock_claims` and `lock_accepts`."""
 
 _WRITER_LOCK_S = 5.0
-"""Time limit for a writer that waits for the other writers of this process."""
+"""Seconds that a writer waits at most for the other writers of this process."""
 
 Insert = sqlite.Insert | postgresql.Insert
 
@@ -107,9 +106,7 @@ class Database:
     """An SQLite or PostgreSQL database. Statements run in `reading` or `writing`, which raise `StoreUnavailable`."""
 
     def __init__(self, url: URL, *, skew: Callable[[], timedelta], busy_timeout_s: float) -> None:
-        """`skew` is added to the database's clock, for tests. `busy_timeout_s` limits the wait for another process that
-        writes to the same SQLite file.
-        """
+        """For tests, `skew` is added to the clock. `busy_timeout_s` is how long SQLite waits for a writing process."""
         self.shown_url: Final = masked(url)
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
@@ -139,10 +136,10 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that only reads.
+        """Begin a transaction that only reads.
 
-        On SQLite, all its statements see the same state, and it neither waits for writers nor blocks them. On
-        PostgreSQL, each statement sees what was committed before it.
+        On SQLite, its statements read one snapshot, and it neither waits for writers nor blocks them. On PostgreSQL,
+        each statement reads what was committed before it.
         """
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
@@ -151,14 +148,14 @@ class Database:
 
     @contextmanager
     def writing(self, *, durable: bool = True, has_timeout: bool = True) -> Iterator[Connection]:
-        """A transaction that is committed when the block ends and rolled back when it raises.
+        """Begin a transaction that is committed at the end of the block, or rolled back if the block raises.
 
-        If it raises, nothing was stored, unless the commit succeeded and its response was lost. `has_timeout=False`
-        removes the time limit for responses of a PostgreSQL server; the server's own timeouts still apply.
+        After an error nothing is stored, unless only the response to the commit was lost. `has_timeout=False` removes
+        the time limit for PostgreSQL's responses; the server's own timeouts still apply.
 
-        On SQLite, a commit that is not `durable` does not wait for the disk. It survives the end of the process, but a
-        failure of the machine may undo it. On PostgreSQL, `durable` has no effect. The server can fail while workers
-        run on: if it lost a renewed lease, a second worker could claim a delivery that the first one still processes.
+        On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may undo it, but not the
+        end of the process. On PostgreSQL, every commit is durable: if the server lost a renewed lease, a second worker
+        could claim a delivery that the first one still processes.
         """
         with self._translated():
             if self.file is not None:
@@ -172,7 +169,7 @@ class Database:
                 connection.commit()
 
     def insert(self, table: Table) -> Insert:
-        """Return an INSERT that supports ON CONFLICT, which SQLAlchemy offers only in its classes for each dialect."""
+        """Return an INSERT of the database's dialect, because SQLAlchemy's general one has no ON CONFLICT."""
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
     def upsert(self, table: Table, *replaced: str) -> Insert:
@@ -185,11 +182,11 @@ class Database:
     def insert_rows(
         self, connection: Connection, table: Table, rows: Sequence[Mapping[str, object]], *, if_new: bool = False
     ) -> None:
-        """Insert rows with the same columns; with `if_new`, rows that already exist stay unchanged.
+        """Insert rows, which all have the same columns. With `if_new`, rows that already exist stay unchanged.
 
-        On PostgreSQL, they are one INSERT with an array for each column. psycopg's executemany would send a pipeline,
-        after which PostgreSQL does not enforce idle_in_transaction_session_timeout: a frozen process would keep its
-        locks. And with many VALUES, psycopg would split the text of the statement each time.
+        On PostgreSQL, one INSERT has an array for each column. psycopg's executemany would send a pipeline. After that,
+        PostgreSQL does not enforce idle_in_transaction_session_timeout, and a frozen process would keep its locks.
+        With many VALUES, psycopg would parse the statement's text each time.
         """
         if not rows:
             return
@@ -203,18 +200,18 @@ class Database:
         connection.execute(self._inserts[table.name, names, if_new], values)
 
     def is_one_of(self, column: Column[Any], name: str) -> ColumnElement[bool]:
-        """Return the SQL condition that the column has one of the values in the list that is bound to `name`.
+        """Return the SQL condition that the column's value is in a list, which is the bind parameter `name`.
 
-        On PostgreSQL the list is one parameter, an array: psycopg would split a text with many parameters each time.
+        On PostgreSQL the list is one array, because psycopg parses a statement with many parameters each time.
         """
         if self.file is not None:
             return column.in_(bindparam(name, expanding=True))
         return column == any_(bindparam(name, type_=ARRAY(column.type)))
 
     def lock_accepts(self, connection: Connection) -> int:
-        """Wait until no other process is storing a batch, and make others wait until this transaction ends.
+        """Take the lock for storing a batch, until the transaction ends. Then return the database's time (ms).
 
-        Returns the database's time (ms) afterwards. On SQLite, only one transaction can write at a time anyway.
+        SQLite needs no lock, because only one transaction can write at a time.
         """
         if self.file is not None:
             return self.now_in(connection)
@@ -222,10 +219,7 @@ class Database:
         return int(now)
 
     def lock_claims(self, connection: Connection) -> None:
-        """Wait until no other process is claiming a delivery, and make others wait until this transaction ends.
-
-        Does nothing on SQLite, where only one transaction can write at a time.
-        """
+        """Take the lock for claiming a delivery, until the transaction ends. SQLite needs none: it has one writer."""
         if self.file is None:
             connection.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
 
@@ -266,9 +260,7 @@ class Database:
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:
-        """Return sizes in bytes: `database_bytes`, and for SQLite `reusable_bytes` (free pages inside the file) and
-        `disk_free_bytes` (of the file system). Raises `StoreUnavailable`.
-        """
+        """Return the sizes "database_bytes" and, for SQLite, "reusable_bytes" in free pages and "disk_free_bytes"."""
         with self.reading() as connection:
             if self.file is None:
                 of_server = func.pg_database_size(func.current_database())
@@ -298,9 +290,9 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        """A write transaction on SQLite, while no other thread of this process writes.
+        """Begin a write transaction on SQLite while no other thread of this process writes.
 
-        Without this lock, a thread may poll for SQLite's own lock until the busy timeout while other threads write.
+        With SQLite's own lock alone, a thread polls for it, and may reach the busy timeout while other threads write.
         """
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
@@ -338,7 +330,7 @@ class Database:
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
-    """Return the query for rows from parameters that are arrays, one for each of these columns."""
+    """Return `SELECT ... FROM unnest(...)`, with one array as a bind parameter for each of these columns."""
     arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
     rows = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
     return select(*rows.c)

@@ -36,8 +36,7 @@ def ensure_private_file(url: URL) -> None:
 def database_exists(url: str) -> bool:
     """Return whether the file of an SQLite database exists; always True for PostgreSQL.
 
-    Also True if the file cannot be examined: the attempt to open it then raises an error with the reason. Raises
-    `StoreUnavailable` for an unsupported address.
+    Also True if the file cannot be examined: opening it then shows why. Raises `StoreUnavailable` for a bad URL.
     """
     path = sqlite_file(parse_url(url))
     try:
@@ -49,17 +48,16 @@ def database_exists(url: str) -> bool:
 
 
 def is_shared(url: str) -> bool:
-    """Return whether several processes may use the database. Raises `StoreUnavailable` for an unsupported address."""
+    """Return whether several processes may use the database. Raises `StoreUnavailable` for an unsupported URL."""
     return sqlite_file(parse_url(url)) is None
 
 
 @contextmanager
 def hold_exclusively(url: str) -> Iterator[bool]:
-    """Lock an SQLite database until the block ends, so that only one `serve` processes its deliveries.
+    """Lock an SQLite database until the block or the process ends, so that only one `hls serve` uses it.
 
-    Yields True when the file is locked: then no other process holds a lease. For PostgreSQL, which several processes
-    may share, locks nothing and yields False. Raises `StoreUnavailable` if another `serve` holds the lock. The
-    operating system releases the lock when the process ends.
+    Yields True when the file is locked: then no other process holds a lease. Yields False for PostgreSQL, which several
+    processes may share. Raises `StoreUnavailable` if another `hls serve` holds the lock.
     """
     database = parse_url(url)
     path = sqlite_file(database)
@@ -97,10 +95,10 @@ def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
 
 
 def back_up(url: str, target: Path) -> int:
-    """Copy the database to a new file with mode 0600; return its size in bytes.
+    """Copy an SQLite database to the new file `target` with mode 0600; return its size in bytes.
 
-    `target` appears only when the copy is complete, checked and on the disk. Writers of the database are not blocked.
-    Raises `StoreUnavailable`, also if `target` exists.
+    `target` appears only after the copy is complete, checked and on the disk. Writers are not blocked. Raises
+    `StoreUnavailable`, also if `target` exists.
     """
     source = sqlite_file(parse_url(url))
     if source is None:

@@ -22,11 +22,11 @@ _ADVISORY_LOCK = 7_246_173  # arbitrary; held during a migration
 
 
 class UnsupportedTables(StoreUnavailable):
-    """The tables are from a newer HLS or one before 0.2.0. A restart does not help: the operator must act."""
+    """The tables are from a newer HLS, or from one before 0.2.0. The operator must act."""
 
 
 def migrate(database: Database) -> None:
-    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables` if that is impossible."""
+    """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:
@@ -54,10 +54,7 @@ def require_migrated(database: Database) -> None:
 
 
 def _supported_version(connection: Connection, scripts: ScriptDirectory, database: Database) -> str | None:
-    """Return the version of the tables; None if the database has no tables.
-
-    Raises `UnsupportedTables` for tables of a newer HLS or of one before 0.2.0.
-    """
+    """Return the version of the tables; None if there are none. Raises `UnsupportedTables`."""
     found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     if found in _BEFORE_0_2_0:
         raise UnsupportedTables(

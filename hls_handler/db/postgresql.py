@@ -20,8 +20,8 @@ from hls_handler.errors import StoreUnavailable
 T = TypeVar("T")
 
 RESPONSE_TIMEOUT_S = 12.0
-"""Seconds to wait for a response, longer than the server's own statement_timeout. Without this limit, HLS would wait
-forever if the other end vanished without notice (a frozen server, a connection that a proxy or firewall dropped)."""
+"""Seconds to wait for a response, longer than the server's statement_timeout. Without it, HLS would wait forever for a
+frozen server, or after a proxy or firewall has dropped the connection."""
 
 _ARGUMENTS: Mapping[str, object] = {
     "connect_timeout": 5,  # seconds
@@ -36,18 +36,18 @@ _ARGUMENTS: Mapping[str, object] = {
 """Connection arguments; those in `storage.url` take precedence.
 
 The timeouts turn a hanging server and a locked table into errors, because a waiting thread cannot be interrupted. They
-also let the server end the session of a process that froze or died inside a transaction and would keep its locks.
+also let the server end the session of a frozen process, which would keep the locks of its transaction.
 
-Sequential scans and JIT are disabled: while a table is small, the server plans a prepared statement to read all of it,
-and keeps that plan when the table has grown, until it collects statistics again."""
+Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table, and keep that plan
+when the table has grown, until it collects statistics again."""
 
-NO_POOLER = "name the PostgreSQL server itself in storage.url: through a pooler, nothing bounds how long HLS waits"
+NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
 
 _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed: the next statement would get the late response."""
+    """The server did not respond in time. The connection is closed: its next statement would get the late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -63,7 +63,7 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Run psycopg's generator; check the time limit each time psycopg resumes it (several times a second)."""
+        """Run psycopg's generator. Check the time limit whenever psycopg resumes it: several times a second."""
         began = time.monotonic()
         try:
             wanted = next(gen)
@@ -136,11 +136,11 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if a timeout that HLS sets is 0 in the session: a connection pooler dropped it."""
+    """Raise `StoreUnavailable` if the session has no timeouts, as after a connection pooler dropped HLS's options."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(
-                f"the database {shown_url} cannot be used: HLS sets {name}, but it is 0; {NO_POOLER}"
+                f"the database {shown_url} cannot be used: it has no {name}, although HLS sets one; {NO_POOLER}"
             )
 
 

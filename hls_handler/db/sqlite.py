@@ -18,15 +18,15 @@ from hls_handler.errors import StoreUnavailable
 _USELESS_AFTER = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN}
 )
-"""Errors after which all connections are replaced: a connection opened to a read-only file stays read-only."""
+"""Errors after which all connections are replaced. A connection to a file that was read-only would stay read-only."""
 
 _SYNCHRONOUS = {True: "FULL", False: "NORMAL"}
 
 _PUT_BACK = "put it back; or stop HLS, restore a copy, and start HLS"
 
 _CHECKPOINT_PAGES = 4_000
-"""Pages of 4 kB in the write-ahead log before SQLite copies them into the file. With SQLite's default of 1,000, index
-pages would be copied too often, because nearly every webhook changes them.
+"""Number of 4 kB pages in the write-ahead log at which SQLite copies them into the database file. With the default of
+1,000, index pages would be copied too often, because nearly every webhook changes them.
 """
 
 _LARGEST_IDLE_WAL_BYTES = 16_777_216
@@ -44,7 +44,7 @@ def require_returning(version: tuple[int, ...]) -> None:
 
 
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
-    """Return an engine that never creates the file: a new file would be an empty database."""
+    """Return an engine that raises an error if the file is missing, instead of creating an empty database."""
     engine = create_engine(
         url,
         connect_args={"timeout": busy_timeout_s, "isolation_level": None},
@@ -88,7 +88,7 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
     """Make the connection's next transaction take the write lock at its beginning, and set whether it is durable.
 
-    A `durable` commit returns when it and all earlier commits are on the disk; a power failure may lose other commits.
+    A durable commit returns when it and all earlier commits are on the disk. A power failure may undo the others.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
@@ -104,10 +104,10 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 def require_in_place(connection: Connection, path: Path, *, after_writing: bool = False) -> None:
-    """Raise `StoreUnavailable` if the connection's file is no longer at `path`, because it was removed or replaced.
+    """Raise `StoreUnavailable` and invalidate the connection if its file is no longer at `path`.
 
-    The connection is then invalidated: SQLite would continue to write to the removed file, and those writes would be
-    lost when the last connection is closed. `after_writing` also requires that the write-ahead log exists.
+    SQLite would continue to write to the removed file, and these writes would be lost. `after_writing` also requires
+    that the write-ahead log exists.
     """
     if _file_id(path) != connection.info["file"]:
         missing = path

@@ -37,7 +37,7 @@ def _delivery(*, primary_key: bool = False) -> Column[int]:
 
 
 def _conversation_key() -> tuple[Column[Any], ...]:
-    """Return the first columns of the primary key, for tables with rows about one conversation and one bot account."""
+    """Return the first columns of the primary key for tables whose rows belong to a conversation and a bot account."""
     return (
         Column("repository_id", BigInteger, primary_key=True),
         Column("bot_login", Text, primary_key=True),

@@ -1,4 +1,4 @@
-"""Conversion of column values: times to ms, bodies to compressed bytes, untrusted text, and rows to dataclasses."""
+"""Conversion of column values: times, compressed bodies, untrusted text, and rows to dataclasses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FURTHEST_MS = 48 * HOUR_MS
 
 
 def literal(state: State) -> ColumnElement[str]:
-    """Return the state as an SQL literal; a bind parameter would hide the partial indexes from the query planner."""
+    """Return the state as an SQL literal. With a bind parameter, the planner could not use the partial indexes."""
     return literal_column(f"'{state}'")
 
 
@@ -44,7 +44,7 @@ class UntrustedString(TypeDecorator[str]):
 
 
 class _NowMs(FunctionElement[int]):
-    """SQL expression: the database's time in ms when it executes the statement, plus the argument (a clock skew)."""
+    """SQL expression for the database's time in ms when it executes the statement. The argument is added to it."""
 
     type = BigInteger()
     inherit_cache = True
@@ -65,7 +65,7 @@ def _postgresql_now(element: _NowMs, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def now_ms(skew: Callable[[], timedelta]) -> ColumnElement[int]:
-    """Return SQL for the database's time in ms plus `skew`, which is called whenever a statement is executed."""
+    """Return SQL for the database's time in ms plus `skew()`, which is called whenever a statement is executed."""
     return _NowMs(bindparam("skew_ms", callable_=lambda: skew() // timedelta(milliseconds=1), type_=BigInteger()))
 
 
@@ -74,7 +74,7 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead: the clock was set back."""
+    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` ahead."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
@@ -115,12 +115,12 @@ _local = _ThreadLocal()
 
 
 def compress(content: bytes) -> bytes:
-    """Compress a body or a checkpoint with zstd at level 1: a tenth of the size, within microseconds."""
+    """Compress with zstd at level 1, usually to a tenth of the size."""
     return _local.compress(content)
 
 
 def decompress(stored: bytes | None) -> bytes:
-    """Return the bytes given to `compress`; b"" for None. Raises `DamagedError` if `compress` did not make them."""
+    """Reverse `compress`; return b"" for None. Raises `DamagedError` if `stored` is not valid."""
     try:
         return b"" if stored is None else _local.decompress(stored)
     except zstandard.ZstdError as exc:
@@ -132,7 +132,7 @@ def compress_text(text: str) -> bytes:
 
 
 def decompress_text(stored: bytes) -> str:
-    """Return the text given to `compress_text`. Raises `DamagedError` if `compress_text` did not make the bytes."""
+    """Reverse `compress_text`. Raises `DamagedError` if `stored` is not valid."""
     try:
         return decompress(stored).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as exc:

@@ -1,4 +1,4 @@
-"""Stores calls to Claude with cost and validated reply. Rate limit and hourly budget decide when a call may begin."""
+"""Stores calls to Claude with cost and validated reply, and limits them by a rate and an hourly budget."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
 
 CLAUDE_RATE_LIMIT = "claude"
-"""Name of the rate limit for calls to Claude. It has no slots while Claude asks to wait or is unavailable."""
+"""Name of the rate limit for calls to Claude."""
 
 _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
-"""Outcomes of calls: a valid reply; a call that Claude did not accept, which is free and not in the budget."""
+"""Outcomes of calls: a valid reply, and a call that Claude did not accept. The latter is free and not budgeted."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
@@ -36,7 +36,7 @@ _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_del
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call to Claude. If `finished_at` is None, it is in progress or its worker died."""
+    """One call to Claude. If `finished_at` is None, the call is in progress, or its worker died."""
 
     id: int
     index: int
@@ -72,10 +72,10 @@ class PromptStats:
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return when (ms) a budget of `limit` calls an hour allows the next call; None if it allows one now.
+    """Return when (ms) a budget of `limit` calls an hour allows another call; None if it allows one now.
 
-    `started` are the start times of the calls of the last hour in ms, oldest first. `ahead` is the number of deliveries
-    that already wait for the budget; each gets a later time than the one before, so that not all return at once.
+    `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number of deliveries that
+    already wait; each gets its own time, so that not all return at once.
     """
     if len(started) < limit:
         return None
@@ -111,10 +111,10 @@ class ClaudeCalls:
         calls_per_hour: int,
         changes: Sequence[Change] = (),
     ) -> int:
-        """Record the start of a call and return its id. Raises `Postponed` if rate limit or budget do not allow it yet.
+        """Record the start of a call; return its id. Raises `LeaseLost`.
 
-        The changes are stored even if it raises `Postponed`. The budget counts every call that started within an hour,
-        also those that failed or never ended, but not those that Claude did not accept. Raises `LeaseLost`.
+        Raises `Postponed` if the rate limit or the budget does not allow the call yet; the changes are stored all the
+        same. The budget counts the calls of the last hour, except those that Claude did not accept.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -151,11 +151,10 @@ class ClaudeCalls:
         reply: ValidReply | None = None,
         is_last: bool = False,
     ) -> None:
-        """Record the outcome of a call; a call that has already ended stays unchanged.
+        """Store outcome and cost of a call, with changes and reply, in one transaction.
 
-        The cost is recorded even if the lease is lost, because it was paid. The changes and the reply are stored in the
-        same transaction, so that there is no reply without its cost. With a lost lease, changes and reply are not
-        stored, and `LeaseLost` is raised if there are any. `is_last` (no follow-up prompt) marks the analysis as done.
+        If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
+        there are changes or a reply. A call that has already ended stays unchanged. `is_last`: the analysis is done.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
@@ -177,7 +176,7 @@ class ClaudeCalls:
             raise lease_lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
-        """Store a reply that a retry read from a checkpoint, in place of that with this index. Raises `LeaseLost`."""
+        """Store a reply that a retry read from a checkpoint; replace the one with this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
@@ -209,7 +208,7 @@ class ClaudeCalls:
             ]
 
     def prompt_stats(self) -> list[PromptStats]:
-        """Return statistics of each version of a prompt that was ever used, in the order of their ids."""
+        """Return the totals of every prompt version that was ever used, sorted by prompt id."""
         with self._database.reading() as connection:
             rows = sum_calls(connection, true(), with_deleted=True)
         by_prompt: dict[str, list[dict[str, Any]]] = {}
@@ -218,7 +217,7 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """If the hourly budget is used up, reserve a time for the call and return a `Postponed` with it; else None."""
+        """Return None if the hourly budget allows a call. Else reserve a time and return a `Postponed` with it."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
@@ -254,10 +253,10 @@ def _prompt_stats(prompt_id: str, totals: Sequence[Mapping[str, Any]]) -> Prompt
 def sum_calls(
     connection: Connection, which: ColumnElement[bool], *, with_deleted: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the sums of the calls for which `which` is true: one dict per prompt, keyed by columns of `deleted_calls`.
+    """Return the sums of the calls that match `which`: a dict per prompt, with the columns of `deleted_calls`.
 
-    `with_deleted` adds the sums of deleted calls as separate dicts. One statement reads both. If there were two, a call
-    that retention deletes between them would be counted twice.
+    `with_deleted` adds a dict per prompt for deleted calls. One statement reads both: between two statements, retention
+    could delete a call, which would then be counted twice.
     """
     existing = (
         select(

@@ -34,7 +34,7 @@ class StoredComment:
 
 @dataclass(frozen=True, slots=True)
 class ConversationState:
-    """All that is stored about the bot's labels and comments on one conversation."""
+    """The stored labels and comments of the bot on one conversation."""
 
     labels: Mapping[str, LabelState]
     comments: Mapping[str, StoredComment]  # by prompt family
@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class NewerEvents:
-    """Facts from later deliveries about the conversation of a given one; each that is set may supersede that one."""
+    """Later events on a delivery's conversation that may supersede the delivery."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -94,7 +94,7 @@ class NewerEvents:
 class ConversationHistory:
     """The bot's stored labels and comments on the conversation of a lease.
 
-    Methods add changes to `pending` and write nothing; the delivery's next transaction does. Reads see `pending`.
+    Changes are added to `pending`, which the delivery's next transaction stores. Reads include `pending`.
     """
 
     def __init__(self, database: Database, lease: Lease, bot_login: str, pending: PendingChanges) -> None:
@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return states by label: "intended" (write begun), "set" (the bot set it), "removed" (a person removed it)."""
+        """Return the state by label: "intended" before a write, "set" by the bot, or "removed" by a person."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -118,11 +118,11 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record labels before the bot adds or removes them: a retry must not take that for a person's change."""
+        """Record labels before the bot adds or removes them. Else a retry could mistake that for a person's change."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels; add those that a reply asked for to the counter `label_set`."""
+        """Record that the bot added these labels. Those that a reply asked for increment the counter `label_set`."""
         self._change_labels(names, "set")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
@@ -130,11 +130,11 @@ class ConversationHistory:
         self._change_labels(names, "removed")
 
     def delete_labels(self, names: Iterable[str]) -> None:
-        """Delete the state of labels that the bot removed, or that it began to add but are not on the conversation."""
+        """Delete the state of labels that the bot removed, or whose addition did not take effect on GitHub."""
         self._change_labels(names, None)
 
     def comment(self, family: str) -> StoredComment | None:
-        """Return the bot's comment for this prompt family ("issues"), whether or not it still exists on GitHub."""
+        """Return the bot's comment for a prompt family ("issues"). On GitHub, it may be deleted by now."""
         for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
                 return StoredComment(change.comment_id, change.body_digest)
@@ -160,14 +160,9 @@ class Conversations:
         self._database = database
 
     def history(self, lease: Lease, bot_login: str, *, pending: PendingChanges) -> ConversationHistory:
-        """Return the stored labels and comments of the account `bot_login` on the lease's conversation.
-
-        Changes are added to `pending` (`Job.pending`), which the job stores before it writes to GitHub.
-        """
         return ConversationHistory(self._database, lease, bot_login, pending)
 
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
-        """Return the labels and comments that are stored for a conversation; needs no lease."""
         columns = ConversationRef(repository_id, bot_login, number).columns
         with self._database.reading() as connection:
             label_rows = connection.execute(_LABELS, columns).all()
@@ -178,10 +173,7 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
-        """Return what happened in the lease's conversation according to deliveries stored after the lease's delivery.
-
-        `prompt` ("issues/analyze") is the prompt of the lease's delivery; `is_answered` is about answers by it alone.
-        """
+        """Return later events on the lease's conversation. `is_answered` is only about answers by `prompt`."""
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,
@@ -205,7 +197,7 @@ class BotAccounts:
         self._database = database
 
     def find(self, fingerprint: str) -> Account | None:
-        """Return the stored account of the token with this fingerprint; None if it was never requested from GitHub."""
+        """Return the account of the token with this fingerprint; None if it is not stored."""
         query = select(bot_accounts).where(bot_accounts.c.fingerprint == fingerprint)
         with self._database.reading() as connection:
             row = connection.execute(query).first()

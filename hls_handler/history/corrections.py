@@ -46,8 +46,6 @@ class ShownLabels:
 
 @dataclass(frozen=True, slots=True)
 class CorrectionResult:
-    """The result of comparing the labels that the bot set with those that the conversation has now."""
-
     compared: int  # number of the bot's labels that were compared
     changed: tuple[AppliedLabel, ...]  # labels whose correction is new or withdrawn
 
@@ -63,7 +61,7 @@ class FieldFeedback:
 
 
 def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, FieldFeedback]]:
-    """Return how many labels were set and corrected, by prompt id and field; pass `Statistics.counters()`."""
+    """Return the numbers of set and corrected labels by prompt id and field. `counted` is `Statistics.counters()`."""
     found: dict[str, dict[str, FieldFeedback]] = {}
     for name, label in sorted(counted):
         if name == LABEL_SET:
@@ -74,10 +72,9 @@ def feedback_in(counted: Mapping[tuple[str, str], int]) -> dict[str, dict[str, F
 
 
 class Corrections:
-    """Compares the labels that the bot set on the lease's conversation with its labels now, and stores the differences.
+    """Compares the labels that the bot set with the current labels, and stores the differences as corrections.
 
-    Only labels that a reply of Claude asked for are compared, for a month after they were set. Both methods raise
-    `LeaseLost`, `record_current` only if there is a label to compare.
+    Only labels that a reply asked for are compared, for 30 days after they were set.
     """
 
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
@@ -88,9 +85,9 @@ class Corrections:
     def record_change(
         self, lease: Lease, bot_login: str, field: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
-        """Record a person's change of a label of the group `field`; `shown` are the conversation's labels afterwards.
+        """Record that a person changed a label of the group `field`; `shown` has the labels after that.
 
-        `at` is when the event was received; labels that the bot set after that are not compared.
+        `at` is when the event was received. Labels that the bot set later are not compared. Raises `LeaseLost`.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
@@ -100,10 +97,10 @@ class Corrections:
             return self._record(connection, conversation, of_field, shown)
 
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
-        """Record what people changed, from the conversation's current labels.
+        """Record corrections whose events were missed, by comparing with the current labels. Raises `LeaseLost`.
 
-        GitHub does not show who changed a label. Labels that the bot set before another bot last changed labels are not
-        compared, as that bot may have changed them. Without labels to compare, nothing is written.
+        The current labels do not show who changed them. Therefore a label is not compared if another bot has changed
+        labels since it was set. If there is nothing to compare, the lease is not checked.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
@@ -124,7 +121,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Map each label that the bot set for a reply, with its stored correction, to the time (ms) when it was set."""
+        """Return the labels that the bot set for a reply, with their stored corrections, and when (ms) each was set."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)

@@ -24,7 +24,7 @@ DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
 MAX_FAILURES = MAX_RESULTS = 500
 MAX_CORRECTIONS_PER_ISSUE = 20
-"""Corrections read for each wanted issue. An issue with more of them may hide those of another issue."""
+"""Corrections read for each requested issue. If one issue has more, fewer issues may be returned."""
 
 _f, _r, _c = step_failures.c, run_results.c, corrections.c
 _file, _report = repository_files.c, repository_file_reports.c
@@ -95,7 +95,7 @@ class Repositories:
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store results of workflow runs and failed steps for 30 days; delete older ones. Raises `LeaseLost`."""
+        """Store workflow results and failed steps, and delete those older than 30 days. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:
@@ -114,7 +114,7 @@ class Repositories:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A repository's settings file as last read, and its last valid version: columns of `repository_files`."""
+    """The file `.github/hls.yaml` as last read, and its last valid version. See the table `repository_files`."""
 
     version: str | None
     text: str | None
@@ -133,7 +133,7 @@ class RepositoryFiles:
         return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
     def find_by_name(self, repository: str) -> StoredFile | None:
-        """Return the file of "owner/repo" as last read by any bot account. For commands, which do not have the id."""
+        """Return the file of "owner/repo" as last read by any bot account; None if it was never read."""
         return self._find(func.lower(_file.repository) == repository.lower())
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:
@@ -146,10 +146,7 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return True for the first delivery that claims to report the problems of this version of the file.
-
-        Raises `LeaseLost`.
-        """
+        """Return whether this delivery is the first to report the problems of this file version. Raises `LeaseLost`."""
         key = {"repository_id": repository_id, "bot_login": bot_login, "version": version}
         claim = [{**key, "guid": lease.guid}]
         reporter = select(_report.guid).where(

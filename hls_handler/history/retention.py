@@ -22,22 +22,22 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition that no older delivery of the conversation may still run, because this one may supersede it."""
+"""Condition: no older delivery of the conversation may still run. This delivery might supersede such a one."""
 
 
 class RetentionStore:
-    """Deletes old deliveries and bodies; queued and running deliveries are not touched.
+    """Deletes old finished deliveries and their bodies.
 
-    Each method is one short transaction over at most `most` deliveries. It returns None if another process is deleting.
+    Each method is one short transaction for at most `most` deliveries. It returns None while another process deletes.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
-        """Delete deliveries finished at least `after` ago, with their checkpoints, calls and replies; return how many.
+        """Delete deliveries that finished over `after` ago, with their checkpoints, calls and replies; return how many.
 
-        Keeps deliveries that may supersede an older one (queued, running or dead), and the sums of calls per prompt.
+        Keeps the sums of their calls. Keeps a delivery while an older one of its conversation may still run.
         """
         with self._exclusive() as connection:
             if connection is None:
@@ -49,9 +49,9 @@ class RetentionStore:
         return len(ids)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        """Delete the bodies of deliveries finished at least `after` ago; return how many.
+        """Delete the bodies, not the digests, of deliveries that finished over `after` ago; return how many.
 
-        Their digests stay, to detect replays.
+        The digests are needed to detect replays.
         """
         with self._exclusive() as connection:
             if connection is None:

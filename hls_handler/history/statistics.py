@@ -1,4 +1,4 @@
-"""Deliveries as rows, the state of the queue and all counters, for commands, `/stats` and `/health`."""
+"""Queries for commands, `/stats` and `/health`: deliveries, the length of the queue, and counters."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ class DeliveryRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Numbers of deliveries in the queue, and waiting times, at one moment; fields are named as in `/stats`."""
+    """Numbers of deliveries by state, and the longest wait. The fields are named as in `/stats`."""
 
     queued: int
     due: int  # queued, due and not paused; some may wait for another delivery of their conversation
     held: int  # queued, but paused
     running: int
     dead: int
-    oldest_due_s: float | None  # how long the one that became due first has been due
+    oldest_due_s: float | None  # seconds since the oldest of `due` became due
     waiting_reason: str | None  # why the first delivery that is not due yet waits
 
 
@@ -101,7 +101,7 @@ class Deliveries:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
+        """Return the deliveries about this issue or pull request, and those that commented on it, oldest first."""
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
@@ -153,7 +153,7 @@ class Deliveries:
             )
 
     def count_open(self, repository: str | None) -> tuple[int, int]:
-        """Return the numbers of queued and of running deliveries, of "owner/repo" (in any case) or of all (None)."""
+        """Return the numbers of queued and of running deliveries of "owner/repo", or of all repositories (None)."""
         query = select(
             func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
         ).where(_c.state.in_((literal("queued"), literal("running"))))
@@ -169,8 +169,6 @@ class Deliveries:
 
 
 class Statistics:
-    """Reads the table `counters`: numbers, and for each repository the times of webhooks."""
-
     def __init__(self, database: Database) -> None:
         self._database = database
 
@@ -182,11 +180,11 @@ class Statistics:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return the time of each repository's last verified webhook; key "": of the last of all, including pings."""
+        """Return when each repository last sent a verified webhook; the key "" is for all together, including pings."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return for each name when this method was first called with it: webhooks are expected since then."""
+        """Return when this method was first called with each name. Its webhooks are expected since then."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

@@ -1,1 +1,1 @@
-"""The delivery queue: accept, claim, checkpoints, locks, rate limits, leases, wake-up, retention."""
+"""The delivery queue: accepting, claiming, leases, checkpoints, locks, rate limits, pauses, wake-up."""

@@ -1,4 +1,4 @@
-"""Accepts deliveries: stores a batch in one transaction, without those whose GUID or body is already stored."""
+"""Stores a batch of new deliveries in one transaction, except those whose GUID or body is already stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _OLDER_OF_CONVERSATION = (
     .where(_older.c.id < select(_newer.c.id).where(_newer.c.guid == bindparam("by_guid")).scalar_subquery())
 )
 _OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
-# Two ranges of an index, unlike !=, which would visit many events of one commit one by one.
+# `<` and `>` read two ranges of an index; `!=` would read every queued event of the commit `sha`.
 _OLDER_COMMITS = union_all(
     _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
 )
@@ -57,7 +57,7 @@ _SUPERSEDE = {
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """The fields of a stored delivery that decide whether a new one with the same GUID is the same delivery again."""
+    """Columns of a stored delivery, to compare it with a new one that has the same GUID."""
 
     state: State
     event: str
@@ -66,9 +66,9 @@ class Stored(msgspec.Struct, frozen=True):
     digest: bytes | None  # None: the body was not stored
 
     def is_same_as(self, new: NewDelivery) -> bool:
-        """Return whether `new`, which has the same GUID, is this delivery again.
+        """Return whether `new` has the same event, repository, number and body. The caller compares the GUID.
 
-        The GUID is not enough, because it is not signed: whoever knows one and any webhook secret could replace it.
+        GitHub signs only the body. Without this check, a sender with any webhook secret could replace a known delivery.
         """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
@@ -80,7 +80,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """The deliveries that a new one may duplicate: stored ones, and earlier ones of the same batch."""
+    """Stored deliveries, and earlier ones of the same batch, to detect duplicates and replays."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
@@ -110,7 +110,7 @@ class BatchAcceptor:
         )
 
     def accept(self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None) -> list[Accepted]:
-        """Store a batch in one transaction; `DeliveryQueue.accept` describes the outcomes."""
+        """See `DeliveryQueue.accept`."""
         rows = [_row(new) for new in batch]
         increments = _count_arrivals(batch) + Counter(counts or {})
         with self._database.writing() as connection:
@@ -132,7 +132,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Record when each repository ("": any) last sent a webhook, at most once a second; return these times."""
+        """Store `now` as the time of the last webhook; return what was stored, by repository ("" for all together)."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -143,10 +143,7 @@ class BatchAcceptor:
     def _existing(
         self, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
     ) -> Duplicates:
-        """Read stored deliveries with the GUIDs or bodies of a batch.
-
-        Only bodies that were queued within `window_ms` before `now` count; none if `window_ms` is 0.
-        """
+        """Find stored deliveries with a GUID of the batch, or with one of its bodies from the last `window_ms`."""
         found = Duplicates(rejects_replays=window_ms > 0)
         guids = {new.guid for new in batch}
         digests = {new.digest for new in batch if new.state == "queued" and new.digest and found.rejects_replays}
@@ -159,7 +156,6 @@ class BatchAcceptor:
         return found
 
     def _supersede(self, connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
-        """End the queued deliveries that newer ones supersede; return the counter increments."""
         counts: Counter[tuple[str, str]] = Counter()
         if not newer:
             return counts
@@ -190,7 +186,7 @@ class BatchAcceptor:
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:
-    """Return the outcome of each delivery of a batch; one may also duplicate an earlier one of the batch."""
+    """Return one outcome for each delivery of the batch. The deliveries to store are added to `existing`."""
     outcomes = []
     for new in batch:
         outcome = _decide(new, existing)
@@ -255,7 +251,7 @@ def _store(
     existing_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert new deliveries. Update the dead or ignored ones that GitHub sent again, with their failure counts at 0."""
+    """Insert new deliveries. Update dead or ignored ones that GitHub sent again, and reset their failure counts."""
     new = [row for guid, row in rows.items() if guid not in existing_guids]
     for row in new:
         row["received_at"] = now
@@ -265,10 +261,9 @@ def _store(
 
 
 def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    """Return the deliveries that supersede others.
+    """Return the deliveries that supersede others; of several with the same conversation and commit, only the last.
 
-    If several supersede the same deliveries, only the last of them is returned. A delivery that GitHub sent again is
-    always returned, because the others may be newer.
+    A delivery that GitHub sent again is always returned: its row is older, so it supersedes fewer deliveries.
     """
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in existing_guids else None): new

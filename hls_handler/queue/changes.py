@@ -1,8 +1,6 @@
-"""Stores what a running delivery has changed: checkpoints (results of steps, which a retry reads), the bot's labels
-and comments, the end of writes to GitHub, and counters.
+"""Stores the changes of a running delivery: checkpoints, the bot's labels and comments, completed writes, counters.
 
-A change waits in memory until the delivery's next transaction. Each such transaction first checks in the database
-that the delivery still holds its lease.
+Changes wait in memory until the delivery's next transaction. It first checks that the delivery's lease is valid.
 """
 
 from __future__ import annotations
@@ -23,19 +21,19 @@ from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
 
 Counts = Mapping[tuple[str, str], int]
-"""(name, label) -> increment; the label is "" for a counter without labels."""
+"""Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
 
 BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of the histogram of processing times, in seconds; one more bucket, "inf", counts the rest."""
 
 LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
-"""Names of rows of `counters` that contain a time in ms instead of a number, by repository ("" for all)."""
+"""Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
 LABEL_SET = "label_set"
-"""Counter of labels that the bot set because of a reply, by prompt and reply field."""
+"""Counter of the labels that the bot set because a reply asked for them, by `field_label`."""
 
 Posted = Literal["done", "dry_run"]
-"""The result of posting without a failure."""
+"""Values of the column `posting_status` if posting did not fail."""
 
 _d = deliveries.c
 
@@ -55,7 +53,7 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """Return the SQL condition that a row is about one conversation; bind `ConversationRef.columns` to it."""
+    """Return the SQL condition for the rows of one conversation. `ConversationRef.columns` has its bind parameters."""
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -67,7 +65,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """Stores one state ("intended", "set" or "removed") for labels on a conversation; None deletes their rows."""
+    """Set the stored state of labels on a conversation. If `state` is None, delete their rows."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -77,7 +75,7 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class CommentChange:
-    """Stores the id of the bot's comment on a conversation, and the digest of the body last requested for it."""
+    """Store the id and the body digest of the bot's comment on a conversation."""
 
     conversation: ConversationRef
     family: str  # prompt family: "issues"; a conversation has one comment of each
@@ -87,7 +85,7 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Deletes the record of the delivery's pending write under `lock`: GitHub's response has arrived."""
+    """Delete the record of the pending write under `lock`, because GitHub has responded."""
 
     lock: str
 
@@ -96,10 +94,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 
 class PendingChanges:
-    """The unit of work of a delivery: changes that its next transaction stores, in the order in which they were made.
-
-    One thread uses the object.
-    """
+    """Changes that the delivery's next transaction stores, in this order. Not thread-safe."""
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
@@ -118,7 +113,7 @@ class PendingChanges:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes to store, with checkpoints compressed before the transaction, as other writers wait for its end."""
+    """Changes to store. Checkpoints are compressed before the transaction, because other writers wait for its end."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -151,13 +146,13 @@ class CounterWriter:
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
     def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment counters, always in the same order, because different orders could cause a deadlock."""
+        """Increment counters in sorted order, because different orders could cause a deadlock."""
         if counts:
             rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Store times (ms since the epoch) by label in the table `counters`; `name` is "last_webhook", for example."""
+        """Store times (ms since the epoch) as values of the counter `name`; the keys of `times` are its labels."""
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
@@ -166,7 +161,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ends in `state`; `kind` says why it was ignored."""
+    """Return the counter increments for the end of a delivery. `kind` is its `reason_kind` if it was ignored."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1
@@ -178,13 +173,13 @@ def count_end(
 
 
 def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
-    """Return the counter increments for the time from the receipt of a delivery to its end."""
+    """Return the counter increments for a delivery that ended `duration_ms` after it was queued."""
     bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
     return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
 
 
 class DeliveryWriter:
-    """Writes the pending changes of a delivery inside a transaction, if its lease is still valid."""
+    """Writes the changes of a delivery in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
         held = is_held(database.now)
@@ -206,10 +201,10 @@ class DeliveryWriter:
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
-        """Store the changes and `statuses` (delivery columns). Return the delivery's row id; None if the lease is lost.
+        """Store the changes and the columns in `statuses`. Return the delivery's row id; None if the lease is lost.
 
-        A checkpoint or status counts as progress, which resets the number of crashes. Changes of labels and comments
-        do not count: a delivery that crashes at the same write each time would otherwise be retried without end.
+        Checkpoints and statuses reset the number of crashes. Changes of labels and comments do not. Otherwise a
+        delivery that crashes at each write would be retried without end.
         """
         terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
@@ -224,14 +219,14 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Store the changes as `find` does, but raise `LeaseLost` instead of returning None."""
+        """Call `find`; raise `LeaseLost` instead of returning None."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lease_lost(lease)
         return row_id
 
     def apply(self, connection: Connection, row_id: int, prepared: Prepared) -> Counter[tuple[str, str]]:
-        """Store the changes without checking the lease again; return the counter increments, which the caller adds."""
+        """Store the changes without checking the lease. Return counter increments, which the caller must store."""
         counts: Counter[tuple[str, str]] = Counter()
         for change in prepared.others:
             match change:
@@ -267,7 +262,6 @@ class DeliveryWriter:
 
 
 def _upsert_label(new: Insert, columns: Mapping[str, object]) -> ReturningInsert[Any]:
-    """Return an INSERT of a label which, if the label is stored, sets its state and `columns` (name -> value)."""
     set_ = {"state": new.excluded["state"], **columns}
     return new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=set_).returning(labels.c.name)
 
@@ -290,8 +284,8 @@ class Checkpoints:
     def save(self, lease: Lease, *changes: Change, unlock: bool = False, posting: Posted | None = None) -> None:
         """Store changes; a checkpoint replaces the one with the same name and index. Raises `LeaseLost`.
 
-        `posting` sets the delivery's posting status unless it is None; `unlock` also releases the delivery's locks. A
-        checkpoint counts as progress: it resets the number of crashes and the time of the first failure.
+        `posting` is the new posting status; None keeps the old one. `unlock` also releases the delivery's locks. A
+        checkpoint resets the number of crashes and the time of the first failure.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -310,10 +304,10 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return a counter label: "issues/analyze@3f9c2a:priority". All groups of a list ("areas area/api") share one."""
+    """Return a counter label, such as "issues/analyze@3f9c2a:areas" for the label group "areas area/api"."""
     return f"{prompt_id}:{field_of(group)}"
 
 
 def field_of(group: str) -> str:
-    """Return the reply field that a label group comes from: "areas" for the group "areas area/api"."""
+    """Return the reply field of a label group, such as "areas" for "areas area/api"."""
     return group.partition(" ")[0]

@@ -1,4 +1,4 @@
-"""The delivery queue: what is processed, in which order, and how each delivery ends."""
+"""The delivery queue: accept, claim, reschedule and finish deliveries."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Return the query that counts the deliveries in a state, by the partial index of that state.
+    """Return the query for the number of deliveries in a state.
 
-    Its second condition (`lease_until > 0` or `id > 0`) is always true; without it, SQLite would read all deliveries.
+    Its condition on `lease_until` or `id` is always true. It makes SQLite use a partial index.
     """
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -80,7 +80,7 @@ _DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delive
 
 
 class DeliveryQueue:
-    """The queue of stored deliveries. Each method is one transaction and raises `StoreUnavailable` if that fails."""
+    """The stored deliveries. Each method is one transaction, and raises `StoreUnavailable` if that fails."""
 
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
@@ -123,21 +123,20 @@ class DeliveryQueue:
     def accept(
         self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
     ) -> list[Accepted]:
-        """Store a batch, all or nothing, and return one outcome for each delivery, in order.
+        """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        When this returns, the batch survives a crash. A delivery whose GUID is stored is a duplicate, unless the stored
-        one is dead or ignored: then it is processed again, with its checkpoints. A body that was queued under
-        another GUID within `replay_window_h` is a replay; 0 disables that check. `counts` is added to the counters in
-        the same transaction.
+        A delivery whose GUID is stored is a "duplicate". But a dead or ignored delivery is processed again, with its
+        checkpoints, if GUID and body are the same. A body that was queued under another GUID in the last
+        `replay_window_h` hours is a "replay"; 0 disables this check. `counts` are added to the counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
-        """Claim the next delivery, after taking back expired leases; None if there is nothing to claim.
+        """Claim the due delivery with the smallest sort key; None if there is none.
 
-        A delivery can be claimed when it is due and not paused, and its conversation has no running and no older queued
-        delivery. Of these, the one with the smallest sort key is claimed. None is claimed while `concurrency`
-        deliveries run on all machines together.
+        Before that, deliveries with expired leases are queued again; after `max_crashes` crashes they become dead.
+        Paused deliveries are skipped, and those whose conversation has a running or an older queued one. Returns None
+        while `concurrency` deliveries run on all machines together.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
@@ -147,7 +146,7 @@ class DeliveryQueue:
         return None if row is None else _lease(row)
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
-        """Extend the lease to `lease_s` from now. Raises `LeaseLost`."""
+        """Extend the lease to `lease_s` seconds from now. Raises `LeaseLost`."""
         terms = {"lease_ms": int(lease_s * 1000), **lease_parameters(lease)}
         with self._database.writing(durable=False) as connection:
             lease_until = connection.execute(self._renew, terms).scalar()
@@ -156,20 +155,18 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases, so that their deliveries can be claimed at once; return their number.
+        """End all leases; return their number. The next `claim` counts a crash for each lease without a checkpoint.
 
-        Call it only at the start of a process that uses the database alone: its previous run left these leases. The
-        next claim counts a crash for each of the deliveries that stored no checkpoint under its lease.
+        Call this only at the start of a process that uses the database alone: these leases are from its previous run.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
             return connection.execute(end.values(lease_until=self._database.now)).rowcount
 
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
-        """Return the seconds until `claim` may succeed; None if that depends only on events, not on time.
+        """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        The next time is that at which a claimable delivery is due (not paused, not blocked by its conversation or by
-        `concurrency`), or at which the lease of a running delivery expires, so that another worker may take it back.
+        Paused deliveries do not count, nor those that wait for another one of their conversation or for `concurrency`.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -191,9 +188,9 @@ class DeliveryQueue:
         changes: Sequence[Change] = (),
         posting: Posted | None = None,
     ) -> None:
-        """End the delivery and store pending changes and the result of posting. Raises `LeaseLost`.
+        """End the delivery; store its changes and posting status in the same transaction. Raises `LeaseLost`.
 
-        If `state` is "ignored", deletes the body and its digest: the receiver stores no ignored events either.
+        For "ignored", also deletes the body and its digest, as the receiver stores neither for an ignored event.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -207,10 +204,10 @@ class DeliveryQueue:
         self._end(lease, "dead", reason=reason, handler=handler)
 
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
-        """Queue the delivery again, to run at `at`, but at most two days from now. Raises `LeaseLost`.
+        """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
-        `failed` adds one to the failures and deletes the delivery's reserved slots of rate limits. `counts` adds one to
-        the attempts, which `limits.max_attempts` limits.
+        `failed` increments its failures and deletes its reserved slots of rate limits. `counts` increments its
+        attempts, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -231,10 +228,10 @@ class DeliveryQueue:
             self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
-        """Make all waiting deliveries due now and delete reserved slots; return the number of deliveries.
+        """Make all waiting deliveries due now, and delete all reserved slots; return the number of deliveries.
 
-        Called at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude asked for; False if other processes already run, as they still wait.
+        Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
+        also ends waits that GitHub or Claude required; pass False if other processes are running.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
@@ -246,9 +243,9 @@ class DeliveryQueue:
         return waited
 
     def retry(self, guid: str) -> State | None:
-        """Queue a dead delivery again, with its checkpoints, or make a queued one due now; both get a high priority.
+        """Queue a dead delivery again, or make a queued one due now. Both keep their checkpoints and get high priority.
 
-        Return the delivery's new state; None for an unknown GUID. A dead delivery without its body stays dead.
+        Return the new state; None for an unknown GUID. A dead delivery whose body was deleted stays dead.
         """
         now = self._database.now
         front = now - PRIORITY_BOT_REQUEST * HEAD_START_MS  # as `sort_key()` computes it
@@ -285,7 +282,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store the number of the conversation to comment on, if the event names none. Raises `LeaseLost`."""
+        """Store the number of the conversation that gets the comment if the event has none. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:

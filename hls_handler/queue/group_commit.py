@@ -18,18 +18,16 @@ _MAX_BATCH = 256
 COMMIT_TIMEOUT_S = 6.0
 """Seconds within which a delivery must be committed; GitHub waits at most 10 s for the response."""
 _CLOSE_TIMEOUT_S = 3.0
-"""Seconds that `close` waits for the last commit. No request waits any more then; only counters may be left."""
+"""Seconds that `close` waits for the last commit. No request waits for it any more."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
 COMMIT_DELAY_S = 0.02
-"""Longest time in seconds that a batch waits for as many deliveries as arrived in the last round: those of the last
-batch, and those that came during its commit. One large batch is faster than two small ones whose threads take turns.
+"""Seconds that a commit waits at most for more deliveries, because one large batch is faster than two small ones. It
+expects as many deliveries as the last batch had, plus those that arrived during its commit.
 """
 
 
 class BatchStore(Protocol):
-    """The part of `DeliveryQueue` that this module uses."""
-
     def accept(
         self, batch: Sequence[NewDelivery], *, replay_window_h: float, counts: Counts | None = None
     ) -> list[Accepted]: ...
@@ -55,9 +53,7 @@ class AcceptQueue:
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         commit_delay_s: float = COMMIT_DELAY_S,
     ) -> None:
-        """`replay_window_h` returns the current setting. `on_commit` is called in the committing thread after each
-        commit, before the callers get their results.
-        """
+        """`replay_window_h` returns the setting. `on_commit` runs in the committing thread before `accept` returns."""
         self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
         self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
         self._commit_delay_s, self._expected = commit_delay_s, 0
@@ -71,10 +67,9 @@ class AcceptQueue:
         self._thread.start()
 
     async def accept(self, new: NewDelivery) -> Accepted:
-        """Store a delivery; return when it is committed. Cancelling the caller does not remove the delivery.
+        """Store a delivery; return after its commit. If the caller is cancelled, the delivery is stored all the same.
 
-        Raises `StoreUnavailable` if it is not stored within `timeout_s`; if its commit had begun by then, it may still
-        be stored.
+        Raises `StoreUnavailable`, also after `timeout_s`. A commit that has begun by then may still succeed.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(new, loop.create_future(), loop)
@@ -102,7 +97,7 @@ class AcceptQueue:
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit what waits and end the thread, within `_CLOSE_TIMEOUT_S`. Reject later deliveries."""
+        """Commit what waits and end the thread; wait at most 3 s for that. Later deliveries are rejected."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -154,7 +149,6 @@ class AcceptQueue:
 
 
 def _resolve(batch: Sequence[_Waiting], results: Sequence[Accepted | Exception]) -> None:
-    """Give each caller its result, with one wake-up for each event loop."""
     for loop in {waiting.loop for waiting in batch}:
         resolved = [
             (waiting.result, result) for waiting, result in zip(batch, results, strict=True) if waiting.loop is loop

@@ -1,16 +1,15 @@
-"""The rules that prevent a second comment after a freeze: two expiry times of a lease, and pending writes.
+"""Leases and pending writes: they prevent a second comment after a process or machine was frozen.
 
 docs/adr/0007-many-machines.md has a diagram of each.
 
-A lease expires in the database: `is_held` is part of every statement that writes for a delivery. GitHub cannot check
-that. A process that was frozen between its last statement and a request could post what another process has posted
-meanwhile. Therefore a lease has a second expiry time, by a clock of this machine that also runs while the machine
-sleeps (`HeldLeases`). It counts from before the lease is requested, so it is never later than the one in the database.
-Each write to GitHub checks it.
+A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check
+that. A process that was frozen before a request could post what another process has posted meanwhile. Therefore a lease
+also expires by a clock of this machine, which runs while the machine sleeps (`HeldLeases`). Its time counts from before
+the lease is requested, so it is never later than the one in the database. Each write to GitHub checks it.
 
-A write to GitHub may take effect late, even if its response is lost. The transaction that grants its slot records it as
-a pending write (`LockStatements.begin_write`). No other delivery gets the lock of its comment until the record expires
-or `complete_write` deletes it.
+A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
+records it as a pending write. No other delivery gets the lock of its comment until the record expires or
+`complete_write` deletes it.
 """
 
 from __future__ import annotations
@@ -33,18 +32,17 @@ from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MIN_SHARE_FOR_WRITE = 1 / 2
-"""Share of a lease's time that must be left when a write to GitHub begins, so that the write has ended before another
-machine may claim the delivery. Of `limits.lease_s` (30) these are 15 s, the time limit of a request."""
+"""Share of a lease's time that must be left when a write to GitHub begins. By default it is 15 s, the time limit of a
+request, so the write has ended before another machine may claim the delivery."""
 
 RENEW_BELOW_SHARE = 0.6
-"""With a smaller share of its time left, a lease is renewed before a write. The renewal thread usually acts earlier."""
+"""A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""With a larger share left, the renewal thread does not renew yet: most deliveries end before they need it."""
-
+"""The renewal thread skips leases with a larger share left, because most deliveries end before they need a renewal."""
 
 PENDING_WRITE = "pending write: "
-"""Prefix of the lock's name in the row that records a pending write under that lock."""
+"""Prefix of a pending write's name in the table `locks`; the name of the lock follows."""
 
 _RELEASE = locks.delete().where(
     locks.c.delivery_id == bindparam("of_delivery"), not_(locks.c.name.startswith(PENDING_WRITE))
@@ -55,7 +53,7 @@ _COMPLETE_WRITE = locks.delete().where(
 
 
 def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that a lease is valid at the time `now` (ms); bind `lease_parameters(lease)` to it."""
+    """Return the SQL condition that a lease is valid at `now` (ms). `lease_parameters` returns its bind parameters."""
     return and_(
         deliveries.c.guid == bindparam("held_guid"),
         deliveries.c.attempt == bindparam("held_attempt"),
@@ -65,7 +63,7 @@ def is_held(now: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def lease_parameters(lease: Lease) -> dict[str, object]:
-    """Return the bind parameters of `is_held`: GUID and attempt of the lease."""
+    """Return the bind parameters of `is_held`."""
     return {"held_guid": lease.guid, "held_attempt": lease.attempt}
 
 
@@ -81,7 +79,7 @@ def machine_seconds() -> float:
 
 
 class HeldLeases:
-    """The leases of this process by GUID and attempt, with their expiry by the machine's clock. Thread-safe."""
+    """The leases of this process, and when each expires by the machine's clock. Thread-safe."""
 
     def __init__(
         self,
@@ -96,7 +94,7 @@ class HeldLeases:
         self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # with expiry and length in s
 
     def now(self) -> float:
-        """Return the machine's clock in seconds: read it before requesting a lease, and pass it to `add`."""
+        """Return the machine's time in seconds. Call it before you request a lease, and pass the value to `add`."""
         return self._clock()
 
     def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
@@ -108,7 +106,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew leases that are not fresh (`FRESH_ABOVE_SHARE`), drop lost ones; return False if the store failed."""
+        """Renew the leases that need it, and remove lost ones. Return False if the database could not be used."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -124,7 +122,7 @@ class HeldLeases:
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` unless more than the share `least` (0 to 1) of its time is left. Makes no query."""
+        """Raise `LeaseLost` unless more than the share `least` (0 to 1) of the lease's time is left. Sends no query."""
         left_s, given_s = self._left(lease)
         if left_s <= least * given_s:
             raise LeaseLost(
@@ -154,7 +152,7 @@ class HeldLeases:
 
 
 class ExclusiveLease:
-    """A lease check that never fails, for a temporary database, where no other process can claim the delivery."""
+    """A lease check that always passes, because no other process can claim a delivery of a temporary database."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
         pass
@@ -164,7 +162,7 @@ class ExclusiveLease:
 
 
 class LockStatements:
-    """SQL for the table `locks`: locks, and pending writes, whose names begin with `PENDING_WRITE`."""
+    """SQL statements for the table `locks`, which contains locks and pending writes."""
 
     def __init__(self, database: Database) -> None:
         now, new = database.now, database.insert(locks)
@@ -180,11 +178,11 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`. If another delivery's write is pending, return its end (ms)."""
+        """Record a pending write under the lock `name`. If another delivery has one, return its end (ms) instead."""
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
-        return self.pending_until(connection, name)  # the lock expired, and another delivery took it and began a write
+        return self.pending_until(connection, name)  # of a delivery that took the expired lock
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
         until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()
@@ -197,10 +195,10 @@ def complete_write(connection: Connection, row_id: int, name: str) -> None:
 
 
 def release_locks(connection: Connection, row_id: int) -> None:
-    """Delete a delivery's locks, but not the rows of the same table that record its pending writes."""
+    """Delete a delivery's locks, but not its pending writes, which are in the same table."""
     connection.execute(_RELEASE, {"of_delivery": row_id})
 
 
 def write_pending(until: int) -> Postponed:
-    message = "an earlier write without a response may still take effect on GitHub (github.slowest_write_s)"
+    message = "an earlier write to GitHub got no response and may still take effect (github.slowest_write_s)"
     return Postponed(message, at=from_ms(until))

@@ -23,10 +23,7 @@ CHECK_END_S = 0.5
 
 
 class Notifier:
-    """A thread that listens on its own connection and calls `on_wake_up` when a process has committed a change.
-
-    On SQLite, which one process uses, it does nothing.
-    """
+    """A thread that calls `on_wake_up` when any process has committed a change. Does nothing on SQLite."""
 
     def __init__(self, url: str, *, on_wake_up: Callable[[], None]) -> None:
         """`on_wake_up` is called in the notifier's thread, also for changes of this process, and after each connect."""
@@ -43,7 +40,7 @@ class Notifier:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread, and wait a moment for it."""
+        """Stop the thread; wait at most one second for its end."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(timeout=1.0)

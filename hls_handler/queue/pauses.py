@@ -1,4 +1,4 @@
-"""Pauses: while one is set, the deliveries of one repository, or all, are stored and not processed."""
+"""Pauses: the deliveries of a paused repository, or all, are stored but not processed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ class Pauses:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Pause the deliveries of "owner/repo" (in upper or lower case), or all (None). Return False if already paused.
-
-        If it was already paused, `reason` replaces the earlier reason.
-        """
+        """Pause "owner/repo", or all (None). Return False if it was already paused: only the reason is replaced."""
         new = self._database.insert(pauses).values(
             name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
         )
@@ -42,7 +39,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End the pause of one repository, or that of everything (None); return False if it was not set."""
+        """End the pause of a repository, or that of everything (None). Return False if there is no such pause."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
@@ -56,7 +53,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused; without a repository, only by the pause of everything."""
+    """Return the SQL condition that a delivery is paused. One without a repository is paused only if everything is."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))

@@ -1,7 +1,7 @@
 """Rate limits and named locks that all workers share.
 
-A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. While the
-rate limit is held, because a server asked to wait or failed, it grants none.
+A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. After a
+server failed or asked to wait, the rate limit is held and grants no slots.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hls_handler.queue.leases import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
 _LOCK_POLL_MS = 1_000
-_EARLY_MS = 20  # slots that are closer together may be used this much early, because a return to the queue takes longer
+_EARLY_MS = 20  # slots less than this apart may be used this early, because queueing the delivery again takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """The stored state of one rate limit, in milliseconds by the database's clock."""
+    """The row of one rate limit. Times are milliseconds since the epoch, by the database's clock."""
 
     next_at: int  # the first slot that is not reserved
     held_until: int  # no slot before this time: the server asked to wait, or failed
@@ -36,7 +36,7 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The time (ms) at which one request may be sent, now (`is_now`) or later, and the rate limit's state to store."""
+    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms). The caller must store `after`."""
 
     is_now: bool
     slot_at: int
@@ -44,10 +44,10 @@ class Slot:
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
-    """Return the slot that a delivery may use now or must wait for. `reserved`: time (ms) of its reserved slot, if any.
+    """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    At least `interval_ms` pass between two uses, however late a slot is used. A reserved slot is lost if the rate limit
-    is held beyond it, or if it was missed by over `interval_ms` plus 2 s: a downtime must not end in a burst.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if the rate limit is
+    held beyond it. It is also lost `interval_ms` plus 2 s after its time, as a downtime must not end in a burst.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -90,13 +90,13 @@ class RateLimiter:
         write: str | None = None,
         slowest_write_s: float = 0.0,
     ) -> None:
-        """Use a slot of this rate limit now, or raise `Postponed`. Slots are `interval_s` apart for all workers.
+        """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
-        If no slot is free, reserves one for the delivery: call again at the time in `Postponed`. The changes are
-        stored in either case. Raises `LeaseLost`.
+        If no slot is free, reserves one and raises `Postponed` with its time: call again then. The changes are stored
+        in either case.
 
-        `write` is the name of the lock that protects the write for which the slot is used. No other delivery gets that
-        lock for `slowest_write_s`, even after a crash or a restart, unless `WriteCompleted` is stored earlier.
+        For a write, `write` is the name of the lock that protects it. No other delivery gets that lock for
+        `slowest_write_s`, even after a crash, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -113,7 +113,7 @@ class RateLimiter:
             raise write_pending(pending_until)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Allow no slot before `until`, because a server asked to wait or failed. Slots reserved before it are lost."""
+        """Grant no slot before `until`, because a server asked to wait or failed. Earlier reserved slots are lost."""
         until_ms = to_ms(until)
         with self._database.writing() as connection:
             state = self.lock(connection, name)
@@ -127,7 +127,7 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its state. This may wait: read the clock afterwards."""
+        """Lock a rate limit until the transaction ends; return its row. This may wait: read the clock afterwards."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -138,7 +138,7 @@ class RateLimiter:
     def use_slot(
         self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
     ) -> Slot:
-        """Use or reserve the next slot of a locked rate limit, in a transaction that has checked the lease."""
+        """Use or reserve the next slot. The caller has checked the lease and called `lock`, which returned `state`."""
         slot = next_slot(
             state,
             reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
@@ -169,11 +169,10 @@ class Locks:
         )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire a lock or extend it. Raises `LeaseLost`, and `Postponed` while another delivery holds the lock.
+        """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
 
-        Also raises `Postponed` while a write that was begun under the lock may still take effect. The changes are
-        stored even if it raises `Postponed`. The lock ends after `ttl_s`, when `Checkpoints.save` releases it, or when
-        the delivery stops running.
+        Raises `Postponed` while another delivery holds the lock, or a write under it may still take effect. The changes
+        are stored then, too. The lock is released by `Checkpoints.save`, or when the delivery stops running.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

@@ -40,7 +40,7 @@ class Ports:
     route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
-    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of the delivery's end
+    outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
@@ -49,7 +49,7 @@ class Ports:
 
 
 class WebApplication:
-    """The Starlette application `app`. When the settings change, `apply` replaces its routes while it serves."""
+    """The Starlette application `app`. After a change of settings, `apply` replaces its routes while it serves."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
-        """Without `receives_webhooks`, the webhook path returns 404. `lifespan` starts and stops the threads."""
+        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops the threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
         self._budget = BodyBudget(ports.clock)
@@ -74,7 +74,7 @@ class WebApplication:
         self.apply(settings, table)
 
     def apply(self, settings: Settings, table: RepositoryTable) -> None:
-        """Use these settings from the next request on. May be called in any thread."""
+        """Use these settings from the next request on. Thread-safe."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
         routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
@@ -93,7 +93,7 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the overall status and, if the API key is sent, the last known state of each component."""
+        """Respond with the overall status. An authorized request gets the last known state of each component, too."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
@@ -129,7 +129,6 @@ class WebApplication:
 
 
 def _http_error(_request: Request, exc: Exception) -> Response:
-    """Return the JSON response to a request for an unknown path (404) or with a wrong method (405)."""
     assert isinstance(exc, HTTPException)
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 

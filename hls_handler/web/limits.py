@@ -43,9 +43,8 @@ class _Body:
 class BodyBudget:
     """A memory limit that all request bodies share. A body counts from its first byte until its request is processed.
 
-    Above the limit, the costliest body that is still arriving is evicted: its request gets a 408. The cost is received
-    bytes times seconds since the start, so that a body which is both large and slow is evicted first.
-    Not thread-safe: only one event loop may use it. `clock` returns monotonic seconds.
+    Above the limit, the costliest unfinished body is evicted, and its request gets a 408. The cost is received bytes
+    times seconds since the start. Only one event loop may use the object. `clock` returns monotonic seconds.
     """
 
     clock: Callable[[], float]
@@ -55,10 +54,9 @@ class BodyBudget:
     async def read(
         self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
     ) -> bytes:
-        """Return a whole body. Its bytes count in the budget until `release` is called with their number.
+        """Return a whole body, which counts in the budget until its length is passed to `release`.
 
-        `declared` is the Content-Length; if it is more than `max_bytes`, the body is rejected before it is read. Raises
-        `Rejected` (408, 413); an exception of `chunks`, as after a lost connection, is not caught.
+        `declared` is the Content-Length. Raises `Rejected`: 413 above `max_bytes`, 408 after `timeout_s` or eviction.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -142,9 +140,9 @@ class Connections:
 
 
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
-    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections: uvicorn has no option for this.
+    """Return a subclass of uvicorn's HTTP protocol that limits headers and connections. uvicorn has no option for that.
 
-    It overrides callbacks of `asyncio.Protocol` and of httptools' parser. Its 400 has a JSON body and a request id.
+    It overrides callbacks of `asyncio.Protocol` and of the parser httptools.
     """
 
     class LimitedProtocol(HttpToolsProtocol):
@@ -205,7 +203,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
 
 def _response(status: bytes, detail: str) -> bytes:
-    """Return a whole response, for an HTTP request that is too incomplete or invalid to reach the application."""
+    """Return the bytes of a response, for a request that is too incomplete or invalid to reach the application."""
     body = msgspec.json.encode({"detail": detail})
     headers = [
         (b"content-type", b"application/json"),

@@ -33,7 +33,7 @@ from hls_handler.work.health import Health
 logger = logging.getLogger(__name__)
 
 LARGE_BODY_BYTES = 1_000_000
-"""The signature of a larger body is computed in a thread, so that the computation does not block the event loop."""
+"""The signature of a larger body is computed in a thread, because the computation would block the event loop."""
 
 CLOSE = {"connection": "close"}
 RETRY_AFTER = {"retry-after": "30"}
@@ -41,11 +41,7 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 
 
 class WebhookReceiver:
-    """The endpoint at `server.webhook_path`, for one version of the settings.
-
-    `route` must not block the event loop. `accept` must return after the commit, or raise `StoreUnavailable`. `outcome`
-    gets a GUID and must return a future, which is resolved when that delivery ends. The receiver cancels the future.
-    """
+    """The endpoint at `server.webhook_path`, for one version of the settings. `Ports` describes the functions."""
 
     def __init__(
         self,
@@ -141,9 +137,9 @@ class WebhookReceiver:
         return accepted
 
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
-        """Store the delivery and wait up to server.sync_timeout_s for its end. After that, respond that it is queued.
+        """Store the delivery, and wait up to server.sync_timeout_s for its end.
 
-        `outcome` is called before the commit, because a fast delivery may end right after it.
+        The future is requested before the commit, because a fast delivery may end right after the commit.
         """
         outcome = self._outcome(new.guid)
         try:
@@ -169,7 +165,6 @@ def _accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
 
 
 def _finished_response(finished: Finished, ids: dict[str, str]) -> Response:
-    """Return the response for a delivery that was processed while the request waited (`async_processing: false`)."""
     match finished.state:
         case "done":
             return _json(200, {"status": "processed", "reason": finished.reason, **ids})

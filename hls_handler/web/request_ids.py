@@ -1,4 +1,4 @@
-"""The request id: it is in X-Request-ID of the response and in every line that is logged during the request."""
+"""The request id: the header X-Request-ID of the response, and a field of all log lines about the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 class RequestIdMiddleware:
     """ASGI middleware that puts the request id into log lines, `request.state` and the headers of every response.
 
-    If a request has a body that no route read (404, 405, or no POST), the response closes the connection.
+    The response closes the connection if the request has a body that no route has read, as after a 404 or 405.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -67,7 +67,7 @@ def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def new_request_id() -> str:
-    """Return 32 hexadecimal digits: 16 random ones, the same for the whole process, and the number of the request."""
+    """Return 32 hexadecimal digits: 16 random ones of this process, and the number of the request."""
     return f"{_PROCESS}{next(_numbers):016x}"
 
 

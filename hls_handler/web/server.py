@@ -22,15 +22,15 @@ KEEP_ALIVE_S = 15
 BACKLOG = 2048
 
 OWN_FILES, FILES_PER_WORKER = 64, 8
-"""Files reserved for database, GitHub, Claude and prompts: `OWN_FILES`, and `FILES_PER_WORKER` for each worker."""
+"""Open files reserved for database, GitHub, Claude and prompts: `OWN_FILES` plus `FILES_PER_WORKER` per worker."""
 
 MIN_CONNECTIONS = 16
 
 
 class ConnectionLimit:
-    """Callable that returns how many connections may be open: server.max_connections, or fewer.
+    """Callable that returns the number of connections that may be open: server.max_connections, or fewer.
 
-    It returns fewer if the system's limit of open files is too low: libuv drops connections above that limit silently.
+    It is lower if the system allows too few open files: libuv silently drops connections above that limit.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -52,7 +52,7 @@ class ConnectionLimit:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise this process's limit of open files up to `files`. Return how many are then allowed, at most `files`."""
+    """Raise this process's limit of open files to `files` if possible. Return the new limit, at most `files`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files
@@ -65,7 +65,7 @@ def raise_file_limit(files: int) -> int:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on server.host and server.port. Raises `SettingsError`, as for a used port."""
+    """Return a socket that listens on server.host and server.port. Raises `SettingsError` if that fails."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -85,10 +85,7 @@ def graceful_shutdown_s(settings: Settings) -> int:
 
 
 def make_server(app: ASGIApp, settings: Callable[[], Settings]) -> uvicorn.Server:
-    """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings.
-
-    uvicorn logs through the root logger.
-    """
+    """Return a server; run it with `server.serve(sockets=[listen(...)])`. `settings` returns the current settings."""
     limit = ConnectionLimit(settings)
     limit()  # logs at the start if the limit of open files is too low
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are about requests that anybody can send

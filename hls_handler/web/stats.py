@@ -1,4 +1,4 @@
-"""The page `/stats`. Its counters are in the database, so a restart does not reset them.
+"""The page `/stats`, with the counters that the database keeps.
 
 A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"), ("webhooks", "").
 """
@@ -32,8 +32,6 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The counters, and the numbers of the queue, such as "queued": 3, read at about the same time."""
-
     at: float  # seconds, monotonic
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
@@ -41,7 +39,7 @@ class Snapshot:
 
 
 class StatsReader:
-    """Reads the counters and the queue in a thread, at most once a second: all requests for /stats share a snapshot.
+    """Reads counters and queue in a thread, at most once a second. All requests within a second share a snapshot.
 
     `counters` and `queue` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
@@ -62,9 +60,9 @@ class StatsReader:
         self._samples: deque[tuple[float, int, int]] = deque()
 
     async def read(self) -> Snapshot:
-        """Return a snapshot that is at most a second old.
+        """Return a snapshot that is at most a second old. Raises `StoreUnavailable`, also after `timeout_s`.
 
-        Raises `StoreUnavailable`, also after `timeout_s`. The reading then continues, and the next calls wait for it.
+        A timeout does not stop the reading of the database: the next calls wait for its end.
         """
         if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
             return self._newest
@@ -96,7 +94,7 @@ class StatsReader:
 
 
 def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
-    """Return the JSON of /stats. Times are in seconds, rates and shares from 0 to 1. None: nothing was counted yet."""
+    """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if nothing was counted."""
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
@@ -140,9 +138,9 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the seconds within which a share (0.95: 95%) of the deliveries ended; None if no delivery has ended.
+    """Estimate the seconds within which the `share` of deliveries ended, 0.95 for 95%; None if no delivery has ended.
 
-    It interpolates within a bucket of the histogram. The last bucket has no upper bound: the lower one is returned.
+    Interpolates within a bucket of the histogram. The last bucket has only a lower bound, which is then returned.
     """
     total = sum(histogram.values())
     if not total:

@@ -36,7 +36,7 @@ JSON, FORM = b"application/json", b"application/x-www-form-urlencoded"
 
 
 class Rejected(HlsError):
-    """The request gets a 4xx. `detail` is one sentence for the sender; `why`, the exact reason, is only logged."""
+    """The request gets a 4xx with the sentence `detail`. The exact reason `why` is only logged."""
 
     def __init__(self, status: int, detail: str, *, why: str | None = None) -> None:
         super().__init__(detail)
@@ -46,7 +46,7 @@ class Rejected(HlsError):
 
 
 def not_verified(why: str) -> Rejected:
-    """Return a 401. Its `detail` is always the same, so that an attacker does not learn which check failed."""
+    """Return a 401. Its `detail` is always the same: it must not show an attacker which check failed."""
     return Rejected(401, "the request could not be verified: check the webhook's secret", why=why)
 
 
@@ -59,9 +59,9 @@ class WebhookHeaders(msgspec.Struct, frozen=True):
 
 
 def parse_headers(headers: Iterable[tuple[bytes, bytes]], *, signed: bool) -> WebhookHeaders:
-    """Return the headers that HLS uses, after checking that they are well-formed and occur at most once.
+    """Return the headers that HLS uses. Raises `Rejected` (4xx) if one is malformed or occurs twice.
 
-    `headers` is the ASGI list (names in lower case). If `signed`, a signature is required. Raises `Rejected` (4xx).
+    `headers` is the ASGI list, with names in lower case. `signed` requires a signature.
     """
     found: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -99,7 +99,7 @@ def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes]
 
 
 def _is_form(content_type: bytes) -> bool:
-    """Return True for a form, False for JSON; ignores parameters (`; charset=utf-8`). Raises `Rejected` (400, 415)."""
+    """Return True for a form, False for JSON; parameters such as `charset` do not matter. Raises `Rejected`."""
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
@@ -119,7 +119,7 @@ def payload_of_form(body: bytes) -> bytes:
 
 
 def require_utf8(payload: bytes) -> None:
-    """Raise `PayloadError` unless the payload is UTF-8. `parse_envelope` does not check fields that it skips."""
+    """Raise `PayloadError` unless the payload is UTF-8. `parse_envelope` checks only the fields that it reads."""
     try:
         if not payload.isascii():
             payload.decode("utf-8")
@@ -140,7 +140,7 @@ def sha256(body: bytes) -> bytes:
 
 
 class WebhookSecrets:
-    """The webhook secrets in the settings: the global ones (`github`) and those of entries in `repositories`."""
+    """The webhook secrets in the settings: those in `github`, and those in entries of `repositories`."""
 
     def __init__(self, settings: Settings, table: RepositoryTable) -> None:
         self._table = table
@@ -149,14 +149,14 @@ class WebhookSecrets:
         self._all = tuple(dict.fromkeys((*self._global, *own)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
-        """Return the secret with which `body` was signed; None if it was none of them. Compares in constant time."""
+        """Return the secret with which `body` was signed, or None. Signatures are compared in constant time."""
         return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
         """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
 
-        A repository whose entry in the settings has secrets accepts only these. All others, and events without a
-        repository, accept the global secrets.
+        If the repository's entry in the settings has secrets, only these are valid. All other repositories, and events
+        without one, use the secrets in `github`.
         """
         found = self._table.find(repository) if repository else None
         return secret in (found.webhook_secrets if found else self._global)
@@ -170,9 +170,9 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Raise `PayloadError` if the body belongs to another event, or a name that HLS stores is not printable.
+    """Raise `PayloadError` if the payload belongs to another event, or a name in it is not printable.
 
-    The check is needed because GitHub signs the body but not the header with the event's name.
+    GitHub signs the payload, but not the header with the event's name.
     """
     for named_by in REQUIRED_OBJECTS.get(event, ()):
         if getattr(envelope, named_by) is None:
@@ -202,7 +202,7 @@ def new_delivery(
 ) -> NewDelivery:
     """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest.
 
-    `settle_s` is how many seconds a push to a pull request waits for a newer push, which would supersede it.
+    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
     """
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = envelope.pull_request.head if envelope.pull_request else None
@@ -240,10 +240,10 @@ def _priority(event: str, action: str | None) -> int:
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
-    """Return which queued deliveries of the same issue or pull request this one supersedes (`NewDelivery.supersedes`).
+    """Return which queued deliveries of the same issue or pull request this one supersedes.
 
-    A closed issue or pull request needs no more work, so its closing supersedes all, even if that event is ignored.
-    A push supersedes older commits unless it is ignored.
+    A closing supersedes all, even if it is ignored, because the conversation needs no more work. A push supersedes
+    older commits unless it is ignored.
     """
     if (event, action) in CLOSING_EVENTS:
         return "all"

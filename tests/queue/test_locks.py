@@ -67,7 +67,7 @@ def begin_write(store: Storage, guid: str = "g1") -> Lease:
 def wait_for_lock(store: Storage, lease: Lease) -> datetime:
     with pytest.raises(
         Postponed,
-        match=r"an earlier write without a response may still take effect on GitHub \(github.slowest_write_s\)",
+        match=r"an earlier write to GitHub got no response and may still take effect \(github.slowest_write_s\)",
     ) as waiting:
         store.locks.acquire(lease, "comment", ttl_s=120)
     assert waiting.value.waiting_for is None
