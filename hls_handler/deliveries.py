@@ -43,7 +43,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     sender: str | None = None  # login of the account that triggered the event
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
-    digest: bytes | None = None  # SHA-256 of the body; None if ignored
+    digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # as received; empty if ignored
     supersedes: Literal["nothing", "older_commits", "all"] = "nothing"  # queued deliveries that it supersedes
 

@@ -88,7 +88,7 @@ deliveries = Table(
     Column("analysis_error", UntrustedString),
     Column("posting_status", Text),
     Column("posting_error", UntrustedString),
-    Column("digest", LargeBinary),  # SHA-256 of the body
+    Column("digest", LargeBinary),  # repository id and number (8 bytes each) and SHA-256 of the body
     Column("body", LargeBinary),  # zstd; the last column, so that SQLite reads the others without it
     CheckConstraint(
         "state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')", name="ck_deliveries_state"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.settings.model import Server as ServerSettings
@@ -51,12 +53,11 @@ class BodyBudget:
     used_bytes: int = 0
     _arriving: set[_Body] = field(default_factory=set)
 
-    async def read(
-        self, chunks: AsyncIterator[bytes], *, declared: int | None, max_bytes: int, timeout_s: float
-    ) -> bytes:
+    async def read(self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
         """Return a whole body, which counts in the budget until its length is passed to `release`.
 
-        `declared` is the Content-Length. Raises `Rejected`: 413 above `max_bytes`, 408 after `timeout_s` or eviction.
+        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `Rejected` (413 above `max_bytes`,
+        408 after `timeout_s` or eviction) or `ClientDisconnect`.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -68,7 +69,7 @@ class BodyBudget:
         self._arriving.add(body)
         received: bytes | None = None
         try:
-            received = await self._collect(body, chunks, max_bytes)
+            received = await self._collect(body, receive, max_bytes)
             return received
         except asyncio.CancelledError:
             if body.problem is None or reader.uncancel():
@@ -83,9 +84,14 @@ class BodyBudget:
     def release(self, number_of_bytes: int) -> None:
         self.used_bytes -= number_of_bytes
 
-    async def _collect(self, body: _Body, chunks: AsyncIterator[bytes], max_bytes: int) -> bytes:
+    async def _collect(self, body: _Body, receive: Receive, max_bytes: int) -> bytes:
         received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
-        async for chunk in chunks:
+        is_complete = False
+        while not is_complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
             if len(received) + len(chunk) > max_bytes:
                 raise _too_large(max_bytes)
             received += chunk

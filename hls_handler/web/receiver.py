@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -67,14 +67,14 @@ class WebhookReceiver:
             response = _rejection(rejected, CLOSE)
         else:
             with logs.log_context(delivery=headers.delivery):
-                response = await self._receive(headers, Request(scope, receive))
+                response = await self._respond(headers, scope["state"]["request_id"], receive)
         await response(scope, receive, send)
 
-    async def _receive(self, headers: WebhookHeaders, request: Request) -> Response:
+    async def _respond(self, headers: WebhookHeaders, request_id: str, receive: Receive) -> Response:
         server = self._settings.server
         try:
             body = await self._budget.read(
-                request.stream(),
+                receive,
                 declared=headers.content_length,
                 max_bytes=server.max_body_bytes,
                 timeout_s=server.body_timeout_s,
@@ -84,7 +84,7 @@ class WebhookReceiver:
         except ClientDisconnect:
             return Response(status_code=400)  # not sent: the connection is closed
         try:
-            return await self._process(headers, body, request.state.request_id)
+            return await self._process(headers, body, request_id)
         except Rejected as rejected:
             return _rejection(rejected)
         except PayloadError as exc:

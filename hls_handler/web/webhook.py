@@ -135,8 +135,14 @@ def sign(secret: bytes, body: bytes) -> bytes:
     return b"sha256=" + hmac.digest(secret, body, "sha256").hex().encode("ascii")
 
 
-def sha256(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()
+def body_digest(body: bytes, *, repository_id: int | None, number: int | None) -> bytes:
+    """Return the repository's id, the number (8 bytes each, 0 for None) and the body's SHA-256.
+
+    The database has an index of digests. Ids in front keep those of a conversation together there: with hashes alone,
+    each delivery would change another page of the index.
+    """
+    ids = b"".join((value or 0).to_bytes(8, "big") for value in (repository_id, number))
+    return ids + hashlib.sha256(body).digest()
 
 
 class WebhookSecrets:
@@ -206,6 +212,8 @@ def new_delivery(
     """
     ignored = routed if isinstance(routed, Ignored) else None
     pushed = envelope.pull_request.head if envelope.pull_request else None
+    repository_id = envelope.repository.id if envelope.repository else None
+    number = envelope.conversation.number if envelope.conversation else None
     head_sha = pushed.sha if pushed else envelope.workflow_run.head_sha if envelope.workflow_run else ""
     return NewDelivery(
         guid=headers.delivery,
@@ -215,15 +223,15 @@ def new_delivery(
         state="ignored" if ignored else "queued",
         reason=ignored.reason if ignored else None,
         reason_kind=ignored.kind if ignored else None,
-        repository_id=envelope.repository.id if envelope.repository else None,
+        repository_id=repository_id,
         repository=(envelope.repository.full_name or None) if envelope.repository else None,
         installation=envelope.installation.id if envelope.installation else None,
-        number=envelope.conversation.number if envelope.conversation else None,
+        number=number,
         head_sha=head_sha or None,
         sender=(envelope.sender.login or None) if envelope.sender else None,
         priority=_priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
-        digest=None if ignored else sha256(payload),
+        digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
     )

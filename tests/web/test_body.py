@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from starlette.types import Message
 
 from hls_handler.errors import PayloadError
 from hls_handler.web.limits import BodyBudget
@@ -14,22 +15,18 @@ from tests.web.fakes import FakeClock, WebSetup, ask, headers, payload, settings
 
 
 class Chunks:
-    """An asynchronous iterator over chunks that counts the reads; unless `ends`, it then waits for ever."""
+    """ASGI's `receive` for these chunks, which counts the calls; unless `ends`, it then waits for ever."""
 
     def __init__(self, *chunks: bytes, ends: bool = True) -> None:
         self._chunks, self._ends = list(chunks), ends
         self.reads = 0
 
-    def __aiter__(self) -> Chunks:
-        return self
-
-    async def __anext__(self) -> bytes:
+    async def __call__(self) -> Message:
         self.reads += 1
         if not self._chunks:
-            if self._ends:
-                raise StopAsyncIteration
             await asyncio.Event().wait()
-        return self._chunks.pop(0)
+        chunk = self._chunks.pop(0)
+        return {"type": "http.request", "body": chunk, "more_body": bool(self._chunks) or not self._ends}
 
 
 def read(chunks: Chunks, *, declared: int | None = None, max_bytes: int = 10, timeout_s: float = 5.0) -> bytes:

@@ -42,7 +42,7 @@ def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
         installation=99,
         number=7,
         sender="octocat",
-        digest=hashlib.sha256(body).digest(),
+        digest=(186853002).to_bytes(8, "big") + (7).to_bytes(8, "big") + hashlib.sha256(body).digest(),
         body=body,
     )
 

@@ -8,7 +8,7 @@ import hmac
 import pytest
 
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.web.webhook import Rejected, WebhookHeaders, WebhookSecrets, parse_headers, sha256, sign
+from hls_handler.web.webhook import Rejected, WebhookHeaders, WebhookSecrets, body_digest, parse_headers, sign
 from tests.web.fakes import OWN_SECRET, SECRET, settings, signature
 
 SIGNATURE = b"sha256=" + b"0" * 64
@@ -163,4 +163,5 @@ def test_rule_2_a_secret_is_valid_only_for_its_repositories(secret: str, reposit
 def test_digests_cover_bodies_of_every_size(size: int) -> None:
     body = bytes(range(256)) * (size // 256) + bytes(size % 256)
     assert sign(b"secret", body) == b"sha256=" + hmac.digest(b"secret", body, "sha256").hex().encode()
-    assert sha256(body) == hashlib.sha256(body).digest()
+    ids = bytes(7) + b"\x05" + bytes(8)
+    assert body_digest(body, repository_id=5, number=None) == ids + hashlib.sha256(body).digest()
