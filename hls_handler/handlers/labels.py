@@ -215,10 +215,10 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and the labels that replies request.
+    """Return the action that sets the labels `from_facts` and those that the replies request.
 
-    It also removes labels that HLS set earlier in `groups` and in the groups of `from_facts` and of the replies.
-    Returns () if there are no groups.
+    It also decides about their groups and about `groups`: every other label of these groups that HLS set before is
+    removed. Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []

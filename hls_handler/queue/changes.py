@@ -85,7 +85,7 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Delete the record of the pending write under `lock`, because GitHub has responded."""
+    """Delete the pending write that was recorded for the lock named `lock`, because GitHub has responded."""
 
     lock: str
 

@@ -99,7 +99,8 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
-    An invalid file keeps the last valid version of `before`. None stands for a deleted file, which keeps no version.
+    For an invalid file, it contains the last valid version from `before`, the value stored until now. `found` is None
+    if the repository has no such file: then no version is kept.
     """
     if found is None:
         return StoredFile(version=None, text=None)
