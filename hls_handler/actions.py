@@ -21,7 +21,7 @@ class EnsureLabels:
 
     requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis decides about, even if it requests no label of it
-    known: tuple[RequestedLabel, ...] = ()  # all labels that prompt authors defined for fields of the replies
+    custom_labels: tuple[RequestedLabel, ...] = ()  # labels the replies' prompts can set that HLS does not ship
     prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that decides about it
 
 

@@ -115,7 +115,7 @@ class GithubWriter:
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Return field and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
+    """Return group and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 

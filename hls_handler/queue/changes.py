@@ -256,7 +256,7 @@ class DeliveryWriter:
         if change.state == "intended":
             for row in rows:
                 origin = change.origins.get(str(row["name"]))
-                row |= {"field": None, "prompt_id": None} if origin is None else asdict(origin)
+                row |= {"field": origin.group if origin else None, "prompt_id": origin.prompt_id if origin else None}
         connection.execute(self._labels[change.state], rows)
         return Counter((LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in names)
 

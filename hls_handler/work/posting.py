@@ -187,18 +187,18 @@ def record_label_correction(
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(event.conversation, library)
-    result = corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
+    result = corrections.record_change(lease, bot.login, correction.group, shown, at=lease.received_at)
     _log_corrections(result)
     return result
 
 
-def describe_label_correction(result: CorrectionResult, field: str) -> str:
+def describe_label_correction(result: CorrectionResult, group: str) -> str:
     """Return a sentence such as "a person set bug again: the correction is withdrawn"."""
     if result.changed:
         return "; ".join(map(_describe_label, result.changed))
     if result.compared:
-        return f"the stored correction of HLS's {field} label here is unchanged"
-    return f"HLS has set no {field} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+        return f"the stored correction of HLS's {group} label here is unchanged"
+    return f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
 
 
 def _describe_label(label: AppliedLabel) -> str:
@@ -211,7 +211,7 @@ def _describe_label(label: AppliedLabel) -> str:
 def _log_corrections(result: CorrectionResult) -> None:
     for label in result.changed:
         fields = {
-            "field": label.field,
+            "field": label.group,
             "label": label.name,
             "corrected_to": label.corrected_to,
             "prompt": label.prompt_id,
@@ -221,5 +221,5 @@ def _log_corrections(result: CorrectionResult) -> None:
 
 def _shown_labels(conversation: Issue | PullRequest, library: Library) -> ShownLabels:
     is_pull_request = isinstance(conversation, PullRequest)
-    fields = library.label_groups("pull_request" if is_pull_request else "issues")
-    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, fields)
+    groups = library.label_groups("pull_request" if is_pull_request else "issues")
+    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, groups)
