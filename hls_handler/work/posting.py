@@ -39,7 +39,7 @@ LOCK_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class CommentWriteBegun:
     """Checkpoint stored before a comment is written. If a retry finds the comment up to date, that write succeeded."""
 
     family: str
@@ -47,8 +47,8 @@ class Writing:
 
 
 OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
-WRITING = Codec("writing", 1, TypeAdapter(Writing))
-BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
+LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint of the stored label states before a delivery's first write, so that a retry reports the same outcome."""
 
 
@@ -114,7 +114,7 @@ def _execute(
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.run_step(BEFORE, 0, _history(job).labels)
+            before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
             writer = _make_writer(job, job.wait_for_slot)
             return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
         case EnsureComment():
@@ -140,7 +140,7 @@ def ensure_comment(
     outcome of that write is returned. The lock is held until a shadow prompt runs, or the delivery ends or is
     rescheduled.
     """
-    begun = job.find_result(WRITING, index)
+    begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
@@ -148,7 +148,7 @@ def ensure_comment(
     def wait_for_slot() -> None:
         if begun is None:
             is_new = _history(job).comment(action.family) is None
-            job.add(WRITING, Writing(action.family, "created" if is_new else "edited"), index)
+            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
         job.wait_for_slot(name)
 
     job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
