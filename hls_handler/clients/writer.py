@@ -1,4 +1,4 @@
-"""The writes to one repository: only the label changes that are needed, and one comment that is kept up to date."""
+"""The writes to one repository: only the label changes that are needed, and comments that are kept up to date."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class CommentChange:
     """Store the id and the body digest of the bot's comment on a conversation."""
 
     conversation: ConversationRef
-    family: str  # prompt family: "issues"; a conversation has one comment of each
+    family: str  # of `EnsureComment`: "issues"; a conversation has one comment of each
     comment_id: int
     body_digest: str
 
