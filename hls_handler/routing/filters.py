@@ -37,7 +37,7 @@ IgnoredKind = Literal[
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
-    reason: str  # a sentence, with the file and line of the setting or prompt that decides
+    reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
