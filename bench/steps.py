@@ -20,7 +20,7 @@ from bench.row import Row, describe_rounds, median
 from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
 from hls_handler.storage import Storage
-from hls_handler.work.runner import attempt
+from hls_handler.work.runner import run_delivery
 from tests.work.fakes import FakeClaude, FakeGithub
 from tests.work.world import BUG, World, settings
 
@@ -76,7 +76,7 @@ def _deliveries_per_s(world: World, deliveries: int) -> float:
 
     def work() -> None:
         while (lease := world.store.queue.claim(worker="bench", lease_s=600, max_crashes=10)) is not None:
-            finished = attempt(lease, world.tools())
+            finished = run_delivery(lease, world.tools())
             assert finished is not None, "a delivery was postponed or failed"
             done.append(finished.guid)
 

@@ -21,19 +21,19 @@ class EnsureLabels:
 
     requested: tuple[RequestedLabel, ...]
     groups: tuple[str, ...]  # every group that the analysis decides about, even if it requests no label of it
-    known: tuple[RequestedLabel, ...] = ()  # all labels that prompt authors defined for fields of the replies
+    custom_labels: tuple[RequestedLabel, ...] = ()  # labels the replies' prompts can set that HLS does not ship
     prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that decides about it
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """Create or edit HLS's comment on an issue or pull request. Each `family` has its own comment.
+    """Create or edit HLS's comment on an issue or pull request. It has at most one comment for each `family`.
 
     If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
     the comment, and `footer` follows the last section.
     """
 
-    family: str  # kind of events: "issues", the name of a folder in prompts/
+    family: str  # name of the comment, in its marker: "issues", like most a folder in prompts/; "comments-7"
     body: str  # sanitized Markdown, without the hidden marker of the comment; with the footer if `section` is None
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens

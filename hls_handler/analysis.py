@@ -17,7 +17,7 @@ Severity = Literal["critical", "high", "medium", "low"]
 Category = Literal["bugs", "security", "performance", "style"]
 
 LabelRule = str | Mapping[str, str]
-"""Maps a field's value to a label: a pattern with {value}, or a table of the values that have a label."""
+"""Label for a field's value: a pattern with {value}, a table of the values that have a label, or the label for true."""
 
 
 class _Part(BaseModel):

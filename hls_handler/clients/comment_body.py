@@ -131,7 +131,7 @@ SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 
 OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
 
 _MARK_PREFIX = "<!-- hls:"
-_END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because the name of a prompt family has no space
+_END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because no `EnsureComment.family` has a space
 _LEFT_OUT_MARK = "<!-- hls:sections left-out -->"
 _KEY = r"[A-Za-z0-9-]{1,100}"
 _MARK = re.compile(

@@ -1,4 +1,4 @@
-"""Finds the bot's comment on a conversation by author and marker, and writes it. Each prompt family has one."""
+"""Finds the comments of the bot on a conversation by author and marker, and writes them: one for each `family`."""
 
 from __future__ import annotations
 

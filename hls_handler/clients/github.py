@@ -59,7 +59,7 @@ class Github:
     def find_missing_permissions(self, repository: str) -> list[str]:
         """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
 
-        Limits of a fine-grained token are not found, because GitHub reports only the permissions of its account. Raises
+        Limits of a fine-grained token are not found: GitHub reports only the permissions of the token's account. Raises
         `DependencyDown` if GitHub fails.
         """
         try:

@@ -1,4 +1,4 @@
-"""The writes to one repository: only the label changes that are needed, and one comment that is kept up to date."""
+"""The writes to one repository: only the label changes that are needed, and comments that are kept up to date."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class GithubWriter:
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Return field and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
+    """Return group and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 

@@ -48,8 +48,8 @@ def require_migrated(database: Database) -> None:
         found = _supported_version(connection, scripts, database)
     if found != newest:
         raise StoreUnavailable(
-            f"the database {database.shown_url} has no tables of version {newest}: start `hls serve` of this version, "
-            "which creates or migrates them"
+            f"the tables of the database {database.shown_url} are missing or older than version {newest}: start "
+            "`hls serve` of the same HLS release as this command, which creates or migrates them"
         )
 
 

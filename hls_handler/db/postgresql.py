@@ -140,7 +140,7 @@ def require_timeouts(connection: Connection, shown_url: str) -> None:
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(
-                f"the database {shown_url} cannot be used: it has no {name}, although HLS sets one; {NO_POOLER}"
+                f"the database {shown_url} cannot be used: the session has no {name}, but HLS sets one; {NO_POOLER}"
             )
 
 

@@ -29,7 +29,7 @@ MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to thi
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompt shows
 TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author and delimiters
 
-ONBOARDING = "onboarding"  # comment family of the reply to newcomers; a conversation gets it once
+ONBOARDING = "onboarding"  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return the event's name and its object's id: "discussion-801". Without an id, return only the name: "push".
+    """Return the `EnsureComment.family`: the event's name and its object's id ("discussion-801"), or the name ("push").
 
     The object of "deployment_status" is the deployment, so that all its statuses share one comment.
     """

@@ -59,7 +59,7 @@ class Handler(ABC, Generic[Facts]):
     methods are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
     """
 
-    family: str  # "issues": the folder of the family's prompts; it also identifies the family's comment on GitHub
+    family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
     replies: frozenset[str]  # reply types that `plan` accepts, keys of `analysis.REPLY_TYPES`
     facts_type: type[Facts]
     facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
@@ -116,7 +116,7 @@ class Handler(ABC, Generic[Facts]):
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment, or one section of it. Return () if `analysis` has no comment."""
+    """Return the action that writes the comment `family`, or a section of it; () if `analysis` has no comment."""
     if not analysis.comment:
         return ()
     footer = analysis.footer if section is not None else ""

@@ -27,9 +27,9 @@ LabelState = Literal["intended", "set", "removed"]
 
 @dataclass(frozen=True, slots=True)
 class LabelOrigin:
-    """The prompt and the reply field that a label of HLS came from."""
+    """The prompt whose reply requested a label, and the label's group."""
 
-    field: str  # field of the reply: "priority"
+    group: str  # "priority"; for a label of a list field: "areas area/api"
     prompt_id: str  # the prompt of the reply: "issues/analyze@3f9c2a"
 
 
@@ -41,7 +41,7 @@ class LabelSpec:
     """A label to create if the repository does not have it."""
 
     name: str  # at most 50 characters
-    group: str  # "priority"; a conversation has at most one label of each group
+    group: str  # "priority": of a label from a reply, the name of the reply field; at most one label of each is set
     color: str  # six hex digits, without #
     description: str  # at most 100 characters
 
@@ -117,7 +117,7 @@ def _current_labels(action: EnsureLabels, present: frozenset[str], stored: Mappi
         removed_since_check=removed_since_check,
         removed=removed_since_check | frozenset(name for name, value in state.items() if value == "removed"),
         group_of={_fold(spec.name): spec.group for spec in SHIPPED_LABELS}
-        | {_fold(label.name): label.group for label in (*action.known, *action.requested)},
+        | {_fold(label.name): label.group for label in (*action.custom_labels, *action.requested)},
     )
 
 
@@ -215,10 +215,10 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and the labels that replies request.
+    """Return the action that sets the labels `from_facts` and those that the replies request.
 
-    It also removes labels that HLS set earlier in `groups` and in the groups of `from_facts` and of the replies.
-    Returns () if there are no groups.
+    It also decides about their groups and about `groups`: every other label of these groups that HLS set before is
+    removed. Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -259,19 +259,19 @@ CORRECTION_WINDOW_DAYS = 30
 class AppliedLabel:
     """A label that HLS set because of a reply, and what people replaced it with."""
 
-    field: str  # "priority"; for a label of a list its group, "areas area/api"
+    group: str  # "priority"; for a label of a list field: "areas area/api"
     name: str  # the label that HLS set: "priority-high"
     prompt_id: str  # the prompt whose reply requested the label: "issues/analyze@3f9c2a"
     corrected_to: str | None  # the label that people set instead, "" for none; None if not corrected
 
 
 def find_changed_corrections(
-    applied: Iterable[AppliedLabel], shown: Iterable[str], *, set_by_bot: Iterable[str], field_of: Mapping[str, str]
+    applied: Iterable[AppliedLabel], shown: Iterable[str], *, set_by_bot: Iterable[str], groups: Mapping[str, str]
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
     `shown` are the current labels of the conversation. `set_by_bot` are those that the bot set and no person removed.
-    `field_of` maps each label in lower case to its field. If a person adds another label of the field, the bot's label
+    `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
     counts as corrected even while it is still set, because HLS removes it at its next write.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
@@ -279,7 +279,7 @@ def find_changed_corrections(
     changed = []
     for label in applied:
         applied_name = label.name.casefold()
-        others = [by_name[name] for name in set_by_people if name != applied_name and field_of.get(name) == label.field]
+        others = [by_name[name] for name in set_by_people if name != applied_name and groups.get(name) == label.group]
         corrected_to = None if applied_name in by_name and not others else next(iter(others), "")
         if corrected_to != label.corrected_to:
             changed.append(replace(label, corrected_to=corrected_to))

@@ -37,7 +37,7 @@ class ConversationState:
     """The stored labels and comments of the bot on one conversation."""
 
     labels: Mapping[str, LabelState]
-    comments: Mapping[str, StoredComment]  # by prompt family
+    comments: Mapping[str, StoredComment]  # by `EnsureComment.family`
 
 
 _own = deliveries.alias("own")
@@ -134,7 +134,7 @@ class ConversationHistory:
         self._change_labels(names, None)
 
     def comment(self, family: str) -> StoredComment | None:
-        """Return the bot's comment for a prompt family ("issues"). On GitHub, it may be deleted by now."""
+        """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted by now."""
         for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
                 return StoredComment(change.comment_id, change.body_digest)

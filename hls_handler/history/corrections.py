@@ -41,7 +41,7 @@ class ShownLabels:
     names: tuple[str, ...]
     title: str  # of the conversation
     pull_request: bool  # whether it is one
-    fields: Mapping[str, str]  # the label groups of the prompts, by label name
+    groups: Mapping[str, str]  # the label groups of the prompts, by label in lower case
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ class Corrections:
         self._save = save.values(recorded_at=database.now)
 
     def record_change(
-        self, lease: Lease, bot_login: str, field: str, shown: ShownLabels, *, at: datetime
+        self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
-        """Record that a person changed a label of the group `field`; `shown` has the labels after that.
+        """Record that a person changed a label of `group`; `shown` has the labels after that.
 
         `at` is when the event was received. Labels that the bot set later are not compared. Raises `LeaseLost`.
         """
@@ -93,8 +93,8 @@ class Corrections:
         with self._database.writing(durable=False) as connection:
             self._writer.require(connection, lease)
             applied = self._applied(connection, conversation, until=to_ms(at))
-            of_field = {label: set_at for label, set_at in applied.items() if label.field == field}
-            return self._record(connection, conversation, of_field, shown)
+            of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
+            return self._record(connection, conversation, of_group, shown)
 
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
         """Record corrections whose events were missed, by comparing with the current labels. Raises `LeaseLost`.
@@ -142,11 +142,11 @@ class Corrections:
         shown: ShownLabels,
     ) -> CorrectionResult:
         set_by_bot = connection.execute(_SET_BY_BOT, conversation).scalars()
-        changed = find_changed_corrections(applied, shown.names, set_by_bot=set_by_bot, field_of=shown.fields)
+        changed = find_changed_corrections(applied, shown.names, set_by_bot=set_by_bot, groups=shown.groups)
         former = {label.name: (label.corrected_to, set_at) for label, set_at in applied.items()}
         counts: Counter[tuple[str, str]] = Counter()
         for label in changed:
-            counted = field_label(label.prompt_id, label.field)
+            counted = field_label(label.prompt_id, label.group)
             corrected_before, set_at = former[label.name]
             if label.corrected_to is None:
                 withdraw = corrections.delete().where(of_conversation(corrections), _c.label == label.name)
@@ -157,7 +157,7 @@ class Corrections:
                 counts[LABEL_CORRECTED, counted] += 1
             correction = {
                 "label": label.name,
-                "field": label.field,
+                "field": label.group,
                 "prompt_id": label.prompt_id,
                 "is_pull_request": shown.pull_request,
                 "set_at": set_at,

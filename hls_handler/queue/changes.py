@@ -78,14 +78,14 @@ class CommentChange:
     """Store the id and the body digest of the bot's comment on a conversation."""
 
     conversation: ConversationRef
-    family: str  # prompt family: "issues"; a conversation has one comment of each
+    family: str  # of `EnsureComment`: "issues"; a conversation has one comment of each
     comment_id: int
     body_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Delete the record of the pending write under `lock`, because GitHub has responded."""
+    """Delete the pending write that was recorded for the lock named `lock`, because GitHub has responded."""
 
     lock: str
 
@@ -256,7 +256,7 @@ class DeliveryWriter:
         if change.state == "intended":
             for row in rows:
                 origin = change.origins.get(str(row["name"]))
-                row |= {"field": None, "prompt_id": None} if origin is None else asdict(origin)
+                row |= {"field": origin.group if origin else None, "prompt_id": origin.prompt_id if origin else None}
         connection.execute(self._labels[change.state], rows)
         return Counter((LABEL_SET, field_label(row.prompt_id, row.field)) for row in first_set if row.name in names)
 

@@ -8,7 +8,7 @@ also expires by a clock of this machine, which runs while the machine sleeps (`H
 the lease is requested, so it is never later than the one in the database. Each write to GitHub checks it.
 
 A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
-records it as a pending write. No other delivery gets the lock of its comment until the record expires or
+records it as a pending write. No delivery gets the lock of its comment until the record expires or
 `complete_write` deletes it.
 """
 

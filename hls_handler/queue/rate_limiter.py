@@ -95,7 +95,7 @@ class RateLimiter:
         If no slot is free, reserves one and raises `Postponed` with its time: call again then. The changes are stored
         in either case.
 
-        For a write, `write` is the name of the lock that protects it. No other delivery gets that lock for
+        For a write of a comment, `write` is the name of the lock that protects it. No delivery gets that lock for
         `slowest_write_s`, even after a crash, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)

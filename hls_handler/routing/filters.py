@@ -37,7 +37,7 @@ IgnoredKind = Literal[
 @dataclass(frozen=True, slots=True)
 class Ignored:
     kind: IgnoredKind
-    reason: str  # a sentence, with the file and line of the setting or prompt that decides
+    reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -176,8 +176,8 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    Only HLS uses an account of GitHub's type Bot, so every event with this sender or author counts. The account of a
-    person is also used by that person, so only its label changes, commit statuses and comments with `MARKER` count.
+    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender or author counts. If it is a person's
+    account, that person uses it, too: only its label changes, commit statuses and comments with `MARKER` count.
     """
     if bot.is_bot:
         return any(

@@ -56,12 +56,12 @@ class LabelCorrection:
     """Routing decision: a person changed a label that Claude can set. The change is stored; no prompt runs."""
 
     event_key: str  # "issues.unlabeled"
-    field: str  # group of the label: "priority", or "areas docs" for the field `areas`, which is a list
+    group: str  # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
     effective: EffectiveSettings
 
     def why(self, sources: Sources) -> str:
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} enables events of this kind, and changes of {self.field} labels by people are corrections"
+        return f"{enabled_at} enables events of this kind, and changes of {self.group} labels by people are corrections"
 
 
 class PromptCatalogue(Protocol):
@@ -218,8 +218,8 @@ def find_label_correction(
         or routing_input.label is None
     ):
         return None
-    field = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
-    if field is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
+    group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
+    if group is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
         return None
     if bot is not None and same_login(routing_input.sender, bot.login):
         return ignore_own_action(settings, bot)
@@ -229,5 +229,5 @@ def find_label_correction(
         )
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return (
-        Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, field, effective)
+        Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, group, effective)
     )

@@ -66,7 +66,7 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Return {"src/app.py": 12} for the files that the log names, the nearest to the error first."""
+    """Return {path: line number} of the files that the log names, nearest to the error first: {"src/app.py": 12}."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}

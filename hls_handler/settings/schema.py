@@ -61,7 +61,7 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    """Return a copy of `node` that accepts null for sections. With `variables`, it accepts `${VAR}` for values."""
+    """Return a copy of `node` that accepts null for objects. With `variables`, it accepts `${VAR}` for other values."""
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in extended:

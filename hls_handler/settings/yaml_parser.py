@@ -51,12 +51,12 @@ class Sources:
     repository: Sources | None = None  # lines of the repository settings
 
     def contains(self, key: str) -> bool:
-        """Return True if the file has the key itself, not only the section around it."""
+        """Return True if the file has the key itself, not only the mapping that would contain it."""
         sources, path = self._split_key(key)
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of `key`, else of the innermost section around it, else None."""
+        """Return the line of `key`, else of the innermost mapping that would contain it, else None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)

@@ -299,7 +299,7 @@ def _is_code_span(content: str) -> bool:
 
 
 def _escape_url(url: str) -> str:
-    """Escape `@`, which would become a mention if a program truncated the URL before it."""
+    """Escape `@`, because a program that ends the link before it would read the rest as a mention."""
     return url.replace("@", "%40")
 
 

@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return (line, up to 40 characters before it) of the first broken placeholder, or None. Lines count from 1."""
+    """Return the line of the first broken placeholder, from 1, and up to 40 characters before it; None without one."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -206,7 +206,7 @@ class UntrustedText:
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
-        raise BrokenPlaceholder([f"a template splits a text from an event; {EXCERPT_ADVICE}"])
+        raise BrokenPlaceholder([f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:
         return redact(clean(self._text))

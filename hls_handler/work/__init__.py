@@ -1,1 +1,1 @@
-"""Work: claims and processes deliveries, and the background threads of the service."""
+"""Claims and processes deliveries, and contains the background threads of the service."""

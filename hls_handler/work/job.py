@@ -9,8 +9,8 @@ of the version, the checkpoint is ignored and the step runs again. The codec and
     gather                   facts_codec "gather"
     ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what prompt n did
-    post                     OUTCOME "outcome" n: the outcome of action n; before labels are written BEFORE "before",
-                             before a comment is WRITING "writing" n
+    post                     OUTCOME "outcome" n: the outcome of action n; LABELS_BEFORE "before" before labels are
+                             written; COMMENT_WRITE_BEGUN "writing" n before a comment is written
     report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
     run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
 

@@ -87,7 +87,7 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
         step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
         facts = facts_codec(handler).decode(step)
         if facts is None:
-            raise HlsError(f"{file} does not fit {handler.name}: make it with python -m hls_handler.sandbox.samples")
+            raise HlsError(f"{file} does not fit {handler.name}: renew it with python -m hls_handler.sandbox.samples")
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"
         samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)))

@@ -62,7 +62,7 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
         result = record_label_correction(store.corrections, lease, event, bot, rule, config.library)
-        reason = describe_label_correction(result, rule.field)
+        reason = describe_label_correction(result, rule.group)
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
         return DeliveryResult("done", reason)

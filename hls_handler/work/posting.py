@@ -39,7 +39,7 @@ LOCK_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class CommentWriteBegun:
     """Checkpoint stored before a comment is written. If a retry finds the comment up to date, that write succeeded."""
 
     family: str
@@ -47,8 +47,8 @@ class Writing:
 
 
 OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
-WRITING = Codec("writing", 1, TypeAdapter(Writing))
-BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
+LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint of the stored label states before a delivery's first write, so that a retry reports the same outcome."""
 
 
@@ -114,7 +114,7 @@ def _execute(
             if not effective.features.auto_labeling:
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
-            before = job.run_step(BEFORE, 0, _history(job).labels)
+            before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
             writer = _make_writer(job, job.wait_for_slot)
             return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
         case EnsureComment():
@@ -140,7 +140,7 @@ def ensure_comment(
     outcome of that write is returned. The lock is held until a shadow prompt runs, or the delivery ends or is
     rescheduled.
     """
-    begun = job.find_result(WRITING, index)
+    begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
@@ -148,7 +148,7 @@ def ensure_comment(
     def wait_for_slot() -> None:
         if begun is None:
             is_new = _history(job).comment(action.family) is None
-            job.add(WRITING, Writing(action.family, "created" if is_new else "edited"), index)
+            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
         job.wait_for_slot(name)
 
     job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
@@ -187,18 +187,18 @@ def record_label_correction(
     """Store that a person changed a label of the bot. Uses only the event and sends no request to GitHub."""
     assert event.conversation is not None  # parse_event rejects a label event without its issue or pull request
     shown = _shown_labels(event.conversation, library)
-    result = corrections.record_change(lease, bot.login, correction.field, shown, at=lease.received_at)
+    result = corrections.record_change(lease, bot.login, correction.group, shown, at=lease.received_at)
     _log_corrections(result)
     return result
 
 
-def describe_label_correction(result: CorrectionResult, field: str) -> str:
+def describe_label_correction(result: CorrectionResult, group: str) -> str:
     """Return a sentence such as "a person set bug again: the correction is withdrawn"."""
     if result.changed:
         return "; ".join(map(_describe_label, result.changed))
     if result.compared:
-        return f"the stored correction of HLS's {field} label here is unchanged"
-    return f"HLS has set no {field} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
+        return f"the stored correction of HLS's {group} label here is unchanged"
+    return f"HLS has set no {group} label here within {CORRECTION_WINDOW_DAYS} days, so its change is no feedback"
 
 
 def _describe_label(label: AppliedLabel) -> str:
@@ -211,7 +211,7 @@ def _describe_label(label: AppliedLabel) -> str:
 def _log_corrections(result: CorrectionResult) -> None:
     for label in result.changed:
         fields = {
-            "field": label.field,
+            "field": label.group,
             "label": label.name,
             "corrected_to": label.corrected_to,
             "prompt": label.prompt_id,
@@ -221,5 +221,5 @@ def _log_corrections(result: CorrectionResult) -> None:
 
 def _shown_labels(conversation: Issue | PullRequest, library: Library) -> ShownLabels:
     is_pull_request = isinstance(conversation, PullRequest)
-    fields = library.label_groups("pull_request" if is_pull_request else "issues")
-    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, fields)
+    groups = library.label_groups("pull_request" if is_pull_request else "issues")
+    return ShownLabels(tuple(label.name for label in conversation.labels), conversation.title, is_pull_request, groups)

@@ -99,7 +99,7 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
-    An invalid file keeps the last valid version of `before`. None stands for a deleted file, which keeps no version.
+    If the file is invalid, the last valid version in `before` is kept; if `found` is None (no such file), none is.
     """
     if found is None:
         return StoredFile(version=None, text=None)

@@ -72,7 +72,7 @@ def decide_retry(
     return Retry(at=at, counts=counts)
 
 
-def attempt(lease: Lease, context: WorkerContext) -> Finished | None:
+def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
     """Process a delivery and store its result. Return None if it is not finished, for example because it is retried."""
     try:
         return _run(lease, context)

@@ -17,7 +17,7 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.settings.model import Limits
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.health import Health
-from hls_handler.work.runner import attempt
+from hls_handler.work.runner import run_delivery
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Workers:
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
             try:
                 with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                    finished = attempt(lease, context)
+                    finished = run_delivery(lease, context)
             finally:
                 self._leases.remove(lease)
             if finished is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.handlers.labels import AppliedLabel, find_changed_corrections
 
-FIELDS = {
+GROUPS = {
     "bug": "kind",
     "question": "kind",
     "priority-high": "priority",
@@ -39,7 +39,7 @@ HIGH = "priority-high"
         "not changed",
         "not changed, other spelling",
         "removed",
-        "removed, labels of other fields are irrelevant",
+        "removed, labels of other groups are irrelevant",
         "replaced",
         "replaced, other spelling",
         "another label added",
@@ -60,13 +60,13 @@ def test_correction_of_a_label(
         [AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", recorded)],
         shown,
         set_by_bot=set_by_bot,
-        field_of=FIELDS,
+        groups=GROUPS,
     )
     corrected = (AppliedLabel("priority", HIGH, "issues/analyze@3f9c2a", expected),)
     assert changed == (() if expected == "unchanged" else corrected)
 
 
-def test_only_labels_of_the_same_field_are_corrections() -> None:
+def test_only_labels_of_the_same_group_are_corrections() -> None:
     words = [AppliedLabel("kind", "bug", "p@1", None), AppliedLabel("priority", HIGH, "p@1", None)]
-    changed = find_changed_corrections(words, ["question", HIGH], set_by_bot=["bug", HIGH], field_of=FIELDS)
+    changed = find_changed_corrections(words, ["question", HIGH], set_by_bot=["bug", HIGH], groups=GROUPS)
     assert changed == (AppliedLabel("kind", "bug", "p@1", "question"),)

@@ -25,7 +25,7 @@ NOTHING = LabelDifference((), (), (), (), (), (), ())
 
 
 def decide(*requested: RequestedLabel, **given: Any) -> LabelDifference:
-    action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("known", ()))
+    action = EnsureLabels(requested, given.get("groups", ("kind", "priority")), given.get("custom_labels", ()))
     fields = ("create", "allow", "repository_allow", "repository_allow_source")
     return decide_labels(
         action,
@@ -218,7 +218,7 @@ def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
     change = decide(
         SEARCH,
         groups=("component",),
-        known=(PAYMENTS, SEARCH),
+        custom_labels=(PAYMENTS, SEARCH),
         present=frozenset({"team/payments"}),
         stored={"team/payments": "set"},
     )
@@ -226,14 +226,16 @@ def test_a_custom_label_is_replaced_by_another_of_its_field() -> None:
 
 
 def test_a_custom_label_set_by_a_person_prevents_others_of_its_field() -> None:
-    change = decide(SEARCH, groups=("component",), known=(PAYMENTS, SEARCH), present=frozenset({"team/payments"}))
+    change = decide(
+        SEARCH, groups=("component",), custom_labels=(PAYMENTS, SEARCH), present=frozenset({"team/payments"})
+    )
     assert (change.add, change.withheld) == ((), (("team/search", "a person set team/payments"),))
 
 
 def test_a_shipped_bot_label_is_removed_if_its_field_now_has_custom_labels() -> None:
     change = decide(
         RequestedLabel("defect", "kind"),
-        known=(RequestedLabel("defect", "kind"),),
+        custom_labels=(RequestedLabel("defect", "kind"),),
         present=frozenset({"bug"}),
         stored={"bug": "set"},
     )
@@ -247,7 +249,7 @@ def test_several_labels_of_a_list_are_set() -> None:
         api,
         docs,
         groups=(api.group, docs.group, web.group),
-        known=(api, docs, web),
+        custom_labels=(api, docs, web),
         present=frozenset({"area/web", "area/docs"}),
         stored={"area/web": "set"},
     )
@@ -372,7 +374,7 @@ def test_the_handlers_own_labels_come_first() -> None:
     (labels,) = plan_labels(analysis(issue_analysis()), small, groups=("status",))
     assert labels.requested[0] == small
     assert labels.groups == ("size", "status", "kind", "priority", "difficulty", "component")
-    assert labels.known == ()
+    assert labels.custom_labels == ()
 
 
 def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
@@ -381,7 +383,7 @@ def test_labels_come_from_every_reply_of_a_chain(tmp_path: Path) -> None:
         *("bug", "priority-high", "difficulty-easy", "component-backend"),
         *("defect", "component-search", "defect", "component-search"),
     ]
-    assert labels.known == NOT_SHIPPED
+    assert labels.custom_labels == NOT_SHIPPED
 
 
 def test_no_action_if_no_reply_covers_a_label_group() -> None:

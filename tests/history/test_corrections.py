@@ -16,7 +16,7 @@ from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, claim, ignored, open_history, queued
 
 PROMPT = "issues/analyze@3f9c2a"
-FIELDS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
+GROUPS = {"bug": "kind", "question": "kind", "priority-high": "priority", "priority-low": "priority"}
 ORIGINS = {"bug": LabelOrigin("kind", PROMPT), "priority-high": LabelOrigin("priority", PROMPT)}
 HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
@@ -40,12 +40,12 @@ def record_change(
     identity: str = "hls",
 ) -> CorrectionResult:
     """Record a person's change of a label of `field`, after which the conversation has the labels `shown`."""
-    labels = ShownLabels(shown, title, pull_request, FIELDS)
+    labels = ShownLabels(shown, title, pull_request, GROUPS)
     return store.corrections.record_change(lease, identity, field, labels, at=lease.received_at)
 
 
 def record_current(store: Storage, lease: Lease, *shown: str) -> CorrectionResult:
-    return store.corrections.record_current(lease, "hls", ShownLabels(shown, "Crash", False, FIELDS))
+    return store.corrections.record_current(lease, "hls", ShownLabels(shown, "Crash", False, GROUPS))
 
 
 def set_bug_and_priority(store: Storage, skew: Skew, number: int = 7, **other: object) -> None:

@@ -283,7 +283,7 @@ def test_problem_of_one_prompt_is_reported(tmp_path: Path, template: str, messag
             PLAIN | {"issues/plain.j2": FRONT + "x\n{{ issue.body | truncate(10) }}"},
             [
                 (
-                    "issues/plain.j2:7: a template splits a text from an event; "
+                    "issues/plain.j2:7: a template takes a part of a text that comes from an event; "
                     "use excerpt(n) or lines(a, b) for that (tried with a bug)"
                 )
             ],

@@ -165,7 +165,7 @@ def test_rule_7_a_review_is_shown_only_between_delimiters() -> None:
         (
             "a\n{{ issue.title[:3] }}",
             7,
-            "a template splits a text from an event; use excerpt(n) or lines(a, b) for that",
+            "a template takes a part of a text that comes from an event; use excerpt(n) or lines(a, b) for that",
         ),
         ("{% set t %}{{ issue.title }}{% endset %}\n\n{{ t[:1] }}", 8, BROKEN_PLACEHOLDER),
         ("a\n{{ issue.title | tojson }}", 7, f"Object of type text from an event is not JSON serializable; {TEXTS}"),

@@ -29,7 +29,7 @@ from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.active_config import BotAccount, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
-from hls_handler.work.runner import attempt
+from hls_handler.work.runner import run_delivery
 from tests.redteam.attacks import Attack, harmless_round, rounds
 from tests.redteam.scenarios import FALLBACK_ISSUE, Event, Scenario, Target
 
@@ -180,7 +180,7 @@ def deliver(
     lease = tools.store.queue.claim(worker="attack run", lease_s=60, max_crashes=10)
     assert lease is not None
     before_processing(sandbox.state)
-    attempt(lease, tools)
+    run_delivery(lease, tools)
     row = tools.store.deliveries.find(guid)
     assert row is not None
     return Delivered(target, event, attacks, row, sandbox.requests.all("github"), sandbox.requests.all("claude"))

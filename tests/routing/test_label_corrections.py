@@ -25,7 +25,7 @@ def test_label_change_by_a_person_is_a_correction_if_any_issue_event_is_enabled(
     by = settings({"name": "octo/hello", "events": events})
     result = decide(changed("Priority-High", key), by, prompts=NO_PROMPT, bot=WE)
     assert isinstance(result, LabelCorrection)
-    assert (result.event_key, result.field) == (key, "priority")
+    assert (result.event_key, result.group) == (key, "priority")
     assert result.why(by.sources) == (
         "hls.yaml:10 (repositories[0].events) enables events of this kind, and changes of priority labels by people "
         "are corrections"

@@ -23,9 +23,9 @@ BASE = f"/repos/{REPOSITORY}"
 
 
 def bodies(sandbox: Sandbox) -> list[str]:
-    thread = sandbox.state.conversation(REPOSITORY, 12)
-    assert thread is not None
-    return [comment.body for comment in thread.comments]
+    conversation = sandbox.state.conversation(REPOSITORY, 12)
+    assert conversation is not None
+    return [comment.body for comment in conversation.comments]
 
 
 @pytest.mark.parametrize(("effect", "left"), [("drop", []), ("drop_after", ["Hello."])])

@@ -13,7 +13,7 @@ from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
-from hls_handler.work.runner import attempt
+from hls_handler.work.runner import run_delivery
 from tests.handlers.world import file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
@@ -376,7 +376,7 @@ def test_worker_with_a_lost_lease_posts_nothing(make_world: MakeWorld) -> None:
     world.advance(31)
     taken_over = world.claim()
     assert taken_over is not None
-    assert attempt(lease, world.tools()) is None
+    assert run_delivery(lease, world.tools()) is None
     assert (world.github.labels, world.github.comments) == ({}, {})
     assert world.row().state == "running"
 

@@ -25,7 +25,7 @@ from hls_handler.work.active_config import DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
-from hls_handler.work.runner import attempt
+from hls_handler.work.runner import run_delivery
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
 MakeWorld = Callable[..., "World"]
@@ -141,7 +141,7 @@ class World:
         """Run one attempt at the next delivery that is due."""
         lease = self.claim()
         assert lease is not None, "nothing is due"
-        return attempt(lease, self.tools())
+        return run_delivery(lease, self.tools())
 
     def finish(self) -> Finished:
         """Run one attempt, which must finish the delivery."""
