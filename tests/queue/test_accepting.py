@@ -37,6 +37,13 @@ def test_accept_stores_all_fields_and_the_body(store: Storage) -> None:
     assert store.now() - row.received_at < timedelta(minutes=1)
 
 
+def test_batch_stores_large_numbers_and_special_characters(store: Storage) -> None:
+    special = 'ä\U0001f600"{},\\ NULL'
+    accept(store, queued("g1", installation=None, head_sha="abc"), queued("g2", installation=2**62, head_sha=special))
+    rows = [store.deliveries.find(guid) for guid in ("g1", "g2")]
+    assert [(row.installation, row.head_sha) for row in rows if row] == [(None, "abc"), (2**62, special)]
+
+
 def test_batch_returns_results_in_its_order(store: Storage) -> None:
     accept(store, queued("g2"))
     answers = accept(store, queued("g1"), queued("g2"), ignored("g3"), queued("g4", body=b'{"delivery": "g1"}'))
