@@ -64,7 +64,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A delivery that a worker claimed. Writes with an expired lease, or after another claim, raise `LeaseLost`."""
+    """A delivery that a worker claimed. Writes raise `LeaseLost` after the lease has expired or after another claim."""
 
     guid: str
     attempt: int  # incremented by every claim; the fencing token
@@ -109,13 +109,13 @@ class Finished:
 
 
 def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
-    """Return "186853002#7": repository id and number. Unlike the repository's name, its id never changes."""
+    """Return "186853002#7": repository id and number. The id of a repository never changes; its name may."""
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 
 
 def sort_key(queued_at_ms: int, priority: int) -> int:
     """Return `queued_at_ms` minus ten minutes for each level of priority. The smallest key is claimed first.
 
-    Thus a delivery waits for urgent ones for a limited time only, even if they keep arriving.
+    Thus a delivery waits for urgent ones for a limited time only, even if new urgent ones keep arriving.
     """
     return queued_at_ms - priority * HEAD_START_MS

@@ -232,7 +232,7 @@ def _gap_cost(part: _LineSelector) -> int:
 
 
 def _needed_chars(part: _LineSelector) -> int:
-    """Return an upper bound for the length of the excerpt if it had all selected lines."""
+    """Return an upper bound for the length of an excerpt with all selected lines."""
     lines = {line.number: line for run in part.ranked_runs() for line in run}
     gap = _gap_cost(part)
     return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())

@@ -138,8 +138,8 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """Begin a transaction that only reads.
 
-        On SQLite, its statements read one snapshot, and it neither waits for writers nor blocks them. On PostgreSQL,
-        each statement reads what was committed before it.
+        On SQLite, the transaction reads one snapshot, and neither waits for writers nor blocks them. On PostgreSQL,
+        each statement reads what was committed before this statement.
         """
         with self._translated(), self._engine.connect() as connection:
             if self.file is not None:
@@ -153,9 +153,9 @@ class Database:
         After an error nothing is stored, unless only the response to the commit was lost. `has_timeout=False` removes
         the time limit for PostgreSQL's responses; the server's own timeouts still apply.
 
-        On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may undo it, but not the
-        end of the process. On PostgreSQL, every commit is durable: if the server lost a renewed lease, a second worker
-        could claim a delivery that the first one still processes.
+        On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may undo the commit, but
+        a crash of the process cannot. On PostgreSQL, every commit is durable: if the server lost a renewed lease, a
+        second worker could claim a delivery that the first one still processes.
         """
         with self._translated():
             if self.file is not None:
@@ -184,7 +184,7 @@ class Database:
     ) -> None:
         """Insert rows, which all have the same columns. With `if_new`, rows that already exist stay unchanged.
 
-        On PostgreSQL, one INSERT has an array for each column. psycopg's executemany would send a pipeline. After that,
+        On PostgreSQL, one INSERT has an array for each column. psycopg's executemany would send a pipeline, after which
         PostgreSQL does not enforce idle_in_transaction_session_timeout, and a frozen process would keep its locks.
         With many VALUES, psycopg would parse the statement's text each time.
         """
@@ -219,7 +219,7 @@ class Database:
         return int(now)
 
     def lock_claims(self, connection: Connection) -> None:
-        """Take the lock for claiming a delivery, until the transaction ends. SQLite needs none: it has one writer."""
+        """Take the lock for claims until the transaction ends. SQLite needs no lock, because it has one writer."""
         if self.file is None:
             connection.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
 
@@ -229,7 +229,7 @@ class Database:
             connection.execute(_NOTIFY)
 
     def now_in(self, connection: Connection) -> int:
-        """Return the database's time in milliseconds; for SQLite, that is the time of this machine."""
+        """Return the database's time in milliseconds. SQLite uses the clock of this machine."""
         return self._machine_ms() if self.file is not None else connection.execute(select(self.now)).scalar_one()
 
     def current_time(self) -> datetime:
@@ -330,7 +330,7 @@ class Database:
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
-    """Return `SELECT ... FROM unnest(...)`, with one array as a bind parameter for each of these columns."""
+    """Return `SELECT ... FROM unnest(...)`, with one array as a bind parameter for each column in `names`."""
     arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
     rows = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
     return select(*rows.c)

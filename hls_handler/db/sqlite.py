@@ -86,9 +86,9 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 
 
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
-    """Make the connection's next transaction take the write lock at its beginning, and set whether it is durable.
+    """Make the connection's next transaction begin with the write lock. Its commit is durable if `durable` is True.
 
-    A durable commit returns when it and all earlier commits are on the disk. A power failure may undo the others.
+    After a durable commit, all commits so far are on the disk. A power failure may undo later non-durable ones.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")
@@ -97,7 +97,7 @@ def prepare_to_write(connection: Connection, *, durable: bool) -> None:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's connection, for PRAGMAs that SQLite rejects or ignores inside a transaction."""
+    """Return the driver's connection. It begins no transaction, in which SQLite rejects or ignores some PRAGMAs."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver

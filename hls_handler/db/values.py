@@ -44,7 +44,7 @@ class UntrustedString(TypeDecorator[str]):
 
 
 class _NowMs(FunctionElement[int]):
-    """SQL expression for the database's time in ms when it executes the statement. The argument is added to it."""
+    """SQL expression: the database's time (ms) when the statement is executed, plus the argument."""
 
     type = BigInteger()
     inherit_cache = True

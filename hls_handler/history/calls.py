@@ -72,10 +72,10 @@ class PromptStats:
 
 
 def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | None:
-    """Return when (ms) a budget of `limit` calls an hour allows another call; None if it allows one now.
+    """Return the time (ms) when a budget of `limit` calls an hour allows another call; None if a call is allowed now.
 
     `started` has the start times (ms) of the last hour's calls, oldest first. `ahead` is the number of deliveries that
-    already wait; each gets its own time, so that not all return at once.
+    already wait for the budget. Each delivery gets its own time, so that they do not all try again at once.
     """
     if len(started) < limit:
         return None
@@ -113,8 +113,8 @@ class ClaudeCalls:
     ) -> int:
         """Record the start of a call; return its id. Raises `LeaseLost`.
 
-        Raises `Postponed` if the rate limit or the budget does not allow the call yet; the changes are stored all the
-        same. The budget counts the calls of the last hour, except those that Claude did not accept.
+        Raises `Postponed` if the rate limit or the budget does not allow the call yet; the changes are stored even
+        then. The budget counts the calls of the last hour, except calls that Claude did not accept.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -154,7 +154,7 @@ class ClaudeCalls:
         """Store outcome and cost of a call, with changes and reply, in one transaction.
 
         If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
-        there are changes or a reply. A call that has already ended stays unchanged. `is_last`: the analysis is done.
+        there are changes or a reply. A call that has already ended stays unchanged. `is_last` ends the analysis.
         """
         columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
         if usage is not None:
@@ -176,7 +176,7 @@ class ClaudeCalls:
             raise lease_lost(lease)
 
     def save_analysis(self, lease: Lease, *, index: int, reply: ValidReply) -> None:
-        """Store a reply that a retry read from a checkpoint; replace the one with this index. Raises `LeaseLost`."""
+        """Store a reply that a retry read from a checkpoint; replace the reply at this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
@@ -217,7 +217,7 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """Return None if the hourly budget allows a call. Else reserve a time and return a `Postponed` with it."""
+        """Return None if the hourly budget allows a call. Else reserve a later time and return it in a `Postponed`."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:

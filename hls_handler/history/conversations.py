@@ -104,7 +104,7 @@ class ConversationHistory:
         self._conversation = ConversationRef(lease.repository_id, bot_login, lease.number)
 
     def labels(self) -> dict[str, LabelState]:
-        """Return the state by label: "intended" before a write, "set" by the bot, or "removed" by a person."""
+        """Return {label: state}: "intended" before the bot's write, "set" after it, "removed" by a person."""
         with self._database.reading() as connection:
             rows = connection.execute(_LABELS, self._conversation.columns)
             states: dict[str, LabelState] = {row.name: row.state for row in rows}
@@ -118,11 +118,11 @@ class ConversationHistory:
         return states
 
     def record_label_intents(self, names: Iterable[str], origins: Mapping[str, LabelOrigin] = NO_ORIGINS) -> None:
-        """Record labels before the bot adds or removes them. Else a retry could mistake that for a person's change."""
+        """Record labels that the bot is about to add or remove. Else a retry could attribute the change to a person."""
         self._change_labels(names, "intended", origins)
 
     def mark_labels_set(self, names: Iterable[str]) -> None:
-        """Record that the bot added these labels. Those that a reply asked for increment the counter `label_set`."""
+        """Record that the bot added these labels. Labels that a reply asked for increment the counter `label_set`."""
         self._change_labels(names, "set")
 
     def mark_labels_removed(self, names: Iterable[str]) -> None:
@@ -173,7 +173,7 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
-        """Return later events on the lease's conversation. `is_answered` is only about answers by `prompt`."""
+        """Return later events on the lease's conversation. `is_answered` is True only for an answer by `prompt`."""
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,

@@ -85,7 +85,7 @@ class Corrections:
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
-        """Record that a person changed a label of `group`; `shown` has the labels after that.
+        """Record that a person changed a label of `group`; `shown` has the labels after the change.
 
         `at` is when the event was received. Labels that the bot set later are not compared. Raises `LeaseLost`.
         """
@@ -97,10 +97,10 @@ class Corrections:
             return self._record(connection, conversation, of_group, shown)
 
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
-        """Record corrections whose events were missed, by comparing with the current labels. Raises `LeaseLost`.
+        """Compare with the current labels, to record corrections whose events were missed. Raises `LeaseLost`.
 
-        The current labels do not show who changed them. Therefore a label is not compared if another bot has changed
-        labels since it was set. If there is nothing to compare, the lease is not checked.
+        The current labels do not show who changed them. Therefore labels are compared only if HLS set them after the
+        last label change by another bot. If there is nothing to compare, the lease is not checked.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
@@ -121,7 +121,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return the labels that the bot set for a reply, with their stored corrections, and when (ms) each was set."""
+        """Return {label with its correction: time (ms) when the bot set it} for the labels that replies asked for."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)

@@ -28,7 +28,7 @@ _IS_NEEDED_BY_NONE = ~exists().where(
 class RetentionStore:
     """Deletes old finished deliveries and their bodies.
 
-    Each method is one short transaction for at most `most` deliveries. It returns None while another process deletes.
+    Each method is one short transaction for at most `most` deliveries, and returns None while another process deletes.
     """
 
     def __init__(self, database: Database) -> None:

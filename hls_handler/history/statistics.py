@@ -87,7 +87,7 @@ class Deliveries:
         return self._rows(query)
 
     def find(self, guid_or_prefix: str) -> DeliveryRow | None:
-        """Return the delivery with this GUID, or the only one whose GUID begins with it; else None."""
+        """Return the delivery with this GUID, or the only delivery whose GUID has this prefix; else None."""
         exact = self._rows(select(*_COLUMNS).where(_c.guid == guid_or_prefix))
         found = exact or self._rows(
             select(*_COLUMNS).where(_c.guid.startswith(guid_or_prefix, autoescape=True)).limit(2)
@@ -101,7 +101,7 @@ class Deliveries:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return the deliveries about this issue or pull request, and those that commented on it, oldest first."""
+        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
@@ -173,18 +173,18 @@ class Statistics:
         self._database = database
 
     def counters(self) -> dict[tuple[str, str], int]:
-        """Return all counters by name and label ("" for a counter without labels)."""
+        """Return {(name, label): value} of all counters except times. The label is "" for a counter without labels."""
         is_number = counters.c.name.not_in((LAST_WEBHOOK, EXPECTED_SINCE))
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return when each repository last sent a verified webhook; the key "" is for all together, including pings."""
+        """Return the time of the last verified webhook by repository. The key "" is for all webhooks and pings."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return when this method was first called with each name. Its webhooks are expected since then."""
+        """Return {name: time of the first call with this name}. `/health` expects webhooks since that time."""
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

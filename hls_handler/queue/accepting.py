@@ -80,7 +80,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """Stored deliveries, and earlier ones of the same batch, to detect duplicates and replays."""
+    """Stored deliveries and earlier deliveries of the same batch, in which duplicates and replays are searched for."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID
@@ -132,7 +132,7 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Store `now` as the time of the last webhook; return what was stored, by repository ("" for all together)."""
+        """Store `now` as the time of the last webhook, at most once a second; return {"owner/repo": now, "": now}."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -143,7 +143,7 @@ class BatchAcceptor:
     def _existing(
         self, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
     ) -> Duplicates:
-        """Find stored deliveries with a GUID of the batch, or with one of its bodies from the last `window_ms`."""
+        """Find deliveries with a GUID of `batch`, and deliveries of the last `window_ms` with a body of `batch`."""
         found = Duplicates(rejects_replays=window_ms > 0)
         guids = {new.guid for new in batch}
         digests = {new.digest for new in batch if new.state == "queued" and new.digest and found.rejects_replays}
@@ -251,7 +251,7 @@ def _store(
     existing_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert new deliveries. Update dead or ignored ones that GitHub sent again, and reset their failure counts."""
+    """Insert new deliveries. For stored ones that GitHub sent again, update the row and reset the failure counts."""
     new = [row for guid, row in rows.items() if guid not in existing_guids]
     for row in new:
         row["received_at"] = now

@@ -65,7 +65,7 @@ _SET_FIRST = select(labels.c.name, labels.c.prompt_id, labels.c.field).where(
 
 @dataclass(frozen=True, slots=True)
 class LabelChange:
-    """Set the stored state of labels on a conversation. If `state` is None, delete their rows."""
+    """Store `state` for labels of a conversation. If `state` is None, delete the rows of these labels."""
 
     conversation: ConversationRef
     names: tuple[str, ...]
@@ -94,7 +94,7 @@ Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
 
 
 class PendingChanges:
-    """Changes that the delivery's next transaction stores, in this order. Not thread-safe."""
+    """Changes that the delivery's next transaction stores, in the order in which they were added. Not thread-safe."""
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
@@ -113,7 +113,7 @@ class PendingChanges:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes to store. Checkpoints are compressed before the transaction, because other writers wait for its end."""
+    """Changes to store. Checkpoints are already compressed: other writers must not wait for that in the transaction."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
@@ -152,7 +152,7 @@ class CounterWriter:
             connection.execute(self._increment, rows)
 
     def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Store times (ms since the epoch) as values of the counter `name`; the keys of `times` are its labels."""
+        """Store times (ms since the epoch) as values of the counter `name`. The keys of `times` are counter labels."""
         if times:
             rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
             connection.execute(self._set, rows)
@@ -219,7 +219,7 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Call `find`; raise `LeaseLost` instead of returning None."""
+        """Do the same as `find`, but raise `LeaseLost` if the lease is lost."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lease_lost(lease)
@@ -304,10 +304,10 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return a counter label, such as "issues/analyze@3f9c2a:areas" for the label group "areas area/api"."""
+    """Return prompt id and field for a counter: the group "areas area/api" gives "issues/analyze@3f9c2a:areas"."""
     return f"{prompt_id}:{field_of(group)}"
 
 
 def field_of(group: str) -> str:
-    """Return the reply field of a label group, such as "areas" for "areas area/api"."""
+    """Return the reply field in the name of a label group: "areas area/api" gives "areas"."""
     return group.partition(" ")[0]

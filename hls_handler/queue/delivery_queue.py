@@ -60,7 +60,7 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
     """Return the query for the number of deliveries in a state.
 
-    Its condition on `lease_until` or `id` is always true. It makes SQLite use a partial index.
+    The query has a second condition, which is always true, because SQLite then uses a partial index.
     """
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -134,9 +134,9 @@ class DeliveryQueue:
     def claim(self, *, worker: str, lease_s: float, max_crashes: int, concurrency: int = _UNLIMITED) -> Lease | None:
         """Claim the due delivery with the smallest sort key; None if there is none.
 
-        Before that, deliveries with expired leases are queued again; after `max_crashes` crashes they become dead.
-        Paused deliveries are skipped, and those whose conversation has a running or an older queued one. Returns None
-        while `concurrency` deliveries run on all machines together.
+        First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they become dead.
+        Skips paused deliveries, and deliveries of a conversation with a running or an older queued delivery. Returns
+        None while `concurrency` deliveries run on all machines together.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
@@ -157,7 +157,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases; return their number. The next `claim` counts a crash for each lease without a checkpoint.
 
-        Call this only at the start of a process that uses the database alone: these leases are from its previous run.
+        Call this only at the start, if no other process uses the database: all leases are then from earlier runs.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
@@ -166,7 +166,7 @@ class DeliveryQueue:
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        Paused deliveries do not count, nor those that wait for another one of their conversation or for `concurrency`.
+        Ignores deliveries that `claim` skips, such as paused ones. If `concurrency` deliveries run, only leases count.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -206,8 +206,8 @@ class DeliveryQueue:
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
-        `failed` increments its failures and deletes its reserved slots of rate limits. `counts` increments its
-        attempts, which `limits.max_attempts` limits.
+        `failed` increments the delivery's `failures` and deletes its reserved slots of rate limits. `counts`
+        increments its `attempts`, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -231,7 +231,7 @@ class DeliveryQueue:
         """Make all waiting deliveries due now, and delete all reserved slots; return the number of deliveries.
 
         Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude required; pass False if other processes are running.
+        also ends waits that GitHub or Claude demanded; pass False if other processes are running.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
@@ -282,7 +282,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store the number of the conversation that gets the comment if the event has none. Raises `LeaseLost`."""
+        """Store the conversation that gets the comment of an event without a conversation. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:

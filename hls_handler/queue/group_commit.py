@@ -53,7 +53,7 @@ class AcceptQueue:
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         commit_delay_s: float = COMMIT_DELAY_S,
     ) -> None:
-        """`replay_window_h` returns the setting. `on_commit` runs in the committing thread before `accept` returns."""
+        """`replay_window_h` returns this setting. `on_commit` runs in the committing thread before `accept` returns."""
         self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
         self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
         self._commit_delay_s, self._expected = commit_delay_s, 0
@@ -97,7 +97,7 @@ class AcceptQueue:
             self._changed.notify()
 
     def close(self) -> None:
-        """Commit what waits and end the thread; wait at most 3 s for that. Later deliveries are rejected."""
+        """Commit the waiting deliveries and end the thread; wait at most 3 s. Later deliveries are rejected."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()

@@ -2,10 +2,10 @@
 
 docs/adr/0007-many-machines.md has a diagram of each.
 
-A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check
-that. A process that was frozen before a request could post what another process has posted meanwhile. Therefore a lease
-also expires by a clock of this machine, which runs while the machine sleeps (`HeldLeases`). Its time counts from before
-the lease is requested, so it is never later than the one in the database. Each write to GitHub checks it.
+A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
+lease. A process that was frozen before a request could post what another process has posted meanwhile. Therefore each
+write to GitHub first checks the lease by a clock of this machine, which runs while the machine sleeps (`HeldLeases`).
+By this clock, a lease never expires later than in the database, because its time begins before it is requested.
 
 A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
 records it as a pending write. No delivery gets the lock of its comment until the record expires or
@@ -79,7 +79,7 @@ def machine_seconds() -> float:
 
 
 class HeldLeases:
-    """The leases of this process, and when each expires by the machine's clock. Thread-safe."""
+    """The leases of this process, with the time when each expires by the machine's clock. Thread-safe."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class HeldLeases:
             self._held.pop((lease.guid, lease.attempt), None)
 
     def renew_all(self) -> bool:
-        """Renew the leases that need it, and remove lost ones. Return False if the database could not be used."""
+        """Renew the leases that expire soon, and remove lost leases. Return False if the database could not be used."""
         now = self._clock()
         with self._lock:
             due = [lease for lease, until, given_s in self._held.values() if until - now <= FRESH_ABOVE_SHARE * given_s]
@@ -178,7 +178,7 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write under the lock `name`. If another delivery has one, return its end (ms) instead."""
+        """Record a pending write for the lock `name`. If another delivery has one, only return its expiry (ms)."""
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None
@@ -190,7 +190,7 @@ class LockStatements:
 
 
 def complete_write(connection: Connection, row_id: int, name: str) -> None:
-    """Delete the record of the delivery's pending write under the lock `name`."""
+    """Delete the pending write that the delivery recorded for the lock `name`."""
     connection.execute(_COMPLETE_WRITE, {"of_write": PENDING_WRITE + name, "of_delivery": row_id})
 
 

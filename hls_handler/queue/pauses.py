@@ -29,7 +29,7 @@ class Pauses:
         self._database = database
 
     def pause(self, repository: str | None, *, reason: str | None) -> bool:
-        """Pause "owner/repo", or all (None). Return False if it was already paused: only the reason is replaced."""
+        """Pause "owner/repo", or everything (None). If already paused, replace only the reason and return False."""
         new = self._database.insert(pauses).values(
             name=_name(repository), repository=repository, reason=reason, paused_at=self._database.now
         )
@@ -39,7 +39,7 @@ class Pauses:
         return known is None
 
     def resume(self, repository: str | None) -> bool:
-        """End the pause of a repository, or that of everything (None). Return False if there is no such pause."""
+        """End the pause of "owner/repo", or the pause of everything (None). Return False if there is no such pause."""
         with self._database.writing() as connection:
             deleted = connection.execute(pauses.delete().where(pauses.c.name == _name(repository)))
             self._database.notify(connection)
@@ -53,7 +53,7 @@ class Pauses:
 
 
 def is_paused(deliveries: FromClause) -> ColumnElement[bool]:
-    """Return the SQL condition that a delivery is paused. One without a repository is paused only if everything is."""
+    """Return the SQL condition that a delivery is paused, by the pause of its repository or of everything."""
     # Neither subquery depends on the delivery, so each is evaluated once.
     named = func.coalesce(func.lower(deliveries.c.repository), literal_column("''"))
     return or_(exists().where(pauses.c.name == _EVERYTHING), named.in_(select(pauses.c.name)))

@@ -36,7 +36,7 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms). The caller must store `after`."""
+    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms). The caller must store the row `after`."""
 
     is_now: bool
     slot_at: int
@@ -46,8 +46,8 @@ class Slot:
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if the rate limit is
-    held beyond it. It is also lost `interval_ms` plus 2 s after its time, as a downtime must not end in a burst.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if no slots are
+    granted at its time, or if it is not used within `interval_ms` plus 2 s: a downtime must not end in a burst.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -92,11 +92,11 @@ class RateLimiter:
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
-        If no slot is free, reserves one and raises `Postponed` with its time: call again then. The changes are stored
-        in either case.
+        If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
+        changes are stored in either case.
 
-        For a write of a comment, `write` is the name of the lock that protects it. No delivery gets that lock for
-        `slowest_write_s`, even after a crash, unless `WriteCompleted` is stored earlier.
+        For a write of a comment, `write` is the name of the comment's lock. For `slowest_write_s`, no delivery gets
+        this lock, even after a crash, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -113,7 +113,7 @@ class RateLimiter:
             raise write_pending(pending_until)
 
     def hold(self, name: str, until: datetime) -> None:
-        """Grant no slot before `until`, because a server asked to wait or failed. Earlier reserved slots are lost."""
+        """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed."""
         until_ms = to_ms(until)
         with self._database.writing() as connection:
             state = self.lock(connection, name)
@@ -127,7 +127,7 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its row. This may wait: read the clock afterwards."""
+        """Lock a rate limit until the transaction ends; return its row. Read the clock afterwards, as this may wait."""
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -138,7 +138,7 @@ class RateLimiter:
     def use_slot(
         self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
     ) -> Slot:
-        """Use or reserve the next slot. The caller has checked the lease and called `lock`, which returned `state`."""
+        """Use or reserve the next slot. The caller must first check the lease and get `state` from `lock`."""
         slot = next_slot(
             state,
             reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
@@ -171,8 +171,8 @@ class Locks:
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
 
-        Raises `Postponed` while another delivery holds the lock, or a write under it may still take effect. The changes
-        are stored then, too. The lock is released by `Checkpoints.save`, or when the delivery stops running.
+        Raises `Postponed` while another delivery holds the lock, or while a write recorded for it may take effect.
+        Even then the changes are stored. `Checkpoints.save` releases the lock, or else the end of the delivery's run.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

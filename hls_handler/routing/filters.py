@@ -117,7 +117,7 @@ def find_ignored(
     settings: Settings,
     bot: Account | None,
 ) -> Ignored | None:
-    """Return the first reason to ignore an event that the settings enable; None if it is to be processed.
+    """Check an event that the settings enable. Return the first reason to ignore it; None if there is no reason.
 
     `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
     """
@@ -191,7 +191,7 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 
 def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
-    """Return True if a comment asks how to start or addresses the bot. If `bot` is None, any "@" counts."""
+    """Return True if a comment asks how to start or addresses the bot. If `bot` is None, any "@" is enough."""
     text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 

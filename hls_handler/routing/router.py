@@ -43,7 +43,7 @@ class Rule:
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables the event or chooses the prompt.
 
-        It is not a field, because the receiver would build it for every webhook and never use it.
+        The sentence is not a field, because the receiver would build it for every webhook and never use it.
         """
         if self.chosen_by is not None:
             return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
@@ -207,10 +207,10 @@ def find_label_correction(
     settings: Settings,
     bot: Account | None,
 ) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if a person changed a label that Claude can set, else None.
+    """Return a `LabelCorrection` if a person changed a label that Claude can set; None if it is another event.
 
-    Returns `Ignored` if HLS or a bot changed it, or `skip-hls` is set. Any enabled event of issues also enables label
-    corrections of issues, and likewise for pull requests. The worker checks if HLS ever set a label of this group.
+    Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Any enabled event of issues also enables
+    label corrections of issues; the same holds for pull requests. The worker checks if HLS ever set such a label.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

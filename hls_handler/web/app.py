@@ -60,7 +60,7 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
     ) -> None:
-        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops the threads."""
+        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
         self._budget = BodyBudget(ports.clock)

@@ -118,7 +118,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 class Connections:
-    """The open connections, longest idle first: idle since their last complete request, or since their start."""
+    """The open connections, longest idle first. Idle time begins at the last complete request, or at the start."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit

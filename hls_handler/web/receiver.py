@@ -41,7 +41,7 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 
 
 class WebhookReceiver:
-    """The endpoint at `server.webhook_path`, for one version of the settings. `Ports` describes the functions."""
+    """The endpoint at `server.webhook_path`, for one version of the settings. `Ports` describes the callables."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class WebhookReceiver:
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
         """Store the delivery, and wait up to server.sync_timeout_s for its end.
 
-        The future is requested before the commit, because a fast delivery may end right after the commit.
+        The waiting begins before the commit, because a fast delivery may end right after it.
         """
         outcome = self._outcome(new.guid)
         try:

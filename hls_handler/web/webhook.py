@@ -138,8 +138,8 @@ def sign(secret: bytes, body: bytes) -> bytes:
 def body_digest(body: bytes, *, repository_id: int | None, number: int | None) -> bytes:
     """Return the repository's id, the number (8 bytes each, 0 for None) and the body's SHA-256.
 
-    The database has an index of digests. Ids in front keep those of a conversation together there: with hashes alone,
-    each delivery would change another page of the index.
+    The database has an index of digests. The ids come first, so that digests of a conversation are neighbours in it.
+    With hashes alone, each delivery would change another page of the index.
     """
     ids = b"".join((value or 0).to_bytes(8, "big") for value in (repository_id, number))
     return ids + hashlib.sha256(body).digest()
@@ -176,7 +176,7 @@ PUSH = ("pull_request", "synchronize")
 
 
 def check_payload(event: str, envelope: WebhookEnvelope) -> None:
-    """Raise `PayloadError` if the payload belongs to another event, or a name in it is not printable.
+    """Raise `PayloadError` if the payload belongs to another event, or a name in the payload is not printable.
 
     GitHub signs the payload, but not the header with the event's name.
     """
@@ -206,7 +206,7 @@ def new_delivery(
     request_id: str,
     settle_s: float,
 ) -> NewDelivery:
-    """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest.
+    """Return the delivery to store. If `routed` is `Ignored`, the delivery has no body and no digest.
 
     A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
     """
@@ -250,8 +250,8 @@ def _priority(event: str, action: str | None) -> int:
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
     """Return which queued deliveries of the same issue or pull request this one supersedes.
 
-    A closing supersedes all, even if it is ignored, because the conversation needs no more work. A push supersedes
-    older commits unless it is ignored.
+    A closing supersedes all of them, even if it is ignored, because the conversation needs no more work. A push
+    supersedes older commits unless it is ignored.
     """
     if (event, action) in CLOSING_EVENTS:
         return "all"
