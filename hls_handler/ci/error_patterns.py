@@ -1,4 +1,4 @@
-"""Patterns of log lines in which tools report a failure. The better a line explains it, the greater its weight.
+"""Patterns of log lines in which tools report a failure. Lines that explain the failure better have more weight.
 
 A row is (weight, needle, pattern). Every line that the pattern matches contains the needle in lower or upper case. The
 needle is searched for first, because a log may have half a million lines. No pattern backtracks far: it is anchored, or

@@ -48,7 +48,7 @@ class Excerpt:
 
 
 def numbered(excerpt: Excerpt) -> CodeText:
-    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless `state` is "text"."""
+    """Format the excerpt for Claude, with line numbers: "12| Run npm test". Return "" unless its `state` is "text"."""
     if excerpt.state != "text":
         return CodeText("")
     parts: list[str] = []

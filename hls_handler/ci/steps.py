@@ -241,7 +241,7 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield all lines of a short run. Of a long run, yield the first line and, if it differs, the last one."""
+    """Yield all lines of a short run. Of a long run, yield the first line, and the last if not all are equal."""
     if len(run) <= 1:
         yield from run
         return

@@ -202,7 +202,7 @@ class Database:
     def is_one_of(self, column: Column[Any], name: str) -> ColumnElement[bool]:
         """Return the SQL condition that the column's value is in a list, which is the bind parameter `name`.
 
-        On PostgreSQL the list is one array, because psycopg parses a statement with many parameters each time.
+        On PostgreSQL the list is one array, because psycopg parses a statement with many parameters at each execution.
         """
         if self.file is not None:
             return column.in_(bindparam(name, expanding=True))
@@ -260,7 +260,7 @@ class Database:
         return self._secrets.setdefault(name, value)
 
     def size(self) -> dict[str, int]:
-        """Return the sizes "database_bytes" and, for SQLite, "reusable_bytes" in free pages and "disk_free_bytes"."""
+        """Return "database_bytes"; for SQLite also "reusable_bytes" (in free pages) and "disk_free_bytes"."""
         with self.reading() as connection:
             if self.file is None:
                 of_server = func.pg_database_size(func.current_database())

@@ -125,7 +125,7 @@ def disable_timeout(connection: Connection) -> None:
 
 
 def is_starting(exc: BaseException) -> bool:
-    """Return whether the error means that the server is still starting. Compares the message, as there is no code."""
+    """Return whether the error means that the server is still starting. Compares the message: the error has no code."""
     return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
 
 

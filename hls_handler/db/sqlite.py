@@ -88,7 +88,7 @@ def enable_write_ahead_log(connection: Connection) -> bool:
 def prepare_to_write(connection: Connection, *, durable: bool) -> None:
     """Make the connection's next transaction begin with the write lock. Its commit is durable if `durable` is True.
 
-    After a durable commit, all commits so far are on the disk. A power failure may undo later non-durable ones.
+    After a durable commit, all commits so far are on the disk. A power failure may undo later non-durable commits.
     """
     if connection.info["durable"] != durable:
         _driver(connection).execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durable]}")

@@ -80,7 +80,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Duplicates:
-    """Stored deliveries and earlier deliveries of the same batch, in which duplicates and replays are searched for."""
+    """Deliveries that a new one may duplicate or replay: stored deliveries, and earlier deliveries of the batch."""
 
     stored: dict[str, Stored] = field(default_factory=dict)  # by GUID
     bodies: dict[bytes, dict[str, State]] = field(default_factory=dict)  # by digest, then by GUID

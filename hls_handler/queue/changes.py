@@ -113,7 +113,7 @@ class PendingChanges:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Changes to store. Checkpoints are already compressed: other writers must not wait for that in the transaction."""
+    """Changes to store. Checkpoints are already compressed, to keep the transaction short for other writers."""
 
     checkpoints: Sequence[Mapping[str, object]] = ()
     others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()

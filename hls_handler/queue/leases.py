@@ -5,10 +5,10 @@ docs/adr/0007-many-machines.md has a diagram of each.
 A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
 lease. A process that was frozen before a request could post what another process has posted meanwhile. Therefore each
 write to GitHub first checks the lease by a clock of this machine, which runs while the machine sleeps (`HeldLeases`).
-By this clock, a lease never expires later than in the database, because its time begins before it is requested.
+By this clock, a lease never expires later than in the database, because its time begins before the request.
 
 A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
-records it as a pending write. No delivery gets the lock of its comment until the record expires or
+records it as a pending write. No delivery gets the lock of the comment until the record expires or
 `complete_write` deletes it.
 """
 
@@ -122,7 +122,7 @@ class HeldLeases:
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` unless more than the share `least` (0 to 1) of the lease's time is left. Sends no query."""
+        """Raise `LeaseLost` if at most the share `least` (0 to 1) of the lease's time is left. Sends no query."""
         left_s, given_s = self._left(lease)
         if left_s <= least * given_s:
             raise LeaseLost(

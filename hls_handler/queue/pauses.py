@@ -1,4 +1,4 @@
-"""Pauses: the deliveries of a paused repository, or all, are stored but not processed."""
+"""Pauses: the deliveries of a paused repository, or all deliveries, are stored but not processed."""
 
 from __future__ import annotations
 

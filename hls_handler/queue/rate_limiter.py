@@ -46,8 +46,8 @@ class Slot:
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if no slots are
-    granted at its time, or if it is not used within `interval_ms` plus 2 s: a downtime must not end in a burst.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if the rate limit
+    is held past its time, or if it is used over `interval_ms` plus 2 s late: a downtime must not end in a burst.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -171,8 +171,8 @@ class Locks:
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
 
-        Raises `Postponed` while another delivery holds the lock, or while a write recorded for it may take effect.
-        Even then the changes are stored. `Checkpoints.save` releases the lock, or else the end of the delivery's run.
+        Raises `Postponed` while another delivery holds the lock, or while there is a pending write for the lock. The
+        changes are stored even then. `Checkpoints.save` or the end of the delivery's run releases the lock.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

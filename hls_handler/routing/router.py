@@ -207,7 +207,7 @@ def find_label_correction(
     settings: Settings,
     bot: Account | None,
 ) -> LabelCorrection | Ignored | None:
-    """Return a `LabelCorrection` if a person changed a label that Claude can set; None if it is another event.
+    """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
     Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Any enabled event of issues also enables
     label corrections of issues; the same holds for pull requests. The worker checks if HLS ever set such a label.

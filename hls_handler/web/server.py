@@ -30,7 +30,7 @@ MIN_CONNECTIONS = 16
 class ConnectionLimit:
     """Callable that returns the number of connections that may be open: server.max_connections, or fewer.
 
-    The number is lower if the system allows too few open files: libuv silently drops connections above that limit.
+    The number is lower if the system allows too few open files, because libuv would silently drop connections.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
