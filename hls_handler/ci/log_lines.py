@@ -4,8 +4,8 @@ A log is one file per job, with all steps in sequence. An example of a line:
 
     2026-11-20T09:14:31.1234567Z ##[group]Run npm test
 
-It has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program prints
-several lines at once, only the first one may have a time.
+The line has a time, a mark that the runner made from a workflow command such as `::group::`, and a text. If a program
+prints several lines at once, only the first one may have a time.
 https://docs.github.com/en/rest/actions/workflow-jobs#download-job-logs-for-a-workflow-run
 
 Redaction recognizes a private key of several lines only by its first line, which an excerpt may lack. So

@@ -4,7 +4,7 @@ The log does not name the steps. The step of a line is found by its time, becaus
 each step in whole seconds. If two steps share a second, the lines of this second belong to the earlier step until a
 line such as `##[group]Run npm test` (`_opens_step`). If a step is named `Run npm test`, which is a default name, the
 line opens that step, else the next one. A composite action writes such a line for each of its own steps, so in a shared
-second its last lines may be assigned to the next step.
+second the last lines of the action may be assigned to the next step.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ class Database:
                 connection.commit()
 
     def insert(self, table: Table) -> Insert:
-        """Return an INSERT of the database's dialect, because SQLAlchemy's general one has no ON CONFLICT."""
+        """Return an INSERT of the database's dialect, because SQLAlchemy's general INSERT has no ON CONFLICT."""
         return sqlite.insert(table) if self.file is not None else postgresql.insert(table)
 
     def upsert(self, table: Table, *replaced: str) -> Insert:

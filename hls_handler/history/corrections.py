@@ -97,7 +97,7 @@ class Corrections:
             return self._record(connection, conversation, of_group, shown)
 
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
-        """Compare with the current labels, to record corrections whose events were missed. Raises `LeaseLost`.
+        """Compare stored with current labels, and record corrections whose events were missed. Raises `LeaseLost`.
 
         The current labels do not show who changed them. Therefore labels are compared only if HLS set them after the
         last label change by another bot. If there is nothing to compare, the lease is not checked.

@@ -95,7 +95,7 @@ class Repositories:
         return StoredHistory(self._database, lease, bot_login)
 
     def save(self, lease: Lease, history_update: HistoryUpdate) -> None:
-        """Store workflow results and failed steps, and delete those older than 30 days. Raises `LeaseLost`."""
+        """Store workflow results and failed steps; delete those that are older than 30 days. Raises `LeaseLost`."""
         if lease.repository_id is None or not (history_update.ends or history_update.failures):
             return
         with self._database.writing(durable=False) as connection:

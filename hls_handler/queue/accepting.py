@@ -261,7 +261,7 @@ def _store(
 
 
 def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    """Return the deliveries that supersede others; of several with the same conversation and commit, only the last.
+    """Return the deliveries that supersede others; if several have the same conversation and commit, only the last.
 
     A delivery that GitHub sent again is always returned: its row is older, so it supersedes fewer deliveries.
     """

@@ -1,6 +1,6 @@
 """Stores the changes of a running delivery: checkpoints, the bot's labels and comments, completed writes, counters.
 
-Changes wait in memory until the delivery's next transaction. It first checks that the delivery's lease is valid.
+Changes wait in memory until the delivery's next transaction, which first checks that the lease is valid.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for the end of a delivery. `kind` is its `reason_kind` if it was ignored."""
+    """Return the counter increments for the end of a delivery. `kind` is the `reason_kind` of an ignored one."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1

@@ -157,7 +157,7 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases; return their number. The next `claim` counts a crash for each lease without a checkpoint.
 
-        Call this only at the start, if no other process uses the database: all leases are then from earlier runs.
+        Call this only at the start of the only process on the database: all leases are then from earlier runs.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:

@@ -49,7 +49,7 @@ class Ports:
 
 
 class WebApplication:
-    """The Starlette application `app`. After a change of settings, `apply` replaces its routes while it serves."""
+    """The Starlette application `app`. After a change of settings, `apply` replaces the routes without a restart."""
 
     def __init__(
         self,

@@ -159,10 +159,10 @@ class WebhookSecrets:
         return next((secret for secret in self._all if hmac.compare_digest(sign(secret, body), signature)), None)
 
     def is_allowed(self, secret: bytes, repository: str | None) -> bool:
-        """Return True if `secret` is valid for the repository: "owner/repo", or None for an event without one.
+        """Return True if `secret` is valid for "owner/repo", or for an event without a repository (None).
 
         If the repository's entry in the settings has secrets, only these are valid. All other repositories, and events
-        without one, use the secrets in `github`.
+        without a repository, use the secrets in `github`.
         """
         found = self._table.find(repository) if repository else None
         return secret in (found.webhook_secrets if found else self._global)
