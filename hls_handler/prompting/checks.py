@@ -70,7 +70,7 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the events for which a prompt may run: those in its `on` and in the `on` of prompts before it."""
+        """Return the events for which a prompt may run: those in its `on` and in the `on` of its predecessors."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
@@ -204,7 +204,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of samples for a prompt's events. If no sample has its actions, yield all."""
+        """Yield (name, family, variables) of samples for a prompt's events. If no action matches, yield all samples."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -212,7 +212,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield `recorded`, except for a pure follow-up prompt. Yield `recorded` with each reply of a predecessor."""
+        """Yield `recorded` with each sample reply of a predecessor; without a reply if the prompt can run first."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded

@@ -57,7 +57,7 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined name. Any use raises an error. If a mapping lacks the name, the error suggests a key."""
+    """The value of an undefined name. Any use raises an error. The error for a mapping suggests a similar key."""
 
     __slots__ = ()
 

@@ -98,8 +98,8 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    Templates are compared with each other even if their file names differ, and so are comment templates. Front matter
-    from another file is compared as if it were in the template.
+    The two templates are compared with each other even if their file names differ. The same holds for the two comment
+    templates. Front matter from another file is compared as if it were in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
@@ -131,7 +131,7 @@ def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]
 
 
 def _split_lines(text: str) -> list[str]:
-    """Split a text into lines. If the last has no newline, add the line "No newline at end of file", as `diff` does."""
+    """Split a text into lines. After a last line without newline, add "No newline at end of file", as `diff` does."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
 

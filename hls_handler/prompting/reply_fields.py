@@ -1,7 +1,7 @@
 """Builds the reply type of a prompt: a type of `analysis.py`, extended by `fields` and `labels` of its front matter.
 
-A *label rule* maps the values of a reply field to labels. Only an enum or a boolean can have one, because its values
-are known before Claude replies.
+A *label rule* maps the values of a reply field to labels. Only enum and boolean fields can have a label rule, because
+the values of other fields are unknown before Claude replies.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class EffectiveSettings:
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return (shadow prompt, key path that chooses it) for an event; None if it has none."""
+        """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow prompt."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:

@@ -198,7 +198,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets in the settings, the longest first. So `masked` leaves no part of a longer secret."""
+    """Return all secrets in the settings, the longest first, so that `masked` leaves no part of a longer secret."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):

@@ -166,7 +166,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
     """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
 
     `root` is the parsed file. `variables` is {"github.token": "GITHUB_TOKEN"} if the file has `token: ${GITHUB_TOKEN}`.
-    Sentences do not quote values of variables, because they may be secret.
+    Sentences do not quote values of variables, because these values may be secret.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}

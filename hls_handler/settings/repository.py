@@ -202,7 +202,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Read only keys that switch something off from an invalid file. All other keys get their defaults."""
+    """From an invalid file, read only the keys that switch something off. All other keys get their defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
