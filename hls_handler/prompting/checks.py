@@ -70,7 +70,7 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the events for which a prompt may run: those in its `on` and in the `on` of its predecessors."""
+        """Return the events for which a prompt may run: those in its `on`, and those of all prompts before it."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
