@@ -14,15 +14,15 @@ HlsError
 │   └── UnsupportedTables  another version of HLS wrote the tables: the service does not start (db/migrate.py)
 ├── UnknownPayload         no recorded payload has this name (prompting/recorded.py)
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
-├── RestartLimitReached    the demo's service exits however often it is restarted (cli/service_process.py)
+├── RestartLimitReached    the demo's service exits after every restart (cli/service_process.py)
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
-├── Superseded             a newer event supersedes this work
+├── Superseded             a newer event makes this delivery unnecessary
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, locked conversation, rejected reply
     └── Retryable          the same call may succeed later
-        └── DependencyDown it succeeds once GitHub or Claude is available again: no attempt is counted
+        └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
 
 A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
 never contains a secret or a whole payload.
@@ -70,14 +70,14 @@ class StoreUnavailable(HlsError):
 
 
 class LeaseLost(HlsError):
-    """The lease on a delivery has expired, or soon will. The worker must stop: another may claim the delivery."""
+    """A lease has expired, or soon will. The worker must stop, because another worker may claim the delivery."""
 
 
 class Postponed(HlsError):
     """The delivery is postponed; nothing failed, and no attempt is counted.
 
-    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if
-    claude.calls_per_hour is used up, which `/health` shows as a problem of Claude; otherwise it is None.
+    `at` is the time of the next attempt: aware UTC, by the database's clock. `waiting_for` is "claude" if the limit
+    claude.calls_per_hour is reached, else None. `/health` reports "claude" as a problem.
     """
 
     def __init__(self, message: str, *, at: datetime, waiting_for: Dependency | None = None) -> None:
@@ -99,7 +99,7 @@ class Permanent(StepFailed):
 
 
 class Retryable(StepFailed):
-    """A step failed, but a retry may succeed. `not_before` is the time that the server gave, in aware UTC."""
+    """A step failed, but a retry may succeed. `not_before` is the server's earliest time for a retry: aware UTC."""
 
     def __init__(self, message: str, *, not_before: datetime | None = None) -> None:
         super().__init__(message)
@@ -111,7 +111,7 @@ class DependencyDown(Retryable):
 
     `remedy` is a sentence for the operator, shown by `/health`. `may_have_succeeded` is True if the request may have
     been executed and billed, as after a timeout. If `applies_to_all_calls` is True, all requests to the dependency must
-    wait until `not_before`; else only the one that failed.
+    wait until `not_before`; otherwise, only the failed request must wait.
     """
 
     def __init__(

@@ -91,14 +91,14 @@ def _add_ids(record: logging.LogRecord) -> bool:
 
 
 class CleanHandler(logging.StreamHandler[IO[str]]):
-    """Handler that writes log lines. If this fails, it reports logger, file and line number, but no content."""
+    """Handler that writes log lines. If a write fails, stderr gets logger, file and line number, but no content."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
 
 
 class JsonLines(JsonFormatter):
-    """Formatter of JSON lines: timestamp, level, logger, message, the bound ids, then the fields passed as `extra`."""
+    """Formatter of JSON lines: timestamp, level, logger, message, ids of `log_context`, then the fields of `extra`."""
 
     def __init__(self, clean: Clean) -> None:
         super().__init__(["levelname", "name", "message"], reserved_attrs=sorted(_NON_FIELDS))
@@ -118,7 +118,7 @@ class JsonLines(JsonFormatter):
             log_data["exception"] = trace
 
     def process_log_record(self, log_data: LogData) -> LogData:
-        """Mask secrets before JSON encoding: an escaped secret would not be found."""
+        """Mask secrets before the values are encoded as JSON, because JSON's escapes can hide a credential."""
         return {self._clean(name): self._clean_value(value) for name, value in log_data.items()}
 
     def _clean_value(self, value: object) -> object:
@@ -168,7 +168,7 @@ MIN_BASE64_CHARS = 6  # a shorter part of a secret's base64 text is not masked
 
 
 def mask_secrets(text: str, secrets: Iterable[str]) -> str:
-    """Replace `secrets` in `text` by `***`. Those shorter than `MIN_SECRET_CHARS` are kept.
+    """Replace `secrets` in `text` by `***`. Secrets shorter than `MIN_SECRET_CHARS` are not replaced.
 
     Encoded secrets are also replaced: in base64 (standard or URL-safe, also inside a longer text), URL-encoded, or
     escaped as in a `repr`, JSON or HTML.
@@ -197,7 +197,7 @@ def _encodings(secret: str) -> Iterator[str]:
 def _base64_parts(secret: bytes) -> Iterator[str]:
     """Yield the base64 of the secret as it appears inside the base64 of a longer text, such as "user:secret".
 
-    It depends on the secret's offset modulo 3. Characters that also encode bits of the text around it are left out.
+    There are three forms, by the secret's offset modulo 3. Characters that also encode text around it are left out.
     """
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6

@@ -70,7 +70,7 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the events for which a prompt may run: its `on`, and the `on` of the prompts that it follows."""
+        """Return the events for which a prompt may run: those in its `on`, and those of all prompts before it."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
@@ -81,14 +81,14 @@ class LibraryCheck:
         return {event: self.families[event] for event in names if event in self.families}
 
     def files_of(self, name: str) -> set[str]:
-        """Return the files that a check of a prompt needs: its own, and the front matters whose `then` names it."""
+        """Return the paths of the files of a prompt, and of each file whose front matter names the prompt in `then`."""
         front_files = {self.files.lines[other].file for other in (name, *self.library.predecessors(name))}
         return front_files | {source.file for source in self.library.sources[name].sources}
 
     def event_problems(self, chosen: Set[str]) -> Iterator[Problem]:
         """Yield the problems of `on` and `then`, such as an event that is in the `on` of two prompts.
 
-        Two prompts may have an event of `chosen`, because `prompts.use` in the settings names the prompt for it.
+        An event of `chosen` may be in several `on`, because `prompts.use` in the settings names the prompt that runs.
         """
         library, prompts = self.library, self.library.prompts
         for prompt in prompts.values():
@@ -204,7 +204,7 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of the samples of a prompt's events, preferably with the prompt's actions."""
+        """Yield (name, family, variables) of samples for a prompt's events. If no action matches, yield all samples."""
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -212,7 +212,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield `recorded` if the prompt can run first, then `recorded` with each sample reply of its predecessors."""
+        """Yield `recorded` with each sample reply of a predecessor; without a reply if the prompt can run first."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded

@@ -57,7 +57,7 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined name. Its use raises an error; for a mapping, the error suggests a similar key."""
+    """The value of an undefined name. Any use raises an error. The error for a mapping suggests a similar key."""
 
     __slots__ = ()
 
@@ -207,7 +207,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that no extended template has. Jinja ignores such a block without an error."""
+    """Yield a problem for each block that is missing in the extended templates. Jinja would ignore the block."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

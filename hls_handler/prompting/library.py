@@ -53,8 +53,8 @@ def load_library(
     that no folder has are from `shipped`. A template without front matter takes it from the file of the same path in a
     later folder, or in `shipped`. With front matter from `shipped`, it also takes the comment template from there.
 
-    Two prompts must not have the same event in `on`. This is allowed for the events in `chosen`, because the settings
-    name their prompt, and for prompts in `shadows`, because they post nothing.
+    Two prompts must not have the same event in `on`. Exceptions are the events in `chosen`, for which the settings
+    name the prompt, and the prompts in `shadows`, which post nothing.
     """
     files, problems = read_source_files(folders, shipped)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)

@@ -60,12 +60,12 @@ class PromptSources:
 
     @property
     def numbered_front(self) -> Iterator[tuple[int, str]]:
-        """(line number in `front_file`, text) of each line of the front matter."""
+        """Yield (line number in `front_file`, text) of each line of the front matter."""
         return enumerate(self.front.split("\n"), start=2)
 
     @property
     def numbered_template(self) -> Iterator[tuple[int, str]]:
-        """(line number in the file, text) of each line of the template below its front matter."""
+        """Yield (line number in the file, text) of each line of the template below its front matter."""
         front_lines = 0 if self.template.front is None else len(self.template.front.split("\n")) + 2
         lines = self.template.text.removesuffix("\n").split("\n")
         return ((number, line) for number, line in enumerate(lines, start=1) if number > front_lines)
@@ -98,8 +98,8 @@ def origin(prompt_sources: PromptSources, shipped: Path) -> str:
 def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     """Return the lines of a unified diff of all source files of two prompts; [] if they are equal.
 
-    Templates are compared with each other even if their file names differ, and so are comment templates. Front matter
-    from another file is compared as if it were in the template.
+    The two templates are compared with each other even if their file names differ. The same holds for the two comment
+    templates. Front matter from another file is compared as if it were in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
     return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
@@ -131,7 +131,7 @@ def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]
 
 
 def _split_lines(text: str) -> list[str]:
-    """Split a text into lines. If the last has no newline, add the line "No newline at end of file", as `diff` does."""
+    """Split a text into lines. After a last line without newline, add "No newline at end of file", as `diff` does."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
 
@@ -181,13 +181,13 @@ class Library:
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts with this key in `on`, but no shadow prompts and no follow-ups of returned prompts."""
+        """Return the prompts whose `on` has `event_key`, but no shadow prompts and no follow-ups of other results."""
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return all follow-up prompts of this one: the prompt in its `then`, that prompt's `then`, and so on."""
+        """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in the `then` of that, etc."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -196,19 +196,16 @@ class Library:
         return tuple(found)
 
     def predecessors(self, name: str) -> tuple[str, ...]:
-        """Return the prompts whose `then` names this prompt."""
+        """Return the prompts whose `then` names the prompt `name`."""
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
-        """Return the follow-up prompt if its condition is true for this reply, else None. Raises `PromptError`."""
+        """Return the follow-up prompt if its `then.when` is true for the reply, else None. Raises `PromptError`."""
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}.
-
-        `event` is a name such as "issues".
-        """
+        """Return {label in lower case: group} of all labels for replies about an event ("issues"): {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
         groups: dict[str, str] = {}

@@ -68,7 +68,7 @@ class Recorded:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """A newly parsed dict at each access, so the caller may change it."""
+        """The parsed body. Each access returns a new dict, so the caller may change it."""
         parsed: dict[str, Any] = json.loads(self.body)
         return parsed
 
@@ -106,7 +106,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads that precede this one in `DERIVED`; () for a recorded payload."""
+    """Return the payloads that precede the payload `name` in `DERIVED`; () for a recorded payload."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 

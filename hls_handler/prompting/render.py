@@ -1,6 +1,6 @@
 """Renders prompts and comments, without I/O. Templates never see untrusted text.
 
-First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is rendered. At last, the
+First, `untrusted.placeholders` replaces untrusted texts by placeholders. Then the template is rendered. Finally, the
 placeholders are replaced by the texts. Texts for Claude get delimiters, and texts for GitHub are sanitized.
 
 Every string is untrusted, with three exceptions: values of fields with a `Literal` type, the strings of a `RuleView`,
@@ -175,7 +175,7 @@ def _render_markdown(
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    """Return the error with the template's file and line from its traceback. If it has none, use `file` and line 1."""
+    """Return the error with the file and line of the template in its traceback, else with `file` and line 1."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
@@ -195,10 +195,10 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
 
 
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
-    """Return the outputs of the system block, of the task block, and of the rest. None: the template has no such block.
+    """Return (system block, task block, rest) of the output. A block that the template does not have is None.
 
-    The template is first run with both blocks empty. This run loads the blocks of the templates that it extends, and
-    executes imports and `set` outside of blocks. Then each block is run in the resulting context.
+    First, the whole template is run with empty blocks. This loads the blocks of extended templates, and executes
+    imports and `set` outside of blocks. Then each block is run in the same context.
     """
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):

@@ -1,7 +1,7 @@
 """Builds the reply type of a prompt: a type of `analysis.py`, extended by `fields` and `labels` of its front matter.
 
-A *label rule* maps the values of a reply field to labels. Only an enum or a boolean can have one, because its values
-are known before Claude replies.
+A *label rule* maps the values of a reply field to labels. Only enum and boolean fields can have a label rule, because
+the values of other fields are unknown before Claude replies.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def to_rule_values(value: object) -> tuple[str, ...]:
 
 
 def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label that a rule gives for a value: "type: bug" for ("type: {value}", "bug"). None: no label."""
+    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives no label."""
     if not isinstance(rule, str):
         return rule.get(value)
     return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
@@ -173,7 +173,7 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
 
 
 def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
-    """Return a reply that HLS wrote without Claude as an instance of `model`. Fields that `reply` lacks are empty.
+    """Convert a reply that HLS wrote without Claude to the type `model`. Fields that `reply` lacks are empty.
 
     If `model` is no subclass of the reply's type, the reply is returned unchanged.
     """
@@ -189,7 +189,7 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
 
-    It validates stored replies for display, because the prompt's fields may have changed since.
+    It is for stored replies: the fields of the prompt may have changed after Claude replied.
     """
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)

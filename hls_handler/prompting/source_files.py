@@ -177,7 +177,7 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": Field
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key` ("then.when"). If it is missing, use the line of "then", else line 1."""
+    """Return a problem at the line of `key`. For a missing "then.when", use the line of "then", else line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
@@ -185,7 +185,7 @@ def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources
     """Return the front matter of a file, the line numbers of its keys, and its problems.
 
     The front matter is None if it is not a YAML mapping. A key with an invalid value gets its default, so that the
-    template can still be checked. A required key gets "?".
+    template can still be checked. An invalid required key gets "?".
     """
     try:
         tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
@@ -284,7 +284,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file in `layers` called `name` that has front matter. If none has, return the first file."""
+    """Return the first file in `layers` called `name` that has front matter, else the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 

@@ -95,8 +95,8 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 def sample_values(hint: object) -> tuple[Any, ...]:
     """Return sample values of a type: a full value, then a minimal value (empty, None, False).
 
-    For a pydantic model, a copy of the full value follows for each other value of each `Literal` field. So all branches
-    of `{% if analysis.kind == ... %}` are rendered.
+    For a pydantic model, copies of the full value follow, so that every value of each `Literal` field occurs. With
+    these, all branches of `{% if analysis.kind == ... %}` are rendered.
     """
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
@@ -146,8 +146,8 @@ class VariableDoc:
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
     """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
 
-    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. A type does not
-    show whether its text is trusted, so values are converted as in a render, and the results are checked.
+    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. Values are
+    converted as in a render, because their types do not show whether a text is trusted.
     """
     placeholders = Placeholders(key=b"", show=format_for_prompt)  # placeholders are not replaced by texts here
     marked_examples = [mark_trusted(values) for values in examples]

@@ -41,7 +41,7 @@ class EffectiveSettings:
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
     def find_repository_key(self, key: str) -> str | None:
-        """Return ".github/hls.yaml:comments.tone" if this file decides "comments.tone", else None."""
+        """Return ".github/hls.yaml:comments.tone" if that file sets the key "comments.tone", else None."""
         return f"{PATH}:{key}" if key in self.repository_keys else None
 
     def find_feature_key(self, name: str, settings: Settings) -> str:
@@ -53,13 +53,13 @@ class EffectiveSettings:
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
 
-        The prompt is False if no prompt is to run. Returns None if no `prompts.use` has "issues.opened" or "issues".
+        The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has the event.
         Precedence: `.github/hls.yaml`, the entry, the global settings. In each, "issues.opened" comes before "issues".
         """
         return self._choose(self.use, event_key)
 
     def find_shadow_prompt(self, event_key: str) -> tuple[str, str] | None:
-        """Return (shadow prompt, key path that chooses it) for an event; None if it has none."""
+        """Return (shadow prompt, key path that chooses it) for an event; None if there is no shadow prompt."""
         return self._choose(self.shadows, event_key)
 
     def _choose(self, choices: Mapping[str, tuple[Choice, str]], event_key: str) -> tuple[Choice, str] | None:
@@ -151,8 +151,8 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
     """Return `effective`, changed by the settings in a `.github/hls.yaml`.
 
-    These can switch features off, allow fewer labels and ignore more files, but not the opposite. They can also replace
-    values of `comments` and `findings`, and choose other prompts.
+    That file can switch features off, allow fewer labels and ignore more files, but not the opposite. It can also
+    replace values of `comments` and `findings`, and choose other prompts.
     """
     values, sources = repository.values, Sources(PATH, repository.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -261,7 +261,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield a line for each key of the section `name`, such as "features". `overrides` is this section of the entry."""
+    """Yield a line for each key of the section `name` ("features"). `overrides` has the keys that the entry sets."""
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:

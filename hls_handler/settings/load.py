@@ -198,7 +198,7 @@ _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?passwo
 
 
 def collect_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return all secrets in the settings, the longest first. So `masked` leaves no part of a longer secret."""
+    """Return all secrets in the settings, the longest first, so that `masked` leaves no part of a longer secret."""
     leaves = (leaf for _, leaf in iter_leaves(settings.model_dump()))
     found = {leaf.get_secret_value() for leaf in leaves if isinstance(leaf, SecretStr)}
     for password in (match for pattern in _PASSWORDS for match in pattern.findall(settings.storage.url)):
@@ -231,7 +231,7 @@ class SettingsFile:
     def __init__(
         self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        """Raises `SettingsError` with all problems. `clock_ns` returns the time by the clock of file timestamps."""
+        """Read the settings. Raises `SettingsError`. `clock_ns` is compared with the modification times of files."""
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
@@ -294,7 +294,8 @@ def plan_reload(running: Settings, read: Settings) -> SettingsReload:
     if not settings.features.signature_validation and not is_loopback(settings.server.host):
         where = read.sources.where("features.signature_validation")
         listens = f"the running service listens on {settings.server.host}"
-        raise SettingsError([f"{where}: false is allowed on a loopback host only, and {listens} until it is restarted"])
+        advice = "set it to true, or set server.host to 127.0.0.1 and restart HLS"
+        raise SettingsError([f"{where}: false is allowed on a loopback host only, but {listens}; {advice}"])
     return SettingsReload(settings, tuple(_changed(running, settings)), tuple(waiting))
 
 

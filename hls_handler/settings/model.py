@@ -336,12 +336,12 @@ https://platform.claude.com/docs/en/about-claude/model-deprecations
 
 
 def resolve_model(model: str) -> str:
-    """Return the successor of a retired model, and any other model unchanged."""
+    """Return the successor of a retired Claude model, and any other name unchanged."""
     _, successor = RETIRED_MODELS.get(model, ("", model))
     return successor
 
 
 def describe_retirement(model: str) -> str | None:
-    """Return a sentence with the model's retirement date and successor; None if the model is not retired."""
+    """Return a sentence with the retirement date and successor of a Claude model; None if it is not retired."""
     retired_on, successor = RETIRED_MODELS.get(model, ("", model))
     return f"{model} was retired on {retired_on}; {successor} is used in its place" if retired_on else None

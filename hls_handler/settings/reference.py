@@ -42,7 +42,7 @@ class Key:
 
 
 class Reference:
-    """One `Key` for each section and key of `model`, and one for all items of each list or map."""
+    """One `Key` for each section and each key of a settings model. All items of a list or map share one `Key`."""
 
     def __init__(self, model: type[BaseModel] = Settings) -> None:
         self.rows = tuple(_iter_rows(model, ""))
@@ -165,8 +165,8 @@ def _describe_bounds(metadata: Sequence[object]) -> str:
 def explain(error: ValidationError, root: object, variables: Mapping[str, str], reference: Reference) -> dict[str, str]:
     """Convert pydantic's errors to {key path: sentence}: {"features.bots": 'found "many", expected true or false'}.
 
-    `root` is the parsed file. `variables` has the variable in the value of a key: {"github.token": "GITHUB_TOKEN"}.
-    Sentences do not quote values of variables, because they may be secret.
+    `root` is the parsed file. `variables` is {"github.token": "GITHUB_TOKEN"} if the file has `token: ${GITHUB_TOKEN}`.
+    Sentences do not quote values of variables, because these values may be secret.
     """
     sentences: dict[str, str] = {}
     rejected: dict[str, str] = {}

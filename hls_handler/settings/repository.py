@@ -173,7 +173,7 @@ def list_repository_keys() -> tuple[str, ...]:
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for each `${NAME}`, unknown event and invalid glob. The model accepts these."""
+    """Yield (key path, sentence) for each `${NAME}`, unknown event and invalid glob. Pydantic would accept these."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -202,7 +202,7 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """Return the keys of an invalid file that switch something off. All other keys have their defaults."""
+    """From an invalid file, read only the keys that switch something off. All other keys get their defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -212,7 +212,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
-    """Return `last_valid`, with what the invalid file `current` switches off, and the problems of `current`."""
+    """Return `last_valid`, without what the invalid file `current` switches off, and with the problems of `current`."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
     create = {} if current.values.labels.create is None else {"create": False}
     use = {**last_valid.values.prompts.use, **current.values.prompts.use}
@@ -247,7 +247,7 @@ class RepositorySettingsFile:
     def describe(self) -> str | None:
         """Return a sentence without full stop: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
 
-        It also contains the problems of the file, or the read error. Returns None if there is no file.
+        The sentence also has the problems of the file, or the read error. Returns None if there is no file.
         """
         if self.read_error is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"
@@ -283,7 +283,7 @@ keys: {keys}.
 def build_problems_comment(problems: Sequence[str]) -> EnsureComment:
     """Return the comment on GitHub that reports the problems of `.github/hls.yaml`.
 
-    A problem may quote the file, which is untrusted. Therefore it is cleaned, redacted and shown as code.
+    Problems may quote the file, which is untrusted. Therefore they are cleaned, redacted and shown as code.
     """
     lines = "\n".join(f"- `{sanitize_code_span(problem)}`" for problem in problems)
     keys = ", ".join(f"`{key}`" for key in list_repository_keys())

@@ -89,5 +89,5 @@ def _extend_members(members: list[Schema]) -> list[Schema]:
 
 
 def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    """Return True for the schema of a number, boolean, enum or pattern. It may reject `${VAR}`."""
+    """Return True if a schema may reject the string `${VAR}`: a number, boolean, enum or pattern."""
     return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})

@@ -80,7 +80,7 @@ def _reject_boolean(value: object) -> object:
 def _check_language_name(language: str) -> str:
     """Raise `ValueError` if `language` does not match `LANGUAGE`.
 
-    Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. It must not be an instruction.
+    Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. So instructions must be rejected.
     """
     if not LANGUAGE.fullmatch(language):
         raise ValueError("must be the name of a human language, such as German")
@@ -236,7 +236,7 @@ class ShadowPrompt(BaseModel):
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     """Validate a value of `prompts.use`. Raises one `ValueError` instead of pydantic's errors.
 
-    Their key paths would be ambiguous, because events contain dots: "issues.opened.shadow".
+    The key paths in pydantic's errors would be ambiguous, because events contain dots: "issues.opened.shadow".
     """
     try:
         return validate(value)
@@ -282,7 +282,7 @@ EMPTY_PATH_FILTER = PathFilter()
 
 
 def matches(glob: str, path: str) -> bool:
-    """Return True if a glob matches a path. `docs/**` matches all files below docs, `**/*.lock` all lock files."""
+    """Return True if a glob matches a path. `docs/**` matches all files below docs. `**/*.lock` matches lock files."""
     parts = glob.split("/")
     if parts[-1] == ANY_FOLDERS:
         parts.append("*")  # the last part must match the file name
@@ -294,7 +294,7 @@ def _match_name(pattern: str, name: str) -> bool:
 
 
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
-    """Return True if the items `found` match `pattern`, in which `any_number` matches zero or more items.
+    """Return True if `found` matches `pattern`. In a pattern, `any_number` stands for zero or more items.
 
     After a mismatch, only the last `any_number` is tried again, so the time is at most len(pattern) * len(found).
     """

@@ -56,7 +56,7 @@ class Sources:
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of `key`, else of the innermost mapping that would contain it, else None."""
+        """Return the line of `key`. If the key is missing, return the line of the mapping around it, or None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -190,7 +190,7 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds dicts, lists and scalars from PyYAML's nodes. Limits number and depth, as aliases can multiply them."""
+    """Builds dicts, lists and scalars from PyYAML's nodes. Limits number and depth, because aliases repeat values."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

@@ -45,7 +45,7 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return one or two joiners after a visible non-ASCII character. Return "" for others, which could hide text."""
+    """Return the joiners if at most two follow a visible non-ASCII character, else "": others could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""
@@ -54,7 +54,7 @@ def _keep_needed_joiner(found: re.Match[str]) -> str:
 def remove_html_comments(text: str) -> str:
     """Remove HTML comments as GitHub does.
 
-    An unclosed comment at the start of a line hides the rest of the text. A note with its length replaces it.
+    An unclosed comment at the start of a line hides the rest of the text. A note replaces this rest.
     Inside a line, an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []

@@ -200,7 +200,7 @@ def public_hints(kind: type[Any]) -> Mapping[str, object]:
 
 
 def literal_strings(hint: object) -> frozenset[str]:
-    """Return the strings in the `Literal`s of a type hint: {"a"} for `Literal["a"] | None`. A mapping has none."""
+    """Return the strings in the `Literal`s of a type hint: {"a"} for `Literal["a"] | None`. Mappings are skipped."""
     origin = get_origin(hint)
     if origin is Literal:
         return frozenset(value for value in get_args(hint) if isinstance(value, str))

@@ -46,7 +46,7 @@ MARKDOWN_ESCAPE = re.compile(
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would keep them.
 
-    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`; the last one is that of the end.
+    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`. The last index is len(source).
     """
     if MARKDOWN_ESCAPE.search(source) is None:
         return source, range(len(source) + 1)
@@ -127,7 +127,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact what `find` yields for `text` as written and with Markdown resolved. Overlaps get one marker."""
+    """Redact what `find` yields, also after Markdown escapes are resolved. Overlapping credentials get one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -263,7 +263,7 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
 
 
 def _is_key(value: str) -> bool:
-    """Return True for 8 or more characters with a digit or symbol, or 16 or more letters. A number is no key."""
+    """Return True for 8 or more characters with a digit or symbol, or 16 or more letters; False for a number."""
     if len(value) < MIN_KEY_CHARS or value.isdigit():
         return False
     return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))

@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return the line of the first broken placeholder, from 1, and up to 40 characters before it; None without one."""
+    """Return (line, up to 40 characters before) of the first broken placeholder; None if no placeholder is broken."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
@@ -136,7 +136,7 @@ format_for_cell = CommentFormatter(sanitize_inline)
 class UntrustedText:
     """An untrusted text as a template sees it. `str(text)` returns a placeholder, never the text.
 
-    The placeholder contains the object's index in `rendered_texts`, to which the first `str(text)` appends it.
+    The first `str(text)` appends the object to `rendered_texts`. The placeholder contains the index in that list.
     Templates cannot read `_text`, because their sandbox forbids names that begin with an underscore.
     """
 
@@ -202,7 +202,7 @@ class UntrustedText:
     def __getitem__(self, index: object) -> str:
         """Raise `TypeError` for an index of type str, else `BrokenPlaceholder`.
 
-        If `text.name` does not exist, Jinja tries `text["name"]`. A `TypeError` makes it report an undefined attribute.
+        If `text.name` is missing, Jinja tries `text["name"]`. A `TypeError` makes Jinja report an undefined attribute.
         """
         if isinstance(index, str):
             raise TypeError("a text from an event has no such attribute")
@@ -221,7 +221,7 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return how many characters `excerpt`, `lines` and the limit of prompts removed. Cleaning does not count."""
+    """Return how many characters `excerpt`, `lines` and `LONGEST_TEXT` cut off. Cleaning does not count."""
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 

@@ -398,8 +398,8 @@ def test_rule_1_signatures_cannot_be_switched_off_with_a_host_that_needs_a_resta
         plan_reload(before, after)
     (problem,) = raised.value.problems
     assert problem == (
-        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a loopback host only, and "
-        "the running service listens on 0.0.0.0 until it is restarted"
+        f"{tmp_path}/settings.yaml:9 (features.signature_validation): false is allowed on a loopback host only, but "
+        "the running service listens on 0.0.0.0; set it to true, or set server.host to 127.0.0.1 and restart HLS"
     )
 
 
