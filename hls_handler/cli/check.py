@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt with a retired model. `settings.warnings` reports claude.model."""
+    """Yield a sentence for each prompt with a retired model. `settings.warnings` checks claude.model."""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:

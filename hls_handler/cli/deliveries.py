@@ -135,7 +135,7 @@ def why(
     """Explain what HLS did on an issue or pull request.
 
     Prints for each delivery, oldest first: the rule and the line of the settings that accepted or ignored it, the
-    prompt, Claude's reply, what was posted or why nothing was, and the cost. Works while the service runs.
+    prompt, Claude's reply, what was posted or why nothing was posted, and the cost. Works while the service runs.
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """

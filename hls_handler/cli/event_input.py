@@ -26,7 +26,7 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name, or a JSON file. `event` names the event of a file. Exits with 2 on failure."""
+    """Load a recorded payload by name, or a JSON file for the event `event`. Exits with 2 on failure."""
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given), event)
@@ -50,7 +50,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Subject(Recorded):
-    """An event named on the command line. Facts about it come from GitHub if `live`, else from the sandbox."""
+    """An event named on the command line. If `live`, facts about the event come from GitHub, else from the sandbox."""
 
     live: bool
 

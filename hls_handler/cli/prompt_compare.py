@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return the output of --json. "prompt" is the prompt that the user named, "with" the other one."""
+    """Return the output of --json. "prompt" has the values of the prompt that the user named, "with" those posted."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),

@@ -64,7 +64,7 @@ class Answer:
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository in the path. Raises `GitHubError`: a redirect if it was renamed, 404 if not readable."""
+    """Return the repository in the path. Raises `GitHubError`: a redirect after a rename, 404 if it cannot be read."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
     found = call.state.repository(full_name)
     new_name = call.state.world.moved.get(full_name.lower())
@@ -127,7 +127,7 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 
 def check_label_count(names: Sequence[str]) -> None:
-    """Raise `GitHubError` if there are more than `MAX_LABELS` names."""
+    """Raise `GitHubError` if there are more than `MAX_LABELS` different names."""
     if len({name.lower() for name in names}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the body if it is a valid JSON object. Unknown keys are an error here, although GitHub ignores them."""
+    """Return a valid body, or raise `GitHubError`. Unknown keys are an error here, although GitHub ignores them."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:
