@@ -78,7 +78,7 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
     """Yield a sentence for each prompt that the settings name and `library` does not contain.
 
-    The service ignores the events of an unknown prompt, unless it is only a shadow prompt.
+    If the unknown prompt is not a shadow prompt, the service ignores the events for which the settings name it.
     """
     if library is None:
         return

@@ -231,7 +231,7 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the settings file.
 
-    Editors use it to complete keys, show their meaning and mark errors. It covers names, types and bounds; `hls check`
+    Editors use it to complete keys, show their meaning and mark errors. It defines names, types and bounds; `hls check`
     finds all other errors. config/settings.schema.json contains the same output. With --repository, prints the schema
     of a .github/hls.yaml; `hls config check-repository` finds all other errors of that file. No settings are read.
 

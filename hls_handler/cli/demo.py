@@ -99,7 +99,7 @@ def demo(
     The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
     HTTP, and prints the result of each. The replies are canned: they show how HLS works, not how good Claude's replies
     are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config data/demo/settings.yaml`
-    sends more events to it.
+    sends more events to the service.
 
     With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
     file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.

@@ -30,7 +30,7 @@ KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
 
 @dataclass(frozen=True, slots=True)
 class StoryCost:
-    """Maximum number of questions to Claude about the demo's events, and their maximum cost."""
+    """Maximum number of questions to Claude about the demo's events, and the maximum cost of the questions."""
 
     questions: int
     max_usd: float | None  # if each question is asked twice with replies of max_tokens; None: a price is unknown

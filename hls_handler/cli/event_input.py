@@ -26,7 +26,7 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name, or a JSON file for the event `event`. Exits with 2 on failure."""
+    """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with 2 on failure."""
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given), event)
@@ -62,7 +62,7 @@ class Subject(Recorded):
 
 
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
-    """Load the event that `given` names. If a token is needed and not set, the error ends with `alternative`.
+    """Load the event that `given` names. If a token is needed but not set, the error message ends with `alternative`.
 
     Exits with 2 if the event does not exist or the token is not set, and with 1 if GitHub returns an error.
     """

@@ -121,7 +121,7 @@ def fail(problem: str) -> NoReturn:
 
 
 def with_remedy(error: HlsError) -> str:
-    """Return the error's message. For a `DependencyDown`, its remedy follows."""
+    """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
 
 

@@ -206,7 +206,7 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
-    """Yield lines with the number of answers, the cost and the last error. Earlier versions are in parentheses."""
+    """Yield lines with the number of answers, the cost and the last error. Parentheses mark earlier versions."""
     of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]

@@ -47,7 +47,7 @@ def send(
 
     Uses the service's address and webhook secret from the settings file. The body is made unique, because the service
     ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service uses the demo's sandbox, the
-    issue or pull request is created there first, so that HLS can comment on it.
+    issue or pull request is first created in the sandbox, so that HLS can comment on it.
 
     Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error or unusable
     settings.
@@ -97,7 +97,7 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """If github.base_url is a loopback address, create the event's issue or pull request in the sandbox there."""
+    """If github.base_url is a loopback address, create the event's issue or pull request in that sandbox."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return

@@ -34,7 +34,7 @@ class ServiceProcess:
         log: Path,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process. `variables` are added to its environment, for a key that must not be in a file."""
+        """Start the process. `variables` are added to its environment: for an API key that must not be in a file."""
         self._path, self._settings, self._log = path, settings, log
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0

@@ -79,7 +79,7 @@ def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for the field `name`. `node` is the schema of the field, `root` that of the whole reply."""
+    """Return a value for the field `name`. `node` is the field's schema, `root` is the schema of the whole reply."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)

@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """An injected fault. It ignores `skip` matching requests, then affects the next `times`. `times` None means all."""
+    """An injected fault. It spares `skip` matching requests, then affects `times`, or all others if `times` is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -101,7 +101,7 @@ REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wro
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
-    """Return Claude's message as changed by `effect`. Its token usage stays the same."""
+    """Return Claude's message as changed by `effect`. The token usage in it stays the same."""
     text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
     if effect == "truncated":
         return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}

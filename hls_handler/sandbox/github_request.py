@@ -89,7 +89,7 @@ def failed(resource: str, code: str, name: str, message: str | None = None) -> G
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """Return the parsed JSON body. Raises `GitHubError` if it is not JSON or has another content type."""
+    """Return the parsed JSON body. Raises `GitHubError` if the body or its content type is not JSON."""
     if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
         raise GitHubError(415, "Unsupported Media Type: Content-Type must be application/json")
     try:
@@ -101,7 +101,7 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 
 def comment_body(body: Any) -> str:
-    """Return the text of a comment to write. Raises `GitHubError` if it is empty or too long."""
+    """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too long."""
     text = _only(body, {"body": str}, required=("body",))["body"]
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
@@ -112,7 +112,7 @@ def comment_body(body: Any) -> str:
 
 
 def label_names(body: Any) -> tuple[str, ...]:
-    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` if it is invalid."""
+    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for any other body."""
     given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')

@@ -34,7 +34,7 @@ class BufferedResponse:
 class FaultMiddleware:
     """Logs the requests to one stand-in, and injects `faults`.
 
-    `errors` returns the stand-in's JSON body for an error status. Requests that hang end when `closing` is set.
+    `errors` returns the stand-in's JSON body for an error status. When `closing` is set, hanging requests end.
     """
 
     def __init__(

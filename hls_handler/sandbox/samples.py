@@ -37,7 +37,7 @@ HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "prior
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
-    """Return the event and the facts that its handler reads from the stand-in GitHub.
+    """Return the event, and the facts that `handler` reads from the stand-in GitHub.
 
     The stand-in contains the objects of the event and of the demo's earlier events. Raises the errors of `gather`.
     """

@@ -57,7 +57,7 @@ def seed(
 
     Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
     keeps its comments and labels, and gets the payload's text, state and head commit. `files` are the changed files of
-    a pull request; if None, they are recorded or generated.
+    a pull request; if None, recorded or generated files are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):

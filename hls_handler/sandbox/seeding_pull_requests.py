@@ -91,7 +91,7 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with a string for each of `TEXT_KEYS`, and without wrong types for `POSITION_KEYS`."""
+    """Return the comment with strings for `TEXT_KEYS`. Omit keys of `POSITION_KEYS` whose value has a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
@@ -99,7 +99,7 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return REST objects of changed files. They share the totals evenly; the first file gets the remainder."""
+    """Return REST objects of changed files. Each has an equal share of the totals. The first also has the remainder."""
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(

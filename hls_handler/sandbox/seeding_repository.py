@@ -44,7 +44,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
 
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
-    """Return the attempt. An unchanged conclusion keeps the jobs of `before`: a test may have set their logs."""
+    """Return the attempt. If the conclusion is unchanged, keep the jobs of `before`: a test may have set their logs."""
     conclusion = shown.get("conclusion")
     if before is not None and before.conclusion == conclusion:
         return replace(before, document=shown)
@@ -163,7 +163,7 @@ def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, obje
 
 
 def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Append the commits of a `push` event to the history, and move its branch or tag to the commit `after`."""
+    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
     ref, after = read_text(payload.get("ref")), read_text(payload.get("after"))
     if event != "push" or not ref or len(after) != 40:
         return world

@@ -156,7 +156,7 @@ class State:
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
-        """Replace the text of a comment. If the new text differs, the old one is added to `edits`."""
+        """Replace the text of a comment. If the new text differs, the old text is added to `edits`."""
         with self._lock:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))

@@ -24,7 +24,7 @@ from hls_handler.sandbox.objects import (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All objects of the stand-in GitHub. Repository names are compared without case."""
+    """All objects of the stand-in GitHub. Case in repository names is ignored."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class World:
         return self.runs.get(f"{full_name}/runs/{run_id}".lower())
 
     def commit_at(self, full_name: str, ref: str) -> str | None:
-        """Return the SHA of a tag, a branch or a full SHA; None if there is no such commit."""
+        """Resolve a tag, a branch or a full SHA to the SHA of a commit; None if there is no such commit."""
         named = self.refs.get(f"{full_name.lower()}@{ref}")
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
