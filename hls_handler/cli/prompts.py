@@ -53,8 +53,8 @@ def list_(config: Config = None) -> None:
     """List the prompts with their statistics.
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
-    number of answers, their cost, the last error, and how many of its labels were changed by people within a month. The
-    statistics of earlier versions are in parentheses. Works while the service runs.
+    number of answers, their cost, the last error, and how many labels of the prompt were changed by people within a
+    month. The statistics of earlier versions are in parentheses. Works while the service runs.
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
@@ -89,9 +89,9 @@ def vars_(
     template can output or compare this text and use its length, but cannot split or change it. `trusted` marks all
     other text. `-` marks values that are not text.
 
-    The variables of prompts come first. The variables that only comments have come second, with examples from canned
-    replies, and with the labels that each type of reply sets. The fields and labels that prompt files define come last;
-    if the prompts have errors, only this last section is missing.
+    The variables of prompts come first. The second section is for comments only, with examples from canned replies, and
+    with the labels that each type of reply sets. The fields and labels that prompt files define come last; if the
+    prompts have errors, only this last section is missing.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """

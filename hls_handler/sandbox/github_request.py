@@ -112,7 +112,7 @@ def comment_body(body: Any) -> str:
 
 
 def label_names(body: Any) -> tuple[str, ...]:
-    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for any other body."""
+    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for invalid bodies."""
     given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
