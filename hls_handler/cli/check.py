@@ -68,7 +68,7 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt with a retired model. `settings.warnings` reports claude.model."""
+    """Yield a sentence for each prompt with a retired model. `settings.warnings` checks claude.model."""
     for prompt in library.prompts.values() if library else ():
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
@@ -78,7 +78,7 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
     """Yield a sentence for each prompt that the settings name and `library` does not contain.
 
-    The service ignores the events of an unknown prompt, unless it is only a shadow prompt.
+    If the unknown prompt is not a shadow prompt, the service ignores the events for which the settings name it.
     """
     if library is None:
         return

@@ -142,9 +142,9 @@ def explain(
     each value with the file and line that sets it, or `default`. Includes the settings in the repository's
     .github/hls.yaml as the service last read it. With --live, reads that file from GitHub now. Secrets are not shown.
 
-    With --event, also prints which prompt would be used for such an event, or why it would be ignored. It assumes a
-    person as sender, and an issue or pull request that is not a draft and has not opted out of HLS. A workflow run is
-    assumed to have failed, and a comment to ask HLS something.
+    With --event, also prints which prompt would be used for such an event, or why the event would be ignored. Assumes
+    that a person sent the event, and that the issue or pull request is not a draft and has not opted out of HLS. Also
+    assumes that a workflow run failed, and that a comment asks HLS something.
 
     Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, the event would be
     ignored, or GitHub could not be read; 2 usage error, or unusable settings, database or prompts.
@@ -195,7 +195,7 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return an invented event for a key such as "issues.opened". Its sender is a person, and all filters admit it."""
+    """Return an invented event for a key such as "issues.opened". A person sent it, and no filter rejects it."""
     name, _, action = key.partition(".")
     return RoutingInput(
         event=name,
@@ -231,9 +231,9 @@ def schema(
 ) -> None:
     """Print the JSON Schema of the settings file.
 
-    Editors use it to complete keys, show their meaning and mark errors. It covers names, types and bounds; `hls check`
+    Editors use it to complete keys, show their meaning and mark errors. It defines names, types and bounds; `hls check`
     finds all other errors. config/settings.schema.json contains the same output. With --repository, prints the schema
-    of a .github/hls.yaml; `hls config check-repository` finds its other errors. No settings are read.
+    of a .github/hls.yaml; `hls config check-repository` finds all other errors of that file. No settings are read.
 
     Exit codes: 0 printed; 2 usage error.
     """

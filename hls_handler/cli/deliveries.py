@@ -47,8 +47,8 @@ def list_(
 ) -> None:
     """List deliveries, the newest first.
 
-    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. If there is a reason for
-    the state, it is on the next line.
+    Prints one line for each: time received, GUID prefix, state, event, issue or pull request. The reason for the
+    state, if any, is on the next line.
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
@@ -73,7 +73,7 @@ def list_(
 def show(guid: Guid, config: Config = None) -> None:
     """Show all details of one delivery.
 
-    Prints the rule that accepted it, the prompt, Claude's reply, what was posted, and the cost.
+    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
 
     Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix; 2 usage error, or unusable settings or
     database.
@@ -135,7 +135,7 @@ def why(
     """Explain what HLS did on an issue or pull request.
 
     Prints for each delivery, oldest first: the rule and the line of the settings that accepted or ignored it, the
-    prompt, Claude's reply, what was posted or why nothing was, and the cost. Works while the service runs.
+    prompt, Claude's reply, what was posted or why nothing was posted, and the cost. Works while the service runs.
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """

@@ -99,7 +99,7 @@ def demo(
     The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
     HTTP, and prints the result of each. The replies are canned: they show how HLS works, not how good Claude's replies
     are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config data/demo/settings.yaml`
-    sends more events to it.
+    sends more events to the service.
 
     With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
     file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.
@@ -151,7 +151,7 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print whether Claude is real and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
+    """Print who replies, and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -164,7 +164,7 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the demo's settings file and load it. Also writes an example prompt for `push`, unless it exists."""
+    """Write the demo's settings file and load it. Also writes an example prompt for `push`, unless that file exists."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -220,7 +220,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
     """Post the payload, and repeat it while the service does not respond, for up to `RESTART_TIMEOUT_S`.
 
-    Restarts the service if it has ended. A duplicate after a lost response counts as accepted: status 202.
+    Restarts the service if it has ended. If a response was lost and the service now reports a duplicate, returns 202.
     """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request got no response, but may have been accepted
@@ -297,7 +297,7 @@ def find_hls_command(
 ) -> str:
     """Return the shell command of this installation: "hls", ".venv/bin/hls" or "bin/python -m hls_handler".
 
-    It is "hls" only if PATH leads to this installation. A path below `folder` is relative to it.
+    Returns "hls" only if PATH leads to this installation. Paths below `folder` are relative to `folder`.
     """
     script = python.with_name("hls")
     found = which("hls")

@@ -30,7 +30,7 @@ KEY_PLACEHOLDER = f"${{{KEY_VARIABLE}:-only-the-service-of-the-demo-has-it}}"
 
 @dataclass(frozen=True, slots=True)
 class StoryCost:
-    """Maximum number of questions to Claude about the demo's events, and their maximum cost."""
+    """Maximum number of questions to Claude about the demo's events, and the maximum cost of the questions."""
 
     questions: int
     max_usd: float | None  # if each question is asked twice with replies of max_tokens; None: a price is unknown
@@ -45,7 +45,7 @@ class StoryCost:
 
 
 def load_claude_settings(config: Path | None) -> ClaudeSettings:
-    """Return the claude section of the settings file, or the defaults with ANTHROPIC_API_KEY if there is no file.
+    """Return the claude section of the settings file. Without a file, use the defaults and ANTHROPIC_API_KEY.
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
@@ -89,7 +89,7 @@ def estimate_story_cost(claude: ClaudeSettings, library: Library) -> StoryCost:
 
 
 def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> None:
-    """Raise `SettingsError` if the demo could exceed claude.calls_per_hour. `asked` counts the last hour's calls."""
+    """Raise `SettingsError` if the demo, after `asked` calls in the last hour, could exceed claude.calls_per_hour."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
         problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"

@@ -26,7 +26,7 @@ PAYLOAD_HELP = (
 
 
 def load_payload(given: str, event: str | None) -> Recorded:
-    """Load a recorded payload by name, or a JSON file. `event` names the event of a file. Exits with 2 on failure."""
+    """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with 2 on failure."""
     try:
         if given.endswith(".json") or Path(given).is_file():
             return recorded.from_file(Path(given), event)
@@ -50,7 +50,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Subject(Recorded):
-    """An event named on the command line. Facts about it come from GitHub if `live`, else from the sandbox."""
+    """An event named on the command line. If `live`, facts about the event come from GitHub, else from the sandbox."""
 
     live: bool
 
@@ -62,7 +62,7 @@ class Subject(Recorded):
 
 
 def load_subject(given: str, event: str | None, *, live: bool, settings: Settings, alternative: str) -> Subject:
-    """Load the event that `given` names. If a token is needed and not set, the error ends with `alternative`.
+    """Load the event that `given` names. If a token is needed but not set, the error message ends with `alternative`.
 
     Exits with 2 if the event does not exist or the token is not set, and with 1 if GitHub returns an error.
     """

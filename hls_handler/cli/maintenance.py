@@ -76,7 +76,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
 
 
 def add_author(reason: str | None) -> str:
-    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. Under sudo, USER is its caller."""
+    """Return "REASON (by USER on HOST)", or "by USER on HOST" without a reason. Under sudo, USER is who called sudo."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

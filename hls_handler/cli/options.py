@@ -78,7 +78,7 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Storage]:
-    """Open the store for a `with` block. If opening it or the block raises an `HlsError`, print it and exit with 2.
+    """Open the store for a `with` block. On an `HlsError`, also from the block, print the error and exit with 2.
 
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
@@ -121,7 +121,7 @@ def fail(problem: str) -> NoReturn:
 
 
 def with_remedy(error: HlsError) -> str:
-    """Return the error's message. For a `DependencyDown`, its remedy follows."""
+    """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
 
 

@@ -89,11 +89,11 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt ran as a shadow prompt: it was asked, too, and nothing of its reply was
-    posted. For each delivery and in total, prints the differing labels, whether each prompt would have commented, and
-    the tokens and cost of both. With --ask, asks the current version of the prompt about finished deliveries, with
-    their stored facts. It prints the cost before it asks, and neither stores nor posts the replies. Works while the
-    service runs.
+    Uses the deliveries for which the prompt ran as a shadow prompt: Claude also replied to this prompt, but nothing
+    of that reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
+    have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the current version of the
+    prompt and the stored facts of finished deliveries. The cost is printed before Claude is asked. The replies are
+    neither stored nor posted. Works while the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return the output of --json. "prompt" is the prompt that the user named, "with" the other one."""
+    """Return the output of --json. The key "prompt" is about the named prompt, "with" is about the posted replies."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),

@@ -77,10 +77,10 @@ def try_(
 ) -> None:
     """Try a prompt on an event, with a real reply from Claude.
 
-    Prints the rule and the prompt that the service would use for the event, or why it would ignore it. Then prints the
-    question to Claude, the reply, the labels and the comment that would be written to GitHub, and the cost. It runs the
-    service's own pipeline with features.dry_run on: nothing is written to GitHub or to the service's database. Claude's
-    reply costs money, but does not count towards the service's claude.calls_per_hour.
+    Prints the rule and the prompt that the service would use for the event, or why the event would be ignored. Then
+    prints the question to Claude, the reply, the labels and the comment that would be written to GitHub, and the cost.
+    The service's own pipeline runs with features.dry_run on: nothing is written to GitHub or to the service's database.
+    Claude's reply costs money, but does not count towards the service's claude.calls_per_hour.
 
     For a payload, the facts come from the built-in sandbox or, with --live, from GitHub. An issue or a pull request is
     tried as an `opened` event with its current state on GitHub. With --prompt, a closed or locked issue or pull request
@@ -113,7 +113,7 @@ def _try(
     source: ClaudeSource,
     notes: list[str],
 ) -> TryResult:
-    """Run the event. If data that the service stored about it is not used, append a sentence to `notes`.
+    """Run the event. If data that the service stored about the event is not used, append a sentence to `notes`.
 
     Exits with 2 if the body does not match the event, and with 1 on an error before or after the pipeline.
     """
@@ -178,7 +178,7 @@ class _RecordingClaude:
 
 @dataclass(frozen=True, slots=True)
 class TryRunner:
-    """Runs events with features.dry_run on. `load_history` returns the labels and comments that the service stored."""
+    """Runs events with features.dry_run on. `load_history` returns labels and comments that the service has stored."""
 
     settings: Settings
     library: Library
@@ -190,7 +190,7 @@ class TryRunner:
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
-        """Run the event with `prompt`, even if the service would ignore it. If None, use the service's own prompt.
+        """Run the event with `prompt`, even if the service would ignore it. None stands for the service's own prompt.
 
         Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
         bot account. The error of a failed step is not raised: it is in `end` of the result.

@@ -53,8 +53,8 @@ def list_(config: Config = None) -> None:
     """List the prompts with their statistics.
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
-    number of answers, their cost, the last error, and how many of its labels people changed within a month. The
-    statistics of earlier versions are in parentheses. Works while the service runs.
+    number of answers, their cost, the last error, and how many labels of the prompt were changed by people within a
+    month. The statistics of earlier versions are in parentheses. Works while the service runs.
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
@@ -85,13 +85,13 @@ def vars_(
     """List the variables of templates.
 
     Prints for each variable and each of its members: the name, the kind of text, the type, and an example from a
-    recorded event. In a name, [] stands for each element of a list. `untrusted` marks text that anybody can write: it
-    can be output, compared and measured, but not split or changed. `trusted` marks all other text, and `-` values that
-    are not text.
+    recorded event. In a name, [] stands for each element of a list. `untrusted` marks text that anybody can write: a
+    template can output or compare this text and use its length, but cannot split or change it. `trusted` marks all
+    other text. `-` marks values that are not text.
 
-    The variables of prompts come first. Then come those of comments only, with examples from canned replies, and the
-    labels that such replies set. Last come the fields and labels that prompt files define; only these are missing if
-    the prompts have errors.
+    The variables of prompts come first. The second section is for comments only, with examples from canned replies, and
+    with the labels that each type of reply sets. The fields and labels that prompt files define come last; if the
+    prompts have errors, only this last section is missing.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
@@ -120,10 +120,11 @@ def show(
 ) -> None:
     """Show one prompt: front matter, files, template.
 
-    Prints the fields and labels that the prompt defines, then its front matter and its template. A file without front
-    matter has that of the shipped prompt. Line numbers are those of the files, as in the messages of `hls check`.
+    Prints the fields and labels that the prompt defines, then its front matter and its template. For a file without
+    front matter, prints the front matter of the shipped prompt. Line numbers count from the start of each file, as in
+    the messages of `hls check`.
 
-    Exit codes: 0 shown; 1 the id is that of another version; 2 usage error, or unusable settings or prompts.
+    Exit codes: 0 shown; 1 the id is of another version of the prompt; 2 usage error, or unusable settings or prompts.
     """
     library = load_library(load(config))
     chosen = get_prompt(library, prompt, other_version=fail)
@@ -140,8 +141,8 @@ def diff(
 ) -> None:
     """Show the differences of two prompts.
 
-    Prints a unified diff from A to B, or from the shipped prompt of the same name to A. It covers the templates with
-    their effective front matter, the comments, and the files that they include.
+    Prints a unified diff from A to B, or from the shipped prompt of the same name to A. The diff covers the templates
+    with their effective front matter, the comment templates, and the files that the templates include.
 
     Exit codes: 0 no differences; 1 differences; 2 usage error, or unusable settings or prompts.
     """
@@ -205,7 +206,7 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
-    """Yield lines with the number of answers, the cost and the last error. Earlier versions are in parentheses."""
+    """Yield lines with the number of answers, the cost and the last error. Parentheses mark earlier versions."""
     of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]

@@ -47,7 +47,7 @@ def send(
 
     Uses the service's address and webhook secret from the settings file. The body is made unique, because the service
     ignores a repeated body as a replay; --verbatim leaves it unchanged. If the service uses the demo's sandbox, the
-    issue or pull request is created there first, so that HLS can comment on it.
+    issue or pull request is first created in the sandbox, so that HLS can comment on it.
 
     Exit codes: 0 the service accepted it; 1 the service rejected it or did not respond; 2 usage error or unusable
     settings.

@@ -60,9 +60,9 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Exit without a graceful shutdown when standard input is closed. The demo holds it open until it ends.
+    """Exit when standard input is closed, which happens when the demo ends.
 
-    Without the demo's stand-ins for GitHub and Claude, running steps could not succeed.
+    The shutdown is not graceful: running steps could not succeed, because the demo's stand-ins have ended, too.
     """
     os.read(0, 1)
     os._exit(1)

@@ -34,7 +34,7 @@ class ServiceProcess:
         log: Path,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process. `variables` are added to its environment, for a key that must not be in a file."""
+        """Start the process. `variables` are added to its environment: for an API key that must not be in a file."""
         self._path, self._settings, self._log = path, settings, log
         self._environ = {**os.environ, **(variables or {})}
         self._starts = 0
@@ -50,7 +50,7 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_until_up(self) -> bool:
-        """Wait until the service listens. Return False if it ends first, or after `START_TIMEOUT_S`."""
+        """Wait until the service listens. Return False if the process ends first, or after `START_TIMEOUT_S`."""
         until = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < until and self._process.poll() is None:
             if READY_MARKER in self._new_log():
@@ -63,7 +63,7 @@ class ServiceProcess:
         return b"cannot listen on" in self._new_log()
 
     def last_log_lines(self) -> str:
-        """Return the last 20 lines of the log since the last start."""
+        """Return the last 20 lines that the service has logged since its last start."""
         return "\n".join(self._new_log().decode(errors="replace").splitlines()[-20:])
 
     def restart_if_ended(self) -> None:

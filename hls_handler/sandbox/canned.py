@@ -79,7 +79,7 @@ def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for the field `name`. `node` is the schema of the field, `root` that of the whole reply."""
+    """Return a value for the field `name`. `node` is the field's schema, `root` is the schema of the whole reply."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -107,7 +107,7 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the enum value that fits the prompt's title and body best, mostly by `KEYWORDS`."""
+    """Return the value that fits the title and body best. `KEYWORDS` lists words that suggest a value."""
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
@@ -145,7 +145,7 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
 
 
 def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return True if `items` is the schema that shipped prompts define for the list `name`."""
+    """Return True if the items of the list `name` have the same JSON Schema as in the shipped prompts."""
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:

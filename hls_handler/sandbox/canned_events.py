@@ -49,7 +49,7 @@ def cause(reading: Reading) -> str:
 def places(reading: Reading) -> list[dict[str, Any]]:
     """Return items for the reply's field `where`: the files that the log names, nearest to the error first.
 
-    Changed files with the name of a test in the log follow, such as app.py for test_app.py.
+    If the log names a test file such as test_app.py, the changed file app.py follows.
     """
     found = list(_places_near_the_error(reading).items())[:MAX_PLACES]
     tests = {re.sub(r"^test_|_test$", "", _stem(path)) for path, _ in found}
@@ -66,7 +66,7 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Return {path: line number} of the files that the log names, nearest to the error first: {"src/app.py": 12}."""
+    """Return {path: line number}, such as {"src/app.py": 12}, of the files in the log, nearest to the error first."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}
@@ -92,7 +92,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the commit subjects, except chores ("bump ..."). Without any, return items of the release notes."""
+    """Return the commit subjects except chores ("bump ..."). If there are only chores, use the release notes."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -100,7 +100,7 @@ def subjects(reading: Reading) -> list[str]:
 
 
 def _weight(subject: str) -> int:
-    """Return a sort key: features, then fixes, then other changes, then documentation and tests."""
+    """Return a sort key: 0 for features, 1 for fixes, 3 for documentation and tests, 2 for all other changes."""
     first = subject.partition(" ")[0].lower()
     if "typo" in subject or first in {"say", "document", "test"}:
         return 3
@@ -126,7 +126,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return first steps if the comment asks how to start. Else return the most similar earlier sentence or ""."""
+    """Return first steps if the comment asks how to start. Else quote a similar earlier sentence, or return ""."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"

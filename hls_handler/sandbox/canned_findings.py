@@ -144,7 +144,7 @@ PATTERNS: tuple[Pattern, ...] = (
 
 
 def find_all(patches: Sequence[PatchOfFile]) -> list[dict[str, Any]]:
-    """Return findings as JSON values of `analysis.Finding`. Each quotes a line of its patch."""
+    """Return findings as JSON values of `analysis.Finding`. Each finding quotes a line of a patch."""
     found = [finding for patch in patches for finding in _find(patch)]
     ranks = ("critical", "high", "medium", "low")
     return sorted(found, key=lambda finding: ranks.index(finding["severity"]))[:MAX_FINDINGS]

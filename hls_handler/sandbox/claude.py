@@ -161,7 +161,7 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
 
 
 def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
-    """Return the response. Its first block is not the text, so that a client that reads only this block fails."""
+    """Return the response. The text is its second block, so that a client that reads only the first block fails."""
     most = asked.body["max_tokens"]
     cut = usage["output_tokens"] > most
     shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text

@@ -19,7 +19,7 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class SeedEvent(BaseModel):
-    """Request to store the objects of a webhook. `files` are the changed files of its pull request."""
+    """Request to store the objects of a webhook. `files` are the changed files of the webhook's pull request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,7 +1,7 @@
 """Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-As on GitHub, mentions and references in code, link texts and HTML comments have no effect. An entity or a backslash
-before a character does not prevent an effect.
+As on GitHub, mentions and references in code, link texts and HTML comments have no effect. An HTML entity or a
+backslash before a character does not prevent an effect.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """Yield the texts between code, HTML and images. They include bare URLs, but not the texts of other links."""
+    """Split the text at code, HTML and images, and yield the pieces. Link texts are left out, except bare URLs."""
     line = ""
     named_link = False
     for child in children:

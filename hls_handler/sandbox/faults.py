@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """An injected fault. It affects `times` of the matching requests (None: all), after the first `skip` of them."""
+    """An injected fault. It spares `skip` matching requests, then affects `times`, or all others if `times` is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -64,7 +64,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The rules of the sandbox. Each request is affected by one rule at most: the oldest that applies."""
+    """The faults to inject, here called rules. At most one rule affects a request: the oldest that applies."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -80,12 +80,12 @@ class Faults:
 
     @property
     def rules(self) -> tuple[tuple[Fault, int], ...]:
-        """Each rule with the number of requests that it has affected. Exhausted rules remain until `clear`."""
+        """Each rule with the number of requests that it has affected. Only `clear` removes rules."""
         with self._lock:
             return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """Count a request, and return the rule that affects it, or None."""
+        """Count a request. Return the rule that affects the request, or None."""
         with self._lock:
             for index, (fault, matched) in enumerate(self._rules):
                 exhausted = fault.times is not None and matched >= fault.skip + fault.times
@@ -101,7 +101,7 @@ REPLY_FAULTS: frozenset[Effect | None] = frozenset({"truncated", "refusal", "wro
 
 
 def distort(effect: Effect | None, message: dict[str, Any]) -> dict[str, Any]:
-    """Return Claude's message as changed by `effect`. Its token usage stays the same."""
+    """Return Claude's message as changed by `effect`. The token usage in it stays the same."""
     text = next((block["text"] for block in message.get("content", []) if block["type"] == "text"), "")
     if effect == "truncated":
         return {**message, "content": [_text(text[: len(text) // 2])], "stop_reason": "max_tokens"}

@@ -65,8 +65,8 @@ class RateLimit:
 class LogStorage:
     """Storage of job logs with signed URLs, which are valid for one minute.
 
-    As at GitHub, it rejects a request with an Authorization header, because clients must not send the token there.
-    `web_url` is the URL of the sandbox without a slash at the end.
+    As at GitHub, a request with an Authorization header is rejected, because clients must not send the token to the
+    storage. `web_url` is the URL of the sandbox without a slash at the end.
     """
 
     def __init__(self, state: State, *, web_url: str, clock: Callable[[], datetime]) -> None:

@@ -56,7 +56,7 @@ def pull_request_files(call: Call) -> Answer:
 
 
 def pull_requests(call: Call) -> Answer:
-    """Return the pull requests with the `state` and `head` of the query. A `head` without a colon is ignored."""
+    """Filter pull requests by the query's `state` and `head`. A `head` without owner, such as "main", is ignored."""
     home, state, head = repository_of(call), call.query.get("state", "open"), call.query.get("head", "")
     if state not in {"open", "closed", "all"}:
         raise github_request.failed("PullRequest", "invalid", "state")
@@ -67,7 +67,7 @@ def pull_requests(call: Call) -> Answer:
 
 
 def commit_pulls(call: Call) -> Answer:
-    """Return the pull requests whose head is the commit, except pull requests from forks."""
+    """Return the pull requests whose head commit is `sha`, except pull requests from forks."""
     home, sha = repository_of(call), call.path["sha"]
     found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
     return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)

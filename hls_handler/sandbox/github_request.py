@@ -64,7 +64,7 @@ class Answer:
 
 
 def repository_of(call: Call) -> Repository:
-    """Return the repository in the path. Raises `GitHubError`: a redirect if it was renamed, 404 if not readable."""
+    """Return the repository in the path. Raises `GitHubError`: a redirect after a rename, 404 if it cannot be read."""
     full_name = f"{call.path['owner']}/{call.path['repo']}"
     found = call.state.repository(full_name)
     new_name = call.state.world.moved.get(full_name.lower())
@@ -89,7 +89,7 @@ def failed(resource: str, code: str, name: str, message: str | None = None) -> G
 
 
 def parse_body(raw: bytes, content_type: str) -> Any:
-    """Return the parsed JSON body. Raises `GitHubError` if it is not JSON or has another content type."""
+    """Return the parsed JSON body. Raises `GitHubError` if the body or its content type is not JSON."""
     if content_type.partition(";")[0].strip().lower() not in {"application/json", "application/vnd.github+json"}:
         raise GitHubError(415, "Unsupported Media Type: Content-Type must be application/json")
     try:
@@ -101,7 +101,7 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 
 def comment_body(body: Any) -> str:
-    """Return the text of a comment to write. Raises `GitHubError` if it is empty or too long."""
+    """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too long."""
     text = _only(body, {"body": str}, required=("body",))["body"]
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
@@ -112,7 +112,7 @@ def comment_body(body: Any) -> str:
 
 
 def label_names(body: Any) -> tuple[str, ...]:
-    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` if it is invalid."""
+    """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for invalid bodies."""
     given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
@@ -127,7 +127,7 @@ def label_names(body: Any) -> tuple[str, ...]:
 
 
 def check_label_count(names: Sequence[str]) -> None:
-    """Raise `GitHubError` if there are more than `MAX_LABELS` names."""
+    """Raise `GitHubError` if there are more than `MAX_LABELS` different names."""
     if len({name.lower() for name in names}) > MAX_LABELS:
         raise failed("Label", "custom", "labels", f"issues may only have {MAX_LABELS} labels")
 
@@ -162,7 +162,7 @@ def _check_name(name: str) -> None:
 
 
 def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return the body if it is a valid JSON object. Unknown keys are an error here, although GitHub ignores them."""
+    """Return a valid body, or raise `GitHubError`. Unknown keys are an error here, although GitHub ignores them."""
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

@@ -32,9 +32,9 @@ class BufferedResponse:
 
 
 class FaultMiddleware:
-    """Logs the requests to one stand-in, and applies the rules in `faults` to them.
+    """Logs the requests to one stand-in, and injects `faults`.
 
-    `errors` returns the stand-in's JSON body for an error status. Requests that hang end when `closing` is set.
+    `errors` returns the stand-in's JSON body for an error status. When `closing` is set, hanging requests end.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the request body, or None if the client disconnects before its end."""
+    """Return the request body, or None if the client disconnects before the body is complete."""
     parts = []
     while True:
         message = await receive()

@@ -197,7 +197,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a workflow run. `document` is the REST object of the run at that attempt."""
+    """One attempt of a workflow run. `document` is the REST object that GitHub returns for this attempt."""
 
     number: int  # from 1
     document: Document

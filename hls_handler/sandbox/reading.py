@@ -21,7 +21,7 @@ BODY_WORDS = ("body", "description", "report", "text")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """An untrusted text in a prompt. The `label` before it, such as "title:", says what the text is."""
+    """An untrusted text in a prompt. `label` is what stands before the text, such as "title:"."""
 
     label: str  # the words before the text in its line or the line above, in lower case
     text: str
@@ -44,7 +44,7 @@ class PatchOfFile:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A reviewer's text: about the whole review, or one review comment."""
+    """The text of a review, or the text of one of its comments."""
 
     comment: int | None  # its number in the prompt; None for the review as a whole
     text: str
@@ -52,7 +52,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The texts of a prompt. Texts that the prompt does not have are empty or None."""
+    """The texts of a prompt. A text that the prompt does not contain is empty or None."""
 
     title: str
     body: str
@@ -131,7 +131,7 @@ def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
 
 
 def _authored(blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the texts after labels such as "the comment, by octocat:", if `head` is "the comment"."""
+    """If `head` is "the comment", return the texts after labels such as "the comment, by octocat:"."""
     return (block.text for block in blocks if block.label.startswith(f"{head}, by ") and block.label.endswith(":"))
 
 
@@ -147,7 +147,7 @@ def log_lines(text: str) -> tuple[str, ...]:
 
 
 def text_of(content: Any) -> str:
-    """Return the text of `content`: a string, a list of text blocks, or None."""
+    """Return the text of `content`, which is a string, a list of text blocks, or None."""
     if isinstance(content, str):
         return content
     return "\n".join(block["text"] for block in content or ())
@@ -164,7 +164,7 @@ def _label(text: str, start: int) -> str:
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the text of the whole review, then each review comment, which is the last block of its paragraph."""
+    """Yield the text of the review, then its comments. A comment's text is the last block of a paragraph."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return
@@ -177,7 +177,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the block's patch. Its path is the first one-line text of its paragraph, else the last one above."""
+    """Return the patch in `block`. The path is a one-line text before the patch, if possible in the same paragraph."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -31,7 +31,7 @@ def attempt_jobs(call: Call) -> Answer:
 
 
 def job_logs(call: Call) -> Answer:
-    """Redirect to the log of a job. An expired log is a 410 error, an unknown or running job a 404 error."""
+    """Redirect to the log of a job. Raises 410 for an expired log, and 404 for an unknown or running job."""
     home = repository_of(call)
     found = call.state.find_job(home.full_name, int(call.path["job"]))
     if found is None or found[2].conclusion is None:

@@ -46,7 +46,7 @@ def job(of: Run, this: Job) -> Document:
 
 
 def content(full_name: str, branch: str, path: str, text: str | None) -> Document:
-    """Return the response of `GET contents/{path}` for a file. If `text` is None, return its entry in a folder."""
+    """Return the response of `GET contents/{path}` for a file. If `text` is None, omit the content."""
     raw = (text or "").encode()
     sha = sha1(b"blob %d\0%b" % (len(raw), raw), usedforsecurity=False).hexdigest()
     url = f"{API}/repos/{full_name}/contents/{path}?ref={branch}"

@@ -18,7 +18,7 @@ SECRET_HEADERS = frozenset({"authorization", "x-api-key", "cookie", "proxy-autho
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request. `path` is percent-encoded as sent, without the prefix of the stand-in such as /api/v3."""
+    """One request. `path` is percent-encoded as sent, without the stand-in's prefix, such as /api/v3."""
 
     at: datetime
     stand_in: StandIn

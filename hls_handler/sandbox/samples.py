@@ -37,7 +37,7 @@ HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "prior
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
-    """Return the event and the facts that its handler reads from the stand-in GitHub.
+    """Return the event, and the facts that `handler` reads from the stand-in GitHub.
 
     The stand-in contains the objects of the event and of the demo's earlier events. Raises the errors of `gather`.
     """
@@ -49,7 +49,7 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
 
 @cache
 def _before(name: str) -> World:
-    """Return the stand-in's objects before an event of the demo; an empty `World` for any other event."""
+    """Return the stand-in's objects before the demo's event `name`; an empty `World` for any other event."""
     earlier = recorded.before(name)
     if not earlier:
         return World()
@@ -59,7 +59,7 @@ def _before(name: str) -> World:
 
 
 def recorded_facts(event_name: str) -> Mapping[str, object]:
-    """Return {payload name: facts as JSON values} for the recorded events `event_name`.
+    """Return {payload name: facts as JSON values} for the recorded payloads of the event `event_name`.
 
     Events about closed, locked and deleted conversations are left out, because no handler processes them.
     """
@@ -77,7 +77,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -> Iterator[Mapping[str, object]]:
     """Yield the variables of a comment template for each recorded event about which HLS asks Claude.
 
-    The demo's events come first. The replies are canned values of the type `kind`.
+    The demo's events come first. The variables contain a canned reply of the type `kind`.
     """
     handler = handler_for(event_name)
     schema = request_schema(kind.model_json_schema())

@@ -56,8 +56,8 @@ def seed(
     """Return `world` with the objects of a webhook's payload, and the event's issue or pull request, if any.
 
     Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
-    keeps its comments and labels, and gets the payload's text, state and head commit. Without `files`, the changed
-    files of a pull request are recorded or generated ones.
+    keeps its comments and labels, and gets the payload's text, state and head commit. `files` are the changed files of
+    a pull request; if None, recorded or generated files are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -137,7 +137,7 @@ def _with_shown(
 
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
-    """Return the changed files: `files`, else those stored for the same head, else recorded or generated ones."""
+    """Return `files`. If None, return the files stored for this head commit, or else recorded or generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
@@ -210,7 +210,7 @@ def _with_labels(
 
 
 def _ever_had(conversation: Conversation) -> frozenset[str]:
-    """Return all labels that the conversation has or had, in lower case."""
+    """Return the names of all labels that the conversation has or had, in lower case."""
     had = {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in conversation.labels} | had)
 

@@ -23,10 +23,10 @@ POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": 
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Store the review of a `pull_request_review` or the comment of a `pull_request_review_comment` event.
+    """Store the payload's review or review comment in the pull request `key` ("owner/repo#7").
 
-    `key` is the pull request: "owner/repo#7". If the review of a comment is not stored yet, it is created. Other events
-    change nothing.
+    For a comment of an unknown review, a review is created, too. Events other than `pull_request_review` and
+    `pull_request_review_comment` change nothing.
     """
     conversation = world.threads[key.lower()]
     if event == "pull_request_review":
@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. A new one gets its recorded comments, because GitHub sends them as separate events."""
+    """Store a review. A new review gets recorded comments, because GitHub sends comments as separate events."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -91,7 +91,7 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with strings for `TEXT_KEYS`, and without `POSITION_KEYS` of a wrong type."""
+    """Return the comment with strings for `TEXT_KEYS`. Omit keys of `POSITION_KEYS` whose value has a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 
@@ -99,7 +99,7 @@ def _valid_comment(shown: Mapping[str, Any]) -> Document:
 def generate_files(
     repository: str, head_sha: str, *, changed_files: int, additions: int, deletions: int
 ) -> tuple[Document, ...]:
-    """Return REST objects of changed files. They share the totals evenly; the first file gets the remainder."""
+    """Return REST objects of changed files. Each has an equal share of the totals. The first also has the remainder."""
     count = min(max(changed_files, 0), MAX_FILES)
     return tuple(
         _file(

@@ -26,7 +26,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
     """Store the run of a `workflow_run` event; other events change nothing.
 
     An attempt gets its recorded jobs, or else generated jobs with its conclusion. Missing earlier attempts are
-    generated with the conclusion failure.
+    generated with the conclusion "failure".
     """
     shown = payload.get("workflow_run")
     if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -44,7 +44,7 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
 
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
-    """Return the attempt. If its conclusion is unchanged, its jobs are kept, because a test may have set their logs."""
+    """Return the attempt. If the conclusion is unchanged, keep the jobs of `before`: a test may have set their logs."""
     conclusion = shown.get("conclusion")
     if before is not None and before.conclusion == conclusion:
         return replace(before, document=shown)
@@ -131,8 +131,8 @@ def _stamp(at: datetime) -> str:
 def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store or delete the release of a `release` event; other events change nothing.
 
-    A release of the demo is stored with its earlier releases and commits. A tag that does not exist yet is set to the
-    newest commit. If the repository has no commit, one is generated.
+    For a release of `hls demo`, the releases and commits before it are stored, too. If the release's tag does not
+    exist, it is set to the newest commit. A repository without commits first gets a generated commit.
     """
     shown = payload.get("release")
     if event != "release" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -152,7 +152,7 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 
 def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
-    """Store recorded commits and their tags, which are in the additional key `tags`."""
+    """Store recorded commits and their tags. The key `tags` of a recorded commit lists the names of its tags."""
     for commit in commits:
         document = {key: value for key, value in commit.items() if key != "tags"}
         world = world.with_commits(full_name, [document])
@@ -163,7 +163,7 @@ def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, obje
 
 
 def seed_push(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
-    """Append the commits of a `push` event to the history, and move its branch or tag to the commit `after`."""
+    """Append the commits of a `push` event to the history, and set the pushed branch or tag to the commit `after`."""
     ref, after = read_text(payload.get("ref")), read_text(payload.get("after"))
     if event != "push" or not ref or len(after) != 40:
         return world
@@ -194,7 +194,7 @@ def _generate_commit(release: Release, now: datetime) -> Document:
 
 
 def commit(sha: str, message: str, *, name: str, email: str, login: str | None, at: datetime) -> Document:
-    """Return a commit as in `GET compare/{base}...{head}`, without URLs. `login` is None if there is no account."""
+    """Return a commit as in `GET compare/{base}...{head}`, without URLs. `login` is the author's account, if any."""
     by = {"name": name, "email": email, "date": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
     account = {"login": login} if login else None
     return {

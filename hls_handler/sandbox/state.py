@@ -36,7 +36,7 @@ BOT = Account(login="hls-bot", id=99_000_001, type="User")
 
 
 class StateError(HlsError):
-    """The state file cannot be read, or another version wrote it in another format."""
+    """The state file cannot be read, or another version of HLS wrote the file in another format."""
 
 
 def now_utc() -> datetime:
@@ -46,7 +46,7 @@ def now_utc() -> datetime:
 class State:
     """The objects of the stand-in GitHub, and methods that read and change them. Thread-safe.
 
-    If there is a state file, each change is written to it before the method returns.
+    With a state file, each method writes its change to the file before it returns.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Effects of the comments that were created or edited, oldest first. `seed` adds none."""
+        """Effects of the comments that were created or edited, oldest first. `seed` adds no effects."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -105,7 +105,7 @@ class State:
         return None
 
     def releases(self, full_name: str) -> tuple[Release, ...]:
-        """Return the releases, newest first as at GitHub. Drafts have no date and come before all others."""
+        """Return the releases, newest first as at GitHub. Drafts have no date and come before all other releases."""
         here = [one for one in self._world.releases.values() if one.repository.lower() == full_name.lower()]
         return tuple(sorted(here, key=lambda one: str(one.document.get("published_at") or "~"), reverse=True))
 
@@ -156,7 +156,7 @@ class State:
             return comment
 
     def edit_comment(self, conversation: Conversation, comment: Comment, body: str) -> Comment:
-        """Replace the text of a comment. If the new text differs, the old one is added to `edits`."""
+        """Replace the text of a comment. If the new text differs, the old text is added to `edits`."""
         with self._lock:
             at = self._clock()
             edits = comment.edits if body == comment.body else (*comment.edits, Edit(at, comment.body))
@@ -260,7 +260,7 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Return a copy with the comments changed by `change`, and with the effects of the comment `written`."""
+    """Apply `change` to the comments of the conversation, and record the effects of the comment `written`."""
     current = world.threads[conversation.key.lower()]
     effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))

@@ -24,7 +24,7 @@ from hls_handler.sandbox.objects import (
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All objects of the stand-in GitHub. Repository names are compared without case."""
+    """All objects of the stand-in GitHub. Case in repository names is ignored."""
 
     accounts: Mapping[str, Account] = field(default_factory=dict)
     repositories: Mapping[str, Repository] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class World:
         return self.runs.get(f"{full_name}/runs/{run_id}".lower())
 
     def commit_at(self, full_name: str, ref: str) -> str | None:
-        """Return the SHA for a tag, a branch or a full SHA; None if it is unknown."""
+        """Resolve a tag, a branch or a full SHA to the SHA of a commit; None if there is no such commit."""
         named = self.refs.get(f"{full_name.lower()}@{ref}")
         known = {str(commit["sha"]) for commit in self.history.get(full_name.lower(), ())}
         return named or (ref if ref in known else None)
 
     def compared(self, full_name: str, base: str, head: str) -> Compared | None:
-        """Return the difference between two tags, branches or SHAs; None if one of them is unknown."""
+        """Return the difference between two tags, branches or SHAs; None if `base` or `head` is unknown."""
         commits = self.history.get(full_name.lower(), ())
         positions = {str(commit["sha"]): position for position, commit in enumerate(commits)}
         first, last = (positions.get(self.commit_at(full_name, ref) or "") for ref in (base, head))
@@ -66,7 +66,7 @@ class World:
         return Compared(commits[first], commits[min(first, last)], commits[first + 1 : last + 1], max(first - last, 0))
 
     def with_run(self, run: Run) -> World:
-        """Return a copy with the run as the most recently changed one."""
+        """Return a copy in which `run` is stored as the most recently changed run."""
         key = run.key.lower()
         return replace(self, runs={**{k: r for k, r in self.runs.items() if k != key}, key: run})
 
@@ -77,7 +77,7 @@ class World:
         return replace(self, releases={k: r for k, r in self.releases.items() if k != release.key.lower()})
 
     def with_commits(self, full_name: str, commits: Iterable[Document]) -> World:
-        """Return a copy with the commits at the end of the history, unless they are already in it."""
+        """Return a copy with `commits` appended to the history. Commits that the history contains are skipped."""
         before = self.history.get(full_name.lower(), ())
         known = {commit["sha"] for commit in before}
         new = tuple(commit for commit in commits if commit["sha"] not in known)
@@ -102,7 +102,7 @@ class World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})
 
     def with_conversation(self, conversation: Conversation) -> World:
-        """Return a copy with the issue or pull request as the most recently changed one."""
+        """Return a copy in which `conversation` is stored as the most recently changed issue or pull request."""
         key = conversation.key.lower()
         return replace(self, threads={**{k: t for k, t in self.threads.items() if k != key}, key: conversation})
 
@@ -118,7 +118,6 @@ class World:
     def with_event(
         self, conversation: Conversation, at: datetime, actor: Account, kind: ConversationEventKind, detail: str
     ) -> World:
-        """Return a copy in which the timeline of the issue or pull request has one more event."""
         event = ConversationEvent(id=self.next_id, at=at, actor=actor, kind=kind, detail=detail)
         world = self.with_conversation(replace(conversation, events=(*conversation.events, event)))
         return replace(world, next_id=self.next_id + 1)
