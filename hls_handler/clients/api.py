@@ -209,7 +209,7 @@ class GithubApi:
         max_pages: int,
         items_key: str | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """Yield the pages of a list, one request each. In a response that is an object, `items_key` has the list."""
+        """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
         for number in range(1, max_pages + 1):
             items, headers = self.page(path, shape, number, items_key=items_key)
             yield items

@@ -1,7 +1,7 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
 A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested body, by digest. Checked boxes of the current body are copied to the requested body before these are compared.
+requested body, by digest. It also gets the checked boxes of the current body before these two bodies are compared.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -16,8 +16,8 @@ its mark. The comment ends with a footer and another invisible line, the marker.
 The digest in a mark is that of the last requested text. A person may have edited the text or checked boxes since.
 
 People edit comments, so `parse_sections` accepts any text and never raises:
-- Text before the first mark is dropped at the next write, because no source would ever update it. If it was a section
-  that lost its mark, the source writes the section again.
+- Text before the first mark is dropped at the next write, because no source would ever update it. If that text
+  was a section without its mark, the source writes the section again.
 - A damaged mark and the text below it count as text of the section above, and are replaced with that section.
 - A section whose mark has no digest counts as edited.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
@@ -69,7 +69,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence ("```") of the code block that is open after `line`, or None. `fence`: that before `line`."""
+    """Return the open code fence after `line`, such as "```", or None. `fence` is the open fence before `line`."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -152,7 +152,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The sections of one comment, oldest first. `older_left_out` is True if the comment was too long for all."""
+    """The sections of one comment, oldest first. `older_left_out` is True if sections were dropped for length."""
 
     each: tuple[Section, ...] = ()
     older_left_out: bool = False
@@ -193,7 +193,7 @@ def parse_sections(body: str, *, marker: str) -> Sections:
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
     """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
 
-    The section with the key `newest` is never dropped. Its text must come from `section_text`, so that it fits.
+    The section with the key `newest` is never dropped. Its text must come from `section_text`, which limits the length.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)

@@ -29,7 +29,7 @@ class CommentWrite:
 
 @dataclass(frozen=True, slots=True)
 class NoWrite:
-    """The decision to write nothing. `seen` is the id and digest of a comment that is not yet stored."""
+    """The decision to write nothing. `seen` has the id and digest of a comment, if they are not yet stored."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None
@@ -40,8 +40,8 @@ def compare_comment(
 ) -> CommentWrite | NoWrite:
     """Read the current comment and return the write that is needed, or `NoWrite` if none is.
 
-    Sends one request if the comment's id is stored and the bot wrote that comment. Otherwise, also lists the comments
-    of the conversation, 100 with each request.
+    Sends one request if the comment's id is stored and the bot wrote that comment. Otherwise, the comments of the
+    conversation are listed, 100 with each request.
     """
     mark = marker(action.family)
     known = history.comment(action.family)

@@ -82,9 +82,10 @@ class GithubWriter:
         return frozenset(existing)
 
     def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
-        """Write the difference. A label is stored as "intended" before its write, and as "set" or not at all later.
+        """Write the difference. A label is stored as "intended" before the write. After it, an added label is "set".
 
-        If the response to a removal is lost, the state "intended" shows that no person removed the label.
+        A removed label is deleted from the store after the write. If the response to the removal is lost, the state
+        "intended" shows that no person removed the label.
         """
         history = self._history
         if difference.removed_by_person:
@@ -132,7 +133,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Return the changes of all attempts of the delivery; `difference` has those of this attempt."""
+    """Return the changes of all attempts of the delivery; `difference` has the changes of this attempt."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(

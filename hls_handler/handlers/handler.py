@@ -37,7 +37,7 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply to use instead."""
+    """The reason why Claude is not asked, and optionally a static reply in place of Claude's reply."""
 
     reason: str  # a sentence
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
@@ -137,7 +137,7 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `Superseded` for a closed conversation or the label `skip-hls`, `Permanent` for a locked conversation."""
+    """Raise `Superseded` if the conversation is closed or marked "skip hls", and `Permanent` if it is locked."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     if conversation.state == "closed":

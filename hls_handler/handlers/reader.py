@@ -136,7 +136,7 @@ class Reader(Protocol):
         """The lines of a job's log without line ends, read from the network during the iteration.
 
         A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour codes and
-        `##[error]`. It is cut at 16,384 characters, and the log at 100 MB. The iterator raises `DependencyDown` if the
+        `##[error]`. A line is cut at 16,384 characters, the log at 100 MB. The iterator raises `DependencyDown` if the
         connection breaks. Close the iterator if you do not read all lines.
         """
 

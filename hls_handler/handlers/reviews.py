@@ -198,7 +198,7 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Find the quote in the comment that the request names, else in the review's text, else in exactly one comment."""
+    """Look for the quote in the comment that the request names, then in the review's text, then in other comments."""
     quote = _normalize(request.quote)
     if not quote:
         return None

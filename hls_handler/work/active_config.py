@@ -195,7 +195,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Return the routing result for a webhook. If no prompt or several prompts match, changed prompts are reloaded."""
+    """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.cached
     )

@@ -59,8 +59,8 @@ def _template_errors_as_retryable() -> Iterator[None]:
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     """Ask Claude the rule's prompt and its follow-up prompts (`then`), and render the comment from the last reply.
 
-    `shadow` is the name of a shadow prompt to run instead. Its checkpoints have indexes from `FIRST_SHADOW_STEP`, and
-    its errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
+    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
@@ -287,7 +287,7 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
     The shadow prompt is skipped if the service stops, Claude's rate limit is reached, or `SHADOW_SHARE` of the hourly
-    calls is used. If the shadow prompt fails, the delivery does not. Raises only `LeaseLost` and `StoreUnavailable`.
+    calls is used. A failed shadow prompt does not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:

@@ -151,7 +151,7 @@ def delete_old(
 ) -> None:
     """Delete deliveries and bodies that are older than the settings allow, in batches.
 
-    Deliveries are kept for at least `limits.replay_window_h`, because replays are detected by them. `wait` sleeps for
+    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
     the given seconds, and returns True to stop.
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)

@@ -73,7 +73,7 @@ class Health:
             self._set_healthy(component)
 
     def probe_ok(self, component: Component) -> None:
-        """Record a successful probe, and clear the component's problem unless a use failed within `USE_COUNTS_FOR`."""
+        """Record a successful probe. Clear the component's problem unless a use failed within `USE_COUNTS_FOR`."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:

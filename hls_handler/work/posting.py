@@ -134,11 +134,11 @@ def ensure_comment(
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Create or edit the bot's comment. `require_not_superseded` is called before that, while the lock is held.
+    """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
 
     `index` is the action's position in the plan. If an earlier attempt wrote the comment but got no response, the
-    outcome of that write is returned. The comment's lock is held until a shadow prompt runs, or the delivery
-    ends or is rescheduled.
+    outcome of that write is returned. The lock is released when a shadow prompt begins, or when the delivery ends or
+    is rescheduled.
     """
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:

@@ -46,7 +46,7 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Call this when a worker stops polling. A sleeping worker is woken to poll, unless another worker polls."""
+        """Call this when a worker stops polling. A sleeping worker is woken to poll, unless another one polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
