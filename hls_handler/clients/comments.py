@@ -38,7 +38,7 @@ class NoWrite:
 def compare_comment(
     api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
 ) -> CommentWrite | NoWrite:
-    """Read the current comment and return the write that is needed, or `NoWrite` if none is.
+    """Read the current comment and return the needed write, or `NoWrite` if there is nothing to write.
 
     Sends one request if the comment's id is stored and the bot wrote that comment. Otherwise, the comments of the
     conversation are listed, 100 with each request.

@@ -190,7 +190,7 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the reply's requests whose quotes are in the review, blocking ones first, and the number of others."""
+    """Return the requests whose quotes are in the review, blocking ones first, and the number of other requests."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]

@@ -178,7 +178,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return a text such as "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
+        """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")

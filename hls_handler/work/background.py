@@ -61,7 +61,7 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds`. If the thread must stop, return True at once. Call this only from `run`."""
+        """Sleep for `seconds` and return False. If the thread must stop, return True at once. Only for `run`."""
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:

@@ -1,4 +1,4 @@
-"""Compares the results of two prompts for the same deliveries: stored results, or those of a new run.
+"""Compares the results of two prompts for the same deliveries: stored results, or the results of a new run.
 
 A new run uses the stored facts of finished deliveries, and neither stores nor posts its results.
 """

@@ -203,7 +203,7 @@ class Job:
 
     @contextmanager
     def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """If the block raises, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
+        """If the block fails, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):

@@ -89,7 +89,7 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create `limits().concurrency` threads. Later changes add no threads. Each thread calls `connect` once."""
+        """Create `limits().concurrency` threads. The number never changes. Each thread calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
