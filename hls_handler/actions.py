@@ -20,14 +20,14 @@ class EnsureLabels:
     """Set the labels `requested`, and remove the other labels in `groups`, but only those that HLS set."""
 
     requested: tuple[RequestedLabel, ...]
-    groups: tuple[str, ...]  # every group that the analysis decides about, even if it requests no label of it
-    custom_labels: tuple[RequestedLabel, ...] = ()  # labels the replies' prompts can set that HLS does not ship
-    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that decides about it
+    groups: tuple[str, ...]  # HLS removes its labels in these groups, even if no label of the group is requested
+    custom_labels: tuple[RequestedLabel, ...] = ()  # labels that the prompts can request and HLS does not ship
+    prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that can set it
 
 
 @dataclass(frozen=True, slots=True)
 class EnsureComment:
-    """Create or edit HLS's comment on an issue or pull request. It has at most one comment for each `family`.
+    """Create or edit HLS's comment on an issue or pull request, which has at most one comment of each `family`.
 
     If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
     the comment, and `footer` follows the last section.
@@ -51,7 +51,7 @@ COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our c
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The stored result of one action. In a dry run, it has the changes that were not made."""
+    """The stored result of one action. In a dry run, the outcome has the changes that HLS would have made."""
 
     action: Literal["labels", "comment"]
     kind: OutcomeKind

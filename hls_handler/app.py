@@ -73,7 +73,7 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 
 def create() -> Starlette:
-    """Return the service as an ASGI application. Raises `SettingsError`, which names all problems of the settings."""
+    """Return the service as an ASGI application. Raises `SettingsError` with all problems of the settings."""
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
@@ -152,7 +152,7 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries. The application's shutdown waits for those in work."""
+        """Stop claiming deliveries. The application's shutdown waits for deliveries that are being processed."""
         if self._workers is not None:
             self._workers.begin_to_stop()
 
@@ -242,7 +242,7 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Reload changed files, and resolve requests that wait for a delivery. Called every `WATCH_EVERY_S` seconds."""
+        """Reload changed files, and end HTTP requests for finished deliveries. Called every `WATCH_EVERY_S` seconds."""
         try:
             self._current_config()
             self._reschedule_waiting()
@@ -311,7 +311,7 @@ class Service:
 def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
-    """Load prompts and bot account, and open the store. Raises `SettingsError`, which has all problems.
+    """Load prompts and bot account, and open the store. Raises `SettingsError` with all problems.
 
     Closing the returned stack closes the store and unlocks its file.
     """

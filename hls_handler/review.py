@@ -159,11 +159,11 @@ def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -
     """Move each finding to the line that it quotes. Return these findings, and the number of findings without a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding keeps its line if that line equals the quote;
-    blanks are ignored. Otherwise it moves to the only line of the patch with that text; its own side is searched first.
-    It is dropped if no line or several lines match. A range of lines is cut to one hunk. GitHub could not apply a
-    suggestion for a cut range or for removed lines, so that suggestion is removed. Findings of one category at one line
-    are merged. The worst findings come first; the others follow by path and line. GitHub accepts a review comment at
-    each returned line.
+    blanks are ignored. Otherwise it moves to the only line with that text on its own side of the patch, or else on the
+    other side. It is dropped if no line or several lines match. A range of lines is cut to one hunk. GitHub could not
+    apply a suggestion for a cut range or for removed lines, so that suggestion is removed. Findings of one category at
+    one line are merged. The findings are sorted by severity, path and line. GitHub accepts a review comment at each
+    returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
@@ -212,7 +212,7 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return `wanted`, or the first line of the hunk that contains `position` if that is later."""
+        """Return the first line, from `wanted` on, that is in the same hunk as `position`."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1

@@ -57,7 +57,7 @@ class RateLimitMonitor:
         self.rate_limit = RateLimit(None, None, None)
 
     def observe(self, rate_limit: RateLimit) -> None:
-        """Count one request. Store its `rate_limit` unless GitHub reported none."""
+        """Count one request, and store its `rate_limit` if GitHub reported the limit."""
         with self._lock:
             self._requests += 1
             if rate_limit.remaining is not None:
@@ -209,7 +209,7 @@ class GithubApi:
         max_pages: int,
         items_key: str | None = None,
     ) -> Iterator[tuple[T, ...]]:
-        """Yield the pages of a list, one request each. `items_key` is the list's key if a response is an object."""
+        """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
         for number in range(1, max_pages + 1):
             items, headers = self.page(path, shape, number, items_key=items_key)
             yield items
@@ -246,8 +246,8 @@ class GithubApi:
 
         Only `clients/writer.py` and `clients/comments.py` call this, for five kinds of writes (SECURITY.md rule 12).
 
-        The error has `may_have_succeeded` if the request was sent, but GitHub did not respond. A 5xx counts as no
-        response, because a gateway may have sent it.
+        The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
+        more counts as no response, because a gateway may have sent that status.
         """
         guard.wait_for_slot()
         sent = False
@@ -326,7 +326,7 @@ def _parse_json(text: str) -> Any:
 
 
 def validate(call: str, shape: TypeAdapter[T], data: object) -> T:
-    """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if it does not have the documented form."""
+    """Parse the response to `call` ("GET /user"). Raises `DependencyDown` if a field is missing or invalid."""
     try:
         return shape.validate_python(data)
     except ValidationError as exc:

@@ -1,4 +1,4 @@
-"""Client for Claude: sends a rendered prompt and returns a validated reply; no tools and no retries.
+"""Client for Claude: sends a rendered prompt and returns a validated reply. Uses no tools and does not retry.
 
 No environment variables of the SDK are read. The SDK is imported inside functions, because the import is half of a
 command's start time, and most commands do not call Claude.
@@ -46,7 +46,7 @@ CORRECTION = (
 
 
 class Claude:
-    """A client for Claude. Use one per worker thread, as thread safety is not guaranteed; creating one takes 20 ms."""
+    """Client for Claude. Not thread-safe: use one per worker thread. Creating a client takes 20 ms."""
 
     def __init__(self, settings: ClaudeSettings, *, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
         """`clock` returns monotonic seconds, to measure calls; `now` returns aware UTC, to interpret Retry-After.
@@ -81,11 +81,11 @@ class Claude:
         self._client.close()
 
     def model_for(self, rendered: RenderedPrompt) -> str:
-        """Return the prompt's model, or else that of the settings. A retired model is replaced by its successor."""
+        """Return the model of the prompt, or else of the settings. A retired model is replaced by its successor."""
         return resolve_model(rendered.prompt.model or self._settings.model)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        """Send one request. Claude gets the earlier reply `correction` with its errors, and is asked to correct it.
+        """Send one request. If `correction` is an earlier reply, Claude is asked to correct the errors of that reply.
 
         Raises `DependencyDown` if Claude fails or rejects the account, and `Permanent` for an invalid request.
         """
@@ -107,7 +107,7 @@ class Claude:
         return _parse_reply(response.read(), prompt, took_s=self._clock() - started)
 
     def lookup_model(self, model: str) -> str:
-        """Return "active", "deprecated" or "retired". Raises `DependencyDown`, also if there is no such model."""
+        """Return "active", "deprecated" or "retired". Raises `DependencyDown` for an unknown model or an outage."""
         label = f"the request for the model {model}"
         try:
             response = self._client.models.with_raw_response.retrieve(model)
@@ -127,7 +127,7 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
 
 
 def _system_blocks(rendered: RenderedPrompt) -> list[TextBlockParam] | anthropic.Omit:
-    """Return the system block, which the API caches; nothing if it is blank, because the API rejects blank text."""
+    """Return the system prompt as a cached block. Omit a blank system prompt, because the API rejects blank text."""
     import anthropic
 
     if not rendered.system.strip():

@@ -1,7 +1,7 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
 A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested one, by digest. Before it is compared with the current body, it gets that body's checked boxes.
+requested body, by digest. It also gets the checked boxes of the current body before these two bodies are compared.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -16,10 +16,10 @@ its mark. The comment ends with a footer and another invisible line, the marker.
 The digest in a mark is that of the last requested text. A person may have edited the text or checked boxes since.
 
 People edit comments, so `parse_sections` accepts any text and never raises:
-- Text before the first mark is dropped at the next write, because no source would ever update it. It may be a section
-  without its mark, which the source writes again.
-- A damaged mark is text. It belongs to the section above, like the text below it, and is replaced with that section.
-- A mark without a digest still names its section, whose text counts as edited.
+- Text before the first mark is dropped at the next write, because no source would ever update it. If that text
+  was a section without its mark, the source writes the section again.
+- A damaged mark and the text below it count as text of the section above, and are replaced with that section.
+- A section whose mark has no digest counts as edited.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
 
@@ -69,7 +69,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the fence ("```") of the code block that is open after `line`. `fence` is the one open before it."""
+    """Return the open code fence after `line`, such as "```", or None. `fence` is the open fence before `line`."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -96,7 +96,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
     Items match by text, apart from white space. If an item occurs several times, as many are checked as in `older`, at
     the same positions if possible. So a text that differs from `older` only in checked boxes becomes `older`. Boxes in
-    code blocks are ignored. Boxes that HLS wrote as checked stay checked: the text does not show who checked them.
+    code blocks are ignored. Boxes that are checked in `newer` stay checked, even if a person unchecked them.
     """
     lines = newer.split("\n")
     older_boxes = _find_boxes(older)
@@ -152,7 +152,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """The sections of one comment, oldest first. `older_left_out` is True if the comment was too long for all."""
+    """The sections of one comment, oldest first. `older_left_out` is True if sections were dropped for length."""
 
     each: tuple[Section, ...] = ()
     older_left_out: bool = False
@@ -161,17 +161,14 @@ class Sections:
         return next((section for section in self.each if section.key == key), None)
 
     def with_section(self, new: Section) -> Sections:
-        """Return the sections with `new`. It replaces the section with its key, or else is the last one."""
+        """Return the sections with `new`, which replaces the section with the same key or is appended."""
         if self.find(new.key) is None:
             return replace(self, each=(*self.each, new))
         return replace(self, each=tuple(new if section.key == new.key else section for section in self.each))
 
 
 def section_text(body: str) -> str:
-    """Return `body`, truncated and without text that `parse_sections` would take for the mark of a section.
-
-    Untrusted text has no HTML comments (`untrusted/markdown.py`), but a template might write one.
-    """
+    """Return `body`, truncated and without marks of sections, which a template might contain."""
     return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
 
 
@@ -181,7 +178,7 @@ def digest_of(text: str) -> str:
 
 
 def parse_sections(body: str, *, marker: str) -> Sections:
-    """Return the sections of a comment, even if people edited it. `marker` is its last line: "<!-- hls:issues -->"."""
+    """Return the sections of a comment, even if people edited it. `marker` is the last line: "<!-- hls:issues -->"."""
     body = body.rstrip().removesuffix(marker)
     marks = list(_MARK.finditer(body))
     ends = [*(mark.start() for mark in marks), len(body)][1:]
@@ -196,7 +193,7 @@ def parse_sections(body: str, *, marker: str) -> Sections:
 def render_sections(sections: Sections, *, newest: str, footer: str, marker: str) -> str:
     """Return the whole comment. If it exceeds GitHub's limit, the oldest sections are dropped, and a line says so.
 
-    The section with the key `newest` is never dropped. Its text must come from `section_text`, so that it fits.
+    The section with the key `newest` is never dropped. Its text must come from `section_text`, which limits the length.
     """
     footer = truncate_comment(_without_marks(footer), MAX_FOOTER_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
     body = _join(sections, footer, marker)
@@ -237,10 +234,10 @@ def marker(family: str) -> str:
 
 
 def decide_body(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
-    """Return the body to write or to keep; None if there is nothing to update and `action.create` is False.
+    """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the last requested body. Sections have theirs in the comment instead.
+    the last requested body; it is not used for a section, whose mark has a digest.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)

@@ -1,4 +1,4 @@
-"""Finds the comments of the bot on a conversation by author and marker, and writes them: one for each `family`."""
+"""Finds the bot's comments on a conversation by author and marker. Creates and edits them: one for each `family`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMMENTS = TypeAdapter(tuple[Comment, ...])
 
 @dataclass(frozen=True, slots=True)
 class CommentWrite:
-    """The decision to edit the comment `comment_id`, or to create one if that is None."""
+    """The decision to edit the comment `comment_id`, or to create a comment if `comment_id` is None."""
 
     body: str  # with the marker
     digest: str  # stored together with the id of the comment
@@ -29,7 +29,7 @@ class CommentWrite:
 
 @dataclass(frozen=True, slots=True)
 class NoWrite:
-    """The decision to write nothing. `seen` is the id and digest of a found comment, to be stored."""
+    """The decision to write nothing. `seen` has the id and digest of a comment, if they are not yet stored."""
 
     outcome: Outcome
     seen: tuple[int, str] | None = None
@@ -38,10 +38,10 @@ class NoWrite:
 def compare_comment(
     api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
 ) -> CommentWrite | NoWrite:
-    """Read the current comment and return the write that is needed, or `NoWrite` if none is.
+    """Read the current comment and return the needed write, or `NoWrite` if there is nothing to write.
 
-    Sends one request if the comment's id is stored. Otherwise, or if another account wrote that comment, sends one
-    request per 100 comments of the conversation.
+    Sends one request if the comment's id is stored and the bot wrote that comment. Otherwise, the comments of the
+    conversation are listed, 100 with each request.
     """
     mark = marker(action.family)
     known = history.comment(action.family)
@@ -106,7 +106,7 @@ def write_comment(
 
 
 def preview_comment(change: CommentWrite | NoWrite) -> Outcome:
-    """Return the outcome that writing would have."""
+    """Return the outcome of a dry run, such as "would have commented"."""
     if isinstance(change, NoWrite):
         return change.outcome
     detail = "would have commented" if change.comment_id is None else "would have edited our comment"

@@ -42,7 +42,7 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class Github:
-    """GitHub client with one token. Not thread-safe: use one per worker thread, and a new one for other settings."""
+    """GitHub client with one token. Not thread-safe: use one per worker thread, and a new client for other settings."""
 
     is_read_only: ClassVar[bool] = False
 
@@ -50,7 +50,7 @@ class Github:
         self._api = api
 
     def fetch_bot_account(self) -> Account:
-        """Return the account that the token belongs to. Raises `DependencyDown`, also if there is none (403, 404)."""
+        """Return the account of the token. Raises `DependencyDown`, even for a token without an account (403, 404)."""
         try:
             return self._api.get("/user", _ACCOUNT)
         except Permanent as exc:
@@ -135,7 +135,7 @@ class ReadOnlyGithub(Github):
         self.assume_open = assume_open
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
-        """Return event name and payload of the `opened` event that the issue or pull request would have now."""
+        """Return the name and payload of an `opened` event, made from the current issue or pull request."""
         base = repository_path(repository)
         repository_json = self._api.get(base, _DOCUMENT)
         conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)

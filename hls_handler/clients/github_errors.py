@@ -62,7 +62,7 @@ cancels a request after ten seconds. Meanwhile the comment's lock keeps other de
 def translate_exception(call: str, exc: BaseException, now: datetime, proxy: ProxySettings) -> DependencyDown:
     """Return the error for a request without a response, such as a refused connection.
 
-    After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` from `now`.
+    After a write that timed out, the error's `not_before` is `PENDING_WRITE_WAIT` after `now`.
     """
     timed_out = isinstance(exc, requests.Timeout) and not isinstance(exc, requests.ConnectTimeout)
     not_before = now + PENDING_WRITE_WAIT if timed_out and _is_write(call) else None

@@ -79,7 +79,7 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """Yield bytes as they arrive. If the server is slow, the wait for a full chunk could exceed the time limit."""
+    """Yield bytes as they arrive: the wait for a full chunk from a slow server could exceed the time limit."""
     deadline = now() + MAX_READ_TIME
     with session, response:
         while True:

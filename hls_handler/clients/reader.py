@@ -1,4 +1,4 @@
-"""Reads one repository. Each call, or each page of a list, is one request; results are HLS's values."""
+"""Reads one repository from GitHub, and returns HLS's values. Each call, or each page of a list, is one request."""
 
 from __future__ import annotations
 

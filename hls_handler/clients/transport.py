@@ -31,7 +31,7 @@ from hls_handler.settings.values import is_loopback
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
-    """Proxy and trusted authorities for one address. Messages show `proxy_without_credentials`, never `proxy`."""
+    """Proxy and certificate authorities for one address. Messages show `proxy_without_credentials`, never `proxy`."""
 
     proxy: str | None = field(repr=False)  # "http://user:password@proxy.example:3128"
     ca_path: str  # file or folder with the certificates of the trusted authorities
@@ -54,7 +54,7 @@ class ProxySettings:
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the cause, such as ": Connection refused", and the remedy, which is usually `otherwise`."""
+        """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the usual remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
         if certificate_problems:
@@ -114,9 +114,9 @@ def _require_certificates(variable: str, value: str) -> None:
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an address; None if none is set, for loopback, and for entries of NO_PROXY.
+    """Return the URL of the proxy for an address. Return None for loopback, entries of NO_PROXY, and without a proxy.
 
-    An http address is always loopback, because the settings allow no other. A proxy cannot reach it.
+    A proxy cannot reach a loopback address. An http address is always loopback, because the settings allow no other.
     """
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):

@@ -1,4 +1,4 @@
-"""The writes to one repository: only the label changes that are needed, and comments that are kept up to date."""
+"""Writes to one repository: adds and removes labels, and creates and edits the bot's comments."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class GithubWriter:
         """Add and remove labels so that the issue or pull request has the requested ones.
 
         `before` has the label states from before the delivery's first write. The outcome includes the changes of
-        earlier attempts. Its added labels are in the order of `action.requested`.
+        earlier attempts, with the added labels in the order of `action.requested`.
         """
         difference = self._compare_labels(number, action, labels)
         if self._guard is None:
@@ -82,9 +82,10 @@ class GithubWriter:
         return frozenset(existing)
 
     def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
-        """Write the difference. Labels are stored as "intended" before a write, and as "set" or not at all after it.
+        """Write the difference. A label is stored as "intended" before the write. After it, an added label is "set".
 
-        So if the response to a removal is lost, the missing label is not mistaken for a removal by a person.
+        A removed label is deleted from the store after the write. If the response to the removal is lost, the state
+        "intended" shows that no person removed the label.
         """
         history = self._history
         if difference.removed_by_person:
@@ -107,7 +108,7 @@ class GithubWriter:
             history.mark_labels_set(difference.add)
 
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> None:
-        """Create the label in the repository. An existing one is not changed."""
+        """Create the label in the repository. An existing label is not changed."""
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
         response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
         if response.status == 422 and not _already_exists(response):
@@ -115,7 +116,7 @@ class GithubWriter:
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:
-    """Return group and prompt of each label that a reply asks for. Labels from facts, such as a size, are left out."""
+    """Return group and prompt of each label that a reply requests. Labels from facts ("size/small") are left out."""
     prompts = action.prompt_ids
     return {one.name: LabelOrigin(one.group, prompts[one.group]) for one in action.requested if one.group in prompts}
 
@@ -132,7 +133,7 @@ def _merge_earlier_runs(
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Return the changes of all attempts of the delivery; `difference` has those of this attempt."""
+    """Return the changes of all attempts of the delivery; `difference` has the changes of this attempt."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(
@@ -148,7 +149,7 @@ def _merge_earlier_runs(
 
 
 def _label_outcome(difference: LabelDifference) -> Outcome:
-    """Return the outcome. Labels that an earlier attempt added without a response count as added."""
+    """Return the outcome. Labels count as added even if the response to their addition was lost."""
     added = difference.confirm + difference.add
     changes = [
         f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names

@@ -60,7 +60,7 @@ class CommentHandler(Handler[CommentFacts]):
         listed = reader.comments(issue.number, most=MAX_COMMENTS)
         comment = next((other for other in listed if other.id == event.comment.id), None)
         if comment is None:
-            raise Superseded(f"the comment was deleted meanwhile, or {MAX_COMMENTS} newer comments exist")
+            raise Superseded(f"the comment was deleted meanwhile, or is not among the newest {MAX_COMMENTS} comments")
         is_question = addressed_to_bot(comment.body, history.account)
         if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
@@ -73,7 +73,7 @@ class CommentHandler(Handler[CommentFacts]):
         return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. Each question gets its own comment, but newcomers share one."""
+        """Plan labels and a comment. A question gets a comment of its own; all newcomers share one comment."""
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 

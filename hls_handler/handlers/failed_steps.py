@@ -196,7 +196,7 @@ def find_quoted_line(steps: Iterable[FailedStep], quote: str) -> Quoted | None:
 
 
 def is_path_in_logs(steps: Iterable[FailedStep], path: str) -> bool:
-    """Return True if a log excerpt contains the path, alone or in a longer one: "/home/src/a.py" for "src/a.py"."""
+    """Return True if a log excerpt contains the path, alone or as the end of a longer one ("/home/src/a.py")."""
     pattern = re.compile(rf"(?<![\w.-]){re.escape(path)}(?![\w-]|[./]\w)") if path else None
     texts = (line.text for step in steps if step.excerpt for line in step.excerpt.lines)
     return pattern is not None and any(pattern.search(text) for text in texts)

@@ -53,9 +53,9 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return the `EnsureComment.family`: the event's name and its object's id ("discussion-801"), or the name ("push").
+    """Return the `EnsureComment.family`: the event's name and the object's id ("discussion-801"), or the name ("push").
 
-    The object of "deployment_status" is the deployment, so that all its statuses share one comment.
+    The object of a "deployment_status" event is the deployment. So all statuses of a deployment share one comment.
     """
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)

@@ -37,7 +37,7 @@ class PromptLimits:
 
 @dataclass(frozen=True, slots=True)
 class SkipReason:
-    """The reason why Claude is not asked, and optionally a static reply to use instead of Claude's."""
+    """The reason why Claude is not asked, and optionally a static reply in place of Claude's reply."""
 
     reason: str  # a sentence
     reply: Reply | None = None  # static reply instead of one from Claude; None: change neither labels nor comment
@@ -85,7 +85,7 @@ class Handler(ABC, Generic[Facts]):
         return type(self).__name__
 
     def variables(self, facts: Facts) -> Mapping[str, object]:
-        """Return variables for prompt templates. By default: the fields of `facts` that `variable_types` names."""
+        """Return variables for prompt templates. By default: the fields of `facts` that are in `variable_types`."""
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
@@ -97,11 +97,11 @@ class Handler(ABC, Generic[Facts]):
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
-        """Return the conversation to post on, by default the event's. If it is None, the analysis is only stored."""
+        """Return the conversation to post on; None to post nothing. By default: the conversation of the event."""
         return find_conversation(event)
 
     def skip_reason(self, facts: Facts) -> SkipReason | None:
-        """Return the reason why Claude is not asked; None, the default, if Claude is asked."""
+        """Return the reason not to ask Claude; None to ask Claude. By default: None."""
         return None
 
     def describe_omissions(self, facts: Facts) -> str | None:
@@ -116,7 +116,7 @@ class Handler(ABC, Generic[Facts]):
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment `family`, or a section of it; () if `analysis` has no comment."""
+    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment."""
     if not analysis.comment:
         return ()
     footer = analysis.footer if section is not None else ""
@@ -124,20 +124,20 @@ def plan_comment(
 
 
 def find_conversation(event: Event) -> Conversation | None:
-    """Return the event's issue or pull request. A comment event has a pull request under the key "issue"."""
+    """Return the event's issue or pull request. In a comment event, the pull request is under the key "issue"."""
     if event.pull_request is not None:
         return Conversation(event.pull_request.number, is_pull_request=True)
     return Conversation(event.issue.number, is_pull_request=event.issue.is_pull_request) if event.issue else None
 
 
 def find_fallback_issue(rule: Rule) -> Conversation | None:
-    """Return the issue that settings name for comments about events without a conversation; None if they name none."""
+    """Return the fallback issue that the settings name for the rule's event; None if no issue is named."""
     number = rule.effective.find_fallback_number(rule.event_key)
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `Superseded` if the conversation is closed or marked to be skipped, and `Permanent` if it is locked."""
+    """Raise `Superseded` if the conversation is closed or marked "skip hls", and `Permanent` if it is locked."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     if conversation.state == "closed":

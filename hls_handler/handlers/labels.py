@@ -1,4 +1,4 @@
-"""Decides which labels to request, add and remove, and which labels of HLS people have corrected."""
+"""Decides which labels to request, add and remove. Finds the labels of HLS that people have corrected."""
 
 from __future__ import annotations
 
@@ -215,10 +215,10 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 def plan_labels(
     analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
 ) -> tuple[EnsureLabels, ...]:
-    """Return the action that sets the labels `from_facts` and those that the replies request.
+    """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
-    It also decides about their groups and about `groups`: every other label of these groups that HLS set before is
-    removed. Returns () if there are no groups.
+    The action also removes other labels that HLS set before, if they belong to one of `groups`, to a group in
+    `from_facts`, or to a group of which a prompt can request labels. Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -257,7 +257,7 @@ CORRECTION_WINDOW_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class AppliedLabel:
-    """A label that HLS set because of a reply, and what people replaced it with."""
+    """A label that HLS set because a reply requested it, and the label that people set instead."""
 
     group: str  # "priority"; for a label of a list field: "areas area/api"
     name: str  # the label that HLS set: "priority-high"
@@ -270,9 +270,9 @@ def find_changed_corrections(
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
-    `shown` are the current labels of the conversation. `set_by_bot` are those that the bot set and no person removed.
+    `shown` are the current labels of the conversation. `set_by_bot` are labels that the bot set and no person removed.
     `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
-    counts as corrected even while it is still set, because HLS removes it at its next write.
+    counts as corrected even while it is set, because HLS removes that label at the next write.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in set_by_bot}]

@@ -146,7 +146,7 @@ def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> 
 
 
 def _rank(file: ChangedFile) -> int:
-    """Return 0 for source and workflows (shown first), 1 for tests, 2 for documentation and settings, 3 if removed."""
+    """Return 0 (shown first) for source and workflows, 1 for tests, 2 for documents and settings, 3 if removed."""
     path = file.path.lower()
     if file.status == "removed":
         return 3
@@ -253,8 +253,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Return the variables of the comment template.
 
-        `findings` quote a line of a shown patch; `dropped` is the number of those that do not. `held_back` is the
-        number of findings below the thresholds in the settings, which count as neither.
+        `held_back` is the number of findings below the thresholds in the settings. Of the others, `findings` has those
+        that quote a line of a shown patch, and `dropped` is the number of the rest.
         """
         found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
         wanted = [

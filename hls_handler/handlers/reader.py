@@ -136,8 +136,8 @@ class Reader(Protocol):
         """The lines of a job's log without line ends, read from the network during the iteration.
 
         A line begins with its time, such as "2026-11-02T09:14:31.1234567Z ", and may contain colour codes and
-        `##[error]`. It is cut at 16,384 characters, and the log at 100 MB. The iterator raises `DependencyDown` if the
-        connection breaks. Close it if you do not read all lines.
+        `##[error]`. A line is cut at 16,384 characters, the log at 100 MB. The iterator raises `DependencyDown` if the
+        connection breaks. Close the iterator if you do not read all lines.
         """
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
@@ -156,7 +156,7 @@ class Reader(Protocol):
         """
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """The file or folder at `path` in the branch `ref`, or None. If `ref` is None, the default branch is read."""
+        """The file or folder at `path` in the branch `ref` (None: the default branch). None if nothing is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,8 +129,8 @@ class ReviewHandler(Handler[ReviewFacts]):
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        A review without requests changes the section only if it approves or requests changes. It never does if comments
-        were omitted or quotes were not found.
+        Without todos, the section is updated only if no comment was omitted, every quote was found, and the review's
+        state is "approved" or "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -159,7 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the end of its hunk. If GitHub sends no line number, use that of the hunk's last line."""
+    """Return the comment with the end of its hunk. Without a line number from GitHub, use the hunk's last line."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -184,13 +184,13 @@ def _supersedes(later: Review, review: Review) -> bool:
 
 
 def _has_objections(reviews: Sequence[Review]) -> bool:
-    """Return True if the last verdict of any reviewer requests changes. Reviews by bots do not count."""
+    """Return True if the last verdict of any reviewer is "changes_requested". Reviews by bots do not count."""
     verdicts = [review for review in reviews if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot]
     return "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the reply's requests whose quotes are in the review, blocking ones first, and the number of all others."""
+    """Return the requests whose quotes are in the review, blocking ones first, and the number of other requests."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
@@ -198,7 +198,7 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Search the request's quote in the comment that it names, then in the review's text, then in all comments."""
+    """Look for the quote in the comment that the request names, then in the review's text, then in other comments."""
     quote = _normalize(request.quote)
     if not quote:
         return None
@@ -220,7 +220,7 @@ def _normalize(text: str) -> str:
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
-    """Return "status/needs-changes" for objections or blocking requests, "status/needs-review" for others, else ()."""
+    """Return "status/needs-changes" for objections or blocking todos, else "status/needs-review" for todos, else ()."""
     if facts.objections or any(todo.blocking for todo in todos):
         return (RequestedLabel("status/needs-changes", "status"),)
     if todos:

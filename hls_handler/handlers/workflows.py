@@ -150,7 +150,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def conversation(self, event: Event, facts: WorkflowFacts, rule: Rule) -> Conversation | None:
-        """Return the run's pull request. A run on the default branch without one gets the fallback issue."""
+        """Return the run's pull request. Without one, return the fallback issue if the run is on the default branch."""
         if facts.pull_request is not None:
             return Conversation(facts.pull_request.number, is_pull_request=True)
         return find_fallback_issue(rule) if facts.on_default_branch and not facts.stale else None
@@ -178,7 +178,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return None
 
     def describe_omissions(self, facts: WorkflowFacts) -> str | None:
-        """Return a text such as "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
+        """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
         parts = []
         if facts.omitted:
             parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
@@ -192,7 +192,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:
-        """Return the comment's variables. `shown_by` is the log line that the reply quotes, or None if not found."""
+        """Return variables for the comment template. `shown_by` is the log line that the reply quotes, or None."""
         analysis = reply if isinstance(reply, WorkflowAnalysis) else NOTHING_FAILED
         return {
             "commit": facts.run.head_sha[:10],
@@ -226,9 +226,9 @@ def _branch(run: WorkflowRun, event: Event) -> str:
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True if the result `end` has the branch and the triggering event of `run`.
+    """Return True if the result `end` has the branch and the triggering event ("push") of `run`.
 
-    A commit may pass on `push` but fail on `pull_request`, where it is tested after a merge into the base branch.
+    The event matters: on `push`, a commit is tested as it is; on `pull_request`, after a merge into the base branch.
     """
     return (end.event, end.branch) == (run.event, branch)
 
@@ -238,9 +238,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return the pull request whose head is the run's commit, and False. (None, True) means that it has newer commits.
+    """Return (pull request, False) if its head is the run's commit, (None, True) if it has newer commits.
 
-    GitHub does not list pull requests for a run from a fork, so these are searched by the name of the branch.
+    Return (None, False) without a pull request. GitHub lists none for a run from a fork, so HLS finds it by branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:
@@ -251,5 +251,5 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
 
 
 def _is_known_path(facts: WorkflowFacts, path: str) -> bool:
-    """Return True if the prompt showed the path: as the workflow file, a changed file, or in a log."""
+    """Return True if the prompt showed the path: as the workflow file, as a changed file, or in a log."""
     return bool(path) and (path in (facts.run.path, *facts.changed) or is_path_in_logs(facts.steps, path))

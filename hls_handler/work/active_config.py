@@ -79,10 +79,10 @@ class Claude(Protocol):
 
 
 class LeaseCheck(Protocol):
-    """Checks by the local clock that a worker still holds its lease. Both methods raise `LeaseLost` if it does not."""
+    """Checks by the local clock that a lease has not expired. Both methods raise `LeaseLost` if it has expired."""
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` unless more than the share `least` of the lease's duration is left: 0.5 is half of it."""
+        """Raise `LeaseLost` unless more than `least` of the lease's duration is left; 0.5 is half of the duration."""
         ...
 
     def secure(self, lease: Lease) -> None:
@@ -122,8 +122,8 @@ class BotAccount:
     """The GitHub account of a token, stored so that the receiver needs no request to GitHub. Thread-safe.
 
     The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
-    login. After the account is renamed, HLS still finds and edits its comments by their author. But its earlier labels
-    count as set by a person, and a comment that a person deleted may be posted once more.
+    login, so a renamed account has no history. Then its earlier labels count as set by a person, and a comment that a
+    person deleted may be posted once more. Existing comments are still found, by the id of their author.
     """
 
     def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
@@ -195,7 +195,7 @@ class WorkerContext:
 async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
-    """Return the routing result for a webhook. If no prompt or several match, changed prompts are loaded first."""
+    """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
     decide = partial(
         route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.cached
     )
@@ -219,8 +219,8 @@ class ConfigReloader:
     ) -> None:
         """`first` is the configuration made from `file.initial`.
 
-        `make` returns the configuration for new settings and the previous configuration. It may raise `SettingsError`
-        and `StoreUnavailable`. `follow` is called after each reload.
+        `make` gets new settings and the previous configuration, and returns the new configuration. `make` may raise
+        `SettingsError` and `StoreUnavailable`. `follow` is called after each reload.
         """
         self._file = file
         self.latest = first  # the last valid one
@@ -232,7 +232,7 @@ class ConfigReloader:
         """Return the active configuration, reloaded if the settings file has changed. Invalid settings are not applied.
 
         While one thread reloads, other threads get the previous configuration. Raises `StoreUnavailable` if new
-        settings need the database and it is unavailable. The next call tries again.
+        settings need the database while the database is unavailable. The next call tries again.
         """
         if self._file.has_changed() and self._reading.acquire(blocking=False):
             try:

@@ -59,8 +59,8 @@ def _template_errors_as_retryable() -> Iterator[None]:
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
     """Ask Claude the rule's prompt and its follow-up prompts (`then`), and render the comment from the last reply.
 
-    `shadow` is the name of a shadow prompt to run instead. Its checkpoints have indexes from `FIRST_SHADOW_STEP`, and
-    its errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
+    `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
+    `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
@@ -218,7 +218,7 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return True if no follow-up prompt is due. If its condition cannot be evaluated, return False."""
+    """Return True if no follow-up prompt is due, False if one is due or if conditions cannot be evaluated."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -262,7 +262,7 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """The result of a shadow prompt, and the result of the prompt that was posted for the same delivery."""
+    """The result of a shadow prompt, and the posted result of another prompt for the same delivery."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]
@@ -286,8 +286,8 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
-    The shadow prompt is skipped if the service stops, no slot is free soon, or `SHADOW_SHARE` is used. Its failure does
-    not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
+    The shadow prompt is skipped if the service stops, Claude's rate limit is reached, or `SHADOW_SHARE` of the hourly
+    calls is used. A failed shadow prompt does not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:

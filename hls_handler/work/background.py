@@ -61,7 +61,7 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep during `run`. Returns True, before `seconds` are over, if the thread must stop."""
+        """Sleep for `seconds` and return False. If the thread must stop, return True at once. Only for `run`."""
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:
@@ -91,8 +91,8 @@ class ProblemFound(HlsError):
 class Check:
     """A health check of one component. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return metrics, such as {"database_bytes": 81920}. If `proves_use`, its success clears problems that
-    workers or the receiver reported. While `is_wanted` returns False, the component's state is "unknown".
+    `run` may return metrics, such as {"database_bytes": 81920}. If `proves_use` is true, a successful check clears
+    problems that workers or the receiver reported. While `is_wanted` returns False, the state is "unknown".
     """
 
     component: Component
@@ -135,7 +135,7 @@ def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
 
 
 class RetentionStore(Protocol):
-    """Deletes old rows. Both methods return the number of rows; None if another process is deleting."""
+    """Deletes old rows. Both methods return the number of deleted rows; None if another process is deleting."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -151,7 +151,7 @@ def delete_old(
 ) -> None:
     """Delete deliveries and bodies that are older than the settings allow, in batches.
 
-    Deliveries are kept for at least `limits.replay_window_h`, because replays are detected by them. `wait` sleeps for
+    Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
     the given seconds, and returns True to stop.
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)

@@ -29,7 +29,7 @@ def make_checks(
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
-    """Return all checks. `lookup_model` requests the model `claude.model` from Claude's API."""
+    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists."""
 
     def check_store() -> dict[str, int]:
         store.database.check_writable()
@@ -133,8 +133,8 @@ def last_received(
 ) -> datetime | None:
     """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
 
-    `received_at` maps each repository to the time of its last webhook, and "" to the time of the last one of all. If
-    `expected` is from an entry of `repositories`, only repositories that this entry matches count.
+    `received_at` maps each repository to the time of its last webhook. The key "" has the time of the last webhook of
+    any repository. If `expected.entry` is set, only repositories that this entry of the settings matches count.
     """
     if not expected.entry:
         return received_at.get("")
@@ -148,7 +148,7 @@ def find_silence(
 ) -> str | None:
     """Return a message if the expected webhook is overdue; else None.
 
-    `last` is the time of the last webhook. If it is None, `since` is used instead. `where` names the setting.
+    `last` is the time of the last webhook. If `last` is None, `since` is used instead. `where` names the setting.
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

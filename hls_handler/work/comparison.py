@@ -1,4 +1,4 @@
-"""Compares the results of two prompts for the same deliveries: stored results, or those of a new run.
+"""Compares the results of two prompts for the same deliveries: stored results, or the results of a new run.
 
 A new run uses the stored facts of finished deliveries, and neither stores nor posts its results.
 """
@@ -46,7 +46,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Difference:
-    """The labels of one group that two prompts requested differently; () if a prompt requested none."""
+    """A label group for which two prompts requested different labels; () stands for no label."""
 
     group: str  # "priority"
     one: tuple[str, ...]
@@ -111,12 +111,12 @@ class Comparison:
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """(label group, number of deliveries whose labels of this group differ), highest number first."""
+        """Each label group with the number of deliveries whose labels of this group differ; highest number first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property
     def differences(self) -> Sequence[tuple[Difference, int]]:
-        """(difference, number of deliveries that have it), highest number first."""
+        """Each difference with the number of deliveries that have this difference; highest number first."""
         return _ranked(difference for pair in self.pairs for difference in pair.differences)
 
     @property
@@ -164,7 +164,7 @@ def is_named(given: str, prompt_id: str) -> bool:
 
 
 def side(result: PromptResult, spent: Iterable[CallRow | Usage]) -> Side:
-    """Return the result with the tokens and cost of the calls in `spent`, including those with an unusable reply."""
+    """Return the result with the total tokens and cost of the calls in `spent`."""
     calls = list(spent)
     tokens = sum(
         count or 0
@@ -199,7 +199,7 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return a delivery with its facts; None if not done, without facts or replies, or `prompt` is for other events."""
+    """Return a delivery with its facts. None if facts or replies are missing, or `prompt` is for other events."""
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -242,7 +242,7 @@ def render_request(stored: StoredDelivery, library: Library, key: bytes) -> Rend
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Ask Claude the prompt and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
+    """Ask Claude the rule's prompt and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
 
     def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))

@@ -23,7 +23,7 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    """State of one component. `since` is when the state began (aware UTC). A new message does not change it."""
+    """State of one component. `since` is when the state began (aware UTC); a new message does not change `since`."""
 
     state: ComponentState
     since: datetime
@@ -64,7 +64,7 @@ class Health:
         self._failed_in_use_at: dict[Component, datetime] = {}
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """Record a successful use. It clears the component's problem, unless that was reported after `begun_at`."""
+        """Record a successful use, and clear the component's problem unless a use failed after `begun_at`."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if begun_at is not None and failed_at is not None and failed_at > begun_at:
@@ -73,7 +73,7 @@ class Health:
             self._set_healthy(component)
 
     def probe_ok(self, component: Component) -> None:
-        """Record a successful probe. It does not clear a failed use from the last `USE_COUNTS_FOR`."""
+        """Record a successful probe. Clear the component's problem unless a use failed within `USE_COUNTS_FOR`."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:
@@ -116,7 +116,7 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """Record a problem for `/health`. A problem that a probe found does not replace one found in use."""
+        """Record a problem for `/health`. A problem from a probe does not replace a problem from use."""
         with self._lock:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:

@@ -8,7 +8,7 @@ of the version, the checkpoint is ignored and the step runs again. The codec and
     load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
     ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
-                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what prompt n did
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n
     post                     OUTCOME "outcome" n: the outcome of action n; LABELS_BEFORE "before" before labels are
                              written; COMMENT_WRITE_BEGUN "writing" n before a comment is written
     report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
@@ -130,7 +130,7 @@ class Job:
         """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
 
         The result is stored with the next write to the database, before the next call to Claude or write to GitHub. If
-        the process dies earlier, the step runs again. So `do` must only read, or find its own earlier write.
+        the process dies earlier, the step runs again. So `do` must only read, or must find its own earlier write.
         """
         stored = self.find_result(codec, index)
         if stored is not None and fits(stored):
@@ -158,9 +158,9 @@ class Job:
             raise Postponed("the service is stopping", at=self.store.now())
 
     def wait_in_place(self, take: Callable[[], T]) -> T:
-        """Return `take()`. If it raises `Postponed`, sleep until `Postponed.at` and call it again.
+        """Return `take()`. If `take` raises `Postponed`, sleep until the exception's time `at`, and call `take` again.
 
-        A `Postponed` that has `waiting_for`, or that is over `IN_PLACE_S` away, is raised to reschedule the delivery.
+        If the exception has `waiting_for`, or `at` is more than `IN_PLACE_S` away, the exception is raised again.
         """
         while True:
             self.check_can_continue()
@@ -203,7 +203,7 @@ class Job:
 
     @contextmanager
     def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """If the block raises, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
+        """If the block fails, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
         try:
             yield
         except (LeaseLost, StoreUnavailable):
@@ -234,7 +234,7 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
     """Return the checkpoint of a reply, without invisible characters and credentials.
 
     Invisible characters are removed first, because they can hide a credential. HTML comments stay, because suggested
-    code may contain them. A string that redaction made too long is cut, so that it can be decoded.
+    code may contain them. A string that redaction made too long is cut, so that the reply stays valid.
     """
     plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(clean(CodeText(text))))
     reply = _cut_to_max_lengths(plain, type(answered.reply))
@@ -259,7 +259,7 @@ def _cut_to_max_lengths(reply: dict[str, Any], reply_type: type[Reply]) -> dict[
 def decode_reply(step: Checkpoint | None, *, reply_type: str, model: type[Reply]) -> ValidReply | None:
     """Return the stored reply. None if there is none, or if it is not valid for `reply_type` and `model`.
 
-    It may be from another prompt, or from an earlier version of the prompt with other fields.
+    The stored reply may be from another prompt, or from an earlier version of the prompt with other fields.
     """
     stored = _REPLY.decode(step)
     return _validate(stored, model) if stored is not None and stored.reply_type == reply_type else None

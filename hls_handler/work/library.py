@@ -48,7 +48,7 @@ def load_checked(settings: Settings) -> Library:
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
-    """Return all values that `load_checked` reads from the settings. If none changed, no reload is needed."""
+    """Return all values that `load_checked` reads from the settings. If no value changed, no reload is needed."""
     where = settings.sources.where("prompts.directory")
     return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
 

@@ -220,7 +220,7 @@ def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation |
 def _post(
     job: Job, facts: Any, actions: tuple[Action, ...], conversation: Conversation | None
 ) -> tuple[tuple[Outcome, ...], Posted | None]:
-    """Execute the actions, or only store the comment if `conversation` is None. Return outcomes and posting status."""
+    """Execute the actions, or only store the comment if `conversation` is None. Return outcomes and status ("done")."""
     if conversation is None:
         return store_unposted(job, actions), None
     require_not_superseded = partial(_require_not_superseded, job, facts)

@@ -40,7 +40,7 @@ LOCK_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class CommentWriteBegun:
-    """Checkpoint stored before a comment is written. If a retry finds the comment up to date, that write succeeded."""
+    """Checkpoint stored before a comment is written. If a retry finds the comment up to date, the write succeeded."""
 
     family: str
     how: Literal["created", "edited"]
@@ -71,8 +71,8 @@ def post(
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
 
-    `require_not_superseded` may raise `Superseded`. It is called first, and again under the comment's lock. From then
-    on, no newer delivery can write the comment.
+    `require_not_superseded` may raise `Superseded`. It is called at the start, and again after the comment's lock is
+    acquired. The lock prevents newer deliveries from writing the comment.
     """
     require_not_superseded()
     job.require_reads_allowed()
@@ -134,11 +134,11 @@ def ensure_comment(
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Create or edit the bot's comment. `require_not_superseded` is called under the comment's lock, before the write.
+    """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
 
     `index` is the action's position in the plan. If an earlier attempt wrote the comment but got no response, the
-    outcome of that write is returned. The lock is held until a shadow prompt runs, or the delivery ends or is
-    rescheduled.
+    outcome of that write is returned. The lock is released when a shadow prompt begins, or when the delivery ends or
+    is rescheduled.
     """
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:

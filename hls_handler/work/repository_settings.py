@@ -43,9 +43,8 @@ SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFi
 def load_repository_settings(job: Job) -> Job:
     """Return the job with the settings of `.github/hls.yaml`, or unchanged if the operator's settings disallow it.
 
-    The file is stored as a checkpoint, so a retry uses the same version. If GitHub is unavailable, the stored version
-    is used; without one, raises `Retryable` or `Postponed`. If GitHub denies access, the stored version or empty
-    settings are used.
+    A retry uses the same version of the file. If GitHub is unavailable or denies access, the version from an earlier
+    delivery is used. If there is none, an outage raises `Retryable` or `Postponed`; denied access means empty settings.
     """
     if not job.rule.effective.features.repository_settings:
         return job
@@ -99,7 +98,8 @@ def resolve_settings_file(stored: StoredFile | None, read_error: str | None = No
 def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> StoredFile:
     """Return the value to store for a file that was read from GitHub, with credentials redacted.
 
-    If the file is invalid, the last valid version in `before` is kept; if `found` is None (no such file), none is.
+    If the file is invalid, the last valid version in `before` is kept. If `found` is None, the file does not exist, and
+    no version is kept.
     """
     if found is None:
         return StoredFile(version=None, text=None)
@@ -118,7 +118,8 @@ def to_stored_file(found: FileAtRef | None, before: StoredFile | None) -> Stored
 def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, path: str = PATH) -> RepositorySettings:
     """Return the file's settings without the entries of `prompts.use` that name no prompt for their event.
 
-    Each removed entry is added to `problems`, unless `file.is_invalid`: its entries are from an earlier version.
+    Each removed entry is reported in `problems`. If `file.is_invalid`, the entries are from an older version, and none
+    is reported.
     """
     settings, use = file.settings, dict(file.settings.values.prompts.use)
     invalid: dict[str, str] = {}  # event -> problem
@@ -186,7 +187,7 @@ PROBLEMS_INDEX = 1_000
 def report_settings_problems(job: Job, conversation: Conversation) -> None:
     """Comment on the problems of the settings file, once for each version of the file.
 
-    Does nothing in a dry run, or if comments are off. A delivery after the dry run can still comment.
+    In a dry run, or if comments are off, nothing is written or stored. So a later delivery can still comment.
     """
     file, features = job.repository_settings, job.rule.effective.features
     if file is None or not file.settings.problems or features.dry_run or not features.auto_commenting:

@@ -53,8 +53,8 @@ def decide_retry(
 ) -> Retry | GiveUp:
     """Return the time of the next attempt, or `GiveUp` with the reason.
 
-    `failures` counts all failures of the delivery, including `error`; `attempts` leaves out outages of GitHub and
-    Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
+    `failures` counts all failures of the delivery, including `error`; `attempts` does not count outages of
+    GitHub and Claude. The pause before the retry is multiplied by (1 + `jitter`) / 2. The retry is never before
     `error.not_before`.
     """
     if isinstance(error, Permanent):
@@ -73,7 +73,7 @@ def decide_retry(
 
 
 def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
-    """Process a delivery and store its result. Return None if it is not finished, for example because it is retried."""
+    """Process a delivery and store its result. Return None if the delivery is not finished: it may be retried."""
     try:
         return _run(lease, context)
     except LeaseLost:

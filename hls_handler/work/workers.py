@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class IdleWorkers:
     """Lets one idle worker poll the queue, while the others sleep until they are woken. Thread-safe.
 
-    If all of them polled, each new delivery would cause one claim per worker and delay the receiver's next write.
+    If all idle workers polled, each new delivery would cause one claim per worker and delay the receiver's next write.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -46,7 +46,7 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Call this after a claim. It wakes a sleeping worker to poll the queue, unless another one already polls."""
+        """Call this when a worker stops polling. A sleeping worker is woken to poll, unless another one polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
@@ -89,7 +89,7 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create `limits().concurrency` threads; later changes do not add threads. Each thread calls `connect` once."""
+        """Create `limits().concurrency` threads. The number never changes. Each thread calls `connect` once."""
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
@@ -119,7 +119,7 @@ class Workers:
             self.wake()
 
     def stop(self, within_s: float) -> int:
-        """Wait for workers to end until `within_s` seconds after `begin_to_stop`. Return how many still run."""
+        """Wait for the workers to end, at most `within_s` seconds after `begin_to_stop`. Return how many still run."""
         self.begin_to_stop()
         until = self._stop_began_at + within_s
         for thread in self._threads:
@@ -144,7 +144,7 @@ class Workers:
             self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, context: WorkerContext) -> None:
-        """Claim and process the next delivery; if there is none, wait until one may be due."""
+        """Claim and process the next delivery. If no delivery is due, wait until one may be due."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
             return  # `seen` includes the wake-up of `begin_to_stop`, so `wait` would sleep
@@ -171,7 +171,7 @@ class Workers:
     def _renew(self) -> None:
         """Renew all leases every `limits.lease_s` / 3 seconds, or five times as often while the database is down.
 
-        The lease of a slow delivery is renewed without a limit, because all its calls have timeouts.
+        The number of renewals is not limited. A delivery ends in any case, because all its calls have timeouts.
         """
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
