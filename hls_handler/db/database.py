@@ -78,6 +78,7 @@ _REMEDIES = (
     ("connection slots", "raise PostgreSQL's max_connections, or let fewer programs connect"),
     ("too many connections", "raise the limit of connections that the database or its user has"),
     ("QueuePool", "see whether the database is overloaded, or lower limits.concurrency"),
+    ("deadlock", "nothing was changed: do it again"),
     ("starting up", "wait until it has started"),
     ("recovery mode", "wait until it has recovered; its own log says why"),
     ("shutting down", "wait until it is started again"),

@@ -236,6 +236,7 @@ class DeliveryQueue:
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})
         with self._database.writing() as connection:  # locks as a worker does: delivery, rate limit, slot
+            self._database.lock_accepts(connection)  # otherwise a deadlock with `accept`, which also changes many rows
             waited = connection.execute(due.values(due_at=self._database.now)).rowcount
             connection.execute(rate_limits.update().values(reset))
             connection.execute(slots.delete())
