@@ -89,7 +89,7 @@ class WebApplication:
                 outcome=self._ports.outcome,
                 health=self._ports.health,
             )
-            routes.insert(0, Route(settings.server.webhook_path, receiver, methods=["POST"]))
+            routes.insert(0, Route(settings.server.webhook_path, receiver))
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:

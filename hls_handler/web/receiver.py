@@ -61,6 +61,9 @@ class WebhookReceiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request. A rejection before the whole body was read closes the connection."""
+        if scope["method"] != "POST":
+            await _json(405, {"detail": "webhooks are sent with POST"}, {"allow": "POST"})(scope, receive, send)
+            return
         try:
             headers = parse_headers(scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:

@@ -222,6 +222,7 @@ def test_only_post_is_allowed(setup: WebSetup) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
         response = ask(setup.app(), method=method)
         assert (response.status, response.headers["allow"]) == (405, "POST")
+        assert response.json == {"detail": "webhooks are sent with POST"}
 
 
 def test_rule_3_the_connection_is_closed_when_the_body_was_not_read(setup: WebSetup) -> None:
