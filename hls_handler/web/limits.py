@@ -7,6 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -25,7 +26,9 @@ BODIES_AT_ONCE = 4
 EVICTED = "the body arrived too slowly while other requests needed the memory; send it again later"
 
 MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
-MAX_PIPELINED = 100
+MAX_PIPELINED = 10
+"""Requests of one connection that may wait for the responses to earlier ones. GitHub and proxies send none ahead."""
+
 LOG_EVERY_S = 60.0
 
 
@@ -37,8 +40,9 @@ class _Body:
     problem: str | None = None  # not an exception, whose traceback would keep the body in memory
 
     def reject(self, problem: str) -> None:
-        self.problem = problem
-        self.reader.cancel()
+        if self.problem is None:  # a second `cancel` would count as a cancellation of the request
+            self.problem = problem
+            self.reader.cancel()
 
 
 @dataclass(slots=True)
@@ -155,7 +159,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             self._pending_bytes = 0  # bytes since the last complete headers, chunk or body
-            self._requests, self._in_headers = 0, False
+            self._in_headers, self._problem = False, ""
             self._deadline = self.loop.call_later(limits().header_timeout_s, self._time_out_headers)
             connections.add(transport, self.loop.time())
 
@@ -165,7 +169,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            self._pending_bytes, self._requests = self._pending_bytes + len(data), 0
+            self._pending_bytes += len(data)
             super().data_received(data)
             if self._pending_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"the headers are over {MAX_HEADER_BYTES} bytes")
@@ -175,13 +179,15 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._requests, self._in_headers = self._requests + 1, True
-            if self._requests > MAX_PIPELINED:
-                raise ValueError("too many pipelined requests")  # ends the parser, which leads to a 400
+            self._in_headers = True
+            if len(self.pipeline) >= MAX_PIPELINED:
+                self._stop_parsing(f"more than {MAX_PIPELINED} requests were sent before their responses")
 
         def on_headers_complete(self) -> None:
-            if len(self.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in self.headers) > MAX_HEADER_BYTES:
-                raise ValueError("too many or too long headers")
+            if len(self.headers) > MAX_HEADERS:
+                self._stop_parsing(f"there are more than {MAX_HEADERS} headers")
+            if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEADER_BYTES:
+                self._stop_parsing(f"the headers are over {MAX_HEADER_BYTES} bytes")
             self._pending_bytes, self._in_headers = 0, False
             self._deadline.cancel()
             super().on_headers_complete()
@@ -196,13 +202,23 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             connections.has_sent_request(self.transport)
             super().on_message_complete()
 
+        def _stop_parsing(self, problem: str) -> NoReturn:
+            self._problem = problem
+            raise ValueError(problem)  # uvicorn then calls `send_400_response`
+
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
-                self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
+                self._close(b"408 Request Timeout", "the headers did not arrive in time")
             self.transport.close()
 
         def send_400_response(self, msg: str) -> None:
-            self.transport.write(_response(b"400 Bad Request", msg))
+            self._close(b"400 Bad Request", self._problem or msg)
+
+        def _close(self, status: bytes, detail: str) -> None:
+            """Respond and close. Send nothing if the client would take it for the response to an earlier request."""
+            is_answering = self.cycle is not None and not self.cycle.response_complete
+            if not (self.pipeline or (is_answering and self._in_headers)):
+                self.transport.write(_response(status, detail))
             self.transport.close()
 
     return LimitedProtocol

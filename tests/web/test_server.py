@@ -222,6 +222,43 @@ def test_rule_3_excessive_pipelining_closes_the_connection(running: Running) -> 
         send_without_end(connection, request(start=b"GET /health HTTP/1.1") * 1000)
 
 
+@pytest.mark.parametrize(
+    ("sent", "problem"),
+    [
+        ([b"X-%d: x" % number for number in range(101)], "there are more than 100 headers"),
+        ([b"X-Big: " + b"x" * MAX_HEADER_BYTES], "the headers are over 65536 bytes"),
+    ],
+    ids=["number", "size"],
+)
+def test_too_many_headers_are_named_in_the_response(running: Running, sent: list[bytes], problem: str) -> None:
+    status, _, body = running.exchange(request(*lines(), *sent, body=BODY))
+    assert (status, json.loads(body)) == (400, {"detail": problem})
+
+
+def test_a_malformed_request_gets_no_response_before_an_earlier_one_has_its_own(running: Running) -> None:
+    first = request(*lines(), b"Content-Length: 0", length=False, start=b"GET /stats HTTP/1.1")
+    with running.connection() as connection:
+        connection.sendall(first + b"GET / HTTP/1.1\r\nHost : hls\r\n\r\n")
+        with suppress(ConnectionError):
+            assert connection.recv(65_536)[:12] in (b"", b"HTTP/1.1 200")
+
+
+def test_rule_3_pipelining_is_limited_although_the_responses_are_read(running: Running) -> None:
+    large = request(b"X-Padding: " + b"x" * 6_000, start=b"GET /health HTTP/1.1")
+    with running.connection() as connection:
+        reader = threading.Thread(target=_read_to_end, args=(connection,))
+        reader.start()
+        with pytest.raises(ConnectionError):
+            send_without_end(connection, large * 10)
+        reader.join()
+
+
+def _read_to_end(connection: socket.socket) -> None:
+    with suppress(ConnectionError):
+        while connection.recv(65_536):
+            pass
+
+
 @pytest.mark.parametrize("path", ["/health", "/stats", "/nowhere"])
 def test_rule_3_an_unread_body_closes_the_connection(running: Running, path: str) -> None:
     start = f"GET {path} HTTP/1.1".encode()
