@@ -282,7 +282,7 @@ class Database:
             raise StoreUnavailable(f"the size of {self.file} cannot be read: {exc.strerror}") from exc
 
     def close(self) -> None:
-        """Close all connections and end waits for the server. A thread that still uses the database connects again."""
+        """Close all connections, and interrupt threads that wait for the server. A later use connects again."""
         self._connections.end_waits()
         self._engine.dispose()
 

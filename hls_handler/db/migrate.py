@@ -49,7 +49,7 @@ def require_migrated(database: Database) -> None:
     if found != newest:
         raise StoreUnavailable(
             f"the tables of the database {database.shown_url} are missing or older than version {newest}: start "
-            "`hls serve` of the same HLS release as this command, which creates or migrates them"
+            "`hls serve`, which creates or migrates them; it must be of the same HLS release as this command"
         )
 
 

@@ -146,7 +146,9 @@ class RepositoryFiles:
             connection.execute(save, {"repository_id": repository_id, "bot_login": bot_login, **columns})
 
     def claim_report(self, lease: Lease, repository_id: int, bot_login: str, version: str) -> bool:
-        """Return whether this delivery is the first to report the problems of this file version. Raises `LeaseLost`."""
+        """Record that the delivery reports the problems of `version` of `.github/hls.yaml`. Raises `LeaseLost`.
+
+        Return False if another delivery has reported them."""
         key = {"repository_id": repository_id, "bot_login": bot_login, "version": version}
         claim = [{**key, "guid": lease.guid}]
         reporter = select(_report.guid).where(

@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries in small batches, and keeps the sums of their calls."""
+"""Retention: deletes old finished deliveries in small batches. The numbers and costs of their calls are kept."""
 
 from __future__ import annotations
 

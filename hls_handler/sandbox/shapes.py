@@ -194,7 +194,7 @@ def review(conversation: Conversation, this: Review, association: str) -> Docume
 
 
 def review_comment(conversation: Conversation, of: Review, this: Document, association: str) -> Document:
-    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Missing keys are generated.
+    """Return an entry of `GET pulls/{n}/reviews/{id}/comments`. Keys that `this` lacks are generated.
 
     `line`, `side` and `original_line` are not generated, because they are optional at GitHub.
     """

@@ -145,7 +145,9 @@ def find_single_event_problem(key: str) -> str | None:
 
 
 def find_fallback_event_problem(key: str) -> str | None:
-    """Return the mistake in a key of `comments.post_to`: an unknown event, or one about an issue or pull request."""
+    """Return what is wrong with a key of `comments.post_to`, or None.
+
+    The key must name an event that exists and that is not about an issue or pull request."""
     if key.partition(".")[0] in CONVERSATION_EVENTS:
         return f"comments about {key} are posted on the issue or pull request of the event; remove the key"
     return find_event_problem(key)

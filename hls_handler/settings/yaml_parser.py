@@ -190,7 +190,10 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds dicts, lists and scalars from PyYAML's nodes. Limits number and depth, because aliases repeat values."""
+    """Builds dicts, lists and scalars from PyYAML's nodes.
+
+    Limits the number of values and their depth, because aliases repeat values.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree

@@ -52,7 +52,7 @@ class ConnectionLimit:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise this process's limit of open files to `files` if possible. Return the new limit, at most `files`."""
+    """Raise this process's limit of open files to `files` if it is lower. Return the smaller of limit and `files`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files

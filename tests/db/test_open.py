@@ -255,7 +255,7 @@ def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> N
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        (None, r"are missing or older than version 0\.2\.0: start `hls serve` of the same HLS release"),
+        (None, r"are missing or older than version 0\.2\.0: start `hls serve`, which creates or migrates them"),
         ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
         ("9999", r"newer HLS \(its tables are version 9999"),
     ],
