@@ -181,7 +181,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().on_message_begin()
             self._in_headers = True
             if len(self.pipeline) >= MAX_PIPELINED:
-                self._stop_parsing(f"more than {MAX_PIPELINED} requests were sent before their responses")
+                raise ValueError("too many pipelined requests")  # uvicorn then calls `send_400_response`, which closes
 
         def on_headers_complete(self) -> None:
             if len(self.headers) > MAX_HEADERS:

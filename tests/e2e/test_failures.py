@@ -113,7 +113,7 @@ def test_a_write_with_a_lost_response_is_not_repeated(
     [
         (claude("refusal", times=None), "refus"),
         (claude("truncated", times=None), "max_tokens"),
-        (claude("wrong_schema", times=None), "twice"),
+        (claude("wrong_schema", times=None), "two replies"),
     ],
     ids=["refused", "truncated", "wrong schema"],
 )
