@@ -181,7 +181,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             super().on_message_begin()
             self._in_headers = True
             if len(self.pipeline) >= MAX_PIPELINED:
-                raise ValueError("too many pipelined requests")  # uvicorn then calls `send_400_response`, which closes
+                self._stop_parsing(f"more than {MAX_PIPELINED} requests were sent before their responses")
 
         def on_headers_complete(self) -> None:
             if len(self.headers) > MAX_HEADERS:
@@ -208,17 +208,11 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
-                self._close(b"408 Request Timeout", "the headers did not arrive in time")
+                self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
             self.transport.close()
 
         def send_400_response(self, msg: str) -> None:
-            self._close(b"400 Bad Request", self._problem or msg)
-
-        def _close(self, status: bytes, detail: str) -> None:
-            """Respond and close. Send nothing if the client would take it for the response to an earlier request."""
-            is_answering = self.cycle is not None and not self.cycle.response_complete
-            if not (self.pipeline or (is_answering and self._in_headers)):
-                self.transport.write(_response(status, detail))
+            self.transport.write(_response(b"400 Bad Request", self._problem or msg))
             self.transport.close()
 
     return LimitedProtocol

@@ -235,14 +235,6 @@ def test_too_many_headers_are_named_in_the_response(running: Running, sent: list
     assert (status, json.loads(body)) == (400, {"detail": problem})
 
 
-def test_a_malformed_request_gets_no_response_before_an_earlier_one_has_its_own(running: Running) -> None:
-    first = request(*lines(), b"Content-Length: 0", length=False, start=b"GET /stats HTTP/1.1")
-    with running.connection() as connection:
-        connection.sendall(first + b"GET / HTTP/1.1\r\nHost : hls\r\n\r\n")
-        with suppress(ConnectionError):
-            assert connection.recv(65_536)[:12] in (b"", b"HTTP/1.1 200")
-
-
 def test_rule_3_pipelining_is_limited_although_the_responses_are_read(running: Running) -> None:
     large = request(b"X-Padding: " + b"x" * 6_000, start=b"GET /health HTTP/1.1")
     with running.connection() as connection:
