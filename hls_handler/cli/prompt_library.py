@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NoReturn
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
 from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON
-from hls_handler.prompting.reply_fields import list_possible_labels
 from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables
 from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints

@@ -124,7 +124,7 @@ def show(
     front matter, prints the front matter of the shipped prompt. Line numbers count from the start of each file, as in
     the messages of `hls check`.
 
-    Exit codes: 0 shown; 1 the id is of another version of the prompt; 2 usage error, or unusable settings or prompts.
+    Exit codes: 0 shown; 1 NAME is the id of another version; 2 usage error, or unusable settings or prompts.
     """
     library = load_library(load(config))
     chosen = get_prompt(library, prompt, other_version=fail)

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis, Reply
-from hls_handler.prompting.reply_fields import (
+from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
+    Analysis,
+    Reply,
     find_label,
     group_of,
     list_possible_labels,

@@ -159,7 +159,9 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the end of its hunk. Without a line number from GitHub, use the hunk's last line."""
+    """Return the comment with the last lines of its hunk. `number` counts the shown comments.
+
+    If GitHub gives no line number, it is that of the hunk's last line."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""

@@ -50,8 +50,8 @@ def load_library(
 
     If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
     event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. Parts (`base.j2`, `_*.j2`)
-    that no folder has are from `shipped`. A template without front matter takes it from the file of the same path in a
-    later folder, or in `shipped`. With front matter from `shipped`, it also takes the comment template from there.
+    that no folder has are from `shipped`. For a template without front matter, that of the file of the same path in a
+    later folder is used, or in `shipped`; the comment template is then from `shipped`, too.
 
     Two prompts must not have the same event in `on`. Exceptions are the events in `chosen`, for which the settings
     name the prompt, and the prompts in `shadows`, which post nothing.

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.reply_fields import group_of, list_possible_labels
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     FENCE,

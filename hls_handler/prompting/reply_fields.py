@@ -11,65 +11,27 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_origin
 
 from pydantic import ConfigDict, Field, create_model
 
-from hls_handler.analysis import REPLY_TYPES, LabelRule, Reply
+from hls_handler.analysis import (
+    MAX_LABEL_CHARACTERS,
+    REPLY_TYPES,
+    VALUE,
+    LabelRule,
+    Reply,
+    enum_values,
+    list_possible_labels,
+    possible_values,
+)
 from hls_handler.prompting.source_files import FieldKeys, FrontMatter, Problem, problem_at, suggest_name
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
-VALUE = "{value}"
-MAX_LABEL_CHARACTERS = 50
-"""GitHub's limit for the name of a label, in characters."""
-
-VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
-"""Field values for which a label rule of the form "type: {value}" gives no label."""
-
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
 """Field type -> value of an additional field in a static reply (one without Claude); "" or [] for other types."""
-
-
-def _enum_values(hint: object) -> tuple[str, ...]:
-    """Return the values of a `Literal`, or of a list of a `Literal`; () for all other types."""
-    if get_origin(hint) is list:
-        return _enum_values(get_args(hint)[0])
-    return get_args(hint) if get_origin(hint) is Literal else ()
-
-
-def _possible_values(hint: object) -> tuple[str, ...]:
-    """Return all values that a field of type `hint` can have, as strings; () if it is not a boolean or an enum."""
-    return ("true", "false") if hint is bool else _enum_values(hint)
-
-
-def to_rule_values(value: object) -> tuple[str, ...]:
-    """Convert a field's value in a reply to the strings that label rules use: True -> ("true",)."""
-    if isinstance(value, list):
-        return tuple(value)
-    return (str(value).lower() if isinstance(value, bool) else str(value),)
-
-
-def find_label(rule: LabelRule, value: str) -> str | None:
-    """Return the label of a value: "type: bug" for ("type: {value}", "bug"). None if the rule gives no label."""
-    if not isinstance(rule, str):
-        return rule.get(value)
-    return None if value in VALUES_WITHOUT_LABEL else rule.replace(VALUE, value)
-
-
-def group_of(field: str, hint: object, label: str) -> str:
-    """Return the name of a label's group. A conversation has at most one label of a group.
-
-    All labels of a field form one group: "kind". If the field is a list, each label is its own group: "areas docs".
-    """
-    return f"{field} {label}" if get_origin(hint) is list else field
-
-
-def list_possible_labels(rule: LabelRule, hint: object) -> tuple[str, ...]:
-    """Return the labels that a label rule can give for a field of type `hint`."""
-    labels = (find_label(rule, value) for value in _possible_values(hint))
-    return tuple(dict.fromkeys(label for label in labels if label is not None))
 
 
 def _resolve_label_rules(
@@ -100,7 +62,7 @@ def _resolve_label_rules(
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     """Yield mistakes in a label rule: (".bug", message) about the label of the value "bug", else ("", message)."""
-    values = _possible_values(hint)
+    values = possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
@@ -194,7 +156,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     any_values: dict[str, Any] = {
         name: (list[str] if get_origin(field.annotation) is list else str, ...)
         for name, field in base.model_fields.items()
-        if _enum_values(field.annotation)
+        if enum_values(field.annotation)
     }
     extra = ConfigDict(extra="allow")
     return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **any_values)
@@ -218,8 +180,8 @@ def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -
 
 def _changed_enum_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
     annotation = base.model_fields[name].annotation
-    changeable = sorted(other for other, field in base.model_fields.items() if _enum_values(field.annotation))
-    if not _enum_values(annotation):
+    changeable = sorted(other for other, field in base.model_fields.items() if enum_values(field.annotation))
+    if not enum_values(annotation):
         others = f"only the values of {', '.join(changeable)} can be changed" if changeable else "none can be changed"
         yield "", f"this is already a field of {reply}; {others}; choose another name"
         return

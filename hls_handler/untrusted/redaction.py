@@ -219,7 +219,7 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _kind(found: re.Match[str]) -> str:
-    """Return KIND of `[redacted: KIND]`: "password", or the name before the value, such as "api-key"."""
+    """Return KIND of `[redacted: KIND]`: the name before the value, such as "api-key". "pwd=..." gives "password"."""
     name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
     return "password" if name.startswith("pass") or name == "pwd" else name
 

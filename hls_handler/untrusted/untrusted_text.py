@@ -205,7 +205,7 @@ class UntrustedText:
         If `text.name` is missing, Jinja tries `text["name"]`. A `TypeError` makes Jinja report an undefined attribute.
         """
         if isinstance(index, str):
-            raise TypeError("a text from an event has no such attribute")
+            raise TypeError(f"a text from an event has no attribute {index}")
         raise BrokenPlaceholder([f"a template takes a part of a text that comes from an event; {EXCERPT_ADVICE}"])
 
     def _sanitized(self) -> str:

@@ -8,17 +8,22 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, Reply, ReviewAnalysis
+from hls_handler.analysis import (
+    REPLY_TYPES,
+    IssueAnalysis,
+    Reply,
+    ReviewAnalysis,
+    find_label,
+    list_possible_labels,
+    to_rule_values,
+)
 from hls_handler.clients.claude import request_schema
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render, render_comment
 from hls_handler.prompting.reply_fields import (
     complete_static_reply,
-    find_label,
-    list_possible_labels,
     permissive_reply_model,
-    to_rule_values,
 )
 from hls_handler.prompting.variables import sample_values
 from hls_handler.sandbox.claude_rules import check_request
