@@ -158,7 +158,8 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a stream of any length.
     `steps` must have all steps of the job, because one step ends where the next begins. `characters` limits the total
     length of the excerpts as `numbered` returns them. An excerpt whose share is too small for one line has no lines.
-    No content of the log raises an error. Only private keys of several lines and truncated lines are redacted here.
+    No content of the log raises an error. Redacts private keys that span several lines, and secrets in lines that it
+    truncates. The caller must redact all other secrets.
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()

@@ -207,7 +207,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that is missing in the extended templates. Jinja would ignore the block."""
+    """Yield a problem for each block that no template up the `extends` chain has. Jinja would silently ignore it."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

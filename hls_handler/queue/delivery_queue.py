@@ -283,7 +283,7 @@ class DeliveryQueue:
         self._update(lease, values)
 
     def set_posted_on(self, lease: Lease, number: int) -> None:
-        """Store the conversation that gets the comment of an event without a conversation. Raises `LeaseLost`."""
+        """Store the number of the issue that gets the comment, for an event such as a release. Raises `LeaseLost`."""
         self._update(lease, {"posted_on": number})
 
     def _update(self, lease: Lease, values: Mapping[str, object]) -> None:

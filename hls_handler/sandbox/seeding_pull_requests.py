@@ -91,7 +91,7 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Return the comment with strings for `TEXT_KEYS`. Omit keys of `POSITION_KEYS` whose value has a wrong type."""
+    """Convert `TEXT_KEYS` to strings, "" if missing or null. Omit `POSITION_KEYS` whose value has a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 

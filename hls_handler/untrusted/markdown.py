@@ -86,7 +86,7 @@ def sanitize_link_target(text: str) -> str:
 
 
 def sanitize_html(text: str) -> str:
-    """Sanitize a text for a line with HTML tags: the result is one line of plain text."""
+    """Return the text as one line that is safe between HTML tags, such as in `<summary>`."""
     return _escape_markup(_one_line(text))
 
 

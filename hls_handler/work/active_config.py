@@ -141,7 +141,7 @@ class BotAccount:
             return self.cached or self._fetch(github)
 
     def refresh(self, github: Github) -> None:
-        """Request the account from GitHub and store it, because it may have been renamed. Raises `DependencyDown`."""
+        """Request the bot's account from GitHub and store it: it may have been renamed. Raises `DependencyDown`."""
         with self._lock:
             self._fetch(github)
 
