@@ -134,7 +134,7 @@ class Workers:
         make_context = self._connect(self._stopping)
         while not self._stopping.is_set():
             try:
-                self._next(name, make_context())
+                self._next(name, make_context)
                 continue
             except StoreUnavailable as exc:
                 self._health.report_store_problem(exc)
@@ -143,7 +143,7 @@ class Workers:
             self._idle.found_work()
             self._stopping.wait(self._poll_s)
 
-    def _next(self, name: str, context: WorkerContext) -> None:
+    def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
         """Claim and process the next delivery. If no delivery is due, wait until one may be due."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
@@ -158,7 +158,8 @@ class Workers:
             self._health.probe_ok("store")  # claiming does not prove that bodies can be written
             try:
                 with log_context(delivery=lease.guid, request_id=lease.request_id, repository=lease.repository):
-                    finished = run_delivery(lease, context)
+                    # Made after the claim, so that a change before the delivery arrived applies to it.
+                    finished = run_delivery(lease, make_context())
             finally:
                 self._leases.remove(lease)
             if finished is not None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import cast
@@ -101,6 +102,7 @@ def run_workers(
     clock: Callable[[], float] = lambda: 0.0,
     on_pause: Callable[[threading.Event], None] | None = None,
     before_claim_hook: Callable[[Workers], None] = do_nothing,
+    when_context_is_made: Callable[[], None] = do_nothing,
 ) -> Iterator[RunningWorkers]:
     def connect(stopping: threading.Event) -> Callable[[], WorkerContext]:
         def pause(seconds: float) -> None:
@@ -110,7 +112,7 @@ def run_workers(
                 on_pause(stopping)
 
         def make_context() -> WorkerContext:
-            before_claim_hook(workers)
+            when_context_is_made()
             return replace(world.tools(), stopping=stopping.is_set, pause=pause)
 
         return make_context
@@ -127,6 +129,8 @@ def run_workers(
         poll_s=poll_s,
         clock=clock,
     )
+    if before_claim_hook is not do_nothing:
+        queue.before_claim = partial(before_claim_hook, workers)
     workers.start()
     try:
         yield RunningWorkers(workers, results)
@@ -270,11 +274,18 @@ def test_stopping_service_ends_running_deliveries_and_claims_no_more(make_world:
 
 
 def test_worker_that_is_about_to_claim_ends_when_stopped(make_world: MakeWorld) -> None:
-    world, claims = make_world(), SimpleQueue[str]()
-    queue = QueueWithHooks(world.store, before_claim=lambda: claims.put("claim"))
-    with run_workers(world, queue, before_claim_hook=Workers.begin_to_stop) as running:
+    world = make_world()
+    with run_workers(world, QueueWithHooks(world.store), before_claim_hook=Workers.begin_to_stop) as running:
         assert running.workers.stop(within_s=TIMEOUT_S) == 0
-    assert claims.empty()
+
+
+def test_context_is_made_after_the_claim(make_world: MakeWorld) -> None:
+    world, order = make_world(), SimpleQueue[str]()
+    queue = QueueWithHooks(world.store, when_claimed=lambda lease: order.put(f"claimed {lease.guid}"))
+    world.accept()
+    with run_workers(world, queue, when_context_is_made=lambda: order.put("context")) as running:
+        running.next_result()
+    assert [order.get_nowait() for _ in range(2)] == [f"claimed {GUID}", "context"]
 
 
 def test_time_limit_of_stop_counts_from_begin_to_stop(make_world: MakeWorld) -> None:
