@@ -119,6 +119,7 @@ class Database:
             tuple[str, tuple[str, ...], bool], Insert
         ] = {}  # an INSERT takes as long to build as to run
         self._writer = threading.Lock()
+        self._lock_claims = select(func.pg_advisory_xact_lock(_CLAIM_LOCK))
         self._lock_accepts = select(func.pg_advisory_xact_lock(_ACCEPT_LOCK), self.now)
         self._secrets: dict[str, bytes] = {}
 
@@ -222,7 +223,7 @@ class Database:
     def lock_claims(self, connection: Connection) -> None:
         """Take the lock for claims until the transaction ends. SQLite needs no lock, because it has one writer."""
         if self.file is None:
-            connection.execute(select(func.pg_advisory_xact_lock(_CLAIM_LOCK)))
+            connection.execute(self._lock_claims)
 
     def notify(self, connection: Connection) -> None:
         """Wake all processes on a PostgreSQL database when this transaction is committed. No effect on SQLite."""
