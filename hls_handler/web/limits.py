@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-import msgspec
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
 from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -35,14 +35,8 @@ LOG_EVERY_S = 60.0
 @dataclass(eq=False, slots=True)
 class _Body:
     started_at: float
-    reader: asyncio.Task[object]
-    held_bytes: int = 0
-    problem: str | None = None  # not an exception, whose traceback would keep the body in memory
-
-    def reject(self, problem: str) -> None:
-        if self.problem is None:  # a second `cancel` would count as a cancellation of the request
-            self.problem = problem
-            self.reader.cancel()
+    deadline: asyncio.Timeout
+    received: bytearray = field(default_factory=bytearray)  # a list of one-byte chunks would take far more
 
 
 @dataclass(slots=True)
@@ -60,61 +54,53 @@ class BodyBudget:
     async def read(self, receive: Receive, *, declared: int | None, max_bytes: int, timeout_s: float) -> bytes:
         """Return a whole body, which counts in the budget until its length is passed to `release`.
 
-        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `Rejected` (413 above `max_bytes`,
-        408 after `timeout_s` or eviction) or `ClientDisconnect`.
+        `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
+        413 above `max_bytes`, 408 after `timeout_s` or if the body is evicted.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
-        reader = asyncio.current_task()
-        assert reader is not None
-        body = _Body(self.clock(), reader)
-        late = f"the body did not arrive within {timeout_s:g} s"
-        deadline = reader.get_loop().call_later(timeout_s, body.reject, late)
+        body = _Body(self.clock(), asyncio.timeout(timeout_s))
         self._arriving.add(body)
-        received: bytes | None = None
         try:
-            received = await self._collect(body, receive, max_bytes)
-            return received
-        except asyncio.CancelledError:
-            if body.problem is None or reader.uncancel():
-                raise
-            raise Rejected(408, body.problem) from None
+            async with body.deadline:
+                await self._collect(body, receive, max_bytes)
+            return bytes(body.received)
+        except BaseException as error:
+            self.release(len(body.received))
+            if isinstance(error, TimeoutError):
+                late = f"the body did not arrive within {timeout_s:g} s"
+                raise Rejected(408, late if body in self._arriving else EVICTED) from None
+            raise
         finally:
-            deadline.cancel()
             self._arriving.discard(body)
-            if received is None:
-                self.release(body.held_bytes)
 
     def release(self, number_of_bytes: int) -> None:
         self.used_bytes -= number_of_bytes
 
-    async def _collect(self, body: _Body, receive: Receive, max_bytes: int) -> bytes:
-        received = bytearray()  # a list of chunks would take many times the size of a body that arrives byte by byte
+    async def _collect(self, body: _Body, receive: Receive, max_bytes: int) -> None:
         is_complete = False
         while not is_complete:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             chunk, is_complete = message.get("body", b""), not message.get("more_body", False)
-            if len(received) + len(chunk) > max_bytes:
+            if len(body.received) + len(chunk) > max_bytes:
                 raise _too_large(max_bytes)
-            received += chunk
-            body.held_bytes += len(chunk)
+            body.received += chunk
             self.used_bytes += len(chunk)
-            while self.used_bytes > BODIES_AT_ONCE * max_bytes:
-                costliest = self._remove_costliest()
-                if costliest is body:
-                    raise Rejected(408, EVICTED)
-                costliest.reject(EVICTED)
-        return bytes(received)
+            while body in self._arriving and self.used_bytes > BODIES_AT_ONCE * max_bytes:
+                self._evict_costliest()
+            if body not in self._arriving:
+                raise Rejected(408, EVICTED)
 
-    def _remove_costliest(self) -> _Body:
+    def _evict_costliest(self) -> None:
         now = self.clock()
-        costliest = max(self._arriving, key=lambda one: (one.held_bytes * (now - one.started_at), one.held_bytes))
+        costliest = max(self._arriving, key=lambda one: (len(one.received) * (now - one.started_at), len(one.received)))
         self._arriving.discard(costliest)
-        self.release(costliest.held_bytes)
-        costliest.held_bytes = 0
-        return costliest
+        self.release(len(costliest.received))
+        costliest.received.clear()
+        if not costliest.deadline.expired():
+            costliest.deadline.reschedule(0)  # ends `receive`, so that the request gets its 408 now
 
 
 def _too_large(max_bytes: int) -> Rejected:
@@ -122,7 +108,7 @@ def _too_large(max_bytes: int) -> Rejected:
 
 
 class Connections:
-    """The open connections, longest idle first. Idle time begins at the last complete request, or at the start."""
+    """The open connections in the order of their last complete request, or of their opening if there was none."""
 
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
@@ -220,11 +206,6 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
 def _response(status: bytes, detail: str) -> bytes:
     """Return the bytes of a response, for a request that is too incomplete or invalid to reach the application."""
-    body = msgspec.json.encode({"detail": detail})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode("ascii")),
-        (b"connection", b"close"),
-        *response_headers(new_request_id()),
-    ]
-    return b"HTTP/1.1 %b\r\n%b\r\n%b" % (status, b"".join(b"%b: %b\r\n" % header for header in headers), body)
+    response = JSONResponse({"detail": detail}, headers={"connection": "close"})
+    headers = [*response.raw_headers, *response_headers(new_request_id())]
+    return b"HTTP/1.1 %b\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % one for one in headers)) + response.body
