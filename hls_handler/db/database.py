@@ -115,9 +115,8 @@ class Database:
         self._connections = OpenConnections()
         is_sqlite = self.file is not None
         self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
-        self._inserts: dict[
-            tuple[str, tuple[str, ...], bool], Insert
-        ] = {}  # an INSERT takes as long to build as to run
+        # An INSERT takes as long to build as to run.
+        self._inserts: dict[tuple[str, tuple[str, ...], bool], Insert] = {}
         self._writer = threading.Lock()
         self._lock_claims = select(func.pg_advisory_xact_lock(_CLAIM_LOCK))
         self._lock_accepts = select(func.pg_advisory_xact_lock(_ACCEPT_LOCK), self.now)
@@ -194,9 +193,9 @@ class Database:
             return
         names, is_sqlite = tuple(rows[0]), self.file is not None
         if (table.name, names, if_new) not in self._inserts:
-            new = (
-                self.insert(table) if is_sqlite else self.insert(table).from_select(names, _select_arrays(table, names))
-            )
+            new = self.insert(table)
+            if not is_sqlite:
+                new = new.from_select(names, _select_arrays(table, names))
             self._inserts[table.name, names, if_new] = new.on_conflict_do_nothing() if if_new else new
         values = list(rows) if is_sqlite else {name: [row[name] for row in rows] for name in names}
         connection.execute(self._inserts[table.name, names, if_new], values)
