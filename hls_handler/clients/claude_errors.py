@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. Its message names `label`, the request, and masks `api_key`."""
+    """Return HLS's error for an SDK exception. `label` names the request in messages; `api_key` is masked in them."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):

@@ -1,7 +1,8 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
-A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested body, by digest. It also gets the checked boxes of the current body before these two bodies are compared.
+A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
+the requested body. Nothing is written if the result equals the current body. Nothing is written either if the
+requested body has the digest of the last requested body: a person has edited the comment since.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -92,11 +93,11 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Return `newer`, with the task list items checked that are checked in `older`.
+    """Return `newer`, with those task list items checked that are checked in `older`. No box is unchecked.
 
-    Items match by text, apart from white space. If an item occurs several times, as many are checked as in `older`, at
-    the same positions if possible. So a text that differs from `older` only in checked boxes becomes `older`. Boxes in
-    code blocks are ignored. Boxes that are checked in `newer` stay checked, even if a person unchecked them.
+    Items match by text, apart from white space. If an item occurs several times, at least as many are checked as in
+    `older`, at the same positions if possible. If `newer` differs from `older` only by missing checks, the result is
+    `older`. Boxes in code blocks are ignored.
     """
     lines = newer.split("\n")
     older_boxes = _find_boxes(older)
@@ -237,7 +238,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the last requested body; it is not used for a section, whose mark has a digest.
+    the last requested body. A section ignores it, because the comment contains a digest for each section.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)

@@ -129,8 +129,8 @@ class ReviewHandler(Handler[ReviewFacts]):
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        Without todos, the section is updated only if no comment was omitted, every quote was found, and the review's
-        state is "approved" or "changes_requested".
+        Without todos, the section is updated only if the prompt showed all comments, the review contains every quote
+        of the replies, and the review's state is "approved" or "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -159,9 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the last lines of its hunk. `number` counts the shown comments.
-
-    If GitHub gives no line number, it is that of the hunk's last line."""
+    """Return the comment with the last lines of its hunk. If GitHub gives no line, use the last line of the hunk."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -200,7 +198,10 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Look for the quote in the comment that the request names, then in the review's text, then in other comments."""
+    """Return the request with the place of its quote; None if the quote is not found or the place is ambiguous.
+
+    Order of search: the comment that the request names, the review's `text`, the other comments.
+    """
     quote = _normalize(request.quote)
     if not quote:
         return None

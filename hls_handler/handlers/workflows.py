@@ -226,7 +226,7 @@ def _branch(run: WorkflowRun, event: Event) -> str:
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True if the result `end` has the branch and the triggering event ("push") of `run`.
+    """Return True if `end` has the same branch and triggering event as `run`. `branch` is the branch of `run`.
 
     The event matters: on `push`, a commit is tested as it is; on `pull_request`, after a merge into the base branch.
     """

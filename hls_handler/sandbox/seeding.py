@@ -57,7 +57,7 @@ def seed(
 
     Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
     keeps its comments and labels, and gets the payload's text, state and head commit. `files` are the changed files of
-    a pull request; if None, recorded or generated files are used.
+    a pull request; if None, stored, recorded or generated files are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -137,7 +137,7 @@ def _with_shown(
 
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
-    """Return `files`. If None, return the files stored for this head commit, or else recorded or generated files."""
+    """Return `files`, else the files of `before` at the same head commit, else recorded files, else generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:

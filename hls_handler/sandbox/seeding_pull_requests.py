@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. A new review gets recorded comments, because GitHub sends comments as separate events."""
+    """Store a review. Add recorded comments to a new review of the demo, because the payload contains none."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
