@@ -2,7 +2,7 @@
 
 A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
 the requested body. Nothing is written if the result equals the current body. Nothing is written either if the
-requested body has the digest of the last requested body: a person has edited the comment since.
+requested body has the digest of the last requested body, because then a person has edited the comment.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -20,7 +20,7 @@ People edit comments, so `parse_sections` accepts any text and never raises:
 - Text before the first mark is dropped at the next write, because no source would ever update it. If that text
   was a section without its mark, the source writes the section again.
 - A damaged mark and the text below it count as text of the section above, and are replaced with that section.
-- A section whose mark has no digest counts as edited.
+- A section whose mark has no digest is replaced if its text differs from the requested text.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
 
@@ -169,7 +169,7 @@ class Sections:
 
 
 def section_text(body: str) -> str:
-    """Return `body`, truncated and without marks of sections, which a template might contain."""
+    """Return `body`, truncated. Marks of sections, which a template might contain, are made invalid with U+200B."""
     return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
 
 

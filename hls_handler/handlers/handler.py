@@ -69,7 +69,7 @@ class Handler(ABC, Generic[Facts]):
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
     no_conversation_reason: str | None = None
-    """Reason not to ask Claude without a conversation to post on. If None, Claude is asked and the reply stored."""
+    """Reason not to ask Claude if there is no conversation to post on. None: Claude is asked, and the reply stored."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:

@@ -174,7 +174,7 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each of its reviews has its own key."""
+    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each review by it has its own key."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 

@@ -240,7 +240,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     """Return (pull request, False) if its head is the run's commit, (None, True) if it has newer commits.
 
-    Return (None, False) without a pull request. GitHub lists none for a run from a fork, so HLS finds it by branch.
+    Return (None, False) if there is none. For a run from a fork, GitHub lists none, so HLS searches by branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """An injected fault. It spares `skip` matching requests, then affects `times`, or all others if `times` is None."""
+    """An injected fault. After `skip` matching requests, it affects the next `times`, or all if `times` is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

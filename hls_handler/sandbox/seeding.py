@@ -241,7 +241,6 @@ def _with_comment(
 
 
 def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, Any]) -> Conversation:
-    """Mark the issue of a `deleted` or `transferred` event as gone."""
     if event == "issues" and payload.get("action") == "deleted":
         return replace(conversation, gone="deleted")
     if event == "issues" and payload.get("action") == "transferred":
@@ -251,7 +250,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object without text and people. It contains keys that a payload may lack."""
+    """Return a recorded object, for keys that a payload may lack. Issues and pull requests have no text or people."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}

@@ -19,7 +19,7 @@ MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
 PATHS = ("README.md", "src/app.py", "src/store.py", "web/page.js", "docs/setup.md", "tests/test_app.py")
 
 POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
-"""Key with the position of a review comment -> its type. All are optional, as at GitHub."""
+"""{key: type of its value} for the position of a review comment. All keys are optional, as at GitHub."""
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
