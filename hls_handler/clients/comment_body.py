@@ -238,7 +238,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the last requested body. A section ignores it, because the comment contains a digest for each section.
+    the last requested body. It is ignored for a section, because the comment contains the digest of each section.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)

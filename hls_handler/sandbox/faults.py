@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """An injected fault. After `skip` matching requests, it affects the next `times`, or all if `times` is None."""
+    """A fault to inject. After `skip` matching requests, it affects `times` more, or all others if `times` is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -250,7 +250,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object, for keys that a payload may lack. Issues and pull requests have no text or people."""
+    """Return a recorded object, for keys that a payload may lack. Issues and pulls get no text, user or assignee."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
