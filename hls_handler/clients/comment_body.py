@@ -1,7 +1,8 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
-A checkbox that a person checks must never cause a write. Therefore the requested body is compared with the last
-requested body, by digest. It also gets the checked boxes of the current body before these two bodies are compared.
+A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
+the requested body. Nothing is written if the result equals the current body. Nothing is written either if the
+requested body has the digest of the last requested body, because then a person has edited the comment.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -19,7 +20,7 @@ People edit comments, so `parse_sections` accepts any text and never raises:
 - Text before the first mark is dropped at the next write, because no source would ever update it. If that text
   was a section without its mark, the source writes the section again.
 - A damaged mark and the text below it count as text of the section above, and are replaced with that section.
-- A section whose mark has no digest counts as edited.
+- A section whose mark has no digest is replaced if its text differs from the requested text.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
 
@@ -92,11 +93,11 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Return `newer`, with the task list items checked that are checked in `older`.
+    """Return `newer`, with those task list items checked that are checked in `older`. No box is unchecked.
 
-    Items match by text, apart from white space. If an item occurs several times, as many are checked as in `older`, at
-    the same positions if possible. So a text that differs from `older` only in checked boxes becomes `older`. Boxes in
-    code blocks are ignored. Boxes that are checked in `newer` stay checked, even if a person unchecked them.
+    Items match by text, apart from white space. If an item occurs several times, at least as many are checked as in
+    `older`, at the same positions if possible. If `newer` differs from `older` only by missing checks, the result is
+    `older`. Boxes in code blocks are ignored.
     """
     lines = newer.split("\n")
     older_boxes = _find_boxes(older)
@@ -168,7 +169,7 @@ class Sections:
 
 
 def section_text(body: str) -> str:
-    """Return `body`, truncated and without marks of sections, which a template might contain."""
+    """Return `body`, truncated. Marks of sections, which a template might contain, are made invalid with U+200B."""
     return truncate_comment(_without_marks(body), MAX_SECTION_CHARS, note=SECTION_TRUNCATED).strip("\r\n")
 
 
@@ -237,7 +238,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     """Return the new or unchanged body. None if no comment or section exists and `action.create` is False.
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
-    the last requested body; it is not used for a section, whose mark has a digest.
+    the last requested body. It is ignored for a section, because the comment contains the digest of each section.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)

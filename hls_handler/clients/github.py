@@ -118,9 +118,9 @@ _DOCUMENT = TypeAdapter(dict[str, Any])
 def connect_read_only(
     settings: GithubSettings, *, now: Callable[[], datetime], assume_open: bool = False
 ) -> ReadOnlyGithub:
-    """Create a client that never writes; send no request. `now` returns aware UTC.
+    """Create a client that never writes. `now` returns aware UTC.
 
-    Raises `SettingsError` if the proxy or certificate settings cannot be used.
+    The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
     return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
 

@@ -118,7 +118,7 @@ def _truncate_line(line: str) -> str:
 
 
 def is_allowed_url(url: str, base_url: str) -> bool:
-    """Return True for https, and for http between loopback addresses; False if `url` has a user name."""
+    """Return True if `url` is https, or if both URLs are http with loopback hosts; False if `url` has a user name."""
     try:
         target, api = urlsplit(url), urlsplit(base_url)
         if not target.hostname or target.username is not None:

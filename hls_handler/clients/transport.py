@@ -114,9 +114,9 @@ def _require_certificates(variable: str, value: str) -> None:
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an address. Return None for loopback, entries of NO_PROXY, and without a proxy.
+    """Return the URL of the proxy for an address; None if no proxy is set, or the address is loopback or in NO_PROXY.
 
-    A proxy cannot reach a loopback address. An http address is always loopback, because the settings allow no other.
+    A proxy cannot reach a loopback address. Http addresses get None, because settings allow http only for loopback.
     """
     host = address.hostname or ""
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):

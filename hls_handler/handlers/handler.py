@@ -55,8 +55,8 @@ class Conversation:
 class Handler(ABC, Generic[Facts]):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
-    A subclass sets the attributes without a default and implements `gather`. Only `gather` reads from GitHub; all other
-    methods are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
+    A subclass sets the attributes that have no default, and implements `gather`. Only `gather` reads from GitHub; all
+    other methods are pure. Facts are frozen dataclasses of plain values, which are stored as JSON.
     """
 
     family: str  # "issues": the folder of its prompts, and the `EnsureComment.family` of most of its comments
@@ -69,7 +69,7 @@ class Handler(ABC, Generic[Facts]):
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
     no_conversation_reason: str | None = None
-    """Reason not to ask Claude without a conversation to post on. If None, Claude is asked and the reply stored."""
+    """Reason not to ask Claude if there is no conversation to post on. None: Claude is asked, and the reply stored."""
 
     @abstractmethod
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> Facts:

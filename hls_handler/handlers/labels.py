@@ -218,8 +218,8 @@ def plan_labels(
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
-    The action also removes other labels that HLS set before, if they belong to one of `groups`, to a group in
-    `from_facts`, or to a group of which a prompt can request labels. Returns () if there are no groups.
+    In the following groups, the action also removes other labels that HLS set before: `groups`, the groups of
+    `from_facts`, and the groups of all labels that the prompts can request. Returns () if there are no groups.
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
@@ -273,7 +273,7 @@ def find_changed_corrections(
 
     `shown` are the current labels of the conversation. `set_by_bot` are labels that the bot set and no person removed.
     `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
-    counts as corrected even while it is set, because HLS removes that label at the next write.
+    counts as corrected even before HLS removes it.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in set_by_bot}]

@@ -121,7 +121,7 @@ class Reader(Protocol):
         """The reviews of a pull request, oldest first; at most 1,000."""
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
-        """The comments on lines of one review, oldest first; at most 1,000."""
+        """The comments of one review, each on lines of a file or a whole file, oldest first; at most 1,000."""
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest `most` comments of an issue or a pull request, oldest first.

@@ -122,15 +122,15 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (short SHA), `todos` (blocking first) and `dropped` (number of quotes not in the review)."""
+        """Return `commit` (short SHA), `todos` (blocking first) and `dropped` (number of quotes not located)."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        Without todos, the section is updated only if no comment was omitted, every quote was found, and the review's
-        state is "approved" or "changes_requested".
+        Without todos, the section is updated only if the prompt showed all comments, every quote of the replies was
+        located in the review, and the review's state is "approved" or "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -159,9 +159,7 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the last lines of its hunk. `number` counts the shown comments.
-
-    If GitHub gives no line number, it is that of the hunk's last line."""
+    """Return the comment with the last lines of its hunk. If GitHub gives no line, use the last line of the hunk."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -176,7 +174,7 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each of its reviews has its own key."""
+    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each review by it has its own key."""
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 
@@ -192,7 +190,7 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests whose quotes are in the review, blocking ones first, and the number of other requests."""
+    """Return the requests whose quotes are located, blocking ones first, and the number of the other requests."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
@@ -200,7 +198,10 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Look for the quote in the comment that the request names, then in the review's text, then in other comments."""
+    """Return the request with the place of its quote; None if the quote is not found or the place is ambiguous.
+
+    Order of search: the comment that the request names, the review's `text`, the other comments.
+    """
     quote = _normalize(request.quote)
     if not quote:
         return None

@@ -226,7 +226,7 @@ def _branch(run: WorkflowRun, event: Event) -> str:
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True if the result `end` has the branch and the triggering event ("push") of `run`.
+    """Return True if `end` has the same branch and triggering event as `run`. `branch` is the branch of `run`.
 
     The event matters: on `push`, a commit is tested as it is; on `pull_request`, after a merge into the base branch.
     """
@@ -240,7 +240,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
     """Return (pull request, False) if its head is the run's commit, (None, True) if it has newer commits.
 
-    Return (None, False) without a pull request. GitHub lists none for a run from a fork, so HLS finds it by branch.
+    Return (None, False) if there is none. For a run from a fork, GitHub lists none, so HLS searches by branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

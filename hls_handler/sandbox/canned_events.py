@@ -92,7 +92,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the commit subjects except chores ("bump ..."). If there are only chores, use the release notes."""
+    """Return the commit subjects without chores ("bump ..."), or else the list items of the release notes."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -126,7 +126,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return first steps if the comment asks how to start. Else quote a similar earlier sentence, or return ""."""
+    """Return first steps if the comment asks for them, else a sentence that shares words with the comment, or ""."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"

@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """An injected fault. It spares `skip` matching requests, then affects `times`, or all others if `times` is None."""
+    """A fault to inject. After `skip` matching requests, it affects `times` more, or all others if `times` is None."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,7 +85,7 @@ class Faults:
             return tuple((fault, max(0, matched - fault.skip)) for fault, matched in self._rules)
 
     def take(self, stand_in: StandIn, method: str, path: str) -> Fault | None:
-        """Count a request. Return the rule that affects the request, or None."""
+        """Return the fault to inject into a request, or None. The request counts for the faults' `skip` and `times`."""
         with self._lock:
             for index, (fault, matched) in enumerate(self._rules):
                 exhausted = fault.times is not None and matched >= fault.skip + fault.times

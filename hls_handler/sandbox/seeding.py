@@ -57,7 +57,7 @@ def seed(
 
     Missing values are generated. A payload without a repository changes nothing. An existing issue or pull request
     keeps its comments and labels, and gets the payload's text, state and head commit. `files` are the changed files of
-    a pull request; if None, recorded or generated files are used.
+    a pull request; if None, stored, recorded or generated files are used.
     """
     repository = payload.get("repository")
     if not isinstance(repository, Mapping) or "/" not in str(repository.get("full_name") or ""):
@@ -137,7 +137,7 @@ def _with_shown(
 
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
-    """Return `files`. If None, return the files stored for this head commit, or else recorded or generated files."""
+    """Return `files`, else the files of `before` at the same head commit, else recorded files, else generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
@@ -241,7 +241,6 @@ def _with_comment(
 
 
 def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, Any]) -> Conversation:
-    """Mark the issue of a `deleted` or `transferred` event as gone."""
     if event == "issues" and payload.get("action") == "deleted":
         return replace(conversation, gone="deleted")
     if event == "issues" and payload.get("action") == "transferred":
@@ -251,7 +250,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object without text and people. It contains keys that a payload may lack."""
+    """Return a recorded object, for keys that a payload may lack. Issues and pulls get no text, user or assignee."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}

@@ -19,7 +19,7 @@ MAX_PATCH_LINES = 3000  # of one file; GitHub omits the patch of a larger change
 PATHS = ("README.md", "src/app.py", "src/store.py", "web/page.js", "docs/setup.md", "tests/test_app.py")
 
 POSITION_KEYS: Mapping[str, type] = {"line": int, "original_line": int, "side": str}
-"""Key with the position of a review comment -> its type. All are optional, as at GitHub."""
+"""{key: type of its value} for the position of a review comment. All keys are optional, as at GitHub."""
 
 
 def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
@@ -43,7 +43,7 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. A new review gets recorded comments, because GitHub sends comments as separate events."""
+    """Store a review. Add recorded comments to a new review of the demo, because the payload contains none."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],

@@ -260,7 +260,7 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Apply `change` to the comments of the conversation, and record the effects of the comment `written`."""
+    """Apply `change` to the conversation's comments. Store the effects of `written`, the new or edited comment."""
     current = world.threads[conversation.key.lower()]
     effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))

@@ -45,7 +45,7 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return the joiners if at most two follow a visible non-ASCII character, else "": others could hide text."""
+    """Return the joiners; "" for more than two, or after ASCII or white space, because such joiners could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
     return found[0] if is_spelling else ""

@@ -11,8 +11,8 @@ span must open and close on the same line, outside of cells, targets and URLs. E
 GitHub finds the same pairs.
 
 Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any run of backticks in
-it, indented by at most three spaces, and no line of it is indented less, so that the fence is valid in any list or
-quote. Quotes start at the left margin, with a marker on every line.
+the block. The fence is indented by at most three spaces, and the code at least as far, so that both are valid in any
+list or quote. Quotes start at the left margin, with a marker on every line.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    """Clean and redact a text. HTML comments stay, because sanitizing turns them into visible text."""
+    """Clean and redact a text, but keep HTML comments. The callers escape them, so that people see them."""
     return redact(clean(CodeText(text)))
 
 
@@ -242,7 +242,7 @@ def _sanitize_line(line: str) -> str:
 
 
 def _sanitize_code(line: str) -> str:
-    """Sanitize a line of code, or a code span with its backticks. Only commands of bots and "<!--" change."""
+    """Insert U+200B in "<!--" and in bot commands such as "/merge". `line` is a line of code or a whole code span."""
     line = CODE_COMMAND.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", line)
     line = CODE_BOT_PHRASE.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", line)
     return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
@@ -294,12 +294,12 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    """Return True if GitHub also reads `content` as one code span, not as table cells or a link definition."""
+    """Return False if GitHub could read `content` as a link definition, or as table cells with active Markdown."""
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 
 def _escape_url(url: str) -> str:
-    """Escape `@`, because a program that ends the link before it would read the rest as a mention."""
+    """Escape each `@` of a URL. Otherwise, a program that ends the link at the `@` would read the rest as a mention."""
     return url.replace("@", "%40")
 
 

@@ -78,7 +78,7 @@ class Placeholders:
         parts = PLACEHOLDER.split(rendered)
         numbers = [parse_number(digits) for digits in parts[1::2]]
         if any(number >= len(self._rendered) for number in numbers):
-            raise BrokenPlaceholder([f"{template}: texts from an event were cut and joined; {EXCERPT_ADVICE}"])
+            raise BrokenPlaceholder([f"{template}: the template joined parts of texts from an event; {EXCERPT_ADVICE}"])
         texts = [self._rendered[number] for number in numbers]
         self._settled.update(zip(numbers, texts, strict=True))
         nonce = self._compute_nonce(texts)
@@ -182,7 +182,7 @@ class WrappedRecord:
 
 @cache
 def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
-    """Return {name: strings that its `Literal` allows} for all public fields and properties of `kind`."""
+    """Return {"state": {"open"}, "title": {}}: the public fields and properties, and the strings of their `Literal`."""
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 

@@ -127,7 +127,7 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact what `find` yields, also after Markdown escapes are resolved. Overlapping credentials get one marker."""
+    """Redact what `find` yields for `text` as written and with Markdown escapes resolved. Overlaps share one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:

@@ -233,7 +233,7 @@ def format_text(untrusted: UntrustedText, nonce: str, context: MarkdownContext) 
 
 
 def with_formatter(value: object, show: TextFormatter) -> object:
-    """Return an `UntrustedText` that `show` formats. Return any other value unchanged."""
+    """If `value` is an `UntrustedText`, return a copy that `show` formats, else return `value`."""
     if not isinstance(value, UntrustedText):
         return value
     return UntrustedText(value._text, value._rendered, show=show, missing=value._missing)
