@@ -106,7 +106,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads that precede the payload `name` in `DERIVED`; () for a recorded payload."""
+    """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not contain `name`."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
