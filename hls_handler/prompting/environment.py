@@ -57,7 +57,7 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined variable or key. Any use raises an error. The error for a key suggests a similar key."""
+    """The value of an undefined variable or key. Any use raises an error. An error for a key suggests a similar key."""
 
     __slots__ = ()
 

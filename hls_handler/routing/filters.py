@@ -176,8 +176,8 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender or author counts. Otherwise a person
-    uses it, too: only label changes, commit statuses and comments with `MARKER` by `bot` count.
+    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender, author or commenter counts.
+    Otherwise a person uses it, too: only its label changes, commit statuses and comments with `MARKER` count.
     """
     if bot.is_bot:
         return any(

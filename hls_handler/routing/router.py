@@ -68,7 +68,7 @@ class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts whose `on:` has exactly this event key: "issues.opened" -> ("issues/analyze",)."""
+        """Return the prompts for exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str) -> Mapping[str, str]:
         """Return {label in lower case: group} of all labels that Claude can set for an event: {"bug": "kind"}."""
