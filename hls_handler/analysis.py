@@ -181,7 +181,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, cost and duration of one call to Claude. The three kinds of input tokens add up, as in the API."""
+    """Tokens, cost and duration of one call to Claude. The input is the sum of the three kinds of input tokens."""
 
     model: str
     input_tokens: int = 0  # uncached
@@ -194,8 +194,6 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ValidReply:
-    """A reply that passed validation."""
-
     prompt_id: str  # "issues/analyze@3f9c2a"
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
     reply: Reply
@@ -223,7 +221,7 @@ class Analysis:
 
     @property
     def worth_saying(self) -> bool:
-        """The value in the reply to the last prompt that ran."""
+        """True if a comment would help, according to the reply to the last prompt. False if Claude was not asked."""
         return bool(self.answers) and self.answers[-1].reply.worth_saying
 
 

@@ -127,7 +127,7 @@ MIN_LINES = 20  # a hunk is not cut to fewer lines than this
 def truncate_patch(patch: Patch, tokens: int) -> Patch:
     """Return the first hunks of the patch, as many as fit into `tokens`.
 
-    If the first hunk alone does not fit, its last lines are removed. No hunk is left if fewer than `MIN_LINES` fit.
+    If the first hunk alone does not fit, its last lines are removed. If fewer than `MIN_LINES` fit, no hunk is left.
     """
     left = tokens
     hunks: list[Hunk] = []
@@ -156,7 +156,7 @@ Position = tuple[Side, int]
 
 
 def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Move each finding to the line that it quotes. Return these findings, and the number of findings without a line.
+    """Move each finding to the line that it quotes. Return the findings, and the number of dropped findings.
 
     `patches` maps paths to the patches that Claude was shown. A finding keeps its line if that line equals the quote;
     blanks are ignored. Otherwise it moves to the only line with that text on its own side of the patch, or else on the
@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return variants of the quote's last line, normalized: as it is, and without a copied line number, `+` or `-`."""
+    """Return the quote's last line, and this line without a copied line number, `+` or `-`; all without blanks."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

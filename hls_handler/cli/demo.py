@@ -164,7 +164,7 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the demo's settings file and load it. Also writes an example prompt for `push`, unless that file exists."""
+    """Write the demo's settings file and load it. Also writes an example prompt for `push`, if it is missing."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -218,7 +218,7 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Post the payload, and repeat it while the service does not respond, for up to `RESTART_TIMEOUT_S`.
+    """Post the payload. Repeat the request while the service does not respond, for up to `RESTART_TIMEOUT_S`.
 
     Restarts the service if it has ended. If a response was lost and the service now reports a duplicate, returns 202.
     """

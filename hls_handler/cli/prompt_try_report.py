@@ -51,7 +51,7 @@ class TryResult:
 def print_result(
     subject: Subject, tried: TryResult, notes: Sequence[str], *, sources: Sources, full: bool, canned: bool
 ) -> None:
-    """Print the result as text. `notes` are sentences about stored data of the service that was not used.
+    """Print the result as text. `notes` are sentences that say which data of the service's database was not used.
 
     With `full`, prints the whole system message. With `canned`, prints that nothing was paid.
     """

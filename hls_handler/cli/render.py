@@ -123,7 +123,7 @@ class Estimate:
 
     @property
     def max_usd_with_correction(self) -> float | None:
-        """Maximum cost if Claude is asked again after an invalid reply. The second question contains that reply."""
+        """Maximum cost of two questions. The second asks Claude to correct an invalid reply and contains that reply."""
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens

@@ -97,7 +97,7 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """If github.base_url is a loopback address, create the event's issue or pull request in that sandbox."""
+    """If github.base_url is a loopback address, create the event's issue or pull request in the sandbox there."""
     parts = urlsplit(settings.github.base_url)
     if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         return

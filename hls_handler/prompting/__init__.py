@@ -1,1 +1,1 @@
-"""The prompt library: loading, checking and rendering templates, with untrusted text kept out of them."""
+"""The prompt library: loading, checking and rendering templates. Untrusted text never becomes template source."""

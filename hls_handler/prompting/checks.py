@@ -34,7 +34,7 @@ KEY = b"smoke render"
 
 
 def templates_of(templates: ParsedTemplates, name: str, comment: str | None) -> tuple[str, ...]:
-    """Return the names of a prompt's template, `base.j2`, its comment template, and the templates that these use."""
+    """Return the names of all templates that a prompt and its comment use. The first is the prompt's own template."""
     roots = [f"{name}{SUFFIX}", BASE, *([comment] if comment else [])]
     return tuple(dict.fromkeys(part for root in roots for part in find_used_templates(templates, root)))
 
@@ -70,13 +70,12 @@ class LibraryCheck:
     families: Mapping[str, Family]  # event name -> family
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the events for which a prompt may run: those in its `on`, and those of all prompts before it."""
+        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`."""
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
         return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
 
     def event_families(self, name: str) -> Mapping[str, Family]:
-        """Return {event name: family} of a prompt's events."""
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
         return {event: self.families[event] for event in names if event in self.families}
 
@@ -136,7 +135,7 @@ class LibraryCheck:
             yield problem_at(lines[prompt.name], "then.prompt", message)
 
     def name_problems(self, name: str) -> Iterator[Problem]:
-        """Yield a problem for each name in a prompt or its comment template that is unknown for one of its events."""
+        """Yield a problem for each unknown name in a prompt's templates, such as a variable of another event."""
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
@@ -165,7 +164,7 @@ class LibraryCheck:
                 yield Problem(file, exc.lineno, exc.message or "the file is not a valid template")
 
     def smoke_render(self, name: str) -> list[Problem]:
-        """Render a prompt, render its comment and evaluate its `then.when` with samples, and return the problems."""
+        """Render a prompt and its comment and evaluate its `then.when`, all with sample values. Return the problems."""
         library, prompt = self.library, self.library.prompts[name]
         found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
         systems: dict[str, str] = {}  # system message -> the first sample that has it
@@ -204,7 +203,10 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of samples for a prompt's events. If no action matches, yield all samples."""
+        """Yield (name, family, variables) of each sample for the prompt's event keys.
+
+        If no sample of the event "issues" has an action of these keys, all samples of "issues" are used instead.
+        """
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
@@ -212,7 +214,7 @@ class LibraryCheck:
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield `recorded` with each sample reply of a predecessor; without a reply if the prompt can run first."""
+        """Yield `recorded` if the prompt can run first, then `recorded` with each sample reply of each predecessor."""
         predecessors = self.library.predecessors(name)
         if self.library.prompts[name].on or not predecessors:
             yield recorded

@@ -57,7 +57,7 @@ class RenderLimitError(TemplateError):
 
 
 class UndefinedVariable(StrictUndefined):
-    """The value of an undefined name. Any use raises an error. The error for a mapping suggests a similar key."""
+    """The value of an undefined variable or key. Any use raises an error. An error for a key suggests a similar key."""
 
     __slots__ = ()
 
@@ -100,8 +100,8 @@ def join_chunks(
     """Join the chunks that a template or block outputs. Raise `RenderLimitError` if they exceed a render limit.
 
     The limits are checked at each chunk, so a loop without output is not stopped. If `no_texts` is set, untrusted text
-    raises a `TemplateError` with this message. Errors are thrown into the generator, so that their traceback has the
-    template's line.
+    in the output raises a `TemplateError` with the message `no_texts`. Errors are thrown into the generator, so that
+    their traceback has the template's line.
     """
     assert isinstance(chunks, Generator)  # all compiled templates and blocks are generators
     until = clock() + deadline_s
@@ -207,7 +207,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that no template up the `extends` chain has. Jinja would silently ignore it."""
+    """Yield a problem for each block that all templates up the `extends` chain lack. Jinja would ignore the block."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

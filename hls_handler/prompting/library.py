@@ -50,8 +50,9 @@ def load_library(
 
     If several folders have a file of the same path, the file of the first folder is used. The keys of `families` are
     event names ("pull_request"). `shipped` is the folder of the prompts that come with HLS. Parts (`base.j2`, `_*.j2`)
-    that no folder has are from `shipped`. For a template without front matter, that of the file of the same path in a
-    later folder is used, or in `shipped`; the comment template is then from `shipped`, too.
+    that no folder has are from `shipped`. A template without front matter gets the front matter of the file with the
+    same path in the next folder, and finally in `shipped`. If a prompt's front matter is from `shipped` and no folder
+    has a comment template for the prompt, the comment template is from `shipped`, too.
 
     Two prompts must not have the same event in `on`. Exceptions are the events in `chosen`, for which the settings
     name the prompt, and the prompts in `shadows`, which post nothing.
@@ -117,7 +118,6 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
 
 
 def _hash_of(sources: PromptSources) -> str:
-    """Return the first six hex digits of SHA-256 over the front matter and all templates of a prompt."""
     digest = sha256(sources.front.encode())
     for source in sorted(sources.sources, key=lambda source: source.name):
         digest.update(f"\0{source.name}\0{source.text}".encode())

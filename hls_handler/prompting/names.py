@@ -207,7 +207,7 @@ class _NameChecker:
             self.infer(expression, scope)
 
     def infer(self, node: nodes.Node, scope: Scope) -> object:
-        """Return the hint of an expression, and report the unknown names inside the expression."""
+        """Return the type hint of an expression, such as `ListOf(Text())`. Report unknown names in the expression."""
         match node:
             case nodes.Name():
                 return self.infer_name(node, scope)
@@ -276,7 +276,7 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the hint of a filter's result. Report an unknown filter, or an unknown attribute in `map`."""
+        """Return the type hint of a filter's result. Report an unknown filter or attribute: `map(attribute='x')`."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

@@ -105,14 +105,13 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
-    """Return the folder of the prompt library that a file belongs to, or "the shipped library"."""
     if Path(file).resolve().is_relative_to(shipped.resolve()):
         return SHIPPED_LIBRARY
     return file.removesuffix(name).rstrip("/") or "/"
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield (role, (file for the diff's header, text)) of each source file of a prompt."""
+    """Yield (`PromptSources.role`, (path for the diff's header, text)) of each source file of a prompt."""
     for source in prompt_sources.sources:
         label, text = source.file, source.text
         if source is prompt_sources.template and source.front is None:
@@ -180,13 +179,16 @@ class Library:
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts whose `on` has `event_key`, but no shadow prompts and no follow-ups of other results."""
+        """Return the prompts whose `on` has `event_key`, except shadow prompts.
+
+        If one of these prompts is a follow-up of another, it is left out, too.
+        """
         names = [name for name, prompt in self.prompts.items() if event_key in prompt.on and name not in self.shadows]
         followers = {follower for name in names for follower in self.followers(name)}
         return tuple(name for name in names if name not in followers)
 
     def followers(self, name: str) -> tuple[str, ...]:
-        """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in the `then` of that, etc."""
+        """Return the follow-up prompts of `name`: the prompt in its `then`, the prompt in that prompt's `then`, etc."""
         found: list[str] = []
         then = self.prompts[name].then
         while then is not None and then.prompt in self.prompts and then.prompt not in found:
@@ -199,12 +201,12 @@ class Library:
         return tuple(other for other, prompt in self.prompts.items() if prompt.then and prompt.then.prompt == name)
 
     def find_next_prompt(self, name: str, reply: Reply) -> str | None:
-        """Return the follow-up prompt if its `then.when` is true for the reply, else None. Raises `PromptError`."""
+        """Return `then.prompt` if `then.when` is true for the reply, else None. Raises as `Condition.holds` does."""
         then = self.prompts[name].then
         return then.prompt if then is not None and self.conditions[name].holds(reply) else None
 
     def label_groups(self, event: str) -> Mapping[str, str]:
-        """Return {label in lower case: group} of all labels for replies about an event ("issues"): {"bug": "kind"}."""
+        """Return {label in lower case: group} of all labels that replies about an event can set: {"bug": "kind"}."""
         names = [name for name, prompt in self.prompts.items() if event in {key.partition(".")[0] for key in prompt.on}]
         with_followers = dict.fromkeys(one for name in names for one in (name, *self.followers(name)))
         groups: dict[str, str] = {}

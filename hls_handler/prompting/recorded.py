@@ -106,7 +106,7 @@ def load(name: str) -> Recorded:
 
 
 def before(name: str) -> tuple[Recorded, ...]:
-    """Return the payloads that precede the payload `name` in `DERIVED`; () for a recorded payload."""
+    """Return all payloads that are listed before `name` in `DERIVED`; () if `DERIVED` does not contain `name`."""
     return tuple(load(earlier) for earlier in DERIVED[: DERIVED.index(name)]) if name in DERIVED else ()
 
 
@@ -120,7 +120,7 @@ def for_event(key: str) -> tuple[Recorded, ...]:
 def from_file(path: Path, event: str | None = None) -> Recorded:
     """Read a payload from a file. `event` is its event ("issues"); if None, the payload's keys determine the event.
 
-    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or has the keys of no known event.
+    Raises `UnknownPayload` if the file cannot be read, is not a JSON object, or does not determine the event.
     """
     try:
         body = path.read_bytes()

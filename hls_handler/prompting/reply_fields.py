@@ -61,7 +61,7 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield mistakes in a label rule: (".bug", message) about the label of the value "bug", else ("", message)."""
+    """Yield (key, message) for mistakes in a label rule. The key is ".bug" for the label of "bug", "" for the rule."""
     values = possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
@@ -113,7 +113,7 @@ FIELD_TYPES: Mapping[str, Any] = {
 
 
 def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] | None, list[Problem]]:
-    """Return a prompt's reply type and the problems of its front matter. The type is None if it cannot be built.
+    """Return a prompt's reply type, and the problems of `fields` and `labels`. The type is None if it cannot be built.
 
     The type is the one that `front.reply` names, or a subclass with more fields and labels. Prompts with equal
     definitions get the same type.
@@ -163,7 +163,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield mistakes in an entry of `fields`: (".enum", message) about its key `enum`, ("", message) about others."""
+    """Yield (key, message) for mistakes in an entry of `fields`. The key is ".enum" or ".type"; "" for the entry."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:

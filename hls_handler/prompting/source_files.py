@@ -177,7 +177,7 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": Field
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key`. For a missing "then.when", use the line of "then", else line 1."""
+    """Return a problem at the line of `key`; if "then.when" is missing, at the line of "then"; else at line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
@@ -284,7 +284,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file in `layers` called `name` that has front matter, else the first file."""
+    """Return the first file called `name` that has front matter, closed or not; if none has any, the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
@@ -299,9 +299,9 @@ def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Prob
 def _shipped_fallbacks(
     front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
 ) -> dict[str, SourceFile]:
-    """Return the shipped parts (`base.j2`), and the comment templates of prompts that use the shipped front matter.
+    """Return shipped parts (`base.j2`), `SHARED_COMMENT`, and comment templates of prompts with shipped front matter.
 
-    A prompt with shipped front matter changes only the wording, so the shipped comment still fits.
+    The front matter determines the fields of the reply, so the shipped comment template fits such a prompt.
     """
     fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
     if SHARED_COMMENT in shipped:

@@ -15,7 +15,7 @@ from hls_handler.untrusted.placeholders import Placeholders, public_hints
 from hls_handler.untrusted.untrusted_text import UntrustedText, text_of
 
 ANYTHING: object = Any
-"""Hint of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
+"""Type hint of a value of unknown type, such as a macro's parameter. Its attributes are not checked."""
 
 LIST_ATTRIBUTES = frozenset({"index", "count"})  # methods of a list or tuple that templates may use
 TEXT_METHODS = frozenset({"excerpt", "lines", "startswith", "endswith"})  # methods of `UntrustedText`
@@ -24,14 +24,14 @@ UNIONS = (Union, UnionType)
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """Hint of a list, tuple or set. `element` is the hint of its elements."""
+    """Type hint of a list, tuple or set. `element` is the type hint of its elements."""
 
     element: object
 
 
 @dataclass(frozen=True, slots=True)
 class GroupOf:
-    """Hint of one group of the filter `groupby`. `key` and `element` are the hints of its key and of its elements."""
+    """Type hint of a group of the filter `groupby`. `key` and `element` are the hints of its key and its elements."""
 
     key: object
     element: object
@@ -39,14 +39,14 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """Hint of an imported template, with the names that can be read from it."""
+    """Type hint of `macros` after `{% import "_macros.j2" as macros %}`. `names` are the attributes of `macros`."""
 
     names: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Hint of a string from an event or from Claude."""
+    """Type hint of a string from an event or from Claude."""
 
 
 def has_members(hint: object) -> TypeGuard[type]:
@@ -82,7 +82,6 @@ def _without_none(hint: object) -> object:
 
 
 def _find_element_type(hint: object) -> object | None:
-    """Return the type of the elements of a list, tuple or set; None if `hint` is another type."""
     plain = _without_none(hint)
     origin = get_origin(plain)
     is_collection = isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
@@ -95,8 +94,8 @@ SAMPLE_TEXT = "some *text*, with a | bar and a\nsecond line"
 def sample_values(hint: object) -> tuple[Any, ...]:
     """Return sample values of a type: a full value, then a minimal value (empty, None, False).
 
-    For a pydantic model, copies of the full value follow, so that every value of each `Literal` field occurs. With
-    these, all branches of `{% if analysis.kind == ... %}` are rendered.
+    For a pydantic model, copies of the full value follow, so that every value of each `Literal` field occurs and
+    every branch of `{% if analysis.kind == ... %}` is rendered.
     """
     full, minimal = _sample(hint, full=True), _sample(hint, full=False)
     if not isinstance(full, BaseModel):
@@ -146,8 +145,8 @@ class VariableDoc:
 def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[str, object]]) -> list[VariableDoc]:
     """Return the documentation of each variable ("issue") and of its members ("issue.user", "issue.user.login").
 
-    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. Values are
-    converted as in a render, because their types do not show whether a text is trusted.
+    `hints` maps variables to types. Each of `examples` maps variables to their values in one event. Types do not
+    show whether a text is trusted, so values are converted as in a render, which makes untrusted text `UntrustedText`.
     """
     placeholders = Placeholders(key=b"", show=format_for_prompt)  # placeholders are not replaced by texts here
     marked_examples = [mark_trusted(values) for values in examples]

@@ -68,7 +68,7 @@ HOW_TO_START = re.compile(
     r"|如何(?:开始|参与|贡献)|怎么(?:开始|参与|贡献)|どうやって(?:始め|貢献|参加)|어떻게 (?:시작|기여|참여)",
     re.IGNORECASE,
 )
-"""Matches a newcomer's question about how to start. A false match is harmless, because Claude reads the comment."""
+"""Matches questions such as "can I work on this?". A false match is harmless, because Claude reads the comment."""
 
 COURTESY = re.compile(r"(?:thanks?|thank you|thx|merci|danke|gracias|obrigad[oa]|спасибо|谢谢|ありがとう|nice|great)\b")
 
@@ -176,8 +176,8 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     """Return True if HLS itself may have caused the event.
 
-    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender or author counts. Otherwise a person
-    uses it, too: only label changes, commit statuses and comments with `MARKER` by `bot` count.
+    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender, author or commenter counts.
+    Otherwise a person uses it, too: only its label changes, commit statuses and comments with `MARKER` count.
     """
     if bot.is_bot:
         return any(
@@ -191,7 +191,7 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 
 def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
-    """Return True if a comment asks how to start or addresses the bot. If `bot` is None, any "@" is enough."""
+    """Return True if a comment addresses the bot or asks how to contribute. If `bot` is None, any "@" is enough."""
     text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 

@@ -68,7 +68,7 @@ class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
     def on(self, event_key: str) -> tuple[str, ...]:
-        """Return the prompts whose `on:` has exactly this event key: "issues.opened" -> ("issues/analyze",)."""
+        """Return the prompts for exactly this event key: "issues.opened" -> ("issues/analyze",)."""
 
     def label_groups(self, event: str) -> Mapping[str, str]:
         """Return {label in lower case: group} of all labels that Claude can set for an event: {"bug": "kind"}."""
@@ -78,7 +78,7 @@ class PromptCatalogue(Protocol):
 
 
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
-"""Kinds of `Ignored` with which an event may be a label correction, because this needs no prompt."""
+"""An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
 
 
 def route(
@@ -149,7 +149,7 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
 
 
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
-    """Return True if the settings enable the event. Any event of pull requests also enables review requests."""
+    """Return True if the settings enable the event. Any enabled pull request event enables review requests, too."""
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
     is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
@@ -209,8 +209,8 @@ def find_label_correction(
 ) -> LabelCorrection | Ignored | None:
     """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
-    Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Any enabled event of issues also enables
-    label corrections of issues; the same holds for pull requests. The worker checks if HLS ever set such a label.
+    Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Returns None if the settings enable no
+    action of the event ("issues" or "pull_request"). The worker checks if HLS ever set such a label.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

@@ -54,7 +54,7 @@ class EffectiveSettings:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
 
         The prompt is False if the settings say that none runs. Returns None if no `prompts.use` has the event.
-        Precedence: `.github/hls.yaml`, the entry, the global settings. In each, "issues.opened" comes before "issues".
+        Precedence: `.github/hls.yaml`, `repositories`, global settings. In each, "issues.opened" precedes "issues".
         """
         return self._choose(self.use, event_key)
 
@@ -205,7 +205,7 @@ def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[Pr
 
 
 def list_prompt_choices(settings: Settings) -> tuple[PromptChoice, ...]:
-    """Return all choices in the settings file: those of the global `prompts.use`, then those of the entries."""
+    """Return all choices in the settings file: those of the global `prompts.use`, then those of `repositories`."""
     choices = [*_iter_prompt_choices(settings.prompts.use, "prompts.use")]
     for index, entry in enumerate(settings.repositories):
         choices += _iter_prompt_choices(entry.prompts.use, f"repositories[{index}].prompts.use")
@@ -261,7 +261,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield a line for each key of the section `name` ("features"). `overrides` has the keys that the entry sets."""
+    """Yield a line for each key of the section `name` ("features"). `overrides` is that section in `repositories`."""
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:

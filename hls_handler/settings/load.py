@@ -77,7 +77,6 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for each prompt folder that does not exist."""
     directory = value_at(root, "prompts.directory")
     folders = {"prompts.directory": directory}
     if isinstance(directory, list):
@@ -183,7 +182,7 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """Return "GITHUB_TOKEN" if `secret` is the dummy value of this variable; None for a real secret."""
+    """If `secret` is the dummy value of a variable in `CREDENTIALS`, return the name of the variable, else None."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -219,7 +218,7 @@ Stamp = tuple[int, int, int, int] | None
 """Inode, modification time in ns, size and change time in ns of a file; None if it cannot be read."""
 
 MIN_AGE_NS = 250_000_000
-"""Minimum age of a change. Right after a change, a file may be incomplete: many editors empty it before they write."""
+"""Minimum age of a change before a file is read: many editors empty a file before they write the new text."""
 
 
 class SettingsFile:

@@ -56,7 +56,7 @@ class Sources:
         return path in sources.lines
 
     def find_line(self, key: str) -> int | None:
-        """Return the line of `key`. If the key is missing, return the line of the mapping around it, or None."""
+        """Return the line of `key`; if "claude.model" is missing, the line of "claude"; if both are missing, None."""
         sources, path = self._split_key(key)
         if sources is not self:
             return sources.find_line(path)
@@ -101,7 +101,7 @@ class Tree:
     def format_problems(self, by_key: Mapping[str, str]) -> list[str]:
         """Return messages sorted by line: "config/settings.yaml:3: server.prot: unknown key".
 
-        `by_key` adds {key path: sentence} to the problems of the tree. A missing key gets the line of its section.
+        `by_key` is {key path: sentence}; `self.problems` are added. If a key is missing, its section's line is used.
         """
         located = [(self.sources.find_line(key) or 0, f"{key}: {sentence}") for key, sentence in by_key.items()]
         in_order = sorted([*self.problems, *located])
@@ -289,7 +289,7 @@ def expand(root: object, variables: Mapping[str, str]) -> Expansion:
     """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
     The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
-    `problems` then has a sentence that does not quote the string, which may contain a secret.
+    For such a string, `problems` has a sentence that does not quote the string, which may contain a secret.
     """
     expansion = Expansion()
 
