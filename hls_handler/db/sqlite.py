@@ -97,7 +97,7 @@ def prepare_to_write(connection: Connection, *, durable: bool) -> None:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's connection. It begins no transaction, in which SQLite rejects or ignores some PRAGMAs."""
+    """Return the driver's connection: SQLAlchemy's would begin a transaction, in which some PRAGMAs fail."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
