@@ -259,7 +259,7 @@ def _store(
 
 
 def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    """Return the superseding deliveries. If new ones have the same conversation and commit, only the last is returned.
+    """Return the deliveries that supersede others. If new ones share conversation and commit, only the last counts.
 
     Deliveries that GitHub sent again are all returned: each keeps its old row, and supersedes only rows before it.
     """

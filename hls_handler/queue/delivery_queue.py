@@ -123,9 +123,9 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        A delivery whose GUID is stored is a "duplicate". But a dead or ignored delivery is processed again, with its
-        checkpoints, if GUID and body are the same. A body that was queued under another GUID in the last
-        `replay_window_h` hours is a "replay"; 0 disables this check. `counts` are added to the counters.
+        A delivery whose GUID is stored is a "duplicate". But if GitHub sends a dead or ignored delivery again, its row
+        is updated and it keeps its checkpoints. A body that was queued under another GUID in the last `replay_window_h`
+        hours is a "replay"; 0 disables this check. `counts` are added to the counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
@@ -164,7 +164,7 @@ class DeliveryQueue:
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        Ignores deliveries that `claim` skips, such as paused ones. If `concurrency` deliveries run, only leases count.
+        Ignores deliveries that `claim` skips, such as paused ones; ignores all while `concurrency` deliveries run.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()

@@ -39,7 +39,7 @@ RENEW_BELOW_SHARE = 0.6
 """A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""The renewal thread skips leases with a larger share left, because most deliveries end before they need a renewal."""
+"""The renewal thread skips leases with more of their time left: most deliveries end before they need a renewal."""
 
 PENDING_WRITE = "pending write: "
 """Prefix of a pending write's name in the table `locks`; the name of the lock follows."""

@@ -173,7 +173,7 @@ class Locks:
         )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
+        """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
         Raises `Postponed` while another delivery holds the lock, or while a write under this lock may still take
         effect. The changes are stored in either case. `Checkpoints.save` or the end of the run releases the lock.

@@ -240,7 +240,7 @@ def new_delivery(
 def _priority(event: str, action: str | None) -> int:
     """Return the priority: requests to the bot are first, then pull request events, then all others.
 
-    Every `issue_comment` counts as a request, because the router ignores all other comments.
+    Every `issue_comment` counts as a request, because the router ignores comments that ask the bot nothing.
     """
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
