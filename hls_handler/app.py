@@ -94,8 +94,8 @@ def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
 class Service:
     """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
 
-    The constructor raises `SettingsError` with all problems, or `DatabaseUnavailable` if the database is the only
-    problem. `load` reads the prompt library that the settings name.
+    The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only problem is that the
+    database is unavailable. The argument `load` is a function that reads the prompt library.
     """
 
     def __init__(
@@ -242,7 +242,6 @@ class Service:
         self._probe.run_soon()
 
     def _check_changes(self) -> None:
-        """Reload changed files, and end HTTP requests for finished deliveries. Called every `WATCH_EVERY_S` seconds."""
         try:
             self._current_config()
             self._reschedule_waiting()

@@ -210,9 +210,9 @@ class Database:
         return column == any_(bindparam(name, type_=ARRAY(column.type)))
 
     def lock_accepts(self, connection: Connection) -> int:
-        """Take the lock for storing a batch, until the transaction ends. Then return the database's time (ms).
+        """Take the lock for storing a batch, and return the database's time (ms) after taking it.
 
-        SQLite needs no lock, because only one transaction can write at a time.
+        The transaction's end releases the lock. SQLite needs none, because it has one writer.
         """
         if self.file is not None:
             return self.now_in(connection)
@@ -291,9 +291,9 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        """Begin a write transaction on SQLite while no other thread of this process writes.
+        """Wait until no other thread of this process writes, then begin a write transaction on SQLite.
 
-        With SQLite's own lock alone, a thread polls for it, and may reach the busy timeout while other threads write.
+        SQLite's own lock would not suffice: a thread that waits for it polls, and could reach the busy timeout.
         """
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
@@ -338,7 +338,6 @@ def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
 
 
 def _cause(exc: Exception) -> BaseException:
-    """Return the error of the database driver if SQLAlchemy has wrapped one, else `exc`."""
     return exc.orig if isinstance(exc, sql.DBAPIError) and exc.orig is not None else exc
 
 

@@ -97,7 +97,7 @@ def prepare_to_write(connection: Connection, *, durable: bool) -> None:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's connection. It begins no transaction, in which SQLite rejects or ignores some PRAGMAs."""
+    """Return the driver's connection, for PRAGMAs that fail in a transaction. SQLAlchemy's connection begins one."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver

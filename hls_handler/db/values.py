@@ -74,7 +74,7 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed, or is over `FURTHEST_MS` after `now`: implausible."""
+    """Return the SQL condition that `moment` has passed, or is more than `FURTHEST_MS` after `now`."""
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 

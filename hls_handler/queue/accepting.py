@@ -66,9 +66,9 @@ class Stored(msgspec.Struct, frozen=True):
     digest: bytes | None  # None: the body was not stored
 
     def is_same_as(self, new: NewDelivery) -> bool:
-        """Return whether `new` has the same event, repository, number and body. The caller compares the GUID.
+        """Return whether `new` has the same event, repository, number and digest. A digest of None equals any other.
 
-        GitHub signs only the body. Without this check, a sender with any webhook secret could replace a known delivery.
+        GitHub does not sign the GUID. Without this check, a sender who reuses a GUID could replace the stored delivery.
         """
         digest_fits = self.digest is None or new.digest is None or self.digest == new.digest
         return digest_fits and (self.event, self.repository_id, self.number) == (
@@ -96,7 +96,7 @@ class Duplicates:
 class BatchAcceptor:
     def __init__(self, database: Database, counters: CounterWriter) -> None:
         self._database, self._counters = database, counters
-        self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository
+        self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository; "" for all
         is_same_body = and_(database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since"))
         self._find_existing = (
             select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at)
@@ -132,7 +132,6 @@ class BatchAcceptor:
         return outcomes
 
     def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        """Store `now` as the time of the last webhook, at most once a second; return {"owner/repo": now, "": now}."""
         labels = {label for name, label in counted if name in ("webhooks", "repository")}
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
@@ -143,7 +142,6 @@ class BatchAcceptor:
     def _existing(
         self, connection: Connection, batch: Sequence[NewDelivery], now: int, *, window_ms: int
     ) -> Duplicates:
-        """Find deliveries with a GUID of `batch`, and deliveries of the last `window_ms` with a body of `batch`."""
         found = Duplicates(rejects_replays=window_ms > 0)
         guids = {new.guid for new in batch}
         digests = {new.digest for new in batch if new.state == "queued" and new.digest and found.rejects_replays}
@@ -261,9 +259,9 @@ def _store(
 
 
 def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    """Return the deliveries that supersede others; if several have the same conversation and commit, only the last.
+    """Return the deliveries that supersede others. If new ones share conversation and commit, only the last counts.
 
-    A delivery that GitHub sent again is always returned: its row is older, so it supersedes fewer deliveries.
+    Deliveries that GitHub sent again are all returned: each keeps its old row, and supersedes only rows before it.
     """
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in existing_guids else None): new

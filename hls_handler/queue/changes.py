@@ -201,10 +201,10 @@ class DeliveryWriter:
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
-        """Store the changes and the columns in `statuses`. Return the delivery's row id; None if the lease is lost.
+        """Find the delivery of the lease, store `prepared` and the columns in `statuses`, and return the row id.
 
-        Checkpoints and statuses reset the number of crashes. Changes of labels and comments do not. Otherwise a
-        delivery that crashes at each write would be retried without end.
+        Returns None if the lease is lost. Checkpoints and statuses reset the number of crashes. If changes of labels
+        and comments did, too, a delivery that crashes at each write to GitHub would be retried without end.
         """
         terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
@@ -219,7 +219,7 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Do the same as `find`, but raise `LeaseLost` if the lease is lost."""
+        """Store `prepared` and `statuses`, and return the delivery's row id, as `find` does. Raises `LeaseLost`."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lease_lost(lease)
@@ -285,7 +285,7 @@ class Checkpoints:
         """Store changes; a checkpoint replaces the one with the same name and index. Raises `LeaseLost`.
 
         `posting` is the new posting status; None keeps the old one. `unlock` also releases the delivery's locks. A
-        checkpoint resets the number of crashes and the time of the first failure.
+        checkpoint or posting status resets the number of crashes and the time of the first failure.
         """
         statuses = {} if posting is None else {"posting_status": posting, "posting_error": None}
         prepared = prepare(changes)
@@ -304,10 +304,10 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return prompt id and field for a counter: the group "areas area/api" gives "issues/analyze@3f9c2a:areas"."""
+    """Return a counter's label: "issues/analyze@3f9c2a:areas" for "issues/analyze@3f9c2a" and "areas area/api"."""
     return f"{prompt_id}:{field_of(group)}"
 
 
 def field_of(group: str) -> str:
-    """Return the reply field in the name of a label group: "areas area/api" gives "areas"."""
+    """Return the reply field to which a label group belongs: "areas" for the group "areas area/api"."""
     return group.partition(" ")[0]

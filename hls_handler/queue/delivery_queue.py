@@ -58,10 +58,8 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Return the query for the number of deliveries in a state.
-
-    The query has a second condition, which is always true, because SQLite then uses a partial index.
-    """
+    """Return the query for the number of deliveries in a state."""
+    # `has > 0` is always true; with this condition, SQLite uses a partial index.
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
 
@@ -125,9 +123,9 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        A delivery whose GUID is stored is a "duplicate". But a dead or ignored delivery is processed again, with its
-        checkpoints, if GUID and body are the same. A body that was queued under another GUID in the last
-        `replay_window_h` hours is a "replay"; 0 disables this check. `counts` are added to the counters.
+        A delivery whose GUID is stored is a "duplicate". But if GitHub sends a dead or ignored delivery again, its row
+        is updated and it keeps its checkpoints. A body that was queued under another GUID in the last `replay_window_h`
+        hours is a "replay"; 0 disables this check. `counts` are added to the counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
@@ -155,7 +153,7 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases; return their number. The next `claim` counts a crash for each lease without a checkpoint.
+        """End all leases; return how many. The next `claim` counts a crash for each delivery without a new checkpoint.
 
         Call this only at the start of the only process on the database: all leases are then from earlier runs.
         """
@@ -166,7 +164,7 @@ class DeliveryQueue:
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        Ignores deliveries that `claim` skips, such as paused ones. If `concurrency` deliveries run, only leases count.
+        Ignores deliveries that `claim` skips, such as paused ones; ignores all while `concurrency` deliveries run.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -206,8 +204,8 @@ class DeliveryQueue:
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
-        `failed` increments the delivery's `failures` and deletes its reserved slots of rate limits. `counts`
-        increments its `attempts`, which `limits.max_attempts` limits.
+        `failed` increments the delivery's `failures`, and deletes the times that rate limits reserved for its requests.
+        `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
@@ -228,10 +226,11 @@ class DeliveryQueue:
             self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
-        """Make all waiting deliveries due now, and delete all reserved slots; return the number of deliveries.
+        """Make all waiting deliveries due now; return their number. Deletes the times that rate limits reserved.
 
-        Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
-        also ends waits that GitHub or Claude demanded; pass False if other processes are running.
+        Call it at the start and after a change of settings, because the cause of a wait may be gone. With
+        `forget_servers`, requests may begin earlier than GitHub or Claude asked. Pass False at a start if other
+        processes may be running.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})

@@ -18,12 +18,12 @@ _MAX_BATCH = 256
 COMMIT_TIMEOUT_S = 6.0
 """Seconds within which a delivery must be committed; GitHub waits at most 10 s for the response."""
 _CLOSE_TIMEOUT_S = 3.0
-"""Seconds that `close` waits for the last commit. No request waits for it any more."""
+"""Seconds that `close` waits for the last commit. All requests have ended by then."""
 MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
 COMMIT_DELAY_S = 0.02
-"""Seconds that a commit waits at most for more deliveries, because one large batch is faster than two small ones. It
-expects as many deliveries as the last batch had, plus those that arrived during its commit.
+"""Seconds that a commit waits at most for more deliveries, because one large batch is faster than two small ones. A
+commit expects as many deliveries as the last batch had, plus those that arrived during its commit.
 """
 
 
@@ -53,7 +53,7 @@ class AcceptQueue:
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         commit_delay_s: float = COMMIT_DELAY_S,
     ) -> None:
-        """`replay_window_h` returns this setting. `on_commit` runs in the committing thread before `accept` returns."""
+        """`on_commit` runs in the committing thread before `accept` returns."""
         self._store, self._replay_window_h, self._on_commit = store, replay_window_h, on_commit
         self._timeout_s, self._max_waiting_bytes = timeout_s, max_waiting_bytes
         self._commit_delay_s, self._expected = commit_delay_s, 0

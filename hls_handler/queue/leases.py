@@ -3,9 +3,9 @@
 docs/adr/0007-many-machines.md has a diagram of each.
 
 A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
-lease. A process that was frozen before a request could post what another process has posted meanwhile. Therefore each
-write to GitHub first checks the lease by a clock of this machine, which runs while the machine sleeps (`HeldLeases`).
-By this clock, a lease never expires later than in the database, because its time begins before the request.
+lease. If a process is frozen just before it posts a comment, another process may post the same comment meanwhile.
+Therefore each write to GitHub first checks the lease by a clock of this machine, which runs while the machine sleeps
+(`HeldLeases`). By this clock, a lease never expires later than in the database: its time starts before the claim.
 
 A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
 records it as a pending write. No delivery gets the lock of the comment until the record expires or
@@ -32,14 +32,14 @@ from hls_handler.errors import LeaseLost, Postponed, StoreUnavailable
 log = logging.getLogger(__name__)
 
 MIN_SHARE_FOR_WRITE = 1 / 2
-"""Share of a lease's time that must be left when a write to GitHub begins. By default it is 15 s, the time limit of a
-request, so the write has ended before another machine may claim the delivery."""
+"""Share of a lease's time that must be left when a write to GitHub begins. Half of the default lease is 15 s, the time
+limit of a request, so the write has ended before another machine may claim the delivery."""
 
 RENEW_BELOW_SHARE = 0.6
 """A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""The renewal thread skips leases with a larger share left, because most deliveries end before they need a renewal."""
+"""The renewal thread skips leases with more of their time left: most deliveries end before they need a renewal."""
 
 PENDING_WRITE = "pending write: "
 """Prefix of a pending write's name in the table `locks`; the name of the lock follows."""
@@ -94,7 +94,7 @@ class HeldLeases:
         self._held: dict[tuple[str, int], tuple[Lease, float, float]] = {}  # with expiry and length in s
 
     def now(self) -> float:
-        """Return the machine's time in seconds. Call it before you request a lease, and pass the value to `add`."""
+        """Return the seconds of a monotonic clock. Call it before you request a lease; pass the result to `add`."""
         return self._clock()
 
     def add(self, lease: Lease, *, asked_at: float, lease_s: float) -> None:
@@ -127,7 +127,8 @@ class HeldLeases:
         if left_s <= least * given_s:
             raise LeaseLost(
                 f"the lease on delivery {lease.guid} (attempt {lease.attempt}) has {left_s:.1f} s left by this "
-                "machine's clock, too little for the next step: another worker may claim the delivery afterwards"
+                "machine's clock, too little for the next step: another worker may claim the delivery when the lease "
+                "expires"
             )
 
     def secure(self, lease: Lease) -> None:

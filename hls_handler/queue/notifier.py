@@ -26,7 +26,7 @@ class Notifier:
     """A thread that calls `on_wake_up` when any process has committed a change. Does nothing on SQLite."""
 
     def __init__(self, url: str, *, on_wake_up: Callable[[], None]) -> None:
-        """`on_wake_up` is called in the notifier's thread, also for changes of this process, and after each connect."""
+        """`on_wake_up` runs in the notifier's thread after each connect, and after each change by any process."""
         self._on_wake_up = on_wake_up
         self._ended = threading.Event()
         self._thread = None

@@ -36,18 +36,19 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms). The caller must store the row `after`."""
+    """A slot for one request: usable now if `is_now`, else at `slot_at` (ms)."""
 
     is_now: bool
     slot_at: int
-    after: RateLimitState
+    after: RateLimitState  # the rate limit's new row, which the caller must store
 
 
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. A reserved slot is lost if the rate limit
-    is held past its time, or if it is used over `interval_ms` plus 2 s late: a downtime must not end in a burst.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. A delivery gets a new slot if the rate limit
+    is held until after the reserved time, or if the delivery is more than `interval_ms` plus 2 s late. Otherwise, all
+    deliveries that are late after a downtime would reserve the same slot.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -95,8 +96,8 @@ class RateLimiter:
         If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
         changes are stored in either case.
 
-        For a write of a comment, `write` is the name of the comment's lock. For `slowest_write_s`, no delivery gets
-        this lock, even after a crash, unless `WriteCompleted` is stored earlier.
+        For a write of a comment, `write` is the name of the comment's lock. No delivery gets this lock for the next
+        `slowest_write_s` seconds, even after a crash, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -127,7 +128,10 @@ class RateLimiter:
         return None if until is None else from_ms(until)
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
-        """Lock a rate limit until the transaction ends; return its row. Read the clock afterwards, as this may wait."""
+        """Lock a rate limit until the transaction ends; return its row.
+
+        The caller must read the clock after this call, because the call may wait for the lock.
+        """
         row = connection.execute(_SELECT, {"of_name": name}).first()
         if row is None:
             fresh = {"name": name, "next_at": 0, "held_until": 0, "last_slot_at": 0}
@@ -169,10 +173,10 @@ class Locks:
         )
 
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire or extend the lock `name` for `ttl_s`. Raises `LeaseLost`.
+        """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
-        Raises `Postponed` while another delivery holds the lock, or while there is a pending write for the lock. The
-        changes are stored even then. `Checkpoints.save` or the end of the delivery's run releases the lock.
+        Raises `Postponed` while another delivery holds the lock, or while a write under this lock may still take
+        effect. The changes are stored in either case. `Checkpoints.save` or the end of the run releases the lock.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

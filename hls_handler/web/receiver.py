@@ -41,7 +41,7 @@ STORE_REMEDY = "make the database that storage.url names writable, then redelive
 
 
 class WebhookReceiver:
-    """The endpoint at `server.webhook_path`, for one version of the settings. See `Ports` for the functions."""
+    """The endpoint at `server.webhook_path` for one version of the settings. `Ports` explains the keyword arguments."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ MIN_CONNECTIONS = 16
 class ConnectionLimit:
     """Callable that returns the number of connections that may be open: server.max_connections, or fewer.
 
-    The number is lower if the system allows too few open files, because libuv would silently drop connections.
+    The number is lower if the system allows too few open files, because libuv would silently drop further connections.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -52,7 +52,7 @@ class ConnectionLimit:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise this process's limit of open files to `files` if it is lower. Return the smaller of limit and `files`."""
+    """Raise the limit of open files to `files`, or as far as the system allows. Return `files` or this lower limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files

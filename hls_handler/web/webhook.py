@@ -240,7 +240,7 @@ def new_delivery(
 def _priority(event: str, action: str | None) -> int:
     """Return the priority: requests to the bot are first, then pull request events, then all others.
 
-    Every `issue_comment` counts as a request: a comment that does not address the bot is ignored, not queued.
+    Every `issue_comment` counts as a request, because the router ignores comments that ask the bot nothing.
     """
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
@@ -248,7 +248,7 @@ def _priority(event: str, action: str | None) -> int:
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
-    """Return which queued deliveries of the same issue or pull request this one supersedes.
+    """Return which queued deliveries of the same issue or pull request the event supersedes.
 
     A closing supersedes all of them, even if it is ignored, because the conversation needs no more work. A push
     supersedes older commits unless it is ignored.
