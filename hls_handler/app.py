@@ -73,7 +73,7 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 
 def create() -> Starlette:
-    """Return the service as an ASGI application. Raises `SettingsError` with all problems of the settings."""
+    """Return the service as an ASGI application. Raises `SettingsError` if settings or prompts cannot be used."""
     path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
