@@ -161,7 +161,7 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
 
 
 MIN_FOLDED = 3
-"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take no more space."""
+"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer take no more space than that."""
 
 CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
 """Characters of counters and progress bars: lines that differ only in these count as repeated."""

@@ -22,7 +22,7 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition: no older delivery of the conversation may still run, because this delivery may supersede the older one."""
+"""Condition: no older delivery of the conversation may still run. Such a delivery may be superseded by this one."""
 
 
 class RetentionStore:

@@ -134,7 +134,7 @@ def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
 
 
 class RetentionStore(Protocol):
-    """Deletes old rows. Both methods return the number of deleted rows; None if another process is deleting."""
+    """Deletes old deliveries and bodies. Both methods return how many, or None if another process is deleting."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -167,7 +167,7 @@ def delete_old(
 def _delete_all(
     delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
 ) -> int:
-    """Delete until nothing is left, another process deletes, or `wait` returns True. Returns the number of rows."""
+    """Delete until nothing is left, another process deletes, or `wait` returns True. Return how many were deleted."""
     total = 0
     while True:
         began = clock()

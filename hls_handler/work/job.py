@@ -49,7 +49,7 @@ GITHUB_RATE_LIMIT = "github"
 """Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
 
 IN_PLACE_S = 1.5
-"""Seconds that a worker sleeps at most. For a longer wait the delivery is rescheduled and repeats reads from GitHub."""
+"""Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
 T = TypeVar("T")
 
