@@ -26,8 +26,8 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 State = Literal["text", "empty", "binary", "elsewhere"]
-"""Kind of an excerpt. An "elsewhere" one has no lines: those of its step were not identified, and the excerpt of
-another failed step is from the whole job's log."""
+"""Kind of an excerpt. "elsewhere": the excerpt has no lines, because the lines of its step were not identified.
+The excerpt of another failed step is then from the whole job's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def _fold_remark(line: LogLine) -> str:
 
 MAX_COMMAND_LINES = 12  # lines shown of the log group with the step's command
 LINES_BEFORE, LINES_AFTER = 20, 40
-"""Number of lines shown before and after the line that explains the failure best. More are shown after it, because
-compilers and test runners explain an error below its first line. The best frames of a traceback are at its end."""
+"""Number of lines shown before and after the line that explains the failure best. Compilers and test runners explain an
+error below its first line, so more lines are shown after it. Of a traceback, the last frames are the most useful."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
 BINARY_SHARE = 0.5  # a log with a larger share of its characters in binary lines is not shown
@@ -128,14 +128,13 @@ class _LineSelector:
 
     @property
     def is_binary(self) -> bool:
-        """True if more than half of the characters are in binary lines."""
         return self._binary_characters > BINARY_SHARE * self._characters
 
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        The first line of a run is its most important one; the others follow upwards or downwards. A caller that omits a
-        line must also omit the rest of its run. A line may be in several runs.
+        A run begins with its most important line and continues up or down the log. A caller that omits a line of a run
+        must also omit the lines after it in this run. A line may be in several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0

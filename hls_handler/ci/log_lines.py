@@ -55,7 +55,7 @@ class LogLine:
 
 
 def truncate_line(line: LogLine) -> LogLine:
-    """Redact, then truncate a line longer than `MAX_SHOWN_CHARS`: half a credential would not be recognised."""
+    """Truncate a line longer than `MAX_SHOWN_CHARS`, but redact it first: half a credential would not be recognised."""
     if len(line.text) <= MAX_SHOWN_CHARS:
         return line
     text = redact(line.text)

@@ -1,10 +1,10 @@
 """Annotates the lines of a job's log with step and weight, and folds repeated lines.
 
 The log does not name the steps. The step of a line is found by its time, because the jobs API has the start and end of
-each step in whole seconds. If two steps share a second, the lines of this second belong to the earlier step until a
-line such as `##[group]Run npm test` (`_opens_step`). If a step is named `Run npm test`, which is a default name, the
-line opens that step, else the next one. A composite action writes such a line for each of its own steps, so in a shared
-second the last lines of the action may be assigned to the next step.
+each step in whole seconds. If two steps share a second, the later step begins at a line such as
+`##[group]Run npm test` (`_opens_step`). This line opens the step named `Run npm test`. If no step has this name, the
+line opens the next step. A composite action writes such a line for each of its own steps, so in a shared second the
+last lines of the action may be assigned to the next step.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return the labels that replies asked for and the bot set, with stored corrections: {label: time set (ms)}."""
+        """Return {label: time set (ms)} for labels that a reply requested; `corrected_to` is the stored correction."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)

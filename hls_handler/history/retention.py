@@ -22,22 +22,20 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition: no older delivery of the conversation may still run. This delivery might supersede an older one."""
+"""Condition: no older delivery of the conversation may still run. Such a delivery may be superseded by this one."""
 
 
 class RetentionStore:
-    """Deletes old finished deliveries and their bodies.
-
-    Each method is one short transaction for at most `most` deliveries, and returns None while another process deletes.
-    """
+    """Deletes old finished deliveries and their bodies. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
-        """Delete deliveries that finished over `after` ago, with their checkpoints, calls and replies; return how many.
+        """Delete at most `most` deliveries that finished over `after` ago, with their checkpoints, calls and replies.
 
-        Keeps the sums of their calls. Keeps a delivery while an older one of its conversation may still run.
+        Returns the number of deliveries, or None if another process is deleting. Keeps the sums of their calls. Keeps a
+        delivery while an older delivery of the same conversation may still run.
         """
         with self._exclusive() as connection:
             if connection is None:
@@ -49,9 +47,9 @@ class RetentionStore:
         return len(ids)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        """Delete the bodies, not the digests, of deliveries that finished over `after` ago; return how many.
+        """Delete the bodies of at most `most` deliveries that finished over `after` ago.
 
-        The digests are needed to detect replays.
+        Returns the number of bodies, or None if another process is deleting. Keeps the digests, which detect replays.
         """
         with self._exclusive() as connection:
             if connection is None:

@@ -101,7 +101,7 @@ class Deliveries:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
+        """Return the deliveries about this issue or pull request, and those that comment on it, oldest first."""
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
@@ -153,7 +153,7 @@ class Deliveries:
             )
 
     def count_open(self, repository: str | None) -> tuple[int, int]:
-        """Return the numbers of queued and of running deliveries of "owner/repo", or of all repositories (None)."""
+        """Return the numbers of queued and of running deliveries of "owner/repo"; None stands for all repositories."""
         query = select(
             func.count().filter(_c.state == literal("queued")), func.count().filter(_c.state == literal("running"))
         ).where(_c.state.in_((literal("queued"), literal("running"))))
@@ -173,18 +173,22 @@ class Statistics:
         self._database = database
 
     def counters(self) -> dict[tuple[str, str], int]:
-        """Return {(name, label): value} of all counters except times. The label is "" for a counter without labels."""
+        """Return {(name, label): count}, but no counters that store a time. The label is "" if a counter has none."""
         is_number = counters.c.name.not_in((LAST_WEBHOOK, EXPECTED_SINCE))
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return the time of the last verified webhook by repository. The key "" is for all webhooks and pings."""
+        """Return {"owner/repo": time of its last verified webhook}. The key "" has that of the last webhook or ping."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:
-        """Return {name: time of the first call with this name}. `/health` expects webhooks since that time."""
+        """Return {name: time when this method was first called with this name}.
+
+        `/health` expects webhooks from this time on. A name is an entry of `repositories` in the settings, such as
+        "owner/*", or "" for all webhooks.
+        """
         wanted = set(names)
         known = self._times(EXPECTED_SINCE)
         missing = sorted(wanted - known.keys())

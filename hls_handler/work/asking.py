@@ -57,7 +57,7 @@ def _template_errors_as_retryable() -> Iterator[None]:
 
 @_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
-    """Ask Claude the rule's prompt and its follow-up prompts (`then`), and render the comment from the last reply.
+    """Ask Claude `job.rule.prompt` and its follow-up prompts (`then`), and render the comment from the last reply.
 
     `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
@@ -218,7 +218,6 @@ def _call(
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
-    """Return True if no follow-up prompt is due, False if one is due or if conditions cannot be evaluated."""
     try:
         return job.config.library.find_next_prompt(prompt, reply) is None
     except PromptError:
@@ -327,7 +326,7 @@ def _check_shadow(job: Job, shadow: Shadow) -> None:
     calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHADOW_SHARE * most:
         raise Postponed(
-            f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: shadow prompts may not "
-            f"use the last {1 - SHADOW_SHARE:.0%}",
+            f"shadow prompts may not use the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour: "
+            f"{calls} of {most} calls were made within the hour",
             at=job.store.now(),
         )

@@ -20,9 +20,8 @@ log = logging.getLogger(__name__)
 WATCH_EVERY_S = 1.0
 """Seconds between checks for changed files. Polling also works on network mounts and for symbolic links."""
 PROBE_EVERY_S, PROBE_UNHEALTHY_EVERY_S = 60.0, 5.0
-"""Seconds between probes, normally and while unhealthy: after a 503, proxies may hold back requests."""
+"""Seconds between probes, normally and while unhealthy. After a 503 of `/health`, proxies may hold back webhooks."""
 RETENTION_EVERY_S = 600.0
-"""Seconds between runs of the retention."""
 
 BATCH = 20
 """Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
@@ -61,7 +60,7 @@ class PeriodicThread:
         self._thread.join(timeout=1.0)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds` and return False. If the thread must stop, return True at once. Only for `run`."""
+        """Sleep for `seconds`, then return False. Return True as soon as `stop` is called. Call it only in `run`."""
         return self._stopping.wait(seconds)
 
     def _loop(self) -> None:
@@ -80,7 +79,7 @@ class PeriodicThread:
 
 
 class ProblemFound(HlsError):
-    """A check of the probe found a problem. `remedy` is the operator's next step."""
+    """One of the probe's checks found a problem. `remedy` is the operator's next step."""
 
     def __init__(self, message: str, *, remedy: str) -> None:
         super().__init__(message)
@@ -135,7 +134,7 @@ def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
 
 
 class RetentionStore(Protocol):
-    """Deletes old rows. Both methods return the number of deleted rows; None if another process is deleting."""
+    """Deletes old deliveries and bodies. Both methods return how many, or None if another process is deleting."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
@@ -168,7 +167,7 @@ def delete_old(
 def _delete_all(
     delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
 ) -> int:
-    """Delete until nothing is left, another process deletes, or `wait` returns True. Returns the number of rows."""
+    """Delete until nothing is left, another process deletes, or `wait` returns True. Return how many were deleted."""
     total = 0
     while True:
         began = clock()

@@ -19,7 +19,7 @@ from hls_handler.work.background import Check, ProblemFound
 from hls_handler.work.job import GITHUB_RATE_LIMIT
 
 STUCK_S = 600.0
-"""If a delivery is due for longer than this many seconds and no worker starts it, that is a problem."""
+"""Seconds for which a delivery may be due before `/health` reports a problem."""
 
 
 def make_checks(
@@ -77,7 +77,10 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
         due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
         if not queue.running:
-            raise HlsError(f"{due}, and no worker is busy: start `hls serve` with --role worker or all, or see its log")
+            raise HlsError(
+                f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all; "
+                "if it already runs, see its log"
+            )
         raise HlsError(f"{due}: raise limits.concurrency, or look in the log why the workers are busy")
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
@@ -86,7 +89,6 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
 
 
 def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:
-    """Raise `ProblemFound` if an expected webhook is overdue."""
     expected = expectations(config.settings)
     received_at = statistics.last_webhooks()
     since = statistics.expected_since(one.name for one in expected)

@@ -86,7 +86,7 @@ class Pair:
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """The label groups whose requested labels differ."""
+        """The label groups for which the two prompts requested different labels."""
         one, other = _by_group(self.one.result), _by_group(self.other.result)
         groups = dict.fromkeys([*one, *other])
         found = (Difference(group, one.get(group, ()), other.get(group, ())) for group in groups)
@@ -106,12 +106,12 @@ class Comparison:
 
     @property
     def differing(self) -> int:
-        """Number of deliveries with different requested labels."""
+        """Number of deliveries for which the two prompts requested different labels."""
         return sum(bool(pair.differences) for pair in self.pairs)
 
     @property
     def groups(self) -> Sequence[tuple[str, int]]:
-        """Each label group with the number of deliveries whose labels of this group differ; highest number first."""
+        """Number of deliveries for which the two prompts requested different labels, by label group, highest first."""
         return _ranked(difference.group for pair in self.pairs for difference in pair.differences)
 
     @property
@@ -186,8 +186,6 @@ def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
 
 @dataclass(frozen=True, slots=True)
 class StoredDelivery:
-    """A finished delivery with its stored facts and its posted result."""
-
     row: DeliveryRow
     event: Event
     handler: Handler[Any]
@@ -199,7 +197,10 @@ class StoredDelivery:
 def load_stored_delivery(
     store: Storage, row: DeliveryRow, prompt: Prompt, library: Library, table: RepositoryTable
 ) -> StoredDelivery | None:
-    """Return a delivery with its facts. None if facts or replies are missing, or `prompt` is for other events."""
+    """Return a delivery with its facts, for a run of `prompt`. None if `prompt` is for other events.
+
+    Also None if the delivery is not "done", or if its settings, body, facts or replies are missing or invalid.
+    """
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
     effective = table.find(row.repository or "")
@@ -242,7 +243,7 @@ def render_request(stored: StoredDelivery, library: Library, key: bytes) -> Rend
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Ask Claude the rule's prompt and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
+    """Ask Claude `stored.rule.prompt` and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
 
     def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))

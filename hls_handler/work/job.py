@@ -1,18 +1,18 @@
 """A job: one claimed delivery with its configuration and rule. It runs steps and stores their results as checkpoints.
 
-A checkpoint is redacted JSON with a name, an index and a version. If its codec cannot decode it, such as after a change
-of the version, the checkpoint is ignored and the step runs again. The codec and the name of each checkpoint:
+A checkpoint is redacted JSON with a name, an index and a version. If its codec has another version or cannot decode
+it, the checkpoint is ignored and the step runs again. The codec and the name of each checkpoint:
 
     step                     checkpoints (n is an index from 0)
     route                    RULE "route"
     load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
-    ask                      "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: its first reply, if invalid;
+    ask                      _REPLY "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n
     post                     OUTCOME "outcome" n: the outcome of action n; LABELS_BEFORE "before" before labels are
                              written; COMMENT_WRITE_BEGUN "writing" n before a comment is written
-    report_settings_problems PROBLEMS_REPORTED "settings_reported", and "writing" PROBLEMS_INDEX
-    run_shadow               SHADOW "shadow", and those of `ask` with indexes from FIRST_SHADOW_STEP
+    report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
+    run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
 """
@@ -46,10 +46,10 @@ GATHER, ASK = "gather", "ask"
 """Names of the checkpoints of facts and of replies."""
 
 GITHUB_RATE_LIMIT = "github"
-"""Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait for it too."""
+"""Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
 
 IN_PLACE_S = 1.5
-"""Longest wait, in seconds, for which a worker sleeps. Rescheduling the delivery would repeat its reads from GitHub."""
+"""Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
 
 T = TypeVar("T")
 
@@ -100,8 +100,6 @@ _cached_adapter = cache(TypeAdapter[Any])  # making one takes as long as half of
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claimed delivery, with everything that its steps need."""
-
     lease: Lease
     context: WorkerContext
     config: DeliveryConfig  # that of `context`, later with the settings of the repository
@@ -129,8 +127,8 @@ class Job:
     ) -> T:
         """Return the stored result of a step if `fits` accepts it. Otherwise run `do`, and return its result redacted.
 
-        The result is stored with the next write to the database, before the next call to Claude or write to GitHub. If
-        the process dies earlier, the step runs again. So `do` must only read, or must find its own earlier write.
+        The result is stored before the next call to Claude and the next write to GitHub. If the process dies earlier,
+        the step runs again. So `do` must only read, or must find its own earlier write.
         """
         stored = self.find_result(codec, index)
         if stored is not None and fits(stored):
@@ -181,8 +179,8 @@ class Job:
     def wait_for_slot(self, write: str | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
-        `write` names the lock of a write that must not happen twice. Raises `LeaseLost`, or `Postponed` if the wait
-        would be longer than `IN_PLACE_S`.
+        For a write of a comment, `write` is the name of the comment's lock. The write is recorded as pending.
+        Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
         """
         github = self.config.settings.github
         self.wait_in_place(

@@ -75,9 +75,9 @@ def families() -> Mapping[str, Family]:
 
 @cache
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """Return the name and the template variables of each recorded event called `event_name`.
+    """Return (name, template variables) of the recorded payloads of this event, such as ("issues.opened.2", {...}).
 
-    Events of closed, locked and deleted conversations are left out, because no prompt runs for them.
+    Payloads about closed, locked and deleted conversations are left out, because no prompt runs for them.
     """
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}

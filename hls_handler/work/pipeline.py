@@ -90,7 +90,6 @@ def run_job(job: Job) -> DeliveryResult:
 
 
 def _run_steps(job: Job) -> DeliveryResult:
-    """Gather facts, ask Claude, plan, post, and run the shadow prompt."""
     with job.record_failure("analysis"):
         facts = _gather(job)
         _require_not_superseded(job, facts)
@@ -149,7 +148,6 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
 
 
 def _gather(job: Job) -> Any:
-    """Return the handler's facts, read from GitHub or from the checkpoint of an earlier attempt."""
     handler, event, effective = job.handler, job.event, job.rule.effective
     limits = PromptLimits(
         job.config.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings
@@ -191,13 +189,13 @@ def _find_end_reason(
 
 
 def _set_conversation(job: Job, conversation: Conversation) -> Job:
-    """Store the conversation's number in the database, and return the job with it."""
+    """Store the conversation's number in the database. Return the job with this number in its lease."""
     job.store.queue.set_posted_on(job.lease, conversation.number)
     return replace(job, lease=replace(job.lease, number=conversation.number))
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Raise `Permanent` or `Superseded` if the fallback issue cannot get a comment. Checked before Claude is asked."""
+    """Raise `Permanent` or `Superseded` if the fallback issue (`comments.post_to`) cannot get a comment."""
     if not conversation.is_fallback_issue or (ASK, 0) in job.steps:
         return
     job.require_reads_allowed()
@@ -210,7 +208,7 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
-    """Return the handler's actions. Labels are left out on the fallback issue and without a conversation."""
+    """Return the handler's actions, without labels if `conversation` is None or the issue of `comments.post_to`."""
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
@@ -220,7 +218,6 @@ def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation |
 def _post(
     job: Job, facts: Any, actions: tuple[Action, ...], conversation: Conversation | None
 ) -> tuple[tuple[Outcome, ...], Posted | None]:
-    """Execute the actions, or only store the comment if `conversation` is None. Return outcomes and status ("done")."""
     if conversation is None:
         return store_unposted(job, actions), None
     require_not_superseded = partial(_require_not_superseded, job, facts)

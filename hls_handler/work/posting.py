@@ -49,7 +49,7 @@ class CommentWriteBegun:
 OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
-"""Checkpoint of the stored label states before a delivery's first write, so that a retry reports the same outcome."""
+"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
 
 
 def store_unposted(job: Job, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
@@ -96,7 +96,7 @@ def _matches(action: Action, outcome: Outcome) -> bool:
 
 
 def _check_current_state(job: Job, conversation: Conversation) -> None:
-    """Check before the first write that the conversation is still open, and store corrections of its labels."""
+    """Raise `Superseded` or `Permanent` if HLS must not write to the conversation. Store corrections of its labels."""
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
@@ -136,9 +136,9 @@ def ensure_comment(
 ) -> Outcome:
     """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
 
-    `index` is the action's position in the plan. If an earlier attempt wrote the comment but got no response, the
-    outcome of that write is returned. The lock is released when a shadow prompt begins, or when the delivery ends or
-    is rescheduled.
+    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. If an earlier attempt wrote the comment but got
+    no response, the outcome of that write is returned. The lock is released when a shadow prompt begins, or when the
+    delivery ends or is rescheduled.
     """
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:

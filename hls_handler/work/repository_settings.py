@@ -41,7 +41,7 @@ SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFi
 
 
 def load_repository_settings(job: Job) -> Job:
-    """Return the job with the settings of `.github/hls.yaml`, or unchanged if the operator's settings disallow it.
+    """Return the job with the settings of `.github/hls.yaml`; unchanged if the operator's settings disallow the file.
 
     A retry uses the same version of the file. If GitHub is unavailable or denies access, the version from an earlier
     delivery is used. If there is none, an outage raises `Retryable` or `Postponed`; denied access means empty settings.
@@ -145,7 +145,10 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, p
 
 
 def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
-    """Return the stored file and None, or the stored file and an error message if GitHub cannot be read."""
+    """Return the settings file and None. If GitHub cannot be read, return the last stored file and an error message.
+
+    Raises `Retryable` or `Postponed` if GitHub is unavailable and no file was stored.
+    """
     store, repository, bot = job.store, job.event.repository, job.bot.login
     stored = store.repository_files.find(repository.id, bot)
     if stored is not None and stored.age_s < FRESH_S:
@@ -181,7 +184,7 @@ def _text(found: FileAtRef) -> str:
 PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
 
 PROBLEMS_INDEX = 1_000
-"""Index of the checkpoint for this comment. No planned action has this index."""
+"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
 
 
 def report_settings_problems(job: Job, conversation: Conversation) -> None:

@@ -46,7 +46,7 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Call this when a worker stops polling. A sleeping worker is woken to poll, unless another one polls."""
+        """Wake a sleeping worker to poll in place of the caller, unless another worker already polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
@@ -144,7 +144,6 @@ class Workers:
             self._stopping.wait(self._poll_s)
 
     def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
-        """Claim and process the next delivery. If no delivery is due, wait until one may be due."""
         seen = self._idle.wake_ups
         if self._stopping.is_set():
             return  # `seen` includes the wake-up of `begin_to_stop`, so `wait` would sleep
@@ -170,7 +169,7 @@ class Workers:
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _renew(self) -> None:
-        """Renew all leases every `limits.lease_s` / 3 seconds, or five times as often while the database is down.
+        """Renew leases every `limits.lease_s` / 3 seconds, or five times as often while the database is down.
 
         The number of renewals is not limited. A delivery ends in any case, because all its calls have timeouts.
         """

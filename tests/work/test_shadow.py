@@ -183,7 +183,7 @@ def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_pat
     assert third is not None
     assert (third.state, third.ran) == ("skipped", None)
     assert third.reason == (
-        "5 calls within the hour, and claude.calls_per_hour allows 5: shadow prompts may not use the last 20%"
+        "shadow prompts may not use the last 20% of claude.calls_per_hour: 5 of 5 calls were made within the hour"
     )
     assert world.row("third").state == "done"
 
