@@ -157,7 +157,7 @@ class Service:
             self._workers.begin_to_stop()
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """Create GitHub and Claude clients for one thread. Raises `SettingsError`, for example for an invalid proxy."""
+        """Create one thread's GitHub and Claude clients, each in a `CachedClient`. Raises `SettingsError`."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(
             lambda of: Github(GithubApi(of, observe=observe, now=_utc_now)), close=Github.close

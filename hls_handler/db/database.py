@@ -293,7 +293,7 @@ class Database:
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
         """Wait until no other thread of this process writes, then begin a write transaction on SQLite.
 
-        SQLite's own lock would not suffice: a thread that waits for it polls, and could reach the busy timeout.
+        SQLite's own lock does not suffice: SQLite polls for it, so a thread could miss its turn until the busy timeout.
         """
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")

@@ -47,7 +47,7 @@ _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection is closed: its next statement would get the late response."""
+    """The server did not respond in time. The connection was closed: another statement would get the late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -136,18 +136,19 @@ def connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the session has no timeouts, as after a connection pooler dropped HLS's options."""
+    """Raise `StoreUnavailable` if the session has no timeouts: a connection pooler may drop HLS's options."""
     for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
             raise StoreUnavailable(
-                f"the database {shown_url} cannot be used: the session has no {name}, but HLS sets one; {NO_POOLER}"
+                f"the database {shown_url} cannot be used: the session has no {name}, but HLS requested one; "
+                f"{NO_POOLER}"
             )
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    """Return HLS's connection arguments, without those that the URL sets.
+    """Return HLS's connection arguments. Leave out those that the URL sets, except `options`.
 
-    `options` contains HLS's options, followed by those of the URL: PostgreSQL uses the last value of an option.
+    The URL's options are appended to HLS's options, because PostgreSQL uses the last value of an option.
     """
     own = url.query.get("options", ())
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])

@@ -26,8 +26,7 @@ _PUT_BACK = "put it back; or stop HLS, restore a copy, and start HLS"
 
 _CHECKPOINT_PAGES = 4_000
 """Number of 4 kB pages in the write-ahead log at which SQLite copies them into the database file. With the default of
-1,000, index pages would be copied too often, because nearly every webhook changes them.
-"""
+1,000, index pages would be copied too often, because nearly every webhook changes them."""
 
 _LARGEST_IDLE_WAL_BYTES = 16_777_216
 """Size to which SQLite truncates its write-ahead log when no reader needs it any more."""

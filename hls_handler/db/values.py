@@ -32,7 +32,7 @@ def literal(state: State) -> ColumnElement[str]:
 
 
 class UntrustedString(TypeDecorator[str]):
-    """Column type for untrusted text. It replaces NUL and lone surrogates, which no database stores."""
+    """Column type for untrusted text. It replaces NUL and lone surrogates, which PostgreSQL cannot store."""
 
     impl = Text
     cache_ok = True
@@ -104,7 +104,7 @@ def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
 
 
 class _ThreadLocal(threading.local):
-    """One compressor for each thread, because creating one takes nine times as long as compressing a checkpoint."""
+    """A compressor for each thread, because creating one takes nine times as long as compressing a checkpoint."""
 
     def __init__(self) -> None:
         self.compress = zstandard.ZstdCompressor(level=1).compress

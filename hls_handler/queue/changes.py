@@ -30,7 +30,7 @@ LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
 LABEL_SET = "label_set"
-"""Counter of the labels that the bot set because a reply asked for them, by `field_label`."""
+"""Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
 
 Posted = Literal["done", "dry_run"]
 """Values of the column `posting_status` if posting did not fail."""
@@ -85,7 +85,7 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Delete the pending write that was recorded for the lock named `lock`, because GitHub has responded."""
+    """Delete the record of a pending write under the lock named `lock`, because GitHub has responded to the write."""
 
     lock: str
 
@@ -161,7 +161,7 @@ class CounterWriter:
 def count_end(
     state: State, *, repository: str | None, kind: str | None = None, handler: str | None = None
 ) -> Counter[tuple[str, str]]:
-    """Return the counter increments for the end of a delivery. `kind` is the `reason_kind` of an ignored one."""
+    """Return the counter increments for the end of a delivery. `kind` is an ignored delivery's `reason_kind`."""
     counts: Counter[tuple[str, str]] = Counter({("outcome", state): 1})
     if repository is not None:
         counts["repository_outcome", f"{repository}:{state}"] = 1
@@ -304,7 +304,7 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return a counter's label: "issues/analyze@3f9c2a:areas" for "issues/analyze@3f9c2a" and "areas area/api"."""
+    """Return a counter's label: the prompt's id and the reply field of `group`, "issues/analyze@3f9c2a:areas"."""
     return f"{prompt_id}:{field_of(group)}"
 
 

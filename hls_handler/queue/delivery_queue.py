@@ -58,7 +58,6 @@ _waiting, _other, _counted = deliveries.alias("waiting"), deliveries.alias("othe
 
 
 def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Return the query for the number of deliveries in a state."""
     # `has > 0` is always true; with this condition, SQLite uses a partial index.
     has = {"running": table.c.lease_until, "dead": table.c.id}[state]
     return select(func.count()).select_from(table).where(table.c.state == literal(state), has > literal_column("0"))
@@ -153,9 +152,10 @@ class DeliveryQueue:
         return replace(lease, lease_until=from_ms(lease_until))
 
     def release_all_leases(self) -> int:
-        """End all leases; return how many. The next `claim` counts a crash for each delivery without a new checkpoint.
+        """End all leases; return how many. Call this only at the start of the only process on the database.
 
-        Call this only at the start of the only process on the database: all leases are then from earlier runs.
+        The leases are then from earlier runs. The next `claim` counts a crash for each delivery that stored no
+        checkpoint and no posting status under its lease.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
@@ -164,7 +164,7 @@ class DeliveryQueue:
     def seconds_until_due(self, *, concurrency: int = _UNLIMITED) -> float | None:
         """Return the seconds until a delivery is due or a lease expires, at least 0; None if there is neither.
 
-        Ignores deliveries that `claim` skips, such as paused ones; ignores all while `concurrency` deliveries run.
+        Ignores deliveries that `claim` skips. While `concurrency` deliveries run, only the expiry of a lease counts.
         """
         due = select(func.min(_waiting.c.due_at)).where(_IS_CLAIMABLE, _HAS_FREE_PLACE).scalar_subquery()
         expiry = select(func.min(_c.lease_until)).where(_c.state == literal("running")).scalar_subquery()
@@ -188,7 +188,7 @@ class DeliveryQueue:
     ) -> None:
         """End the delivery; store its changes and posting status in the same transaction. Raises `LeaseLost`.
 
-        For "ignored", also deletes the body and its digest, as the receiver stores neither for an ignored event.
+        For "ignored", also deletes the body and its digest. The receiver stores neither for an event that it ignores.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
@@ -204,7 +204,7 @@ class DeliveryQueue:
     def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
         """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
-        `failed` increments the delivery's `failures`, and deletes the times that rate limits reserved for its requests.
+        `failed` increments the delivery's `failures`, and deletes the slots that the delivery has reserved.
         `counts` increments its `attempts`, which `limits.max_attempts` limits.
         """
         earlier = func.min if self._database.file is not None else func.least
@@ -226,11 +226,11 @@ class DeliveryQueue:
             self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
-        """Make all waiting deliveries due now; return their number. Deletes the times that rate limits reserved.
+        """Make all waiting deliveries due now; return their number. Also deletes all reserved slots of rate limits.
 
-        Call it at the start and after a change of settings, because the cause of a wait may be gone. With
-        `forget_servers`, requests may begin earlier than GitHub or Claude asked. Pass False at a start if other
-        processes may be running.
+        Call it at the start and after a change of settings, because the cause of a wait may be gone. `forget_servers`
+        also ends the holds of rate limits, even if GitHub or Claude asked to wait longer. Pass False at a start if
+        other processes may be running.
         """
         due = deliveries.update().where(_c.state == literal("queued"), _c.due_at > self._database.now)
         reset = {"next_at": 0} | ({"held_until": 0} if forget_servers else {})

@@ -23,8 +23,7 @@ MAX_WAITING_BYTES = 100_000_000
 """Limit for bodies that wait for a slow database; more are rejected at once."""
 COMMIT_DELAY_S = 0.02
 """Seconds that a commit waits at most for more deliveries, because one large batch is faster than two small ones. A
-commit expects as many deliveries as the last batch had, plus those that arrived during its commit.
-"""
+commit expects as many deliveries as the last batch had, plus those that arrived during its commit."""
 
 
 class BatchStore(Protocol):

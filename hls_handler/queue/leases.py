@@ -39,7 +39,7 @@ RENEW_BELOW_SHARE = 0.6
 """A lease with a smaller share of its time left is renewed before a write."""
 
 FRESH_ABOVE_SHARE = RENEW_BELOW_SHARE + 1 / 3
-"""The renewal thread skips leases with more of their time left: most deliveries end before they need a renewal."""
+"""Leases with a larger share of time left are not renewed yet: most deliveries end before they need a renewal."""
 
 PENDING_WRITE = "pending write: "
 """Prefix of a pending write's name in the table `locks`; the name of the lock follows."""
@@ -122,7 +122,7 @@ class HeldLeases:
         return responded
 
     def require(self, lease: Lease, *, least: float = 0.0) -> None:
-        """Raise `LeaseLost` if at most the share `least` (0 to 1) of the lease's time is left. Sends no query."""
+        """Raise `LeaseLost` if the remaining share of the lease's time is `least` (0 to 1) or less. Sends no query."""
         left_s, given_s = self._left(lease)
         if left_s <= least * given_s:
             raise LeaseLost(

@@ -23,10 +23,10 @@ CHECK_END_S = 0.5
 
 
 class Notifier:
-    """A thread that calls `on_wake_up` when any process has committed a change. Does nothing on SQLite."""
+    """A thread that calls `on_wake_up` after each `Database.notify` of any process. Does nothing on SQLite."""
 
     def __init__(self, url: str, *, on_wake_up: Callable[[], None]) -> None:
-        """`on_wake_up` runs in the notifier's thread after each connect, and after each change by any process."""
+        """`on_wake_up` runs in the notifier's thread, after each connect and after each notification."""
         self._on_wake_up = on_wake_up
         self._ended = threading.Event()
         self._thread = None

@@ -46,9 +46,9 @@ class Slot:
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. A delivery gets a new slot if the rate limit
-    is held until after the reserved time, or if the delivery is more than `interval_ms` plus 2 s late. Otherwise, all
-    deliveries that are late after a downtime would reserve the same slot.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. The reserved slot is lost if the rate limit
+    is held until after its time, or if the delivery is more than `interval_ms` plus 2 s late. If late deliveries kept
+    their slots, all of them would be postponed to the same time after a downtime.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -94,7 +94,7 @@ class RateLimiter:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
 
         If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
-        changes are stored in either case.
+        changes are stored even if `Postponed` is raised.
 
         For a write of a comment, `write` is the name of the comment's lock. No delivery gets this lock for the next
         `slowest_write_s` seconds, even after a crash, unless `WriteCompleted` is stored earlier.
@@ -142,7 +142,7 @@ class RateLimiter:
     def use_slot(
         self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
     ) -> Slot:
-        """Use or reserve the next slot. The caller must first check the lease and get `state` from `lock`."""
+        """Use the next slot, or reserve it if it is not yet due. First check the lease and get `state` from `lock`."""
         slot = next_slot(
             state,
             reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),
@@ -175,8 +175,8 @@ class Locks:
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
-        Raises `Postponed` while another delivery holds the lock, or while a write under this lock may still take
-        effect. The changes are stored in either case. `Checkpoints.save` or the end of the run releases the lock.
+        Stores the changes, then raises `Postponed` while another delivery holds the lock, or a write under it is
+        pending. `Checkpoints.save` with `unlock`, a reschedule or the delivery's end releases the lock.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

@@ -27,7 +27,7 @@ EVICTED = "the body arrived too slowly while other requests needed the memory; s
 
 MAX_HEADER_BYTES, MAX_HEADERS = 65_536, 100
 MAX_PIPELINED = 10
-"""Requests of one connection that may wait for the responses to earlier ones. GitHub and proxies send none ahead."""
+"""Requests of one connection that may wait for responses to earlier requests. GitHub and proxies do not pipeline."""
 
 LOG_EVERY_S = 60.0
 

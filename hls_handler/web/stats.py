@@ -138,9 +138,9 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the seconds within which the `share` of deliveries ended, 0.95 for 95%; None if no delivery has ended.
+    """Estimate in how many seconds 95% of the deliveries ended, for a `share` of 0.95; None if no delivery has ended.
 
-    Interpolates within a bucket of the histogram. In the last bucket, returns the lower bound.
+    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound, returns the lower bound.
     """
     total = sum(histogram.values())
     if not total:

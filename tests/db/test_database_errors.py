@@ -181,7 +181,7 @@ def test_postgresql_connections_have_timeouts(postgres: Cluster, options: str) -
 @pytest.mark.parametrize("timeout", ["lock_timeout", "idle_in_transaction_session_timeout"])
 def test_open_rejects_a_server_without_timeouts(postgres: Cluster, shared_database: str, timeout: str) -> None:
     """A connection pooler may drop the options of a connection."""
-    with pytest.raises(StoreUnavailable, match=f"the session has no {timeout}, but HLS sets one; name the PostgreSQL"):
+    with pytest.raises(StoreUnavailable, match=f"the session has no {timeout}, but HLS requested one; name the"):
         Storage.open(f"{postgres.url(shared_database)}&options=-c{timeout}%3D0")
 
 
