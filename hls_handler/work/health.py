@@ -46,7 +46,7 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""Time after a failed use in which `probe_ok` does not clear the problem: twice the longest pause between attempts."""
+"""For this time after a failed use, `probe_ok` does not clear the problem: twice the longest pause between attempts."""
 
 
 class Health:
