@@ -239,7 +239,7 @@ def _needed_chars(part: _LineSelector) -> int:
 
 
 MIN_PARTIAL_CHARS = 12
-"""Minimum length, without white space, of a quote that may be part of a line. A shorter one must be a whole line."""
+"""Minimum length, without white space, of a quote that may be part of a line. A shorter quote must be a whole line."""
 
 LINE_NUMBER = re.compile(r"\s{0,12}[0-9]{1,9}\| ?")
 QUOTATION_MARKS = "`\"'“”‘’… "
@@ -248,9 +248,9 @@ QUOTATION_MARKS = "`\"'“”‘’… "
 def locate(excerpts: Iterable[Excerpt], quote: str) -> LogLine | None:
     """Return the line that Claude quotes; None if no excerpt contains the quote.
 
-    The lines of a longer quote must be in one excerpt, in order; the first is returned. Claude may quote a part of a
-    line, and add line numbers and quotation marks. White space, case and invisible characters are ignored. A line that
-    equals the quote is preferred to a line that contains it.
+    If the quote has several lines, one excerpt must contain them in order; the first line is returned. Claude may
+    quote a part of a line, and add line numbers and quotation marks. White space, case and invisible characters are
+    ignored. A line that equals the quote is preferred to a line that contains it.
     """
     wanted = [line for line in (_variants(text) for text in quote.split("\n")) if line]
     if not wanted:

@@ -161,7 +161,7 @@ def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
 
 
 MIN_FOLDED = 3
-"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer take no more space than that."""
+"""Minimum number of repetitions to fold into "[the same line 3 more times]". Fewer repetitions take no more space."""
 
 CHANGING_CHARS = "0123456789.,:%/ =>#-━╸╺█▓▒░"
 """Characters of counters and progress bars: lines that differ only in these count as repeated."""
@@ -241,7 +241,7 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield all lines of a short run. Of a long run, yield the first line, and the last if not all are equal."""
+    """Yield a few repeated lines unchanged. Of many, yield the first line, and the last line if not all are equal."""
     if len(run) <= 1:
         yield from run
         return

@@ -84,7 +84,7 @@ _SELECT_NEWER = select(
 
 @dataclass(frozen=True, slots=True)
 class NewerEvents:
-    """Later events on a delivery's conversation that may supersede the delivery."""
+    """Summary of the newer events on a delivery's conversation, which may supersede the delivery."""
 
     head_sha: str | None  # the newest head commit, if it differs from the delivery's
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
@@ -173,7 +173,7 @@ class Conversations:
         )
 
     def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
-        """Return later events on the lease's conversation. `is_answered` is True only for an answer by `prompt`."""
+        """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event."""
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,

@@ -99,8 +99,8 @@ class Corrections:
     def record_current(self, lease: Lease, bot_login: str, shown: ShownLabels) -> CorrectionResult:
         """Compare stored with current labels, and record corrections whose events were missed. Raises `LeaseLost`.
 
-        The current labels do not show who changed them. Therefore labels are compared only if HLS set them after the
-        last label change by another bot. If there is nothing to compare, the lease is not checked.
+        The current labels do not show whether a person or another bot changed them. Therefore a label is compared only
+        if HLS set it after the last label change by another bot. Without labels to compare, the lease is not checked.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
@@ -121,7 +121,7 @@ class Corrections:
     def _applied(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return {label: time set (ms)} for labels that a reply requested; `corrected_to` is the stored correction."""
+        """Return {label: time set (ms)} for labels that a reply requested, each with its stored correction."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)

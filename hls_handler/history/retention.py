@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries in small batches. The numbers and costs of their calls are kept."""
+"""Retention: deletes old finished deliveries in small batches. Keeps the sums of replies and costs for each prompt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAY_RUN_AGAIN = or_(*(_older.c.state == literal(state) for state in ("queued", 
 _IS_NEEDED_BY_NONE = ~exists().where(
     _older.c.conversation_key == _c.conversation_key, _older.c.id < _c.id, _MAY_RUN_AGAIN
 )
-"""Condition: no older delivery of the conversation may still run. Such a delivery may be superseded by this one."""
+"""Condition: no older delivery of the conversation may still run. This row may supersede the older delivery."""
 
 
 class RetentionStore:
@@ -32,10 +32,10 @@ class RetentionStore:
         self._database = database
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None:
-        """Delete at most `most` deliveries that finished over `after` ago, with their checkpoints, calls and replies.
+        """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
 
-        Returns the number of deliveries, or None if another process is deleting. Keeps the sums of their calls. Keeps a
-        delivery while an older delivery of the same conversation may still run.
+        Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Returns None if another process
+        is deleting. Keeps a delivery while an older delivery of the same conversation may still run.
         """
         with self._exclusive() as connection:
             if connection is None:
@@ -47,7 +47,7 @@ class RetentionStore:
         return len(ids)
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
-        """Delete the bodies of at most `most` deliveries that finished over `after` ago.
+        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`.
 
         Returns the number of bodies, or None if another process is deleting. Keeps the digests, which detect replays.
         """
@@ -72,7 +72,7 @@ class RetentionStore:
     def _finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
     ) -> list[int]:
-        """Lock up to `most` unlocked deliveries that finished over `after` ago, oldest first; return their ids."""
+        """Lock up to `most` unlocked deliveries, finished longer ago than `after`. Return their ids, oldest first."""
         before = self._database.now - after // timedelta(milliseconds=1)
         chosen: Select[int] = (
             select(_c.id)

@@ -101,7 +101,7 @@ class Deliveries:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return the deliveries about this issue or pull request, and those that comment on it, oldest first."""
+        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
@@ -180,7 +180,7 @@ class Statistics:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 
     def last_webhooks(self) -> dict[str, datetime]:
-        """Return {"owner/repo": time of its last verified webhook}. The key "" has that of the last webhook or ping."""
+        """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time, including pings."""
         return self._times(LAST_WEBHOOK)
 
     def expected_since(self, names: Iterable[str]) -> dict[str, datetime]:

@@ -127,7 +127,7 @@ def render_analysis(
 ) -> Analysis:
     """Render the prompt's comment, and return it with `answers`. Raises `PromptError`.
 
-    If `handler.has_sections`, the comment is one section, and the footer below all sections is rendered separately.
+    If `handler.has_sections`, the comment is one section, and `footer` of the result is the footer below all sections.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
@@ -261,7 +261,7 @@ class PromptResult:
 
 @dataclass(frozen=True, slots=True)
 class ShadowResult:
-    """The result of a shadow prompt, and the posted result of another prompt for the same delivery."""
+    """The results of two prompts for one delivery: `ran` is from the shadow prompt, `posted` from the rule's prompt."""
 
     prompt: str  # "issues/strict"
     state: Literal["done", "failed", "skipped"]

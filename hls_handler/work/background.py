@@ -26,13 +26,13 @@ RETENTION_EVERY_S = 600.0
 BATCH = 20
 """Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
 REST_S, REST_SHARE = 0.05, 9.0
-"""Pause after a batch: at least this many seconds, and this many times the duration of the batch."""
+"""Pause after a batch: `REST_S` seconds or `REST_SHARE` times the duration of the batch, whichever is longer."""
 
 
 class PeriodicThread:
     """A daemon thread that calls `run` at the start, and again `every_s()` seconds after each call. Errors are logged.
 
-    During a pause, `every_s` is called every `poll_s` seconds, so that a shorter interval takes effect.
+    Between two calls, `every_s` is called again every `poll_s` seconds, so that a shorter interval takes effect soon.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PeriodicThread:
         self._thread.start()
 
     def run_soon(self) -> None:
-        """End the thread's current pause, so that it calls `run` now."""
+        """Make the thread call `run` now, or again at the end of a call in progress."""
         self._woken.set()
 
     def stop(self) -> None:

@@ -85,7 +85,7 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
         remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
-        raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries wait", remedy=remedy)
+        raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries are paused", remedy=remedy)
 
 
 def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:
@@ -135,8 +135,8 @@ def last_received(
 ) -> datetime | None:
     """Return the time of the last webhook that counts for `expected` (aware UTC); None if there was none.
 
-    `received_at` maps each repository to the time of its last webhook. The key "" has the time of the last webhook of
-    any repository. If `expected.entry` is set, only repositories that this entry of the settings matches count.
+    `received_at` is the result of `Statistics.last_webhooks`. If `expected.entry` is set, a webhook counts only if this
+    entry of the settings applies to its repository.
     """
     if not expected.entry:
         return received_at.get("")

@@ -46,7 +46,7 @@ class HealthSnapshot:
 
 
 USE_COUNTS_FOR = timedelta(minutes=10)
-"""For this time, a successful probe does not clear a failed use. It is twice the longest pause between two attempts."""
+"""For this time after a failed use, `probe_ok` does not clear the problem: twice the longest pause between attempts."""
 
 
 class Health:
@@ -116,7 +116,7 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """Record a problem for `/health`. A problem from a probe does not replace a problem from use."""
+        """Record a problem for `/health`. With `by_probe`, a problem that a worker or the receiver reported stays."""
         with self._lock:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:

@@ -9,8 +9,8 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n
-    post                     OUTCOME "outcome" n: the outcome of action n; LABELS_BEFORE "before" before labels are
-                             written; COMMENT_WRITE_BEGUN "writing" n before a comment is written
+    post                     OUTCOME "outcome" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
+                             begins to write a comment; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 

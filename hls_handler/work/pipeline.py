@@ -208,7 +208,7 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
-    """Return the handler's actions, without labels if `conversation` is None or the issue of `comments.post_to`."""
+    """Return the handler's actions, without labels if `conversation` is None or the fallback issue."""
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
