@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare a prompt's replies to stored deliveries with what was posted."""
+"""`hls prompts compare`: compare a prompt's results with those of other prompts for the same deliveries."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return the output of --json. The key "prompt" is about the named prompt, "with" is about the posted replies."""
+    """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),
