@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, and the same line without line number, `+` or `-`. All blanks are removed."""
+    """Return the quote's last line, also without a copied line number, `+` or `-`. All blanks are removed."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

@@ -89,8 +89,8 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt ran as a shadow prompt: Claude also replied to this prompt, but nothing
-    of that reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
+    Uses the deliveries for which the prompt or OTHER ran as a shadow prompt: Claude replied to it, but nothing of
+    the reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
     have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the current version of the
     prompt and the stored facts of finished deliveries. The cost is printed before Claude is asked. The replies are
     neither stored nor posted. Works while the service runs.

@@ -1,4 +1,4 @@
-"""Checks if an enabled event must be ignored: for example, it is by a bot, or its issue has the label `skip-hls`."""
+"""Checks if an enabled event is ignored, for example because a bot caused it or the issue has the label `skip-hls`."""
 
 from __future__ import annotations
 
