@@ -197,7 +197,7 @@ def _encodings(secret: str) -> Iterator[str]:
 def _base64_parts(secret: bytes) -> Iterator[str]:
     """Yield the base64 of the secret as it appears inside the base64 of a longer text, such as "user:secret".
 
-    There are three forms, by the secret's offset modulo 3. Characters that also encode text around it are left out.
+    The base64 depends on the secret's offset modulo 3. Characters that also encode other text are left out.
     """
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6

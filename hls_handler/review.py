@@ -36,7 +36,7 @@ NO_NEWLINE = "\\ No newline at end of file"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a patch. An unchanged line, which is in both files, has the side RIGHT."""
+    """A line of a patch. An unchanged line is in the old and the new file; its side is RIGHT."""
 
     side: Side
     number: int  # in the old file for LEFT, in the new file for RIGHT; from 1
@@ -220,7 +220,7 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, and this line without a copied line number, `+` or `-`; all without blanks."""
+    """Return the quote's last line, also without a copied line number, `+` or `-`. All blanks are removed."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())

@@ -46,7 +46,7 @@ def print_line(line: str, *, err: bool = False) -> None:
 def print_lines(text: str) -> None:
     """Print text with its newlines and tabs. Other control characters are escaped.
 
-    Untrusted text could imitate later lines of the command's output; use this only where that does no harm.
+    Untrusted text could imitate lines of the command's output. Use `print_line` where such a line could mislead.
     """
     typer.echo(escape_unprintable_lines(text))
 

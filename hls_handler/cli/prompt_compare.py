@@ -1,4 +1,4 @@
-"""`hls prompts compare`: compare a prompt's replies to stored deliveries with what was posted."""
+"""`hls prompts compare`: compare a prompt's results with those of other prompts for the same deliveries."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt ran as a shadow prompt: Claude also replied to this prompt, but nothing
-    of that reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
+    Uses the deliveries for which the prompt or OTHER ran as a shadow prompt: Claude replied to it, but nothing of
+    the reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
     have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the current version of the
     prompt and the stored facts of finished deliveries. The cost is printed before Claude is asked. The replies are
     neither stored nor posted. Works while the service runs.
@@ -231,7 +231,7 @@ def format_comparison(comparison: Comparison) -> Iterator[str]:
 
 
 def comparison_to_dict(comparison: Comparison) -> Mapping[str, object]:
-    """Return the output of --json. The key "prompt" is about the named prompt, "with" is about the posted replies."""
+    """Return the output of --json. "prompt" is about the prompt that the user named first, "with" about the other."""
     one, other = comparison.summaries
     return {
         "prompt": asdict(one),

@@ -205,7 +205,7 @@ class LibraryCheck:
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
         """Yield (name, family, variables) of each sample for the prompt's event keys.
 
-        If no sample of the event "issues" has an action of these keys, all samples of "issues" are used instead.
+        If no sample of an event, such as "issues", has an action of these keys, all samples of that event are used.
         """
         events = self.events(name)
         for event, family in self.event_families(name).items():

@@ -27,7 +27,7 @@ from hls_handler.untrusted.untrusted_text import (
 )
 
 MAX_CHARACTERS = 4_000_000
-"""Limit on the characters of a block's output and of a rendered text. The largest `claude.input_tokens` is smaller."""
+"""Limit in characters on a block's output and on a rendered text. Patches within `claude.input_tokens` are shorter."""
 
 MAX_TEXTS = 20_000
 """Limit on the number of untrusted texts in the output of a template or block; a text shown twice counts twice."""
@@ -207,7 +207,7 @@ def find_used_templates(templates: ParsedTemplates, template: str) -> tuple[str,
 
 
 def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
-    """Yield a problem for each block that all templates up the `extends` chain lack. Jinja would ignore the block."""
+    """Yield a problem for each block that Jinja ignores, because no extended template has a block of its name."""
     for name, tree in templates.trees.items():
         inherited = _inherited_blocks(templates, tree, {name})
         if inherited is None:

@@ -276,7 +276,7 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the type hint of a filter's result. Report an unknown filter or attribute: `map(attribute='x')`."""
+        """Return the type of a filter's result. Report unknown filters, and an unknown `x` in `map(attribute='x')`."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

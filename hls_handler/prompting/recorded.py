@@ -176,7 +176,7 @@ _EVENT_KEYS: Mapping[str, str] = {
     "label": "label repository",
     "milestone": "milestone",
 }
-"""Event -> keys of its payloads, separated by spaces. The first event whose keys a payload has is its event."""
+"""Event -> keys of its payloads, separated by spaces. A payload belongs to the first event whose keys it has."""
 
 
 def _action(payload: Mapping[str, object]) -> str | None:

@@ -175,7 +175,7 @@ def _render_markdown(
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    """Return the error with the file and line of the template in its traceback, else with `file` and line 1."""
+    """Return an error at the template's file and line. If the traceback contains no template, use line 1 of `file`."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:

@@ -31,7 +31,7 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
-"""Field type -> value of an additional field in a static reply (one without Claude); "" or [] for other types."""
+"""Field type -> value of an additional field in a reply that HLS writes without Claude. Other types: "" or []."""
 
 
 def _resolve_label_rules(
@@ -61,7 +61,7 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for mistakes in a label rule. The key is ".bug" for the label of "bug", "" for the rule."""
+    """Yield (key, message) for mistakes in a label rule. The key is ".bug" for its entry "bug"; otherwise ""."""
     values = possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
@@ -163,7 +163,7 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for mistakes in an entry of `fields`. The key is ".enum" or ".type"; "" for the entry."""
+    """Yield (key, message) for mistakes in an entry of `fields`. The key is ".enum" or ".type"; otherwise ""."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:

@@ -173,11 +173,11 @@ class FrontMatter(_StrictModel):
 
 
 NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
-"""Key of the front matter -> model of the mapping that is the key's value."""
+"""Models of nested mappings in the front matter: of `then`, and of each entry of `fields`."""
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key`; if "then.when" is missing, at the line of "then"; else at line 1."""
+    """Return a problem at the line of `key`. For a missing "then.when", use the line of "then", or else line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
@@ -284,7 +284,7 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file called `name` that has front matter, closed or not; if none has any, the first file."""
+    """Return the first file called `name` that begins with a line `---`. If there is none, return the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 

@@ -1,4 +1,4 @@
-"""Reasons to ignore an event that the settings enable: a draft, an edit of no interest, a bot, the label `skip-hls`."""
+"""Checks if an enabled event is ignored, for example because a bot caused it or the issue has the label `skip-hls`."""
 
 from __future__ import annotations
 

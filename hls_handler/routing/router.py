@@ -210,7 +210,7 @@ def find_label_correction(
     """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
     Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Returns None if the settings enable no
-    action of the event ("issues" or "pull_request"). The worker checks if HLS ever set such a label.
+    action of the event ("issues" or "pull_request"). The worker checks if HLS set a label of the same group.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

@@ -261,7 +261,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield a line for each key of the section `name` ("features"). `overrides` is that section in `repositories`."""
+    """Yield a line for each key of the section `name` ("features"). `overrides` are its keys in `repositories`."""
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:

@@ -87,9 +87,9 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
-    """Return the texts to mask in messages, longest first: values of secret keys, and values that had a `${NAME}`.
+    """Return the texts to mask in all messages, longest first: values of secret keys, and values with a `${NAME}`.
 
-    Messages about all keys are masked, because a user may have written a secret to a wrong key.
+    Messages about any key can contain a secret, because a user may have written it to a wrong key.
     """
     texts = (
         value

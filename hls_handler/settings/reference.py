@@ -50,11 +50,11 @@ class Reference:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The rows of keys with a value, such as "server.port". Sections and list items are left out."""
+        """One `Key` for each setting, such as "server.port". Sections and list items are left out."""
         return tuple(row for row in self.rows if row.kind == "key")
 
     def find(self, path: str) -> Key | None:
-        """Return the row for a key path such as "repositories[0].events[2]"; None if there is no such key."""
+        """Return the `Key` of a path such as "repositories[0].events[2]"; None if there is no such key."""
         general = re.sub(r"\[\d+\]", "[]", path)
         if general in self._by_path:
             return self._by_path[general]

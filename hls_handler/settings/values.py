@@ -50,7 +50,7 @@ class Expected:
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
-    """Return a validator that raises an error with the sentence of `find_problem`, unless this is None."""
+    """Return a validator that raises an error with the sentence that `find_problem` returns; None means no error."""
 
     def validate(value: T) -> T:
         sentence = find_problem(value)
