@@ -53,7 +53,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class LabelCorrection:
-    """Routing decision: a person changed a label that Claude can set. The change is stored; no prompt runs."""
+    """Routing decision: a person changed a label that Claude can set. No prompt runs.
+
+    The worker stores the change only if HLS set a label of this group within the last 30 days.
+    """
 
     event_key: str  # "issues.unlabeled"
     group: str  # group of the label: "priority"; for a label of the list field `areas`: "areas docs"
