@@ -22,8 +22,9 @@ from hls_handler.history.retention import RetentionStore
 from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.changes import Checkpoints, DeliveryWriter
 from hls_handler.queue.delivery_queue import DeliveryQueue
+from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
-from hls_handler.queue.rate_limiter import Locks, RateLimiter
+from hls_handler.queue.rate_limiter import RateLimiter
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Rate limits and named locks that all workers share.
+"""Rate limits that all workers share.
 
 A rate limit grants slots. A slot is a time at which one request may be sent; slots are an interval apart. After a
 server failed or asked to wait, the rate limit is held and grants no slots.
@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import deliveries, locks, rate_limits, slots
+from hls_handler.db.tables import rate_limits, slots
 from hls_handler.db.values import FURTHEST_MS, from_ms, has_passed, to_ms
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Postponed
@@ -21,7 +21,6 @@ from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import LockStatements, write_pending
 
 _LATE_MS = 2_000  # a reserved slot that was missed by more than this and one interval is lost
-_LOCK_POLL_MS = 1_000
 _EARLY_MS = 20  # slots less than this apart may be used this early, because queueing the delivery again takes longer
 
 
@@ -161,34 +160,3 @@ class RateLimiter:
     def _update(self, connection: Connection, name: str, after: RateLimitState) -> None:
         values = {"next_at": after.next_at, "held_until": after.held_until, "last_slot_at": after.last_slot_at}
         connection.execute(_UPDATE, {"of_name": name, **values})
-
-
-class Locks:
-    def __init__(self, database: Database, writer: DeliveryWriter) -> None:
-        self._database, self._writer, self._locks = database, writer, LockStatements(database)
-        self._holder = (
-            select(deliveries.c.guid, locks.c.locked_until, database.now)
-            .join(deliveries, deliveries.c.id == locks.c.delivery_id)
-            .where(locks.c.name == bindparam("of_name"))
-        )
-
-    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
-        """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
-
-        Stores the changes, then raises `Postponed` while another delivery holds the lock, or a write under it is
-        pending. `Checkpoints.save` with `unlock`, a reschedule or the delivery's end releases the lock.
-        """
-        prepared, holder = prepare(changes), None
-        with self._database.writing(durable=False) as connection:
-            row_id = self._writer.require(connection, lease, prepared)
-            lock = {"name": name, "delivery_id": row_id, "ttl_ms": int(ttl_s * 1000)}
-            if connection.execute(self._locks.take, lock).first() is None:
-                holder = connection.execute(self._holder, {"of_name": name}).one()
-            # Read after the attempt to lock, because the former holder records its write before it releases the lock.
-            pending_until = self._locks.pending_until(connection, name)
-        if pending_until is not None:
-            raise write_pending(pending_until)
-        if holder is not None:
-            guid, until, now = holder
-            at = from_ms(min(until, now + _LOCK_POLL_MS))
-            raise Postponed(f"waits for delivery {guid}, which holds the lock {name}", at=at)
