@@ -122,7 +122,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (short SHA), `todos` (blocking first) and `dropped` (number of requests not in the review)."""
+        """Return variables for the comment template. `dropped` counts the requests whose quotes were not found."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 

@@ -238,9 +238,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return (pull request, False) if the head is the run's commit; (None, True) if there are newer commits.
+    """Return (pull request, False) if the pull request's head is the run's commit, (None, True) if its head is newer.
 
-    Return (None, False) if no pull request is found. GitHub lists none for a run from a fork: HLS searches by branch.
+    Return (None, False) if no pull request is found. GitHub lists none for a run of a fork, so HLS searches by branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

@@ -37,7 +37,7 @@ class Effects:
 
 
 def effects_of(body: str) -> Effects:
-    """Return the effects that a comment with the Markdown `body` would have on GitHub, such as mentions."""
+    """Return the effects that a comment with the Markdown `body` would have on GitHub, such as notifications."""
     tokens = MarkdownIt("commonmark", PARSER_OPTIONS).enable(["table", "strikethrough"]).parse(body)
     notifies: list[str] = []
     closes: list[str] = []
