@@ -122,7 +122,7 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template. `dropped` counts the requests whose quotes were not found."""
+        """Return variables for the comment template. `dropped` counts requests whose place is not found."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
@@ -190,7 +190,7 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests whose quotes are found in the review, blocking ones first, and the number of the others."""
+    """Return the requests whose places in the review are found, blocking ones first, and the number of the others."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]

@@ -238,7 +238,7 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return (pull request, False) if the pull request's head is the run's commit, (None, True) if its head is newer.
+    """Return (pull request, False) if the pull request's head is the run's commit, (None, True) if its head differs.
 
     Return (None, False) if no pull request is found. GitHub lists none for a run of a fork, so HLS searches by branch.
     """
