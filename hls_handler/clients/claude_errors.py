@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. An error about a response names the `label`. `api_key` is masked."""
+    """Return HLS's error for an SDK exception. An error response is reported with the `label`. `api_key` is masked."""
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):

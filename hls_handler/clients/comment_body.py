@@ -93,7 +93,7 @@ _ITEM = re.compile(r"(?P<before>[ \t]*(?:[-*+]|[0-9]{1,9}[.)])[ \t]+\[)(?P<box>[
 
 
 def copy_checked_boxes(older: str, newer: str) -> str:
-    """Return `newer`, with those task list items checked that are checked in `older`. No box is unchecked.
+    """Check the task list items of `newer` that are checked in `older`, and return the text. No check is removed.
 
     Items match by text, apart from white space. If an item occurs several times, at least as many are checked as in
     `older`, at the same positions if possible. If `newer` differs from `older` only by missing checks, the result is

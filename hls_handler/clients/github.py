@@ -50,7 +50,7 @@ class Github:
         self._api = api
 
     def fetch_bot_account(self) -> Account:
-        """Return the account of the token. Raises `DependencyDown`, even for a token without an account (403, 404)."""
+        """Return the token's account. Raises `DependencyDown` if GitHub fails or there is no account (403, 404)."""
         try:
             return self._api.get("/user", _ACCOUNT)
         except Permanent as exc:

@@ -54,7 +54,7 @@ class ProxySettings:
         session.proxies = {"https": self.proxy} if self.proxy else {}
 
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
-        """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the usual remedy."""
+        """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
         if certificate_problems:

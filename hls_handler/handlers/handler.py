@@ -89,7 +89,7 @@ class Handler(ABC, Generic[Facts]):
         return {name: getattr(facts, name) for name in self.variable_types}
 
     def history_update(self, event: Event, facts: Facts) -> HistoryUpdate:
-        """Return workflow results to store, even if Claude is not asked. By default: none."""
+        """Return workflow results for the history. They are stored before Claude is asked. By default: none."""
         return HistoryUpdate()
 
     def find_superseded_reason(self, event: Event, facts: Facts, history: RepositoryHistory) -> str | None:

@@ -273,7 +273,7 @@ def find_changed_corrections(
 
     `shown` are the current labels of the conversation. `set_by_bot` are labels that the bot set and no person removed.
     `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
-    counts as corrected even before HLS removes it.
+    counts as corrected, even while it is still set.
     """
     by_name = {name.casefold(): name for name in sorted(shown)}
     set_by_people = [name for name in by_name if name not in {label.casefold() for label in set_by_bot}]

@@ -237,7 +237,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "2 of 9 files were not shown: 2 lock file; 1 patch was cut"; None without omissions."""
+        """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 patch was cut"; None without omissions."""
         parts: list[str] = []
         missing = len(facts.skipped) + facts.unlisted
         if missing:

@@ -156,7 +156,7 @@ class Reader(Protocol):
         """
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
-        """The file or folder at `path` in the branch `ref` (None: the default branch). None if nothing is there."""
+        """The file or folder at `path` in the branch `ref`; None if not found. `ref` None means the default branch."""
 
 
 @dataclass(frozen=True, slots=True)

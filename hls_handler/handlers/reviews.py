@@ -122,15 +122,15 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return `commit` (short SHA), `todos` (blocking first) and `dropped` (number of quotes not located)."""
+        """Return variables for the comment template. `dropped` counts requests whose place is not found."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        Without todos, the section is updated only if the prompt showed all comments, every quote of the replies was
-        located in the review, and the review's state is "approved" or "changes_requested".
+        Without todos, the section is updated only if Claude found no requests, the prompt showed all comments, and the
+        review's state is "approved" or "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -190,7 +190,7 @@ def _has_objections(reviews: Sequence[Review]) -> bool:
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests whose quotes are located, blocking ones first, and the number of the other requests."""
+    """Return the requests whose places in the review are found, blocking ones first, and the number of the others."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]

@@ -141,7 +141,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         return HistoryUpdate(failures, (end,))
 
     def find_superseded_reason(self, event: Event, facts: WorkflowFacts, history: RepositoryHistory) -> str | None:
-        """Return a sentence if a later run or attempt is already stored, because events may arrive out of order."""
+        """Return a sentence if a later run or attempt is already stored: events may arrive out of order."""
         run, branch = facts.run, _branch(facts.run, event)
         for end in history.ends(run.workflow_id):
             if _is_comparable(end, run, branch) and end.order > _order(run):
@@ -238,9 +238,9 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return (pull request, False) if its head is the run's commit, (None, True) if it has newer commits.
+    """Return (pull request, False) if the pull request's head is the run's commit, (None, True) if its head differs.
 
-    Return (None, False) if there is none. For a run from a fork, GitHub lists none, so HLS searches by branch.
+    Return (None, False) if no pull request is found. GitHub lists none for a run of a fork, so HLS searches by branch.
     """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
     if not found and run.head_branch and run.head_owner:

@@ -126,7 +126,7 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return first steps if the comment asks for them, else a sentence that shares words with the comment, or ""."""
+    """Return instructions if the comment asks how to start; else a sentence with words of the comment, or ""."""
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"

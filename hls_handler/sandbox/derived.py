@@ -40,7 +40,7 @@ def releases_before(release_id: int) -> Answer:
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a release of `hls demo`, oldest first. A commit's key `tags` lists its tags."""
+    """Return the commits up to a release of the demo, oldest first. A commit's key `tags` lists its tags."""
     return next(_answers("history", str(release_id)), ())
 
 

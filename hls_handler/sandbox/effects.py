@@ -1,7 +1,7 @@
 """Effects that a comment would have on GitHub: notifications, closed issues, loaded images, commands of bots.
 
-As on GitHub, mentions and references in code, link texts and HTML comments have no effect. An HTML entity or a
-backslash before a character does not prevent an effect.
+As on GitHub, mentions and references in code, link texts and HTML comments have no effect. `&#64;user` and `\\@user`
+are mentions, because GitHub replaces entities and escapes first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Effects:
 
 
 def effects_of(body: str) -> Effects:
-    """Return the effects of a comment with this Markdown."""
+    """Return the effects that a comment with the Markdown `body` would have on GitHub, such as notifications."""
     tokens = MarkdownIt("commonmark", PARSER_OPTIONS).enable(["table", "strikethrough"]).parse(body)
     notifies: list[str] = []
     closes: list[str] = []

@@ -67,7 +67,7 @@ def pull_requests(call: Call) -> Answer:
 
 
 def commit_pulls(call: Call) -> Answer:
-    """Return the pull requests whose head commit is `sha`, except pull requests from forks."""
+    """Return the pull requests whose head commit is the path's `sha`, except pull requests from forks."""
     home, sha = repository_of(call), call.path["sha"]
     found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
     return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)

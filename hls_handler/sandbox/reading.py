@@ -163,7 +163,6 @@ def _label(text: str, start: int) -> str:
 
 
 def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
-    """Yield the text of the review, then the text of each comment, which is the last text of its paragraph."""
     whole = next((block for block in blocks if block.label.startswith("the review as a whole")), None)
     if whole is None:
         return
@@ -176,7 +175,7 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the patch in `block`. The path is the first one-line text of its paragraph, or else the last one above."""
+    """Return the patch in `block`. The path is a one-line text above the patch, if possible in the same paragraph."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
     near = [other for other in before if other.start > paragraph]

@@ -137,7 +137,6 @@ def _with_shown(
 
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
-    """Return `files`, else the files of `before` at the same head commit, else recorded files, else generated files."""
     if files is not None:
         return tuple(dict(file) for file in files)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
@@ -181,9 +180,9 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Apply a `labeled` or `unlabeled` event, and add the payload's other labels.
+    """Add the payload's labels, and apply a `labeled` or `unlabeled` event.
 
-    A label that the conversation once had is not added again, because somebody removed it in the stand-in.
+    A label that was removed in the stand-in is added again only by a `labeled` event for this label.
     """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
@@ -250,7 +249,7 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object, for keys that a payload may lack. Issues and pulls get no text, user or assignee."""
+    """Return a recorded object to fill keys that a payload lacks. Issues and pulls have no text, user or assignee."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}

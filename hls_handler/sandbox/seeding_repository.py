@@ -131,7 +131,7 @@ def _stamp(at: datetime) -> str:
 def seed_release(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store or delete the release of a `release` event; other events change nothing.
 
-    For a release of `hls demo`, the releases and commits before it are stored, too. If the release's tag does not
+    For a release of the demo, the releases and commits before it are stored, too. If the release's tag does not
     exist, it is set to the newest commit. A repository without commits first gets a generated commit.
     """
     shown = payload.get("release")

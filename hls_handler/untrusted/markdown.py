@@ -1,10 +1,10 @@
 """Sanitizes untrusted Markdown: its mentions, closing keywords, images and bot commands have no effect in comments.
 
 GitHub's filters read the *rendered* text, in which `&#64;` and `\\@` are a plain `@` again. Bots read the *raw* text,
-in which a code span does not protect. Therefore U+200B is inserted between the sign and the name. It has no width, is
-no white space in Ruby, Python and JavaScript (so "fixes", U+200B, " #1" does not match `fixes\\s+#`), and is no letter
-(so "@", U+200B, "user" does not match `@[a-z0-9]`). Dependabot and Renovate use it, too. People who copy code would
-also copy it, so in code it is inserted only where a bot would react.
+in which a code span does not protect. Therefore U+200B is inserted after the `@` of a mention and after a closing
+keyword. This character has no width and is no white space in Ruby, Python and JavaScript: "fixes", U+200B, " #1" does
+not match `fixes\\s+#`. It is no letter: "@", U+200B, "user" does not match `@[a-z0-9]`. Dependabot and Renovate use
+U+200B, too. People who copy code would copy U+200B, so in code it is inserted only where a bot would react.
 
 GitHub pairs backticks over a whole paragraph, and differently in table cells, link targets and bare URLs. Here a code
 span must open and close on the same line, outside of cells, targets and URLs. Every other backtick is escaped, so that
@@ -274,9 +274,9 @@ def _find_last_reference(line: str) -> int:
 
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
-    """Return True if an issue reference follows the keyword on its line, or the keyword is the last word.
+    """Return True if an issue reference follows the keyword on its line, or if no word follows the keyword.
 
-    A keyword at the end of a line counts, because the next line may begin with a reference.
+    In the second case, the next line may begin with a reference.
     """
     return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
 

@@ -62,13 +62,13 @@ class Placeholders:
         return self._convert(value, NOTHING_TRUSTED)
 
     def missing(self) -> tuple[int, ...]:
-        """Return the number of cut characters of each inserted text that is not complete."""
+        """Return the number of missing characters of each inserted text that was cut."""
         return tuple(missing for text in self._settled.values() if (missing := count_missing(text)))
 
     def substitute(self, rendered: str, *, template: str) -> str:
         """Replace each placeholder in `rendered` by its text. Raises `BrokenPlaceholder` if the template changed one.
 
-        All texts get the same nonce, which depends on the texts and their order. `template` is the path in messages.
+        Errors name the path `template`. All texts get the same nonce, which depends on the texts and their order.
         """
         broken = find_broken_placeholder(rendered)
         if broken is not None:
@@ -129,7 +129,7 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping as templates see it. Values are converted when read, and so are keys that are not plain names."""
+    """A mapping for templates: strings become `UntrustedText`, except trusted strings and keys such as "full_name"."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -152,7 +152,7 @@ class WrappedMapping(Mapping[object, object]):
 
 
 class WrappedRecord:
-    """A dataclass or model as templates see it. Its public fields and properties are converted when read."""
+    """A dataclass or model for templates: untrusted strings in public fields and properties become `UntrustedText`."""
 
     __slots__ = ("_convert", "_wrapped")
 

@@ -1,8 +1,8 @@
 """Redaction: `[redacted: KIND]` replaces credentials, found by their form or by a name such as `password=`.
 
-Every pattern takes linear time: an unbounded repetition is possessive (`*+`), or nothing after it can cause
-backtracking, or it can start at one position only. Only single characters are possessive: with possessive groups,
-Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
+Every pattern takes linear time. An unbounded repetition is possessive (`*+`), can start at one position only, or is
+followed by nothing that causes backtracking. A possessive repetition repeats a single character or character class,
+because with possessive groups, Python before 3.11.5 (Debian 12 has 3.11.2) loses the end of the match.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MARKDOWN_ESCAPE = re.compile(
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
     """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would keep them.
 
-    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`. The last index is len(source).
+    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`. `indexes[-1]` is len(source).
     """
     if MARKDOWN_ESCAPE.search(source) is None:
         return source, range(len(source) + 1)

@@ -48,7 +48,7 @@ def contains_placeholder(text: str) -> bool:
 
 
 def find_broken_placeholder(rendered: str) -> tuple[int, str] | None:
-    """Return (line, up to 40 characters before) of the first broken placeholder; None if no placeholder is broken."""
+    """Return the first broken placeholder's line number and up to 40 characters before it; None if all are whole."""
     without_whole = PLACEHOLDER.sub(lambda found: " " * len(found[0]), rendered)
     fragment = PLACEHOLDER_FRAGMENT.search(without_whole)
     if fragment is None:
