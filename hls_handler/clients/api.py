@@ -81,7 +81,7 @@ class Response:
 class WriteGuard:
     """Functions that are called before every write to GitHub. An exception stops the write."""
 
-    wait_for_slot: Callable[[], None]  # waits for the rate limiter; called before the connection is opened
+    begin_write: Callable[[], None]  # waits for the rate limit; called before the connection is opened
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
 
 
@@ -249,7 +249,7 @@ class GithubApi:
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
         more counts as no response, because a gateway may have sent that status.
         """
-        guard.wait_for_slot()
+        guard.begin_write()
         sent = False
 
         def before_send() -> None:

@@ -94,15 +94,15 @@ class Github:
         *,
         bot: Account,
         history: ConversationHistory,
-        wait_for_slot: Callable[[], None],
+        begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> GithubWriter:
-        """Return a writer. Before each write it calls `wait_for_slot`, then `check_lease`; both may raise.
+        """Return a writer. Before each write it calls `begin_write`, then `check_lease`; both may raise.
 
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
-        guard = None if dry_run or self.is_read_only else WriteGuard(wait_for_slot, check_lease)
+        guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
         return GithubWriter(self._api, repository, bot=bot, history=history, guard=guard)
 
     def close(self) -> None:

@@ -87,7 +87,7 @@ class RateLimiter:
         *,
         interval_s: float,
         changes: Sequence[Change] = (),
-        write: str | None = None,
+        pending_write: str | None = None,
         slowest_write_s: float = 0.0,
     ) -> None:
         """Use a slot of the rate limit `name`. Slots are `interval_s` apart for all workers. Raises `LeaseLost`.
@@ -95,8 +95,8 @@ class RateLimiter:
         If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
         changes are stored even if `Postponed` is raised.
 
-        For a write of a comment, `write` is the name of the comment's lock. No delivery gets this lock for the next
-        `slowest_write_s` seconds, even after a crash, unless `WriteCompleted` is stored earlier.
+        For a write of a comment, `pending_write` is the name of the comment's lock. No delivery gets this lock for
+        the next `slowest_write_s` seconds, even after a crash, unless `WriteCompleted` is stored earlier.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -104,9 +104,9 @@ class RateLimiter:
             state = self.lock(connection, name)
             slot = self.use_slot(connection, row_id, name, interval_s, state, self._database.now_in(connection))
             pending_until = None
-            if slot.is_now and write is not None:
+            if slot.is_now and pending_write is not None:
                 ttl_ms = int(slowest_write_s * 1000)
-                pending_until = self._locks.begin_write(connection, row_id, write, ttl_ms=ttl_ms)
+                pending_until = self._locks.begin_write(connection, row_id, pending_write, ttl_ms=ttl_ms)
         if not slot.is_now:
             raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
         if pending_until is not None:

@@ -60,11 +60,11 @@ class Github(Protocol):
         *,
         bot: Account,
         history: ConversationHistory,
-        wait_for_slot: Callable[[], None],
+        begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> Writer:
-        """Return a writer that calls `wait_for_slot` and `check_lease` before each write, and raises their errors."""
+        """Return a writer that calls `begin_write` and `check_lease` before each write, and raises their errors."""
         ...
 
 

@@ -176,10 +176,11 @@ class Job:
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
-    def wait_for_slot(self, write: str | None = None) -> None:
+    def begin_write(self, comment_lock: str | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
-        For a write of a comment, `write` is the name of the comment's lock. The write is recorded as pending.
+        For a write of a comment, pass the name of the comment's lock. The write is recorded as pending: no delivery
+        gets the lock while the write may still take effect, even if this process is killed.
         Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
         """
         github = self.config.settings.github
@@ -189,7 +190,7 @@ class Job:
                 GITHUB_RATE_LIMIT,
                 interval_s=github.min_seconds_between_writes,
                 changes=self.pending.take(),
-                write=write,
+                pending_write=comment_lock,
                 slowest_write_s=github.slowest_write_s,
             )
         )

@@ -115,7 +115,7 @@ def _execute(
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
-            writer = _make_writer(job, job.wait_for_slot)
+            writer = _make_writer(job, job.begin_write)
             return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
         case EnsureComment():
             if not effective.features.auto_commenting:
@@ -145,17 +145,17 @@ def ensure_comment(
         begun = None  # the plan has changed
     name = f"{job.lease.conversation_key}/{action.family}"
 
-    def wait_for_slot() -> None:
+    def begin_write() -> None:
         if begun is None:
             is_new = _history(job).comment(action.family) is None
             job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
-        job.wait_for_slot(name)
+        job.begin_write(name)
 
     job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
     require_not_superseded()
     completed = WriteCompleted(name)
     try:
-        outcome = _make_writer(job, wait_for_slot).ensure_comment(conversation.number, action)
+        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
@@ -166,12 +166,12 @@ def ensure_comment(
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
 
 
-def _make_writer(job: Job, wait_for_slot: Callable[[], None]) -> Writer:
+def _make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,
         history=_history(job),
-        wait_for_slot=wait_for_slot,
+        begin_write=begin_write,
         check_lease=job.check_lease,
         dry_run=job.rule.effective.features.dry_run,
     )

@@ -68,7 +68,7 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
 def test_rule_12_every_write_waits_for_the_rate_limiter_first() -> None:
     (write,) = [function for function in functions("clients/api.py") if function.name == "write"]
     statements = [node for node in write.body if not _is_docstring(node)]
-    assert ast.unparse(statements[0]) == "guard.wait_for_slot()"
+    assert ast.unparse(statements[0]) == "guard.begin_write()"
 
 
 def test_rule_12_no_other_module_writes_or_sends_http_to_github() -> None:

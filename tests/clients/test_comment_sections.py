@@ -36,7 +36,7 @@ def keep(
     dry_run: bool = False,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, begin_write=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment("reviews", body, create, section=section, footer=footer))
 

@@ -33,7 +33,7 @@ def keep(
     family: str = "issues",
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, begin_write=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     return writer.ensure_comment(7, EnsureComment(family, body, create))
 
@@ -108,7 +108,7 @@ def test_timeout_after_the_write_does_not_cause_a_second_comment(github: FakeGit
     history = FakeHistory()
     github.faults = [Fault("POST", COMMENTS, "hang", after=True)]
     writer = hasty.writer(
-        "o/r", bot=BOT, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=BOT, history=history, begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     with pytest.raises(DependencyDown):
         writer.ensure_comment(7, EnsureComment("issues", "Looks like a bug.", create=True))

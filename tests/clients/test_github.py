@@ -187,7 +187,7 @@ def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
     client = ReadOnlyGithub(api, assume_open=False) if read_only else Github(api)
     history = FakeHistory()
     writer = client.writer(
-        "o/r", bot=HLS, history=history, wait_for_slot=lambda: None, check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=HLS, history=history, begin_write=lambda: None, check_lease=lambda: None, dry_run=dry_run
     )
     labels = EnsureLabels((RequestedLabel("bug", "kind"),), ("kind",))
     assert writer.ensure_labels(7, labels, labels=EffectiveLabels.model_validate({}), before={}) == Outcome(

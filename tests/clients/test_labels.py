@@ -51,7 +51,7 @@ def keep(
     before: Mapping[str, LabelState] | None = None,
 ) -> Outcome:
     writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, wait_for_slot=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
+        "o/r", bot=BOT, history=history, begin_write=slots or WriteSlots(), check_lease=lambda: None, dry_run=dry_run
     )
     action = EnsureLabels(requested, ("kind", "priority", "size"))
     known = history.labels() if before is None else before
@@ -94,7 +94,7 @@ def test_one_missing_label_is_looked_up_by_its_name(api: GithubApi, github: Fake
 def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
     history, small = FakeHistory(), RequestedLabel("size/small", "size")
     writer = Github(api).writer(
-        "o/r", bot=BOT, history=history, wait_for_slot=WriteSlots(), check_lease=lambda: None, dry_run=False
+        "o/r", bot=BOT, history=history, begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     action = EnsureLabels(
         (BUG, HIGH, small), ("kind", "priority", "size"), prompt_ids={"kind": "p@1", "priority": "q@2"}

@@ -60,7 +60,7 @@ def test_expired_lock_is_acquired_by_another_delivery(store: Storage, skew: Skew
 def begin_write(store: Storage, guid: str = "g1") -> Lease:
     lease = begin(store, guid)
     store.locks.acquire(lease, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="comment", slowest_write_s=60)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
     return lease
 
 
@@ -114,16 +114,16 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
     store.locks.acquire(late, "comment", ttl_s=5)
     skew.advance(seconds=6)
     store.locks.acquire(other, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(other, "github", interval_s=0, write="comment", slowest_write_s=60)
+    store.rate_limiter.take_slot(other, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
     with pytest.raises(Postponed, match="slowest_write_s"):
-        store.rate_limiter.take_slot(late, "github", interval_s=0, write="comment", slowest_write_s=60)
+        store.rate_limiter.take_slot(late, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
 
 
 def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=60)
     with pytest.raises(Postponed, match="waits for a slot"):
-        store.rate_limiter.take_slot(second, "github", interval_s=60, write="comment", slowest_write_s=60)
+        store.rate_limiter.take_slot(second, "github", interval_s=60, pending_write="comment", slowest_write_s=60)
     store.locks.acquire(first, "comment", ttl_s=120)
 
 
@@ -132,5 +132,5 @@ def test_repeated_write_blocks_its_lock_again(store: Storage, skew: Skew) -> Non
     skew.advance(seconds=61)
     lease = claim(store)
     store.locks.acquire(lease, "comment", ttl_s=120)
-    store.rate_limiter.take_slot(lease, "github", interval_s=0, write="comment", slowest_write_s=60)
+    store.rate_limiter.take_slot(lease, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
     assert wait_for_lock(store, lease) - store.now() > timedelta(seconds=58)

@@ -87,12 +87,12 @@ class FakeGithub:
         *,
         bot: Account,
         history: ConversationHistory,
-        wait_for_slot: Callable[[], None],
+        begin_write: Callable[[], None],
         check_lease: Callable[[], None],
         dry_run: bool,
     ) -> FakeWriter:
         def before_write() -> None:
-            wait_for_slot()
+            begin_write()
             check_lease()
 
         return FakeWriter(self, history, before_write, dry_run)

@@ -47,7 +47,7 @@ def test_pending_checkpoints_are_saved_before_the_next_write(make_world: MakeWor
     job.note(RULE, 0, "settings.yaml:3 lets it in")
     job.run_step(COUNT, 0, lambda: 7)
     assert world.store.checkpoints.load(GUID) == {}
-    job.wait_for_slot()
+    job.begin_write()
     assert world.store.checkpoints.load(GUID).keys() == {("route", 0), ("count", 0)}
     assert job.pending.take() == ()
 
@@ -59,7 +59,7 @@ def test_pending_checkpoints_are_saved_when_a_slot_is_postponed(make_world: Make
     world.store.rate_limiter.hold(GITHUB_RATE_LIMIT, world.store.now() + timedelta(hours=1))
     job.run_step(COUNT, 0, lambda: 7)
     with pytest.raises(Postponed):
-        job.wait_for_slot()
+        job.begin_write()
     assert world.store.checkpoints.load(GUID).keys() == {("count", 0)}
 
 
@@ -121,7 +121,7 @@ def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> No
     with pytest.raises(LeaseLost):
         job.wait_in_place(fail_if_called)
     with pytest.raises(LeaseLost):
-        job.wait_for_slot()
+        job.begin_write()
     with pytest.raises(LeaseLost):
         job.check_lease()
 
@@ -138,7 +138,7 @@ def test_stopping_service_takes_no_slot(make_world: MakeWorld) -> None:
     with pytest.raises(Postponed, match="the service is stopping"):
         job.wait_in_place(fail_if_called)
     with pytest.raises(Postponed, match="the service is stopping"):
-        job.wait_for_slot()
+        job.begin_write()
 
 
 @pytest.mark.parametrize(
