@@ -79,7 +79,6 @@ def canned_reply(schema: Mapping[str, Any], reading: Reading) -> Any:
 
 
 def _fill(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> Any:
-    """Return a value for the field `name`. `node` is the field's schema, `root` is the schema of the whole reply."""
     if "$ref" in node:
         definitions: Mapping[str, Any] = root["$defs"]
         return _fill(definitions[node["$ref"].removeprefix("#/$defs/")], name, reading, root)
@@ -107,7 +106,6 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    """Return the value that fits the title and body best. `KEYWORDS` lists words that suggest a value."""
     words = KEYWORDS.get(name, {})
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
@@ -128,7 +126,7 @@ def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
 
 def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
     known: Mapping[str, Callable[[], list[Any]]] = {
-        "missing": lambda: _missing(reading),
+        "missing": lambda: _questions_to_author(reading),
         "files": lambda: [{"path": patch.path, "summary": _summary_of(patch)} for patch in reading.patches],
         "findings": lambda: find_all(reading.patches),
         "requests": lambda: _requests(reading),
@@ -137,15 +135,15 @@ def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[st
     }
     most = MAX_ITEMS.search(str(node.get("description", "")))
     made = _named(node["items"].get("enum", ()), reading)
-    if name in known and _has_known_items(node["items"], name, root):
+    # A prompt may declare a list of this name with other items.
+    if name in known and _has_shipped_items(node["items"], name, root):
         made = known[name]()
     if not made and node.get("minItems"):
         made = [_fill(node["items"], name, reading, root)]
     return made[: int(most[1])] if most else made
 
 
-def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
-    """Return True if the items of the list `name` have the same JSON Schema as in the shipped prompts."""
+def _has_shipped_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any]) -> bool:
     if "$ref" in items:
         items = root["$defs"][items["$ref"].removeprefix("#/$defs/")]
     if name in {"missing", "highlights"}:
@@ -154,7 +152,6 @@ def _has_known_items(items: Mapping[str, Any], name: str, root: Mapping[str, Any
 
 
 def _requests(reading: Reading) -> list[dict[str, Any]]:
-    """Return one item for each sentence of the review that asks for something."""
     asked = [(note, sentence) for note in reading.notes for sentence in SENTENCE.findall(note.text)]
     return [
         {
@@ -245,14 +242,12 @@ def _summary(reading: Reading) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first sentence of the first paragraph that is prose, without a greeting before it."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if re.match(r"[A-Za-z\"'(]", part.strip())]
     plain = next((part for part in paragraphs if not GREETING.match(part)), paragraphs[0] if paragraphs else "")
     return (re.match(r".*?[.!?](?=\s|$)", plain) or [plain])[0]
 
 
-def _missing(reading: Reading) -> list[str]:
-    """Return questions to the author of a bug report, such as "Which version do you use?"."""
+def _questions_to_author(reading: Reading) -> list[str]:
     if _choose(list(KEYWORDS["kind"]), "kind", reading) != "bug":
         return []
     wanted = (

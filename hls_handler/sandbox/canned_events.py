@@ -66,7 +66,6 @@ def _place(path: str, line: int | None, why: str) -> dict[str, Any]:
 
 
 def _places_near_the_error(reading: Reading) -> dict[str, int]:
-    """Return {path: line number}, such as {"src/app.py": 12}, of the files in the log, nearest to the error first."""
     log, error = reading.log or (), quote(reading)
     middle = log.index(error) if error else 0
     found: dict[str, int] = {}
@@ -92,7 +91,7 @@ def advice(reading: Reading) -> str:
 
 
 def subjects(reading: Reading) -> list[str]:
-    """Return the commit subjects without chores ("bump ..."), or else the list items of the release notes."""
+    """Return the commit subjects without chores ("bump ..."). If there are none, return items of the release notes."""
     lines = [message.strip().split("\n")[0] for message in reading.commits or ()]
     found = [NUMBER_BEHIND.sub("", line) for line in lines if line and not CHORE.match(line)]
     points = re.findall(r"^[*-] (.+?)(?: by @\S+(?: in \S+)?)?\s*$", reading.body, re.MULTILINE)
@@ -100,7 +99,6 @@ def subjects(reading: Reading) -> list[str]:
 
 
 def _weight(subject: str) -> int:
-    """Return a sort key: 0 for features, 1 for fixes, 3 for documentation and tests, 2 for all other changes."""
     first = subject.partition(" ")[0].lower()
     if "typo" in subject or first in {"say", "document", "test"}:
         return 3
@@ -126,7 +124,11 @@ def highlights(reading: Reading) -> list[str]:
 
 
 def reply(reading: Reading) -> str:
-    """Return instructions if the comment asks how to start; else a sentence with words of the comment, or ""."""
+    """Return instructions if the comment asks how to start. If not, quote a sentence of the conversation.
+
+    The quoted sentence shares the most words with the comment. If no sentence shares two, return "". Words are compared
+    by their first four letters.
+    """
     if reading.wants_to_start:
         files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.conversation_text)
         place = f"`{files[0]}`" if files else "the place that the conversation describes"

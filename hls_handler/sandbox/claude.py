@@ -134,12 +134,12 @@ def tokens_of(text: str) -> int:
 
 
 def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
-    """Return the response's `usage`. The system prompt is cached up to its last block with `cache_control`."""
     schema_tokens = tokens_of(json.dumps(asked.schema)) if asked.schema else 0
     conversation = sum(tokens_of(text_of(message["content"])) for message in asked.body["messages"])
     system = asked.body.get("system")
     blocks = system if isinstance(system, list) else []
     marked = [index for index, block in enumerate(blocks) if block.get("cache_control")]
+    # Claude caches the system prompt up to its last block with `cache_control`.
     prefix = text_of(blocks[: marked[-1] + 1]) if marked else ""
     size = tokens_of(prefix)
     written = read = 0
@@ -161,7 +161,6 @@ def _usage(asked: Asked, reply: str, cached: set[str]) -> dict[str, Any]:
 
 
 def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> dict[str, Any]:
-    """Return the response. The text is its second block, so that a client that reads only the first block fails."""
     most = asked.body["max_tokens"]
     cut = usage["output_tokens"] > most
     shown = text[: most * CHARACTERS_PER_TOKEN] if cut else text
@@ -170,7 +169,7 @@ def _message(asked: Asked, text: str, usage: dict[str, Any], *, number: int) -> 
         "type": "message",
         "role": "assistant",
         "model": asked.model.id,
-        "content": [
+        "content": [  # a client that reads only the first block must fail
             {"type": "thinking", "thinking": "", "signature": "c2FuZGJveA=="},
             {"type": "text", "text": shown, "citations": None},
         ],

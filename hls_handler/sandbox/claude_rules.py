@@ -151,7 +151,6 @@ def _check_system(system: object, where: str) -> list[dict[str, Any]]:
 
 
 def _check_text(content: object, where: str) -> list[dict[str, Any]]:
-    """Return the text blocks of `content`; [] for a string. Raises `ClaudeError` for blank text or non-text content."""
     if isinstance(content, str):
         if not content.strip():
             raise ClaudeError(400, f"{where}: text content blocks must contain non-whitespace text")

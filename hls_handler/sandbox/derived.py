@@ -17,30 +17,30 @@ def files_at(head_sha: str) -> Answer | None:
 
 
 def review_comments_of(review_id: int) -> Answer:
-    """Return the line comments of a review of the demo; () for any other review."""
+    """Return the stored line comments of the review with this id; () if none are stored."""
     all_comments = _answers("review_comments")
     return next((found for found in all_comments if found and found[0]["pull_request_review_id"] == review_id), ())
 
 
 def jobs_of(run_id: int, attempt: int) -> Answer | None:
-    """Return the jobs of one attempt of a run of the demo; None for any other run."""
+    """Return the stored jobs of one attempt of a workflow run; None if none are stored."""
     wanted = (run_id, attempt)
     return next((jobs for jobs in _answers("jobs") if (jobs[0]["run_id"], jobs[0]["run_attempt"]) == wanted), None)
 
 
 def log_of(job_id: int) -> str | None:
-    """Return the log of a job of the demo; None for any other job."""
+    """Return the stored log of a job; None if none is stored."""
     path = PAYLOADS / "derived" / "logs" / f"{job_id}.txt"
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def releases_before(release_id: int) -> Answer:
-    """Return the releases before a release of the demo, oldest first; () for any other release."""
+    """Return the stored releases before this release, oldest first; () if none are stored."""
     return next(_answers("releases", str(release_id)), ())
 
 
 def history_of(release_id: int) -> Answer:
-    """Return the commits up to a release of the demo, oldest first. A commit's key `tags` lists its tags."""
+    """Return the stored commits up to this release, oldest first. A commit's key `tags` lists its tags."""
     return next(_answers("history", str(release_id)), ())
 
 

@@ -56,7 +56,8 @@ def effects_of(body: str) -> Effects:
                 images.append(str(child.attrs.get("src", "")))
             elif child.type == "html_inline":
                 html += TAG.findall(HTML_COMMENT.sub("", child.content))
-        for text in _texts(token.children or []):
+        # GitHub searches each text node separately for mentions.
+        for text in _unlinked_texts(token.children or []):
             notifies += MENTION.findall(text)
         for line in _lines(token.children or []):
             closes += CLOSE.findall(line)
@@ -71,8 +72,7 @@ def effects_of(body: str) -> Effects:
     )
 
 
-def _texts(children: list[Token]) -> Iterator[str]:
-    """Yield the text nodes outside of code and links. GitHub searches each node separately for mentions."""
+def _unlinked_texts(children: list[Token]) -> Iterator[str]:
     depth = 0
     for child in children:
         depth += child.nesting if child.type in {"link_open", "link_close"} else 0
@@ -81,11 +81,10 @@ def _texts(children: list[Token]) -> Iterator[str]:
 
 
 def _lines(children: list[Token]) -> Iterator[str]:
-    """Split the text at code, HTML and images, and yield the pieces. Link texts are left out, except bare URLs."""
     line = ""
     named_link = False
     for child in children:
-        if child.type == "link_open" and child.info != "auto":
+        if child.type == "link_open" and child.info != "auto":  # not <https://example.org>
             named_link = True
         elif child.type == "link_close":
             named_link = False

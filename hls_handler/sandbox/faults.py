@@ -40,7 +40,7 @@ Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class Fault(BaseModel):
-    """A fault to inject. After `skip` matching requests, it affects `times` more, or all others if `times` is None."""
+    """A fault to inject into matching requests."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,8 +48,8 @@ class Fault(BaseModel):
     stand_in: StandIn | None = None  # None: both
     method: Pattern = ".*"  # must match the whole method
     path: Pattern = ".*"  # may match anywhere in "/repos/o/r/issues/7/comments" or "/v1/messages", as sent
-    times: int | None = Field(1, ge=1)
-    skip: int = Field(0, ge=0)
+    times: int | None = Field(1, ge=1)  # number of requests to affect; None: no limit
+    skip: int = Field(0, ge=0)  # number of matching requests before the first affected request
     status: int = Field(500, ge=200, le=599)
     headers: Mapping[str, str] = Field(default_factory=dict)
     body: str = ""  # response body of the effect `status`; empty: the stand-in's own error document

@@ -102,7 +102,7 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 def comment_body(body: Any) -> str:
     """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too long."""
-    text = _only(body, {"body": str}, required=("body",))["body"]
+    text = _valid(body, {"body": str}, required=("body",))["body"]
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
     if len(text) > MAX_COMMENT_CHARACTERS:
@@ -113,7 +113,7 @@ def comment_body(body: Any) -> str:
 
 def label_names(body: Any) -> tuple[str, ...]:
     """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for invalid bodies."""
-    given = body if isinstance(body, list) else _only(body, {"labels": list}, required=("labels",))["labels"]
+    given = body if isinstance(body, list) else _valid(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
     names: list[str] = []
@@ -134,7 +134,7 @@ def check_label_count(names: Sequence[str]) -> None:
 
 def new_label(body: Any) -> tuple[str, str, str | None]:
     """Return (name, colour, description) of a label to create. Raises `GitHubError` if one of them is invalid."""
-    given = _only(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
+    given = _valid(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
     name, color, description = given["name"], given.get("color", "ededed"), given.get("description")
     _check_name(name)
     if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
@@ -161,15 +161,14 @@ def _check_name(name: str) -> None:
         raise failed("Label", "custom", "name", f"name is too long (maximum is {MAX_LABEL_CHARACTERS} characters)")
 
 
-def _only(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
-    """Return a valid body, or raise `GitHubError`. Unknown keys are an error here, although GitHub ignores them."""
+def _valid(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:
         if name not in body:
             raise GitHubError(422, f'Invalid request.\n\n"{name}" wasn\'t supplied.')
     for name, value in body.items():
-        if name not in kinds:
+        if name not in kinds:  # stricter than GitHub, which ignores unknown keys
             raise GitHubError(422, f'Invalid request.\n\n"{name}" is not a permitted key.')
         if not isinstance(value, kinds[name]):
             raise GitHubError(

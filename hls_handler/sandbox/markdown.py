@@ -20,13 +20,11 @@ TASK = re.compile(r"^\[([ xX])\] ")
 
 
 class _Renderer(RendererHTML):
-    """Renderer that escapes HTML except harmless tags, loads no images, colours diffs, and draws checkboxes."""
-
     def html_block(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
-        return _without_html(tokens[idx].content)
+        return _safe_html(tokens[idx].content)
 
     def html_inline(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
-        return _without_html(tokens[idx].content)
+        return _safe_html(tokens[idx].content)
 
     def image(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
         source = html.escape(str(tokens[idx].attrs.get("src", "")))
@@ -60,8 +58,7 @@ def rendered(body: str) -> str:
     return str(parser.render(body))
 
 
-def _without_html(raw: str) -> str:
-    """Remove HTML comments, keep harmless tags, and escape everything else."""
+def _safe_html(raw: str) -> str:
     shown = COMMENT.sub("", raw)
     tags = HARMLESS.findall(shown)
     parts = [html.escape(part) for part in HARMLESS.split(shown)]

@@ -86,7 +86,6 @@ class FaultMiddleware:
         await send({"type": "http.response.body", "body": response.body})
 
     async def _respond(self, scope: Scope, raw: bytes, fault: Fault | None) -> BufferedResponse | None:
-        """Return the app's response as changed by the fault; None if no response is to be sent."""
         effect: Effect | None = fault.effect if fault is not None else None
         if fault is not None and effect == "status":
             return self._error_response(fault)
@@ -126,7 +125,6 @@ class FaultMiddleware:
         return _with_body(BufferedResponse(fault.status, encoded), body.encode())
 
     async def _close_without_response(self, scope: Scope, receive: Receive, *, hang: bool) -> None:
-        """Close the connection. With `hang`, first wait until the client disconnects or the sandbox stops."""
         disconnected = asyncio.ensure_future(_until_disconnected(receive))
         if hang:
             closing = asyncio.ensure_future(self._closing.wait())
@@ -142,7 +140,6 @@ def _with_body(response: BufferedResponse, body: bytes) -> BufferedResponse:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the request body, or None if the client disconnects before the body is complete."""
     parts = []
     while True:
         message = await receive()

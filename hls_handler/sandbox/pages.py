@@ -61,7 +61,7 @@ class Entry:
 
     @property
     def at(self) -> str:
-        return _clock(self.when)
+        return _format_time(self.when)
 
 
 def page_routes(state: State) -> list[Route]:
@@ -191,7 +191,6 @@ def _labels(names: tuple[str, ...], home: Repository | None) -> list[Label]:
 
 
 def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[Entry]:
-    """Yield the entries, oldest first. Label changes of one account within a minute are merged into one entry."""
     events = [_review(event, conversation) or _event(event, home) for event in conversation.events]
     entries = [*(_comment(comment) for comment in conversation.comments), *events]
     last: Entry | None = None
@@ -214,7 +213,7 @@ def _timeline(conversation: Conversation, home: Repository | None) -> Iterator[E
 
 
 def _comment(comment: Comment) -> Entry:
-    edits = [{"at": _clock(edit.at), "body": Markup(rendered(edit.body))} for edit in comment.edits]
+    edits = [{"at": _format_time(edit.at), "body": Markup(rendered(edit.body))} for edit in comment.edits]
     body = Markup(rendered(comment.body))
     shown = {"id": comment.id, "author": comment.author, "body": body, "edits": edits}
     return Entry(when=comment.created_at, actor=comment.author, comment=shown)
@@ -244,7 +243,6 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
 
 
 def _place(comment: Document) -> str:
-    """Return "line 12", "removed line 32" or "the whole file"."""
     lines = [line for hunk in parse_patch(comment["diff_hunk"]).hunks for line in hunk.lines]
     last = lines[-1] if lines else None
     number = comment.get("line", comment.get("original_line", last.number if last else None))
@@ -277,6 +275,5 @@ def _patch(patch: str | None) -> Markup | None:
     return Markup(f"<pre><code>{diff_lines(patch)}</code></pre>") if patch else None
 
 
-def _clock(at: datetime) -> str:
-    """Format a time as "2 Nov 2026, 09:14 UTC"."""
+def _format_time(at: datetime) -> str:
     return f"{at.day} {at:%b %Y, %H:%M} UTC"

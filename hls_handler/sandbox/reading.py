@@ -103,7 +103,6 @@ def read_request(body: Mapping[str, Any]) -> Reading:
 
 
 def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
-    """Return the fields of `Reading` for prompts about workflow runs, releases, comments and other events."""
     found: dict[str, Any] = {}
     logs = [block for block in blocks if LOG_LINE.search(block.text)]
     if logs or re.search(r"^Workflow: ", text, re.MULTILINE):
@@ -124,9 +123,8 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
 
 
 def _after(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the untrusted texts between a line that begins with `head` and the prompt's last paragraph."""
     begin = text.find(f"\n{head}")
-    end = text.rfind("\n\n")
+    end = text.rfind("\n\n")  # the prompt's last paragraph contains only instructions
     return (block.text for block in blocks if begin >= 0 and begin < block.start < end)
 
 
@@ -135,7 +133,6 @@ def _authored(blocks: list[Block], head: str) -> Iterator[str]:
 
 
 def _listed(text: str, blocks: list[Block], head: str) -> Iterator[str]:
-    """Return the untrusted texts that are list items below the line `head`."""
     begin = text.find(f"\n{head}")
     return (block.text for block in blocks if 0 <= begin < block.start and text[: block.start].endswith("\n- "))
 
@@ -175,10 +172,9 @@ def _notes(text: str, blocks: list[Block]) -> Iterator[Note]:
 
 
 def _patch(block: Block, blocks: list[Block], text: str) -> PatchOfFile:
-    """Return the patch in `block`. The path is a one-line text above the patch, if possible in the same paragraph."""
     before = [other for other in blocks if other.start < block.start and "\n" not in other.text]
     paragraph = text.rfind("\n\n", 0, block.start)
-    near = [other for other in before if other.start > paragraph]
+    near = [other for other in before if other.start > paragraph]  # in the paragraph of the patch
     chosen = near[0] if near else before[-1] if before else None
     lines = tuple(line for hunk in parse_numbered(block.text).hunks for line in hunk.lines)
     return PatchOfFile(path=chosen.text.strip() if chosen else "", lines=lines)

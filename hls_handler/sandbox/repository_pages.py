@@ -64,7 +64,6 @@ def run_shown(run: Run) -> dict[str, Any]:
 
 
 def _branch(repository: str, document: Document) -> str:
-    """Return the branch of a run: "main", or "octocat:main" for a branch of a fork."""
     home = document.get("head_repository") or {}
     branch = read_text(document.get("head_branch"))
     return (

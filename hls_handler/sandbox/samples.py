@@ -41,19 +41,18 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
 
     The stand-in contains the objects of the event and of the demo's earlier events. Raises the errors of `gather`.
     """
-    state = State(begin=_before(sample.name))
+    state = State(begin=_world_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
     return event, handler.gather(event, SandboxReader(state, event.repository.full_name), HISTORY, budget)
 
 
 @cache
-def _before(name: str) -> World:
-    """Return the stand-in's objects before the demo's event `name`; an empty `World` for any other event."""
+def _world_before(name: str) -> World:
     earlier = recorded.before(name)
     if not earlier:
         return World()
-    state = State(begin=_before(earlier[-1].name))
+    state = State(begin=_world_before(earlier[-1].name))
     state.seed(earlier[-1].event, earlier[-1].payload)
     return state.world
 
@@ -90,13 +89,12 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
             continue
         name = f"{handler.family}/analyze"
         variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
-        reply = kind.model_validate(canned_reply(schema, _reading(variables)))
+        reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
         made = handler.comment_variables(facts, reply)
         yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
 
 
-def _reading(variables: Mapping[str, Any]) -> Reading:
-    """Return the texts that the stand-in Claude would find in a prompt with these template variables."""
+def _reading_of(variables: Mapping[str, Any]) -> Reading:
     conversation = variables.get("issue") or variables.get("pull_request")
     review, release, comment = (variables.get(name) for name in ("review", "release", "comment"))
     notes = [Note(None, review.body)] if review else []

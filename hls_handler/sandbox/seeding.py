@@ -75,7 +75,7 @@ def seed(
     before = world.conversation(full_name, shown["number"])
     world = _with_shown(world, full_name, shown, kind, before, files)
     if before is not None:
-        world = _with_changes(world, before, actor, now)
+        world = _with_change_events(world, before, actor, now)
     world = _with_labels(world, full_name, shown, payload, fresh=before is None, actor=actor, now=now)
     world = _with_comment(world, full_name, shown["number"], event, payload, now)
     world = seed_review(world, f"{full_name}#{shown['number']}", event, payload, now)
@@ -114,7 +114,6 @@ def _with_shown(
     before: Conversation | None,
     files: Files | None,
 ) -> World:
-    """Add or update the issue or pull request `shown`, with its text, state and head commit."""
     number: int = shown["number"]
     author = read_account(shown.get("user"))
     becomes_pull = kind == "pull" or (before is not None and before.kind == "pull")
@@ -153,8 +152,7 @@ def _counts(listed: tuple[Document, ...]) -> dict[str, int]:
     return {"changed_files": len(listed), **sums}
 
 
-def _with_changes(world: World, before: Conversation, actor: Account, now: datetime) -> World:
-    """Add a timeline event for each change since `before`: title, head commit, state, locked."""
+def _with_change_events(world: World, before: Conversation, actor: Account, now: datetime) -> World:
     after = world.threads[before.key.lower()]
     changes: list[tuple[ConversationEventKind, str]] = []
     if before.title != after.title:
@@ -180,10 +178,6 @@ def _with_labels(
     actor: Account,
     now: datetime,
 ) -> World:
-    """Add the payload's labels, and apply a `labeled` or `unlabeled` event.
-
-    A label that was removed in the stand-in is added again only by a `labeled` event for this label.
-    """
     action, subject = payload.get("action"), payload.get("label")
     shown_labels = [label for label in shown.get("labels") or () if isinstance(label, Mapping) and label.get("name")]
     if action in {"labeled", "unlabeled"} and isinstance(subject, Mapping) and subject.get("name"):
@@ -195,6 +189,7 @@ def _with_labels(
             full_name, label["name"], str(label.get("color") or "ededed"), label.get("description")
         )
     conversation = world.threads[f"{full_name}#{shown['number']}".lower()]
+    # Only a `labeled` event adds a label again that was removed in the stand-in.
     new = tuple(label["name"] for label in shown_labels if label["name"].lower() not in _ever_had(conversation))
     if fresh:
         world = world.with_conversation(replace(conversation, labels=new))
@@ -209,7 +204,6 @@ def _with_labels(
 
 
 def _ever_had(conversation: Conversation) -> frozenset[str]:
-    """Return the names of all labels that the conversation has or had, in lower case."""
     had = {event.detail.lower() for event in conversation.events if event.kind in {"labeled", "unlabeled"}}
     return frozenset({name.lower() for name in conversation.labels} | had)
 
@@ -217,7 +211,6 @@ def _ever_had(conversation: Conversation) -> frozenset[str]:
 def _with_comment(
     world: World, full_name: str, number: int, event: str, payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Create, edit or delete the comment of an `issue_comment` event."""
     shown = payload.get("comment")
     if event != "issue_comment" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
         return world
@@ -249,7 +242,6 @@ def _with_removal(conversation: Conversation, event: str, payload: Mapping[str, 
 
 
 def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
-    """Return a recorded object to fill keys that a payload lacks. Issues and pulls have no text, user or assignee."""
     name = "pull_request.opened" if part == "pull_request" else "issues.opened"
     whole: Any = recorded.load(name).payload[part]
     document: Document = {key: value for key, value in whole.items() if key not in {"labels", "comments"}}
@@ -259,7 +251,6 @@ def _template(part: Literal["issue", "pull_request", "repository"]) -> Document:
 
 
 def _renumbered(value: Any, full_name: str, number: int) -> Any:
-    """Return a recorded object with another repository and number in its URLs."""
     if isinstance(value, dict):
         return {key: _renumbered(part, full_name, number) for key, part in value.items()}
     if isinstance(value, str) and value.startswith("https://"):

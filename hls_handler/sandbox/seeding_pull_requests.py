@@ -43,7 +43,6 @@ def seed_review(world: World, key: str, event: str, payload: Mapping[str, Any], 
 def _with_review(
     world: World, conversation: Conversation, shown: Mapping[str, Any], payload: Mapping[str, Any], now: datetime
 ) -> World:
-    """Store a review. Add recorded comments to a new review of the demo, because the payload contains none."""
     known = conversation.review(shown["id"])
     review = Review(
         id=shown["id"],
@@ -52,9 +51,10 @@ def _with_review(
         body=read_text(shown.get("body")),
         commit_id=read_text(shown.get("commit_id")) or conversation.head_sha,
         submitted_at=read_time(shown.get("submitted_at"), known.submitted_at if known else now),
+        # A payload of a review contains no comments.
         comments=known.comments if known else tuple(map(_valid_comment, derived.review_comments_of(shown["id"]))),
     )
-    world = _store(world, conversation, review, now)
+    world = _with_stored_review(world, conversation, review, now)
     if known is not None and known.state != review.state == "dismissed":
         actor = read_account(payload.get("sender"))
         return world.with_event(world.threads[conversation.key.lower()], now, actor, "review_dismissed", str(review.id))
@@ -77,11 +77,10 @@ def _with_line_comment(
         comments.pop(shown["id"], None)
     else:
         comments[shown["id"]] = _valid_comment({**comments.get(shown["id"], {}), **shown})
-    return _store(world, conversation, replace(review, comments=tuple(comments.values())), now)
+    return _with_stored_review(world, conversation, replace(review, comments=tuple(comments.values())), now)
 
 
-def _store(world: World, conversation: Conversation, review: Review, now: datetime) -> World:
-    """Add or replace the review. A new review also adds an event to the timeline."""
+def _with_stored_review(world: World, conversation: Conversation, review: Review, now: datetime) -> World:
     world = world.with_account(review.author)
     if conversation.review(review.id) is None:
         added = replace(conversation, reviews=(*conversation.reviews, review))
@@ -91,7 +90,6 @@ def _store(world: World, conversation: Conversation, review: Review, now: dateti
 
 
 def _valid_comment(shown: Mapping[str, Any]) -> Document:
-    """Convert `TEXT_KEYS` to strings, "" if missing or null. Omit `POSITION_KEYS` whose value has a wrong type."""
     valid = {key: value for key, value in shown.items() if isinstance(value, POSITION_KEYS.get(key, object))}
     return {**valid, **{key: read_text(shown.get(key)) for key in TEXT_KEYS}}
 

@@ -25,8 +25,8 @@ FAILED = frozenset({"failure", "timed_out"})
 def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any], now: datetime) -> World:
     """Store the run of a `workflow_run` event; other events change nothing.
 
-    An attempt gets its recorded jobs, or else generated jobs with its conclusion. Missing earlier attempts are
-    generated with the conclusion "failure".
+    A new attempt without recorded jobs gets those of `generate_jobs`. Missing earlier attempts are generated with the
+    conclusion "failure".
     """
     shown = payload.get("workflow_run")
     if event != "workflow_run" or not isinstance(shown, Mapping) or not isinstance(shown.get("id"), int):
@@ -44,9 +44,8 @@ def seed_run(world: World, full_name: str, event: str, payload: Mapping[str, Any
 
 
 def _attempt(shown: Document, number: int, before: Attempt | None, now: datetime) -> Attempt:
-    """Return the attempt. If the conclusion is unchanged, keep the jobs of `before`: a test may have set their logs."""
     conclusion = shown.get("conclusion")
-    if before is not None and before.conclusion == conclusion:
+    if before is not None and before.conclusion == conclusion:  # keep the jobs: a test may have set their logs
         return replace(before, document=shown)
     jobs = derived.jobs_of(shown["id"], number)
     if jobs is not None:
@@ -152,7 +151,6 @@ def seed_release(world: World, full_name: str, event: str, payload: Mapping[str,
 
 
 def _with_history(world: World, full_name: str, commits: tuple[Mapping[str, object], ...]) -> World:
-    """Store recorded commits and their tags. The key `tags` of a recorded commit lists the names of its tags."""
     for commit in commits:
         document = {key: value for key, value in commit.items() if key != "tags"}
         world = world.with_commits(full_name, [document])

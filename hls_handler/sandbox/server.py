@@ -43,8 +43,6 @@ class SandboxDown(HlsError):
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol. Each request's scope gets a function that closes the connection at once."""
-
     def on_message_begin(self) -> None:
         super().on_message_begin()
         cast(dict[str, Any], self.scope)[DROP] = self.transport.abort

@@ -75,7 +75,7 @@ class State:
 
     @property
     def effects(self) -> tuple[CommentEffects, ...]:
-        """Effects of the comments that were created or edited, oldest first. `seed` adds no effects."""
+        """Notifications and other effects of each created or edited comment, oldest first. `seed` adds none."""
         return self._world.effects
 
     def repository(self, full_name: str) -> Repository | None:
@@ -241,11 +241,10 @@ class State:
             return True
 
     def _store(self, world: World) -> None:
-        """Replace the state file as a whole, then make `world` the current one."""
         if self._path is not None:
             temporary = self._path.with_name(f"{self._path.name}.new")
             temporary.write_bytes(msgspec.json.encode(world))
-            temporary.replace(self._path)
+            temporary.replace(self._path)  # atomic: a killed process leaves no partial state file
         self._world = world
 
 
@@ -260,7 +259,6 @@ def _with_comments(
     written: Comment,
     at: datetime,
 ) -> World:
-    """Apply `change` to the conversation's comments. Store the effects of `written`, the new or edited comment."""
     current = world.threads[conversation.key.lower()]
     effects = CommentEffects(thread=conversation.key, comment=written.id, at=at, effects=effects_of(written.body))
     world = replace(world, effects=(*world.effects, effects))
