@@ -104,7 +104,7 @@ class Service:
         settings = file.initial
         self.role: Role = role
         self._load = load
-        first, self._store, self._held = _open(settings, load, role)
+        first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
         self._awaited = AwaitedDeliveries()
@@ -157,18 +157,16 @@ class Service:
             self._workers.begin_to_stop()
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
-        """Create one thread's GitHub and Claude clients, each in a `CachedClient`. Raises `SettingsError`."""
         observe = self._rates.observe
         github: GithubOf = CachedClient(
             lambda of: Github(GithubApi(of, observe=observe, now=_utc_now)), close=Github.close
         )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
-        github.of(settings.github)
+        github.of(settings.github)  # raises `SettingsError` now, not at the first use
         claude.of(settings.claude)
         return github, claude
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
-        """Create one worker's clients. Return a function that the worker calls at the start of each delivery."""
         github_of, claude_of = self._clients(self.settings())
 
         def make_context() -> WorkerContext:
@@ -191,7 +189,6 @@ class Service:
         return make_context
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
-        """Reload changed settings and prompts, and return the current ones. `/health` shows invalid prompts."""
         config = self._reloader.current()
         library = config.prompts.current()
         if config.prompts.reload_error is None:
@@ -201,7 +198,6 @@ class Service:
         return config, DeliveryConfig(config.settings, config.table, library)
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
-        """Return the configuration for new settings. The prompts of `before` stay while the new ones are invalid."""
         self._secrets.update(collect_secrets(settings))
         configure_logs(before.settings, earlier=self._secrets)
         github, claude = self._clients(settings)
@@ -216,7 +212,6 @@ class Service:
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        """Apply reloaded settings to logging, the receiver and `/health`, and make waiting deliveries due now."""
         configure_logs(config.settings, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
@@ -225,11 +220,10 @@ class Service:
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
         if step.changed:
-            self._reschedule.set()
+            self._reschedule.set()  # the change may have fixed what deliveries wait for
             self._reschedule_waiting()
 
     def _reschedule_waiting(self) -> None:
-        """Make waiting deliveries due now if settings changed, because the change may have fixed what they wait for."""
         if not self._reschedule.is_set():
             return
         self._reschedule.clear()  # cleared first, so that a change during the call is handled by the next check
@@ -243,7 +237,7 @@ class Service:
 
     def _check_changes(self) -> None:
         try:
-            self._current_config()
+            self._current_config()  # reloads changed settings and prompts
             self._reschedule_waiting()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
@@ -310,10 +304,6 @@ class Service:
 def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
-    """Load prompts and bot account, and open the store. Raises `SettingsError` with all problems.
-
-    Closing the returned stack closes the store and unlocks its file.
-    """
     problems: list[str] = []
     prompts = store = bot = None
     with ExitStack() as held:

@@ -155,8 +155,8 @@ class Database:
         the time limit for PostgreSQL's responses; the server's own timeouts still apply.
 
         On SQLite, a commit that is not `durable` does not wait for the disk. A power failure may undo the commit, but
-        a crash of the process cannot. On PostgreSQL, every commit is durable: if the server lost a renewed lease, a
-        second worker could claim a delivery that the first one still processes.
+        a crash of the process cannot. On PostgreSQL, `durable` has no effect and every commit is durable. Otherwise a
+        crash of the server could undo the renewal of a delivery's lease, and a second worker could claim this delivery.
         """
         with self._translated():
             if self.file is not None:
@@ -291,10 +291,7 @@ class Database:
 
     @contextmanager
     def _writing_to_file(self, file: Path, *, durable: bool) -> Iterator[Connection]:
-        """Wait until no other thread of this process writes, then begin a write transaction on SQLite.
-
-        SQLite's own lock does not suffice: SQLite polls for it, so a thread could miss its turn until the busy timeout.
-        """
+        # SQLite polls for its own lock, so without this lock a thread could miss its turn until the busy timeout.
         if not self._writer.acquire(timeout=_WRITER_LOCK_S):
             raise TimeoutError(f"other writes have not ended within {_WRITER_LOCK_S:g} s")
         try:
@@ -331,7 +328,6 @@ class Database:
 
 
 def _select_arrays(table: Table, names: Sequence[str]) -> Select[Any]:
-    """Return `SELECT ... FROM unnest(...)`, with one array as a bind parameter for each column in `names`."""
     arrays = (bindparam(name, type_=ARRAY(table.c[name].type)) for name in names)
     rows = func.unnest(*arrays).table_valued(*(column(name, table.c[name].type) for name in names)).render_derived()
     return select(*rows.c)

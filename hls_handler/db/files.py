@@ -117,7 +117,7 @@ def back_up(url: str, target: Path) -> int:
     copy = Path(name)
     try:
         os.close(handle)
-        _copy(source, copy)
+        _copy_and_check(source, copy)
         _sync(copy)
         size = copy.stat().st_size
         copy.rename(target)
@@ -130,11 +130,10 @@ def back_up(url: str, target: Path) -> int:
     return size
 
 
-def _copy(source: Path, copy: Path) -> None:
-    """Copy with `VACUUM INTO`, which reads one snapshot and leaves out free pages. Check the copy's integrity."""
+def _copy_and_check(source: Path, copy: Path) -> None:
     address = f"file:{quote(str(source.resolve()))}?mode=rw"  # not ro: SQLite may have to recover the write-ahead log
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
-        database.execute("VACUUM INTO ?", (str(copy),))
+        database.execute("VACUUM INTO ?", (str(copy),))  # reads one snapshot, and leaves out free pages
     with closing(sqlite3.connect(f"file:{quote(str(copy.resolve()))}?mode=ro", uri=True)) as made:
         (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":

@@ -54,7 +54,6 @@ def require_migrated(database: Database) -> None:
 
 
 def _supported_version(connection: Connection, scripts: ScriptDirectory, database: Database) -> str | None:
-    """Return the version of the tables; None if there are none. Raises `UnsupportedTables`."""
     found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
     if found in _BEFORE_0_2_0:
         raise UnsupportedTables(

@@ -47,7 +47,7 @@ _STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
-    """The server did not respond in time. The connection was closed: another statement would get the late response."""
+    """The server did not respond in time. The connection is closed, so no later statement gets the late response."""
 
 
 class TimedConnection(psycopg.Connection[Any]):
@@ -63,12 +63,11 @@ class TimedConnection(psycopg.Connection[Any]):
             raise
 
     def _with_timeout(self, gen: PQGen[T]) -> Generator[Any, Any, T]:
-        """Run psycopg's generator. Check the time limit whenever psycopg resumes it: several times a second."""
         began = time.monotonic()
         try:
             wanted = next(gen)
             while True:
-                ready = yield wanted
+                ready = yield wanted  # psycopg resumes this several times a second, also without a response
                 if not ready and self.timeout_s is not None and time.monotonic() - began > self.timeout_s:
                     raise ResponseTimeout(f"the server did not answer within {self.timeout_s:g} s")
                 wanted = gen.send(ready)
@@ -146,10 +145,6 @@ def require_timeouts(connection: Connection, shown_url: str) -> None:
 
 
 def _arguments(url: URL) -> dict[str, object]:
-    """Return HLS's connection arguments. Leave out those that the URL sets, except `options`.
-
-    The URL's options are appended to HLS's options, because PostgreSQL uses the last value of an option.
-    """
-    own = url.query.get("options", ())
+    own = url.query.get("options", ())  # appended, because PostgreSQL uses the last value of an option
     options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
     return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {"options": options}

@@ -96,7 +96,7 @@ def prepare_to_write(connection: Connection, *, durable: bool) -> None:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    """Return the driver's connection, for PRAGMAs that fail in a transaction. SQLAlchemy's connection begins one."""
+    # SQLAlchemy's connection would begin a transaction, in which the PRAGMAs of the callers fail.
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver

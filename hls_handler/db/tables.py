@@ -36,8 +36,7 @@ def _delivery(*, primary_key: bool = False) -> Column[int]:
     return Column("delivery_id", Id, references, primary_key=primary_key, nullable=False)
 
 
-def _conversation_key() -> tuple[Column[Any], ...]:
-    """Return the first columns of the primary key for tables whose rows belong to a conversation and a bot account."""
+def _conversation_columns() -> tuple[Column[Any], ...]:
     return (
         Column("repository_id", BigInteger, primary_key=True),
         Column("bot_login", Text, primary_key=True),
@@ -190,7 +189,7 @@ analyses = Table(
 labels = Table(
     "labels",
     metadata,
-    *_conversation_key(),
+    *_conversation_columns(),
     Column("name", UntrustedString, primary_key=True),
     Column("state", Text, nullable=False),  # "intended", "set", "removed"
     Column("field", UntrustedString),  # its label group if a reply asked for it; NULL if only facts did
@@ -201,7 +200,7 @@ labels = Table(
 corrections = Table(
     "corrections",
     metadata,
-    *_conversation_key(),
+    *_conversation_columns(),
     Column("label", UntrustedString, primary_key=True),  # the label that the bot set
     Column("field", UntrustedString, nullable=False),  # its label group
     Column("corrected_to", UntrustedString, nullable=False),  # the label that people set instead; "" for none
@@ -216,7 +215,7 @@ corrections = Table(
 comments = Table(
     "comments",
     metadata,
-    *_conversation_key(),
+    *_conversation_columns(),
     Column("family", Text, primary_key=True),
     Column("comment_id", BigInteger, nullable=False),
     Column("body_digest", Text, nullable=False),

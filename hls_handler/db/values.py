@@ -44,8 +44,6 @@ class UntrustedString(TypeDecorator[str]):
 
 
 class _NowMs(FunctionElement[int]):
-    """SQL expression: the database's time (ms) when the statement is executed, plus the argument."""
-
     type = BigInteger()
     inherit_cache = True
     name = "now_ms"
@@ -74,7 +72,10 @@ def no_skew() -> timedelta:
 
 
 def has_passed(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return the SQL condition that `moment` has passed, or is more than `FURTHEST_MS` after `now`."""
+    """Return the SQL condition that `moment` has passed.
+
+    A moment more than `FURTHEST_MS` after `now` also counts as passed, because the clock must have been set back.
+    """
     return or_(moment <= now, moment > now + FURTHEST_MS)
 
 
@@ -104,9 +105,8 @@ def from_row(kind: type[T], row: Row[Any], **values: object) -> T:
 
 
 class _ThreadLocal(threading.local):
-    """A compressor for each thread, because creating one takes nine times as long as compressing a checkpoint."""
-
     def __init__(self) -> None:
+        # Creating a compressor takes nine times as long as compressing a checkpoint.
         self.compress = zstandard.ZstdCompressor(level=1).compress
         self.decompress = zstandard.ZstdDecompressor().decompress
 

@@ -249,7 +249,6 @@ def _store(
     existing_guids: frozenset[str],
     now: int,
 ) -> None:
-    """Insert new deliveries. For stored deliveries that GitHub sent again, update the row and reset failure counts."""
     new = [row for guid, row in rows.items() if guid not in existing_guids]
     for row in new:
         row["received_at"] = now
@@ -259,11 +258,8 @@ def _store(
 
 
 def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -> list[NewDelivery]:
-    """Return the deliveries that supersede others.
-
-    Of new deliveries with the same conversation, commit and `supersedes`, only the last is returned. Deliveries that
-    GitHub sent again are all returned, because each supersedes only rows before its own old row.
-    """
+    # Of new deliveries with the same key, only the last is returned. Deliveries that GitHub sent again are all returned
+    # (the key contains their GUID), because each supersedes only rows before its own old row.
     newest = {
         (new.conversation_key, new.supersedes, new.head_sha, new.guid if new.guid in existing_guids else None): new
         for new in batch

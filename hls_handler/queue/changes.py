@@ -53,7 +53,7 @@ class ConversationRef:
 
 
 def of_conversation(table: Table) -> ColumnElement[bool]:
-    """Return the SQL condition for the rows of one conversation. `ConversationRef.columns` has its bind parameters."""
+    """Return the SQL condition for the rows of one conversation. The bind parameters are `ConversationRef.columns`."""
     return and_(*(table.c[name] == bindparam(name) for name in ConversationRef.__annotations__))
 
 
@@ -85,7 +85,7 @@ class CommentChange:
 
 @dataclass(frozen=True, slots=True)
 class WriteCompleted:
-    """Delete the record of a pending write under the lock named `lock`, because GitHub has responded to the write."""
+    """A change that deletes the pending write of the lock `lock`. Store it when that write has ended."""
 
     lock: str
 
@@ -173,7 +173,10 @@ def count_end(
 
 
 def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
-    """Return the counter increments for a delivery that ended `duration_ms` after it was queued."""
+    """Return the counter increments for a delivery that ended `duration_ms` after it was queued.
+
+    For 700 ms: {("processing_ms", ""): 700, ("processing_count", ""): 1, ("processing_le", "1"): 1}.
+    """
     bucket = next((f"{bound:g}" for bound in BUCKETS_S if duration_ms <= bound * 1000), "inf")
     return Counter({("processing_ms", ""): duration_ms, ("processing_count", ""): 1, ("processing_le", bucket): 1})
 
@@ -201,10 +204,10 @@ class DeliveryWriter:
         self._comment = database.upsert(comments, "comment_id", "body_digest")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
-        """Find the delivery of the lease, store `prepared` and the columns in `statuses`, and return the row id.
+        """Store `prepared` and the columns `statuses` of the leased delivery. Return the row id; None for a lost lease.
 
-        Returns None if the lease is lost. Checkpoints and statuses reset the number of crashes. If changes of labels
-        and comments did, too, a delivery that crashes at each write to GitHub would be retried without end.
+        A checkpoint or a status sets the number of crashes to 0. Changes of labels and comments do not change this
+        number, because a delivery that crashes at each write to GitHub must not be retried without end.
         """
         terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
@@ -219,7 +222,7 @@ class DeliveryWriter:
     def require(
         self, connection: Connection, lease: Lease, prepared: Prepared = NO_CHANGES, **statuses: str | None
     ) -> int:
-        """Store `prepared` and `statuses`, and return the delivery's row id, as `find` does. Raises `LeaseLost`."""
+        """Call `find` and return the row id. If the lease is lost, raise `LeaseLost`."""
         row_id = self.find(connection, lease, prepared, **statuses)
         if row_id is None:
             raise lease_lost(lease)
@@ -244,8 +247,7 @@ class DeliveryWriter:
         return counts
 
     def _change_labels(self, connection: Connection, change: LabelChange) -> Counter[tuple[str, str]]:
-        """Store new label states, sorted by name to avoid deadlocks; return the counter increments."""
-        names, columns = sorted(set(change.names)), change.conversation.columns
+        names, columns = sorted(set(change.names)), change.conversation.columns  # sorted to avoid deadlocks
         if not names:
             return Counter()
         if change.state is None:

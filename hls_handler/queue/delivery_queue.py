@@ -122,9 +122,9 @@ class DeliveryQueue:
     ) -> list[Accepted]:
         """Store a batch durably, all or nothing; return one outcome for each delivery, in order.
 
-        A delivery whose GUID is stored is a "duplicate". But if GitHub sends a dead or ignored delivery again, its row
-        is updated and it keeps its checkpoints. A body that was queued under another GUID in the last `replay_window_h`
-        hours is a "replay"; 0 disables this check. `counts` are added to the counters.
+        If the GUID is already stored, the outcome is "duplicate". A dead or ignored delivery that GitHub sends again is
+        no duplicate: its row is updated, and its checkpoints stay. If the same body was queued under another GUID in
+        the last `replay_window_h` hours, the outcome is "replay"; 0 disables the check. `counts` are added to counters.
         """
         return self._acceptor.accept(batch, replay_window_h=replay_window_h, counts=counts)
 
@@ -154,8 +154,8 @@ class DeliveryQueue:
     def release_all_leases(self) -> int:
         """End all leases; return how many. Call this only at the start of the only process on the database.
 
-        The leases are then from earlier runs. The next `claim` counts a crash for each delivery that stored no
-        checkpoint and no posting status under its lease.
+        The leases are then from a process that has ended. The next `claim` counts a crash for each delivery with such
+        a lease, unless the column `has_progress` is true.
         """
         end = deliveries.update().where(_c.state == literal("running"), _c.lease_until > self._database.now)
         with self._database.writing() as connection:
@@ -336,9 +336,8 @@ class DeliveryQueue:
 
 
 def _lease(row: Row[Any]) -> Lease:
-    """Return the lease of a claimed row. A damaged body becomes b"", so that only this delivery fails."""
     try:
         body = decompress(row.body)
     except DamagedError:
-        body = b""
+        body = b""  # so that only this delivery fails
     return from_row(Lease, row, body=body)

@@ -4,12 +4,13 @@ docs/adr/0007-many-machines.md has a diagram of each.
 
 A lease expires in the database: every statement that writes for a delivery contains `is_held`. GitHub cannot check a
 lease. If a process is frozen just before it posts a comment, another process may post the same comment meanwhile.
-Therefore each write to GitHub first checks the lease by a clock of this machine, which runs while the machine sleeps
-(`HeldLeases`). By this clock, a lease never expires later than in the database: its time starts before the claim.
+Therefore `HeldLeases` checks the lease before each write to GitHub, by a clock of this machine that also runs while the
+machine sleeps. `HeldLeases` counts the time of a lease from a moment before the claim or renewal is sent to the
+database. So no lease expires later in `HeldLeases` than in the database.
 
-A write to GitHub may take effect late, even if its response is lost. Before it is sent, `LockStatements.begin_write`
-records it as a pending write. No delivery gets the lock of the comment until the record expires or
-`complete_write` deletes it.
+A request that creates or edits a comment may take effect late, even if the response is lost. Before such a request,
+`LockStatements.begin_write` records a pending write for the comment's lock. No delivery can acquire this lock until the
+record expires or `complete_write` deletes the record.
 """
 
 from __future__ import annotations
@@ -179,7 +180,10 @@ class LockStatements:
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
-        """Record a pending write for the lock `name`. If another delivery has one, only return its expiry (ms)."""
+        """Record a pending write for the lock `name` and return None.
+
+        If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
+        """
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         if connection.execute(self.take, begun).first() is not None:
             return None

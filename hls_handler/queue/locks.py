@@ -29,8 +29,9 @@ class Locks:
     def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
         """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
-        Stores the changes, then raises `Postponed` while another delivery holds the lock, or a write under it is
-        pending. `Checkpoints.save` with `unlock`, a reschedule or the delivery's end releases the lock.
+        Raises `Postponed` if another delivery holds the lock, or if the lock has a pending write. The changes are
+        stored even if `Postponed` is raised. The lock is released by `Checkpoints.save` with `unlock`, by a reschedule,
+        or at the delivery's end.
         """
         prepared, holder = prepare(changes), None
         with self._database.writing(durable=False) as connection:

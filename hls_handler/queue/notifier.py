@@ -59,8 +59,7 @@ class Notifier:
                 retry_s = min(2 * retry_s, LAST_RETRY_S)
 
     def _listen(self, connection: psycopg.Connection[Any]) -> None:
-        """Call `on_wake_up` at once, because earlier notifications are lost, and then for each notification."""
-        self._on_wake_up()
+        self._on_wake_up()  # notifications from before LISTEN are lost
         while not self._ended.is_set():
             if list(connection.notifies(timeout=CHECK_END_S, stop_after=1)):
                 self._on_wake_up()

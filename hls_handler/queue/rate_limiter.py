@@ -45,9 +45,9 @@ class Slot:
 def next_slot(state: RateLimitState, *, reserved: int | None, interval_ms: int, now: int) -> Slot:
     """Return the next slot of a delivery. `reserved` is the time (ms) of the slot that the delivery has reserved.
 
-    Two uses are at least `interval_ms` apart, even if a slot is used late. The reserved slot is lost if the rate limit
-    is held until after its time, or if the delivery is more than `interval_ms` plus 2 s late. If late deliveries kept
-    their slots, all of them would be postponed to the same time after a downtime.
+    Two uses are at least `interval_ms` apart, even if a slot is used late. The delivery loses its reserved slot if
+    `reserved` is before `state.held_until`, or if `now` is more than `interval_ms` plus 2 s after `reserved`. Without
+    the second rule, all deliveries that missed their slots in a downtime would be postponed to the same time.
     """
     if max(state.next_at, state.held_until) > now + FURTHEST_MS:  # implausible: the clock was set back
         state, reserved = RateLimitState(now, 0, 0), None
@@ -95,8 +95,9 @@ class RateLimiter:
         If no slot is free now, reserves a later slot and raises `Postponed`: call again at the time in this error. The
         changes are stored even if `Postponed` is raised.
 
-        For a write of a comment, `pending_write` is the name of the comment's lock. No delivery gets this lock for
-        the next `slowest_write_s` seconds, even after a crash, unless `WriteCompleted` is stored earlier.
+        For a write of a comment, `pending_write` is the name of the comment's lock. After a successful
+        call, `Locks.acquire` raises `Postponed` for this lock, even if this process crashes. The lock becomes available
+        again when `WriteCompleted` is stored, or after `slowest_write_s` seconds.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
@@ -141,7 +142,10 @@ class RateLimiter:
     def use_slot(
         self, connection: Connection, row_id: int, name: str, interval_s: float, state: RateLimitState, now: int
     ) -> Slot:
-        """Use the next slot, or reserve it if it is not yet due. First check the lease and get `state` from `lock`."""
+        """Use the next slot, or reserve it if it is not yet due.
+
+        Before this call, the caller must check the lease, then call `lock` to get `state`, then read `now` (ms).
+        """
         slot = next_slot(
             state,
             reserved=connection.execute(_TAKE_RESERVED, {"of_delivery": row_id, "of_name": name}).scalar(),

@@ -93,7 +93,6 @@ class WebApplication:
         self.app.router.routes = [*routes]
 
     async def _show_health(self, request: Request) -> Response:
-        """Respond with the overall status. An authorized request gets the last known state of each component, too."""
         snapshot = self._ports.health.snapshot()
         page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
@@ -121,7 +120,6 @@ class WebApplication:
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
     def _is_authorized(self, request: Request) -> bool:
-        """Return True if the header X-API-Key equals server.api_key, or if server.api_key is not set."""
         if self._api_key is None:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]

@@ -55,7 +55,7 @@ class BodyBudget:
         """Return a whole body, which counts in the budget until its length is passed to `release`.
 
         `receive` is the function of ASGI, and `declared` the Content-Length. Raises `ClientDisconnect`, or `Rejected`:
-        413 above `max_bytes`, 408 after `timeout_s` or if the body is evicted.
+        413 above `max_bytes`, 408 after `timeout_s`, 408 if this body is dropped because all bodies exceed the budget.
         """
         if declared is not None and declared > max_bytes:
             raise _too_large(max_bytes)
@@ -194,18 +194,17 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
 
         def _time_out_headers(self) -> None:
             if self._pending_bytes:  # else send nothing: a proxy would take it for the response to its next request
-                self.transport.write(_response(b"408 Request Timeout", "the headers did not arrive in time"))
+                self.transport.write(_raw_response(b"408 Request Timeout", "the headers did not arrive in time"))
             self.transport.close()
 
         def send_400_response(self, msg: str) -> None:
-            self.transport.write(_response(b"400 Bad Request", self._problem or msg))
+            self.transport.write(_raw_response(b"400 Bad Request", self._problem or msg))
             self.transport.close()
 
     return LimitedProtocol
 
 
-def _response(status: bytes, detail: str) -> bytes:
-    """Return the bytes of a response, for a request that is too incomplete or invalid to reach the application."""
+def _raw_response(status: bytes, detail: str) -> bytes:
     response = JSONResponse({"detail": detail}, headers={"connection": "close"})
     headers = [*response.raw_headers, *response_headers(new_request_id())]
     return b"HTTP/1.1 %b\r\n%b\r\n" % (status, b"".join(b"%b: %b\r\n" % one for one in headers)) + response.body

@@ -113,7 +113,6 @@ class WebhookReceiver:
         return await self._commit_and_wait(new, ids)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
-        """Check signature and payload. Return the parsed fields and the JSON. Raises `Rejected` or `PayloadError`."""
         secret = None
         if self._settings.features.signature_validation:
             find = self._secrets.find_matching
@@ -140,11 +139,7 @@ class WebhookReceiver:
         return accepted
 
     async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
-        """Store the delivery, and wait up to server.sync_timeout_s for its end.
-
-        The waiting begins before the commit, because a fast delivery may end right after it.
-        """
-        outcome = self._outcome(new.guid)
+        outcome = self._outcome(new.guid)  # before the commit, because a fast delivery may end right after it
         try:
             accepted = await self._commit(new)
             if accepted.outcome != "queued":

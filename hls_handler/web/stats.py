@@ -138,7 +138,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate in how many seconds 95% of the deliveries ended, for a `share` of 0.95; None if no delivery has ended.
+    """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if there are none.
 
     Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound, returns the lower bound.
     """
@@ -162,10 +162,9 @@ def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
 
 
 def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Split each key at its last colon: {"IssueHandler:done": 3} becomes {"IssueHandler": {"done": 3}}."""
     nested: dict[str, dict[str, int]] = {}
     for label, count in counts.items():
-        first, _, outcome = label.rpartition(":")
+        first, _, outcome = label.rpartition(":")  # "IssueHandler:done"
         nested.setdefault(first, {})[outcome] = count
     return nested
 

@@ -99,7 +99,6 @@ def _matched(found: Mapping[bytes, bytes], name: bytes, shape: re.Pattern[bytes]
 
 
 def _is_form(content_type: bytes) -> bool:
-    """Return True for a form, False for JSON; parameters such as `charset` do not matter. Raises `Rejected`."""
     if content_type == JSON:
         return False
     if len(content_type) > _MAX_CONTENT_TYPE_LENGTH or not content_type.isascii():
@@ -238,21 +237,13 @@ def new_delivery(
 
 
 def _priority(event: str, action: str | None) -> int:
-    """Return the priority: requests to the bot are first, then pull request events, then all others.
-
-    Every `issue_comment` counts as a request, because the router ignores comments that ask the bot nothing.
-    """
+    # Every issue_comment is a request to the bot, because the router ignores comments that ask the bot nothing.
     if action == "review_requested" or event == "issue_comment":
         return PRIORITY_BOT_REQUEST
     return PRIORITY_PULL_REQUEST if event in PULL_REQUEST_EVENTS else PRIORITY_OTHER
 
 
 def _supersedes(event: str, action: str | None, *, is_ignored: bool) -> Literal["nothing", "older_commits", "all"]:
-    """Return which queued deliveries of the same issue or pull request the event supersedes.
-
-    A closing supersedes all of them, even if it is ignored, because the conversation needs no more work. A push
-    supersedes older commits unless it is ignored.
-    """
     if (event, action) in CLOSING_EVENTS:
-        return "all"
+        return "all"  # even if the event is ignored, because the conversation needs no more work
     return "older_commits" if (event, action) == PUSH and not is_ignored else "nothing"
