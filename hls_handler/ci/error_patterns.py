@@ -1,8 +1,8 @@
 """Patterns of log lines in which tools report a failure. Lines that explain the failure better have more weight.
 
-A row is (weight, needle, pattern). Every line that the pattern matches contains the needle in lower or upper case. The
-needle is searched for first, because a log may have half a million lines. No pattern backtracks far: it is anchored, or
-its repetitions are bounded or can begin in one place only.
+A row is (weight, needle, pattern). Every line that the pattern matches contains the needle, ignoring case. The needle
+is searched for first, because a log may have half a million lines. To limit backtracking, each pattern is anchored, has
+bounded repetitions, or has repetitions that can begin in one place only.
 """
 
 from __future__ import annotations

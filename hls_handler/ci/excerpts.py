@@ -85,9 +85,8 @@ BINARY_SHARE = 0.5  # a log with a larger share of its characters in binary line
 
 
 class _LineSelector:
-    """Selects the lines of a log that explain a failure. Call `add` with each line; about 200 are kept in memory."""
-
     def __init__(self) -> None:
+        # Every list is limited, because a log may have half a million lines.
         self.first_line = self.last_line = 0  # line numbers; 0 without lines
         self.has_text = False
         self.error: AnnotatedLine | None = None  # the first line of the greatest weight
@@ -133,8 +132,8 @@ class _LineSelector:
     def ranked_runs(self) -> Iterator[list[LogLine]]:
         """Yield the selected lines in runs of adjacent lines, the most important run first.
 
-        A run begins with its most important line and continues up or down the log. A caller that omits a line of a run
-        must also omit the lines after it in this run. A line may be in several runs.
+        A run begins at its most important line and goes down or up the log; the lines 7, 6, 5 go up. A line may be in
+        several runs.
         """
         command = self._command_of_error if self.error is not None else self._command
         error_index = self._window.index(self.error.line) if self.error is not None else 0
@@ -201,7 +200,6 @@ def _excerpt(step: int | None, part: _LineSelector, characters: int, *, whole_jo
 
 
 def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
-    """Return the most important lines that fit into `characters`, in the order of the log."""
     gap = _gap_cost(part)
     left = characters - gap  # there may be one more gap than blocks of chosen lines
     chosen: dict[int, LogLine] = {}
@@ -215,7 +213,7 @@ def _choose_lines(part: _LineSelector, characters: int) -> list[LogLine]:
             is_alone = line.number not in ends and after not in chosen
             cost = _cost(line, part) + (gap if is_alone else 0)
             if cost > left:
-                break
+                break  # shorter lines further along the run would leave a hole in it
             left -= cost
             chosen[line.number] = line
             ends.add(after)
@@ -227,15 +225,13 @@ def _cost(line: LogLine, part: _LineSelector) -> int:
 
 
 def _gap_cost(part: _LineSelector) -> int:
-    """Return the maximum length of a remark such as "[... 340 lines left out ...]", with its newline."""
-    return len(_gap_remark(max(part.last_line, 2))) + 1
+    return len(_gap_remark(max(part.last_line, 2))) + 1  # of the longest remark, with its newline
 
 
 def _needed_chars(part: _LineSelector) -> int:
-    """Return an upper bound for the length of an excerpt with all selected lines."""
     lines = {line.number: line for run in part.ranked_runs() for line in run}
     gap = _gap_cost(part)
-    return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())
+    return gap + sum(_cost(truncate_line(line), part) + gap for line in lines.values())  # as if no line had a neighbour
 
 
 MIN_PARTIAL_CHARS = 12
@@ -281,5 +277,4 @@ def _variants(line: str) -> list[str]:
 
 
 def _normalize(text: str) -> str:
-    """Return the text for comparisons: cleaned and redacted as for Claude, without white space, in lower case."""
-    return "".join(redact(clean(CodeText(text))).split()).casefold()
+    return "".join(redact(clean(CodeText(text))).split()).casefold()  # cleaned and redacted as for Claude

@@ -3,8 +3,8 @@
 The log does not name the steps. The step of a line is found by its time, because the jobs API has the start and end of
 each step in whole seconds. If two steps share a second, the later step begins at a line such as
 `##[group]Run npm test` (`_opens_step`). This line opens the step named `Run npm test`. If no step has this name, the
-line opens the next step. A composite action writes such a line for each of its own steps, so in a shared second the
-last lines of the action may be assigned to the next step.
+line opens the next step. A composite action writes such a line for each of its inner steps. In a shared second, the
+line of an inner step may open the job's next step too early.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def opens_command(line: RawLine) -> bool:
 
 
 class _CommandGroup:
-    """Finds the lines of the log group in which the runner shows a step's command, inputs and environment.
+    """Finds the log lines in which the runner shows a step's command, inputs and environment:
 
         ##[group]Run npm test
         \\x1b[36;1mnpm test\\x1b[0m
@@ -39,8 +39,7 @@ class _CommandGroup:
           CI: true
         ##[endgroup]
 
-    Words such as "error" in these lines mean no failure, because the step did not print them. If a program itself
-    prints "##[group]Run ...", only this line is included. Pass each line of the log to `includes` once, in order.
+    Pass each line of the log to `includes` once, in order.
     """
 
     def __init__(self) -> None:
@@ -59,7 +58,7 @@ class _CommandGroup:
         # after "with:" or "env:", a value may have several lines of any form
         self._has_values = self._has_values or line.text in {"with:", "env:"}
         is_included = self._has_values or line.is_script or line.text.startswith("shell: ")
-        self._lines_left = self._lines_left - 1 if is_included else 0
+        self._lines_left = self._lines_left - 1 if is_included else 0  # 0: a program printed "##[group]Run " itself
         return is_included
 
 
@@ -154,10 +153,9 @@ def _normalize(name: str) -> str:
 
 
 def _format_second(time: datetime | None, *, later_s: int = 0) -> str:
-    """Return a time plus `later_s` seconds in the format of the log: "2026-11-20T09:14:31"; "" for None."""
     if time is None:
         return ""
-    return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return (time + timedelta(seconds=later_s)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")  # as in the log
 
 
 MIN_FOLDED = 3
@@ -203,7 +201,7 @@ def _annotate(lines: Iterable[str], steps: Sequence[WorkflowStep]) -> Iterator[A
         yield AnnotatedLine(
             LogLine(number, key_filter.redact_line(display_text(line)), unread=line.unread),
             tracker.step_of(line),
-            0 if is_command and line.mark != "error" else last[2],
+            0 if is_command and line.mark != "error" else last[2],  # the step did not print its command
             is_command,
             opens_command(line),
             line.length,
@@ -241,7 +239,6 @@ def _extend(run: list[AnnotatedLine], new: AnnotatedLine) -> None:
 
 
 def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
-    """Yield a few repeated lines unchanged. Of many, yield the first line, and the last line if not all are equal."""
     if len(run) <= 1:
         yield from run
         return
@@ -249,7 +246,7 @@ def _fold(run: list[AnnotatedLine]) -> Iterator[AnnotatedLine]:
     if first.line.folded < MIN_FOLDED:
         first.line = replace(first.line, folded=0, alike=False)
         yield from run
-    elif first.line.alike:
+    elif first.line.alike:  # the last line of a progress bar differs from the first and is shown, too
         first.line = replace(first.line, folded=first.line.folded - 1)
         yield first
         yield run[-1]

@@ -217,7 +217,6 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        """Return None if the hourly budget allows a call. Else reserve a later time and return it in a `Postponed`."""
         since = {"since": now - HOUR_MS}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
         if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:

@@ -85,14 +85,15 @@ class Corrections:
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime
     ) -> CorrectionResult:
-        """Record that a person changed a label of `group`; `shown` has the labels after the change.
+        """Record that a person changed a label of `group`. `shown` has the conversation's labels after the change.
 
-        `at` is when the event was received. Labels that the bot set later are not compared. Raises `LeaseLost`.
+        `at` is the time when the event was received. A label that the bot set after `at` does not count as corrected.
+        Raises `LeaseLost`.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.writing(durable=False) as connection:
             self._writer.require(connection, lease)
-            applied = self._applied(connection, conversation, until=to_ms(at))
+            applied = self._read_set_at_ms(connection, conversation, until=to_ms(at))
             of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
             return self._record(connection, conversation, of_group, shown)
 
@@ -100,15 +101,15 @@ class Corrections:
         """Compare stored with current labels, and record corrections whose events were missed. Raises `LeaseLost`.
 
         The current labels do not show whether a person or another bot changed them. Therefore a label is compared only
-        if HLS set it after the last label change by another bot. Without labels to compare, the lease is not checked.
+        if HLS set it after the last label change by another bot.
         """
         conversation = _conversation(lease, bot_login)
         with self._database.reading() as connection:
-            if not self._applied(connection, conversation):
-                return CorrectionResult(0, ())
+            if not self._read_set_at_ms(connection, conversation):
+                return CorrectionResult(0, ())  # nothing is written, so the lease is not checked
         with self._database.writing(durable=False) as connection:
             self._writer.require(connection, lease)
-            applied = self._applied(connection, conversation)
+            applied = self._read_set_at_ms(connection, conversation)
             last_change_by_bot = select(func.max(_d.received_at)).where(
                 _d.conversation_key == lease.conversation_key,
                 or_(_d.action == "labeled", _d.action == "unlabeled"),
@@ -118,10 +119,9 @@ class Corrections:
             since_then = {label: set_at for label, set_at in applied.items() if set_at > bot_changed_at}
             return self._record(connection, conversation, since_then, shown)
 
-    def _applied(
+    def _read_set_at_ms(
         self, connection: Connection, conversation: Mapping[str, object], *, until: int | None = None
     ) -> dict[AppliedLabel, int]:
-        """Return {label: time set (ms)} for labels that a reply requested, each with its stored correction."""
         now = self._database.now_in(connection)
         since, until = now - COUNTED_MS, now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)

@@ -129,11 +129,11 @@ class RepositoryFiles:
         self._database, self._writer = database, writer
 
     def find(self, repository_id: int, bot_login: str) -> StoredFile | None:
-        """Return the file as it was last read; None if it was never read."""
+        """Return the stored `.github/hls.yaml`, as the bot account last read it; None if none is stored."""
         return self._find(_file.repository_id == repository_id, _file.bot_login == bot_login)
 
     def find_by_name(self, repository: str) -> StoredFile | None:
-        """Return the file of "owner/repo" as last read by any bot account; None if it was never read."""
+        """Return the newest stored `.github/hls.yaml` of "owner/repo", of any bot account; None if none is stored."""
         return self._find(func.lower(_file.repository) == repository.lower())
 
     def save(self, lease: Lease, repository_id: int, repository: str, bot_login: str, file: StoredFile) -> None:

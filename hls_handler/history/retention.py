@@ -40,7 +40,7 @@ class RetentionStore:
         with self._exclusive() as connection:
             if connection is None:
                 return None
-            ids = self._finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
+            ids = self._lock_finished(connection, _IS_NEEDED_BY_NONE, after=after, most=most)
             if ids:
                 self._keep_sums(connection, ids)
                 connection.execute(deliveries.delete().where(_c.id.in_(ids)))
@@ -54,25 +54,23 @@ class RetentionStore:
         with self._exclusive() as connection:
             if connection is None:
                 return None
-            ids = self._finished(connection, _c.body.is_not(None), after=after, most=most)
+            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
         return len(ids)
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:
-        """Begin a transaction during which no other process deletes; yield None if another process is deleting."""
         with self._database.writing() as connection:
             if self._database.file is not None:  # SQLite's transaction has the only write lock
                 yield connection
             else:
                 locked: bool = connection.execute(select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))).scalar_one()
-                yield connection if locked else None
+                yield connection if locked else None  # None: another process is deleting
 
-    def _finished(
+    def _lock_finished(
         self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
     ) -> list[int]:
-        """Lock up to `most` unlocked deliveries, finished longer ago than `after`. Return their ids, oldest first."""
         before = self._database.now - after // timedelta(milliseconds=1)
         chosen: Select[int] = (
             select(_c.id)

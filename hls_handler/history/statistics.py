@@ -101,7 +101,10 @@ class Deliveries:
             return [Finished(row.guid, row.state, row.reason) for row in connection.execute(query)]
 
     def of_conversation(self, repository: str, number: int) -> list[DeliveryRow]:
-        """Return the deliveries whose event or comment belongs to this issue or pull request, oldest first."""
+        """Return the deliveries whose event is about this issue or pull request, oldest first.
+
+        Includes deliveries of other events whose comment is for this issue or pull request.
+        """
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )

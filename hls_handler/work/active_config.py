@@ -134,7 +134,7 @@ class BotAccount:
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
-        """Return the stored account, or request it from GitHub if none is stored. Raises `DependencyDown`."""
+        """Return the token's account. If it is not stored, request it from GitHub. Raises `DependencyDown`."""
         if self.cached is not None:
             return self.cached
         with self._lock:  # another thread may have fetched it while this one waited

@@ -48,11 +48,10 @@ UNUSABLE = Codec("unusable", 1, TypeAdapter(UnusableReply))
 
 @contextmanager
 def _template_errors_as_retryable() -> Iterator[None]:
-    """Convert a `PromptError` to a `Retryable`, because a retry succeeds after the template is corrected."""
     try:
         yield
     except PromptError as exc:
-        raise Retryable(str(exc)) from exc
+        raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
 
 
 @_template_errors_as_retryable()
@@ -127,7 +126,8 @@ def render_analysis(
 ) -> Analysis:
     """Render the prompt's comment, and return it with `answers`. Raises `PromptError`.
 
-    If `handler.has_sections`, the comment is one section, and `footer` of the result is the footer below all sections.
+    If `handler.has_sections`, the rendered comment is one section of the posted comment. The result's `footer` is then
+    the text below all sections.
     """
     variables = {**variables, **handler.comment_variables(facts, reply)}
     comment = render_comment(library, prompt, variables, key=key)
@@ -150,16 +150,15 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
     if isinstance(first, ValidReply):
         return first
     if first.why != "invalid":
-        raise _unusable(job, rendered, index, first)
+        raise _report_unusable(job, rendered, index, first)
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
         return answer
     job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
-    raise _unusable(job, rendered, index, answer)
+    raise _report_unusable(job, rendered, index, answer)
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
-    """Return "1 text was cut by 49,536 characters (issues/analyze@3f9c2a)"."""
     count = len(rendered.missing)
     texts = "1 text was" if count == 1 else f"{count} texts were"
     return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
@@ -168,7 +167,6 @@ def _describe_truncation(rendered: RenderedPrompt) -> str:
 def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
-    """Wait for the rate limit, and send one request to Claude. Store usage and reply, and return the reply redacted."""
     store, claude = job.store, job.config.settings.claude
     call = job.wait_in_place(
         lambda: store.calls.begin(
@@ -196,7 +194,7 @@ def _call(
         job.context.health.ok("claude", begun_at=started_at)
         checkpoint = encode_reply(answer, index=index)
         prompt = rendered.prompt
-        recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
+        recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)  # redacted
         assert recalled is not None
         store.calls.end(
             job.lease,
@@ -224,8 +222,7 @@ def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
         return False
 
 
-def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
-    """Return the error for a reply that cannot be used, and show it in `/health` until the next valid reply."""
+def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
@@ -241,8 +238,7 @@ def _unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableRe
 
 
 def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
-    """Show a problem in `/health`, unless a shadow prompt caused it."""
-    if index < FIRST_SHADOW_STEP:
+    if index < FIRST_SHADOW_STEP:  # /health does not show problems of shadow prompts
         job.context.health.report_problem("claude", problem, remedy)
 
 
@@ -252,7 +248,7 @@ SHADOW_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class PromptResult:
-    """The labels that a prompt requests for one delivery, and whether it plans a new comment."""
+    """The result of one prompt for one delivery."""
 
     prompt_id: str  # "issues/strict@3f9c2a"; the first if `then` leads to others
     labels: tuple[RequestedLabel, ...]
@@ -285,8 +281,9 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
 def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
-    The shadow prompt is skipped if the service stops, Claude's rate limit is reached, or `SHADOW_SHARE` of the hourly
-    calls is used. A failed shadow prompt does not fail the delivery. Raises only `LeaseLost` and `StoreUnavailable`.
+    The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the calls of the last
+    hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. A failed shadow prompt does not fail the delivery.
+    Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
     if shadow is None or job.find_result(SHADOW) is not None:
@@ -319,7 +316,6 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
 
 
 def _check_shadow(job: Job, shadow: Shadow) -> None:
-    """Raise `Permanent` if the prompt does not exist, and `Postponed` if `SHADOW_SHARE` of the hourly calls is used."""
     settings = job.config.settings
     if shadow.prompt not in job.config.library.prompts:
         raise Permanent(f"{settings.sources.where(shadow.chosen_by)} names {shadow.prompt}, but no such prompt exists")

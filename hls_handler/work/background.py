@@ -1,4 +1,4 @@
-"""Background work of the service: threads that run a function at intervals, the probe and the retention."""
+"""Threads that run a function at intervals, and two such functions: the probe and the retention."""
 
 from __future__ import annotations
 
@@ -167,11 +167,10 @@ def delete_old(
 def _delete_all(
     delete: Callable[..., int | None], after: timedelta, wait: Callable[[float], bool], clock: Callable[[], float]
 ) -> int:
-    """Delete until nothing is left, another process deletes, or `wait` returns True. Return how many were deleted."""
     total = 0
     while True:
         began = clock()
-        deleted = delete(after=after, most=BATCH) or 0
+        deleted = delete(after=after, most=BATCH) or 0  # None: another process is deleting
         total += deleted
         if deleted < BATCH or wait(max(REST_S, REST_SHARE * (clock() - began))):
             return total

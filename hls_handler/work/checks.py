@@ -72,7 +72,6 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
 
 
 def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
-    """Raise `HlsError` if a delivery has been due for over `STUCK_S`, and `ProblemFound` if processing is paused."""
     queue, active = deliveries.queue_state(), pauses.active()
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
         due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
@@ -150,7 +149,8 @@ def find_silence(
 ) -> str | None:
     """Return a message if the expected webhook is overdue; else None.
 
-    `last` is the time of the last webhook. If `last` is None, `since` is used instead. `where` names the setting.
+    `last` is the time of the last webhook. If `last` is None, `since` is used instead. In the message, `where` stands
+    for the setting: "config/settings.yaml:14 (server.expect_webhook_within_h)".
     """
     quiet = now - (last or since)
     if quiet <= expected.within:

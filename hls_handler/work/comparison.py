@@ -126,10 +126,10 @@ class Comparison:
 
 
 def compare_stored(store: Storage, prompt: str, other: str | None, *, since: datetime) -> Comparison:
-    """Compare a shadow prompt with the posted prompt, by stored results of deliveries since `since` (aware UTC).
+    """Compare the stored results of a shadow prompt with the posted results for the same deliveries.
 
-    `prompt` and `other` are names or ids, and one of them is the shadow prompt. If `other` is None, `prompt` is the
-    shadow prompt and is compared with every posted prompt.
+    Only deliveries received since `since` (aware UTC) count. `prompt` and `other` are names or ids of prompts, and one
+    of the two is the shadow prompt. If `other` is None, the shadow prompt is `prompt`, and all posted results count.
     """
     pairs: list[Pair] = []
     excluded: Counter[str] = Counter()
@@ -228,11 +228,10 @@ def load_stored_delivery(
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
-    """Return a stored reply, validated by its prompt. If the prompt was removed or changed, all fields are accepted."""
     displayed = decode_reply_for_display(step)
     prompt = library.prompts.get(displayed.prompt_id.partition("@")[0]) if displayed is not None else None
     reply = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
-    return reply or displayed
+    return reply or displayed  # `displayed`: the prompt was removed or has other fields now
 
 
 def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
@@ -243,7 +242,10 @@ def render_request(stored: StoredDelivery, library: Library, key: bytes) -> Rend
 
 
 def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Ask Claude `stored.rule.prompt` and its follow-up prompts (`then`). Raises `PromptError` or a `StepFailed`."""
+    """Send `stored.rule.prompt` and its follow-up prompts to Claude; return the requested labels, tokens and cost.
+
+    Raises `PromptError` or a `StepFailed`.
+    """
 
     def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))

@@ -64,7 +64,10 @@ class Health:
         self._failed_in_use_at: dict[Component, datetime] = {}
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
-        """Record a successful use, and clear the component's problem unless a use failed after `begun_at`."""
+        """Record a successful use, and clear the component's problem.
+
+        `begun_at` is when the use began. If another use has failed since then, the problem stays.
+        """
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if begun_at is not None and failed_at is not None and failed_at > begun_at:
@@ -116,7 +119,7 @@ class Health:
         severity: Severity = "degraded",
         by_probe: bool = False,
     ) -> None:
-        """Record a problem for `/health`. With `by_probe`, a problem that a worker or the receiver reported stays."""
+        """Replace the component's problem. If `by_probe`, keep a problem that a worker or the receiver reported."""
         with self._lock:
             before = self._components[component]
             if by_probe and component in self._failed_in_use_at:

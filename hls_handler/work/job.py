@@ -116,7 +116,7 @@ class Job:
         return self.context.store
 
     def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
-        """Return the result of a step that an earlier attempt stored; None if there is none."""
+        """Return the valid value that an earlier attempt stored with `codec` and `index`, or None."""
         return codec.decode(self.steps.get((codec.name, index)))
 
     def add(self, codec: Codec[T], value: T, index: int = 0) -> None:
@@ -202,7 +202,11 @@ class Job:
 
     @contextmanager
     def record_failure(self, part: Literal["analysis", "posting"]) -> Iterator[None]:
-        """If the block fails, store the pending changes. A `StepFailed` also sets the status of `part` to "failed"."""
+        """If the block raises an error, store the changes in `pending` and raise the error again.
+
+        A `StepFailed` sets the status of `part` to "failed". After `LeaseLost` or `StoreUnavailable`, nothing is
+        stored.
+        """
         try:
             yield
         except (LeaseLost, StoreUnavailable):

@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parent.parent.parent / "prompts"
 """The prompt library that HLS ships, next to the package."""
 
 FACTS = recorded.PAYLOADS / "facts"
-"""Folder with the facts of recorded events. "issues.json" maps the name of each recorded `issues` event to its facts.
+"""Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to their facts.
 
 `python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
 """
@@ -75,10 +75,6 @@ def families() -> Mapping[str, Family]:
 
 @cache
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
-    """Return (name, template variables) of the recorded payloads of this event, such as ("issues.opened.2", {...}).
-
-    Payloads about closed, locked and deleted conversations are left out, because no prompt runs for them.
-    """
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
     samples: list[tuple[str, Mapping[str, object]]] = []
@@ -87,7 +83,10 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
         step = Checkpoint(GATHER, 0, handler.facts_version, json.dumps(plain))
         facts = facts_codec(handler).decode(step)
         if facts is None:
-            raise HlsError(f"{file} does not fit {handler.name}: renew it with python -m hls_handler.sandbox.samples")
+            raise HlsError(
+                f"{file}: the facts of {name} are not valid for {handler.name}; "
+                "write the file again with python -m hls_handler.sandbox.samples"
+            )
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"
         samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)))

@@ -54,7 +54,7 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
     The event is routed again, because settings, prompts and the bot account may have changed since it was received.
     """
-    event = _parse(lease)
+    event = _parse_event(lease)
     config, bot, store = context.config, context.fetch_bot_account(), context.store
     routing_input = from_event(event)
     rule = route(routing_input, settings=config.settings, table=config.table, catalogue=config.library, bot=bot)
@@ -99,7 +99,7 @@ def _run_steps(job: Job) -> DeliveryResult:
         if end_reason is not None:
             return DeliveryResult("done", end_reason, handler=job.handler.name)
         if conversation is not None and job.lease.number is None:  # the facts name the conversation, the event does not
-            job = _set_conversation(job, conversation)
+            job = _store_conversation_number(job, conversation)
             ignored = _check_run_limit(job)
             if ignored is not None:
                 return ignored
@@ -121,8 +121,7 @@ def _run_steps(job: Job) -> DeliveryResult:
     return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
 
 
-def _parse(lease: Lease) -> Event:
-    """Return the stored event. Raises `Permanent` if it is missing or invalid."""
+def _parse_event(lease: Lease) -> Event:
     if not lease.body:
         raise Permanent(
             "the stored body is missing or damaged: check the database, then redeliver the delivery from GitHub"
@@ -134,13 +133,9 @@ def _parse(lease: Lease) -> Event:
 
 
 def _check_run_limit(job: Job) -> DeliveryResult | None:
-    """Return the result "ignored" if the conversation has reached `limits.thread_runs_per_hour`; else None.
-
-    The limit stops loops. It does not apply if a reply of Claude is already stored, because that reply was paid for.
-    """
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
-    if runs < most or (ASK, 0) in job.steps:
+    if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
@@ -166,7 +161,6 @@ def _gather(job: Job) -> Any:
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
-    """Raise `Superseded` if a newer stored event makes this delivery's facts outdated."""
     later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
@@ -188,14 +182,12 @@ def _find_end_reason(
     return handler.no_conversation_reason if conversation is None else None
 
 
-def _set_conversation(job: Job, conversation: Conversation) -> Job:
-    """Store the conversation's number in the database. Return the job with this number in its lease."""
+def _store_conversation_number(job: Job, conversation: Conversation) -> Job:
     job.store.queue.set_posted_on(job.lease, conversation.number)
     return replace(job, lease=replace(job.lease, number=conversation.number))
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
-    """Raise `Permanent` or `Superseded` if the fallback issue (`comments.post_to`) cannot get a comment."""
     if not conversation.is_fallback_issue or (ASK, 0) in job.steps:
         return
     job.require_reads_allowed()
@@ -208,7 +200,6 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
-    """Return the handler's actions, without labels if `conversation` is None or the fallback issue."""
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))

@@ -40,7 +40,10 @@ LOCK_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class CommentWriteBegun:
-    """Checkpoint stored before a comment is written. If a retry finds the comment up to date, the write succeeded."""
+    """Checkpoint stored before a write of a comment.
+
+    If a retry finds the checkpoint and an up-to-date comment, the write of the earlier attempt succeeded.
+    """
 
     family: str
     how: Literal["created", "edited"]
@@ -91,12 +94,11 @@ def post(
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:
-    """Return True if a stored outcome is of the same kind as `action`. An earlier attempt may have had another plan."""
+    # The plan of an earlier attempt may have had another action at this index.
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
 def _check_current_state(job: Job, conversation: Conversation) -> None:
-    """Raise `Superseded` or `Permanent` if HLS must not write to the conversation. Store corrections of its labels."""
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)

@@ -145,10 +145,6 @@ def without_unknown_prompts(library: Library, file: RepositorySettingsFile, *, p
 
 
 def _load_file(job: Job) -> tuple[StoredFile | None, str | None]:
-    """Return the settings file and None. If GitHub cannot be read, return the last stored file and an error message.
-
-    Raises `Retryable` or `Postponed` if GitHub is unavailable and no file was stored.
-    """
     store, repository, bot = job.store, job.event.repository, job.bot.login
     stored = store.repository_files.find(repository.id, bot)
     if stored is not None and stored.age_s < FRESH_S:

@@ -46,7 +46,7 @@ class IdleWorkers:
                 self._changed.notify(workers)
 
     def found_work(self) -> None:
-        """Wake a sleeping worker to poll in place of the caller, unless another worker already polls."""
+        """Wake a sleeping worker to poll, because the caller stops polling. Does nothing if a worker already polls."""
         with self._changed:
             if self._next_poll == math.inf:
                 self._changed.notify()
@@ -169,10 +169,7 @@ class Workers:
         self._idle.wait(seen, self._poll_s if idle_s is None else min(max(idle_s, 0.005), self._poll_s))
 
     def _renew(self) -> None:
-        """Renew leases every `limits.lease_s` / 3 seconds, or five times as often while the database is down.
-
-        The number of renewals is not limited. A delivery ends in any case, because all its calls have timeouts.
-        """
+        # A lease may be renewed any number of times: all calls of a delivery have timeouts, so every delivery ends.
         answered = True
         while not self._ended.wait(self._limits().lease_s / (3 if answered else 15)):
             answered = self._leases.renew_all()
