@@ -185,9 +185,11 @@ class LockStatements:
         If another delivery has a pending write for this lock, record nothing and return when that write expires (ms).
         """
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
-        if connection.execute(self.take, begun).first() is not None:
-            return None
-        return self.pending_until(connection, name)  # of a delivery that took the expired lock
+        while connection.execute(self.take, begun).first() is None:
+            until = self.pending_until(connection, name)  # of a delivery that took the expired lock
+            if until is not None:
+                return until
+        return None
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
         until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()

@@ -179,8 +179,8 @@ class Job:
     def begin_write(self, comment_lock: str | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
-        For a write of a comment, pass the name of the comment's lock. The write is recorded as pending: no delivery
-        gets the lock while the write may still take effect, even if this process is killed.
+        For a write of a comment, pass the name of the comment's lock. The write is recorded as pending:
+        `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
         Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
         """
         github = self.config.settings.github

@@ -22,9 +22,12 @@ class Skew:
 
     def __init__(self) -> None:
         self._ahead = timedelta()
+        self.step = timedelta()  # time that passes after each statement that reads the clock
 
     def __call__(self) -> timedelta:
-        return self._ahead
+        ahead = self._ahead
+        self._ahead += self.step
+        return ahead
 
     def advance(self, **span: float) -> None:
         """Let time pass: `advance(minutes=5)`."""

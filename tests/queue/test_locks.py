@@ -119,6 +119,22 @@ def test_write_after_a_lost_lock_is_postponed(store: Storage, skew: Skew) -> Non
         store.rate_limiter.take_slot(late, "github", interval_s=0, pending_write="comment", slowest_write_s=60)
 
 
+@pytest.mark.parametrize("early_s", range(10))
+def test_write_that_begins_while_another_one_expires_is_recorded(store: Storage, skew: Skew, early_s: int) -> None:
+    late, other = begin(store, "g1"), begin(store, "g2")
+    store.rate_limiter.take_slot(other, "github", interval_s=0, pending_write="comment", slowest_write_s=15)
+    skew.advance(seconds=15 - early_s)
+    skew.step = SECOND
+    is_postponed = False
+    try:
+        store.rate_limiter.take_slot(late, "github", interval_s=0, pending_write="comment", slowest_write_s=15)
+    except Postponed:
+        is_postponed = True
+    skew.step = timedelta()
+    if not is_postponed:
+        wait_for_lock(store, begin(store, "g3"))
+
+
 def test_write_without_a_slot_does_not_block_its_lock(store: Storage) -> None:
     first, second = begin(store, "g1"), begin(store, "g2")
     store.rate_limiter.take_slot(first, "github", interval_s=60)
