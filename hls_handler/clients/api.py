@@ -81,7 +81,7 @@ class Response:
 class WriteGuard:
     """Two functions that are called before every write to GitHub. If one of them raises, the write is stopped."""
 
-    begin_write: Callable[[], None]  # waits for the rate limit; called before the connection is opened
+    begin_write: Callable[[], None]  # waits for the rate limit and records a pending write; called before connecting
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
 
 
