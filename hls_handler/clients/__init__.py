@@ -1,4 +1,4 @@
-"""Clients for GitHub and Claude: they take and return HLS's values, and raise HLS's errors.
+"""Clients for GitHub and Claude: they take and return objects of HLS's own classes, and raise HLS's own errors.
 
 Workers use the modules `github` and `claude`. No other package imports PyGithub or anthropic.
 """

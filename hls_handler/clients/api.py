@@ -79,15 +79,13 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class WriteGuard:
-    """Functions that are called before every write to GitHub. An exception stops the write."""
+    """Two functions that are called before every write to GitHub. If one of them raises, the write is stopped."""
 
-    begin_write: Callable[[], None]  # waits for the rate limit; called before the connection is opened
+    begin_write: Callable[[], None]  # waits for the rate limit and records a pending write; called before connecting
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
 
 
 class _InterceptedResponseError(Exception):
-    """Raised in place of a response that PyGithub must not handle: status 202 or a redirect."""
-
     def __init__(self, status: int, location: str | None) -> None:
         super().__init__(status)
         self.status = status
@@ -95,12 +93,6 @@ class _InterceptedResponseError(Exception):
 
 
 class _SingleRequestAdapter(HTTPAdapter):
-    """Sends each request once. Raises `_InterceptedResponseError` for a redirect or the status 202.
-
-    PyGithub would follow a 301 without the query string, and treat the 307 for a renamed repository as success. After a
-    202, it would repeat the request every two seconds without end.
-    """
-
     def __init__(self, timeout_s: float) -> None:
         super().__init__(max_retries=0)
         self._timeout_s = timeout_s
@@ -128,6 +120,8 @@ class _SingleRequestAdapter(HTTPAdapter):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(request, *args, **{**kwargs, "timeout": self._timeout_s})
+        # PyGithub would follow a 301 without the query string, and treat the 307 for a renamed repository as success.
+        # After a 202, it would repeat the request every two seconds without end.
         if response.status_code == 202 or 300 <= response.status_code < 400:
             response.close()
             raise _InterceptedResponseError(response.status_code, response.headers.get("location"))
@@ -275,7 +269,6 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        """Send one request and return the response. Raises for a redirect or error status that is not in `expected`."""
         call = f"{verb} {path}"
         try:
             status, headers, text = self._requester.requestJson(

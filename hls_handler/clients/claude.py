@@ -127,10 +127,9 @@ def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
 
 
 def _system_blocks(rendered: RenderedPrompt) -> list[TextBlockParam] | anthropic.Omit:
-    """Return the system prompt as a cached block. Omit a blank system prompt, because the API rejects blank text."""
     import anthropic
 
-    if not rendered.system.strip():
+    if not rendered.system.strip():  # the API rejects blank text
         return anthropic.omit
     return [{"type": "text", "text": rendered.system, "cache_control": {"type": "ephemeral"}}]
 
@@ -173,15 +172,12 @@ class _Message(BaseModel):
     usage: _Usage
 
 
-class _WireModel(BaseModel):
-    """The API's description of a model. https://platform.claude.com/docs/en/api/models/retrieve"""
-
+class _WireModel(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
     id: str
     lifecycle: str = "active"  # "deprecated", "retired"; other providers omit it
 
 
 def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
-    """Parse the body of a response with status 200. Raises `DependencyDown` if it is invalid."""
     try:
         return shape.model_validate_json(body)
     except ValidationError as exc:
@@ -189,13 +185,9 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
 
 
 def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | UnusableReply:
-    """Return the reply, or the reason why it is unusable. Raises `DependencyDown` if the body is not from the API.
-
-    Only blocks of type "text" are used: a thinking block may come first.
-    """
     message = _parse_body(_Message, body, label=prompt.id)
     usage = _usage(message, took_s)
-    text = "".join(block.text for block in message.content if block.type == "text")
+    text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
 
     def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> UnusableReply:
         return UnusableReply(prompt.id, why, problem, text, usage)
@@ -218,7 +210,6 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | 
 
 
 def _describe_problems(exc: ValidationError) -> str:
-    """List the errors without the values: "priority: Input should be 'high' or 'low'; summary: Field required"."""
     errors = exc.errors(include_input=False, include_url=False, include_context=False)
     problems = [shorten(f"{'.'.join(map(str, error['loc'])) or 'the reply'}: {error['msg']}") for error in errors]
     more = len(problems) - MAX_PROBLEMS

@@ -36,7 +36,10 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. An error response is reported with the `label`. `api_key` is masked."""
+    """Return HLS's error for an SDK exception. The message does not contain `api_key`.
+
+    If Claude sent an error response, the message begins with "Claude answered 401 to" and `label`.
+    """
     import anthropic
 
     if not isinstance(exc, anthropic.APIStatusError):
@@ -78,6 +81,6 @@ def _down(
 
 
 def _is_billing_error(exc: anthropic.APIStatusError, message: str | None) -> bool:
-    """Return whether the account's credit is exhausted (status 400) or its spend limit is reached (429)."""
     text = (message or "").lower()
+    # Exhausted credit has the status 400, and a reached spend limit 429.
     return exc.type == "billing_error" or "credit balance" in text or "spend_limit" in (exc.error_code or "")

@@ -1,8 +1,9 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
 A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
-the requested body. Nothing is written if the result equals the current body. Nothing is written either if the
-requested body has the digest of the last requested body, because then a person has edited the comment.
+the requested body. Nothing is written if the result equals the current body. If the result differs, the
+digests of this and the last requested body are compared. If the digests are equal, a person has edited the comment, and
+nothing is written.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.
@@ -19,7 +20,8 @@ The digest in a mark is that of the last requested text. A person may have edite
 People edit comments, so `parse_sections` accepts any text and never raises:
 - Text before the first mark is dropped at the next write, because no source would ever update it. If that text
   was a section without its mark, the source writes the section again.
-- A damaged mark and the text below it count as text of the section above, and are replaced with that section.
+- A damaged mark and the text below it count as text of the section above. The next change of that section
+  removes them.
 - A section whose mark has no digest is replaced if its text differs from the requested text.
 - Of two sections with the same key the first is used. Footers are not read: each write has its own footer.
 """
@@ -70,7 +72,7 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
-    """Return the open code fence after `line`, such as "```", or None. `fence` is the open fence before `line`."""
+    """Return the fence of the code block that is open after `line`: "```". `fence` is the fence before `line`."""
     mark = _FENCE.match(line)
     if fence is None:
         return mark[1] if mark else None
@@ -78,7 +80,6 @@ def _next_open_fence(line: str, fence: str | None) -> str | None:
 
 
 def _closing_markup(head: str) -> str:
-    """Return the markup that closes the code block and `<details>` elements of `head`, such as "\\n\\n</details>"."""
     fence: str | None = None
     open_details = 0
     for line in head.split("\n"):
@@ -114,7 +115,7 @@ def copy_checked_boxes(older: str, newer: str) -> str:
 
 
 def _find_boxes(text: str) -> Mapping[str, list[tuple[int, str]]]:
-    """Return line index and box by item text: {"Run the migration": [(4, "x")]}. The box is " ", "x" or "X"."""
+    """Map the text of each task list item to line indexes and boxes: {"Run the migration": [(4, "x"), (9, " ")]}."""
     found = defaultdict[str, list[tuple[int, str]]](list)
     fence: str | None = None
     for index, line in enumerate(text.split("\n")):
@@ -246,8 +247,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
 
 
 def _normalize(body: str) -> str:
-    """Return the text stripped and with LF as line ends. GitHub's editor writes CRLF."""
-    return body.replace("\r\n", "\n").strip()
+    return body.replace("\r\n", "\n").strip()  # GitHub's editor writes CRLF
 
 
 def _decide_whole(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:

@@ -29,10 +29,10 @@ class CommentWrite:
 
 @dataclass(frozen=True, slots=True)
 class NoWrite:
-    """The decision to write nothing. `seen` has the id and digest of a comment, if they are not yet stored."""
+    """The decision to write nothing on GitHub."""
 
     outcome: Outcome
-    seen: tuple[int, str] | None = None
+    seen: tuple[int, str] | None = None  # id and digest of the found comment, to be stored; None to store nothing
 
 
 def compare_comment(
@@ -114,11 +114,8 @@ def preview_comment(change: CommentWrite | NoWrite) -> Outcome:
 
 
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:
-    """Return the bot account's oldest comment that ends with `mark`, an invisible line.
-
-    Other people's comments with `mark` and the account's other comments are skipped (SECURITY.md rule 16).
-    """
     pages = api.pages(f"{repository_path(repository)}/issues/{number}/comments", _COMMENTS, max_pages=MAX_PAGES)
+    # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
     return next((c for page in pages for c in page if _is_by(c, bot) and _ends_with(c, mark)), None)
 
 
@@ -127,8 +124,7 @@ def _declined(detail: str, comment_id: int) -> NoWrite:
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:
-    """Compare the author with the bot by id, because a renamed account keeps its id."""
-    return comment.user.id == bot.id
+    return comment.user.id == bot.id  # a renamed account keeps its id
 
 
 def _ends_with(comment: Comment, mark: str) -> bool:

@@ -1,4 +1,4 @@
-"""GitHub clients: they return the bot account, and a reader and a writer for each repository, over one connection."""
+"""GitHub clients. A client has one connection, and returns the bot account and readers and writers of repositories."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ _ACCOUNT = TypeAdapter(Account)
 
 
 class _WireRole(BaseModel):
-    """Permissions of the account, not of the token. https://docs.github.com/en/rest/repos/repos#get-a-repository"""
-
     triage: bool = False
     push: bool = False
 
 
-class _WireRepository(BaseModel):
+class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos#get-a-repository
     archived: bool = False
     disabled: bool = False
     private: bool = False
     has_issues: bool = True
-    permissions: _WireRole | None = None  # absent for an anonymous caller
+    permissions: _WireRole | None = None  # of the account, not of the token; absent for an anonymous caller
 
 
 _REPOSITORY = TypeAdapter(_WireRepository)

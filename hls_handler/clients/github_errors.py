@@ -89,8 +89,8 @@ def unexpected_response(call: str, what: str) -> DependencyDown:
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:
     """Return the error for a redirect: the resource has moved, or github.base_url is wrong.
 
-    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects are never followed:
-    HLS would read and write a repository that neither the event nor the settings name.
+    GitHub redirects for a renamed or transferred repository and for a transferred issue. Redirects are never followed,
+    because HLS would then read and write a repository that neither the event nor the settings name.
     """
     target, base = urlsplit(location or ""), urlsplit(base_url)
     what = f"{call}: {status} {PHRASES.get(status, NO_PHRASE)}"
@@ -121,7 +121,6 @@ def _limited_until(headers: Mapping[str, str], now: datetime) -> datetime:
 
 
 def _permanent_reason(status: int, headers: Mapping[str, str], message: str) -> str:
-    """Return the cause of the error, such as ": the conversation is locked", to append to GitHub's message."""
     text = message.lower()
     if status != 403:
         return ": deleted, moved, or not visible to this token"

@@ -79,11 +79,11 @@ def _chunks(
     now: Callable[[], datetime],
     proxy: ProxySettings,
 ) -> Iterator[bytes]:
-    """Yield bytes as they arrive: the wait for a full chunk from a slow server could exceed the time limit."""
     deadline = now() + MAX_READ_TIME
     with session, response:
         while True:
             try:
+                # `read` would wait for a full chunk. With a slow server, that could exceed the time limit.
                 chunk = response.raw.read1(CHUNK_BYTES, decode_content=True)
             except (OSError, urllib3.exceptions.HTTPError) as exc:
                 raise translate_exception(call, exc, now(), proxy) from None
@@ -95,7 +95,6 @@ def _chunks(
 
 
 def _lines(chunks: Iterator[bytes], max_bytes: int) -> Iterator[str]:
-    r"""Yield lines, split only at \n and \r\n. Invalid UTF-8 is replaced; a byte order mark is skipped."""
     decoder = getincrementaldecoder("utf-8-sig")("replace")
     bytes_left, unfinished = max_bytes, ""  # `unfinished`: a line without its end, cut after the limit
     for chunk in chunks:

@@ -1,4 +1,4 @@
-"""Reads one repository from GitHub, and returns HLS's values. Each call, or each page of a list, is one request."""
+"""Reads one repository from GitHub, and returns objects of HLS's own classes. Each page of a list is one request."""
 
 from __future__ import annotations
 

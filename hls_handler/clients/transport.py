@@ -56,7 +56,7 @@ class ProxySettings:
     def explain_failure(self, exc: BaseException, *, otherwise: str) -> tuple[str, str]:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
-        certificate_problems = [e.verify_message for e in _chain(exc) if isinstance(e, ssl.SSLCertVerificationError)]
+        certificate_problems = [e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)]
         if certificate_problems:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (
@@ -114,11 +114,8 @@ def _require_certificates(variable: str, value: str) -> None:
 
 
 def _find_proxy(address: SplitResult, environ: Mapping[str, str]) -> str | None:
-    """Return the URL of the proxy for an address; None if no proxy is set, or the address is loopback or in NO_PROXY.
-
-    A proxy cannot reach a loopback address. Http addresses get None, because settings allow http only for loopback.
-    """
     host = address.hostname or ""
+    # A proxy cannot reach a loopback address, and the settings allow http only for loopback.
     if address.scheme != "https" or is_loopback(host) or _bypasses_proxy(host, address.port, environ):
         return None
     for variable in both_cases(*PROXY_VARIABLES):
@@ -141,10 +138,6 @@ def _parse_proxy_url(variable: str, value: str) -> str:
 
 
 def _bypasses_proxy(host: str, port: int | None, environ: Mapping[str, str]) -> bool:
-    """Return True if an entry of NO_PROXY matches: "*", a host or parent domain, an address, or a network.
-
-    The host or address in an entry may have a port.
-    """
     entries = next((environ[name] for name in both_cases(*NO_PROXY_VARIABLES) if environ.get(name)), "")
     return any(_matches_entry(entry, host, port) for entry in entries.replace(",", " ").lower().split())
 
@@ -189,23 +182,21 @@ def describe_cause(exc: BaseException) -> str:
     """
     messages = [
         link.strerror
-        for link in _chain(exc)
+        for link in _causes(exc)
         if isinstance(link, OSError) and link.errno is not None and isinstance(link.strerror, str)
     ]
     return messages[-1] if messages else type(exc).__name__
 
 
 def _find_proxy_status(exc: BaseException) -> int | None:
-    """Return the HTTP status, such as 407, with which a proxy rejected the connection; None if there is none."""
-    for link in _chain(exc):
+    for link in _causes(exc):
         match = TUNNEL_STATUS.match(str(link.args[0])) if link.args and isinstance(link.args[0], str) else None
         if match is not None:
             return int(match[1])
     return None
 
 
-def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and its causes, found in `__cause__`, `__context__`, `args` or `reason` of each."""
+def _causes(exc: BaseException) -> Iterator[BaseException]:
     seen = set[int]()
     link: BaseException | None = exc
     while link is not None and id(link) not in seen:
@@ -222,7 +213,7 @@ MAX_WAIT = timedelta(hours=2)
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:
     """Return the time given by `retry-after-ms` or `retry-after` (seconds or an HTTP date); None if neither is valid.
 
-    `headers` has lower-case names. The time lies between `now` and two hours later.
+    `headers` has lower-case names. A time before `now` is replaced by `now`. The wait is limited to two hours.
     https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
     """
     given = headers.get("retry-after")

@@ -54,10 +54,9 @@ class GithubWriter:
             return _preview_labels(difference)
         self._write_labels(number, difference, action, self._guard)
         rank = {label.name: number for number, label in enumerate(action.requested)}
-        return _label_outcome(_merge_earlier_runs(difference, rank, before=before, after=self._history.labels()))
+        return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
 
     def _compare_labels(self, number: int, action: EnsureLabels, settings: EffectiveLabels) -> LabelDifference:
-        """Read the current labels and compare them with the requested ones; usually one or two requests."""
         pages = self._api.pages(f"{self._base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
         present = frozenset(label.name for page in pages for label in page)
         stored = self._history.labels()
@@ -66,10 +65,9 @@ class GithubWriter:
             return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
 
         optimistic = decide(frozenset(label.name for label in action.requested))
-        return decide(self._find_existing(optimistic.add)) if optimistic.add else optimistic
+        return decide(self._find_in_repository(optimistic.add)) if optimistic.add else optimistic
 
-    def _find_existing(self, names: Sequence[str]) -> frozenset[str]:
-        """Return those of `names` that are labels of the repository, with as few requests as possible."""
+    def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
             found = self._api.find(f"{self._base}/labels/{quote(names[0], safe='')}", _LABEL)
             return frozenset([names[0]] if found else [])
@@ -82,11 +80,6 @@ class GithubWriter:
         return frozenset(existing)
 
     def _write_labels(self, number: int, difference: LabelDifference, action: EnsureLabels, guard: WriteGuard) -> None:
-        """Write the difference. A label is stored as "intended" before the write. After it, an added label is "set".
-
-        A removed label is deleted from the store after the write. If the response to the removal is lost, the state
-        "intended" shows that no person removed the label.
-        """
         history = self._history
         if difference.removed_by_person:
             history.mark_labels_removed(difference.removed_by_person)
@@ -95,6 +88,7 @@ class GithubWriter:
         if difference.not_applied:
             history.delete_labels(difference.not_applied)
         for name in difference.remove:
+            # If the response is lost, the state "intended" shows that no person removed the label.
             history.record_label_intents((name,))
             path = f"{self._base}/issues/{number}/labels/{quote(name, safe='')}"
             self._api.write("DELETE", path, None, guard=guard, expected=(404,))  # 404: the label is not set
@@ -102,13 +96,12 @@ class GithubWriter:
         for spec in difference.create:
             self._create_label(spec, guard)
         if difference.add:
-            history.record_label_intents(difference.add, label_origins(action))
+            history.record_label_intents(difference.add, label_origins(action))  # first, because a response can be lost
             body = {"labels": list(difference.add)}
             self._api.write("POST", f"{self._base}/issues/{number}/labels", body, guard=guard)
             history.mark_labels_set(difference.add)
 
     def _create_label(self, spec: LabelSpec, guard: WriteGuard) -> None:
-        """Create the label in the repository. An existing label is not changed."""
         body = {"name": spec.name, "color": spec.color, "description": spec.description}
         response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
         if response.status == 422 and not _already_exists(response):
@@ -126,14 +119,13 @@ def _already_exists(response: Response) -> bool:
     return isinstance(errors, list) and any(isinstance(e, dict) and e.get("code") == "already_exists" for e in errors)
 
 
-def _merge_earlier_runs(
+def _merge_earlier_attempts(
     difference: LabelDifference,
     rank: Mapping[str, int],
     *,
     before: Mapping[str, LabelState],
     after: Mapping[str, LabelState],
 ) -> LabelDifference:
-    """Return the changes of all attempts of the delivery; `difference` has the changes of this attempt."""
     added = {*difference.confirm, *difference.add, *(name for name, state in after.items() if state == "set")}
     lost = [name for name in sorted(before) if before[name] == "set" and name not in after]
     return replace(
@@ -149,8 +141,7 @@ def _merge_earlier_runs(
 
 
 def _label_outcome(difference: LabelDifference) -> Outcome:
-    """Return the outcome. Labels count as added even if the response to their addition was lost."""
-    added = difference.confirm + difference.add
+    added = difference.confirm + difference.add  # `confirm`: the response to an earlier addition was lost
     changes = [
         f"{verb} {', '.join(names)}" for verb, names in (("added", added), ("removed", difference.remove)) if names
     ]
@@ -162,7 +153,6 @@ def _label_outcome(difference: LabelDifference) -> Outcome:
 
 
 def _preview_labels(difference: LabelDifference) -> Outcome:
-    """Return the outcome of a dry run. Its kind is "dry_run" if a label would be added or removed."""
     outcome = _label_outcome(difference)
     if not (difference.add or difference.remove):
         return outcome

@@ -73,7 +73,7 @@ class CommentHandler(Handler[CommentFacts]):
         return SkipReason("this conversation already has our reply to newcomers") if facts.replied else None
 
     def plan(self, event: Event, facts: CommentFacts, analysis: Analysis) -> tuple[Action, ...]:
-        """Plan labels and a comment. Each question gets its own comment; a conversation gets one on "how to start"."""
+        """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per conversation."""
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
 

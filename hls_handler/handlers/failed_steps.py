@@ -138,8 +138,7 @@ def read_failure_history(
 
 
 def _failed_steps_of(job: WorkflowJob) -> list[WorkflowStep | None]:
-    """Return the failed steps of a failed job. If no step failed, return [None], which stands for the whole job."""
-    return [step for step in job.steps if step.failed] or [None]
+    return [step for step in job.steps if step.failed] or [None]  # None stands for the whole job
 
 
 def failed_step_names(job: WorkflowJob) -> list[tuple[str, str]]:

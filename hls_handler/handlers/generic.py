@@ -24,7 +24,7 @@ from hls_handler.routing import Rule
 
 @dataclass(frozen=True, slots=True)
 class GenericFacts:
-    """Empty facts: the prompts of these events use only the webhook's payload."""
+    """Empty facts, because the prompts of a `GenericHandler` use only the webhook's payload."""
 
 
 class GenericHandler(Handler[GenericFacts]):
@@ -37,7 +37,7 @@ class GenericHandler(Handler[GenericFacts]):
         self.family = event_name
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> GenericFacts:
-        """Check that the event's issue or pull request is open and not locked. The facts are empty."""
+        """Return empty facts. Raises the errors of `check_conversation` for the event's issue or pull request."""
         if event.pull_request is not None:
             check_conversation(event, reader.pull_request(event.pull_request.number))
         elif event.issue is not None:
@@ -53,13 +53,10 @@ class GenericHandler(Handler[GenericFacts]):
 
 
 def _comment_family(event: Event) -> str:
-    """Return the `EnsureComment.family`: the event's name and the object's id ("discussion-801"), or the name ("push").
-
-    The object of a "deployment_status" event is the deployment. So all statuses of a deployment share one comment.
-    """
+    # The subject of a "deployment_status" event is the deployment, so that all its statuses share one comment.
     for name in (event.name.rpartition("_")[0], event.name):
         subject = event.payload.get(name)
         subject_id = subject.get("id") if isinstance(subject, Mapping) else None
         if isinstance(subject_id, int):
-            return f"{event.name}-{subject_id}"
+            return f"{event.name}-{subject_id}"  # "discussion-801"
     return event.name

@@ -95,7 +95,7 @@ def spec_of(label: RequestedLabel) -> LabelSpec:
 
 @dataclass(frozen=True, slots=True)
 class _CurrentLabels:
-    """The labels of a conversation, grouped by who set or removed them. All names are case-folded."""
+    """The labels of a conversation. All names are case-folded."""
 
     shown: frozenset[str]
     set_by_bot: frozenset[str]  # present, and set by HLS
@@ -104,7 +104,6 @@ class _CurrentLabels:
     group_of: Mapping[str, str]
 
     def set_by_person(self, group: str) -> str | None:
-        """Return a label of the group that a person set; None if there is none."""
         return next((n for n in sorted(self.shown - self.set_by_bot) if self.group_of.get(n) == group), None)
 
 
@@ -180,7 +179,6 @@ def _reason_to_withhold(
     *,
     exists: bool,
 ) -> str | None:
-    """Return why a requested label is not set, such as "a person removed it". None if it is to be set."""
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
         return f"a label's name must have 1 to {MAX_LABEL_CHARACTERS} characters"
@@ -206,8 +204,7 @@ def _reason_to_withhold(
 
 
 def _fold(name: str) -> str:
-    """Fold case, because label names on GitHub are case-insensitive."""
-    return name.casefold()
+    return name.casefold()  # label names on GitHub are case-insensitive
 
 
 SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LABELS)
@@ -218,8 +215,9 @@ def plan_labels(
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
-    In the following groups, the action also removes other labels that HLS set before: `groups`, the groups of
-    `from_facts`, and the groups of all labels that the prompts can request. Returns () if there are no groups.
+    The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
+    the groups of `from_facts`, and the groups of all labels that the prompts can request. If there is no such group,
+    returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []

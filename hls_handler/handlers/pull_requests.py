@@ -126,12 +126,11 @@ def select_files(
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
-    """Estimate the tokens of a file in addition to its patch. A long path counts: it may have 4,096 characters."""
+    # The path is counted, because it may have 4,096 characters.
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
 def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> Reason | None:
-    """Return the reason why a file cannot be shown, regardless of the budget; None if it can be shown."""
     if ignored_paths.excludes(file.path):
         return "left out by settings"
     path = file.path.lower()
@@ -146,7 +145,6 @@ def _skip_reason(file: ChangedFile, patch: Patch, ignored_paths: PathFilter) -> 
 
 
 def _rank(file: ChangedFile) -> int:
-    """Return 0 (shown first) for source and workflows, 1 for tests, 2 for documents and settings, 3 if removed."""
     path = file.path.lower()
     if file.status == "removed":
         return 3

@@ -81,8 +81,7 @@ _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", 
 
 
 def _text_or_empty(value: object) -> str:
-    """Return `value` if it is a string, else "". GitHub sends null or {} for an author without an account."""
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""  # GitHub sends null or {} for an author without an account
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ class Reader(Protocol):
         """
 
     def pull_requests_from(self, head: str) -> tuple[PullRequest, ...]:
-        """Open pull requests from the branch `head`, such as "octocat:fix/checkout", of a fork or of this repository.
+        """The open pull requests whose head is `head`, a branch of the repository or of a fork: "octocat:fix/checkout".
 
         `additions`, `deletions`, `changed_files` and `commits` are 0, because GitHub's list omits them.
         """

@@ -65,7 +65,7 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         return ReleaseFacts(release, previous, commits[::-1], since.total - len(commits))
 
     def conversation(self, event: Event, facts: ReleaseFacts, rule: Rule) -> Conversation | None:
-        """Return the fallback issue of the settings. If it is None, the announcement is stored and not posted."""
+        """Return the issue that the settings name for releases. If they name none, the announcement is only stored."""
         return find_fallback_issue(rule)
 
     def describe_omissions(self, facts: ReleaseFacts) -> str | None:
@@ -81,7 +81,6 @@ class ReleaseHandler(Handler[ReleaseFacts]):
 
 
 def _find_previous(release: Release, listed: Sequence[Release]) -> Release | None:
-    """Return the last release published before `release`. Prereleases count only if `release` is a prerelease."""
     if release.published_at is None:
         return None
     older = [

@@ -122,15 +122,16 @@ class ReviewHandler(Handler[ReviewFacts]):
         return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
-        """Return variables for the comment template. `dropped` counts requests whose place is not found."""
+        """Return variables for the comment template. `dropped` is the number of requests that are not in `todos`."""
         todos, dropped = _find_todos(facts, reply)
         return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
 
-        Without todos, the section is updated only if Claude found no requests, the prompt showed all comments, and the
-        review's state is "approved" or "changes_requested".
+        A todo is a request in Claude's reply whose quote can be located in the review. If there are no todos, the
+        section is updated only under three conditions: the reply contains no requests, the prompt showed all comments,
+        and the state of the review is "approved" or "changes_requested".
         """
         results = [_find_todos(facts, answer.reply) for answer in analysis.answers]
         todos = [todo for found, _ in results for todo in found]
@@ -145,7 +146,6 @@ class ReviewHandler(Handler[ReviewFacts]):
 
 
 def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tuple[ShownComment, ...], int]:
-    """Return the comments that fit into `tokens`, oldest first, and the number of omitted comments."""
     shown: list[ShownComment] = []
     left = tokens
     for comment in comments:
@@ -159,7 +159,6 @@ def _select_comments(comments: Sequence[ReviewComment], tokens: int) -> tuple[tu
 
 
 def _to_shown_comment(comment: ReviewComment, *, number: int) -> ShownComment:
-    """Return the comment with the last lines of its hunk. If GitHub gives no line, use the last line of the hunk."""
     hunks = parse_patch(comment.hunk).hunks
     lines = tuple(map(_shorten, hunks[-1].lines[-CONTEXT_LINES:])) if hunks else ()
     code = numbered(Patch((Hunk(hunks[-1].header, lines),))) if lines else ""
@@ -174,23 +173,20 @@ def _shorten(line: Line) -> Line:
 
 
 def _reviewer_key(review: Review) -> str:
-    """Return a key of the reviewer. Deleted accounts share the user "ghost", so each review by it has its own key."""
+    # Deleted accounts share the user "ghost", so each of their reviews has its own key.
     return f"{review.user.id}-{review.id}" if review.user.id == GHOST.id else str(review.user.id)
 
 
 def _supersedes(later: Review, review: Review) -> bool:
-    """Return True if `later` is by the same reviewer, and approves or requests changes."""
     return _reviewer_key(later) == _reviewer_key(review) and later.state in VERDICTS
 
 
 def _has_objections(reviews: Sequence[Review]) -> bool:
-    """Return True if the last verdict of any reviewer is "changes_requested". Reviews by bots do not count."""
     verdicts = [review for review in reviews if review.state in (*VERDICTS, "dismissed") and not review.user.is_bot]
     return "changes_requested" in {_reviewer_key(review): review.state for review in verdicts}.values()
 
 
 def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int]:
-    """Return the requests whose places in the review are found, blocking ones first, and the number of the others."""
     requests = reply.requests if isinstance(reply, ReviewAnalysis) else []
     text, bodies = _normalize(facts.review.body), [(comment, _normalize(comment.body)) for comment in facts.comments]
     found = [todo for request in requests if (todo := _find_todo(request, text, bodies)) is not None]
@@ -198,10 +194,6 @@ def _find_todos(facts: ReviewFacts, reply: Reply) -> tuple[tuple[Todo, ...], int
 
 
 def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownComment, str]]) -> Todo | None:
-    """Return the request with the place of its quote; None if the quote is not found or the place is ambiguous.
-
-    Order of search: the comment that the request names, the review's `text`, the other comments.
-    """
     quote = _normalize(request.quote)
     if not quote:
         return None
@@ -211,19 +203,17 @@ def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownCo
     if named is None and quote in text:
         return Todo(task, request.quote, None, None, "RIGHT", request.blocking)
     place = named or (matching[0] if len(matching) == 1 else None)
-    if place is None:
+    if place is None:  # the quote is in no comment, or in several
         return None
     return Todo(task, request.quote, place.path, place.line, place.side, request.blocking)
 
 
 def _normalize(text: str) -> str:
-    """Return the text for comparisons: cleaned as in the prompt, with uniform quotation marks and white space."""
-    shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)
+    shown = normalize("NFKC", redact(clean(text))).translate(PLAIN_QUOTES)  # cleaned as in the prompt
     return " ".join(QUOTE_PREFIX.sub("", shown).split())
 
 
 def _status_labels(facts: ReviewFacts, todos: Sequence[Todo]) -> tuple[RequestedLabel, ...]:
-    """Return "status/needs-changes" for objections or blocking todos, else "status/needs-review" for todos, else ()."""
     if facts.objections or any(todo.blocking for todo in todos):
         return (RequestedLabel("status/needs-changes", "status"),)
     if todos:

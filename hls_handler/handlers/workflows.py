@@ -199,7 +199,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "passed": facts.passed,
             "flaky": facts.passed and facts.failed_itself,
             "shown_by": find_quoted_line(facts.steps, analysis.quote),
-            "places": tuple(place for place in analysis.where if _is_known_path(facts, place.path)),
+            "places": tuple(place for place in analysis.where if _is_path_in_prompt(facts, place.path)),
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
@@ -220,16 +220,12 @@ NOT_STARTED = WorkflowAnalysis(
 
 
 def _branch(run: WorkflowRun, event: Event) -> str:
-    """Return the branch of a run: "main"; "octocat:main" for octocat's fork; "?:main" for a deleted fork."""
     is_own_branch = run.head_repository == event.repository.full_name
-    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"
+    return run.head_branch if is_own_branch else f"{run.head_owner or '?'}:{run.head_branch}"  # "?": deleted fork
 
 
 def _is_comparable(end: RunResult, run: WorkflowRun, branch: str) -> bool:
-    """Return True if `end` has the same branch and triggering event as `run`. `branch` is the branch of `run`.
-
-    The event matters: on `push`, a commit is tested as it is; on `pull_request`, after a merge into the base branch.
-    """
+    # For `push`, a commit is tested as it is; for `pull_request`, after a merge into the base branch.
     return (end.event, end.branch) == (run.event, branch)
 
 
@@ -238,18 +234,13 @@ def _order(run: WorkflowRun) -> tuple[int, int]:
 
 
 def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None, bool]:
-    """Return (pull request, False) if the pull request's head is the run's commit, (None, True) if its head differs.
-
-    Return (None, False) if no pull request is found. GitHub lists none for a run of a fork, so HLS searches by branch.
-    """
     found = [reader.pull_request(number) for number in run.pull_request_numbers]
-    if not found and run.head_branch and run.head_owner:
+    if not found and run.head_branch and run.head_owner:  # GitHub lists no pull request for a run of a fork
         found = list(reader.pull_requests_from(f"{run.head_owner}:{run.head_branch}"))
     current = [pull for pull in found if pull.head_sha == run.head_sha]
     oldest = min(current, key=lambda pull: pull.number, default=None)  # deterministic if one branch has two
     return oldest, oldest is None and bool(found)
 
 
-def _is_known_path(facts: WorkflowFacts, path: str) -> bool:
-    """Return True if the prompt showed the path: as the workflow file, as a changed file, or in a log."""
+def _is_path_in_prompt(facts: WorkflowFacts, path: str) -> bool:
     return bool(path) and (path in (facts.run.path, *facts.changed) or is_path_in_logs(facts.steps, path))

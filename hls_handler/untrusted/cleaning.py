@@ -45,10 +45,9 @@ def remove_invisible(text: str) -> str:
 
 
 def _keep_needed_joiner(found: re.Match[str]) -> str:
-    """Return the joiners; "" for more than two, or after ASCII or white space, because such joiners could hide text."""
     before = found.string[found.start() - 1] if found.start() else "a"
     is_spelling = len(found[0]) <= MAX_JOINER_CHARS and not before.isascii() and not before.isspace()
-    return found[0] if is_spelling else ""
+    return found[0] if is_spelling else ""  # other joiners could hide text
 
 
 def remove_html_comments(text: str) -> str:

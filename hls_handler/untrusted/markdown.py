@@ -11,8 +11,8 @@ span must open and close on the same line, outside of cells, targets and URLs. E
 GitHub finds the same pairs.
 
 Blocks are rewritten so that GitHub parses them as we did. A code block gets a fence longer than any run of backticks in
-the block. The fence is indented by at most three spaces, and the code at least as far, so that both are valid in any
-list or quote. Quotes start at the left margin, with a marker on every line.
+the block. The fence is indented by at most three spaces, and each line of code by at least as many, so that GitHub
+recognises the block in any list or quote. Quotes start at the left margin, with a marker on every line.
 """
 
 from __future__ import annotations
@@ -95,12 +95,10 @@ def _one_line(text: str) -> str:
 
 
 def _clean_text(text: str) -> str:
-    """Clean and redact a text, but keep HTML comments. The callers escape them, so that people see them."""
-    return redact(clean(CodeText(text)))
+    return redact(clean(CodeText(text)))  # as code, because HTML comments must stay: the callers escape them
 
 
 def _seal(text: str) -> str:
-    """Append a zero-width space if the last character could form Markdown with the text that follows it."""
     return f"{text}{ZERO_WIDTH_SPACE}" if text.endswith(JOINING_ENDS) else text
 
 
@@ -242,14 +240,12 @@ def _sanitize_line(line: str) -> str:
 
 
 def _sanitize_code(line: str) -> str:
-    """Insert U+200B in "<!--" and in bot commands such as "/merge". `line` is a line of code or a whole code span."""
     line = CODE_COMMAND.sub(rf"\g<1>{ZERO_WIDTH_SPACE}", line)
     line = CODE_BOT_PHRASE.sub(rf"\g<0>{ZERO_WIDTH_SPACE}", line)
     return CODE_MENTION.sub(f"@{ZERO_WIDTH_SPACE}", line).replace("<!--", f"<!{ZERO_WIDTH_SPACE}--")
 
 
 def _escape_markup(line: str) -> str:
-    """Escape one line so that it is plain text both as Markdown and inside HTML."""
     command = COMMAND.match(line)
     parts = [f"&#{ord(command['sign'])};"] if command else []
     at = command.end() if command else 0
@@ -265,24 +261,21 @@ def _escape_markup(line: str) -> str:
 
 
 def _to_entities(text: str) -> str:
+    # The result is plain text as Markdown, too: GitHub may parse Markdown between HTML tags.
     return PUNCTUATION.sub(lambda sign: f"&#{ord(sign[0])};", text)
 
 
 def _find_last_reference(line: str) -> int:
-    """Return the index of the last reference to an issue on the line, such as "#1"; -1 if there is none."""
     return max((found.start() for found in REFERENCE.finditer(line)), default=-1)
 
 
 def _closes_issue(keyword: re.Match[str], last_reference: int) -> bool:
-    """Return True if an issue reference follows the keyword on its line, or if no word follows the keyword.
-
-    In the second case, the next line may begin with a reference.
-    """
+    # If no word follows on this line, the next line may begin with a reference.
     return keyword.start() < last_reference or REST_WITHOUT_WORDS.match(keyword.string, keyword.end()) is not None
 
 
 def _find_closing_backticks(line: str) -> Mapping[int, int]:
-    """Return {start of a run of backticks: end of the next run of the same length}."""
+    """Map the start of each run of backticks to the end of the next run of that length: {0: 5} for "`abc`"."""
     ends: dict[int, int] = {}
     next_of_length: dict[int, int] = {}
     for run in reversed(list(re.finditer("`+", line))):
@@ -294,13 +287,12 @@ def _find_closing_backticks(line: str) -> Mapping[int, int]:
 
 
 def _is_code_span(content: str) -> bool:
-    """Return False if GitHub could read `content` as a link definition, or as table cells with active Markdown."""
+    # GitHub could read "]:" as a link definition, and "|" as the border of table cells with active Markdown.
     return "]:" not in content and ("|" not in content or SAFE_ACROSS_CELLS.fullmatch(content) is not None)
 
 
 def _escape_url(url: str) -> str:
-    """Escape each `@` of a URL. Otherwise, a program that ends the link at the `@` would read the rest as a mention."""
-    return url.replace("@", "%40")
+    return url.replace("@", "%40")  # a program that ends the link at an "@" would read the rest as a mention
 
 
 ESCAPED = {"\\<": "&lt;", "\\&": "&amp;", "\\@": f"@{ZERO_WIDTH_SPACE}", "\\$": "&#36;"}

@@ -43,7 +43,7 @@ class Trusted(str):
 class Placeholders:
     """The untrusted texts of one rendering, and their placeholders.
 
-    `key` is the secret for computing the nonce of the delimiters. `show(text, nonce)` returns the text to insert.
+    `key` is the secret for the nonce of the delimiters. `show` formats each text that replaces a placeholder.
     """
 
     def __init__(self, *, key: bytes, show: TextFormatter) -> None:
@@ -53,11 +53,11 @@ class Placeholders:
         self._rendered: list[UntrustedText] = []  # texts that a template has output, by placeholder number
 
     def convert(self, value: object) -> object:
-        """Convert a value for a template: every string becomes an `UntrustedText`, unless it is trusted.
+        """Convert a value for a template. Every string becomes an `UntrustedText`, unless the string is trusted.
 
         `Trusted` strings are trusted, and so are strings that a field's `Literal` allows. Times become ISO 8601 texts.
-        A set becomes a sorted list, because its own order varies between processes. Mappings, dataclasses and models
-        convert their contents when these are read. Raises `TypeError` for other types.
+        A set becomes a sorted list, because the order of sets varies between processes. A mapping, dataclass or model
+        is returned in a wrapper that converts each item or field when read. Raises `TypeError` for other types.
         """
         return self._convert(value, NOTHING_TRUSTED)
 
@@ -113,11 +113,10 @@ class Placeholders:
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
-        """Return a keyed hash of the texts as 16 hex digits. The hashes of ["ab"] and ["a", "b"] differ."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             encoded = text_of(text).encode("utf-8", "surrogatepass")
-            mac.update(len(encoded).to_bytes(8, "big") + encoded)
+            mac.update(len(encoded).to_bytes(8, "big") + encoded)  # the length makes ["ab"] and ["a", "b"] differ
         return mac.hexdigest()[:16]
 
 
@@ -129,7 +128,7 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 
 
 class WrappedMapping(Mapping[object, object]):
-    """A mapping for templates: strings become `UntrustedText`, except trusted strings and keys such as "full_name"."""
+    """A mapping for templates that converts each value when it is read. Keys such as "full_name" stay plain strings."""
 
     __slots__ = ("_convert", "_wrapped")
 
@@ -182,7 +181,10 @@ class WrappedRecord:
 
 @cache
 def public_fields(kind: type) -> Mapping[str, frozenset[str]]:
-    """Return {"state": {"open"}, "title": {}}: the public fields and properties, and the strings of their `Literal`."""
+    """Map each public field and property of `kind` to the strings in its `Literal` type: {"state": {"open", "closed"}}.
+
+    If the type contains no `Literal`, the set is empty.
+    """
     return {name: literal_strings(hint) for name, hint in public_hints(kind).items()}
 
 

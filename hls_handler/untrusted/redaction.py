@@ -44,9 +44,9 @@ MARKDOWN_ESCAPE = re.compile(
 
 
 def _resolve_markdown(source: str) -> tuple[str, Sequence[int]]:
-    """Replace Markdown escapes and HTML entities by their characters, also in code, where Markdown would keep them.
+    r"""Resolve Markdown escapes and HTML entities. Return the text and the index in `source` of each character.
 
-    Return (new text, indexes). `indexes[i]` is the index in `source` of character `i`. `indexes[-1]` is len(source).
+    For "gh\_a", return "gh_a" and the indexes 0, 1, 2, 4, 5. The last index is the length of `source`.
     """
     if MARKDOWN_ESCAPE.search(source) is None:
         return source, range(len(source) + 1)
@@ -127,7 +127,6 @@ def redact(text: str) -> str:
 
 
 def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: str) -> str:
-    """Redact what `find` yields for `text` as written and with Markdown escapes resolved. Overlaps share one marker."""
     spans = list(find(text))
     resolved, origins = _resolve_markdown(text)
     if resolved != text:
@@ -135,14 +134,13 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
     parts: list[str] = []
     done = 0
     for start, end, kind in sorted(spans, key=lambda span: span[0]):
-        if start >= done:
+        if start >= done:  # overlapping spans share one marker
             parts += [text[done:start], f"[redacted: {kind}]"]
         done = max(done, end)
     return "".join([*parts, text[done:]])
 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, kind) of each credential that is recognised by its form: (0, 40, "github-token")."""
     yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
     yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     for pattern in (AUTHORIZATION, BEARER):
@@ -203,7 +201,6 @@ MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
 
 
 def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, kind) of each secret that follows a name, as in `password="..."`, without its quotes."""
     at = 0
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
@@ -211,7 +208,7 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
         before = text[max(found.start() - 40, 0) : found.start()]
         if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
             continue
-        count = _count_bare_secret if group == "bare" else _count_quoted_secret
+        count = _bare_secret_length if group == "bare" else _quoted_secret_length
         length = count(found, found[group])
         if length:
             yield at, at + length, _kind(found)
@@ -219,13 +216,11 @@ def _find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _kind(found: re.Match[str]) -> str:
-    """Return KIND of `[redacted: KIND]`: the name before the value, such as "api-key". "pwd=..." gives "password"."""
     name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
     return "password" if name.startswith("pass") or name == "pwd" else name
 
 
-def _count_quoted_secret(found: re.Match[str], value: str) -> int:
-    """Return the length of a quoted value if it is a secret, else 0."""
+def _quoted_secret_length(found: re.Match[str], value: str) -> int:
     closed = (found["closed"] or found["escaped_closed"]) is not None
     if DUMMY_VALUE.fullmatch(value) or URL_OR_PATH.match(value):
         return 0
@@ -240,8 +235,7 @@ def _count_quoted_secret(found: re.Match[str], value: str) -> int:
     return len(value) if is_secret else 0
 
 
-def _count_bare_secret(found: re.Match[str], value: str) -> int:
-    """Return how many characters at the start of an unquoted value are secret; 0 if it is no secret."""
+def _bare_secret_length(found: re.Match[str], value: str) -> int:
     is_environment_line = _is_environment_line(found)
     cut = None if is_environment_line else CODE_PUNCTUATION.search(value)
     core, mark = (value[: cut.start()], cut[0]) if cut else (value, "")
@@ -263,19 +257,16 @@ def _count_bare_secret(found: re.Match[str], value: str) -> int:
 
 
 def _is_key(value: str) -> bool:
-    """Return True for 8 or more characters with a digit or symbol, or 16 or more letters; False for a number."""
     if len(value) < MIN_KEY_CHARS or value.isdigit():
         return False
     return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))
 
 
 def _has_digit_or_symbol(value: str) -> bool:
-    """Return True if the value contains a digit, or a symbol other than "_", "-", "." and ":"."""
     return any(character.isdigit() or not (character.isalnum() or character in "_-.:") for character in value)
 
 
 def _is_word(value: str) -> bool:
-    """Return True if the value consists of letters, and contains no word such as "token" or "secret"."""
     return value.isalpha() and not SECRET_WORD.search(value)
 
 
@@ -284,8 +275,7 @@ def _has_plain_sign(found: re.Match[str]) -> bool:
 
 
 def _is_environment_line(found: re.Match[str]) -> bool:
-    """Return True for an assignment in the form of an environment variable: DB_PASSWORD=..."""
-    return _has_plain_sign(found) and found["name"].isupper()
+    return _has_plain_sign(found) and found["name"].isupper()  # DB_PASSWORD=...
 
 
 def _is_plain_setting(found: re.Match[str], value: str) -> bool:

@@ -90,7 +90,6 @@ def find_contexts(rendered: str) -> Iterator[MarkdownContext]:
 
 
 def _context_in_line(before: str, *, in_html: bool) -> MarkdownContext:
-    """Return a placeholder's context. `before` is the line up to the placeholder, without complete code spans."""
     if in_html or TAG.search(before):
         return "html", ""
     if "`" in before.replace("\\`", ""):
@@ -221,7 +220,10 @@ def text_of(untrusted: UntrustedText) -> str:
 
 
 def count_missing(untrusted: UntrustedText) -> int:
-    """Return how many characters `excerpt`, `lines` and `LONGEST_TEXT` cut off. Cleaning does not count."""
+    """Return the number of characters that were cut off by `excerpt`, by `lines` or by the limit `LONGEST_TEXT`.
+
+    Characters that cleaning removed are not counted.
+    """
     truncated = len(untrusted._sanitized()) - LONGEST_TEXT if len(untrusted._text) > LONGEST_TEXT else 0
     return untrusted._missing + max(truncated, 0)
 
