@@ -109,7 +109,7 @@ class Finished:
 
 
 def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
-    """Return "186853002#7": repository id and number. The id of a repository never changes; its name may."""
+    # the id, because the name of a repository may change
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 
 

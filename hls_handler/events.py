@@ -1,7 +1,7 @@
 """GitHub's webhook events, and the issues, pull requests, comments, ... in them, as frozen values.
 
-pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, from a response of GitHub's API, and from a checkpoint,
-which has the field names of this module. Unknown fields are ignored, because GitHub adds new fields.
+pydantic's `TypeAdapter(Issue)` reads an issue from a webhook, a response of GitHub's API, or a checkpoint. Checkpoints
+have the field names of this module, not GitHub's. Unknown fields are ignored, because GitHub adds new fields.
 The webhook receiver needs only a few fields and reads them with the faster `routing.parse_envelope`.
 
 Payloads: https://docs.github.com/en/webhooks/webhook-events-and-payloads
@@ -173,8 +173,7 @@ ReviewState = Literal["approved", "changes_requested", "commented", "dismissed",
 
 
 def _review_state(value: object) -> object:
-    """Return the state in lower case, or "commented" for an unknown state. GitHub's API sends "APPROVED"."""
-    state = str(value).lower()
+    state = str(value).lower()  # GitHub's API sends "APPROVED"
     return state if state in get_args(ReviewState) else "commented"
 
 
@@ -284,8 +283,6 @@ class Event:
 
 
 class _RunPullRequest(BaseModel):
-    """A pull request in the list `pull_requests` of a workflow run."""
-
     number: int
     base_repository_id: int | None = Field(default=None, validation_alias=AliasPath("base", "repo", "id"))
 

@@ -152,7 +152,6 @@ class TextLines(logging.Formatter):
 
 
 def _format_value(value: object) -> str:
-    """Return a text without spaces as it is: `done`. Return any other value as JSON: `"two words"`."""
     if isinstance(value, str) and value.isprintable() and " " not in value:
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
@@ -195,10 +194,7 @@ def _encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_parts(secret: bytes) -> Iterator[str]:
-    """Yield the base64 of the secret as it appears inside the base64 of a longer text, such as "user:secret".
-
-    The base64 depends on the secret's offset modulo 3. Characters that also encode other text are left out.
-    """
+    # In the base64 of a longer text, such as "user:secret", the secret's characters depend on its offset modulo 3.
     for offset, mixed in ((0, 0), (1, 2), (2, 3)):  # bytes before the secret; characters that encode them
         end = (offset + len(secret)) * 8 // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -146,8 +146,7 @@ def truncate_patch(patch: Patch, tokens: int) -> Patch:
 
 
 def _tokens(line: Line) -> int:
-    """Estimate the tokens of a line as `numbered` writes it: "R 1234 + " and the newline are included."""
-    return estimate_tokens(f"R 1234 + {line.text}\n")
+    return estimate_tokens(f"R 1234 + {line.text}\n")  # the line as `numbered` writes it
 
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
@@ -158,12 +157,13 @@ Position = tuple[Side, int]
 def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
     """Move each finding to the line that it quotes. Return the findings, and the number of dropped findings.
 
-    `patches` maps paths to the patches that Claude was shown. A finding keeps its line if that line equals the quote;
-    blanks are ignored. Otherwise it moves to the only line with that text on its own side of the patch, or else on the
-    other side. It is dropped if no line or several lines match. A range of lines is cut to one hunk. GitHub could not
-    apply a suggestion for a cut range or for removed lines, so that suggestion is removed. Findings of one category at
-    one line are merged. The findings are sorted by severity, path and line. GitHub accepts a review comment at each
-    returned line.
+    `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
+    line of the quote; blanks are ignored. If that line differs, the finding moves to the only equal line of the
+    finding's side (LEFT or RIGHT). If that side has no equal line, the finding moves to the only equal line of the
+    other side. If neither side has an equal line, or the first with equal lines has several, the finding is dropped. A
+    range of lines is cut to one hunk. A suggestion for a cut range or for removed lines is deleted, because GitHub
+    could not apply the suggestion. Findings of one category at one line are merged. The findings are sorted by
+    severity, path and line. GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
@@ -171,8 +171,6 @@ def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -
 
 
 class _PatchIndex:
-    """The lines of one file's patch, found by position, such as ("RIGHT", 11), or by text."""
-
     def __init__(self, patch: Patch) -> None:
         self._lines: dict[Position, Line] = {}
         self._hunk_index: dict[Position, int] = {}
@@ -184,7 +182,6 @@ class _PatchIndex:
                 self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
 
     def find(self, finding: Finding) -> Finding | None:
-        """Return the finding, moved to the line that it quotes; None if no line or several lines equal the quote."""
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
         line = self._lines.get(position)
@@ -212,7 +209,6 @@ class _PatchIndex:
         return finding.model_copy(update=moved)
 
     def _range_start(self, position: Position, wanted: int) -> int:
-        """Return the first line, from `wanted` on, that is in the same hunk as `position`."""
         side, start = position
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
@@ -220,10 +216,9 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    """Return the quote's last line, also without a copied line number, `+` or `-`. All blanks are removed."""
     last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
     variants = [_normalize(last)]
-    shown = NUMBERED_LINE.fullmatch(last.strip())
+    shown = NUMBERED_LINE.fullmatch(last.strip())  # Claude may copy the number with the line
     if shown is not None and shown["text"]:
         variants.append(_normalize(shown["text"]))
     if last[:1] in ("+", "-"):
@@ -232,12 +227,11 @@ def _variants(quote: str) -> tuple[str, ...]:
 
 
 def _normalize(text: str) -> str:
-    """Return the text without blanks and invisible characters, so that two texts that look the same are equal."""
+    # without blanks (Z) and invisible characters (C), so that texts that look the same are equal
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings, worst first. Findings of one category at one line are joined into one."""
     merged: dict[tuple[str, Side, int, str], Finding] = {}
     worst_first = sorted(findings, key=lambda f: (RANK[f.severity], f.path, f.line, f.side, -f.confidence))
     for finding in worst_first:

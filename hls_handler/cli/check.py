@@ -68,18 +68,14 @@ def check(
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt with a retired model. `settings.warnings` checks claude.model."""
     for prompt in library.prompts.values() if library else ():
+        # `settings.warnings` checks claude.model
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
             yield f"{prompt.path}: model: {retirement}"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
-    """Yield a sentence for each prompt that the settings name and `library` does not contain.
-
-    If the unknown prompt is not a shadow prompt, the service ignores the events for which the settings name it.
-    """
     if library is None:
         return
     for use in list_prompt_choices(settings):

@@ -59,10 +59,6 @@ config_commands = typer.Typer(
 def _load_repository_settings(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
 ) -> tuple[RepositorySettings, str]:
-    """Return the repository's settings from its .github/hls.yaml, and a text about their version and age.
-
-    Reads the file from GitHub if `live`, else the copy in the database. Exits with 1 if GitHub cannot be read.
-    """
     if not effective.features.repository_settings:
         where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
         return EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}"
@@ -195,9 +191,8 @@ def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
-    """Return an invented event for a key such as "issues.opened". A person sent it, and no filter rejects it."""
     name, _, action = key.partition(".")
-    return RoutingInput(
+    return RoutingInput(  # no filter ignores an event with these values
         event=name,
         action=action or None,
         repository=repository,

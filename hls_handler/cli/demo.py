@@ -151,7 +151,6 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
 
 
 def _print_intro(settings: Settings, real: Claude | None) -> None:
-    """Print who replies, and the maximum cost. Raises `SettingsError` if claude.calls_per_hour is too low."""
     if real is None:
         print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
         return
@@ -164,7 +163,6 @@ def _print_intro(settings: Settings, real: Claude | None) -> None:
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
-    """Write the demo's settings file and load it. Also writes an example prompt for `push`, if it is missing."""
     push_prompt = PROMPTS_FOLDER / "push" / "tell.j2"
     if not push_prompt.exists():  # keep the user's changes
         push_prompt.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +184,6 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
 
 
 def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    """Send the payloads of `recorded.STORY` one by one and print the results. Return True if all succeeded."""
     console = Console(highlight=False, emoji=False, markup=False)
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
@@ -218,10 +215,6 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    """Post the payload. Repeat the request while the service does not respond, for up to `RESTART_TIMEOUT_S`.
-
-    Restarts the service if it has ended. If a response was lost and the service now reports a duplicate, returns 202.
-    """
     body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request got no response, but may have been accepted
     while True:

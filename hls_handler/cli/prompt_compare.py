@@ -89,11 +89,12 @@ def compare(
 ) -> None:
     """Compare a prompt with what was posted.
 
-    Uses the deliveries for which the prompt or OTHER ran as a shadow prompt: Claude replied to it, but nothing of
-    the reply was posted. For each delivery and in total, prints the differing labels, whether each prompt would
-    have commented, and the tokens and cost of both. With --ask, Claude is asked now, with the current version of the
-    prompt and the stored facts of finished deliveries. The cost is printed before Claude is asked. The replies are
-    neither stored nor posted. Works while the service runs.
+    Uses the deliveries for which Claude replied to two prompts: one reply was posted, and the reply to the shadow
+    prompt was only stored. ID and OTHER are the two prompts. Without OTHER, ID is the shadow prompt. For each delivery
+    and in total, prints the differing labels, whether each prompt would have commented, and the tokens and cost of
+    both. With --ask, Claude is asked now, with the current version of the prompt and the stored facts of finished
+    deliveries. The cost is printed before Claude is asked. The new replies are neither stored nor posted. Works while
+    the service runs.
 
     Exit codes: 0 compared; 1 nothing to compare, or not confirmed; 2 usage error, or unusable settings, prompts or
     database.
@@ -144,10 +145,6 @@ class _Plan:
 def _plan(
     settings: Settings, store: Storage, name_or_id: str, other: str | None, *, since: datetime, limit: int
 ) -> _Plan:
-    """Render the prompt for up to `limit` finished deliveries, newest first.
-
-    With `other`, uses only deliveries for which a reply to the prompt `other` was posted.
-    """
     library = load_library(settings)
     prompt = get_prompt(library, name_or_id)
     if not prompt.on:
@@ -181,7 +178,6 @@ def _describe_cost(settings: Settings, plan: _Plan) -> str:
 
 
 def _require_confirmation(*, err: bool) -> None:
-    """Exit with 1 if the user does not confirm, and with 2 if standard input is not a terminal."""
     if not sys.stdin.isatty():
         abort("standard input is not a terminal, so the cost cannot be confirmed; add --yes to confirm it")
     if not typer.confirm("Ask Claude?", err=err):
@@ -263,9 +259,9 @@ COLUMNS = ("delivery", "event", "thread", "comments", "tokens", "USD", "labels")
 
 
 def _table(comparison: Comparison) -> Iterator[str]:
-    """Yield a header and a row for each delivery. Rows are not wrapped, so that grep finds whole rows."""
     rows = [COLUMNS, *(tuple(map(escape_unprintable, _cells(compared))) for compared in comparison.pairs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    # no row is wrapped, so that grep finds whole rows
     return ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
@@ -283,9 +279,8 @@ def _cells(pair: Pair) -> tuple[str, ...]:
 
 
 def _format_difference(difference: Difference) -> str:
-    """Return "priority-high, not priority-low": the labels of the first prompt, then those of the second."""
     labels = " and ".join(difference.one) or f"no {difference.group}"
-    return f"{labels}, not {' and '.join(difference.other) or 'none'}"
+    return f"{labels}, not {' and '.join(difference.other) or 'none'}"  # "priority-high, not priority-low"
 
 
 def _format_excluded(comparison: Comparison) -> str:

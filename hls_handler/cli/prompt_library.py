@@ -40,7 +40,6 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
 
 
 def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
-    """Return the names of the reply fields that the prompt file adds or changes."""
     shipped = public_hints(REPLY_TYPES[prompt.reply])
     return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
 

@@ -82,9 +82,9 @@ def try_(
     The service's own pipeline runs with features.dry_run on: nothing is written to GitHub or to the service's database.
     Claude's reply costs money, but does not count towards the service's claude.calls_per_hour.
 
-    For a payload, the facts come from the built-in sandbox or, with --live, from GitHub. An issue or a pull request is
-    tried as an `opened` event with its current state on GitHub. With --prompt, a closed or locked issue or pull request
-    is treated as if it were open.
+    The facts about the event come from the built-in sandbox. With --live, or for the URL of an issue or a pull request,
+    the facts are read from GitHub. A URL is tried as an `opened` event, with the current state of the issue or pull
+    request. With --prompt, a closed or locked issue or pull request is treated as if it were open.
 
     Exit codes: 0 tried; 1 the service would not process the event, or a step failed; 2 usage error, or unusable
     settings or prompts.
@@ -111,13 +111,8 @@ def _try(
     subject: Subject,
     prompt: Prompt | None,
     source: ClaudeSource,
-    notes: list[str],
+    notes: list[str],  # gets a sentence if stored data about the event is not used
 ) -> TryResult:
-    """Run the event. If data that the service stored about the event is not used, append a sentence to `notes`.
-
-    Exits with 2 if the body does not match the event, and with 1 on an error before or after the pipeline.
-    """
-
     def load_history(event: Event, number: int, account: Account) -> ConversationState:
         try:
             if subject.live and database_exists(settings.storage.url):
@@ -190,10 +185,11 @@ class TryRunner:
     open_store: Callable[[str], Storage] = Storage.open  # opens the temporary store by its URL
 
     def run(self, subject: Subject, prompt: Prompt | None) -> TryResult:
-        """Run the event with `prompt`, even if the service would ignore it. None stands for the service's own prompt.
+        """Run the event with `prompt`. If `prompt` is None, routing chooses the prompt or ignores the event.
 
-        Raises `PayloadError` if the body does not match the event, and `DependencyDown` if GitHub does not return the
-        bot account. The error of a failed step is not raised: it is in `end` of the result.
+        A given `prompt` runs for ignored events, too. Raises `PayloadError` if the body does not match the event, and
+        `DependencyDown` if GitHub does not return the bot account. The error of a failed step is not raised: it is in
+        `end` of the result.
         """
         check_payload(subject.event, parse_envelope(subject.body))
         event = parse_event(subject.event, GUID, subject.body)
@@ -243,12 +239,11 @@ class TryRunner:
 
 
 def _run_pipeline(job: Job) -> DeliveryResult | Superseded | Postponed | StepFailed:
-    """Run the job to its end, and wait for rate limits. Return `Postponed` if claude.calls_per_hour is used up."""
     while True:
         try:
             result = run_job(replace(job, steps=job.store.checkpoints.load(job.lease.guid)))
         except Postponed as wait:
-            if wait.waiting_for is not None:
+            if wait.waiting_for is not None:  # claude.calls_per_hour is used up
                 return wait
             job.context.pause(max((wait.at - job.store.now()).total_seconds(), 0.001))
         except (Superseded, StepFailed) as exc:

@@ -85,7 +85,7 @@ def _describe_routing(tried: TryResult, sources: Sources) -> Iterator[str]:
         yield f"ignored     ({routed.kind}) {routed.reason}"
     else:
         yield f"rule        {routed.why(sources)}"
-    if rule is not None and _named_by_option(tried):
+    if rule is not None and _ran_only_by_option(tried):
         yield f"prompt      {rule.prompt} ({rule.file}), chosen with --prompt"
     if tried.assume_open and _is_closed_or_locked(tried):
         yield "note        the issue or pull request is closed or locked; it is treated as if it were open"
@@ -120,7 +120,6 @@ def _show_text(text: str) -> None:
 
 
 def _format_value(value: object, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a JSON value: "kind: bug" for a key, "- bug" for an item. Nested values are indented."""
     if isinstance(value, Mapping):
         for key, part in value.items():
             yield from _format_entry(f"{indent}{key}:", part, indent)
@@ -151,7 +150,7 @@ def to_dict(subject: Subject, tried: TryResult, notes: Sequence[str], *, claude:
         "claude": claude,
         "ignored": {"kind": routed.kind, "reason": routed.reason} if isinstance(routed, Ignored) else None,
         "prompt": rule.prompt if rule else None,
-        "named_by_option": _named_by_option(tried),
+        "named_by_option": _ran_only_by_option(tried),
         "notes": list(notes),
         "questions": [_question_to_dict(question) for question in tried.questions],
         "outcomes": [
@@ -181,8 +180,7 @@ def _question_to_dict(question: Question) -> dict[str, object]:
     }
 
 
-def _named_by_option(tried: TryResult) -> bool:
-    """Return True if the prompt ran only because --prompt names it."""
+def _ran_only_by_option(tried: TryResult) -> bool:
     return tried.rule is not None and not (isinstance(tried.routed, Rule) and tried.routed.prompt == tried.rule.prompt)
 
 

@@ -89,9 +89,9 @@ def vars_(
     template can output or compare this text and use its length, but cannot split or change it. `trusted` marks all
     other text. `-` marks values that are not text.
 
-    The variables of prompts come first. The second section is for comments only, with examples from canned replies, and
-    with the labels that each type of reply sets. The fields and labels that prompt files define come last; if the
-    prompts have errors, only this last section is missing.
+    The variables of all templates come first. Then come the variables of comments and of prompts that follow another
+    prompt, with examples from canned replies, and the labels that each type of reply sets. The fields and labels that
+    prompt files define come last. If the prompts have errors, only the fields and labels of prompt files are missing.
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
@@ -124,7 +124,8 @@ def show(
     front matter, prints the front matter of the shipped prompt. Line numbers count from the start of each file, as in
     the messages of `hls check`.
 
-    Exit codes: 0 shown; 1 NAME is the id of another version; 2 usage error, or unusable settings or prompts.
+    Exit codes: 0 shown; 1 NAME is an id, but not that of the prompt's current version; 2 usage error, or unusable
+    settings or prompts.
     """
     library = load_library(load(config))
     chosen = get_prompt(library, prompt, other_version=fail)
@@ -175,7 +176,6 @@ prompts.command()(compare)
 
 
 def _format_triggers(library: Library, prompt: Prompt) -> str:
-    """Return the events and prompts that start a prompt: "issues.opened, issues.edited", or "after issues/analyze"."""
     triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
     return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
 

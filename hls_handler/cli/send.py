@@ -97,9 +97,8 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
 
 
 def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    """If github.base_url is a loopback address, create the event's issue or pull request in the sandbox there."""
     parts = urlsplit(settings.github.base_url)
-    if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+    if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:  # not a sandbox
         return
     planted = json.dumps({"event": chosen.event, "payload": json.loads(body)}).encode()
     _post(f"{parts.scheme}://{parts.netloc}/_sandbox/plant", planted, {"Content-Type": "application/json"})

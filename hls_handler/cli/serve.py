@@ -60,16 +60,12 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
 
 
 def _exit_with_parent() -> None:
-    """Exit when standard input is closed, which happens when the demo ends.
-
-    The shutdown is not graceful: running steps could not succeed, because the demo's stand-ins have ended, too.
-    """
-    os.read(0, 1)
-    os._exit(1)
+    os.read(0, 1)  # returns when standard input is closed: the demo has ended
+    os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
 def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service until a stop signal and return 0. If it cannot start, print the reasons and exit with 1 or 2."""
+    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2)."""
     try:
         file = SettingsFile(path, os.environ, dotenv=DOTENV)
     except SettingsError as exc:
@@ -106,7 +102,6 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
 
 
 async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) -> None:
-    """Run the server until a stop signal. Then no new step begins, and requests in progress get their responses."""
     running = asyncio.create_task(server.serve(sockets=[sock]))
     while not running.done():
         if server.should_exit:

@@ -203,20 +203,16 @@ class LibraryCheck:
         return list(found.values())
 
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
-        """Yield (name, family, variables) of each sample for the prompt's event keys.
-
-        If no sample of an event, such as "issues", has an action of these keys, all samples of that event are used.
-        """
         events = self.events(name)
         for event, family in self.event_families(name).items():
             samples = [(sample, family, variables) for sample, variables in family.samples()]
             wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
+            # if no sample has a wanted action, all samples of the event are used
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples
 
     def _initial_variables(self, name: str, recorded: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Yield `recorded` if the prompt can run first, then `recorded` with each sample reply of each predecessor."""
         predecessors = self.library.predecessors(name)
-        if self.library.prompts[name].on or not predecessors:
+        if self.library.prompts[name].on or not predecessors:  # the prompt can run first
             yield recorded
         for other in predecessors:
             for reply in sample_values(self.library.prompts[other].reply_model):
@@ -224,5 +220,5 @@ class LibraryCheck:
 
 
 def _reply_hint(prompt: Prompt) -> object:
-    """Return the type of a prompt's reply; `ANYTHING` if its front matter is invalid."""
+    # the model is `Reply` itself if the front matter is invalid
     return ANYTHING if prompt.reply_model is Reply else prompt.reply_model

@@ -221,7 +221,6 @@ def check_blocks(templates: ParsedTemplates) -> Iterator[Problem]:
 
 
 def _inherited_blocks(templates: ParsedTemplates, tree: nodes.Template, seen: set[str]) -> set[str] | None:
-    """Return the names of the blocks in all templates that a template extends; None if it extends none."""
     extended = [part for node in tree.find_all(nodes.Extends) for part in referenced_names(node)]
     blocks: set[str] = set()
     for parent in (templates.trees[name] for name in extended if name in templates.trees and name not in seen):

@@ -79,7 +79,6 @@ def load_library(
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
-    """Build the library from parsed files. Also return the problems in reply types and in `then.when` conditions."""
     problems: list[Problem] = []
     prompts: dict[str, Prompt] = {}
     conditions: dict[str, Condition] = {}
@@ -143,7 +142,7 @@ def _parse(environment: PromptEnvironment, files: SourceFiles) -> tuple[ParsedTe
 
 log = logging.getLogger(__name__)
 
-FileState = frozenset[tuple[str, int, int]]
+FileState = frozenset[tuple[str, int, int]]  # (path, mtime in ns, size in bytes) of every readable file
 
 
 class ReloadingLibrary:
@@ -193,7 +192,6 @@ class ReloadingLibrary:
 
 
 def _file_state(folders: Iterable[Path]) -> FileState:
-    """Return (path, mtime in ns, size in bytes) of every readable file in the folders."""
     found = set()
     for path in chain.from_iterable(map(find_files, folders)):
         try:

@@ -41,12 +41,11 @@ ATTRIBUTE_FILTERS = frozenset({"selectattr", "rejectattr", "groupby"})
 
 
 def _attribute_path(node: nodes.Filter) -> list[str] | None:
-    """Return the attribute that a filter reads: ["user", "login"] for `map(attribute='user.login')`; else None."""
     given = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     if node.name in ATTRIBUTE_FILTERS and node.args:
         given.append(node.args[0])
     if given and isinstance(given[0], nodes.Const) and isinstance(given[0].value, str):
-        return given[0].value.split(".")
+        return given[0].value.split(".")  # ["user", "login"] for `map(attribute='user.login')`
     return None
 
 
@@ -207,7 +206,6 @@ class _NameChecker:
             self.infer(expression, scope)
 
     def infer(self, node: nodes.Node, scope: Scope) -> object:
-        """Return the type hint of an expression, such as `ListOf(Text())`. Report unknown names in the expression."""
         match node:
             case nodes.Name():
                 return self.infer_name(node, scope)
@@ -276,7 +274,6 @@ class _NameChecker:
             self.report_unknown(node, "filter", node.name, known)
 
     def infer_filter(self, node: nodes.Filter, scope: Scope) -> object:
-        """Return the type of a filter's result. Report unknown filters, and an unknown `x` in `map(attribute='x')`."""
         self.check_filter(node)
         assert node.node is not None
         hint = self.infer(node.node, scope)

@@ -77,7 +77,10 @@ class PromptSources:
 
 
 def origin(prompt_sources: PromptSources, shipped: Path) -> str:
-    """Return where a prompt's files are from: "lib/issues/analyze.j2, your own; from the shipped library: base.j2"."""
+    """Return the template's file and origin, then the files of other origins, as text for the user.
+
+    Example: "my-prompts/issues/analyze.j2, your own; from the shipped library: base.j2".
+    """
     template = prompt_sources.template
     home = _library_of(template.file, template.name, shipped)
     parts = [("front matter", prompt_sources.front_file, template.name)]
@@ -111,7 +114,6 @@ def _library_of(file: str, name: str, shipped: Path) -> str:
 
 
 def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Yield (`PromptSources.role`, (path for the diff's header, text)) of each source file of a prompt."""
     for source in prompt_sources.sources:
         label, text = source.file, source.text
         if source is prompt_sources.template and source.front is None:
@@ -129,7 +131,6 @@ def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]
 
 
 def _split_lines(text: str) -> list[str]:
-    """Split a text into lines. After a last line without newline, add "No newline at end of file", as `diff` does."""
     *lines, last = text.split("\n")
     return [*lines, f"{last}{NO_NEWLINE}"] if last else lines
 

@@ -75,8 +75,7 @@ class Recorded:
 
 @cache
 def _index() -> Mapping[str, tuple[str, Path]]:
-    """Return {"issues.opened.2": ("issues", file)} of all payloads: the recorded ones first, then the derived ones."""
-    found: dict[str, tuple[str, Path]] = {}
+    found: dict[str, tuple[str, Path]] = {}  # "issues.opened.2" -> ("issues", file)
     copies: Counter[str] = Counter()
     for path in sorted((PAYLOADS / "recorded").glob("*/*.json")):
         event, action = path.parent.name, path.name.split(".")[1]

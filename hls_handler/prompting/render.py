@@ -71,7 +71,7 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Return the variables, with `Trusted` around values that match `TRUSTED_PATTERNS` and strings of a `RuleView`."""
+    """Wrap values that match `TRUSTED_PATTERNS`, and `event`, `prompt` and `language` of a `RuleView`, in `Trusted`."""
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
@@ -132,8 +132,7 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
 
 @cache
 def _schema(model: type[Reply]) -> dict[str, object]:
-    """Return the JSON schema of a reply type. Do not change the dict, because it is cached."""
-    return model.model_json_schema()
+    return model.model_json_schema()  # callers must not change the dict, because it is cached
 
 
 def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:
@@ -175,7 +174,6 @@ def _render_markdown(
 
 
 def _to_template_error(error: Exception, file: str) -> BrokenTemplateError:
-    """Return an error at the template's file and line. If the traceback contains no template, use line 1 of `file`."""
     place_file, line = place_of(error) or (file, 1)
     message = str(error) or type(error).__name__
     if isinstance(error, TypeError) and UntrustedText.__name__ in message:
@@ -195,14 +193,10 @@ def _fill_placeholders(placeholders: Placeholders, rendered: str, file: str) -> 
 
 
 def _blocks(template: Template, variables: Mapping[str, object]) -> tuple[str | None, str | None, str]:
-    """Return (system block, task block, rest) of the output. A block that the template does not have is None.
-
-    First, the whole template is run with empty blocks. This loads the blocks of extended templates, and executes
-    imports and `set` outside of blocks. Then each block is run in the same context.
-    """
     context = template.new_context(dict(variables))
     for name in (SYSTEM, TASK):
         context.blocks.setdefault(name, []).insert(0, _empty_block)
+    # This loads the blocks of extended templates, and executes imports and `set` outside of blocks.
     rest = join_chunks(template.root_render_func(context))
     for name in (SYSTEM, TASK):
         context.blocks[name].remove(_empty_block)

@@ -37,10 +37,6 @@ EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
 def _resolve_label_rules(
     model: type[Reply], front: FrontMatter, lines: Sources
 ) -> tuple[Mapping[str, LabelRule], list[Problem]]:
-    """Return {field: label rule} and the mistakes in the rules. `front.labels` overrides the rules of `model`.
-
-    `model` must already have the additional fields of the front matter.
-    """
     problems: list[Problem] = []
     rules = dict(model.label_rules)
     for field, given in front.labels.items():
@@ -61,7 +57,6 @@ def _resolve_label_rules(
 
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for mistakes in a label rule. The key is ".bug" for its entry "bug"; otherwise ""."""
     values = possible_values(hint)
     if not values:
         message = "only booleans and fields with an enum can become labels"
@@ -84,7 +79,6 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
 
 
 def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:
-    """Yield a problem for each label whose name GitHub rejects, and for each label that two fields can set."""
     fields: dict[str, str] = {}  # label in lower case -> field
     for field, rule in rules.items():
         key = f"labels.{field}" if lines.contains(f"labels.{field}") else f"fields.{field}"
@@ -129,6 +123,7 @@ def build_reply_model(front: FrontMatter, lines: Sources) -> tuple[type[Reply] |
     if problems:
         return None, problems
     fields = tuple(front.fields.items())
+    # The model needs the additional fields first, because label rules can be for them.
     shipped_rules = _derive_model(base, fields, json.dumps(base.label_rules))
     rules, problems = _resolve_label_rules(shipped_rules, front, lines)
     return _derive_model(base, fields, json.dumps(rules)), problems
@@ -163,7 +158,6 @@ def permissive_reply_model(base: type[Reply]) -> type[Reply]:
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:
-    """Yield (key, message) for mistakes in an entry of `fields`. The key is ".enum" or ".type"; otherwise ""."""
     if name in base.model_fields:
         yield from _changed_enum_problems(base, reply, name, keys)
     elif FIELD_NAME.fullmatch(name) is None:
@@ -204,14 +198,9 @@ def _enum_problems(values: tuple[str, ...]) -> Iterator[str]:
             yield "a value looks like a credential, and credentials are redacted in replies"
 
 
-@cache
+@cache  # a reload of the library must create no new types, because Python would keep the old types in memory
 def _derive_model(base: type[Reply], fields: tuple[tuple[str, FieldKeys], ...], rules: str) -> type[Reply]:
-    """Return a subclass of `base` with these additional fields and these label rules; `base` itself if nothing differs.
-
-    The result is cached, so that a reload of the library creates no new types: Python would keep the old types in
-    memory. `rules` are the label rules as JSON, because the arguments of a cached function must be hashable.
-    """
-    label_rules = json.loads(rules)
+    label_rules = json.loads(rules)  # JSON, because the arguments of a cached function must be hashable
     if not fields and label_rules == base.label_rules:
         return base
     definitions: dict[str, Any] = {name: _field_definition(base, name, keys) for name, keys in fields}

@@ -177,16 +177,11 @@ NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": Field
 
 
 def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key`. For a missing "then.when", use the line of "then", or else line 1."""
+    """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both are, at line 1."""
     return Problem(lines.file, lines.find_line(key) or 1, message)
 
 
 def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    """Return the front matter of a file, the line numbers of its keys, and its problems.
-
-    The front matter is None if it is not a YAML mapping. A key with an invalid value gets its default, so that the
-    template can still be checked. An invalid required key gets "?".
-    """
     try:
         tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
     except InvalidYaml as exc:
@@ -205,6 +200,7 @@ def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources
         if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
             unusable.add("reply")
         usable = {key: value for key, value in tree.root.items() if key not in unusable}
+        # The other keys get their defaults, so that the template can still be checked.
         front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
     if front.reply not in REPLY_TYPES and front.reply != "?":
         message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
@@ -284,7 +280,6 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
-    """Return the first file called `name` that begins with a line `---`. If there is none, return the first file."""
     candidates = [sources[name] for sources in layers if name in sources]
     return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
 
@@ -299,15 +294,12 @@ def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Prob
 def _shipped_fallbacks(
     front_sources: Mapping[str, SourceFile], shipped: Mapping[str, SourceFile]
 ) -> dict[str, SourceFile]:
-    """Return shipped parts (`base.j2`), `SHARED_COMMENT`, and comment templates of prompts with shipped front matter.
-
-    The front matter determines the fields of the reply, so the shipped comment template fits such a prompt.
-    """
     fallbacks = {name: source for name, source in shipped.items() if not source.is_prompt and not source.is_comment}
     if SHARED_COMMENT in shipped:
         fallbacks[SHARED_COMMENT] = shipped[SHARED_COMMENT]
     for name, front_source in front_sources.items():
         comment = f"{front_source.prompt}{COMMENT_SUFFIX}"
+        # With shipped front matter, the reply has the fields that the shipped comment template uses.
         if shipped.get(name) is front_source and comment in shipped:
             fallbacks[comment] = shipped[comment]
     return fallbacks

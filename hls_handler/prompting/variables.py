@@ -54,9 +54,9 @@ def has_members(hint: object) -> TypeGuard[type]:
 
 
 def normalize_hint(hint: object) -> object:
-    """Return the hint of a type: `Text()` for `str`, `ListOf(Text())` for `list[str]`, `Issue` for `Issue | None`.
+    """Normalize a type hint: `str` to `Text()`, `list[str]` to `ListOf(Text())`, `Issue | None` to `Issue`.
 
-    A union of types with different hints becomes `ANYTHING`. Other types are returned unchanged.
+    A union of different normalized hints becomes `ANYTHING`. `Annotated` is removed. Other hints stay unchanged.
     """
     element = _find_element_type(hint)
     if element is not None:
@@ -74,7 +74,6 @@ def element_hint(hint: object) -> object:
 
 
 def _without_none(hint: object) -> object:
-    """Remove `Annotated` and `| None` from a type. A union of several other types is returned unchanged."""
     if get_origin(hint) is Annotated:
         return _without_none(get_args(hint)[0])
     arms = [arm for arm in get_args(hint) if arm is not NoneType] if get_origin(hint) in UNIONS else []
@@ -159,7 +158,6 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
 
 
 def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequence[object]) -> Iterator[VariableDoc]:
-    """Yield the documentation of a variable and its members. Examples come only from `recorded`, not from `samples`."""
     element = _find_element_type(hint)
     path, kind = (name, hint) if element is None else (f"{name}[]", element)
     if element is not None:
@@ -167,6 +165,7 @@ def _document(name: str, hint: object, recorded: Sequence[object], samples: Sequ
     plain = _without_none(kind)
     if not has_members(plain):
         example = next((value for value in recorded if value not in ("", None)), next(iter(recorded), None))
+        # `samples` give no examples, but show whether the text is trusted if no recorded event has a value.
         decisive = example if example is not None else next(iter(samples), None)
         text = None if example is None else _as_text(example)
         yield VariableDoc(path, describe_type(kind), _trust_of(decisive), text)

@@ -174,16 +174,12 @@ _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself
 
 
 def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
-    """Return True if HLS itself may have caused the event.
-
-    If `bot` has GitHub's type Bot, only HLS uses it: every event with this sender, author or commenter counts.
-    Otherwise a person uses it, too: only its label changes, commit statuses and comments with `MARKER` count.
-    """
-    if bot.is_bot:
+    if bot.is_bot:  # only HLS uses such an account
         return any(
             same_login(login, bot.login)
             for login in (routing_input.sender, routing_input.author, routing_input.comment_author)
         )
+    # A person uses the account, too, so only comments with the marker, label changes and commit statuses count.
     if MARKER in routing_input.comment_body and same_login(routing_input.comment_author, bot.login):
         return True
     is_label_or_status = routing_input.action in LABEL_ACTIONS or routing_input.event == "status"
@@ -191,7 +187,6 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
 
 
 def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
-    """Return True if a comment addresses the bot or asks how to contribute. If `bot` is None, any "@" is enough."""
     text = routing_input.comment_body
     return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
 

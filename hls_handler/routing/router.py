@@ -55,7 +55,7 @@ class Rule:
 class LabelCorrection:
     """Routing decision: a person changed a label that Claude can set. No prompt runs.
 
-    The worker stores the change only if HLS set a label of this group within the last 30 days.
+    The worker stores the change only if HLS set a label of `group` within the last 30 days.
     """
 
     event_key: str  # "issues.unlabeled"
@@ -152,7 +152,6 @@ def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: E
 
 
 def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings) -> bool:
-    """Return True if the settings enable the event. Any enabled pull request event enables review requests, too."""
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
     is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
@@ -162,7 +161,6 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
 def _find_rule(
     routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings, catalogue: PromptCatalogue
 ) -> Rule | Ignored:
-    """Return a rule with the prompt that `prompts.use` names, else with the only prompt whose `on:` has the event."""
     key = routing_input.key
     chosen, shadowed = effective.find_prompt(key), effective.find_shadow_prompt(key)
     shadow = Shadow(*shadowed) if shadowed is not None else None
@@ -212,8 +210,8 @@ def find_label_correction(
 ) -> LabelCorrection | Ignored | None:
     """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
-    Returns `Ignored` if HLS or a bot changed the label, or `skip-hls` is set. Returns None if the settings enable no
-    action of the event ("issues" or "pull_request"). The worker checks if HLS set a label of the same group.
+    If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. If `effective.events` has neither the
+    event's name ("issues") nor a key with this name ("issues.opened"), returns None.
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

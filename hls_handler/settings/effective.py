@@ -117,9 +117,8 @@ def _name_matches(patterns: Sequence[re.Pattern[str]], parts: Sequence[str]) -> 
 
 
 def _specificity(pattern: str) -> tuple[bool, int]:
-    """Return (has no wildcard, number of literal characters): "owner/*" -> (False, 6)."""
     literal = sum(1 for character in pattern if character not in "*?[]")
-    return (literal == len(pattern), literal)
+    return (literal == len(pattern), literal)  # "owner/*" -> (False, 6)
 
 
 def _build_effective(settings: Settings, index: int, entry: Repository) -> EffectiveSettings:
@@ -196,7 +195,6 @@ class PromptChoice:
 
 
 def _iter_prompt_choices(use: Mapping[str, PromptUse], path: str) -> Iterator[PromptChoice]:
-    """Yield a choice for each event in `use`. `path` is the key path of this map: "repositories[0].prompts.use"."""
     for event, value in use.items():
         if isinstance(value, ShadowPrompt):
             yield PromptChoice(f"{path}.{event}", event, value.prompt, shadow=True)
@@ -261,7 +259,6 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
 
 
 def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
-    """Yield a line for each key of the section `name` ("features"). `overrides` are its keys in `repositories`."""
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:

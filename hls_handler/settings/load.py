@@ -42,7 +42,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         settings = Settings.model_validate(expansion.root)
     except ValidationError as error:
         problems = explain(error, expansion.root, expansion.variables, reference)
-    for key, sentence in _find_problems(expansion.root):
+    for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | expansion.problems
@@ -60,10 +60,6 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for mistakes that involve several keys, such as two entries with the same name.
-
-    `root` is not validated yet, so that these problems are found even if other values are invalid.
-    """
     host = value_at(root, "server.host")
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
@@ -87,10 +83,7 @@ def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
-    """Return the texts to mask in all messages, longest first: values of secret keys, and values with a `${NAME}`.
-
-    Messages about any key can contain a secret, because a user may have written it to a wrong key.
-    """
+    # All messages are masked with these texts, because a user may have written a secret to a wrong key.
     texts = (
         value
         for path, value in iter_leaves(expansion.root)
@@ -100,7 +93,6 @@ def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, .
 
 
 def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
-    """Yield a sentence, with file and line, for each key that is valid but outdated, without effect, or unsafe."""
     retirement = describe_retirement(settings.claude.model)
     if retirement:
         yield f"{sources.where('claude.model')}: {retirement}"
@@ -182,7 +174,7 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
 
 
 def find_missing(secret: SecretStr) -> str | None:
-    """If `secret` is the dummy value of a variable in `CREDENTIALS`, return the name of the variable, else None."""
+    """Return the name of the missing variable ("GITHUB_TOKEN") if `secret` is a dummy value; None for a real value."""
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 

@@ -72,7 +72,7 @@ class Reference:
 def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
     for name, info in model.model_fields.items():
         path = f"{prefix}{name}"
-        kinds = _alternatives(info.annotation)
+        kinds = _types_without_none(info.annotation)
         section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         item = next((get_args(kind)[0] for kind in map(_plain, kinds) if get_origin(kind) is tuple), None)
         if section is not None:
@@ -92,7 +92,7 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:
-    secret = any(_plain(part) is SecretStr for part in _alternatives(info.annotation))
+    secret = any(_plain(part) is SecretStr for part in _types_without_none(info.annotation))
     return Key(path, kind, info.description or "", expected, _default_text(info), secret)
 
 
@@ -110,8 +110,7 @@ def _describe_section(section: type[BaseModel]) -> str:
     return f"a section with {' and '.join(required)}" if required else "a section of keys"
 
 
-def _alternatives(annotation: Any) -> tuple[Any, ...]:
-    """Return the types in an annotation, without None: `str | int | None` -> (str, int), `str` -> (str,)."""
+def _types_without_none(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, UnionType):
         return tuple(part for part in get_args(annotation) if part is not type(None))
     return (annotation,)
@@ -122,7 +121,6 @@ def _plain(annotation: Any) -> Any:
 
 
 def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> str:
-    """Describe the valid values of the key `name`: "timeout_s" -> "a number of seconds above 0, at most 60"."""
     if get_origin(annotation) is Annotated:
         annotation, *inner = get_args(annotation)
         metadata = [*metadata, *inner]
@@ -131,7 +129,7 @@ def _describe_value(name: str, annotation: Any, metadata: Sequence[object]) -> s
         return named
     return " or ".join(
         _describe_value(name, kind, ()) if get_origin(kind) is Annotated else _describe_kind(name, kind, metadata)
-        for kind in _alternatives(annotation)
+        for kind in _types_without_none(annotation)
     )
 
 
@@ -152,7 +150,7 @@ def _describe_kind(name: str, kind: Any, metadata: Sequence[object]) -> str:
 
 
 def _describe_bounds(metadata: Sequence[object]) -> str:
-    """Describe the bounds in `metadata`: " from 1 to 200". Return "" if there are none. No key has only one bound."""
+    # no key has only one bound
     high = next((part.le for part in metadata if isinstance(part, Le)), None)
     for part in metadata:
         if isinstance(part, Ge):
@@ -189,12 +187,8 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
 
 
 def _locate(root: object, steps: Sequence[str | int], kind: str) -> tuple[str, object]:
-    """Return (key path, value) of a pydantic error. `steps` is its `loc`, `kind` is its `type`.
-
-    If a key accepts several types, pydantic adds the name of a type to `loc`. Such steps are skipped.
-    """
     path, value = "", root
-    for position, step in enumerate(steps):
+    for position, step in enumerate(steps):  # skips the names of types, which pydantic adds for several types
         missing_here = kind == "missing" and position == len(steps) - 1
         if missing_here or (isinstance(value, dict) and step in value):
             path = f"{path}.{step}" if path else str(step)
@@ -219,14 +213,13 @@ def _describe_wrong_value(path: str, value: object, variables: Mapping[str, str]
 
 
 def _describe_found(path: str, value: object, variables: Mapping[str, str], reference: Reference) -> str:
-    """Describe a wrong value for an error message: '"many"', "a list". Text that may be secret is not quoted."""
     key = reference.find(path)
     if isinstance(value, dict | list):
         kind = "map" if isinstance(value, dict) else "list"
         return f"a {kind}" if value else f"an empty {kind}"
     if path in variables:
         return f"the value of the variable {variables[path]}"
-    if key is None or key.secret or key.kind == "section":
+    if key is None or key.secret or key.kind == "section":  # the text may be secret
         return "text" if isinstance(value, str) else "a value of another kind"
     written = json.dumps(value, ensure_ascii=False)
     return written if len(written) <= 60 else f"{written[:57]}..."

@@ -151,12 +151,11 @@ def parse_repository_file(text: str, file: str = PATH) -> RepositorySettings:
 
 
 def _check_limits(text: str, file: str) -> None:
-    """Raise `InvalidYaml` if the text exceeds a limit, or has an anchor or alias. Aliases can multiply values."""
     count = 0
     with suppress(yaml.YAMLError):  # `parse_tree` reports invalid YAML
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             line = token.start_mark.line + 1
-            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
+            if isinstance(token, yaml.AnchorToken | yaml.AliasToken):  # aliases can multiply values
                 sentence = "anchors (&name) and aliases (*name) are not allowed here; write the value itself"
                 raise InvalidYaml(file, line, sentence)
             if isinstance(token, yaml.ScalarToken) and len(token.value) > MAX_VALUE_CHARS:
@@ -173,7 +172,6 @@ def list_repository_keys() -> tuple[str, ...]:
 
 
 def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield (key path, sentence) for each `${NAME}`, unknown event and invalid glob. Pydantic would accept these."""
     for path, value in iter_leaves(root):
         if isinstance(value, str) and VARIABLE.search(value):
             yield path, "contains ${...}; variables are not expanded here, write the value itself"
@@ -187,7 +185,6 @@ def _find_problems(root: dict[str, object]) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: ValidationError, root: object) -> dict[str, str]:
-    """Convert pydantic's errors to {key path: sentence}."""
     reference, operator_reference = Reference(RepositoryFile), Reference()
     sentences = explain(error, root, {}, reference)
     for found in error.errors(include_url=False, include_input=False, include_context=False):
@@ -202,7 +199,6 @@ def _explain(error: ValidationError, root: object) -> dict[str, str]:
 
 
 def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
-    """From an invalid file, read only the keys that switch something off. All other keys get their defaults."""
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
@@ -212,7 +208,10 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
 
 
 def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySettings) -> RepositorySettings:
-    """Return `last_valid`, without what the invalid file `current` switches off, and with the problems of `current`."""
+    """Return a copy of `last_valid` in which everything that `current` switches off is off.
+
+    `current` is from a later, invalid version of the file. The copy has the problems of `current`.
+    """
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
     create = {} if current.values.labels.create is None else {"create": False}
     use = {**last_valid.values.prompts.use, **current.values.prompts.use}
@@ -247,7 +246,8 @@ class RepositorySettingsFile:
     def describe(self) -> str | None:
         """Return a sentence without full stop: ".github/hls.yaml (3f9c2a1b0d) applies on top of the settings".
 
-        The sentence also has the problems of the file, or the read error. Returns None if there is no file.
+        If the file has problems, the sentence lists them. If the file could not be read, the sentence gives the error
+        instead. If there is no file, returns None.
         """
         if self.read_error is not None:
             rest = f"the last known version ({self.version[:10]}) applies" if self.version else "it is ignored"

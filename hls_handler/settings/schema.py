@@ -61,7 +61,6 @@ def _event_schema() -> Schema:
 
 
 def _extend_for_file(node: Mapping[str, Any], *, variables: bool = True) -> Schema:
-    """Return a copy of `node` that accepts null for objects. With `variables`, it accepts `${VAR}` for other values."""
     extended: Schema = {key: part for key, part in node.items() if key != "title" and (key, part) != ("default", None)}
     for key in ("properties", "$defs"):
         if key in extended:
@@ -89,5 +88,4 @@ def _extend_members(members: list[Schema]) -> list[Schema]:
 
 
 def _rejects_variables(node: Mapping[str, Any]) -> bool:
-    """Return True if a schema may reject the string `${VAR}`: a number, boolean, enum or pattern."""
     return node.get("type") in _NON_STRING_TYPES or bool(node.keys() & {"enum", "const", "pattern"})

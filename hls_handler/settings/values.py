@@ -50,8 +50,6 @@ class Expected:
 
 
 def _reject(find_problem: Callable[[Any], str | None]) -> AfterValidator:
-    """Return a validator that raises an error with the sentence that `find_problem` returns; None means no error."""
-
     def validate(value: T) -> T:
         sentence = find_problem(value)
         if sentence is not None:
@@ -71,17 +69,13 @@ def is_loopback(host: str) -> bool:
 
 
 def _reject_boolean(value: object) -> object:
-    """Raise `ValueError` for a boolean, which pydantic would accept as the number 1 or 0."""
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # pydantic would accept it as the number 1 or 0
         raise ValueError("must be a number, not true or false")
     return value
 
 
 def _check_language_name(language: str) -> str:
-    """Raise `ValueError` if `language` does not match `LANGUAGE`.
-
-    Prompts contain the name as trusted text, and `.github/hls.yaml` can set it. So instructions must be rejected.
-    """
+    # Prompts contain the name as trusted text, and `.github/hls.yaml` can set it: reject instructions.
     if not LANGUAGE.fullmatch(language):
         raise ValueError("must be the name of a human language, such as German")
     return language
@@ -234,13 +228,9 @@ class ShadowPrompt(BaseModel):
 
 
 def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> object:
-    """Validate a value of `prompts.use`. Raises one `ValueError` instead of pydantic's errors.
-
-    The key paths in pydantic's errors would be ambiguous, because events contain dots: "issues.opened.shadow".
-    """
     try:
         return validate(value)
-    except ValidationError:
+    except ValidationError:  # its key paths would be ambiguous, because events contain dots: "issues.opened.shadow"
         raise ValueError("must be the name of a prompt, false, or {prompt: NAME, shadow: true}") from None
 
 
@@ -259,8 +249,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_to_empty(cls, value: object) -> object:
-        """Replace null by an empty section. A section is null in YAML if all its keys are commented out."""
-        return {} if value is None else value
+        return {} if value is None else value  # a section is null in YAML if all its keys are commented out
 
 
 ANY_FOLDERS = "**"
@@ -294,10 +283,6 @@ def _match_name(pattern: str, name: str) -> bool:
 
 
 def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matches: Callable[[T, T], bool]) -> bool:
-    """Return True if `found` matches `pattern`. In a pattern, `any_number` stands for zero or more items.
-
-    After a mismatch, only the last `any_number` is tried again, so the time is at most len(pattern) * len(found).
-    """
     pattern_at, found_at = 0, 0
     star, taken = -1, 0
     while found_at < len(found):
@@ -306,7 +291,7 @@ def _match(pattern: Sequence[T], found: Sequence[T], *, any_number: T, item_matc
             pattern_at += 1
         elif pattern_at < len(pattern) and item_matches(pattern[pattern_at], found[found_at]):
             pattern_at, found_at = pattern_at + 1, found_at + 1
-        elif star >= 0:
+        elif star >= 0:  # only the last star is tried again, so the time is at most len(pattern) * len(found)
             taken += 1
             pattern_at, found_at = star + 1, taken
         else:

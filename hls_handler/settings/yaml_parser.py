@@ -77,10 +77,9 @@ class Sources:
         return f"add {key} to {self.file} and set it to {to}"
 
     def _split_key(self, key: str) -> tuple[Sources, str]:
-        """Split ".github/hls.yaml:enabled" into (`repository`, "enabled"). Return (`self`, key) for other keys."""
         prefix = f"{self.repository.file}:" if self.repository else ""
         if self.repository and key.startswith(prefix):
-            return self.repository, key.removeprefix(prefix)
+            return self.repository, key.removeprefix(prefix)  # "enabled" for ".github/hls.yaml:enabled"
         return self, key
 
 
@@ -158,7 +157,7 @@ def decode(raw: bytes, file: str, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _line(exc: yaml.MarkedYAMLError) -> int:
-    """Return the line of the mistake. For an unclosed quote or a key without a colon, return the line of its start."""
+    # an unclosed quote or a key without a colon is reported where it starts
     start = exc.context_mark if exc.context and ("scalar" in exc.context or "simple key" in exc.context) else None
     mark = start or exc.problem_mark or exc.context_mark
     return mark.line + 1 if mark else 1
@@ -190,14 +189,9 @@ def value_at(root: object, path: str) -> object:
 
 
 class _TreeBuilder:
-    """Builds dicts, lists and scalars from PyYAML's nodes.
-
-    Limits the number of values and their depth, because aliases repeat values.
-    """
-
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._nodes_left = MAX_NODES
+        self._nodes_left = MAX_NODES  # a limit, because aliases repeat values
 
     def value(self, node: yaml.Node, path: str, depth: int) -> object:
         self._nodes_left -= 1
@@ -243,11 +237,8 @@ class _TreeBuilder:
         return merged | written
 
     def _merge(self, node: yaml.Node, path: str, depth: int) -> dict[str, object]:
-        """Return the map that `<<: *defaults` or `<<: [*first, *second]` adds. Values of `*first` have precedence.
-
-        The last map is read first, so that the values and line numbers of earlier maps replace those of later ones.
-        """
         merged: dict[str, object] = {}
+        # In `<<: [*first, *second]`, values and line numbers of `*first` replace those of `*second`.
         for source in reversed(node.value) if isinstance(node, yaml.SequenceNode) else [node]:
             value = self.value(source, path, depth + 1)
             if isinstance(value, dict):
@@ -264,7 +255,6 @@ SCALAR_KINDS = frozenset({"null", "bool", "str", "int", "float", "timestamp", "v
 
 
 def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
-    """Convert a YAML scalar to None, a boolean or a number. Others, such as 1:30 and 2026-01-31, stay text."""
     if kind == "null":
         return None
     if kind == "bool":  # `!!bool x` is text
@@ -272,7 +262,7 @@ def _to_scalar(node: yaml.ScalarNode, kind: str) -> object:
     if kind in ("int", "float") and ":" not in node.value:  # 1:30 would be 90 in YAML 1.1, which is never intended
         with suppress(ValueError):  # raised for thousands of digits, and for .inf
             return _CONSTRUCTOR.construct_yaml_int(node) if kind == "int" else float(node.value.replace("_", ""))
-    return str(node.value)
+    return str(node.value)  # also a date: 2026-01-31
 
 
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}")
