@@ -34,8 +34,8 @@ class _Part(BaseModel):
 class Reply(_Part):
     """Base class of all reply types.
 
-    The front matter of a prompt can add fields, and can replace the values of an enum (`prompting.reply_fields`). Code
-    that compares such a field must therefore accept any text as its value.
+    The front matter of a prompt can add fields, and can replace the values of an enum field
+    (`prompting.reply_fields`). Code that compares an enum field must therefore accept any text as its value.
     """
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {}  # by field

@@ -1,9 +1,9 @@
 """Decides the new body of the bot's comment from the requested body and the current one; no I/O.
 
 A checkbox that a person checks must never cause a write. Therefore the checked boxes of the current body are copied to
-the requested body. Nothing is written if the result equals the current body. If the result differs, the
-digests of this and the last requested body are compared. If the digests are equal, a person has edited the comment, and
-nothing is written.
+the requested body. Nothing is written if the result equals the current body. If it differs, the digest of the
+requested body is compared with the digest of the last requested body. If the digests are equal, a person has edited
+the comment, and nothing is written.
 
 A comment may have sections from several sources, such as reviewers or workflows. Each begins with an invisible line,
 its mark. The comment ends with a footer and another invisible line, the marker.

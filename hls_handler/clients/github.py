@@ -40,7 +40,7 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class Github:
-    """GitHub client with one token. Not thread-safe: use one per worker thread, and a new client for other settings."""
+    """GitHub client with one token. Not thread-safe: use one per worker thread. For changed settings, create another."""
 
     is_read_only: ClassVar[bool] = False
 

@@ -269,7 +269,7 @@ def find_changed_corrections(
 ) -> tuple[AppliedLabel, ...]:
     """Return the labels in `applied` whose `corrected_to` has changed, with the new value.
 
-    `shown` are the current labels of the conversation. `set_by_bot` are labels that the bot set and no person removed.
+    `shown` are the current labels of the conversation. A label in `shown` that is not in `set_by_bot` is a person's.
     `groups` maps each label in lower case to its group. If a person adds another label of the group, the bot's label
     counts as corrected, even while it is still set.
     """

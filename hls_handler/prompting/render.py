@@ -71,7 +71,10 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 
 
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
-    """Wrap values that match `TRUSTED_PATTERNS`, and `event`, `prompt` and `language` of a `RuleView`, in `Trusted`."""
+    """Return the variables with two kinds of values wrapped in `Trusted`.
+
+    These are the values that match `TRUSTED_PATTERNS`, and the `event`, `prompt` and `language` of a `RuleView`.
+    """
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):

@@ -306,7 +306,7 @@ class Checkpoints:
 
 
 def field_label(prompt_id: str, group: str) -> str:
-    """Return a counter's label: the prompt's id and the reply field of `group`, "issues/analyze@3f9c2a:areas"."""
+    """Return a counter's label, "issues/analyze@3f9c2a:areas": the prompt's id, and `field_of(group)`."""
     return f"{prompt_id}:{field_of(group)}"
 
 

@@ -210,8 +210,8 @@ def find_label_correction(
 ) -> LabelCorrection | Ignored | None:
     """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
-    If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. If `effective.events` has neither the
-    event's name ("issues") nor a key with this name ("issues.opened"), returns None.
+    If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if `effective.events`
+    has neither the event's name, such as "issues", nor a key that begins with it, such as "issues.opened".
     """
     if (
         routing_input.event not in LABEL_CORRECTION_EVENTS

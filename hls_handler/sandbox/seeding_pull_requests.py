@@ -1,4 +1,4 @@
-"""Stores reviews and their comments from payloads in the stand-in GitHub, and generates changed files."""
+"""Adds the reviews and review comments of payloads to the stand-in GitHub, and generates changed files."""
 
 from __future__ import annotations
 

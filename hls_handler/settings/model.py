@@ -224,7 +224,7 @@ class RepositoryComments(Section):
 
 
 class RepositoryFeatures(Section):
-    """Overrides of features. signature_validation and async_processing are global: they concern the whole process."""
+    """Overrides of features. It lacks signature_validation and async_processing, which concern the whole process."""
 
     auto_labeling: bool | None = Field(None, description="overrides features.auto_labeling")
     auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")

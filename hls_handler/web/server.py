@@ -52,7 +52,7 @@ class ConnectionLimit:
 
 
 def raise_file_limit(files: int) -> int:
-    """Raise the limit of open files to `files`, or as far as the system allows. Return `files` or this lower limit."""
+    """Raise the limit of open files to `files`. Return `files`, or the system's maximum if it is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= files:
         return files

@@ -76,7 +76,7 @@ class Health:
             self._set_healthy(component)
 
     def probe_ok(self, component: Component) -> None:
-        """Record a successful probe. Clear the component's problem unless a use failed within `USE_COUNTS_FOR`."""
+        """Record a successful probe. Clear the component's problem, unless a use failed in the last ten minutes."""
         with self._lock:
             failed_at = self._failed_in_use_at.get(component)
             if failed_at is None or self.clock() - failed_at > USE_COUNTS_FOR:
