@@ -40,7 +40,7 @@ _REPOSITORY = TypeAdapter(_WireRepository)
 
 
 class Github:
-    """GitHub client with one token. Not thread-safe: use one per worker thread. For changed settings, create another."""
+    """GitHub client with one token. Not thread-safe: use one per worker thread, and another for changed settings."""
 
     is_read_only: ClassVar[bool] = False
 
