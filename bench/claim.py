@@ -99,7 +99,6 @@ def _delivery(*, number: int, priority: int = 0, repository_id: int = 1) -> NewD
         repository_id=repository_id,
         repository=f"octo/widgets-{repository_id}",
         number=number,
-        sender="mona",
         priority=priority,
         digest=hashlib.sha256(str(serial).encode()).digest(),
         body=BODY,

@@ -61,10 +61,8 @@ deliveries = Table(
     Column("reason_kind", UntrustedString),  # the reason that ignored deliveries are counted under
     Column("repository_id", BigInteger),
     Column("repository", UntrustedString),
-    Column("installation", BigInteger),
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
-    Column("sender", UntrustedString),
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
     Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
     Column("priority", Integer, nullable=False, server_default="0"),
@@ -146,7 +144,6 @@ calls = Table(
     Column("conversation_key", Text),
     Column("prompt_id", UntrustedString, nullable=False),
     Column("model", UntrustedString, nullable=False),
-    Column("sender", UntrustedString),
     Column("started_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),  # NULL: in progress, or its worker died
     Column("outcome", Text),

@@ -29,7 +29,12 @@ SUCCESS, UNAVAILABLE = "ok", "unavailable"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
-_RECENT = and_(_c.started_at > bindparam("since"), _c.outcome.is_distinct_from(UNAVAILABLE))
+# A call that seems to be in the future does not count, because the clock was set back.
+_RECENT = and_(
+    _c.started_at > bindparam("until") - HOUR_MS,
+    _c.started_at <= bindparam("until"),
+    _c.outcome.is_distinct_from(UNAVAILABLE),
+)
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 
@@ -42,7 +47,6 @@ class CallRow:
     index: int
     prompt_id: str
     model: str
-    sender: str | None
     started_at: datetime
     finished_at: datetime | None
     outcome: str | None
@@ -96,6 +100,7 @@ class ClaudeCalls:
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
             _c.started_at > now - HOUR_MS,
+            _c.started_at <= now,
             _c.delivery_id != DELIVERY_ID,
         )
 
@@ -106,7 +111,6 @@ class ClaudeCalls:
         index: int,
         prompt_id: str,
         model: str,
-        sender: str | None,
         requests_per_second: float,
         calls_per_hour: int,
         changes: Sequence[Change] = (),
@@ -133,7 +137,6 @@ class ClaudeCalls:
                     "conversation_key": lease.conversation_key,
                     "prompt_id": prompt_id,
                     "model": model,
-                    "sender": sender,
                 }
                 call_id: int = connection.execute(self._begin, call).scalar_one()
                 return call_id
@@ -184,8 +187,8 @@ class ClaudeCalls:
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:
-            since = self._database.now_in(connection) - HOUR_MS
-            return connection.execute(_COUNT_RECENT, {"since": since}).scalar_one()
+            now = self._database.now_in(connection)
+            return connection.execute(_COUNT_RECENT, {"until": now}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the lease's conversation called Claude within the last hour."""
@@ -217,12 +220,12 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        since = {"since": now - HOUR_MS}
+        hour = {"until": now}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
-        if connection.execute(_COUNT_RECENT, since).scalar_one() < calls_per_hour:
+        if connection.execute(_COUNT_RECENT, hour).scalar_one() < calls_per_hour:
             return None
         starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
-        started = connection.execute(starts, since).scalars().all()
+        started = connection.execute(starts, hour).scalars().all()
         ahead = select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
         if frees_at is None:

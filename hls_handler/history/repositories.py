@@ -164,4 +164,6 @@ class RepositoryFiles:
         query = select(repository_files, age_ms).where(*conditions).order_by(_file.read_at.desc()).limit(1)
         with self._database.reading() as connection:
             row = connection.execute(query).first()
-        return None if row is None else from_row(StoredFile, row, age_s=max(row.age_ms / 1000, 0.0))
+        if row is None:
+            return None
+        return from_row(StoredFile, row, age_s=abs(row.age_ms) / 1000)  # negative if the clock was set back

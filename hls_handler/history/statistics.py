@@ -34,10 +34,8 @@ class DeliveryRow:
     reason_kind: str | None  # the kind of reason that ignored deliveries are counted under
     repository_id: int | None
     repository: str | None  # "owner/repo"
-    installation: int | None
     number: int | None
     head_sha: str | None
-    sender: str | None
     priority: int
     received_at: datetime  # when GitHub first sent it
     queued_at: datetime  # when the receiver or an operator last queued it

@@ -34,10 +34,6 @@ class EnvelopeRepository(msgspec.Struct, frozen=True):
     full_name: Name = ""
 
 
-class EnvelopeInstallation(msgspec.Struct, frozen=True):
-    id: Id
-
-
 class EnvelopeLabel(msgspec.Struct, frozen=True):
     name: str = ""
 
@@ -117,7 +113,6 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     action: Name | None = None
     repository: EnvelopeRepository | None = None
     sender: EnvelopeAccount | None = None
-    installation: EnvelopeInstallation | None = None
     issue: EnvelopeConversation | None = None
     pull_request: EnvelopeConversation | None = None
     review: EnvelopeReview | None = None

@@ -174,7 +174,6 @@ def _call(
             index=index,
             prompt_id=rendered.prompt.id,
             model=job.context.claude.model_for(rendered),
-            sender=job.event.sender.login,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
             changes=job.pending.take(),

@@ -57,7 +57,6 @@ def add_delivery(store: Storage, guid: str, result: ShadowResult) -> None:
             index=index,
             prompt_id=prompt_id,
             model="m",
-            sender=None,
             requests_per_second=1000,
             calls_per_hour=200,
         )

@@ -8,8 +8,9 @@ import pytest
 
 from hls_handler.db.values import from_ms, to_ms
 from hls_handler.errors import Postponed
+from hls_handler.history.repositories import StoredFile
 from hls_handler.storage import Storage
-from tests.queue.builders import Skew, begin, claim
+from tests.queue.builders import Skew, begin, claim, start_call
 
 
 def test_database_time_is_the_current_time(store: Storage) -> None:
@@ -42,6 +43,20 @@ def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, 
     store.locks.acquire(first, "comment", ttl_s=120)
     store.rate_limiter.take_slot(first, "github", interval_s=1.0)
     assert store.rate_limiter.held_until("github") is None
+
+
+def test_calls_and_reads_that_seem_to_be_in_the_future_do_not_count(store: Storage, skew: Skew) -> None:
+    skew.advance(days=3)
+    earlier = begin(store, "g1", number=7)
+    start_call(store, earlier, "issues/analyze@3f9c2a")
+    store.repository_files.save(earlier, 1, "octo/widgets", "hls", StoredFile(version=None, text=None))
+    store.queue.finish(earlier, "done", reason=None, took_s=1)
+    skew.advance(days=-3)
+    assert store.calls.count_last_hour() == 0
+    assert store.calls.count_conversation_runs(begin(store, "g2", number=7)) == 0
+    stored = store.repository_files.find(1, "hls")
+    assert stored is not None
+    assert stored.age_s > 86400
 
 
 def test_clock_set_back_by_an_hour_delays_no_write_after_a_restart(store: Storage, skew: Skew) -> None:

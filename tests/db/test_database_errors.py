@@ -208,10 +208,10 @@ def test_sqlite_without_returning_is_rejected() -> None:
 
 
 def test_errors_do_not_contain_values(store: Storage) -> None:
-    delivery = queued("g1", request_id=None, sender="private-sender")
+    delivery = queued("g1", request_id=None, action="private-action")
     with pytest.raises(StoreUnavailable) as raised:
         accept(store, delivery)
-    assert "private-sender" not in "".join(traceback.format_exception(raised.value))
+    assert "private-action" not in "".join(traceback.format_exception(raised.value))
 
 
 def test_removed_database_file_raises_until_it_is_restored(database_file: Path, sqlite_store: Storage) -> None:

@@ -22,7 +22,6 @@ def begin_call(store: Storage, lease: Lease, *, rps: float = 100_000, per_hour: 
         index=index,
         prompt_id="issues/analyze@3f9c2a",
         model="claude-haiku",
-        sender="mona",
         requests_per_second=rps,
         calls_per_hour=per_hour,
     )
@@ -32,12 +31,11 @@ def test_call_is_stored_with_tokens_cost_and_duration(store: Storage) -> None:
     lease = begin(store, "g1")
     call_id = begin_call(store, lease, index=2)
     (row,) = store.calls.calls_of("g1")
-    assert (row.id, row.index, row.prompt_id, row.model, row.sender) == (
+    assert (row.id, row.index, row.prompt_id, row.model) == (
         call_id,
         2,
         "issues/analyze@3f9c2a",
         "claude-haiku",
-        "mona",
     )
     assert (row.finished_at, row.outcome, row.cost_usd, row.took_s) == (None, None, None, None)
     store.calls.end(lease, call_id, outcome="answered", usage=USAGE, error=None)

@@ -111,7 +111,6 @@ def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) 
         index=index,
         prompt_id=prompt_id,
         model="claude-haiku",
-        sender="mona",
         requests_per_second=1_000_000,
         calls_per_hour=200,
     )

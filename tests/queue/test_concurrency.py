@@ -184,7 +184,6 @@ def test_last_call_of_the_hourly_budget_is_begun_once(store: Storage) -> None:
                 index=0,
                 prompt_id="p@1",
                 model="m",
-                sender=None,
                 requests_per_second=1000,
                 calls_per_hour=1,
             )

@@ -43,7 +43,6 @@ WRITES: dict[str, Callable[[Storage, Lease], object]] = {
         index=0,
         prompt_id="p@1",
         model="m",
-        sender=None,
         requests_per_second=1,
         calls_per_hour=1,
         changes=[CHECKPOINT],

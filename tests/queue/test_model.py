@@ -411,7 +411,6 @@ class StoreAgainstModel(RuleBasedStateMachine):
             index=0,
             prompt_id="issues/analyze@1",
             model="claude-haiku",
-            sender=None,
             requests_per_second=1e9,
             calls_per_hour=CALLS_PER_HOUR,
             changes=checkpoints,

@@ -72,7 +72,6 @@ def new_delivery(guid: str, number: int) -> NewDelivery:
         repository_id=1,
         repository="octo/widgets",
         number=number,
-        sender="mona",
         digest=hashlib.sha256(body).digest(),
         body=body,
     )
@@ -154,7 +153,7 @@ def _begin(store: Storage, guid: str, number: int) -> Lease:
 
 
 def _begin_call(store: Storage, lease: Lease) -> int:
-    call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model, "sender": "mona"}
+    call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model}
     return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200)
 
 

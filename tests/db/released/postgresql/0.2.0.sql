@@ -20,7 +20,6 @@ CREATE TABLE public.calls (
     conversation_key text,
     prompt_id text NOT NULL,
     model text NOT NULL,
-    sender text,
     started_at bigint NOT NULL,
     finished_at bigint,
     outcome text,
@@ -92,10 +91,8 @@ CREATE TABLE public.deliveries (
     reason_kind text,
     repository_id bigint,
     repository text,
-    installation bigint,
     number bigint,
     head_sha text,
-    sender text,
     conversation_key text,
     posted_on bigint,
     priority integer DEFAULT 0 NOT NULL,
@@ -210,18 +207,18 @@ CREATE TABLE public.step_failures (
 );
 ALTER TABLE ONLY public.calls ALTER COLUMN id SET DEFAULT nextval('public.calls_id_seq'::regclass);
 ALTER TABLE ONLY public.deliveries ALTER COLUMN id SET DEFAULT nextval('public.deliveries_id_seq'::regclass);
-INSERT INTO public.analyses VALUES (2, 0, 'issues/analyze@3f9c2a', 'issue_analysis', 'claude-haiku-4-5', '{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}', 1795341459079);
+INSERT INTO public.analyses VALUES (2, 0, 'issues/analyze@3f9c2a', 'issue_analysis', 'claude-haiku-4-5', '{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}', 1795352503745);
 INSERT INTO public.bot_accounts VALUES ('ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff', 'hls-bot', 2, 'User');
-INSERT INTO public.calls VALUES (2, 2, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 'mona', 1795341459073, 1795341459078, 'ok', NULL, 1200, 80, 0, 0, 1600, 1500);
-INSERT INTO public.calls VALUES (3, 2, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 'mona', 1795341459082, 1795341459083, 'invalid', 'the reply lacks kind', 1200, 80, 0, 0, 1600, 1500);
-INSERT INTO public.calls VALUES (4, 6, 0, '1#5', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 'mona', 1795341459144, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.calls VALUES (2, 2, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 1795352503740, 1795352503744, 'ok', NULL, 1200, 80, 0, 0, 1600, 1500);
+INSERT INTO public.calls VALUES (3, 2, 0, '1#1', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 1795352503747, 1795352503748, 'invalid', 'the reply lacks kind', 1200, 80, 0, 0, 1600, 1500);
+INSERT INTO public.calls VALUES (4, 6, 0, '1#5', 'issues/analyze@3f9c2a', 'claude-haiku-4-5', 1795352503798, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 INSERT INTO public.checkpoints VALUES (2, 'route', 0, 1, 0, '\x28b52ffd202c610100226973737565732e6f70656e656420697320656e61626c6564202873657474696e67732e79616d6c3a332922');
 INSERT INTO public.checkpoints VALUES (2, 'ask', 0, 1, 1500, '\x28b52ffd60ce00450a00c6d7492f8027690e3330530906d3330c6ac59a6dd8fe165bb424adb9dccd64ef5d51c4d053c08c10e3a3f8adc55734dd84ee023c003a003d000a5721737424323cbd3d4d8e32c24e479e368b956bb88b33d2595925d3b46a1426e1d197022ba00870201b34ca7a0b006764d6a73755cd2c0b9933020c5571d2f5e1e4554e325df4e9449a2ece3ac8d38695e0e90d5ccb12f9e8ed65c216c3d3fbe55b665976f486572a91a942a1ede80e51f7f4a603d97639233d91c5f1a87103ad87f538a64ec1d393df329c50b56c2f976559c223067fab0cb3e1a4eb2f60d6e5e80e1e384438e9f000e101223829df9e0e8dc64242229d55b2db470312c79170a4378eaa79db4a98ad70a1d2b1c58e0e021df7e8381412e9fc32d9561d99a7475f400840c4449743648b4b614f57020a00390fe92c0054453570f2d8a554ca8fb9f8371b0ceacd51e202221414');
 INSERT INTO public.checkpoints VALUES (6, 'gather', 0, 1, 250, '\x28b52ffd2019c900007b227469746c65223a202249742069732062726f6b656e227d');
 INSERT INTO public.comments VALUES (1, 'hls-bot', 1, 'issues', 11, 'digest');
-INSERT INTO public.corrections VALUES (1, 'hls-bot', 1, 'bug', 'kind', 'question', 'It is broken', 'issues/analyze@3f9c2a', false, 1795341459087, 1795341459097);
-INSERT INTO public.counters VALUES ('last_webhook', '', 1795341459031);
-INSERT INTO public.counters VALUES ('last_webhook', 'octo/widgets', 1795341459031);
+INSERT INTO public.corrections VALUES (1, 'hls-bot', 1, 'bug', 'kind', 'question', 'It is broken', 'issues/analyze@3f9c2a', false, 1795352503751, 1795352503761);
+INSERT INTO public.counters VALUES ('last_webhook', '', 1795352503700);
+INSERT INTO public.counters VALUES ('last_webhook', 'octo/widgets', 1795352503700);
 INSERT INTO public.counters VALUES ('claude_calls', 'ok', 2);
 INSERT INTO public.counters VALUES ('claude_calls', 'invalid', 1);
 INSERT INTO public.counters VALUES ('cost_micro_usd', '', 4800);
@@ -237,7 +234,7 @@ INSERT INTO public.counters VALUES ('handler', 'IssueHandler:done', 1);
 INSERT INTO public.counters VALUES ('outcome', 'done', 2);
 INSERT INTO public.counters VALUES ('processing_count', '', 2);
 INSERT INTO public.counters VALUES ('processing_le', '0.1', 2);
-INSERT INTO public.counters VALUES ('processing_ms', '', 70);
+INSERT INTO public.counters VALUES ('processing_ms', '', 65);
 INSERT INTO public.counters VALUES ('repository_outcome', 'octo/widgets:done', 2);
 INSERT INTO public.counters VALUES ('event', 'watch.started', 1);
 INSERT INTO public.counters VALUES ('ignored', 'event not enabled', 1);
@@ -250,26 +247,26 @@ INSERT INTO public.counters VALUES ('event', 'issues.opened', 6);
 INSERT INTO public.counters VALUES ('repository', 'octo/widgets', 7);
 INSERT INTO public.counters VALUES ('webhooks', '', 7);
 INSERT INTO public.deleted_calls VALUES ('issues/analyze@3f9c2a', 1, 1600, 0, NULL, NULL);
-INSERT INTO public.deliveries VALUES (2, 'done', 'issues', 'opened', 'request-done', 'done', 'labels bug', NULL, 1, 'octo/widgets', NULL, 1, NULL, 'mona', '1#1', NULL, 0, 1795341459067, 1795341459067, 1795341459067, 1795341459067, 1795341459111, 2500, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, 'done', NULL, 'done', NULL, '\x8162f4b1208dd32526b469a7fd3d2e090d457f65c011559e5d2d724bd69570b9', '\x28b52ffd2014a100007b2264656c6976657279223a2022646f6e65227d');
-INSERT INTO public.deliveries VALUES (3, 'ignored', 'watch', 'started', 'request-ignored', 'ignored', 'not enabled', 'event not enabled', 1, 'octo/widgets', NULL, NULL, NULL, NULL, NULL, NULL, 0, 1795341459113, 1795341459113, 1795341459113, 1795341459113, 1795341459113, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-INSERT INTO public.deliveries VALUES (4, 'dead', 'issues', 'opened', 'request-dead', 'dead', 'issue is locked', NULL, 1, 'octo/widgets', NULL, 3, NULL, 'mona', '1#3', NULL, 0, 1795341459115, 1795341459115, 1795341459115, 1795341459115, 1795341459121, NULL, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xd2ebc591353e8b0b3c42272fc59dff7c08641bbcd2c6e94866fe5a69ec9208ee', '\x28b52ffd2014a100007b2264656c6976657279223a202264656164227d');
-INSERT INTO public.deliveries VALUES (5, 'postponed', 'issues', 'opened', 'request-postponed', 'queued', 'GitHub is down', NULL, 1, 'octo/widgets', NULL, 4, NULL, 'mona', '1#4', NULL, 0, 1795341459123, 1795341459123, 1795341459123, 1795427859127, NULL, NULL, NULL, NULL, NULL, 1, 1, 1, 0, false, 1795341459129, NULL, NULL, NULL, NULL, '\xdb31ce846d0029e8e211d8c28b11b4a17cf0dc543dc16705c690befcf689abf1', '\x28b52ffd2019c900007b2264656c6976657279223a2022706f7374706f6e6564227d');
-INSERT INTO public.deliveries VALUES (6, 'running', 'issues', 'opened', 'request-running', 'running', NULL, NULL, 1, 'octo/widgets', NULL, 5, NULL, 'mona', '1#5', NULL, 0, 1795341459130, 1795341459130, 1795341459130, 1795341459130, NULL, NULL, NULL, 'worker', 1795341489134, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xce215ef1c309416fa0c890bf6a7d848a041fdf3af73430449cacc974eb0ae89e', '\x28b52ffd2017b900007b2264656c6976657279223a202272756e6e696e67227d');
-INSERT INTO public.deliveries VALUES (7, 'queued', 'issues', 'opened', 'request-queued', 'queued', NULL, NULL, 1, 'octo/widgets', NULL, 6, NULL, 'mona', '1#6', NULL, 0, 1795341459151, 1795341459151, 1795341459151, 1795341459151, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xcc04d637a76f7ab3bd996c6570c65c6379d6c8d053cc7d6f3d3f0ba0440ae0f2', '\x28b52ffd2016b100007b2264656c6976657279223a2022717565756564227d');
+INSERT INTO public.deliveries VALUES (2, 'done', 'issues', 'opened', 'request-done', 'done', 'labels bug', NULL, 1, 'octo/widgets', 1, NULL, '1#1', NULL, 0, 1795352503734, 1795352503734, 1795352503734, 1795352503734, 1795352503774, 2500, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, true, NULL, 'done', NULL, 'done', NULL, '\x8162f4b1208dd32526b469a7fd3d2e090d457f65c011559e5d2d724bd69570b9', '\x28b52ffd2014a100007b2264656c6976657279223a2022646f6e65227d');
+INSERT INTO public.deliveries VALUES (3, 'ignored', 'watch', 'started', 'request-ignored', 'ignored', 'not enabled', 'event not enabled', 1, 'octo/widgets', NULL, NULL, NULL, NULL, 0, 1795352503775, 1795352503775, 1795352503775, 1795352503775, 1795352503775, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+INSERT INTO public.deliveries VALUES (4, 'dead', 'issues', 'opened', 'request-dead', 'dead', 'issue is locked', NULL, 1, 'octo/widgets', 3, NULL, '1#3', NULL, 0, 1795352503777, 1795352503777, 1795352503777, 1795352503777, 1795352503781, NULL, 'IssueHandler', NULL, NULL, 1, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xd2ebc591353e8b0b3c42272fc59dff7c08641bbcd2c6e94866fe5a69ec9208ee', '\x28b52ffd2014a100007b2264656c6976657279223a202264656164227d');
+INSERT INTO public.deliveries VALUES (5, 'postponed', 'issues', 'opened', 'request-postponed', 'queued', 'GitHub is down', NULL, 1, 'octo/widgets', 4, NULL, '1#4', NULL, 0, 1795352503783, 1795352503783, 1795352503783, 1795438903786, NULL, NULL, NULL, NULL, NULL, 1, 1, 1, 0, false, 1795352503788, NULL, NULL, NULL, NULL, '\xdb31ce846d0029e8e211d8c28b11b4a17cf0dc543dc16705c690befcf689abf1', '\x28b52ffd2019c900007b2264656c6976657279223a2022706f7374706f6e6564227d');
+INSERT INTO public.deliveries VALUES (6, 'running', 'issues', 'opened', 'request-running', 'running', NULL, NULL, 1, 'octo/widgets', 5, NULL, '1#5', NULL, 0, 1795352503789, 1795352503789, 1795352503789, 1795352503789, NULL, NULL, NULL, 'worker', 1795352533792, 1, 0, 0, 0, true, NULL, NULL, NULL, NULL, NULL, '\xce215ef1c309416fa0c890bf6a7d848a041fdf3af73430449cacc974eb0ae89e', '\x28b52ffd2017b900007b2264656c6976657279223a202272756e6e696e67227d');
+INSERT INTO public.deliveries VALUES (7, 'queued', 'issues', 'opened', 'request-queued', 'queued', NULL, NULL, 1, 'octo/widgets', 6, NULL, '1#6', NULL, 0, 1795352503803, 1795352503803, 1795352503803, 1795352503803, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, false, NULL, NULL, NULL, NULL, NULL, '\xcc04d637a76f7ab3bd996c6570c65c6379d6c8d053cc7d6f3d3f0ba0440ae0f2', '\x28b52ffd2016b100007b2264656c6976657279223a2022717565756564227d');
 INSERT INTO public.hls_version VALUES ('0.2.0');
 INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'priority-high', 'intended', NULL, NULL, NULL);
-INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'set', 'kind', 'issues/analyze@3f9c2a', 1795341459087);
-INSERT INTO public.locks VALUES ('1#5/issues', 6, 1795341519140);
-INSERT INTO public.pauses VALUES ('octo/gadgets', 'octo/Gadgets', 'an incident', 1795341459154);
-INSERT INTO public.rate_limits VALUES ('claude', 1795341459142, 0, 1795341459142);
-INSERT INTO public.rate_limits VALUES ('github', 1795342659146, 0, 1795341459146);
+INSERT INTO public.labels VALUES (1, 'hls-bot', 1, 'bug', 'set', 'kind', 'issues/analyze@3f9c2a', 1795352503751);
+INSERT INTO public.locks VALUES ('1#5/issues', 6, 1795352563795);
+INSERT INTO public.pauses VALUES ('octo/gadgets', 'octo/Gadgets', 'an incident', 1795352503806);
+INSERT INTO public.rate_limits VALUES ('claude', 1795352503797, 0, 1795352503797);
+INSERT INTO public.rate_limits VALUES ('github', 1795353703800, 0, 1795352503800);
 INSERT INTO public.repository_file_reports VALUES (1, 'hls-bot', 'abc', 'done');
-INSERT INTO public.repository_files VALUES (1, 'hls-bot', 'octo/widgets', 1795341459106, 'abc', 'enabled: true
+INSERT INTO public.repository_files VALUES (1, 'hls-bot', 'octo/widgets', 1795352503770, 'abc', 'enabled: true
 ', NULL, NULL, NULL);
-INSERT INTO public.run_results VALUES (1, 3, 1, 9, 'push', 'main', 4, false, 'bbb', 1795341459099);
-INSERT INTO public.secrets VALUES ('prompt-delimiters', '\x8ba46b369e9d913b93947c84b05361b837b17177484107513ad7f41a9332ae83');
-INSERT INTO public.slots VALUES (6, 'github', 1795342059146);
-INSERT INTO public.step_failures VALUES (1, 3, 1, 'tests', 'pytest', 9, 'main', 'bbb', 1795341459099);
+INSERT INTO public.run_results VALUES (1, 3, 1, 9, 'push', 'main', 4, false, 'bbb', 1795352503762);
+INSERT INTO public.secrets VALUES ('prompt-delimiters', '\x60988598696f06a9564dfb64868491c34d6d82268fe3cafc96c283082326afc1');
+INSERT INTO public.slots VALUES (6, 'github', 1795353103800);
+INSERT INTO public.step_failures VALUES (1, 3, 1, 'tests', 'pytest', 9, 'main', 'bbb', 1795352503762);
 SELECT pg_catalog.setval('public.calls_id_seq', 4, true);
 SELECT pg_catalog.setval('public.deliveries_id_seq', 7, true);
 ALTER TABLE ONLY public.analyses
