@@ -182,12 +182,15 @@ def test_a_prompt_file_adds_another_event_without_code(
     """As in docs/prompts.md; the running service loads the new file."""
     service = make_service(more=POSTED, prompts=str(prompts)).start()
     send(service, sandbox, "demo/question")
+    labels = conversation(sandbox, QUESTION).labels
     assert send(service, sandbox, "demo/push") == "ignored"
     (prompts / "push").mkdir()
     (prompts / "push" / "tell.j2").write_text(
-        "---\ndescription: What was pushed\non: [push]\nreply: generic_analysis\n---\n"
+        "---\ndescription: What was pushed\non: [push]\nreply: generic_analysis\n"
+        "fields: {urgent: {type: boolean}}\nlabels: {urgent: urgent}\n---\n"
         "{% extends 'generic.j2' %}\n{% block question %}\nWhat was pushed to {{ event.ref }}?\n{% endblock %}\n"
     )
     assert send(service, sandbox, "demo/push") == "queued"
     (body,) = ours(sandbox, QUESTION, "push")
     assert "prompt `push/tell@" in body
+    assert conversation(sandbox, QUESTION).labels == labels  # the fallback issue gets no labels

@@ -69,8 +69,9 @@ def test_requested_labels_are_counted_when_they_are_set(store: Storage) -> None:
     history = open_history(store, lease, "hls")
     history.record_label_intents(["bug", "priority-high", "size/small"], ORIGINS)
     assert feedback(store) == {}
-    history.mark_labels_set(["bug", "priority-high", "size/small"])
     history.mark_labels_set(["bug"])
+    assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0)}}
+    history.mark_labels_set(["bug", "priority-high", "size/small"])
     assert feedback(store) == {PROMPT: {"kind": FieldFeedback(1, 0), "priority": FieldFeedback(1, 0)}}
 
 
