@@ -12,7 +12,7 @@ from typing import NoReturn
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import Receive
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hls_handler.settings.model import Server as ServerSettings
 from hls_handler.web.request_ids import new_request_id, response_headers
@@ -113,6 +113,7 @@ class Connections:
     def __init__(self, limit: Callable[[], int]) -> None:
         self._limit = limit
         self._open: OrderedDict[asyncio.Transport, None] = OrderedDict()
+        self._unanswered: dict[asyncio.Transport, list[RequestResponseCycle]] = {}
         self._evicted, self._logged_at = 0, -LOG_EVERY_S
 
     def add(self, transport: asyncio.Transport, now: float) -> None:
@@ -127,12 +128,19 @@ class Connections:
             log.warning("too many connections: those that were idle longest were closed", extra=fields)
             self._evicted, self._logged_at = 0, now
 
+    def add_request(self, transport: asyncio.Transport, request: RequestResponseCycle) -> None:
+        earlier = self._unanswered.get(transport, ())
+        self._unanswered[transport] = [*(one for one in earlier if not one.response_complete), request]
+
     def has_sent_request(self, transport: asyncio.Transport) -> None:
         if transport in self._open:
             self._open.move_to_end(transport)
 
     def remove(self, transport: asyncio.Transport) -> None:
+        """Remove a closed connection, so that nothing is sent to it."""
         self._open.pop(transport, None)
+        for request in self._unanswered.pop(transport, ()):
+            request.disconnected = True  # uvicorn does this only for the newest pipelined request
 
 
 def limited_protocol(connections: Connections, limits: Callable[[], ServerSettings]) -> type[HttpToolsProtocol]:
@@ -178,6 +186,7 @@ def limited_protocol(connections: Connections, limits: Callable[[], ServerSettin
             self._deadline.cancel()
             super().on_headers_complete()
             self.headers = []  # trailers would otherwise become headers of the request
+            connections.add_request(self.transport, self.cycle)
 
         def on_body(self, body: bytes) -> None:
             self._pending_bytes = 0

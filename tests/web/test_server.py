@@ -245,6 +245,19 @@ def test_rule_3_pipelining_is_limited_although_the_responses_are_read(running: R
         reader.join()
 
 
+@pytest.mark.parametrize(
+    "rest", [b"GARBAGE\r\n\r\n", request(start=b"GET /nowhere HTTP/1.1") * 20], ids=["invalid", "many"]
+)
+def test_connection_closed_with_pipelined_requests_is_no_defect(
+    running: Running, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running.connection() as connection:
+        connection.sendall(request(start=b"GET /nowhere HTTP/1.1") * 2 + rest)
+        _read_to_end(connection)
+    assert running.exchange(request(start=b"GET /health HTTP/1.1"))[0] == 200
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 def _read_to_end(connection: socket.socket) -> None:
     with suppress(ConnectionError):
         while connection.recv(65_536):
