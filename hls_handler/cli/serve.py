@@ -98,6 +98,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
     _announce(path, settings, service.role, port=sock.getsockname()[1])
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
+    log.info("stopped")
     return 0
 
 

@@ -77,7 +77,8 @@ def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeS
             code = process.wait(timeout=30)
         finally:
             process.kill()
-    assert (first["message"], code) == ("serving", 0)
+        last = json.loads(process.stderr.read().splitlines()[-1])
+    assert (first["message"], last["message"], code) == ("serving", "stopped", 0)
 
 
 def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path: Path) -> None:
