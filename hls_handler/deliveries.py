@@ -42,7 +42,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
-    body: bytes = b""  # as received; empty if ignored
+    body: bytes = b""  # the JSON, also of a form; empty if ignored
     supersedes: Literal["nothing", "older_commits", "all"] = "nothing"  # queued deliveries that it supersedes
 
     @property
@@ -79,7 +79,7 @@ class Lease:
     failures: int  # all failures so far, including outages of GitHub or Claude
     crashes: int  # leases that ended without a new checkpoint
     first_failure_at: datetime | None
-    body: bytes = field(repr=False, default=b"")  # as received, decompressed
+    body: bytes = field(repr=False, default=b"")  # the JSON, decompressed
 
     @property
     def conversation_key(self) -> str | None:

@@ -275,7 +275,7 @@ class DeliveryReport:
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
-    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "outcome 2", and the seconds that it took
+    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "post 2", and the seconds that it took
     shadow: ShadowResult | None = None
     pause: Pause | None = None  # the pause that blocks a queued delivery
 

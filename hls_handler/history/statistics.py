@@ -115,7 +115,7 @@ class Deliveries:
         return self._rows(query.order_by(_c.id.desc()))
 
     def body(self, guid: str) -> bytes | None:
-        """Return the body as received; None if the delivery is unknown or its body is not stored."""
+        """Return the JSON body; None if the delivery is unknown or its body is not stored."""
         with self._database.reading() as connection:
             stored = connection.execute(select(_c.body).where(_c.guid == guid)).scalar()
         return None if stored is None else decompress(stored)

@@ -115,8 +115,8 @@ class PendingChanges:
 class Prepared:
     """Changes to store. Checkpoints are already compressed, to keep the transaction short for other writers."""
 
-    checkpoints: Sequence[Mapping[str, object]] = ()
-    others: Sequence[LabelChange | CommentChange | WriteCompleted] = ()
+    checkpoints: tuple[Mapping[str, object], ...] = ()
+    others: tuple[LabelChange | CommentChange | WriteCompleted, ...] = ()
 
 
 NO_CHANGES = Prepared()
@@ -134,7 +134,7 @@ def prepare(changes: Sequence[Change]) -> Prepared:
         for step in changes
         if isinstance(step, Checkpoint)
     }
-    return Prepared(list(rows.values()), [change for change in changes if not isinstance(change, Checkpoint)])
+    return Prepared(tuple(rows.values()), tuple(one for one in changes if not isinstance(one, Checkpoint)))
 
 
 class CounterWriter:

@@ -224,7 +224,10 @@ class RepositoryComments(Section):
 
 
 class RepositoryFeatures(Section):
-    """Overrides of features. It lacks signature_validation and async_processing, which concern the whole process."""
+    """Overrides of features for one repository.
+
+    signature_validation and async_processing cannot be overridden, because they concern the whole process.
+    """
 
     auto_labeling: bool | None = Field(None, description="overrides features.auto_labeling")
     auto_commenting: bool | None = Field(None, description="overrides features.auto_commenting")

@@ -9,7 +9,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     gather                   facts_codec "gather"
     ask                      _REPLY "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n
-    post                     OUTCOME "outcome" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
+    post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
                              begins to write a comment; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
@@ -54,16 +54,17 @@ IN_PLACE_S = 1.5
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
 class Codec(Generic[T]):
     """Converts step results of one type to checkpoints and back."""
 
-    def __init__(self, name: str, version: int, shape: TypeAdapter[T]) -> None:
-        self.name, self.version = name, version
-        self._shape = shape
+    name: str
+    version: int
+    type_adapter: TypeAdapter[T]
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
-        plain = map_strings(self._shape.dump_python(value, mode="json"), redact)
+        plain = map_strings(self.type_adapter.dump_python(value, mode="json"), redact)
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
@@ -71,7 +72,7 @@ class Codec(Generic[T]):
         if step is None or step.version != self.version:
             return None
         try:
-            return self._shape.validate_json(step.value)
+            return self.type_adapter.validate_json(step.value)
         except ValidationError:
             return None
 

@@ -49,7 +49,7 @@ class CommentWriteBegun:
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("outcome", 1, TypeAdapter(Outcome))
+OUTCOME = Codec("post", 1, TypeAdapter(Outcome))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""

@@ -13,7 +13,7 @@ from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, analyses_of, begin, claim, open_history, queued
 
-CHECKPOINT = Checkpoint("outcome", 0, 1, "{}")
+CHECKPOINT = Checkpoint("post", 0, 1, "{}")
 
 
 def save_pending_changes(store: Storage, lease: Lease) -> None:

@@ -68,9 +68,9 @@ def test_shape_changes_only_with_its_version() -> None:
 
 
 def test_invalid_value_of_a_checkpoint_is_not_decoded(current_codecs: Codecs) -> None:
-    codec = current_codecs["outcome"]
+    codec = current_codecs["post"]
     for value in ("[]", "null", '{"action": "labels"}', '{"action": "delete", "kind": "changed", "detail": ""}', "{"):
-        assert codec.decode(Checkpoint("outcome", 0, 1, value)) is None
+        assert codec.decode(Checkpoint("post", 0, 1, value)) is None
     reply = next(one for one in load_stored() if one.kind == "ask for issue_analysis")
     assert (
         decode_with_current_code(current_codecs, replace(reply, value=reply.value.replace('"bug"', '"defect"'))) is None

@@ -79,7 +79,7 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
         ("ask", ["gather", "route"]),
         ("issue 1", analysed),
         ("write labels", ["ask", "before", "gather", "route"]),
-        ("write comment", ["ask", "before", "gather", "outcome", "route", "writing"]),
+        ("write comment", ["ask", "before", "gather", "post", "route", "writing"]),
     ]
     assert len(world.store.checkpoints.load(GUID)) == 7
 

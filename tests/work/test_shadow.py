@@ -43,7 +43,7 @@ def test_posting_is_stored_and_its_lock_released_before_the_shadow_runs(make_wor
     statuses: list[object] = []
 
     def record_status(_what: str) -> None:
-        if ("outcome", 1) in world.store.checkpoints.load(GUID):
+        if ("post", 1) in world.store.checkpoints.load(GUID):
             world.accept(guid="second", number=7)
             second = world.claim()
             assert second is not None

@@ -25,7 +25,7 @@ from hls_handler.work.job import Codec
 class Shape:
     """A kind of checkpoint and its encoding."""
 
-    kind: str  # "outcome", "gather of issues", "ask for issue_analysis"
+    kind: str  # "post", "gather of issues", "ask for issue_analysis"
     version: int
     digest: str  # of the JSON schema: without titles and descriptions
     value: str  # an example, as stored JSON
@@ -41,9 +41,9 @@ def shapes() -> Iterator[Shape]:
         yield _shape(f"gather of {event}", codec)
     for name, reply in sorted(REPLY_TYPES.items()):
         codec, schema = codecs_by_name["ask"], TypeAdapter(reply).json_schema()
-        reply_value = {**_example(codec._shape.json_schema()), "reply_type": name, "reply": _example(schema)}
-        step = codec.encode(codec._shape.validate_python(reply_value), index=0, took_s=0.0)
-        yield Shape(f"ask for {name}", codec.version, _digest([codec._shape.json_schema(), schema]), step.value)
+        reply_value = {**_example(codec.type_adapter.json_schema()), "reply_type": name, "reply": _example(schema)}
+        step = codec.encode(codec.type_adapter.validate_python(reply_value), index=0, took_s=0.0)
+        yield Shape(f"ask for {name}", codec.version, _digest([codec.type_adapter.json_schema(), schema]), step.value)
 
 
 def codecs() -> dict[str, Codec[Any]]:
@@ -66,8 +66,8 @@ def facts_codecs() -> dict[str, Codec[Any]]:
 
 
 def _shape(kind: str, codec: Codec[Any]) -> Shape:
-    schema = codec._shape.json_schema(by_alias=False)  # the names under which values are stored
-    value = codec._shape.validate_python(_example(schema))
+    schema = codec.type_adapter.json_schema(by_alias=False)  # the names under which values are stored
+    value = codec.type_adapter.validate_python(_example(schema))
     step = codec.encode(value, index=0, took_s=0.0)
     return Shape(kind, codec.version, _digest(schema), step.value)
 

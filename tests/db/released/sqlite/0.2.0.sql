@@ -10,7 +10,7 @@ CREATE TABLE analyses (
 	PRIMARY KEY (delivery_id, step_index), 
 	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
 );
-INSERT INTO "analyses" VALUES(1,0,'issues/analyze@3f9c2a','issue_analysis','claude-haiku-4-5','{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}',1795352503417);
+INSERT INTO "analyses" VALUES(1,0,'issues/analyze@3f9c2a','issue_analysis','claude-haiku-4-5','{"worth_saying":true,"kind":"bug","priority":"high","difficulty":"easy","component":"backend","summary":"Saving a widget twice loses the first one: Grüße 😀","missing":["the version"],"recommended_response":"Which version is it?"}',1795352870799);
 CREATE TABLE bot_accounts (
 	fingerprint TEXT NOT NULL, 
 	login TEXT NOT NULL, 
@@ -39,9 +39,9 @@ CREATE TABLE calls (
 	PRIMARY KEY (id), 
 	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
 );
-INSERT INTO "calls" VALUES(1,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5',1795352503414,1795352503417,'ok',NULL,1200,80,0,0,1600,1500);
-INSERT INTO "calls" VALUES(2,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5',1795352503418,1795352503419,'invalid','the reply lacks kind',1200,80,0,0,1600,1500);
-INSERT INTO "calls" VALUES(3,5,0,'1#5','issues/analyze@3f9c2a','claude-haiku-4-5',1795352503445,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "calls" VALUES(1,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5',1795352870795,1795352870798,'ok',NULL,1200,80,0,0,1600,1500);
+INSERT INTO "calls" VALUES(2,1,0,'1#1','issues/analyze@3f9c2a','claude-haiku-4-5',1795352870800,1795352870800,'invalid','the reply lacks kind',1200,80,0,0,1600,1500);
+INSERT INTO "calls" VALUES(3,5,0,'1#5','issues/analyze@3f9c2a','claude-haiku-4-5',1795352870826,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE checkpoints (
 	delivery_id INTEGER NOT NULL, 
 	name TEXT NOT NULL, 
@@ -79,7 +79,7 @@ CREATE TABLE corrections (
 	recorded_at BIGINT NOT NULL, 
 	PRIMARY KEY (repository_id, bot_login, number, label)
 );
-INSERT INTO "corrections" VALUES(1,'hls-bot',1,'bug','kind','question','It is broken','issues/analyze@3f9c2a',0,1795352503422,1795352503426);
+INSERT INTO "corrections" VALUES(1,'hls-bot',1,'bug','kind','question','It is broken','issues/analyze@3f9c2a',0,1795352870803,1795352870807);
 CREATE TABLE counters (
 	name TEXT NOT NULL, 
 	label TEXT NOT NULL, 
@@ -89,8 +89,8 @@ CREATE TABLE counters (
 INSERT INTO "counters" VALUES('event','issues.opened',6);
 INSERT INTO "counters" VALUES('repository','octo/widgets',7);
 INSERT INTO "counters" VALUES('webhooks','',7);
-INSERT INTO "counters" VALUES('last_webhook','',1795352503387);
-INSERT INTO "counters" VALUES('last_webhook','octo/widgets',1795352503387);
+INSERT INTO "counters" VALUES('last_webhook','',1795352870772);
+INSERT INTO "counters" VALUES('last_webhook','octo/widgets',1795352870772);
 INSERT INTO "counters" VALUES('claude_calls','ok',2);
 INSERT INTO "counters" VALUES('cost_micro_usd','',4800);
 INSERT INTO "counters" VALUES('prompt_calls','issues/analyze@3f9c2a',3);
@@ -102,7 +102,7 @@ INSERT INTO "counters" VALUES('tokens','output',240);
 INSERT INTO "counters" VALUES('outcome','done',2);
 INSERT INTO "counters" VALUES('processing_count','',2);
 INSERT INTO "counters" VALUES('processing_le','0.1',2);
-INSERT INTO "counters" VALUES('processing_ms','',37);
+INSERT INTO "counters" VALUES('processing_ms','',34);
 INSERT INTO "counters" VALUES('repository_outcome','octo/widgets:done',2);
 INSERT INTO "counters" VALUES('claude_calls','invalid',1);
 INSERT INTO "counters" VALUES('label_set','issues/analyze@3f9c2a:kind',1);
@@ -166,12 +166,12 @@ CREATE TABLE deliveries (
 	CONSTRAINT ck_deliveries_state CHECK (state IN ('queued', 'running', 'done', 'ignored', 'superseded', 'dead')), 
 	UNIQUE (guid)
 );
-INSERT INTO "deliveries" VALUES(1,'done','issues','opened','request-done','done','labels bug',NULL,1,'octo/widgets',1,NULL,'1#1',NULL,0,1795352503412,1795352503412,1795352503412,1795352503412,1795352503432,2500,'IssueHandler',NULL,NULL,1,0,0,0,1,NULL,'done',NULL,'done',NULL,X'8162F4B1208DD32526B469A7FD3D2E090D457F65C011559E5D2D724BD69570B9',X'28B52FFD2014A100007B2264656C6976657279223A2022646F6E65227D');
-INSERT INTO "deliveries" VALUES(2,'ignored','watch','started','request-ignored','ignored','not enabled','event not enabled',1,'octo/widgets',NULL,NULL,NULL,NULL,0,1795352503433,1795352503433,1795352503433,1795352503433,1795352503433,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
-INSERT INTO "deliveries" VALUES(3,'dead','issues','opened','request-dead','dead','issue is locked',NULL,1,'octo/widgets',3,NULL,'1#3',NULL,0,1795352503434,1795352503434,1795352503434,1795352503434,1795352503436,NULL,'IssueHandler',NULL,NULL,1,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'D2EBC591353E8B0B3C42272FC59DFF7C08641BBCD2C6E94866FE5A69EC9208EE',X'28B52FFD2014A100007B2264656C6976657279223A202264656164227D');
-INSERT INTO "deliveries" VALUES(4,'postponed','issues','opened','request-postponed','queued','GitHub is down',NULL,1,'octo/widgets',4,NULL,'1#4',NULL,0,1795352503437,1795352503437,1795352503437,1795438903439,NULL,NULL,NULL,NULL,NULL,1,1,1,0,0,1795352503440,NULL,NULL,NULL,NULL,X'DB31CE846D0029E8E211D8C28B11B4A17CF0DC543DC16705C690BEFCF689ABF1',X'28B52FFD2019C900007B2264656C6976657279223A2022706F7374706F6E6564227D');
-INSERT INTO "deliveries" VALUES(5,'running','issues','opened','request-running','running',NULL,NULL,1,'octo/widgets',5,NULL,'1#5',NULL,0,1795352503441,1795352503441,1795352503441,1795352503441,NULL,NULL,NULL,'worker',1795352533442,1,0,0,0,1,NULL,NULL,NULL,NULL,NULL,X'CE215EF1C309416FA0C890BF6A7D848A041FDF3AF73430449CACC974EB0AE89E',X'28B52FFD2017B900007B2264656C6976657279223A202272756E6E696E67227D');
-INSERT INTO "deliveries" VALUES(6,'queued','issues','opened','request-queued','queued',NULL,NULL,1,'octo/widgets',6,NULL,'1#6',NULL,0,1795352503447,1795352503447,1795352503447,1795352503447,NULL,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'CC04D637A76F7AB3BD996C6570C65C6379D6C8D053CC7D6F3D3F0BA0440AE0F2',X'28B52FFD2016B100007B2264656C6976657279223A2022717565756564227D');
+INSERT INTO "deliveries" VALUES(1,'done','issues','opened','request-done','done','labels bug',NULL,1,'octo/widgets',1,NULL,'1#1',NULL,0,1795352870793,1795352870793,1795352870793,1795352870793,1795352870813,2500,'IssueHandler',NULL,NULL,1,0,0,0,1,NULL,'done',NULL,'done',NULL,X'8162F4B1208DD32526B469A7FD3D2E090D457F65C011559E5D2D724BD69570B9',X'28B52FFD2014A100007B2264656C6976657279223A2022646F6E65227D');
+INSERT INTO "deliveries" VALUES(2,'ignored','watch','started','request-ignored','ignored','not enabled','event not enabled',1,'octo/widgets',NULL,NULL,NULL,NULL,0,1795352870814,1795352870814,1795352870814,1795352870814,1795352870814,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "deliveries" VALUES(3,'dead','issues','opened','request-dead','dead','issue is locked',NULL,1,'octo/widgets',3,NULL,'1#3',NULL,0,1795352870815,1795352870815,1795352870815,1795352870815,1795352870817,NULL,'IssueHandler',NULL,NULL,1,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'D2EBC591353E8B0B3C42272FC59DFF7C08641BBCD2C6E94866FE5A69EC9208EE',X'28B52FFD2014A100007B2264656C6976657279223A202264656164227D');
+INSERT INTO "deliveries" VALUES(4,'postponed','issues','opened','request-postponed','queued','GitHub is down',NULL,1,'octo/widgets',4,NULL,'1#4',NULL,0,1795352870818,1795352870818,1795352870818,1795439270820,NULL,NULL,NULL,NULL,NULL,1,1,1,0,0,1795352870821,NULL,NULL,NULL,NULL,X'DB31CE846D0029E8E211D8C28B11B4A17CF0DC543DC16705C690BEFCF689ABF1',X'28B52FFD2019C900007B2264656C6976657279223A2022706F7374706F6E6564227D');
+INSERT INTO "deliveries" VALUES(5,'running','issues','opened','request-running','running',NULL,NULL,1,'octo/widgets',5,NULL,'1#5',NULL,0,1795352870822,1795352870822,1795352870822,1795352870822,NULL,NULL,NULL,'worker',1795352900823,1,0,0,0,1,NULL,NULL,NULL,NULL,NULL,X'CE215EF1C309416FA0C890BF6A7D848A041FDF3AF73430449CACC974EB0AE89E',X'28B52FFD2017B900007B2264656C6976657279223A202272756E6E696E67227D');
+INSERT INTO "deliveries" VALUES(6,'queued','issues','opened','request-queued','queued',NULL,NULL,1,'octo/widgets',6,NULL,'1#6',NULL,0,1795352870829,1795352870829,1795352870829,1795352870829,NULL,NULL,NULL,NULL,NULL,0,0,0,0,0,NULL,NULL,NULL,NULL,NULL,X'CC04D637A76F7AB3BD996C6570C65C6379D6C8D053CC7D6F3D3F0BA0440AE0F2',X'28B52FFD2016B100007B2264656C6976657279223A2022717565756564227D');
 CREATE TABLE hls_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT hls_version_pkc PRIMARY KEY (version_num)
@@ -188,7 +188,7 @@ CREATE TABLE labels (
 	set_at BIGINT, 
 	PRIMARY KEY (repository_id, bot_login, number, name)
 );
-INSERT INTO "labels" VALUES(1,'hls-bot',1,'bug','set','kind','issues/analyze@3f9c2a',1795352503422);
+INSERT INTO "labels" VALUES(1,'hls-bot',1,'bug','set','kind','issues/analyze@3f9c2a',1795352870803);
 INSERT INTO "labels" VALUES(1,'hls-bot',1,'priority-high','intended',NULL,NULL,NULL);
 CREATE TABLE locks (
 	name TEXT NOT NULL, 
@@ -197,7 +197,7 @@ CREATE TABLE locks (
 	PRIMARY KEY (name), 
 	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
 );
-INSERT INTO "locks" VALUES('1#5/issues',5,1795352563444);
+INSERT INTO "locks" VALUES('1#5/issues',5,1795352930825);
 CREATE TABLE pauses (
 	name TEXT NOT NULL, 
 	repository TEXT, 
@@ -205,7 +205,7 @@ CREATE TABLE pauses (
 	paused_at BIGINT NOT NULL, 
 	PRIMARY KEY (name)
 );
-INSERT INTO "pauses" VALUES('octo/gadgets','octo/Gadgets','an incident',1795352503449);
+INSERT INTO "pauses" VALUES('octo/gadgets','octo/Gadgets','an incident',1795352870830);
 CREATE TABLE rate_limits (
 	name TEXT NOT NULL, 
 	next_at BIGINT NOT NULL, 
@@ -213,8 +213,8 @@ CREATE TABLE rate_limits (
 	last_slot_at BIGINT NOT NULL, 
 	PRIMARY KEY (name)
 );
-INSERT INTO "rate_limits" VALUES('claude',1795352503445,0,1795352503445);
-INSERT INTO "rate_limits" VALUES('github',1795353703446,0,1795352503446);
+INSERT INTO "rate_limits" VALUES('claude',1795352870826,0,1795352870826);
+INSERT INTO "rate_limits" VALUES('github',1795354070827,0,1795352870827);
 CREATE TABLE repository_file_reports (
 	repository_id BIGINT NOT NULL, 
 	bot_login TEXT NOT NULL, 
@@ -235,7 +235,7 @@ CREATE TABLE repository_files (
 	valid_text TEXT, 
 	PRIMARY KEY (repository_id, bot_login)
 );
-INSERT INTO "repository_files" VALUES(1,'hls-bot','octo/widgets',1795352503429,'abc','enabled: true
+INSERT INTO "repository_files" VALUES(1,'hls-bot','octo/widgets',1795352870810,'abc','enabled: true
 ',NULL,NULL,NULL);
 CREATE TABLE run_results (
 	repository_id BIGINT NOT NULL, 
@@ -250,13 +250,13 @@ CREATE TABLE run_results (
 	recorded_at BIGINT NOT NULL, 
 	PRIMARY KEY (repository_id, run_id, attempt)
 );
-INSERT INTO "run_results" VALUES(1,3,1,9,'push','main',4,0,'bbb',1795352503427);
+INSERT INTO "run_results" VALUES(1,3,1,9,'push','main',4,0,'bbb',1795352870808);
 CREATE TABLE secrets (
 	name TEXT NOT NULL, 
 	value BLOB NOT NULL, 
 	PRIMARY KEY (name)
 );
-INSERT INTO "secrets" VALUES('prompt-delimiters',X'BB90FE56D6D1D8B107795F7EA08F8BB22A72C1F8D20B203025645853ED08DBDE');
+INSERT INTO "secrets" VALUES('prompt-delimiters',X'6BC7FC9F1D8CF44D88E6F85AC17BE18CA0C61603CB68616AECD0B6DE83321547');
 CREATE TABLE slots (
 	delivery_id INTEGER NOT NULL, 
 	rate_limit TEXT NOT NULL, 
@@ -264,7 +264,7 @@ CREATE TABLE slots (
 	PRIMARY KEY (delivery_id, rate_limit), 
 	FOREIGN KEY(delivery_id) REFERENCES deliveries (id) ON DELETE CASCADE
 );
-INSERT INTO "slots" VALUES(5,'github',1795353103446);
+INSERT INTO "slots" VALUES(5,'github',1795353470827);
 CREATE TABLE step_failures (
 	repository_id BIGINT NOT NULL, 
 	run_id BIGINT NOT NULL, 
@@ -277,7 +277,7 @@ CREATE TABLE step_failures (
 	recorded_at BIGINT NOT NULL, 
 	PRIMARY KEY (repository_id, run_id, attempt, job, step)
 );
-INSERT INTO "step_failures" VALUES(1,3,1,'tests','pytest',9,'main','bbb',1795352503427);
+INSERT INTO "step_failures" VALUES(1,3,1,'tests','pytest',9,'main','bbb',1795352870808);
 CREATE INDEX ix_corrections_newest ON corrections (repository_id, bot_login, recorded_at);
 CREATE INDEX ix_deliveries_commit ON deliveries (conversation_key, state, head_sha) WHERE state = 'queued' AND event = 'pull_request';
 CREATE INDEX ix_deliveries_conversation ON deliveries (conversation_key, state, id);
