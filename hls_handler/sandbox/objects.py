@@ -107,7 +107,6 @@ ConversationEventKind = Literal[
     "reopened",
     "locked",
     "unlocked",
-    "comment_deleted",
     "reviewed",
     "review_dismissed",
 ]
@@ -121,7 +120,7 @@ class ConversationEvent:
     at: datetime
     actor: Account
     kind: ConversationEventKind
-    detail: str  # label name, old title, new head commit, or the id of the deleted comment or of the review
+    detail: str  # label name, old title, new head commit, or the id of the review
 
 
 @dataclass(frozen=True, slots=True)

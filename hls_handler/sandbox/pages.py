@@ -261,7 +261,6 @@ def _event(event: ConversationEvent, home: Repository | None) -> Entry:
         "reopened": "reopened this",
         "locked": "locked this conversation",
         "unlocked": "unlocked this conversation",
-        "comment_deleted": "deleted a comment",
         "reviewed": "reviewed",
         "review_dismissed": "dismissed a review",
     }

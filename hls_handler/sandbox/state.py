@@ -168,12 +168,6 @@ class State:
             self._store(_with_comments(self._world, conversation, swap, edited, at))
             return edited
 
-    def delete_comment(self, conversation: Conversation, comment_id: int, *, by: Account) -> None:
-        with self._lock:
-            current = self._world.threads[conversation.key.lower()]
-            changed = replace(current, comments=tuple(one for one in current.comments if one.id != comment_id))
-            self._store(self._world.with_event(changed, self._clock(), by, "comment_deleted", str(comment_id)))
-
     def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
         with self._lock:
             self._store(self._world.with_label(full_name, name, color, description))

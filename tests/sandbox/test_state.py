@@ -63,15 +63,6 @@ def test_effects_of_every_comment_version_are_recorded() -> None:
     ]
 
 
-def test_a_person_can_delete_a_comment_of_the_bot() -> None:
-    state, conversation = state_with_bug()
-    made = state.create_comment(conversation, "a")
-    state.delete_comment(conversation, made.id, by=MONA)
-    assert current(state, conversation).comments == ()
-    assert [(event.kind, event.actor) for event in current(state, conversation).events] == [("comment_deleted", MONA)]
-    assert state.find_comment(REPOSITORY, made.id) is None
-
-
 def test_a_label_change_is_one_event_with_its_actor() -> None:
     state, conversation = state_with_bug()
     state.add_labels(conversation, ("bug", "Bug", "brand-new"))
