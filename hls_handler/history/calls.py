@@ -29,10 +29,10 @@ SUCCESS, UNAVAILABLE = "ok", "unavailable"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
-# A call that seems to be in the future does not count, because the clock was set back.
+# A call that seems to be more than an hour ahead does not count, because the clock must have been set back.
 _RECENT = and_(
-    _c.started_at > bindparam("until") - HOUR_MS,
-    _c.started_at <= bindparam("until"),
+    _c.started_at > bindparam("now") - HOUR_MS,
+    _c.started_at <= bindparam("now") + HOUR_MS,
     _c.outcome.is_distinct_from(UNAVAILABLE),
 )
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
@@ -100,7 +100,7 @@ class ClaudeCalls:
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
             _c.started_at > now - HOUR_MS,
-            _c.started_at <= now,
+            _c.started_at <= now + HOUR_MS,
             _c.delivery_id != DELIVERY_ID,
         )
 
@@ -188,7 +188,7 @@ class ClaudeCalls:
         """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:
             now = self._database.now_in(connection)
-            return connection.execute(_COUNT_RECENT, {"until": now}).scalar_one()
+            return connection.execute(_COUNT_RECENT, {"now": now}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
         """Return how many other deliveries of the lease's conversation called Claude within the last hour."""
@@ -220,12 +220,12 @@ class ClaudeCalls:
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
-        hour = {"until": now}
+        terms = {"now": now}
         connection.execute(_DELETE_RESERVED, {"of_delivery": row_id})
-        if connection.execute(_COUNT_RECENT, hour).scalar_one() < calls_per_hour:
+        if connection.execute(_COUNT_RECENT, terms).scalar_one() < calls_per_hour:
             return None
         starts = select(_c.started_at).where(_RECENT).order_by(_c.started_at)
-        started = connection.execute(starts, hour).scalars().all()
+        started = connection.execute(starts, terms).scalars().all()
         ahead = select(func.count()).select_from(slots).where(slots.c.rate_limit == _BUDGET, slots.c.slot_at > now)
         frees_at = budget_frees_at(started, limit=calls_per_hour, ahead=connection.execute(ahead).scalar_one())
         if frees_at is None:

@@ -26,7 +26,7 @@ from hls_handler.sandbox.objects import (
 API = "https://api.github.com"
 WEB = "https://github.com"
 
-UNLISTED_EVENTS = frozenset({"pushed", "comment_deleted", "reviewed", "review_dismissed"})
+UNLISTED_EVENTS = frozenset({"pushed", "reviewed", "review_dismissed"})
 """Timeline events that `GET issues/{n}/events` omits. (GitHub lists dismissals of reviews, but HLS reads none.)"""
 
 

@@ -45,7 +45,7 @@ def test_clock_set_back_by_a_year_stops_no_delivery_and_no_lock(store: Storage, 
     assert store.rate_limiter.held_until("github") is None
 
 
-def test_calls_and_reads_that_seem_to_be_in_the_future_do_not_count(store: Storage, skew: Skew) -> None:
+def test_calls_and_reads_that_seem_to_be_far_ahead_do_not_count(store: Storage, skew: Skew) -> None:
     skew.advance(days=3)
     earlier = begin(store, "g1", number=7)
     start_call(store, earlier, "issues/analyze@3f9c2a")

@@ -241,7 +241,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def choose_checkpoints(self, lease: Lease, lease_choice: tuple[str, int]) -> tuple[Checkpoint, ...]:
         """None, one or two checkpoints to save with another write."""
         value = f'"under {lease.attempt} at {self.model.now}"'
-        return tuple(Checkpoint(name, 0, 1, value) for name in ("gather", "outcome")[: lease_choice[1] % 3])
+        return tuple(Checkpoint(name, 0, 1, value) for name in ("gather", "post")[: lease_choice[1] % 3])
 
     def save_in_model(self, lease: Lease, checkpoints: Sequence[Checkpoint]) -> None:
         if checkpoints:

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,6 +62,8 @@ class FakeStore:
         self.answer: Accepted | None = None
         self.counted: dict[tuple[str, str], int] = {}
         self.reads = 0
+        self.may_read = threading.Event()
+        self.may_read.set()
 
     async def accept(self, new: NewDelivery) -> Accepted:
         self._check()
@@ -79,6 +82,7 @@ class FakeStore:
         return dict(self.counted)
 
     def queue(self) -> Mapping[str, object]:
+        assert self.may_read.wait(20)  # only a defect makes a test wait this long
         return {"queued": len(self.deliveries)}
 
     def _check(self) -> None:
