@@ -19,8 +19,9 @@ HlsError
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 ├── Superseded             a newer event makes this delivery unnecessary
+│   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
 └── StepFailed             one step of one delivery failed
-    ├── Permanent          a retry cannot help: 404, locked conversation, rejected reply
+    ├── Permanent          a retry cannot help: 404, rejected reply
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
 
@@ -88,6 +89,10 @@ class Postponed(HlsError):
 
 class Superseded(HlsError):
     """A newer event, such as a push, makes this delivery unnecessary. The message names the event."""
+
+
+class ConversationLocked(Superseded):
+    """The issue or pull request is locked, so HLS must not write to it. The delivery ends as ignored."""
 
 
 class StepFailed(HlsError):

@@ -11,7 +11,7 @@ from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
 from hls_handler.cli.options import add_usd, format_usd, print_line, print_lines, with_remedy
-from hls_handler.errors import Postponed, Retryable, StepFailed, Superseded
+from hls_handler.errors import ConversationLocked, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
@@ -190,6 +190,8 @@ def _state(tried: TryResult) -> str:
             return "ignored"
         case DeliveryResult():
             return tried.end.state
+        case ConversationLocked():
+            return "ignored"
         case Superseded():
             return "superseded"
         case _:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
-from hls_handler.errors import Permanent, Superseded
+from hls_handler.errors import ConversationLocked, Superseded
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
@@ -137,13 +137,14 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `Superseded` if the conversation is closed or marked "skip hls", and `Permanent` if it is locked."""
+    """Raise `ConversationLocked` if the conversation is locked, `Superseded` if it is closed or marked "skip hls"."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
     if conversation.state == "closed":
         raise Superseded(f"{name} was closed meanwhile")
     if conversation.locked:
-        raise Permanent(f"{name} is locked, so HLS changes no labels or comments there; unlock it and try again")
+        unlock = "to have the event processed, unlock it and redeliver the event from GitHub"
+        raise ConversationLocked(f"{name} is locked, so HLS changes no labels or comments there; {unlock}")
     skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")

@@ -28,6 +28,7 @@ IgnoredKind = Literal[
     "other bot",
     "draft",
     "asked to skip",
+    "conversation locked",
     "not a label of HLS",
     "too many runs",
 ]

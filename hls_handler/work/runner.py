@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import (
+    ConversationLocked,
     DependencyDown,
     LeaseLost,
     Permanent,
@@ -87,6 +88,9 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
 def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     try:
         result = process_delivery(lease, context)
+    except ConversationLocked as exc:
+        name = handler_for(lease.event).name
+        result = DeliveryResult("ignored", str(exc), kind="conversation locked", handler=name)
     except Superseded as exc:
         result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:

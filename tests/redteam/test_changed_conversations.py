@@ -59,7 +59,7 @@ WORKFLOWS = next(scenario for scenario in SCENARIOS if scenario.name == "workflo
         (ON_ISSUES, transferred, "dead", "301"),
         ([*ON_ISSUES, *ON_PULL_REQUESTS], closed, "superseded", "was closed meanwhile"),
         ([WORKFLOWS], closed, "done", "Claude was not asked"),  # it reads only open pull requests
-        ([*ON_ISSUES, *ON_PULL_REQUESTS, WORKFLOWS], locked, "dead", "is locked"),
+        ([*ON_ISSUES, *ON_PULL_REQUESTS, WORKFLOWS], locked, "ignored", "is locked"),
     ],
     ids=["deleted", "transferred", "closed", "closed during a workflow run", "locked"],
 )

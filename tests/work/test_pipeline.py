@@ -263,7 +263,7 @@ def test_defect_is_retried_and_does_not_end_the_worker(make_world: MakeWorld) ->
     ("change", "state", "reason"),
     [
         ({"state": "closed"}, "superseded", "closed meanwhile"),
-        ({"locked": True}, "dead", "is locked"),
+        ({"locked": True}, "ignored", "is locked"),
     ],
 )
 def test_closed_or_locked_conversation_is_not_processed(
@@ -276,6 +276,7 @@ def test_closed_or_locked_conversation_is_not_processed(
     assert finished.state == state
     assert reason in (finished.reason or "")
     assert world.claude.asked == []
+    assert world.store.statistics.counters().get(("ignored", "conversation locked"), 0) == (state == "ignored")
 
 
 def test_issue_closed_during_an_outage_gets_no_comment(make_world: MakeWorld) -> None:
