@@ -200,12 +200,16 @@ class ValidReply:
     usage: Usage
 
 
+Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted"]
+"""Why a reply cannot be used. "miscounted": the response reports an impossible number of tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnusableReply:
     """A response of Claude that cannot be used. It was billed nevertheless."""
 
     prompt_id: str
-    why: Literal["invalid", "truncated", "refused", "stopped"]
+    why: Unusable
     problem: str  # one sentence; for an invalid reply the validation error (Claude sees it in the second attempt)
     text: str  # what Claude wrote
     usage: Usage

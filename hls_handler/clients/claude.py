@@ -6,17 +6,19 @@ command's start time, and most commands do not call Claude.
 
 from __future__ import annotations
 
+import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import genai_prices
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from hls_handler.analysis import UnusableReply, Usage, ValidReply
+from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import translate, unexpected_response
 from hls_handler.clients.transport import find_proxy_settings, shorten
 from hls_handler.errors import StepFailed
@@ -36,6 +38,8 @@ KEEPALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
 
 if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
+
+MAX_TOKENS_COUNTED = 1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
 
 MAX_PROBLEMS = 5  # most validation errors in one message; Claude seldom needs more to correct its reply
 
@@ -158,6 +162,10 @@ class _Usage(BaseModel):
     cache_creation_input_tokens: int | None = None
     cache_read_input_tokens: int | None = None
 
+    def counts(self) -> tuple[int, ...]:
+        cached = self.cache_creation_input_tokens or 0, self.cache_read_input_tokens or 0
+        return self.input_tokens, self.output_tokens, *cached
+
 
 class _StopDetails(BaseModel):
     category: str | None = None
@@ -186,18 +194,24 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
 
 def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | UnusableReply:
     message = _parse_body(_Message, body, label=prompt.id)
-    usage = _usage(message, took_s)
+    impossible = next((count for count in message.usage.counts() if not 0 <= count <= MAX_TOKENS_COUNTED), None)
+    usage = Usage(message.model, took_s=took_s) if impossible is not None else _usage(message, took_s)
     text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
 
-    def unusable(why: Literal["invalid", "truncated", "refused", "stopped"], problem: str) -> UnusableReply:
+    def unusable(why: Unusable, problem: str) -> UnusableReply:
         return UnusableReply(prompt.id, why, problem, text, usage)
 
+    if impossible is not None:
+        return unusable("miscounted", f"the response reports an impossible number of tokens ({impossible})")
     match message.stop_reason:
         case "end_turn" | "stop_sequence":
             try:
                 reply = prompt.reply_model.model_validate_json(text)
             except ValidationError as exc:
                 return unusable("invalid", _describe_problems(exc))
+            repeated = _find_repeated_key(text)
+            if repeated is not None:
+                return unusable("invalid", f"the reply: the key {shorten(repeated)} occurs twice")
             return ValidReply(prompt.id, prompt.reply, reply, usage)
         case "max_tokens":
             return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
@@ -207,6 +221,16 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | 
             return unusable("refused", _describe_stop(message.stop_details))
         case reason:
             return unusable("stopped", f"Claude stopped without a reply ({shorten(reason or 'no stop reason')})")
+
+
+def _find_repeated_key(text: str) -> str | None:
+    repeated: list[str] = []
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        repeated.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+
+    json.loads(text, object_pairs_hook=check)
+    return repeated[0] if repeated else None
 
 
 def _describe_problems(exc: ValidationError) -> str:

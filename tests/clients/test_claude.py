@@ -205,6 +205,16 @@ def test_cached_tokens_are_counted_separately(build: Build, fake: FakeClaude) ->
     assert answer.usage == Usage("claude-haiku-5-5", 10, 0, 2000, 3000, 0.000281, 2.5)
 
 
+@pytest.mark.parametrize("count", [-1, 2**63, 10**30])
+@pytest.mark.parametrize("field", ["input_tokens", "output_tokens", "cache_read_input_tokens"])
+def test_reply_with_an_impossible_usage_is_unusable(build: Build, fake: FakeClaude, field: str, count: int) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 10, field: count}
+    answer = ask(build, fake, Say(body=message(GOOD, usage=usage)))
+    assert isinstance(answer, UnusableReply)
+    assert (answer.why, answer.usage) == ("miscounted", Usage("claude-haiku-5-5", took_s=2.5))
+    assert answer.problem == f"the response reports an impossible number of tokens ({count})"
+
+
 def test_retired_model_of_prompt_is_replaced_by_its_successor(build: Build, fake: FakeClaude) -> None:
     rendered = replace(RENDERED, prompt=replace(PROMPT, model="claude-3-5-sonnet-20241022"))
     ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
@@ -229,6 +239,7 @@ def test_cost_of_a_model_without_price_is_none(build: Build, fake: FakeClaude) -
         (json.dumps({"answer": "x", "worth_saying": True}), "certain: Field required"),
         (json.dumps({**REPLY, "answer": "x" * 12_001}), "answer: String should have at most 12000 characters"),
         (json.dumps({**REPLY, "run": "rm"}), "run: Extra inputs are not permitted"),
+        (GOOD.replace("}", ', "certain": true}'), "the reply: the key certain occurs twice"),
         ('{"worth_saying": true, "answer": "\\ud800", "certain": true}', "the reply: Invalid JSON: "),
         (
             json.dumps({f"k{n}": 1 for n in range(9)}),

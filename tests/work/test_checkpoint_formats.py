@@ -44,7 +44,16 @@ def decode_with_current_code(current_codecs: Codecs, shape: Shape) -> Any:
     return None if value is None else json.loads(codec.encode(value, index=0, took_s=0.0).value)
 
 
-@pytest.mark.parametrize("shape", load_stored(), ids=name_of)
+NEWEST = {one.kind: one.version for one in load_stored()}
+OUTDATED = [one for one in load_stored() if one.version < NEWEST[one.kind]]
+
+
+@pytest.mark.parametrize("shape", OUTDATED, ids=name_of)
+def test_checkpoint_of_an_older_version_is_not_decoded(current_codecs: Codecs, shape: Shape) -> None:
+    assert decode_with_current_code(current_codecs, shape) is None
+
+
+@pytest.mark.parametrize("shape", [one for one in load_stored() if one not in OUTDATED], ids=name_of)
 def test_stored_checkpoint_is_decoded_completely(current_codecs: Codecs, shape: Shape) -> None:
     stored_value = json.loads(shape.value)
     expected = stored_value["reply"] if shape.kind.startswith("ask for ") else stored_value
