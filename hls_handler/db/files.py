@@ -131,10 +131,12 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy_and_check(source: Path, copy: Path) -> None:
-    address = f"file:{quote(str(source.resolve()))}?mode=rw"  # not ro: SQLite may have to recover the write-ahead log
+    # Bytes, because the locale's encoding may lack characters of the path. Not ro: SQLite may have to recover the log.
+    address = f"file:{quote(os.fsencode(source.resolve()))}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
-        database.execute("VACUUM INTO ?", (str(copy),))  # reads one snapshot, and leaves out free pages
-    with closing(sqlite3.connect(f"file:{quote(str(copy.resolve()))}?mode=ro", uri=True)) as made:
+        # Reads one snapshot, and leaves out free pages.
+        database.execute("VACUUM INTO ?", (os.fsencode(copy).decode(),))
+    with closing(sqlite3.connect(f"file:{quote(os.fsencode(copy.resolve()))}?mode=ro", uri=True)) as made:
         (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(

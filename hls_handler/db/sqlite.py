@@ -54,7 +54,8 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
-        connection: sqlite3.Connection = sqlite3.connect(f"file:{quote(args[0])}?mode=rw", **{**kwargs, "uri": True})
+        address = f"file:{quote(os.fsencode(args[0]))}?mode=rw"  # the path's bytes, whatever the locale's encoding is
+        connection: sqlite3.Connection = sqlite3.connect(address, **{**kwargs, "uri": True})
         return connection
 
     @event.listens_for(engine, "connect")

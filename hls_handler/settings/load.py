@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -70,14 +71,29 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         name = value_at(entry, "name")
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
+    for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
+        if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(path):
+            encoding = sys.getfilesystemencoding()
+            yield key, f"{path} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+
+
+def _is_encodable(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _prompt_folders(root: object) -> dict[str, object]:
+    directory = value_at(root, "prompts.directory")
+    if isinstance(directory, list):
+        return {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}
+    return {"prompts.directory": directory}
 
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
-    directory = value_at(root, "prompts.directory")
-    folders = {"prompts.directory": directory}
-    if isinstance(directory, list):
-        folders = {f"prompts.directory[{index}]": folder for index, folder in enumerate(directory)}
-    for path, folder in folders.items():
+    for path, folder in _prompt_folders(root).items():
         if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
             yield path, f"there is no folder {folder}"
 

@@ -149,6 +149,44 @@ def test_serve_exits_with_2_if_the_tables_are_of_another_version(
     assert f"was written by {problem}" in line
 
 
+def hls_with_ascii_locale(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    return subprocess.run(
+        [sys.executable, "-m", "hls_handler", *arguments, "--config", "settings.yaml"],
+        cwd=folder,
+        env={**os.environ, **locale, "PYTHONPATH": str(PROMPTS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", [("deliveries", "list"), ("backup", "copy.db")], ids=["list", "backup"])
+def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path, command: tuple[str, ...]) -> None:
+    folder = tmp_path / "bücher"
+    folder.mkdir()
+    (folder / "settings.yaml").write_text(f'{SETTINGS}storage: {{url: "sqlite:///hls.db"}}\n')
+    assert hls_with_ascii_locale(folder, "deliveries", "list").returncode == 0
+    result = hls_with_ascii_locale(folder, *command)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "where", "path"),
+    [
+        ('storage: {url: "sqlite:///bücher/hls.db"}', "storage.url", "sqlite:///bücher/hls.db"),
+        ("prompts: {directory: bücher}", "prompts.directory", "bücher"),
+        ("prompts: {directory: [bücher]}", "prompts.directory[0]", "bücher"),
+    ],
+    ids=["database", "folder", "folders"],
+)
+def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path, lines: str, where: str, path: str) -> None:
+    (tmp_path / "settings.yaml").write_text(f"{SETTINGS}{lines}\n", encoding="utf-8")
+    result = hls_with_ascii_locale(tmp_path, "serve")
+    problem = f"{path} has a character that the locale's encoding (ascii) lacks; set PYTHONUTF8=1"
+    assert (result.returncode, result.stderr) == (2, f"settings.yaml:4: {where}: {problem}\n")
+
+
 @pytest.mark.parametrize("command", [("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")], ids=["show", "why"])
 @pytest.mark.parametrize(
     ("damaged", "problem"),
