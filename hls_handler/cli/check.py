@@ -20,6 +20,7 @@ from hls_handler.prompting.source_files import suggest_name
 from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
+from hls_handler.wording import count
 from hls_handler.work.library import load_checked
 
 
@@ -64,7 +65,9 @@ def check(
     if findings:
         raise typer.Exit(1)
     prompts = len(library.prompts) if library else 0
-    print_line(f"{path}: settings and {prompts} prompts are fine" + ("" if offline else "; GitHub and Claude answer"))
+    print_line(
+        f"{path}: settings and {count(prompts, 'prompt')} are fine" + ("" if offline else "; GitHub and Claude answer")
+    )
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:

@@ -18,6 +18,7 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
+from hls_handler.wording import count
 from hls_handler.work.asking import OMISSIONS, SHADOW, UNUSABLE, ShadowResult
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
@@ -213,12 +214,11 @@ def _describe_shipped_fields(reply: Reply) -> str:
             fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
             return f"{', '.join(fields)}: {reply.summary}{suffix}"
         case PullRequestAnalysis():
-            return f"{reply.type}, {len(reply.findings)} findings: {reply.summary}{suffix}"
+            return f"{reply.type}, {count(len(reply.findings), 'finding')}: {reply.summary}{suffix}"
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
-            return (
-                f"{len(reply.requests)} requests, {blocking} of them blocking: {reply.summary or 'no summary'}{suffix}"
-            )
+            requests = count(len(reply.requests), "request")
+            return f"{requests}, {blocking} of them blocking: {reply.summary or 'no summary'}{suffix}"
         case IssueResponse():
             return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{suffix}"
         case _:
@@ -253,7 +253,7 @@ def _describe_state(report: DeliveryReport) -> str:
 
 def _cost(report: DeliveryReport) -> str:
     costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
-    calls = f"{len(report.calls)} call{'s' * (len(report.calls) != 1)}"
+    calls = count(len(report.calls), "call")
     tokens_in = sum(
         tokens or 0
         for call in report.calls

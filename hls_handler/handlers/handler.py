@@ -158,10 +158,6 @@ def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Calla
     return tuple(items[first:])
 
 
-def was_or_were(count: int) -> str:
-    return "was" if count == 1 else "were"
-
-
 def template_variables(
     event: Event,
     handler: Handler[Any],

@@ -17,7 +17,6 @@ from hls_handler.handlers.handler import (
     SkipReason,
     check_conversation,
     plan_comment,
-    was_or_were,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
@@ -26,6 +25,7 @@ from hls_handler.review import RANK, Patch, locate_findings, numbered, parse_num
 from hls_handler.settings.model import Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from hls_handler.wording import count, was_or_were
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
 """Values of `status` in GitHub's list of changed files."""
@@ -172,7 +172,9 @@ def _changed_lines(patch: Patch) -> int:
 def count_reasons(skipped: Iterable[SkippedFile]) -> str:
     """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
     counts = Counter(file.reason for file in skipped)
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    return ", ".join(
+        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
+    )
 
 
 Size = Literal["small", "medium", "large"]
@@ -245,7 +247,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
         cut = sum(file.cut for file in facts.files)
         if cut:
-            parts.append(f"{cut} patch{'es' * (cut != 1)} {was_or_were(cut)} cut")
+            parts.append(f"{count(cut, 'patch')} {was_or_were(cut)} cut")
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:

@@ -17,13 +17,13 @@ from hls_handler.handlers.handler import (
     find_fallback_issue,
     newest_within_budget,
     plan_comment,
-    was_or_were,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
+from hls_handler.wording import was_or_were
 
 MAX_MESSAGE_CHARACTERS = 1_000  # longer commit messages are cut
 TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, author and delimiters

@@ -17,7 +17,6 @@ from hls_handler.handlers.handler import (
     SkipReason,
     check_conversation,
     plan_comment,
-    was_or_were,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
@@ -25,6 +24,7 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
+from hls_handler.wording import was_or_were
 
 CONTEXT_LINES = 8  # lines of code shown with a comment, up to and including the commented line
 MAX_LINE_LENGTH = 200  # longer lines of code are cut

@@ -50,6 +50,7 @@ from hls_handler.queue.changes import (
 )
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters, release_locks
 from hls_handler.queue.pauses import is_paused
+from hls_handler.wording import count
 
 _UNLIMITED = 1_000_000
 
@@ -300,7 +301,7 @@ class DeliveryQueue:
                 reason = "its worker died; it will be claimed again"
                 values |= {"state": "queued", "due_at": self._database.now, "reason": reason}
             else:
-                reason = f"its worker died {crashes} times without completing another step"
+                reason = f"its worker died {count(crashes, 'time')} without completing another step"
                 values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
                 counts += count_end("dead", repository=row.repository)
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))

@@ -35,6 +35,7 @@ from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
 from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
@@ -323,6 +324,6 @@ def _check_shadow(job: Job, shadow: Shadow) -> None:
     if calls >= SHADOW_SHARE * most:
         raise Postponed(
             f"shadow prompts may not use the last {1 - SHADOW_SHARE:.0%} of claude.calls_per_hour: "
-            f"{calls} of {most} calls were made within the hour",
+            f"{calls} of {count(most, 'call')} {was_or_were(calls)} made within the hour",
             at=job.store.now(),
         )

@@ -14,6 +14,7 @@ from hls_handler.queue.rate_limiter import RateLimiter
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.wording import count, is_or_are
 from hls_handler.work.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.work.background import Check, ProblemFound
 from hls_handler.work.job import GITHUB_RATE_LIMIT
@@ -46,7 +47,9 @@ def make_checks(
         calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
         if calls >= most:
             remedy = "wait, or raise claude.calls_per_hour"
-            message = f"{calls} calls within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+            message = (
+                f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
+            )
             raise DependencyDown(message, dependency="claude", remedy=remedy)
         lookup_model(settings)
 
@@ -74,7 +77,7 @@ def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limi
 def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     queue, active = deliveries.queue_state(), pauses.active()
     if queue.oldest_due_s is not None and queue.oldest_due_s > STUCK_S:
-        due = f"{queue.due} deliveries are due, the oldest for {queue.oldest_due_s:.0f} s"
+        due = f"{count(queue.due, 'delivery')} {is_or_are(queue.due)} due, the oldest for {queue.oldest_due_s:.0f} s"
         if not queue.running:
             raise HlsError(
                 f"{due}, and no worker is busy: start `hls serve` with --role worker or --role all; "
@@ -84,7 +87,8 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
         remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
-        raise ProblemFound(f"{paused}; {queue.held} of {queue.queued} queued deliveries are paused", remedy=remedy)
+        held = f"{queue.held} of {queue.queued} queued deliveries {is_or_are(queue.held)} paused"
+        raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 
 def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:

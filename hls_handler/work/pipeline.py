@@ -23,6 +23,7 @@ from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, SkipReason, check_conversation
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
+from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_result, run_shadow
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
@@ -138,7 +139,7 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
     if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
-    reason = f"this conversation was processed {runs} times within the hour, and {where} allows {most}"
+    reason = f"this conversation was processed {count(runs, 'time')} within the hour, and {where} allows {most}"
     return DeliveryResult("ignored", reason, kind="too many runs")
 
 

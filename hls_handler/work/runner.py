@@ -21,6 +21,7 @@ from hls_handler.errors import (
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Limits
+from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.job import GITHUB_RATE_LIMIT
 from hls_handler.work.pipeline import DeliveryResult, process_delivery
@@ -62,7 +63,7 @@ def decide_retry(
         return GiveUp(str(error))
     counts = not isinstance(error, DependencyDown)
     if counts and attempts >= limits.max_attempts:
-        return GiveUp(f"failed {attempts} times (limits.max_attempts), last: {error}")
+        return GiveUp(f"failed {count(attempts, 'time')} (limits.max_attempts), last: {error}")
     if now - first_failure_at >= timedelta(hours=limits.give_up_after_h):
         return GiveUp(f"still failing after {limits.give_up_after_h:g} h (limits.give_up_after_h), last: {error}")
     doublings = min(failures - 1, 16)  # past the cap anyway, and 2.0 ** 2000 overflows

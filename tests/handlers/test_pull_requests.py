@@ -214,7 +214,7 @@ def test_skipped_files_keep_githubs_order() -> None:
 
 def test_reasons_are_counted() -> None:
     ignored_paths = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
-    assert count_reasons(ignored_paths) == "2 lock file, 1 binary or empty"
+    assert count_reasons(ignored_paths) == "2 lock files, 1 binary or empty"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py"]), st.integers(0, 60))), st.integers(0, 4_000))

@@ -130,7 +130,7 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
         "degraded",
         NOON,
         "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
-        "a migration; 1 of 1 queued deliveries are paused",
+        "a migration; 1 of 1 queued deliveries is paused",
         "to end the pause: `hls resume`, `hls resume codertocat/hello-world`",
     )
     world.store.pauses.resume(None)
@@ -138,7 +138,7 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
     stuck = check("queue", world, tmp_path)
     assert stuck.message is not None
     assert stuck.message.startswith(
-        "1 deliveries are due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
+        "1 delivery is due, the oldest for 3600 s, and no worker is busy: start `hls serve`"
     )
     world.accept(guid="other", number=9)
     world.skew.append(timedelta(hours=1))
