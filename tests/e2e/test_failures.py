@@ -197,6 +197,6 @@ def test_a_locked_issue_gets_no_comment(service: Service, sandbox: Sandbox) -> N
     sandbox.state.seed(payload.event, {**payload.payload, "issue": locked})
     service.deliver(payload.event, payload.body, guid=GUID)
     service.until_idle()
-    assert row(service).state == "dead"
+    assert row(service).state == "ignored"
     assert "locked" in (row(service).reason or "")
     assert bug(sandbox).comments == ()
