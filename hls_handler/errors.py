@@ -88,11 +88,11 @@ class Postponed(HlsError):
 
 
 class Superseded(HlsError):
-    """A newer event, such as a push, makes this delivery unnecessary. The message names the event."""
+    """A newer event, such as a push or a closing, makes this delivery unnecessary. The message names the event."""
 
 
 class ConversationLocked(Superseded):
-    """The issue or pull request is locked, so HLS must not write to it. The delivery ends as ignored."""
+    """The issue or pull request was locked, so HLS must not write to it. The delivery ends as ignored."""
 
 
 class StepFailed(HlsError):

@@ -202,7 +202,9 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | 
         return UnusableReply(prompt.id, why, problem, text, usage)
 
     if impossible is not None:
-        return unusable("miscounted", f"the response reports an impossible number of tokens ({impossible})")
+        return unusable(
+            "miscounted", f"the response reports an impossible number of tokens ({shorten(str(impossible))})"
+        )
     match message.stop_reason:
         case "end_turn" | "stop_sequence":
             try:

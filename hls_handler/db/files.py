@@ -122,7 +122,7 @@ def back_up(url: str, target: Path) -> int:
         size = copy.stat().st_size
         copy.rename(target)
         _sync(target.parent)
-    except (OSError, sqlite3.Error) as exc:
+    except (OSError, sqlite3.Error, UnicodeError) as exc:
         raise StoreUnavailable(f"{source} cannot be copied to {target}: {exc}") from exc
     finally:
         with suppress(FileNotFoundError):

@@ -72,7 +72,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
     for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(path):
+        if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(unquote(path)):
             encoding = sys.getfilesystemencoding()
             yield key, f"{path} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
 

@@ -160,9 +160,8 @@ def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> Va
 
 
 def _describe_truncation(rendered: RenderedPrompt) -> str:
-    count = len(rendered.missing)
-    texts = "1 text was" if count == 1 else f"{count} texts were"
-    return f"{texts} cut by {sum(rendered.missing):,} characters ({rendered.prompt.id})"
+    texts, characters = len(rendered.missing), sum(rendered.missing)
+    return f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters ({rendered.prompt.id})"
 
 
 def _call(

@@ -175,10 +175,11 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path, 
     ("lines", "where", "path"),
     [
         ('storage: {url: "sqlite:///bücher/hls.db"}', "storage.url", "sqlite:///bücher/hls.db"),
+        ('storage: {url: "sqlite:///b%C3%BCcher/hls.db"}', "storage.url", "sqlite:///b%C3%BCcher/hls.db"),
         ("prompts: {directory: bücher}", "prompts.directory", "bücher"),
         ("prompts: {directory: [bücher]}", "prompts.directory[0]", "bücher"),
     ],
-    ids=["database", "folder", "folders"],
+    ids=["database", "encoded", "folder", "folders"],
 )
 def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path, lines: str, where: str, path: str) -> None:
     (tmp_path / "settings.yaml").write_text(f"{SETTINGS}{lines}\n", encoding="utf-8")
