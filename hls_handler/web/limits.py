@@ -61,18 +61,18 @@ class BodyBudget:
             raise _too_large(max_bytes)
         body = _Body(self.clock(), asyncio.timeout(timeout_s))
         self._arriving.add(body)
+        returned = b""
         try:
             async with body.deadline:
                 await self._collect(body, receive, max_bytes)
-            return bytes(body.received)
-        except BaseException as error:
-            self.release(len(body.received))
-            if isinstance(error, TimeoutError):
-                late = f"the body did not arrive within {timeout_s:g} s"
-                raise Rejected(408, late if body in self._arriving else EVICTED) from None
-            raise
+            returned = bytes(body.received)
+            return returned
+        except TimeoutError:
+            late = f"the body did not arrive within {timeout_s:g} s"
+            raise Rejected(408, late if body in self._arriving else EVICTED) from None
         finally:
             self._arriving.discard(body)
+            self.release(len(body.received) - len(returned))
 
     def release(self, number_of_bytes: int) -> None:
         self.used_bytes -= number_of_bytes
