@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from sqlalchemy import URL
 
 from hls_handler.db.database import masked, parse_url, sqlite_file
+from hls_handler.db.sqlite import file_uri
 from hls_handler.errors import StoreUnavailable
 
 
@@ -131,12 +131,11 @@ def back_up(url: str, target: Path) -> int:
 
 
 def _copy_and_check(source: Path, copy: Path) -> None:
-    # Bytes, because the locale's encoding may lack characters of the path. Not ro: SQLite may have to recover the log.
-    address = f"file:{quote(os.fsencode(source.resolve()))}?mode=rw"
+    address = file_uri(source.resolve(), "rw")  # not ro: SQLite may have to recover the write-ahead log
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5.0)) as database:
         # Reads one snapshot, and leaves out free pages.
         database.execute("VACUUM INTO ?", (os.fsencode(copy).decode(),))
-    with closing(sqlite3.connect(f"file:{quote(os.fsencode(copy.resolve()))}?mode=ro", uri=True)) as made:
+    with closing(sqlite3.connect(file_uri(copy.resolve(), "ro"), uri=True)) as made:
         (found,) = made.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -42,6 +42,11 @@ def require_returning(version: tuple[int, ...]) -> None:
         raise StoreUnavailable(f"this Python has SQLite {found}, and HLS needs {needed}: use a newer Python")
 
 
+def file_uri(path: str | Path, mode: Literal["ro", "rw"]) -> str:
+    """Return SQLite's address of an existing file. It has the path's bytes, which the locale may not decode."""
+    return f"file:{quote(os.fsencode(path))}?mode={mode}"
+
+
 def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
     """Return an engine that raises an error if the file is missing, instead of creating an empty database."""
     engine = create_engine(
@@ -54,8 +59,7 @@ def sqlite_engine(url: URL, busy_timeout_s: float) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Dialect, _entry: ConnectionPoolEntry, args: Any, kwargs: Any) -> sqlite3.Connection:
-        address = f"file:{quote(os.fsencode(args[0]))}?mode=rw"  # the path's bytes, whatever the locale's encoding is
-        connection: sqlite3.Connection = sqlite3.connect(address, **{**kwargs, "uri": True})
+        connection: sqlite3.Connection = sqlite3.connect(file_uri(args[0], "rw"), **{**kwargs, "uri": True})
         return connection
 
     @event.listens_for(engine, "connect")
