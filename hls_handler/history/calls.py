@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, distinct, func, literal_column, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    distinct,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from hls_handler.analysis import Usage, ValidReply
 from hls_handler.db.database import Database
@@ -29,12 +40,14 @@ SUCCESS, UNAVAILABLE = "ok", "unavailable"
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
-# A call that seems to be more than an hour ahead does not count, because the clock must have been set back.
-_RECENT = and_(
-    _c.started_at > bindparam("now") - HOUR_MS,
-    _c.started_at <= bindparam("now") + HOUR_MS,
-    _c.outcome.is_distinct_from(UNAVAILABLE),
-)
+
+
+def _is_recent(now: ColumnElement[int]) -> ColumnElement[bool]:
+    # A call that seems to be more than an hour ahead does not count, because the clock must have been set back.
+    return and_(_c.started_at > now - HOUR_MS, _c.started_at <= now + HOUR_MS)
+
+
+_RECENT = and_(_is_recent(bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE))
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
 
@@ -99,8 +112,7 @@ class ClaudeCalls:
         self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.prompt_id, _c.step_index)
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
-            _c.started_at > now - HOUR_MS,
-            _c.started_at <= now + HOUR_MS,
+            _is_recent(now),
             _c.delivery_id != DELIVERY_ID,
         )
 
