@@ -31,6 +31,18 @@ def hls(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments)
 
 
+def hls_process(*arguments: str, folder: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "hls_handler", *arguments],
+        cwd=folder,
+        env={**os.environ, **environ, "PYTHONPATH": str(PROMPTS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Current directory; HLS_CONFIG of the machine is removed."""
@@ -138,12 +150,7 @@ def test_serve_exits_with_2_if_the_tables_are_of_another_version(
         connection.execute("UPDATE hls_version SET version_num = ?", (version,))
     (folder / "settings.yaml").write_text(f"{(folder / 'settings.yaml').read_text()}server: {{port: 0}}\n")
     (folder / "prompts").symlink_to(PROMPTS)
-    serve = subprocess.run(
-        [sys.executable, "-m", "hls_handler", "serve", *config],
-        env={**os.environ, "PYTHONPATH": str(PROMPTS.parent)},
-        capture_output=True,
-        text=True,
-    )
+    serve = hls_process("serve", *config)
     (line,) = serve.stderr.splitlines()
     assert (serve.returncode, line[:51]) == (2, "settings.yaml:4 (storage.url): the database sqlite:")
     assert f"was written by {problem}" in line
@@ -151,14 +158,7 @@ def test_serve_exits_with_2_if_the_tables_are_of_another_version(
 
 def hls_with_ascii_locale(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    return subprocess.run(
-        [sys.executable, "-m", "hls_handler", *arguments, "--config", "settings.yaml"],
-        cwd=folder,
-        env={**os.environ, **locale, "PYTHONPATH": str(PROMPTS.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return hls_process(*arguments, "--config", "settings.yaml", folder=folder, **locale)
 
 
 @pytest.mark.parametrize("command", [("deliveries", "list"), ("backup", "copy.db")], ids=["list", "backup"])
