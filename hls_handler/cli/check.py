@@ -65,9 +65,8 @@ def check(
     if findings:
         raise typer.Exit(1)
     prompts = len(library.prompts) if library else 0
-    print_line(
-        f"{path}: settings and {count(prompts, 'prompt')} are fine" + ("" if offline else "; GitHub and Claude answer")
-    )
+    fine = f"{path}: settings and {count(prompts, 'prompt')} are fine"
+    print_line(fine if offline else f"{fine}; GitHub and Claude answer")
 
 
 def _find_retired_models(library: Library | None) -> Iterator[str]:

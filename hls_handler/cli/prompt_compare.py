@@ -36,6 +36,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
+from hls_handler.wording import count
 from hls_handler.work.asking import PROMPT_SECRET
 from hls_handler.work.comparison import (
     Comparison,
@@ -167,12 +168,12 @@ def _plan(
 
 
 def _describe_cost(settings: Settings, plan: _Plan) -> str:
-    prompt, count = plan.prompt, len(plan.questions)
+    prompt = plan.prompt
     estimates = [estimate(settings.claude, question) for _, question in plan.questions]
     min_usd, max_usd = add_usd(one.min_usd for one in estimates), add_usd(one.max_usd for one in estimates)
     cost = "unknown cost" if min_usd is None or max_usd is None else f"{min_usd:.6f} to {max_usd:.6f} USD"
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
-    questions = f"{count} question{'s' * (count != 1)} to {estimates[0].model}"
+    questions = f"{count(len(plan.questions), 'question')} to {estimates[0].model}"
     tokens = sum(one.input_tokens for one in estimates)
     return f"{prompt.id}: {questions}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
@@ -210,13 +211,13 @@ def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
 def format_comparison(comparison: Comparison) -> Iterator[str]:
     """Yield the comparison as lines: a table with a row for each delivery, then the totals."""
     one, other = comparison.summaries
-    count, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
+    compared, differing, excluded = len(comparison.pairs), comparison.differing, _format_excluded(comparison)
     yield f"{', '.join(one.ids)} against {', '.join(other.ids)}"
     yield ""
     yield from _table(comparison)
     yield ""
-    yield f"compared     {count} deliver{'y' if count == 1 else 'ies'}{f'; left out: {excluded}' if excluded else ''}"
-    yield f"same labels  {count - differing}"
+    yield f"compared     {count(compared, 'delivery')}{f'; left out: {excluded}' if excluded else ''}"
+    yield f"same labels  {compared - differing}"
     groups = ", ".join(f"{group} in {times}" for group, times in comparison.groups)
     yield f"differing    {differing}" + (f": {groups}" if groups else "")
     for difference, times in comparison.differences:

@@ -16,6 +16,7 @@ from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.wording import count
 from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8
@@ -226,7 +227,7 @@ def _describe_cost(tried: TryResult, *, canned: bool) -> str:
     if not tried.questions:
         return "none, because Claude was not asked"
     usages = _usages(tried)
-    text = f"{len(usages)} {'answer' if len(usages) == 1 else 'answers'}, {format_usages(usages)}"
+    text = f"{count(len(usages), 'answer')}, {format_usages(usages)}"
     if len(usages) < len(tried.questions):
         text += "; the cost of the unanswered question, if any, is unknown"
     return f"{text}; these were canned answers of the sandbox: nothing was paid" if canned else text

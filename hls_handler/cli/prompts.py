@@ -33,6 +33,7 @@ from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.settings.model import Settings
+from hls_handler.wording import count
 from hls_handler.work.library import SHIPPED, families, load_checked, load_shipped
 
 prompts = typer.Typer(
@@ -255,7 +256,7 @@ def _cost(row: PromptStats) -> str:
     unknown = row.calls_of_unknown_cost
     if not unknown:
         return format_usd(row.cost_usd)
-    calls = f"{unknown} call{'s' * (unknown != 1)}"
+    calls = count(unknown, "call")
     return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 

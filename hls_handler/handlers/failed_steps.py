@@ -21,6 +21,7 @@ from hls_handler.ci.steps import FAILED as FAILED_STEPS
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Event, WorkflowRun
 from hls_handler.handlers.reader import Failure, NoLog, Reader, RepositoryHistory, WorkflowJob
+from hls_handler.wording import count
 
 MAX_ATTEMPTS = 3  # earlier attempts of the run that are read
 RECENT_DAYS = 7  # failures on other branches count for this long
@@ -109,9 +110,8 @@ class FailureHistory:
 
 
 def _describe_branches(branches: list[str]) -> str:
-    count = f"{len(branches)} other {'branch' if len(branches) == 1 else 'branches'}"
     named = ", ".join(branches[:MAX_BRANCHES_NAMED]) + (", ..." if len(branches) > MAX_BRANCHES_NAMED else "")
-    return f"the same step failed on {count} within {RECENT_DAYS} days: {named}"
+    return f"the same step failed on {count(len(branches), 'other branch')} within {RECENT_DAYS} days: {named}"
 
 
 def _enumerate_attempts(numbers: list[int]) -> str:

@@ -33,6 +33,7 @@ from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
+from hls_handler.wording import count
 
 MAX_JOBS = 10  # failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason
 MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
@@ -181,14 +182,14 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         """Return what was not shown: "the logs of 2 more failed jobs; 340 of 900 lines of the failed steps' logs"."""
         parts = []
         if facts.omitted:
-            parts.append(f"the logs of {facts.omitted} more failed {'job' if facts.omitted == 1 else 'jobs'}")
+            parts.append(f"the logs of {count(facts.omitted, 'more failed job')}")
         texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
         shown, total = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
         if shown < total:
             parts.append(f"{total - shown:,} of {total:,} lines of the failed steps' logs")
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
         if unread:
-            parts.append(f"{len(unread)} {'log' if len(unread) == 1 else 'logs'} ({', '.join(dict.fromkeys(unread))})")
+            parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: WorkflowFacts, reply: Reply) -> Mapping[str, object]:

@@ -11,6 +11,7 @@ from hls_handler.analysis import Finding, Place, ReviewRequest
 from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all
 from hls_handler.sandbox.reading import PatchOfFile, Reading
+from hls_handler.wording import count
 
 KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kind": {
@@ -235,7 +236,7 @@ def _summary(reading: Reading) -> str:
         paths = ", ".join(f"`{patch.path}`" for patch in reading.patches[:3])
         more = f" and {len(reading.patches) - 3} more" if len(reading.patches) > 3 else ""
         lead = _first_sentence(reading.body) or reading.title
-        return f"{lead} It adds {_lines(added)} and removes {removed}, in {paths}{more}."
+        return f"{lead} It adds {count(added, 'line')} and removes {removed}, in {paths}{more}."
     sentence = _first_sentence(reading.body)
     end = "" if reading.title.rstrip().endswith(("?", "!", ".")) else "."
     return f"{reading.title.rstrip()}{end} {sentence}" if sentence else reading.title
@@ -292,9 +293,5 @@ def _summary_of(patch: PatchOfFile) -> str:
     if names:
         return f"Changes {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."
     if not patch.added:
-        return f"Takes {_lines(len(patch.removed))} away."
-    return f"Adds {_lines(len(patch.added))} and removes {len(patch.removed)}."
-
-
-def _lines(count: int) -> str:
-    return f"{count} line{'' if count == 1 else 's'}"
+        return f"Takes {count(len(patch.removed), 'line')} away."
+    return f"Adds {count(len(patch.added), 'line')} and removes {len(patch.removed)}."

@@ -18,6 +18,7 @@ from hls_handler.settings.model import EffectiveComments, EffectiveLabels, Featu
 from hls_handler.settings.repository import PATH, RepositorySettings
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
+from hls_handler.wording import count
 
 Choice = TypeVar("Choice")
 
@@ -237,8 +238,8 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield _sourced_value(settings, "enabled", effective.enabled, enabled_key)
     yield _sourced_value(settings, "events", sorted(effective.events), f"{key}.events")
     secret_key = f"{key}.webhook_secret" if webhook_secrets(entry.webhook_secret) else "github.webhook_secret"
-    count = len(effective.webhook_secrets)
-    yield f"webhook_secret = {count} secret{'s' * (count != 1)}   {settings.sources.where(secret_key)}"
+    secrets = count(len(effective.webhook_secrets), "secret")
+    yield f"webhook_secret = {secrets}   {settings.sources.where(secret_key)}"
     expected_key = "expect_webhook_within_h"
     yield _sourced_value(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
     for section in ("features", "labels", "comments", "findings"):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from hls_handler.errors import SettingsError
+from hls_handler.wording import is_or_are
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000  # limit on values, without keys; the values of an alias are counted at each use
@@ -296,7 +297,7 @@ def expand(root: object, variables: Mapping[str, str]) -> Expansion:
         found = list(VARIABLE.finditer(value))
         missing = dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables)
         if missing:
-            which = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'}"
+            which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
             expansion.problems[path] = f"the variable {which} not set; set it in the environment or in .env"
             return value
         expansion.variables[path] = found[0][1]
