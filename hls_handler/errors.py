@@ -18,6 +18,7 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+├── AppNotInstalled        the GitHub App is not installed on the repository, or suspended: the delivery is ignored
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
 └── StepFailed             one step of one delivery failed
@@ -93,6 +94,10 @@ class Superseded(HlsError):
 
 class ConversationLocked(Superseded):
     """The issue or pull request was locked, so HLS must not write to it. The delivery ends as ignored."""
+
+
+class AppNotInstalled(HlsError):
+    """The GitHub App is not installed on the repository, or its installation is suspended."""
 
 
 class StepFailed(HlsError):
