@@ -18,6 +18,7 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+│   └── TokenReplaced      another token takes over: the delivery is repeated at once
 ├── AppNotInstalled        the GitHub App is not installed on the repository, or suspended: the delivery is ignored
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
@@ -86,6 +87,10 @@ class Postponed(HlsError):
         super().__init__(message)
         self.at = at
         self.waiting_for: Dependency | None = waiting_for
+
+
+class TokenReplaced(Postponed):
+    """GitHub did not execute the request because of its token, and another token takes over."""
 
 
 class Superseded(HlsError):

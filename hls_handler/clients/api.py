@@ -100,7 +100,7 @@ class Credential(Protocol):
         """Return the header of a request, such as "token ghs_..."; may send a request to get a token, and may raise."""
         ...
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
         """React to a status of 400 or more. Return True to send the request again with another header. May raise."""
         ...
 
@@ -116,7 +116,7 @@ class StaticToken:
     def authorization(self) -> str:
         return self._authorization
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
         return False
 
 

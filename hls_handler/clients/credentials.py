@@ -72,6 +72,10 @@ class Installation(BaseModel):
     repository_selection: str = "selected"  # or "all"
     suspended_at: AwareDatetime | None = None
 
+    @property
+    def owner(self) -> str:
+        return self.account.login if self.account else "an unknown account"
+
 
 class _WireToken(BaseModel):
     token: str = Field(min_length=1, repr=False)
@@ -111,7 +115,7 @@ class AppJwt:
                 self._signed = f"Bearer {encoded}", now + JWT_RENEWAL
             return self._signed[0]
 
-    def handle_error(self, authorization: str, response: Response, error: StepFailed) -> bool:
+    def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
         return False
 
 
@@ -126,14 +130,14 @@ class App:
     ) -> None:
         assert settings.app is not None
         self.id = settings.app.id
-        self._settings, self._observe, self.now = settings, observe, now
+        self.settings, self._observe, self.now = settings, observe, now
         self._jwt = AppJwt(settings.app, now=now)
         self._lock = threading.Lock()
         self._tokens: dict[str, RepositoryToken] = {}
 
     def connect(self) -> GithubApi:
         """Return a client that authenticates as the App itself. The caller must close it."""
-        return GithubApi(self._settings, observe=self._observe, now=self.now, credential=self._jwt)
+        return GithubApi(self.settings, observe=self._observe, now=self.now, credential=self._jwt)
 
     def fetch(self) -> AppAccount:
         with closing(self.connect()) as api:
