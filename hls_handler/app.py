@@ -39,6 +39,7 @@ from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
 from hls_handler.queue.pauses import pause_to_dict
+from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import (
     SettingsFile,
@@ -304,7 +305,17 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,
+            installation_changed=self._installation_changed,
         )
+
+    def _installation_changed(self, change: InstallationChange) -> None:
+        credentials = self._credentials_of(self.settings())
+        if not isinstance(credentials, App):
+            return
+        credentials.forget(change.repositories or None, owner=change.owner)
+        fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or "all"}
+        log.info("the installation of the GitHub App has changed", extra=fields)
+        self._probe.run_soon()
 
     def _queue(self) -> dict[str, object]:
         pauses = [pause_to_dict(pause) for pause in self._store.pauses.active()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hls_handler.events import Account
-from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import (
     Ignored,
     IgnoredKind,
@@ -139,6 +139,8 @@ def route_with_settings(
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
+    if routing_input.event in INSTALLATION_EVENTS:
+        return _ignore_installation(settings)
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -149,6 +151,14 @@ def _find_settings(
         reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
         return Ignored("repository not configured", reason)
     return _find_disabled(routing_input, settings, effective) or effective
+
+
+def _ignore_installation(settings: Settings) -> Ignored:
+    where = settings.sources.where(settings.github.credential_key)
+    if settings.github.app is None:
+        return Ignored("app installation", f"an event of a GitHub App, and HLS uses the token at {where}")
+    reason = f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from now on"
+    return Ignored("app installation", reason)
 
 
 def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
