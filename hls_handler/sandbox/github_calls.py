@@ -66,7 +66,7 @@ def pull_requests(call: Call) -> Answer:
     return Answer([_listed_pull(pull, home) for pull in found], listed=True)
 
 
-def _listed_pull(pull: Conversation, home: Repository) -> shapes.Document:
+def _listed_pull(pull: Conversation, home: Repository) -> Document:
     counts = {"additions", "deletions", "changed_files", "commits", "comments", "review_comments"}  # not in lists
     return {key: value for key, value in shapes.pull_request(pull, home).items() if key not in counts}
 
