@@ -139,7 +139,7 @@ class BotAccount:
 
     def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
         self._accounts = accounts
-        identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
+        identity = f"{settings.base_url}\n{''.join(settings.access_tokens[:1])}".encode()
         self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
