@@ -29,6 +29,7 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
 from hls_handler.clients.transport import proxy_passwords
+from hls_handler.clients.writer import RepositoryLabels
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
@@ -118,6 +119,7 @@ class Service:
         self._rates = RateLimitMonitor()
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
+        self._labels = RepositoryLabels(time.monotonic)
         self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
@@ -169,7 +171,9 @@ class Service:
 
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe
-        github: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        github: GithubOf = CachedClient(
+            lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels), close=Github.close
+        )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
         github.of(self._credentials_of(settings))  # raises `SettingsError` now, not at the first use
         claude.of(settings.claude)

@@ -131,7 +131,12 @@ def _try(
                 sandbox.state.seed(subject.event, subject.payload)
                 parts: dict[str, object] = {}
                 if not subject.live:
-                    access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url, "app": None, "tokens": None}
+                    access = {
+                        "token": SecretStr(sandbox.token),
+                        "base_url": sandbox.github_url,
+                        "app": None,
+                        "tokens": None,
+                    }
                     parts["github"] = settings.github.model_copy(update=access)
                 if source == "sandbox":
                     access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}

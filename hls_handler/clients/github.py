@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from time import monotonic
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -17,7 +18,7 @@ from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
-from hls_handler.clients.writer import GithubWriter
+from hls_handler.clients.writer import GithubWriter, RepositoryLabels
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
@@ -61,12 +62,19 @@ def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
     return keys[0] == keys[1]
 
 
-def connect(credentials: Credentials, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]) -> Github:
+def connect(
+    credentials: Credentials,
+    *,
+    observe: Callable[[RateLimit], None],
+    now: Callable[[], datetime],
+    labels: RepositoryLabels | None = None,
+) -> Github:
     """Create a client of the App, or of the first token. `observe` is called after each request of a token."""
     if isinstance(credentials, App):
-        return Github(credentials.connect(), credentials)
+        return Github(credentials.connect(), credentials, labels=labels)
     token = credentials.all[0]
-    return Github(GithubApi(credentials.settings, observe=observe, now=now, credential=token), token)
+    api = GithubApi(credentials.settings, observe=observe, now=now, credential=token)
+    return Github(api, token, labels=labels)
 
 
 class Github:
@@ -74,13 +82,18 @@ class Github:
 
     is_read_only: ClassVar[bool] = False
 
-    def __init__(self, api: GithubApi, access: App | Token | None = None) -> None:
-        """`access` is the App or the token that authenticates `api`."""
-        self._api, self._access = api, access
+    def __init__(
+        self, api: GithubApi, access: App | Token | None = None, *, labels: RepositoryLabels | None = None
+    ) -> None:
+        """`access` is the App or the token that authenticates `api`.
+
+        `labels` are the known labels of repositories; None if this client is the only one.
+        """
+        self._api, self._access, self._labels = api, access, labels or RepositoryLabels(monotonic)
 
     def with_token(self, token: Token) -> Github:
         """Return a client for another token that shares this one's connection."""
-        return Github(self._api.with_credential(token), token)
+        return Github(self._api.with_credential(token), token, labels=self._labels)
 
     def accounts(self) -> tuple[Github, ...]:
         """Return a client for each token, in their order. With an App, return this client."""
@@ -182,7 +195,8 @@ class Github:
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
         guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
-        return GithubWriter(self._api_for(repository), repository, bot=bot, history=history, guard=guard)
+        api = self._api_for(repository)
+        return GithubWriter(api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
 
     def close(self) -> None:
         self._api.close()

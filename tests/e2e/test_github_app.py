@@ -36,7 +36,7 @@ def make_app_service(make_service: MakeService, sandbox: Sandbox, app: App) -> S
     return service.start()
 
 
-def deliver(service: Service, sandbox: Sandbox, payload: recorded.Recording, *, guid: str, **more: object) -> int:
+def deliver(service: Service, sandbox: Sandbox, payload: recorded.Recorded, *, guid: str, **more: object) -> int:
     conversation = sandbox.state.seed(payload.event, payload.payload)
     assert conversation is not None
     body = json.dumps({**payload.payload, **more}).encode()
