@@ -12,9 +12,11 @@ from hls_handler.cli.check import check
 from hls_handler.cli.config import config_commands, settings_commands
 from hls_handler.cli.deliveries import deliveries, why
 from hls_handler.cli.demo import demo
+from hls_handler.cli.init import init
 from hls_handler.cli.maintenance import backup, pause, resume
 from hls_handler.cli.prompts import prompts
 from hls_handler.cli.render import render
+from hls_handler.cli.sandbox import sandbox
 from hls_handler.cli.send import send
 from hls_handler.cli.serve import serve, up
 
@@ -27,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command()(init)
 app.command()(serve)
 app.command()(up)
 app.command()(check)
@@ -41,3 +44,4 @@ app.add_typer(prompts, name="prompts")
 app.add_typer(config_commands, name="config")
 app.add_typer(settings_commands, name="settings")
 app.command()(demo)
+app.command()(sandbox)
