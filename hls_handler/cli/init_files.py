@@ -27,17 +27,16 @@ def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
     target = path.resolve()  # a symbolic link stays one
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # with mode 0600
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)  # with mode 0600
+        os.close(handle)
+        temporary = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).chmod(mode)
-            Path(temporary).replace(target)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.chmod(mode)
+            temporary.replace(target)
         except BaseException:  # also Ctrl-C
             with suppress(OSError):
-                Path(temporary).unlink()
+                temporary.unlink()
             raise
     except OSError as exc:
         raise _cannot_write(path, exc) from exc

@@ -141,14 +141,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.headers.get("Host") != f"{HOST}:{self.page.port}":  # a name of another site, bound to this address
-            self._send(421, "<p>Open the address that <code>hls init</code> printed.</p>")
+            self._reply(421, "<p>Open the address that <code>hls init</code> printed.</p>")
             return
         try:
-            self._send(*self.page.respond(self.path))
+            self._reply(*self.page.respond(self.path))
         finally:
             self.page.note_response()
 
-    def _send(self, status: int, content: str) -> None:
+    def _reply(self, status: int, content: str) -> None:
         nonce = secrets.token_urlsafe(16)
         body = b"" if status == 303 else self.page.render(content, nonce).encode()
         self.send_response(status)

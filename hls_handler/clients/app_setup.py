@@ -100,7 +100,7 @@ def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> Cr
     """
     path = f"/app-manifests/{quote(code, safe='')}/conversions"
     call = "POST /app-manifests/CODE/conversions"
-    response = _send(base_url, "POST", path, call=call, token=None, now=now)
+    response = _request(base_url, "POST", path, call=call, token=None, now=now)
     if response.status in (404, 422) and response.message is not None:
         reason = "it was used already, or is older than an hour"
         raise Permanent(f"GitHub did not accept the code ({response.status}): {reason}")
@@ -159,7 +159,7 @@ class AppClient:
 
     def fetch_app(self) -> ExistingApp:
         """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""
-        response = self._send("GET", "/app", self._jwt())
+        response = self._request("GET", "/app", self._jwt())
         if response.status in (401, 404) and response.message is not None:
             raise Permanent(
                 f"GitHub has no App {self._app_id} with this private key ({response.status}: "
@@ -169,7 +169,7 @@ class AppClient:
 
     def fetch_webhook_url(self) -> str:
         return (
-            self._send("GET", "/app/hook/config", self._jwt())
+            self._request("GET", "/app/hook/config", self._jwt())
             .validate("GET /app/hook/config", _HOOK, now=self._now)
             .url
         )
@@ -177,7 +177,7 @@ class AppClient:
     def list_installations(self) -> tuple[Installation, ...]:
         """Return the first 100 installations that are not suspended."""
         path = f"/app/installations?per_page={PAGE_SIZE}"
-        found = self._send("GET", path, self._jwt()).validate(f"GET {path}", _INSTALLATIONS, now=self._now)
+        found = self._request("GET", path, self._jwt()).validate(f"GET {path}", _INSTALLATIONS, now=self._now)
         return tuple(one for one in found if one.suspended_at is None)
 
     def list_repositories(self, installation: Installation) -> tuple[str, ...]:
@@ -186,10 +186,10 @@ class AppClient:
         if installation.repository_selection == "all":
             return everything
         path = f"/app/installations/{installation.id}/access_tokens"
-        created = self._send("POST", path, self._jwt(), body={"permissions": {"metadata": "read"}})
+        created = self._request("POST", path, self._jwt(), body={"permissions": {"metadata": "read"}})
         token = created.validate(f"POST {path}", _TOKEN, now=self._now).token
         path = f"/installation/repositories?per_page={PAGE_SIZE}"
-        listed = self._send("GET", path, token).validate(f"GET {path}", _REPOSITORIES, secret=token, now=self._now)
+        listed = self._request("GET", path, token).validate(f"GET {path}", _REPOSITORIES, secret=token, now=self._now)
         names = tuple(one.full_name for one in listed.repositories)
         return names if len(names) == listed.total_count else everything
 
@@ -198,8 +198,8 @@ class AppClient:
         # One minute in the past, because clocks differ; GitHub allows ten minutes at most.
         return jwt.encode({"iat": at - 60, "exp": at + 480, "iss": str(self._app_id)}, self._key, algorithm="RS256")
 
-    def _send(self, verb: str, path: str, token: str, *, body: Mapping[str, Any] | None = None) -> _Response:
-        return _send(self._base_url, verb, path, call=f"{verb} {path}", token=token, body=body, now=self._now)
+    def _request(self, verb: str, path: str, token: str, *, body: Mapping[str, Any] | None = None) -> _Response:
+        return _request(self._base_url, verb, path, call=f"{verb} {path}", token=token, body=body, now=self._now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class _Response:
         return validate(call, shape, self.document)
 
 
-def _send(
+def _request(
     base_url: str,
     verb: str,
     path: str,
