@@ -15,8 +15,8 @@ from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
+from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.source_files import suggest_name
 from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement

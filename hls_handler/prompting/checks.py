@@ -14,18 +14,12 @@ from jinja2 import TemplateSyntaxError
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
+from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.names import check_names
+from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
-from hls_handler.prompting.source_files import (
-    BASE,
-    SUFFIX,
-    BrokenTemplateError,
-    Problem,
-    SourceFiles,
-    problem_at,
-    suggest_name,
-)
+from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import ANYTHING, sample_values
 from hls_handler.settings.yaml_parser import Sources
 

@@ -24,17 +24,16 @@ from hls_handler.prompting.environment import (
     check_blocks,
     check_references,
 )
+from hls_handler.prompting.front_matter import SUFFIX
+from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
-    SUFFIX,
-    Problem,
     SourceFiles,
     find_files,
-    prompt_error,
     read_source_files,
 )
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS

@@ -12,17 +12,9 @@ from pathlib import Path
 
 from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.source_files import (
-    COMMENT_SUFFIX,
-    FENCE,
-    SHARED_COMMENT,
-    SUFFIX,
-    BrokenTemplateError,
-    Effort,
-    Problem,
-    SourceFile,
-    Then,
-)
+from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
+from hls_handler.prompting.problems import BrokenTemplateError, Problem
+from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SHIPPED_FRONT_MATTER, SourceFile
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders
 
@@ -108,7 +100,8 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
-    if Path(file).resolve().is_relative_to(shipped.resolve()):
+    path = Path(file).resolve()
+    if path.is_relative_to(shipped.resolve()) or path.is_relative_to(SHIPPED_FRONT_MATTER):
         return SHIPPED_LIBRARY
     return file.removesuffix(name).rstrip("/") or "/"
 

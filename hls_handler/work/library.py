@@ -55,7 +55,7 @@ def library_basis(settings: Settings) -> tuple[object, ...]:
 
 def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships. Raises `PromptError` with all problems."""
-    return load_library(SHIPPED, families=families(), chosen=find_chosen_events(settings))
+    return load_library(SHIPPED, families=families(), shipped=SHIPPED, chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:

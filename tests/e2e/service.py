@@ -42,7 +42,7 @@ claude:
   base_url: "{claude_url}"
   requests_per_second: 100
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: "{prompts}"}}
+prompts: {{directory: {prompts}}}
 limits: {{retry_backoff_s: 0.2, settle_s: 0, {limits}}}
 repositories:
   - name: "Codertocat/*"

@@ -12,9 +12,9 @@ from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
+from hls_handler.prompting.front_matter import FrontMatter
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
-from hls_handler.prompting.source_files import FrontMatter
 from hls_handler.prompting.variables import ListOf, has_members, normalize_hint
 from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
