@@ -9,7 +9,7 @@ BIN := .venv/bin
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/ready ## serve config/settings.yaml, or run the demo if no credentials are set
+run: .venv/ready ## serve config/settings.yaml, or run the demo if nothing is set up
 	@exec $(BIN)/python -m hls_handler up
 
 demo: .venv/ready ## run the service against a built-in sandbox GitHub and Claude

@@ -1,7 +1,6 @@
 """The composition root: creates all objects of the service from the settings, and connects them.
 
-`uvicorn hls_handler.app:create --factory` runs the service with the settings file that $HLS_CONFIG names, by default
-config/settings.yaml.
+`uvicorn hls_handler.app:create --factory` runs the service with the settings file of `find_settings_file`.
 """
 
 from __future__ import annotations
@@ -39,7 +38,13 @@ from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
 from hls_handler.queue.pauses import pause_to_dict
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import SettingsFile, SettingsReload, collect_secrets, export_proxy_settings
+from hls_handler.settings.load import (
+    SettingsFile,
+    SettingsReload,
+    collect_secrets,
+    export_proxy_settings,
+    find_settings_file,
+)
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
@@ -74,7 +79,7 @@ PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all pr
 
 def create() -> Starlette:
     """Return the service as an ASGI application. Raises `SettingsError` if settings or prompts cannot be used."""
-    path, dotenv = Path(os.environ.get("HLS_CONFIG") or "config/settings.yaml"), Path(".env")
+    path, dotenv = find_settings_file(os.environ), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
     configure_logs(file.initial)

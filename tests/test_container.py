@@ -163,7 +163,7 @@ def drop_capabilities() -> list[str]:
 
 def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
     port = free_port()
-    settings = (image / "app/config/settings.yaml").read_text()
+    settings = (image / "app/config/settings.example.yaml").read_text()
     assert "  # url: " in settings
     settings_file = image / "settings.yaml"
     settings_file.write_text(
@@ -195,7 +195,7 @@ def test_service_runs_from_a_read_only_copy_of_the_image(image: Path) -> None:
         process.terminate()
         assert process.wait(timeout=40) == 0, log.read_text()
     assert subprocess.run(
-        [*drop_capabilities(), "touch", str(image / "app/config/settings.yaml")], check=False
+        [*drop_capabilities(), "touch", str(image / "app/config/settings.example.yaml")], check=False
     ).returncode
     assert sorted(image.joinpath("app").rglob("*")) == before
     serving = next(line for line in map(json.loads, log.read_text().splitlines()) if line["message"] == "serving")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,37 +19,35 @@ from typer.main import get_command
 from hls_handler.cli import app
 from hls_handler.clients.api import RateLimit
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import NEEDS_RESTART, load_settings
+from hls_handler.settings.load import EXAMPLE_FILE, NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, problems, with_value
+from tests.settings.make_reference import PAGE, read_rows, render_page
 
-README = Path("README.md").read_text(encoding="utf-8")
+SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
+REPOSITORY_PAGE = Path("docs/repository-file.md").read_text(encoding="utf-8")
+COMMANDS_PAGE = Path("docs/cli.md").read_text(encoding="utf-8")
+HTTP_PAGE = Path("docs/http.md").read_text(encoding="utf-8")
 WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD"), "a-value-of-32-bytes-for-examples")
 
 
-def settings_rows() -> dict[str, list[str]]:
-    """Map each key to the other cells of its row: meaning, takes, default, example, problem."""
-    table = README.split("| key | meaning |")[1].split("\n\n")[0]
-    rows = (line.strip("| ").split(" | ") for line in table.splitlines()[2:])
-    return {cells[0].strip("`"): cells[1:] for cells in rows}
+SETTINGS_ROWS = read_rows(SETTINGS_PAGE)
 
 
-def test_settings_table_has_one_row_for_each_key() -> None:
-    assert list(settings_rows()) == [key.path for key in Reference().keys]
+def test_settings_page_matches_the_model() -> None:
+    assert render_page(SETTINGS_PAGE) == SETTINGS_PAGE  # else: python -m tests.settings.make_reference
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
-def test_settings_table_matches_the_model(key: Key) -> None:
-    meaning, takes, default, _, problem = settings_rows()[key.path]
-    assert (meaning, takes, default) == (key.meaning, key.expected, f"`{key.default}`")
-    assert len(problem) > 10
+def test_settings_page_says_what_a_wrong_value_causes(key: Key) -> None:
+    assert len(SETTINGS_ROWS[key.path][4]) > 10
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
@@ -64,11 +63,11 @@ def test_examples_in_the_settings_table_match_the_schema(key: Key) -> None:
 
 def example(key: Key) -> str:
     """A settings file with the example of the key's row."""
-    return with_value(key.path, yaml.safe_load(settings_rows()[key.path][3].strip("`")))
+    return with_value(key.path, yaml.safe_load(SETTINGS_ROWS[key.path][3].strip("`")))
 
 
 def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
-    example = re.search(r"```yaml\n(.*?)```", README.split("## Settings in the repository")[1], re.DOTALL)
+    example = re.search(r"```yaml\n(.*?)```", REPOSITORY_PAGE, re.DOTALL)
     assert example is not None
     settings_file = parse_repository_file(example[1])
     assert settings_file.problems == ()
@@ -76,7 +75,7 @@ def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
     Draft202012Validator(repository_schema()).validate(yaml.safe_load(example[1]))
 
 
-@pytest.mark.parametrize("path", ["README.md", "config/settings.yaml"])
+@pytest.mark.parametrize("path", ["docs/settings.md", "config/settings.example.yaml"])
 def test_settings_that_need_a_restart_are_documented(path: str) -> None:
     text = re.sub(r"\n# | *\n", " ", Path(path).read_text(encoding="utf-8")).replace("`", "")
     *others, last = NEEDS_RESTART
@@ -96,7 +95,7 @@ COMMANDS = dict(commands(get_command(app), "hls"))
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
-    row = re.search(rf"^\| `{name}[ `].*$", README, re.MULTILINE)
+    row = re.search(rf"^\| `{name}[ `].*$", COMMANDS_PAGE, re.MULTILINE)
     assert row is not None
     for option in COMMANDS[name].params:
         flag = next((opt for opt in option.opts if opt.startswith("--")), None)
@@ -111,14 +110,14 @@ def test_every_command_and_option_has_help(name: str) -> None:
 
 
 def test_documented_commands_exist() -> None:
-    assert set(re.findall(r"^\| `(hls(?: [a-z-]+)+)", README, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^\| `(hls(?: [a-z-]+)+)", COMMANDS_PAGE, re.MULTILINE)) == set(COMMANDS)
 
 
 def test_every_route_is_documented() -> None:
-    settings = load_settings(Path("config/settings.yaml"), VARIABLES, dotenv=None)
+    settings = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
     paths = {route.path for route in app.routes if isinstance(route, Route)}
-    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z]+)`", README, re.MULTILINE)) == paths
+    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z]+)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
 def _no_ports() -> Ports:
@@ -138,6 +137,12 @@ def _no_ports() -> Ports:
         health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
         clock=lambda: 0.0,
     )
+
+
+@pytest.mark.parametrize("path", ["config/settings.yaml", "config/github-app.pem", ".env", "data/hls.db"])
+def test_no_upgrade_touches_the_files_of_a_user(path: str) -> None:
+    assert subprocess.run(["git", "check-ignore", "--quiet", path], check=False).returncode == 0
+    assert subprocess.run(["git", "ls-files", path], check=True, capture_output=True).stdout == b""
 
 
 def test_every_make_target_has_a_description() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from hls_handler.cli.options import DEFAULT_CONFIG, DOTENV, abort, add_usd, connect_claude, load, require_credential
+from hls_handler.cli.options import DOTENV, abort, add_usd, connect_claude, load, require_credential
 from hls_handler.cli.render import Estimate, estimate, estimate_from_tokens
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
@@ -19,7 +19,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
-from hls_handler.settings.load import read_environment
+from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
@@ -49,7 +49,7 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
 
     Exits with 2 if there is no key or the settings cannot be used.
     """
-    if config is not None or os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG.is_file():
+    if config is not None or os.environ.get("HLS_CONFIG") or SETTINGS_FILE.is_file():
         settings = load(config, credentials=False)
         require_credential(settings, "claude.api_key", alternative=KEY_ALTERNATIVE)
         return settings.claude

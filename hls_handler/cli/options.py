@@ -18,12 +18,11 @@ import typer
 from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.files import database_exists
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import find_missing, load_settings, with_dummy_credentials
+from hls_handler.settings.load import find_missing, find_settings_file, load_settings, with_dummy_credentials
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
 
-DEFAULT_CONFIG = Path("config/settings.yaml")
 DOTENV = Path(".env")
 
 Config = Annotated[
@@ -32,7 +31,7 @@ Config = Annotated[
         "--config",
         "-c",
         metavar="PATH",
-        help="Settings file. Default: $HLS_CONFIG, else config/settings.yaml.",
+        help="Settings file. Default: $HLS_CONFIG, else config/settings.yaml, else the shipped example.",
         show_default=False,
     ),
 ]
@@ -52,7 +51,7 @@ def print_lines(text: str) -> None:
 
 
 def config_path(config: Path | None) -> Path:
-    return config or Path(os.environ.get("HLS_CONFIG") or DEFAULT_CONFIG)
+    return config or find_settings_file(os.environ)
 
 
 def load(config: Path | None, *, credentials: bool = True) -> Settings:

@@ -20,7 +20,7 @@ from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.demo import run_demo
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.settings.load import CREDENTIALS, SettingsFile, find_missing_credentials
+from hls_handler.settings.load import CREDENTIALS, EXAMPLE_FILE, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -127,19 +127,27 @@ def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
             "repositories": [repository.name for repository in settings.repositories],
         },
     )
+    if path == EXAMPLE_FILE:
+        log.info(
+            f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
+        )
     for warning in settings.warnings:
         log.warning(warning)
 
 
 def up(config: Config = None) -> None:
-    """Run the service, or the demo if no credentials are set.
+    """Run the service, or the demo if nothing is set up.
 
-    The credentials are GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY, from the environment or from .env.
-    With all three, runs `hls serve`; with none, `hls demo`. It is an error if only some are set.
+    Runs `hls serve` if there is a settings file of your own (--config, $HLS_CONFIG or config/settings.yaml). Otherwise
+    GITHUB_TOKEN, GITHUB_WEBHOOK_SECRET and ANTHROPIC_API_KEY decide, from the environment or from .env: with all three,
+    runs `hls serve` with the shipped settings; with none, `hls demo`. It is an error if only some are set.
 
     Exit codes: 0 stopped by a signal; 1 at least one event of the demo failed, or the database is currently unusable; 2
     a credential is missing, or the service or the demo could not start.
     """
+    path = config_path(config)
+    if path != EXAMPLE_FILE and path.exists():
+        raise typer.Exit(run_service(path))
     try:
         missing = find_missing_credentials(os.environ, DOTENV)
     except SettingsError as exc:
@@ -149,4 +157,4 @@ def up(config: Config = None) -> None:
         raise typer.Exit(run_demo(once=False, fresh=False))
     if missing:
         abort(*[f"{name} is not set: set it in the environment or in .env (see README.md)" for name in missing])
-    raise typer.Exit(run_service(config_path(config)))
+    raise typer.Exit(run_service(path))

@@ -20,6 +20,16 @@ from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
 from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
+SETTINGS_FILE = Path("config/settings.yaml")
+EXAMPLE_FILE = Path("config/settings.example.yaml")
+
+
+def find_settings_file(environ: Mapping[str, str]) -> Path:
+    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped example if there is no such file."""
+    if environ.get("HLS_CONFIG"):
+        return Path(environ["HLS_CONFIG"])
+    return EXAMPLE_FILE if EXAMPLE_FILE.exists() and not SETTINGS_FILE.exists() else SETTINGS_FILE
+
 
 def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
@@ -34,7 +44,9 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     except OSError as exc:
         raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
-        raise SettingsError([f"{path}: expected sections such as github:, claude: and repositories:; see README.md"])
+        raise SettingsError(
+            [f"{path}: expected sections such as github:, claude: and repositories:; see {EXAMPLE_FILE}"]
+        )
     expansion = expand(tree.root, read_environment(environ, dotenv))
     reference = Reference()
     problems: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """Models of the settings file: every key with its meaning, unit, default and bounds.
 
-The settings table in README.md repeats the `description` of every field (a test compares them).
+`python -m tests.settings.make_reference` writes the `description` of every field to docs/settings.md.
 """
 
 from __future__ import annotations

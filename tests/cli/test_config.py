@@ -280,7 +280,7 @@ def check(tmp_path: Path, content: bytes | None) -> Result:
     file = tmp_path / "mine.yaml"
     if content is not None:
         file.write_bytes(content)
-    return CliRunner().invoke(app, ["config", "check-repository", str(file), "--config", "config/settings.yaml"])
+    return CliRunner().invoke(app, ["config", "check-repository", str(file)])
 
 
 def test_a_valid_file_is_accepted_without_credentials(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -183,6 +184,14 @@ def test_incomplete_credentials_stop_the_start(tmp_path: Path) -> None:
     ended = run("up", environ={"GITHUB_TOKEN": "t" * 40, "GITHUB_WEBHOOK_SECRET": SECRET}, cwd=tmp_path)
     assert ended.returncode == 2
     assert "ANTHROPIC_API_KEY" in ended.stderr
+
+
+def test_up_with_a_settings_file_and_no_credentials_does_not_start_the_demo(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    shutil.copy("config/settings.example.yaml", tmp_path / "config" / "settings.yaml")
+    ended = run("up", cwd=tmp_path)
+    assert ended.returncode == 2
+    assert "config/settings.yaml:27: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
 
 
 def test_a_changed_prompt_is_used_by_the_next_delivery_and_an_invalid_one_is_not(

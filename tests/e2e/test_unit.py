@@ -90,7 +90,7 @@ def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path
     (etc / "environment").write_text("GITHUB_TOKEN=t\nGITHUB_WEBHOOK_SECRET=0123456789abcdef\nANTHROPIC_API_KEY=k\n")
     url = f"sqlite:///{lib}/hls.db"
     Storage.open(url).close()
-    own = (ROOT / "config" / "settings.yaml").read_text()
+    own = (ROOT / "config" / "settings.example.yaml").read_text()
     preset = '# url: "sqlite:///data/hls.db"'
     assert preset in own
     (etc / "settings.yaml").write_text(own.replace(preset, f'url: "{url}"'))

@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import SettingsFile, collect_secrets, load_settings, masked, plan_reload
+from hls_handler.settings.load import (
+    EXAMPLE_FILE,
+    SettingsFile,
+    collect_secrets,
+    find_settings_file,
+    load_settings,
+    masked,
+    plan_reload,
+)
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
 from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
@@ -68,14 +76,27 @@ def test_a_retired_model_is_replaced_by_the_current_one_of_its_line(tmp_path: Pa
     assert load(tmp_path, USERS_FILE).claude.model == "claude-sonnet-5-5"
 
 
+def test_own_settings_file_takes_precedence_over_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_settings_file({}) == Path("config/settings.yaml")  # the error names this file
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "settings.example.yaml").touch()
+    assert find_settings_file({}) == Path("config/settings.example.yaml")
+    (tmp_path / "config" / "settings.yaml").touch()
+    assert find_settings_file({}) == Path("config/settings.yaml")
+    assert find_settings_file({"HLS_CONFIG": "/etc/hls/settings.yaml"}) == Path("/etc/hls/settings.yaml")
+
+
 def test_the_shipped_file_loads_as_it_is_without_a_warning() -> None:
-    settings = load_settings(Path("config/settings.yaml"), VARIABLES, dotenv=None)
+    settings = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
     assert settings.warnings == ()
     assert settings.repositories[0].name == "*/*"
 
 
 def shipped_with_every_key() -> str:
-    text = Path("config/settings.yaml").read_text(encoding="utf-8")
+    text = EXAMPLE_FILE.read_text(encoding="utf-8")
     return re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
 
 
@@ -94,7 +115,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         if not line.strip().startswith(("language:", "expect_webhook_within_h:"))
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
-    shipped = load_settings(Path("config/settings.yaml"), VARIABLES, dotenv=None)
+    shipped = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
     assert everything == shipped.model_dump(exclude={"repositories"})
 
 
@@ -177,7 +198,7 @@ def test_a_section_whose_keys_are_all_commented_out_has_its_defaults(tmp_path: P
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "- a\n- list\n", "just text\n"])
 def test_the_message_about_a_file_without_sections_names_the_expected_ones(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text) == [
-        "settings.yaml: expected sections such as github:, claude: and repositories:; see README.md"
+        "settings.yaml: expected sections such as github:, claude: and repositories:; see config/settings.example.yaml"
     ]
 
 

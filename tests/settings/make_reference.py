@@ -1,0 +1,46 @@
+"""Update docs/settings.md from the settings models: `python -m tests.settings.make_reference`.
+
+A row keeps its example and its last column, which are written by hand; a new key gets a row in which both are empty.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from hls_handler.settings.reference import Key, Reference
+
+PAGE = Path("docs/settings.md")
+HEAD = "| key | meaning | takes | default | example | when it is wrong |\n|---|---|---|---|---|---|"
+_TABLES = re.compile(r"^## Keys\n.*?(?=^## (?!`))", re.DOTALL | re.MULTILINE)
+
+
+def read_rows(page: str) -> dict[str, list[str]]:
+    """Map each key to the other cells of its row: meaning, takes, default, example, problem."""
+    rows = (line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| `"))
+    return {cells[0].strip("`"): cells[1:] for cells in rows}
+
+
+def render_page(page: str) -> str:
+    """Return the page with the tables between the headings "Keys" and the next one made anew."""
+    tables = "\n\n".join(_render_tables(read_rows(page)))
+    return _TABLES.sub(lambda _: f"## Keys\n\n{tables}\n\n", page)
+
+
+def _render_tables(rows: dict[str, list[str]]) -> Iterator[str]:
+    def section(key: Key) -> str:
+        return re.split(r"\W", key.path)[0]
+
+    for name, keys in groupby(Reference().keys, section):
+        lines = (_render_row(key, rows.get(key.path, [""] * 5)) for key in keys)
+        yield f"### `{name}`\n\n{HEAD}\n" + "\n".join(lines)
+
+
+def _render_row(key: Key, cells: list[str]) -> str:
+    return f"| `{key.path}` | {key.meaning} | {key.expected} | `{key.default}` | {cells[3]} | {cells[4]} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render_page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
