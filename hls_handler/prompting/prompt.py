@@ -29,6 +29,7 @@ class Family:
     comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
     actions: frozenset[str] = frozenset()  # actions that GitHub sends for the event; empty: any action is accepted
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
+    carries_labels: bool = True  # whether the event can have an issue or pull request, which can carry labels
 
 
 SHIPPED_LIBRARY = "the shipped library"
@@ -171,6 +172,7 @@ class Library:
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
+    warnings: tuple[str, ...] = ()  # likely mistakes that do not prevent the use of the library, with file and line
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts whose `on` has `event_key`, except shadow prompts.
