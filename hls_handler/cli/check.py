@@ -33,13 +33,14 @@ def check(
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
     token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
-    prompt that defines its own fields or labels.
+    prompt that defines its own fields or labels. With --offline, an unset variable in the settings is no problem; a
+    note names it.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
     path = config_path(config)
     try:
-        settings = load_settings(path, os.environ, dotenv=DOTENV)
+        settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=offline)
     except SettingsError as exc:
         for problem in exc.problems:
             print_line(problem)
@@ -60,6 +61,8 @@ def check(
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
             print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
+    for key, variable in settings.unset.items():
+        print_line(f"{settings.sources.where(key)}: note: {variable} is not set")
     for finding in findings:
         print_line(finding)
     if findings:

@@ -16,10 +16,11 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.settings.load import CREDENTIALS, EXAMPLE_FILE, SETTINGS_FILE, SettingsFile, find_missing_credentials
+from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -126,7 +127,7 @@ def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
             "repositories": [repository.name for repository in settings.repositories],
         },
     )
-    if path == EXAMPLE_FILE:
+    if path == shipped.SETTINGS:
         log.info(
             f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
         )
@@ -145,7 +146,7 @@ def up(config: Config = None) -> None:
     a credential is missing, or the service or the demo could not start.
     """
     path = config_path(config)
-    if path != EXAMPLE_FILE and path.exists():
+    if path != shipped.SETTINGS and path.exists():
         raise typer.Exit(run_service(path))
     try:
         missing = find_missing_credentials(os.environ, DOTENV)

@@ -8,34 +8,40 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
+from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
-from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.reference import REQUIRED, Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
-from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import OMIT, Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 SETTINGS_FILE = Path("config/settings.yaml")
-EXAMPLE_FILE = Path("config/settings.example.yaml")
 
 
 def find_settings_file(environ: Mapping[str, str]) -> Path:
-    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped example if there is no such file."""
+    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped settings if there is no such file."""
     if environ.get("HLS_CONFIG"):
         return Path(environ["HLS_CONFIG"])
-    return EXAMPLE_FILE if EXAMPLE_FILE.exists() and not SETTINGS_FILE.exists() else SETTINGS_FILE
+    return SETTINGS_FILE if SETTINGS_FILE.exists() else shipped.SETTINGS
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
+def load_settings(
+    path: Path, environ: Mapping[str, str], *, dotenv: Path | None, allow_unset: bool = False
+) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
     Variables that `environ` lacks are read from the file `dotenv`. Raises `SettingsError`, whose `problems` contain
     each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
+
+    With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
+    default. `Settings.unset` lists them.
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -45,10 +51,14 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
         raise SettingsError(
-            [f"{path}: expected sections such as github:, claude: and repositories:; see {EXAMPLE_FILE}"]
+            [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
         )
-    expansion = expand(tree.root, read_environment(environ, dotenv))
-    reference = Reference()
+    reference, variables = Reference(), read_environment(environ, dotenv)
+    if allow_unset:
+        variables = {name: value for name, value in variables.items() if value.strip()}
+        expansion = expand(tree.root, variables, stand_in=partial(_stand_in, reference))
+    else:
+        expansion = expand(tree.root, variables)
     problems: dict[str, str] = {}
     settings = None
     try:
@@ -68,8 +78,18 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     warnings = tuple(_find_warnings(settings, tree.sources))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
-    settings._sources, settings._warnings = tree.sources, warnings
+    settings._sources, settings._warnings, settings._unset = tree.sources, warnings, expansion.unset
     return settings
+
+
+def _stand_in(reference: Reference, path: str, name: str) -> object:
+    key = reference.find(path)
+    if key is not None and key.secret:
+        return f"{name}{_DUMMY_SUFFIX}"
+    return None if key is None or (key.kind == "key" and key.default == REQUIRED) else OMIT
+
+
+_DUMMY_SUFFIX = "-of-this-name-is-not-set"  # long enough for a webhook secret
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -106,8 +126,9 @@ def _prompt_folders(root: object) -> dict[str, object]:
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     for path, folder in _prompt_folders(root).items():
-        if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
-            yield path, f"there is no folder {folder}"
+        # not Path.is_dir, which may raise
+        if isinstance(folder, str) and folder != "shipped" and not os.path.isdir(folder):  # noqa: PTH112
+            yield path, f"there is no folder {os.path.abspath(folder)}"  # noqa: PTH100
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
@@ -194,20 +215,6 @@ def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) ->
     """Return the names in `CREDENTIALS` that are unset or blank. Raises `SettingsError` as `read_environment` does."""
     variables = read_environment(environ, dotenv)
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
-
-
-def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """Return `environ` with a dummy value for each missing credential, for commands that do not use all credentials."""
-    return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
-
-
-def find_missing(secret: SecretStr) -> str | None:
-    """Return the name of the missing variable ("GITHUB_TOKEN") if `secret` is a dummy value; None for a real value."""
-    return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
-
-
-def _dummy_value(name: str) -> str:
-    return f"{name}-is-not-set"
 
 
 MASK = "***"
