@@ -8,9 +8,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -43,7 +44,18 @@ ExitWithParent = Annotated[
 ]
 
 
-def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:
+def serve(
+    config: Config = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; overrides server.host.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+    ] = None,
+    role: RoleOption = "all",
+    exit_with_parent: ExitWithParent = False,
+) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
     On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished deliveries continue
@@ -56,7 +68,8 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
-    raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
+    options = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    raise typer.Exit(run_service(config_path(config), partial(Service, role=role), options))
 
 
 def _exit_with_parent() -> None:
@@ -64,10 +77,17 @@ def _exit_with_parent() -> None:
     os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
-def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2)."""
+def run_service(
+    path: Path,
+    make: Callable[[SettingsFile], Service] = Service,
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> int:
+    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
+
+    `options` override keys of the section `server`.
+    """
     try:
-        file = SettingsFile(path, os.environ, dotenv=DOTENV)
+        file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
     except SettingsError as exc:
         abort(*exc.problems)
     settings = file.initial

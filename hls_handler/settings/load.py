@@ -7,9 +7,10 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
@@ -33,7 +34,12 @@ def find_settings_file(environ: Mapping[str, str]) -> Path:
 
 
 def load_settings(
-    path: Path, environ: Mapping[str, str], *, dotenv: Path | None, allow_unset: bool = False
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    dotenv: Path | None,
+    allow_unset: bool = False,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
@@ -41,7 +47,7 @@ def load_settings(
     each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
 
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
-    default. `Settings.unset` lists them.
+    default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -53,6 +59,8 @@ def load_settings(
         raise SettingsError(
             [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
         )
+    if options and isinstance(tree.root.setdefault("server", {}), dict | None):
+        tree.root["server"] = {**(tree.root["server"] or {}), **options}
     reference, variables = Reference(), read_environment(environ, dotenv)
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
@@ -75,10 +83,11 @@ def load_settings(
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
-    warnings = tuple(_find_warnings(settings, tree.sources))
+    sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
+    warnings = tuple(_find_warnings(settings, sources))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
-    settings._sources, settings._warnings, settings._unset = tree.sources, warnings, expansion.unset
+    settings._sources, settings._warnings, settings._unset = sources, warnings, expansion.unset
     return settings
 
 
@@ -255,10 +264,19 @@ class SettingsFile:
     """
 
     def __init__(
-        self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        dotenv: Path | None,
+        options: Mapping[str, object] = MappingProxyType({}),
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Read the settings. Raises `SettingsError`. `clock_ns` is compared with the modification times of files."""
-        self._clock_ns = clock_ns
+        """Read the settings. Raises `SettingsError`.
+
+        `options` override the file as in `load_settings`. `clock_ns` is compared with the modification times of files.
+        """
+        self._clock_ns, self._options = clock_ns, options
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
         self.initial: Settings = self.read()
@@ -274,7 +292,7 @@ class SettingsFile:
     def read(self) -> Settings:
         """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
         self._last_stamps = self._stamps()
-        return load_settings(self._path, self._environ, dotenv=self._dotenv)
+        return load_settings(self._path, self._environ, dotenv=self._dotenv, options=self._options)
 
     def mark_as_changed(self) -> None:
         """Make `has_changed` return True, so that settings that could not be applied are read again."""

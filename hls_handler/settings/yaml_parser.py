@@ -50,6 +50,7 @@ class Sources:
     file: str  # as given: "config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     repository: Sources | None = None  # lines of the repository settings
+    options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
 
     def contains(self, key: str) -> bool:
         """Return True if the file has the key itself, not only the mapping that would contain it."""
@@ -67,6 +68,8 @@ class Sources:
 
     def where(self, key: str) -> str:
         """Return file, line and key for a message: "config/settings.yaml:14 (repositories[0].events)"."""
+        if key in self.options:
+            return f"{self.options[key]} ({key})"
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"

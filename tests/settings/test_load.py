@@ -189,6 +189,30 @@ def test_prompts_in_the_working_directory_precede_the_shipped_ones_by_default(
     assert list(prompts.folders.values()) == [Path("prompts"), shipped.PROMPTS]
 
 
+def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
+    settings = load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002})
+    assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
+    assert settings.sources.where("server.port") == "--port (server.port)"
+    (warning,) = settings.warnings
+    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; ")
+
+
+def test_a_reload_keeps_the_options_of_the_command(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", SMALLEST)
+    file = SettingsFile(path, VARIABLES, dotenv=None, options={"port": 8002})
+    write(path, f"{SMALLEST}server: {{port: 8001}}\n")
+    assert (file.initial.server.port, file.read().server.port) == (8002, 8002)
+    assert plan_reload(file.initial, file.read()).waiting == ()
+
+
+def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
+    with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
+        load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0"})
+
+
 def test_every_key_has_its_line(tmp_path: Path) -> None:
     sources = load(tmp_path, USERS_FILE).sources
     assert sources.lines["repositories[0].events[2]"] == 18
