@@ -61,8 +61,8 @@ def check(
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
             print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
-    for key, variable in settings.unset.items():
-        print_line(f"{settings.sources.where(key)}: note: {variable} is not set")
+    for key, problem in settings.unset.items():
+        print_line(f"{settings.sources.where(key)}: note: {problem}")
     for finding in findings:
         print_line(finding)
     if findings:

@@ -67,10 +67,11 @@ def load(config: Path | None, *, credentials: bool = True) -> Settings:
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
     """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
-    missing = settings.unset.get(key)
-    if missing is not None:
-        where = settings.sources.where(key)
-        abort(f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}")
+    keys = ("github.token", "github.app.") if key == "github.token" else (key,)
+    for path, problem in settings.unset.items():
+        if path.startswith(keys):
+            where = settings.sources.where(path)
+            abort(f"{where}: {problem}; set it in the environment or in .env, or {alternative}")
 
 
 @contextmanager

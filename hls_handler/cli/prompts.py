@@ -63,8 +63,8 @@ def list_(config: Config = None) -> None:
     """
     settings = load(config, credentials=False)
     library = load_library(settings)
-    storage_variable = settings.unset.get("storage.url")
-    with nullcontext() if storage_variable else open_existing_store(settings) as store:
+    storage_problem = settings.unset.get("storage.url")
+    with nullcontext() if storage_problem else open_existing_store(settings) as store:
         rows = None if store is None else store.calls.prompt_stats()
         feedback = {} if store is None else feedback_in(store.statistics.counters())
     for prompt in library.prompts.values():
@@ -76,7 +76,7 @@ def list_(config: Config = None) -> None:
         for line in format_feedback(prompt.id, feedback):
             print_line(f"  {line}")
     if rows is None:
-        reason = f"{storage_variable} is not set" if storage_variable else "there is no database yet"
+        reason = storage_problem or "there is no database yet"
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
 

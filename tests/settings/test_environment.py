@@ -59,17 +59,26 @@ def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> N
     environ = {"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}
     settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None, allow_unset=True)
     assert settings.unset == {
-        "github.webhook_secret": "GITHUB_WEBHOOK_SECRET",
-        "claude.api_key": "ANTHROPIC_API_KEY",
-        "server.port": "PORT",
-        "server.api_key": "KEY",
-        "labels.allow[1]": "LABEL",
+        "github.webhook_secret": "GITHUB_WEBHOOK_SECRET is not set",
+        "claude.api_key": "ANTHROPIC_API_KEY is not set",
+        "server.port": "PORT is not set",
+        "server.api_key": "KEY is not set",
+        "labels.allow[1]": "LABEL is not set",
     }
-    assert (settings.github.token.get_secret_value(), settings.server.port, settings.labels.allow) == (
-        "t",
+    assert (settings.github.access_tokens, settings.server.port, settings.labels.allow) == (
+        ("t",),
         8000,
         ("bug",),
     )
+
+
+def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
+    app = 'app: {id: "${APP_ID}", private_key_path: /nowhere/app.pem}'
+    (tmp_path / "settings.yaml").write_text(SMALLEST.replace('token: "${GITHUB_TOKEN}"', app), encoding="utf-8")
+    settings = load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
+    assert settings.github.app is None
+    assert settings.unset["github.app.id"] == "APP_ID is not set"
+    assert settings.unset["github.app.private_key_path"] == "/nowhere/app.pem cannot be read"
 
 
 def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> None:
