@@ -14,9 +14,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from hls_handler.cli import app
+from hls_handler.cli import COMMANDS as TOP_COMMANDS
+from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import EXAMPLE_FILE, NEEDS_RESTART, load_settings
@@ -93,7 +93,7 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, command
 
 
-COMMANDS = dict(commands(get_command(app), "hls"))
+COMMANDS = dict(one for top in TOP_COMMANDS for one in commands(load_command(top), f"hls {top}"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
