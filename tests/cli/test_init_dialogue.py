@@ -76,5 +76,5 @@ def test_yes_confirms_without_a_question() -> None:
 
 
 def test_without_a_terminal_a_confirmation_names_the_option() -> None:
-    with pytest.raises(SettingsError, match="Replace it\\? .*--yes"):
+    with pytest.raises(SettingsError, match=r"Replace it\? .*--yes"):
         Dialogue(None).confirm("Replace it?")
