@@ -39,12 +39,23 @@ class Writer(Protocol):
     """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it."""
 
     def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: EffectiveLabels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
     ) -> Outcome:
-        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write."""
+        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write.
+
+        `present` are the labels that the issue or pull request has now; None to read them.
+        """
         ...
 
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
+    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
+        """Create or edit the bot's comment. With `has_comments=False`, the conversation has no comment yet."""
+        ...
 
 
 class Github(Protocol):
