@@ -402,7 +402,7 @@ def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: p
         ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
         (
             {**APP, "github_url": "http://ghe.example.com"},
-            "--github-url: http://ghe.example.com: http:// to ghe.example",
+            "--github-url: http://ghe.example.com: http:// to",
         ),
         ({**APP, "github_url": "ghe.example.com"}, "ghe.example.com: expected an address that starts with https://"),
         ({"token_file": Path("missing"), "repositories": ("o/r",)}, "there is no such file"),
