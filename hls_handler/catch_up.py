@@ -9,17 +9,22 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor
+from hls_handler.clients.credentials import App
+from hls_handler.clients.github import Credentials
 from hls_handler.clients.hooks import GithubHooks
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, may_be_processed, route
-from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.work.active_config import ActiveConfig, CachedClient
-from hls_handler.work.catch_up import MAX_FETCHES, CatchUp, Sources, find_reserved
+from hls_handler.work.catch_up import MAX_FETCHES, CatchUp, Source, Sources, find_reserved
 from hls_handler.work.hooks import HookLists, HookSearch
-from hls_handler.work.job import GITHUB_RATE_LIMIT
+
+APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
+"""Name of the rate limit of requests of the App itself; those of its installations have limits of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +37,29 @@ class Listening:
     on_finished: Callable[[Finished], object]
 
 
-def connect_hooks(settings: GithubSettings, observe: Callable[[RateLimit], None]) -> HookLists:
-    """Return a client for GitHub's lists of webhooks. `observe` is called after every request."""
-    return GithubHooks(GithubApi(settings, observe=observe, now=lambda: datetime.now(UTC)))
+def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]) -> HookLists:
+    """Return a client for GitHub's lists of webhooks. `observe` is called after every request of a token."""
+    if isinstance(credentials, App):
+        return GithubHooks(credentials.connect())
+    token = AnyToken(credentials)
+    return GithubHooks(GithubApi(credentials.settings, observe=observe, now=credentials.now, credential=token))
 
 
 def connect_catch_up(
     store: Storage,
     active: Callable[[], ActiveConfig],
+    credentials_of: Callable[[Settings], Credentials],
     *,
     observe: Callable[[RateLimit], None],
     on_commit: Callable[[NewDelivery, Accepted], object],
     wait: Callable[[float], bool],
     since: datetime | Literal["now"] | None = None,
     max_fetches: int = MAX_FETCHES,
-    connect: Callable[[GithubSettings, Callable[[RateLimit], None]], HookLists] = connect_hooks,
+    connect: Callable[[Credentials, Callable[[RateLimit], None]], HookLists] = connect_hooks,
 ) -> CatchUp:
     """Return catch-up for a service or a command. `active` returns the configuration in use.
+
+    `credentials_of` returns the App or the tokens of settings; the same object while they do not change.
 
     `CatchUp` explains the other arguments.
     """
@@ -58,16 +69,20 @@ def connect_catch_up(
         own_rate.observe(rate_limit)
         observe(rate_limit)
 
-    def connect_counted(settings: GithubSettings) -> HookLists:
-        return connect(settings, count_request)
+    def connect_counted(credentials: Credentials) -> HookLists:
+        return connect(credentials, count_request)
 
     hooks_of = CachedClient(connect_counted, close=lambda hooks: hooks.close())
     search = HookSearch(clock=time.monotonic)
 
     def find_sources(before_request: Callable[[], None]) -> Sources:
         config = active()
+        credentials = credentials_of(config.settings)
+        lists = hooks_of.of(credentials)
+        if isinstance(credentials, App):
+            return Sources((Source(f"{lists.base_url}/app/{credentials.id}/hook", None, lists.app_deliveries()),))
         return search.find(
-            hooks_of.of(config.settings.github),
+            lists,
             config.settings,
             config.table,
             received=store.catch_up.received_repositories(),
@@ -95,6 +110,7 @@ def connect_catch_up(
                 table=config.table,
                 catalogue=config.prompts.latest,
                 bot=config.bot.cached,
+                others=tuple(bot.cached for bot in config.bots[1:] if bot.cached is not None),
             )
 
         new = caught_up_delivery(attempt, payload, route=decide, settings=config.settings)
@@ -102,15 +118,19 @@ def connect_catch_up(
         on_commit(new, accepted)
         return accepted
 
+    def rate_limit() -> str:
+        credentials = credentials_of(active().settings)
+        return APP_RATE_LIMIT if isinstance(credentials, App) else credentials.preferred.rate_limit
+
     def find_reason_to_wait() -> str | None:
-        held_until = store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
+        held_until = store.rate_limiter.held_until(rate_limit())
         if held_until is not None:
             return f"GitHub asked to wait, or the last request failed: no requests until {held_until:%H:%M:%S} UTC"
         return find_reserved(own_rate.rate_limit, datetime.now(UTC))
 
     def on_down(exc: DependencyDown) -> None:
         if exc.applies_to_all_calls and exc.not_before is not None:
-            store.rate_limiter.hold(GITHUB_RATE_LIMIT, exc.not_before)
+            store.rate_limiter.hold(rate_limit(), exc.not_before)
 
     return CatchUp(
         store.catch_up,

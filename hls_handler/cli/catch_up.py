@@ -17,6 +17,7 @@ from hls_handler.app import Service
 from hls_handler.catch_up import Listening, connect_catch_up
 from hls_handler.cli.options import Config, abort, config_path, fail, load, open_store, print_line, utc_now
 from hls_handler.cli.serve import listen_on_loopback, run_service
+from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PromptError, SettingsError
 from hls_handler.events import event_key
@@ -24,7 +25,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.wording import count
-from hls_handler.work.active_config import ActiveConfig, BotAccount
+from hls_handler.work.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.work.catch_up import CatchUp, Report
 from hls_handler.work.library import load_checked
 
@@ -67,15 +68,22 @@ def open_catch_up(settings: Settings) -> Iterator[CatchUp]:
             prompts = ReloadingLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
         except PromptError as exc:
             abort(*exc.problems)
-        bot = BotAccount(settings.github, store.bot_accounts, store.database)
-        active = ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
+        active = ActiveConfig(settings, RepositoryTable(settings), prompts, load_bot_accounts(settings.github, store))
 
         def wait(seconds: float) -> bool:
             time.sleep(seconds)
             return False
 
         try:
-            yield connect_catch_up(store, lambda: active, observe=lambda _: None, on_commit=lambda *_: None, wait=wait)
+            credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
+            yield connect_catch_up(
+                store,
+                lambda: active,
+                lambda _: credentials,
+                observe=lambda _: None,
+                on_commit=lambda *_: None,
+                wait=wait,
+            )
         except SettingsError as exc:
             abort(*exc.problems)
 

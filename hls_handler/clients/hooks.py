@@ -92,3 +92,7 @@ class GithubHooks:
 
     def deliveries(self, path: str, hook_id: int) -> HookDeliveries:
         return HookDeliveries(self._api, f"{path}/hooks/{hook_id}")
+
+    def app_deliveries(self) -> HookDeliveries:
+        """Return the deliveries of the App's only hook, if `api` authenticates as the App itself."""
+        return HookDeliveries(self._api, "/app/hook")

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
 from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.state import State
@@ -78,7 +79,9 @@ class BadRequest(Exception):
     """An invalid request to the API under `/_sandbox`. The response is 400."""
 
 
-def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]) -> list[Route]:
+def control_routes(
+    state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
+) -> list[Route]:
     """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot change the sandbox."""
 
     async def about(request: Request) -> Response:
@@ -88,13 +91,13 @@ def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mappi
 
     return [
         Route("/_sandbox", about, methods=["GET"]),
-        *_state_routes(state),
+        *_state_routes(state, apps),
         *_fault_routes(faults),
         *_request_routes(log),
     ]
 
 
-def _state_routes(state: State) -> list[Route]:
+def _state_routes(state: State, apps: Apps) -> list[Route]:
     async def seed(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         conversation = state.seed(body.event, body.payload, files=body.files)
@@ -103,9 +106,9 @@ def _state_routes(state: State) -> list[Route]:
     async def send(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         state.seed(body.event, body.payload, files=body.files)
-        attempts = await asyncio.to_thread(state.hooks.send, body.event, body.payload)
+        attempts = await asyncio.to_thread(apps.send_webhook, body.event, body.payload)
         if not attempts:
-            raise BadRequest("payload: its repository has no hook: create one with POST /_sandbox/hooks")
+            raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
         return JSONResponse([attempt.document() for attempt in attempts], status_code=201)
 
     async def add_hook(request: Request) -> Response:

@@ -5,12 +5,12 @@ https://docs.github.com/en/rest/repos/webhooks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_of, repository_of
-from hls_handler.sandbox.hooks import Hook
+from hls_handler.sandbox.hooks import Hook, Hooks
 from hls_handler.sandbox.objects import Document
 
 
@@ -26,28 +26,27 @@ def organization_hooks(call: Call) -> Answer:
 
 
 def repository_deliveries(call: Call) -> Answer:
-    return list_deliveries(call, _hook(call, _administered(call)))
+    return list_deliveries(call.state.hooks, _hook(call, _administered(call)), call.query)
 
 
 def repository_delivery(call: Call) -> Answer:
-    return show_delivery(call, _hook(call, _administered(call)))
+    return show_delivery(call.state.hooks, _hook(call, _administered(call)), int(call.path["delivery"]))
 
 
 def organization_deliveries(call: Call) -> Answer:
-    return list_deliveries(call, _hook(call, call.path["org"]))
+    return list_deliveries(call.state.hooks, _hook(call, call.path["org"]), call.query)
 
 
 def organization_delivery(call: Call) -> Answer:
-    return show_delivery(call, _hook(call, call.path["org"]))
+    return show_delivery(call.state.hooks, _hook(call, call.path["org"]), int(call.path["delivery"]))
 
 
-def list_deliveries(call: Call, hook: Hook) -> Answer:
+def list_deliveries(hooks: Hooks, hook: Hook, query: Mapping[str, str]) -> Answer:
     """Return a page of attempts, newest first. The query's `cursor` is that of the page's first attempt."""
-    _, size = page_of(call.query)
-    all_attempts = call.state.hooks.attempts(hook)
-    cursor = call.query.get("cursor", "").removeprefix("v1_")
+    _, size = page_of(query)
+    cursor = query.get("cursor", "").removeprefix("v1_")
     first = int(cursor) if cursor.isdecimal() else None
-    attempts = [attempt for attempt in all_attempts if first is None or attempt.id <= first]
+    attempts = [attempt for attempt in hooks.attempts(hook) if first is None or attempt.id <= first]
     page, rest = attempts[:size], attempts[size:]
     headers = {}
     if rest:
@@ -56,14 +55,14 @@ def list_deliveries(call: Call, hook: Hook) -> Answer:
     return Answer([attempt.document() for attempt in page], headers=headers)
 
 
-def show_delivery(call: Call, hook: Hook) -> Answer:
-    attempts = call.state.hooks.attempts(hook)
-    found = next((attempt for attempt in attempts if attempt.id == int(call.path["delivery"])), None)
+def show_delivery(hooks: Hooks, hook: Hook, attempt_id: int) -> Answer:
+    found = next((attempt for attempt in hooks.attempts(hook) if attempt.id == attempt_id), None)
     if found is None:
         raise GitHubError(404, "Not Found")
     headers = {"X-GitHub-Event": found.event, "X-GitHub-Delivery": found.guid}
     request = {"headers": headers, "payload": found.payload}
-    return Answer({**found.document(), "url": hook.url, "request": request, "response": {"headers": {}, "payload": ""}})
+    response = {"headers": {}, "payload": ""}
+    return Answer({**found.document(), "url": hook.url, "request": request, "response": response})
 
 
 def _administered(call: Call) -> str:

@@ -12,7 +12,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,14 +23,12 @@ from hls_handler.sandbox.objects import Document
 TIMEOUT_S = 10.0  # as at GitHub
 FAILED_TO_CONNECT = 502
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-APP = ""
-"""Owner of the hook of an App: it receives the events of all repositories."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
     id: int
-    owner: str  # "owner/repo", "organisation" or `APP`
+    owner: str  # "owner/repo" or "organisation"; "" for the hook of an App, whose id is the App's
     url: str
     secret: str
     active: bool = True
@@ -85,7 +83,7 @@ class Hooks:
         return hook
 
     def of(self, owner: str) -> list[Hook]:
-        """Return the hooks of "owner/repo", of an organisation or of the App."""
+        """Return the hooks of "owner/repo" or of an organisation."""
         return [hook for hook in list(self._hooks.values()) if hook.owner.lower() == owner.lower()]
 
     def find(self, owner: str, hook_id: int) -> Hook | None:
@@ -95,23 +93,24 @@ class Hooks:
         """Return the hook's attempts, newest first."""
         return [attempt for attempt in reversed(self._attempts) if attempt.hook == hook.id]
 
-    def send(self, event: str, payload: Document, *, guid: str | None = None) -> list[Attempt]:
+    def send(self, event: str, payload: Document, *, of_apps: Sequence[tuple[Hook, int]] = ()) -> list[Attempt]:
         """Send a webhook to all hooks of the payload's repository, and record each attempt. Blocks.
 
-        All requests have the same GUID, as at GitHub.
+        `of_apps` are hooks of Apps with the id of the installation. All requests have the same GUID, as at GitHub.
         """
         full_name = str((payload.get("repository") or {}).get("full_name") or "")
-        owners = (full_name, full_name.partition("/")[0], APP) if full_name else (APP,)
-        hooks = [hook for owner in owners for hook in self.of(owner) if hook.active]
-        body, shared_guid = json.dumps(payload).encode(), guid or str(uuid.uuid4())
-        return [self._send(hook, event, payload, body, shared_guid) for hook in hooks]
+        owners = (full_name, full_name.partition("/")[0])
+        own = [(hook, payload) for owner in owners for hook in self.of(owner) if hook.active]
+        installed = [(hook, {**payload, "installation": {"id": number}}) for hook, number in of_apps]
+        guid = str(uuid.uuid4())
+        return [self._send(hook, event, sent, guid) for hook, sent in (*own, *installed)]
 
     def record(self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int) -> Attempt:
         """Record an attempt without a request."""
         return self._record(hook, event, payload, guid=guid, status_code=status_code, duration_s=0.0)
 
-    def _send(self, hook: Hook, event: str, payload: Document, body: bytes, guid: str) -> Attempt:
-        began = time.monotonic()
+    def _send(self, hook: Hook, event: str, payload: Document, guid: str) -> Attempt:
+        began, body = time.monotonic(), json.dumps(payload).encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "GitHub-Hookshot/sandbox",

@@ -51,6 +51,8 @@ class HookLists(Protocol):
 
     def deliveries(self, path: str, hook_id: int) -> DeliveryLog: ...
 
+    def app_deliveries(self) -> DeliveryLog: ...
+
 
 def own_hooks(hooks: Sequence[Hook], *, webhook_path: str, hook_id: int | None) -> tuple[Hook, ...]:
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with `webhook_path`."""

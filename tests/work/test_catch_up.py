@@ -14,13 +14,14 @@ import pytest
 
 from hls_handler.catch_up import connect_catch_up
 from hls_handler.clients.api import RateLimit
+from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import ActiveConfig, BotAccount
+from hls_handler.work.active_config import ActiveConfig, load_bot_accounts
 from hls_handler.work.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
 from hls_handler.work.health import ComponentHealth, Health
 from hls_handler.work.hooks import own_hooks
@@ -60,6 +61,9 @@ class FakeHooks:
         return found
 
     def deliveries(self, path: str, hook_id: int) -> FakeHooks:
+        return self
+
+    def app_deliveries(self) -> FakeHooks:
         return self
 
     def page(self, cursor: str | None) -> tuple[list[DeliveryAttempt], str | None]:
@@ -126,15 +130,17 @@ class World:
     requests_before_stop: int = 1_000_000
 
     def catch_up(self, **options: Any) -> CatchUp:
-        bot = BotAccount(self.settings.github, self.store.bot_accounts, self.store.database)
-        active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bot)
+        bots = load_bot_accounts(self.settings.github, self.store)
+        active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
+        credentials = make_credentials(self.settings.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
         return connect_catch_up(
             self.store,
             lambda: active,
+            lambda _: credentials,
             observe=lambda _: None,
             on_commit=lambda new, accepted: self.committed.append((new, accepted)),
             wait=lambda _: len(self.github.requests) >= self.requests_before_stop,
-            connect=lambda settings, observe: self.github,
+            connect=lambda credentials, observe: self.github,
             **options,
         )
 
