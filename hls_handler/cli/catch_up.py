@@ -16,7 +16,7 @@ import typer
 from hls_handler.app import Service
 from hls_handler.catch_up import Listening, connect_catch_up
 from hls_handler.cli.options import Config, abort, config_path, fail, load, open_store, print_line, utc_now
-from hls_handler.cli.serve import listen_on_loopback, run_service
+from hls_handler.cli.serve import run_service
 from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PromptError, SettingsError
@@ -161,6 +161,10 @@ def listen(
         str | None,
         typer.Option("--since", metavar="AGE", help="Also process missed webhooks of this age: 90s, 30m, 2h."),
     ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Run the service without a public address: read webhooks from GitHub's API.
@@ -175,7 +179,8 @@ def listen(
     begin: datetime | Literal["now"] = "now" if since is None else utc_now() - parse_age(since)
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
-    raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), listen_on_loopback))
+    options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
+    raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
 
 
 def parse_age(text: str) -> timedelta:

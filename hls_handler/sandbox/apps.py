@@ -90,9 +90,18 @@ class Apps:
         self._codes[code] = (manifest, owner, self._clock())
         return code
 
-    def add(self, name: str, *, owner: Account, public_key: str, permissions: Mapping[str, str]) -> App:
+    def add(
+        self,
+        name: str,
+        *,
+        owner: Account,
+        public_key: str,
+        permissions: Mapping[str, str],
+        webhook_url: str = "",
+        events: tuple[str, ...] = (),
+    ) -> App:
         """Create an App of an existing key, without a manifest."""
-        manifest = Manifest(name, redirect_url="", webhook_url="", permissions=permissions, events=())
+        manifest = Manifest(name, redirect_url="", webhook_url=webhook_url, permissions=permissions, events=events)
         return self._store(manifest, owner, public_key)
 
     def convert(self, code: str) -> Conversion:
