@@ -84,9 +84,9 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
     for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        sentence = _find_encoding_problem(path) if isinstance(path, str) else None
-        if sentence is not None:
-            yield key, sentence
+        problem = _find_encoding_problem(path) if isinstance(path, str) else None
+        if problem is not None:
+            yield key, problem
 
 
 def _find_encoding_problem(path: str) -> str | None:

@@ -170,8 +170,10 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
             (
                 "storage.url",
                 f"postgresql+psycopg://u:hidden-marker@{hosts}/n",
-                "names several hosts; write them as postgresql+psycopg://user:password@/name"
-                "?host=one:5432&host=two:5432&target_session_attrs=read-write",
+                (
+                    "names several hosts; write them as postgresql+psycopg://user:password@/name"
+                    "?host=one:5432&host=two:5432&target_session_attrs=read-write"
+                ),
             )
             for hosts in ("one,two", "one:5432,two:5432", "one,two:5432")
         ),
