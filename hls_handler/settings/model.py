@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
+from hls_handler import shipped
 from hls_handler.analysis import Severity
+from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
+    AppPrivateKey,
     Confidence,
     Credential,
     DatabaseUrl,
@@ -33,10 +36,14 @@ from hls_handler.settings.values import (
     Section,
     SharedSecret,
     SharedSecrets,
+    Tokens,
     Tone,
     UrlPath,
 )
 from hls_handler.settings.yaml_parser import Sources
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
 class Server(Section):
@@ -67,8 +74,41 @@ class Server(Section):
     )
 
 
+def _exactly_one(*names: str) -> dict[str, JsonValue]:
+    return {"oneOf": [{"required": [name]} for name in names]}
+
+
+class GithubApp(Section):
+    """A GitHub App. After loading, `private_key` is set also if the file has `private_key_path`."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("private_key", "private_key_path"))
+
+    id: Integer = Field(ge=1, le=2**53, description="number of the GitHub App, on the App's page")
+    private_key: AppPrivateKey | None = Field(
+        None, description="the App's private key in PEM form; line breaks may be written as \\n"
+    )
+    private_key_path: Path | None = Field(None, description="file with the App's private key; in place of private_key")
+
+    @property
+    def rsa_key(self) -> RSAPrivateKey:
+        """The parsed key. Raises `ValueError` if the settings were loaded without the key's file."""
+        if not isinstance(self.private_key, AppKey):
+            raise ValueError("the key of the GitHub App was not read")
+        return self.private_key.rsa
+
+
 class Github(Section):
-    token: Credential = Field(description="token that reads and writes as HLS's account")
+    """Exactly one of `token`, `tokens` and `app` is set."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("app", "token", "tokens"))
+
+    app: GithubApp | None = Field(None, description="GitHub App as which HLS reads and writes")
+    token: Credential | None = Field(None, description="token that reads and writes as HLS's account; in place of app")
+    tokens: Tokens | None = Field(
+        None,
+        description="in place of token: the first is used; the next ones take over while GitHub rejects it or its "
+        "limit is used up",
+    )
     webhook_secret: SharedSecrets = Field(description="secret of the webhook, at least 16 bytes; a list while rotating")
     base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
     min_seconds_between_writes: Number = Field(
@@ -80,6 +120,17 @@ class Github(Section):
         le=600,
         description="how long a comment may still appear whose request got no response; it is not posted again before",
     )
+
+    @property
+    def access_tokens(self) -> tuple[str, ...]:
+        """The tokens, the preferred one first; () with a GitHub App."""
+        tokens = self.tokens or ((self.token,) if self.token else ())
+        return tuple(token.get_secret_value() for token in tokens)
+
+    @property
+    def credential_key(self) -> str:
+        """The key of the credential in use: "github.app", "github.tokens" or "github.token"."""
+        return "github.app" if self.app else "github.tokens" if self.tokens else "github.token"
 
 
 class Claude(Section):
@@ -114,10 +165,14 @@ class Storage(Section):
     )
 
 
+DEFAULT_FOLDERS = (Path("prompts"), Path("shipped"))
+
+
 class Prompts(Section):
     directory: Path | Folders = Field(
-        Path("prompts"),
-        description="folder of the prompt library; in a list, each file is read from the first folder that has it",
+        DEFAULT_FOLDERS,
+        description="folder of the prompt library, relative to the working directory, or shipped for that of HLS; in a "
+        "list, each file is read from the first folder that has it; by default, prompts need not exist",
     )
     use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
@@ -126,10 +181,20 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}."""
-        if isinstance(self.directory, tuple):
-            return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
-        return {"prompts.directory": self.directory}
+        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}.
+
+        Of `DEFAULT_FOLDERS`, the first one need not exist.
+        """
+        if isinstance(self.directory, Path):
+            return {"prompts.directory": _find_folder(self.directory)}
+        folders = self.directory
+        if folders == DEFAULT_FOLDERS and folders[0].absolute() == shipped.PROMPTS:  # in a checkout
+            folders = folders[:1]
+        return {f"prompts.directory[{index}]": _find_folder(folder) for index, folder in enumerate(folders)}
+
+
+def _find_folder(folder: Path) -> Path:
+    return shipped.PROMPTS if folder == Path("shipped") else folder
 
 
 class Limits(Section):
@@ -256,7 +321,7 @@ class Repository(Section):
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
     events: tuple[EventKey, ...] = Field(
-        ("issues", "pull_request"),
+        ("issues", "pull_request", "pull_request_review", "workflow_run"),
         min_length=1,
         description="events to process, with or without action: issues, issues.opened",
     )
@@ -297,6 +362,7 @@ class Settings(Section):
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def sources(self) -> Sources:
@@ -312,6 +378,11 @@ class Settings(Section):
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each key that is valid, but outdated, without effect or unsafe."""
         return self._warnings
+
+    @property
+    def unset(self) -> Mapping[str, str]:
+        """Key path -> why it has no value ("PORT is not set"), if the settings were loaded with `allow_unset`."""
+        return self._unset
 
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"

@@ -11,10 +11,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import (
-    EXAMPLE_FILE,
     SettingsFile,
     collect_secrets,
     find_settings_file,
@@ -24,7 +25,7 @@ from hls_handler.settings.load import (
 )
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
+from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, app_key, load, problems
 
 USERS_FILE = """\
 server:
@@ -57,7 +58,7 @@ logging:
 def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
     settings = load(tmp_path, USERS_FILE)
     assert settings.server.host == "0.0.0.0"
-    assert settings.github.token.get_secret_value() == TOKEN
+    assert settings.github.token == SecretStr(TOKEN)
     assert settings.claude.max_tokens == 4000
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review")
     assert settings.limits.concurrency == 4
@@ -80,29 +81,38 @@ def test_own_settings_file_takes_precedence_over_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find_settings_file({}) == Path("config/settings.yaml")  # the error names this file
+    assert find_settings_file({}) == shipped.SETTINGS
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "settings.example.yaml").touch()
-    assert find_settings_file({}) == Path("config/settings.example.yaml")
     (tmp_path / "config" / "settings.yaml").touch()
     assert find_settings_file({}) == Path("config/settings.yaml")
     assert find_settings_file({"HLS_CONFIG": "/etc/hls/settings.yaml"}) == Path("/etc/hls/settings.yaml")
 
 
 def test_the_shipped_file_loads_as_it_is_without_a_warning() -> None:
-    settings = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
+    settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     assert settings.warnings == ()
     assert settings.repositories[0].name == "*/*"
 
 
-def shipped_with_every_key() -> str:
-    text = EXAMPLE_FILE.read_text(encoding="utf-8")
-    return re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+CREDENTIAL_LINES = ('token: "', "tokens: [", "app: {id: 12345, private_key_path", "app: {id: 12345, private_key:")
+"""Beginnings of the lines in the shipped file of which a settings file has exactly one."""
+
+
+def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0]) -> str:
+    """Return the shipped file with every line active, except those of the other credentials."""
+    text = shipped.SETTINGS.read_text(encoding="utf-8")
+    text = re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
+    lines += [line for line in text.splitlines() if line.strip().startswith(credential)]
+    at = lines.index("github:") + 1
+    return "\n".join([*lines[:at], lines[-1], *lines[at:-1]])
 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
-    variables = VARIABLES | {"HLS_API_KEY": SECRET, "OTHER_WEBHOOK_SECRET": SECRET}
-    shown = load(tmp_path, shipped_with_every_key(), variables).sources.lines
+    own = {"HLS_API_KEY": SECRET, "OTHER_WEBHOOK_SECRET": SECRET, "SPARE_GITHUB_TOKEN": TOKEN}
+    variables = VARIABLES | own | {"GITHUB_APP_PRIVATE_KEY": app_key()}
+    texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
+    shown = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
 
@@ -115,8 +125,8 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         if not line.strip().startswith(("language:", "expect_webhook_within_h:"))
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
-    shipped = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
-    assert everything == shipped.model_dump(exclude={"repositories"})
+    unchanged = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
+    assert everything == unchanged.model_dump(exclude={"repositories"})
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -144,7 +154,7 @@ prompts:
             'settings.yaml:10: repositories[0].events[0]: the event "issues" has no action "openend"; did you mean '
             "issues.opened?"
         ),
-        "settings.yaml:12: prompts.directory: there is no folder nowhere/prompts",
+        f"settings.yaml:12: prompts.directory: there is no folder {Path.cwd()}/nowhere/prompts",
     ]
 
 
@@ -157,15 +167,15 @@ def test_an_unreadable_prompt_folder_is_a_problem_and_not_a_crash(tmp_path: Path
     name = "n" * 300
     assert problems(tmp_path, f"{SMALLEST}servr: 1\nprompts: {{directory: {name}}}") == [
         "settings.yaml:8: servr: unknown key; did you mean server?",
-        f"settings.yaml:9: prompts.directory: there is no folder {name}",
+        f"settings.yaml:9: prompts.directory: there is no folder {Path.cwd()}/{name}",
     ]
 
 
 def test_every_missing_folder_of_a_list_is_reported_with_its_line(tmp_path: Path) -> None:
     text = f"{SMALLEST}prompts:\n  directory:\n    - none\n    - {tmp_path}\n    - neither\nservr: 1\n"
     assert problems(tmp_path, text) == [
-        "settings.yaml:10: prompts.directory[0]: there is no folder none",
-        "settings.yaml:12: prompts.directory[2]: there is no folder neither",
+        f"settings.yaml:10: prompts.directory[0]: there is no folder {Path.cwd()}/none",
+        f"settings.yaml:12: prompts.directory[2]: there is no folder {Path.cwd()}/neither",
         "settings.yaml:13: servr: unknown key; did you mean server?",
     ]
 
@@ -175,10 +185,44 @@ def test_every_missing_folder_of_a_list_is_reported_with_its_line(tmp_path: Path
     [
         ("own", {"prompts.directory": Path("own")}),
         ("[own, prompts]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": Path("prompts")}),
+        ("[own, shipped]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": shipped.PROMPTS}),
     ],
 )
 def test_prompt_folders_are_mapped_by_their_keys(tmp_path: Path, written: str, folders: dict[str, Path]) -> None:
     assert load(tmp_path, f"{SMALLEST}prompts: {{directory: {written}}}").prompts.folders == folders
+
+
+def test_prompts_in_the_working_directory_precede_the_shipped_ones_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = load(tmp_path, SMALLEST).prompts
+    assert list(prompts.folders.values()) == [Path("prompts")]  # here, they are the shipped ones
+    monkeypatch.chdir(tmp_path)
+    assert list(prompts.folders.values()) == [Path("prompts"), shipped.PROMPTS]
+
+
+def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
+    settings = load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002})
+    assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
+    assert settings.sources.where("server.port") == "--port (server.port)"
+    (warning,) = settings.warnings
+    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; ")
+
+
+def test_a_reload_keeps_the_options_of_the_command(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", SMALLEST)
+    file = SettingsFile(path, VARIABLES, dotenv=None, options={"port": 8002})
+    write(path, f"{SMALLEST}server: {{port: 8001}}\n")
+    assert (file.initial.server.port, file.read().server.port) == (8002, 8002)
+    assert plan_reload(file.initial, file.read()).waiting == ()
+
+
+def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
+    with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
+        load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0"})
 
 
 def test_every_key_has_its_line(tmp_path: Path) -> None:
@@ -198,7 +242,7 @@ def test_a_section_whose_keys_are_all_commented_out_has_its_defaults(tmp_path: P
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "- a\n- list\n", "just text\n"])
 def test_the_message_about_a_file_without_sections_names_the_expected_ones(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text) == [
-        "settings.yaml: expected sections such as github:, claude: and repositories:; see config/settings.example.yaml"
+        f"settings.yaml: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"
     ]
 
 
@@ -251,7 +295,7 @@ def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Pa
         encoding="utf-8",
     )
     settings = load_settings(path, {"GITHUB_TOKEN": "from-the-environment"}, dotenv=dotenv)
-    assert settings.github.token.get_secret_value() == "from-the-environment"
+    assert settings.github.token == SecretStr("from-the-environment")
     assert settings.claude.api_key.get_secret_value() == API_KEY
     assert webhook_secrets(settings.github.webhook_secret) == (SECRET.encode(),)
 
@@ -337,14 +381,14 @@ def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None
 def test_a_changed_variable_is_taken_from_dotenv(file: SettingsFile, tmp_path: Path) -> None:
     write(tmp_path / ".env", DOTENV.replace(TOKEN, "github-token-marker-2"))
     assert file.has_changed()
-    assert file.read().github.token.get_secret_value() == "github-token-marker-2"
+    assert file.read().github.token == SecretStr("github-token-marker-2")
 
 
 def test_a_variable_of_the_process_is_fixed(tmp_path: Path) -> None:
     path, dotenv = write(tmp_path / "settings.yaml", SMALLEST), write(tmp_path / ".env", DOTENV)
     file = SettingsFile(path, {"GITHUB_TOKEN": "of-the-process"}, dotenv=dotenv)
     write(dotenv, DOTENV.replace(TOKEN, "github-token-marker-2"))
-    assert file.read().github.token.get_secret_value() == "of-the-process"
+    assert file.read().github.token == SecretStr("of-the-process")
 
 
 def test_replacement_by_a_file_of_the_same_time_and_length_is_detected(file: SettingsFile, tmp_path: Path) -> None:
