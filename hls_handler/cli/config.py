@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
     Config,
     abort,
@@ -23,7 +24,6 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
 from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
@@ -124,7 +124,7 @@ EXTRA_CONDITIONS = {
 
 @config_commands.command()
 def explain(
-    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository, or its URL.")],
     event: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="An event, such as issues.opened: show whether and how HLS would process it."),
@@ -145,12 +145,11 @@ def explain(
     Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, the event would be
     ignored, or GitHub could not be read; 2 usage error, or unusable settings, database or prompts.
     """
-    if not REPOSITORY_NAME.fullmatch(repository):
-        raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
     unknown = find_single_event_problem(event) if event is not None else None
     if unknown is not None:
         raise typer.BadParameter(unknown, param_hint="--event")
     settings = load(config)
+    repository = require_repository(repository, base_url=settings.github.base_url)
     table = RepositoryTable(settings)
     matching = table.find_all(repository)
     if not matching:
