@@ -11,7 +11,7 @@ import typer
 from hls_handler.actions import Outcome
 from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
 from hls_handler.cli.github_names import require_conversation, require_repository
-from hls_handler.cli.options import Config, fail, load, open_store, print_line, print_lines
+from hls_handler.cli.options import AsJson, Config, fail, load, open_store, print_json, print_line, print_lines
 from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
@@ -44,6 +44,7 @@ def list_(
         str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")] = 50,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List deliveries, the newest first.
@@ -59,6 +60,11 @@ def list_(
     with open_store(settings) as store:
         rows = store.deliveries.newest(state=state, repository=repository, limit=limit)
         pauses = store.pauses.active()
+    if as_json:
+        from hls_handler.cli.json_documents import deliveries_to_dict  # imports this module
+
+        print_json(deliveries_to_dict(rows, pauses))
+        return
     if not rows:
         print_line("no deliveries")
         return
@@ -74,7 +80,7 @@ def list_(
 
 
 @deliveries.command()
-def show(guid: Guid, config: Config = None) -> None:
+def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     """Show all details of one delivery.
 
     Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
@@ -84,6 +90,11 @@ def show(guid: Guid, config: Config = None) -> None:
     """
     with open_store(load(config)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
+    if as_json:
+        from hls_handler.cli.json_documents import report_to_dict  # imports this module
+
+        print_json(report_to_dict(report))
+        return
     for sentence in format_report(report):
         print_line(sentence)
     if report.comment is not None:
@@ -131,6 +142,7 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
 
 def why(
     conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")],
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
@@ -151,8 +163,13 @@ def why(
             "Recent Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was "
             "received"
         )
-    for number, report in enumerate(reports):
-        if number:
+    if as_json:
+        from hls_handler.cli.json_documents import report_to_dict  # imports this module
+
+        print_json({"deliveries": [report_to_dict(report) for report in reports]})
+        return
+    for position, report in enumerate(reports):
+        if position:
             print_line("")
         for sentence in format_report(report):
             print_line(sentence)

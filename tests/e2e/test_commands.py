@@ -20,6 +20,7 @@ from hls_handler.cli import app
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
+from tests.cli.test_json import assert_documented
 from tests.e2e.conftest import MakeService, violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT, Service, free_port
@@ -83,6 +84,11 @@ def test_send_posts_a_signed_event_and_why_shows_its_processing(service: Service
     assert ": bug, priority high" in result.stdout
     assert "Comment: commented" in result.stdout
     assert "1 call to Claude" in result.stdout
+    page = f"{sandbox.page_url}Codertocat/Hello-World/issues/11"
+    (delivery,) = json.loads(hls("why", page, "--json", *config).stdout)["deliveries"]
+    assert_documented(delivery, "hls deliveries list", "hls deliveries show")
+    assert (delivery["state"], delivery["replies"][0]["type"]) == ("done", "issue_analysis")
+    assert [call["outcome"] for call in delivery["calls"]] == ["ok"]
 
 
 def test_send_verbatim_twice_is_a_replay(service: Service) -> None:
