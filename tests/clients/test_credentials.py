@@ -238,12 +238,9 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
         with pytest.raises(Permanent, match="actions=read"):
             github.reader(REPOSITORY).jobs(1, 1)
     assert identity.missing == (
-        (
-            "labels and comments on pull requests, and reading their files: needs pull_requests: write "
-            "(installation on Codertocat)"
-        ),
-        "logs of failed workflow runs: needs actions: read (installation on Codertocat)",
-        ".github/hls.yaml, and the commits of a release: needs contents: read (installation on Codertocat)",
+        ("labels, comments and the files of pull requests need pull_requests: write (installation on Codertocat)"),
+        "logs of failed workflow runs need actions: read (installation on Codertocat)",
+        ".github/hls.yaml and the commits of a release need contents: read (installation on Codertocat)",
     )
 
 
