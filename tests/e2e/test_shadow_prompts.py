@@ -41,7 +41,7 @@ def test_a_shadow_prompt_is_compared_with_the_posted_reply(
     service = make_service(more=f"    {USE}")
     text = service.settings.read_text()
     folders = json.dumps([str(own_folder(tmp_path, prompts)), "prompts"])
-    service.settings.write_text(text.replace('directory: "prompts"', f"directory: {folders}"))
+    service.settings.write_text(text.replace("directory: prompts", f"directory: {folders}"))
     service.start()
     assert send(service, sandbox, "demo/bug") == "queued"
 
