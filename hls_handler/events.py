@@ -167,6 +167,7 @@ class PullRequest:
     deletions: Count
     changed_files: Count
     commits: Count
+    merged: Flag
 
 
 ReviewState = Literal["approved", "changes_requested", "commented", "dismissed", "pending"]
@@ -280,6 +281,11 @@ class Event:
     @property
     def conversation(self) -> Issue | PullRequest | None:
         return self.pull_request or self.issue
+
+    @property
+    def is_closing(self) -> bool:
+        """Return True if the event is that its issue or pull request was closed."""
+        return self.name in ("issues", "pull_request") and self.action == "closed"
 
 
 class _RunPullRequest(BaseModel):

@@ -21,8 +21,8 @@ from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.wording import count
-from hls_handler.work.event_coverage import find_unused_shipped_prompts
 from hls_handler.work.library import load_checked
+from hls_handler.work.library_warnings import find_unused_shipped_prompts
 
 
 def check(
