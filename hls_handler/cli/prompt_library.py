@@ -68,7 +68,7 @@ def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budg
     yield from _format_section(
         f"Variables of prompts and comments about {event}", document_variables(prompts_see, examples)
     )
-    kinds = sorted(family.replies)
+    kinds = sorted(family.replies, key=lambda kind: (kind == "generic_analysis", kind))  # the family's own types first
     from hls_handler.sandbox.samples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
