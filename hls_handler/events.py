@@ -168,6 +168,7 @@ class PullRequest:
     deletions: Count
     changed_files: Count
     commits: Count
+    merged: Flag
     comments: int | None = None  # number of comments of the conversation; None if GitHub omits it, as in lists
 
 
@@ -290,6 +291,11 @@ class Event:
         installation = self.payload.get("installation")
         found = installation.get("id") if isinstance(installation, Mapping) else None
         return found if type(found) is int else None
+
+    @property
+    def is_closing(self) -> bool:
+        """Return True if the event is that its issue or pull request was closed."""
+        return self.name in ("issues", "pull_request") and self.action == "closed"
 
 
 class _RunPullRequest(BaseModel):

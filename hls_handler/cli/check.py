@@ -21,8 +21,8 @@ from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.wording import count
-from hls_handler.work.event_coverage import find_unused_shipped_prompts
 from hls_handler.work.library import load_checked
+from hls_handler.work.library_warnings import find_own_prompts, find_unused_shipped_prompts
 
 
 def check(
@@ -57,7 +57,7 @@ def check(
     if not offline:
         # Both clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
-    for prompt in library.prompts.values() if library else ():
+    for prompt in find_own_prompts(library) if library else ():
         if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"

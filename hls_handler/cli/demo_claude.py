@@ -105,7 +105,7 @@ def _estimates(claude: ClaudeSettings, library: Library, name: str) -> Iterator[
     event, facts = facts_of(payload, handler, PromptLimits(input_tokens=claude.input_tokens))
     if prompt is None or handler.skip_reason(facts) is not None:
         return
-    variables = template_variables(event, handler, facts, prompt=prompt, dry_run=False)
+    variables = template_variables(event, handler, facts, prompt=prompt)
     first = estimate(claude, render(library, prompt, variables, key=b"estimate"))
     yield first
     tokens = first.input_tokens

@@ -21,7 +21,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.prompting.render import render as render_prompt
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Claude, Settings, resolve_model
 from hls_handler.settings.values import EMPTY_PATH_FILTER
 from hls_handler.work.library import GUID
@@ -80,8 +80,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
             handler,
             facts,
             prompt=name,
-            dry_run=(effective or settings).features.dry_run,
-            comments=(effective or settings).comments,
+            effective=effective or without_entry(settings),
         )
         return render_prompt(library, name, variables, key=DELIMITER_KEY)
     except HlsError as exc:

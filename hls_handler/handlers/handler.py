@@ -14,16 +14,16 @@ from hls_handler.errors import ConversationLocked, Superseded
 from hls_handler.events import Event, Issue, PullRequest
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.render import LabelsView, PathsView, RuleView
 from hls_handler.routing import Rule, asked_to_skip
-from hls_handler.settings.model import Comments, Findings
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
-DEFAULT_COMMENTS = Comments()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,13 @@ class Handler(ABC, Generic[Facts]):
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
         """Return the actions. By default: labels from the replies of all prompts, a comment from the last reply."""
-        return (*plan_labels(analysis), *plan_comment(analysis, self.family, create=analysis.worth_saying))
+        comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
+        return (*plan_labels(analysis), *comment)
+
+    def comment_family(self, event: Event) -> str:
+        """Return "issues", or for an event that closes its conversation, "issues-closed-7": a comment of its own."""
+        closed = event.conversation if event.is_closing else None
+        return self.family if closed is None else f"{self.family}-closed-{closed.number}"
 
     @property
     def name(self) -> str:
@@ -97,8 +103,11 @@ class Handler(ABC, Generic[Facts]):
         return None
 
     def conversation(self, event: Event, facts: Facts, rule: Rule) -> Conversation | None:
-        """Return the conversation to post on; None to post nothing. By default: the conversation of the event."""
-        return find_conversation(event)
+        """Return the conversation to post on; None to post nothing.
+
+        By default: the conversation of the event. If the event closes it, the settings can name another issue.
+        """
+        return (find_fallback_issue(rule) if event.is_closing else None) or find_conversation(event)
 
     def skip_reason(self, facts: Facts) -> SkipReason | None:
         """Return the reason not to ask Claude; None to ask Claude. By default: None."""
@@ -143,11 +152,16 @@ def current_issue(event: Event, reader: Reader) -> Issue:
 
 
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
-    """Raise `ConversationLocked` if the conversation is locked, `Superseded` if it is closed or marked "skip hls"."""
+    """Raise `ConversationLocked` if the conversation is locked, `Superseded` if it is closed or marked "skip hls".
+
+    If the event is that this conversation was closed, raise `Superseded` if it is open again.
+    """
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
-    if conversation.state == "closed":
-        raise Superseded(f"{name} was closed meanwhile")
+    closed = event.conversation if event.is_closing else None
+    was_closed = closed is not None and closed.number == conversation.number
+    if (conversation.state == "closed") != was_closed:
+        raise Superseded(f"{name} was {'reopened' if was_closed else 'closed'} meanwhile")
     if conversation.locked:
         unlock = "to have the event processed, unlock it and redeliver the event from GitHub"
         raise ConversationLocked(f"{name} is locked, so HLS changes no labels or comments there; {unlock}")
@@ -170,19 +184,34 @@ def template_variables(
     facts: Any,
     *,
     prompt: str,
-    dry_run: bool,
-    comments: Comments = DEFAULT_COMMENTS,
+    effective: EffectiveSettings | None = None,
 ) -> Mapping[str, object]:
     """Return the variables of a prompt's template: those that all prompts have, and those of the handler.
 
-    `prompt` is the prompt's name, such as "issues/analyze". `comments` has the settings for language, tone and length.
+    `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the repository; None: the
+    defaults.
     """
+    rule = RuleView(event.key, prompt, dry_run=False)
+    if effective is not None:
+        comments, labels = effective.comments, effective.labels
+        rule = RuleView(
+            event.key,
+            prompt,
+            dry_run=effective.features.dry_run,
+            language=comments.language,
+            tone=comments.tone,
+            length=comments.length,
+            labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
+            paths=PathsView(effective.paths.globs),
+            post_to=effective.find_fallback_number(event.key),
+        )
     return {
         "repository": event.repository,
         "sender": event.sender,
         "action": event.action,
-        "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
+        "rule": rule,
         "delivery": event.delivery,
         "event": event.payload,
+        "config": {} if effective is None else effective.variables,
         **handler.variables(facts),
     }

@@ -21,7 +21,7 @@ class IssueFacts:
 
 class IssueHandler(Handler[IssueFacts]):
     family = "issues"
-    replies = frozenset({"issue_analysis", "issue_response"})
+    replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
     facts_version = 3
     variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}

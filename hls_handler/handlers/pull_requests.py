@@ -193,9 +193,9 @@ class PullRequestFacts:
 
 class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
-    replies = frozenset({"pull_request_analysis"})
+    replies = frozenset({"pull_request_analysis", "generic_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 4
+    facts_version = 5
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -273,5 +273,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
+        if event.is_closing:
+            return super().plan(event, facts, analysis)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
         return (*labels, *plan_comment(analysis, self.family, create=analysis.worth_saying))

@@ -20,7 +20,7 @@ from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.source_files import BASE, SourceFiles
-from hls_handler.prompting.variables import ANYTHING, sample_values
+from hls_handler.prompting.variables import ANYTHING, Exports, sample_values
 from hls_handler.settings.yaml_parser import Sources
 
 KEY = b"smoke render"
@@ -62,12 +62,17 @@ class LibraryCheck:
     files: SourceFiles
     templates: ParsedTemplates
     families: Mapping[str, Family]  # event name -> family
+    config: Mapping[str, object]  # names and sample values of `config` in templates
 
     def events(self, name: str) -> tuple[str, ...]:
-        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`."""
+        """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
+
+        If there are none, only settings can choose the prompt: return the events of its folder.
+        """
         prompts = self.library.prompts
         names = [name, *(other for other in prompts if name in self.library.followers(other))]
-        return tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
+        keys = tuple(dict.fromkeys(key for other in names for key in prompts[other].on))
+        return keys or tuple(event for event, family in self.families.items() if family.name == name.rpartition("/")[0])
 
     def event_families(self, name: str) -> Mapping[str, Family]:
         names = dict.fromkeys(key.partition(".")[0] for key in self.events(name))
@@ -133,8 +138,8 @@ class LibraryCheck:
         library, prompt = self.library, self.library.prompts[name]
         replies = [{"analysis": _reply_hint(library.prompts[other])} for other in library.predecessors(name)]
         for family in self.event_families(name).values():
-            variables = {**COMMON, **family.variables}
-            for reply in [*replies, {}] if prompt.on else replies:
+            variables = {**COMMON, "config": Exports(frozenset(self.config)), **family.variables}
+            for reply in [*replies, {}] if prompt.on or not replies else replies:
                 for template in (f"{name}{SUFFIX}", BASE):
                     yield from check_names(self.templates, template, {**variables, **reply})
             comment = library.comments.get(name)
@@ -224,7 +229,7 @@ class LibraryCheck:
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
         events = self.events(name)
         for event, family in self.event_families(name).items():
-            samples = [(sample, family, variables) for sample, variables in family.samples()]
+            samples = [(name, family, {**variables, "config": self.config}) for name, variables in family.samples()]
             wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
             # if no sample has a wanted action, all samples of the event are used
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples

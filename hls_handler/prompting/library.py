@@ -11,6 +11,7 @@ from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import TemplateSyntaxError, nodes
 
@@ -39,6 +40,8 @@ from hls_handler.prompting.source_files import (
 )
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
+NO_CONFIG: Mapping[str, object] = MappingProxyType({})
+
 
 def load_library(
     *folders: Path,
@@ -46,6 +49,7 @@ def load_library(
     shipped: Path | None = None,
     chosen: Set[str] = frozenset(),
     shadows: Set[str] = frozenset(),
+    config: Mapping[str, object] = NO_CONFIG,
 ) -> Library:
     """Read all prompts below `folders`, check them and return the library. Raises `PromptError` with all problems.
 
@@ -56,14 +60,15 @@ def load_library(
     has a comment template for the prompt, the comment template is from `shipped`, too.
 
     Two prompts must not have the same event in `on`. Exceptions are the events in `chosen`, for which the settings
-    name the prompt, and the prompts in `shadows`, which post nothing.
+    name the prompt, and the prompts in `shadows`, which post nothing. `config` has a value for each name that templates
+    may read as `config.NAME`.
     """
     files, problems = read_source_files(folders, shipped)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
     templates, parse_problems = _parse(environment, files)
     parse_problems += check_references(templates)
     library, build_problems = _build_library(files, templates, shadows)
-    check = LibraryCheck(library, files, templates, families)
+    check = LibraryCheck(library, files, templates, families, config)
     problems += [*parse_problems, *build_problems, *check_blocks(templates), *check.event_problems(chosen)]
     unreadable = {problem.file for problem in parse_problems}
     for name in library.prompts:

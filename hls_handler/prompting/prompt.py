@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 
+from jinja2 import nodes
+
 from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
 from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
@@ -212,6 +214,15 @@ class Library:
                 for label in list_possible_labels(rule, hint):
                     groups[label.casefold()] = group_of(field_name, hint, label)
         return groups
+
+    def used_variables(self, name: str) -> frozenset[str]:
+        """Return the names in `config.NAME` of a prompt's templates, except those that are tested with `is defined`."""
+        trees = [self.environment.parse(source.template) for source in self.sources[name].sources]
+        read = [node for tree in trees for node in tree.find_all(nodes.Getattr)]
+        tests = [test for tree in trees for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+        optional = {test.node.attr for test in tests if isinstance(test.node, nodes.Getattr)}
+        used = {node.attr for node in read if isinstance(node.node, nodes.Name) and node.node.name == "config"}
+        return frozenset(used - optional)
 
     def file(self, name: str) -> str:
         """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""

@@ -38,8 +38,31 @@ from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comme
 
 
 @dataclass(frozen=True, slots=True)
+class LabelsView:
+    """The `labels` settings of the repository."""
+
+    create: bool
+    allow: tuple[str, ...]  # globs of the operator
+    repository_allow: tuple[str, ...]  # globs of `.github/hls.yaml`; a label must match both
+
+
+DEFAULT_LABELS = LabelsView(create=True, allow=("*",), repository_allow=("*",))
+
+
+@dataclass(frozen=True, slots=True)
+class PathsView:
+    ignore: tuple[str, ...]  # globs of the operator and of `.github/hls.yaml`
+
+
+NO_PATHS = PathsView(ignore=())
+
+
+@dataclass(frozen=True, slots=True)
 class RuleView:
-    """The fields of the routing decision (`Rule`) that templates may read. All strings in it are trusted."""
+    """The routing decision (`Rule`) and the repository's settings, as far as templates may read them.
+
+    All strings are trusted, except those that a repository's `.github/hls.yaml` can set, other than the language.
+    """
 
     event: str  # "issues.opened"
     prompt: str  # "issues/analyze": the prompt chosen for the event; the same in its follow-up prompts
@@ -47,6 +70,9 @@ class RuleView:
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
     length: Length = "normal"
+    labels: LabelsView = DEFAULT_LABELS
+    paths: PathsView = NO_PATHS
+    post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
 
 
 COMMON: Mapping[str, object] = {
@@ -56,6 +82,7 @@ COMMON: Mapping[str, object] = {
     "rule": RuleView,
     "delivery": str,
     "event": Mapping[str, object],
+    "config": Mapping[str, object],
 }
 """The variables that all templates have: name -> type."""
 
@@ -75,16 +102,27 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """Return the variables with two kinds of values wrapped in `Trusted`.
 
-    These are the values that match `TRUSTED_PATTERNS`, and the `event`, `prompt` and `language` of a `RuleView`.
+    These are the values that match `TRUSTED_PATTERNS`, the texts in `config`, and of a `RuleView` the `event`, the
+    `prompt`, the `language` and `labels.allow`.
     """
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
             language = None if value.language is None else Trusted(value.language)
-            marked[name] = replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
+            labels = replace(value.labels, allow=tuple(map(Trusted, value.labels.allow)))
+            event, prompt = Trusted(value.event), Trusted(value.prompt)
+            marked[name] = replace(value, event=event, prompt=prompt, language=language, labels=labels)
+        elif name == "config" and isinstance(value, Mapping):
+            marked[name] = {key: _mark_texts(part) for key, part in value.items()}
         elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
             marked[name] = Trusted(value)
     return marked
+
+
+def _mark_texts(value: object) -> object:
+    if isinstance(value, str):
+        return Trusted(value)
+    return tuple(map(_mark_texts, value)) if isinstance(value, tuple | list) else value
 
 
 CHARACTERS_PER_TOKEN = 3.5

@@ -39,7 +39,7 @@ class GroupOf:
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """Type hint of `macros` after `{% import "_macros.j2" as macros %}`. `names` are the attributes of `macros`."""
+    """Type hint of a value with known attributes: `config`, and `macros` after `{% import "_x.j2" as macros %}`."""
 
     names: frozenset[str]
 
@@ -151,6 +151,9 @@ def document_variables(hints: Mapping[str, object], examples: Iterable[Mapping[s
     marked_examples = [mark_trusted(values) for values in examples]
     found: list[VariableDoc] = []
     for name, hint in hints.items():
+        if name == "config":
+            found.append(VariableDoc(name, "map of your own values", "trusted", None))
+            continue
         recorded = [placeholders.convert(values[name]) for values in marked_examples if values.get(name) is not None]
         sample = mark_trusted({name: sample_values(hint)[0]})[name]
         found += _document(name, hint, recorded, [placeholders.convert(sample)])

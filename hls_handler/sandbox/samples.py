@@ -93,7 +93,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         if handler.skip_reason(facts) is not None:
             continue
         name = f"{handler.family}/analyze"
-        variables = template_variables(event, handler, facts, prompt=name, dry_run=False)
+        variables = template_variables(event, handler, facts, prompt=name)
         reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
         made = handler.comment_variables(facts, reply)
         yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from hls_handler.settings.model import EffectiveComments, EffectiveLabels, Features, Findings, Repository, Settings
 from hls_handler.settings.repository import PATH, RepositorySettings
-from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, webhook_secrets
+from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.wording import count
 
@@ -39,6 +39,7 @@ class EffectiveSettings:
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
     shadows: Mapping[str, tuple[str, str]]  # event -> (name of the shadow prompt, key path that sets it)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
+    variables: Mapping[str, VariableValue]  # `config` in templates
     repository_keys: frozenset[str] = frozenset()  # keys set by the repository settings: "comments.language"
 
     def find_repository_key(self, key: str) -> str | None:
@@ -150,7 +151,13 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
         shadows={choice.event: (str(choice.prompt), choice.key) for choice in choices if choice.shadow},
         webhook_secrets=webhook_secrets(entry.webhook_secret) or webhook_secrets(settings.github.webhook_secret),
+        variables={**settings.prompts.variables, **entry.variables},
     )
+
+
+def without_entry(settings: Settings) -> EffectiveSettings:
+    """Return the settings of a repository that no entry of `repositories` matches, for trying prompts."""
+    return _build_effective(settings, len(settings.repositories), Repository(name="*/*"))
 
 
 def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
@@ -260,6 +267,12 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)
             yield f"labels.allow, and of these = {allowed}   {effective.labels.repository_allow_source}"
+    for name, value in effective.variables.items():
+        own = f"{key}.variables.{name}"
+        source = own if settings.sources.contains(own) else f"prompts.variables.{name}"
+        yield _sourced_value(settings, f"variables.{name}", value, source)
+    if not effective.variables:
+        yield _sourced_value(settings, "variables", {}, f"{key}.variables")
     where = effective.paths.where if effective.paths.globs else DEFAULT
     yield f"paths.ignore = {_to_text(effective.paths.globs)}   {where}"
     for event in effective.use:

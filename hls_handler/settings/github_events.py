@@ -118,6 +118,9 @@ CONVERSATION_EVENTS = frozenset(
 """Events that always belong to an issue or pull request."""
 
 
+CLOSED_EVENTS = frozenset({"issues.closed", "pull_request.closed"})
+
+
 def find_event_problem(key: str) -> str | None:
     """Return the mistake in an event key, such as 'GitHub has no event "isues"'; None for "issues", "issues.opened"."""
     name, dot, action = key.partition(".")
@@ -147,7 +150,9 @@ def find_single_event_problem(key: str) -> str | None:
 def find_fallback_event_problem(key: str) -> str | None:
     """Return what is wrong with a key of `comments.post_to`, or None.
 
-    The key must name an event that exists and that is not about an issue or pull request."""
-    if key.partition(".")[0] in CONVERSATION_EVENTS:
-        return f"comments about {key} are posted on the issue or pull request of the event; remove the key"
+    The key must name an event that exists, and that is not about an issue or pull request unless it closes one.
+    """
+    if key.partition(".")[0] in CONVERSATION_EVENTS and key not in CLOSED_EVENTS:
+        where = f"only comments about {' and '.join(sorted(CLOSED_EVENTS))} can be posted elsewhere; remove the key"
+        return f"comments about {key} are posted on the issue or pull request of the event; {where}"
     return find_event_problem(key)

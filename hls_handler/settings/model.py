@@ -39,6 +39,8 @@ from hls_handler.settings.values import (
     Tokens,
     Tone,
     UrlPath,
+    VariableName,
+    VariableValue,
 )
 from hls_handler.settings.yaml_parser import Sources
 
@@ -177,6 +179,9 @@ class Prompts(Section):
     use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
         description="which prompt an event uses, if several match, none is wanted, or one is to run as a shadow",
+    )
+    variables: Mapping[VariableName, VariableValue] = Field(
+        default_factory=dict, description="values that templates read as config.NAME, for all repositories"
     )
 
     @property
@@ -336,6 +341,9 @@ class Repository(Section):
     features: RepositoryFeatures = Field(default_factory=RepositoryFeatures, description="overrides of features")
     prompts: RepositoryPrompts = Field(default_factory=RepositoryPrompts, description="overrides of prompts.use")
     paths: RepositoryPaths = Field(default_factory=RepositoryPaths, description="files that are left out")
+    variables: Mapping[VariableName, VariableValue] = Field(
+        default_factory=dict, description="values of this repository; override prompts.variables, name by name"
+    )
     findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
 
 

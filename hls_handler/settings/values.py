@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -35,6 +35,7 @@ T = TypeVar("T")
 LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 """Up to four words of letters, each possibly in parentheses, separated by a space or hyphen: "Chinese (Simplified)"."""
 
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
 RESERVED_PATHS = ("/health", "/stats")
@@ -252,6 +253,22 @@ def _merge_errors(value: object, validate: ValidatorFunctionWrapHandler) -> obje
         raise ValueError("must be the name of a prompt, false, or {prompt: NAME, shadow: true}") from None
 
 
+def _find_variable_name_problem(name: str) -> str | None:
+    if VARIABLE_NAME.fullmatch(name) is None:
+        return "must be a letter or _, then letters, digits and _, with at most 64 characters"
+    if hasattr(Mapping, name):  # a template would get the method of the map
+        return f"{name} is reserved; choose another name"
+    return None
+
+
+VariableName = Annotated[str, _reject(_find_variable_name_problem)]
+_Scalar = bool | int | Annotated[float, Field(allow_inf_nan=False)] | str
+VariableValue = Annotated[
+    _Scalar | tuple[_Scalar, ...],
+    WrapValidator(_merge_errors),
+    Expected("text, a number, true or false, or a list of these"),
+]
+"""A value of the operator for templates. Tuples, because settings are immutable."""
 PromptUse = Annotated[
     str | Literal[False] | ShadowPrompt,
     WrapValidator(_merge_errors),

@@ -26,7 +26,6 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
 from hls_handler.prompting.prompt import Library
@@ -34,7 +33,6 @@ from hls_handler.prompting.render import RenderedPrompt, render, render_comment,
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
-from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
@@ -75,7 +73,7 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
         return recalled
 
     first = shadow or job.rule.prompt
-    variables = make_variables(job.event, job.handler, facts, job.rule.effective, first)
+    variables = template_variables(job.event, job.handler, facts, prompt=first, effective=job.rule.effective)
     answers, last, variables = run_prompt_chain(library, first, variables, ask)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
@@ -89,7 +87,7 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
-    variables = make_variables(job.event, job.handler, facts, job.rule.effective, name)
+    variables = template_variables(job.event, job.handler, facts, prompt=name, effective=job.rule.effective)
     key, variables = job.store.database.secret(PROMPT_SECRET), {**variables, "analysis": reply}
     return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
 
@@ -134,13 +132,6 @@ def render_analysis(
     comment = render_comment(library, prompt, variables, key=key)
     footer = render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
     return Analysis(answers, comment, footer)
-
-
-def make_variables(
-    event: Event, handler: Handler[Any], facts: Any, effective: EffectiveSettings, prompt: str
-) -> Mapping[str, object]:
-    dry_run = effective.features.dry_run
-    return template_variables(event, handler, facts, prompt=prompt, dry_run=dry_run, comments=effective.comments)
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:

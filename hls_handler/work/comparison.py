@@ -16,7 +16,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Handler
+from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library, Prompt
@@ -28,7 +28,6 @@ from hls_handler.work.active_config import Claude
 from hls_handler.work.asking import (
     SHADOW,
     PromptResult,
-    make_variables,
     prompt_result,
     render_analysis,
     run_prompt_chain,
@@ -237,7 +236,9 @@ def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
 def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
     """Return the first request that `run_again` sends. Raises `PromptError`."""
     prompt = stored.rule.prompt
-    variables = make_variables(stored.event, stored.handler, stored.facts, stored.rule.effective, prompt)
+    variables = template_variables(
+        stored.event, stored.handler, stored.facts, prompt=prompt, effective=stored.rule.effective
+    )
     return render(library, prompt, variables, key=key)
 
 
@@ -254,7 +255,7 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
         return answer
 
     handler, event, facts, first = stored.handler, stored.event, stored.facts, stored.rule.prompt
-    variables = make_variables(event, handler, facts, stored.rule.effective, first)
+    variables = template_variables(event, handler, facts, prompt=first, effective=stored.rule.effective)
     answers, last, variables = run_prompt_chain(library, first, variables, ask)
     analysis = render_analysis(library, last, handler, facts, answers[-1].reply, answers, variables, key)
     result = prompt_result(analysis, handler.plan(event, facts, analysis))

@@ -19,8 +19,8 @@ from hls_handler.prompting.prompt import Family, Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts, list_prompt_choices
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
-from hls_handler.work.event_coverage import find_coverage_warnings
 from hls_handler.work.job import GATHER, facts_codec
+from hls_handler.work.library_warnings import find_library_warnings
 
 FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to their facts.
@@ -49,14 +49,21 @@ def load_checked(settings: Settings) -> Library:
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
+        config=_all_variables(settings),
     )
-    return replace(library, warnings=(*library.warnings, *find_coverage_warnings(settings, library)))
+    return replace(library, warnings=(*library.warnings, *find_library_warnings(settings, library)))
+
+
+def _all_variables(settings: Settings) -> dict[str, object]:
+    """Return a value for each name in `prompts.variables` and in the `variables` of the entries of `repositories`."""
+    maps = [*(entry.variables for entry in reversed(settings.repositories)), settings.prompts.variables]
+    return {name: value for variables in maps for name, value in variables.items()}
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
     """Return all values that `load_checked` reads from the settings. If no value changed, no reload is needed."""
     where = settings.sources.where("prompts.directory")
-    entries = tuple((entry.name, entry.enabled, entry.events) for entry in settings.repositories)
+    entries = tuple((e.name, e.enabled, e.events, tuple(e.variables.items())) for e in settings.repositories)
     return settings.prompts, list_prompt_choices(settings), entries, where
 
 
@@ -99,5 +106,5 @@ def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
             )
         event = parse_event(sample.event, GUID, sample.body)
         prompt = f"{handler.family}/sample"
-        samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt, dry_run=False)))
+        samples.append((sample.name, template_variables(event, handler, facts, prompt=prompt)))
     return tuple(samples)

@@ -34,8 +34,8 @@ LIBRARY = {
 }
 
 SHIPPED_NAMES = (
-    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, releases/announce, reviews/analyze, "
-    "workflows/analyze"
+    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, pull_requests/changelog, "
+    "releases/announce, reviews/analyze, workflows/analyze"
 )
 
 Hls = Callable[..., Result]

@@ -80,6 +80,7 @@ def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> N
         deletions=1,
         changed_files=2,
         commits=1,
+        merged=False,
     )
     assert github.calls == ["GET /repos/o/r/pulls/7"]
 

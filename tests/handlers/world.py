@@ -55,6 +55,7 @@ def pull_request(**known: Any) -> PullRequest:
         deletions=1,
         changed_files=1,
         commits=1,
+        merged=False,
     )
     return replace(plain, **known)
 

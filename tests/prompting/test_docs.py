@@ -18,6 +18,7 @@ from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
 from hls_handler.prompting.variables import ListOf, has_members, normalize_hint
 from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
 from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.work.library import families, load_checked
 from tests.prompting.samples import ANALYSIS, FAMILIES, FRONT, KEY, SHIPPED, issue_variables, push_variables, write
@@ -127,6 +128,37 @@ def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path)
     assert (rule.prompt, rule.shadow) == ("issues/analyze", Shadow("issues/strict", "prompts.use.issues.opened"))
 
 
+def example_of(language: str, words: str) -> str:
+    return next(str(content) for kind, given, content in BLOCKS if (kind, given.strip()) == (language, words))
+
+
+def load_with(folder: Path, example: str) -> Settings:
+    """Load the smallest settings, with the repositories and prompts of an example."""
+    text = SMALLEST[: SMALLEST.index("repositories:")] + example.replace("prompts:\n", "prompts:\n  directory: [DIR]\n")
+    return load_settings_of(folder, text.replace("[DIR]", f"[{folder}/own, {SHIPPED}]"))
+
+
+def test_example_with_own_values_shows_those_of_the_repository(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": example_of("jinja", "config")})
+    settings = load_with(tmp_path, example_of("yaml", "config"))
+    effective = RepositoryTable(settings).find("octo/shop")
+    assert effective is not None
+    variables = {**issue_variables(), "config": effective.variables}
+    task = render(load_checked(settings), "issues/analyze", variables, key=KEY).task
+    assert task.startswith("Issue for shop: <untrusted ")
+    assert task.endswith("Our areas: cart, search")
+
+
+def test_example_for_merged_pull_requests_is_routed_to_the_changelog_prompt(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    settings = load_with(tmp_path, example_of("yaml", "closed"))
+    table = RepositoryTable(settings)
+    event = routing_input("pull_request.closed", repository="octo/shop")
+    rule = route(event, settings=settings, table=table, catalogue=load_checked(settings), bot=None)
+    assert isinstance(rule, Rule)
+    assert (rule.prompt, rule.effective.find_fallback_number(rule.event_key)) == ("pull_requests/changelog", 12)
+
+
 def test_the_guide_has_examples_of_every_kind() -> None:
     assert (len(WORKING), len(COMMENTS), len(FAILING)) == (3, 1, 4)
 
@@ -182,6 +214,7 @@ def test_every_reply_type_is_in_the_guide_with_its_fields(name: str) -> None:
         "pull_requests/analyze",
         "reviews/analyze",
         "workflows/analyze",
+        "pull_requests/changelog",
         "releases/announce",
         "comments/reply",
         "generic.j2",

@@ -29,6 +29,7 @@ from tests.prompting.samples import (
     FINDING,
     ISSUE,
     KEY,
+    PULL_REQUEST,
     comment_variables,
     issue_variables,
     pull_request_variables,
@@ -80,6 +81,15 @@ TODOS = {
     "dropped": 0,
 }
 
+MERGED = {**pull_request_variables(), "pull_request": replace(PULL_REQUEST, state="closed", merged=True)}
+ENTRY = (
+    shipped()
+    .prompts["pull_requests/changelog"]
+    .reply_model.model_validate(
+        {"worth_saying": True, "summary": "Shows the total.", "details": "Rebuild the cache.", "section": "Fixed"}
+    )
+)
+
 TELL = "{% extends 'generic.j2' %}\n{% block question %}\nDoes anybody have to deploy?\n{% endblock %}\n"
 
 PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
@@ -98,6 +108,7 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "issues.analyze.corrected": ("issues/analyze", issue_variables(corrections=CORRECTIONS)),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
+    "pull_requests.changelog": ("pull_requests/changelog", MERGED),
     "reviews.analyze": ("reviews/analyze", review_variables()),
     "pull_requests.analyze.many": (
         "pull_requests/analyze",
@@ -145,6 +156,10 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "held_back": 2,
             "commit": "1f0c2d3e4b",
         },
+    ),
+    "pull_requests.changelog.comment": (
+        "pull_requests/changelog",
+        {**MERGED, "analysis": ENTRY, "rule": RuleView("pull_request.closed", "x", dry_run=False, post_to=12)},
     ),
     "pull_requests.analyze.comment.clean": (
         "pull_requests/analyze",
@@ -226,6 +241,7 @@ ALL = (
     "workflows/analyze",
     "releases/announce",
     "comments/reply",
+    "pull_requests/changelog",
 )
 
 
@@ -262,7 +278,7 @@ def examples(name: str) -> list[tuple[str, Any]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
-    reply_type = REPLY_TYPES[shipped().prompts[name].reply]
+    reply_type = shipped().prompts[name].reply_model
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
     assert [reply.worth_saying for reply in replies] == [True, False]
     assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * 2

@@ -100,7 +100,7 @@ def make_reply(prompt: Prompt, fields: dict[str, Any]) -> Reply:
 
 def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
     handler, event, facts = first_event(prompt)
-    given = template_variables(event, handler, facts, prompt=prompt.name, dry_run=False)
+    given = template_variables(event, handler, facts, prompt=prompt.name)
     reply = make_reply(prompt, fields)
     match what:
         case "asked":

@@ -71,8 +71,13 @@ def test_trust_is_known_without_a_recorded_example() -> None:
 def test_strings_marked_as_trusted_are_trusted() -> None:
     assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "trusted", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
-    assert [row[2] for row in rows(RuleView, rule)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
-    assert [row[2] for row in rows(RuleView)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
+    for documented in (rows(RuleView, rule), rows(RuleView)):
+        assert {row[0] for row in documented if row[2] == "trusted"} == {
+            *("it.event", "it.prompt", "it.language", "it.tone", "it.length", "it.labels.allow[]")
+        }
+        assert {row[0] for row in documented if row[2] == "untrusted"} == {
+            *("it.labels.repository_allow[]", "it.paths.ignore[]")
+        }
 
 
 def test_payload_is_untrusted() -> None:
@@ -110,7 +115,9 @@ def test_variables_of_issues() -> None:
     assert found["repository.owner"] == VariableDoc("repository.owner", "text", "untrusted", "acme")
     assert {name for name, offer in found.items() if offer.trust == "trusted"} == {
         "action",
+        "config",
         "delivery",
+        "rule.labels.allow[]",
         "rule.event",
         "rule.prompt",
         "rule.language",

@@ -301,7 +301,8 @@ def test_a_fallback_issue_is_only_for_events_without_a_conversation(tmp_path: Pa
     assert problems(tmp_path, text) == [
         (
             "settings.yaml:8: repositories[0].comments.post_to.issues.opened: comments about issues.opened are "
-            "posted on the issue or pull request of the event; remove the key"
+            "posted on the issue or pull request of the event; only comments about issues.closed and "
+            "pull_request.closed can be posted elsewhere; remove the key"
         ),
         "settings.yaml:8: repositories[0].comments.post_to.push: found 0, expected the number of an issue",
         'settings.yaml:8: repositories[0].comments.post_to.relase: GitHub has no event "relase"; did you mean release?',

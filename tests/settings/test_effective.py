@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.settings.effective import RepositoryTable, explain_precedence, iter_sourced_values
 from hls_handler.settings.model import Comments, Features, Labels, Repository, Settings
-from tests.settings.files import SECRET, SMALLEST, load
+from tests.settings.files import SECRET, SMALLEST, load, problems
 
 REPOSITORIES = """\
   - name: Owner/*
@@ -194,6 +194,7 @@ def test_values_that_are_not_in_the_file_are_defaults(tmp_path: Path) -> None:
         "comments.post_to = {}   default",
         "findings.min_severity = low   default",
         "findings.min_confidence = 0.0   default",
+        "variables = {}   default",
         "paths.ignore = []   default",
         "prompts.use = {}   default",
     ]
@@ -221,6 +222,7 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
         'comments.post_to = {"release": 12}   settings.yaml:13 (repositories[0].comments.post_to)',
         "findings.min_severity = high   settings.yaml:23 (findings.min_severity)",
         "findings.min_confidence = 0.5   settings.yaml:15 (repositories[0].findings.min_confidence)",
+        "variables = {}   default",
         'paths.ignore = ["docs/**"]   settings.yaml:14 (repositories[0].paths.ignore)',
         "prompts.use.issues.edited = issues/other   settings.yaml:22 (prompts.use.issues.edited)",
         "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
@@ -263,3 +265,32 @@ def test_every_key_of_a_section_is_listed(tmp_path: Path) -> None:
     assert {f"features.{key}" for key in Features.model_fields} <= set(shown)
     assert {f"labels.{key}" for key in Labels.model_fields} <= set(shown)
     assert {f"comments.{key}" for key in Comments.model_fields} <= set(shown)
+
+
+def test_variables_of_an_entry_override_those_of_all_repositories_name_by_name(tmp_path: Path) -> None:
+    own = '    variables: {team: shop, areas: [cart, 2, true], "on_call": false}\n'
+    text = SMALLEST + own + "prompts: {variables: {team: core, limit: 1.5}}\n"
+    effective = RepositoryTable(load(tmp_path, text)).find("owner/repo")
+    assert effective is not None
+    assert effective.variables == {"team": "shop", "limit": 1.5, "areas": ("cart", 2, True), "on_call": False}
+    assert [line for line in lines(tmp_path, load(tmp_path, text)) if line.startswith("variables.")] == [
+        "variables.team = shop   settings.yaml:8 (repositories[0].variables.team)",
+        "variables.limit = 1.5   settings.yaml:9 (prompts.variables.limit)",
+        'variables.areas = ["cart", 2, true]   settings.yaml:8 (repositories[0].variables.areas)',
+        "variables.on_call = false   settings.yaml:8 (repositories[0].variables.on_call)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("{team: }", "variables.team: has no value, expected text, a number, true or false, or a list of these"),
+        ("{team: {a: b}}", "variables.team: found a map, expected text, a number, true or false, or a list of these"),
+        ("{a-b: x}", "variables.a-b: must be a letter or _, then letters, digits and _, with at most 64 characters"),
+        ("{items: x}", "variables.items: items is reserved; choose another name"),
+        ("[x]", "variables: found a list, expected a map of names, each to text, a number, true or false, or a list"),
+    ],
+)
+def test_unusable_variable_is_reported(tmp_path: Path, value: str, problem: str) -> None:
+    (found,) = problems(tmp_path, f"{SMALLEST}prompts: {{variables: {value}}}\n")
+    assert found.startswith(f"settings.yaml:8: prompts.{problem}")

@@ -88,7 +88,7 @@ def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: Sta
         facts = handler.gather(event, reader, EMPTY_HISTORY, PromptLimits(input_tokens=2_000))
         handler.conversation(event, facts, rule)
         if handler.skip_reason(facts) is None:
-            variables = template_variables(event, handler, facts, prompt=rule.prompt, dry_run=False)
+            variables = template_variables(event, handler, facts, prompt=rule.prompt)
             assert render(library(), rule.prompt, variables, key=b"k").task
 
 

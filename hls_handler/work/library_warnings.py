@@ -1,4 +1,4 @@
-"""Compares the events that the settings enable with those of the prompts: one without the other has no effect."""
+"""Warnings about settings and prompts that do not fit together: events, and variables that templates use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ LABEL_CHANGES = frozenset(event_key(event, action) for event in LABEL_CORRECTION
 """Events that need no prompt, because they can be label corrections."""
 
 
-def find_coverage_warnings(settings: Settings, library: Library) -> Iterator[str]:
+def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]:
     """Yield a warning for each enabled event without a prompt, and each prompt of which no event is enabled.
 
-    Prompts with shipped front matter are left out, because the operator did not choose their events.
+    Prompts with shipped front matter are left out of the latter, because the operator did not choose their events.
+    Also yield a warning for each repository that lacks a variable of a prompt that can run for it.
     """
     for effective in _enabled_entries(settings):
         for position, event in enumerate(_entry(settings, effective).events):
@@ -34,6 +35,19 @@ def find_coverage_warnings(settings: Settings, library: Library) -> Iterator[str
             line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
             advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
             yield f"{sources.front_file}:{line}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
+    for effective in _enabled_entries(settings):
+        where = settings.sources.where(f"{effective.key}.variables")
+        for name, prompt in library.prompts.items():
+            if _can_run(name, effective, library):
+                for variable in sorted(library.used_variables(name) - effective.variables.keys()):
+                    advice = f"add {variable} there or to prompts.variables"
+                    yield f"{where}: {prompt.path} uses config.{variable}, which {effective.pattern} lacks; {advice}"
+
+
+def find_own_prompts(library: Library) -> tuple[Prompt, ...]:
+    """Return the prompts whose front matter is not the shipped one."""
+    shipped = _shipped_front_matter()
+    return tuple(p for p in library.prompts.values() if shipped.get(p.name) != library.sources[p.name].front)
 
 
 def find_unused_shipped_prompts(settings: Settings, library: Library) -> tuple[Prompt, ...]:
@@ -67,6 +81,17 @@ def _has_prompt(event: str, effective: EffectiveSettings, library: Library) -> b
 
 def _of_event(name: str, keys: Iterable[str]) -> Iterator[str]:
     return (key for key in keys if key.partition(".")[0] == name)
+
+
+def _can_run(name: str, effective: EffectiveSettings, library: Library) -> bool:
+    """Return True if an enabled event of the entry can lead to the prompt, also as a follow-up or a shadow prompt."""
+    first = {name, *(other for other in library.prompts if name in library.followers(other))}
+    named = {prompt for prompt, _ in (*effective.use.values(), *effective.shadows.values())}
+    return any(
+        one in named
+        or any(_enables(effective, key) and effective.find_prompt(key) is None for key in library.prompts[one].on)
+        for one in first
+    )
 
 
 def _find_unused(settings: Settings, library: Library) -> Iterator[Prompt]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
-from hls_handler.work.event_coverage import find_coverage_warnings, find_unused_shipped_prompts
 from hls_handler.work.library import families, load_checked
+from hls_handler.work.library_warnings import find_library_warnings, find_unused_shipped_prompts
 from tests.prompting.samples import SHIPPED, write
 from tests.settings.files import SMALLEST, load
 
@@ -19,7 +20,7 @@ def warnings(folder: Path, settings_text: str, prompts: dict[str, str] | None = 
     """Return the warnings for the shipped prompts and `prompts`."""
     settings = load(folder, f"{SMALLEST}{settings_text}")
     library = load_library(write(folder / "own", prompts or {}), SHIPPED, families=families(), shipped=SHIPPED)
-    return [one.replace(f"{folder}/", "") for one in find_coverage_warnings(settings, library)]
+    return [one.replace(f"{folder}/", "") for one in find_library_warnings(settings, library)]
 
 
 def test_shipped_prompts_and_default_events_cause_no_warning(tmp_path: Path) -> None:
@@ -130,3 +131,29 @@ def test_field_is_used_by_a_template_or_a_condition(tmp_path: Path, files: dict[
         )
     library = load_library(write(tmp_path, prompts), families=families(), shipped=SHIPPED)
     assert library.warnings == ()
+
+
+USES_TEAM = "{{ config.team }} {% if config.areas is defined %}{{ config.areas }}{% endif %} {{ issue.title }}"
+TWO = (
+    "    variables: {team: a, areas: [b]}\n  - name: owner/other\n  - {name: owner/off, enabled: false}\n"
+    "  - {name: owner/pulls, events: [pull_request]}\n"
+)
+
+
+def test_repository_without_a_variable_that_its_prompt_uses_is_reported(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": USES_TEAM})
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    assert [one.replace(f"{tmp_path}/", "") for one in load_checked(settings).warnings] == [
+        (
+            "settings.yaml:9 (repositories[1].variables): own/issues/analyze.j2 uses config.team, which owner/other "
+            "lacks; add team there or to prompts.variables"
+        )
+    ]
+
+
+def test_variable_that_no_repository_has_is_an_error_with_its_line(tmp_path: Path) -> None:
+    write(tmp_path / "own", {"issues/analyze.j2": "{{ issue.title }}\n{{ config.teem }}"})
+    settings = load(tmp_path, f"{SMALLEST}{TWO}prompts: {{directory: [{tmp_path}/own, {SHIPPED}]}}\n")
+    with pytest.raises(PromptError) as caught:
+        load_checked(settings)
+    assert caught.value.problems == (f"{tmp_path}/own/issues/analyze.j2:2: config has no 'teem'; did you mean 'team'?",)
