@@ -77,10 +77,20 @@ def _exit_with_parent() -> None:
     os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
+def listen_on_loopback(settings: Settings) -> socket.socket:
+    """Listen on 127.0.0.1 and server.port, or on a free port if that one is in use. Raises `SettingsError`."""
+    server = settings.server.model_copy(update={"host": "127.0.0.1"})
+    try:
+        return listen(settings.model_copy(update={"server": server}))
+    except SettingsError:
+        return listen(settings.model_copy(update={"server": server.model_copy(update={"port": 0})}))
+
+
 def run_service(
     path: Path,
     make: Callable[[SettingsFile], Service] = Service,
     options: Mapping[str, object] = MappingProxyType({}),
+    open_socket: Callable[[Settings], socket.socket] = listen,
 ) -> int:
     """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
 
@@ -96,7 +106,7 @@ def run_service(
     service = sock = None
     can_start_later = False
     try:
-        sock = listen(settings)
+        sock = open_socket(settings)
     except SettingsError as exc:
         problems += exc.problems
     try:
@@ -115,7 +125,8 @@ def run_service(
         # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    _announce(path, settings, service.role, port=sock.getsockname()[1])
+    host, port = sock.getsockname()[:2]
+    _announce(path, settings, service.role, host=host, port=port)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
     log.info("stopped")
@@ -132,8 +143,7 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
     await running
 
 
-def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
-    host = settings.server.host
+def _announce(path: Path, settings: Settings, role: Role, *, host: str, port: int) -> None:
     webhook = f"http://{host}:{port}{settings.server.webhook_path}"
     log.info(
         "serving",
