@@ -110,6 +110,12 @@ def test_serving_loads_no_module_of_the_sandbox() -> None:
     assert printed == "[]\n"
 
 
+def test_serving_with_sqlite_loads_neither_alembic_nor_psycopg() -> None:
+    code = "import sys, hls_handler.cli.serve; print({'alembic', 'psycopg', 'rich'} & sys.modules.keys())"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert printed == "set()\n"
+
+
 def test_packages_have_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {}
     for module, imported in ALL_IMPORTS:

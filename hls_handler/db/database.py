@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import psycopg
 from sqlalchemy import (
     ARRAY,
     URL,
@@ -34,14 +33,6 @@ from sqlalchemy import exc as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
-from hls_handler.db.postgresql import (
-    NO_POOLER,
-    OpenConnections,
-    disable_timeout,
-    is_starting,
-    postgresql_engine,
-    require_timeouts,
-)
 from hls_handler.db.sqlite import (
     enable_write_ahead_log,
     prepare_to_write,
@@ -52,6 +43,9 @@ from hls_handler.db.sqlite import (
 from hls_handler.db.tables import deliveries, secrets
 from hls_handler.db.values import from_ms, now_ms
 from hls_handler.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from hls_handler.db.postgresql import OpenConnections
 
 _CLAIM_LOCK, _ACCEPT_LOCK = 7_246_174, 7_246_175
 """Arbitrary ids of PostgreSQL's advisory locks for `lock_claims` and `lock_accepts`."""
@@ -67,6 +61,8 @@ CHANNEL: Final = "hls_wake_up"
 _NOTIFY = text(f"NOTIFY {CHANNEL}")
 
 _PROBE, _PROBE_BYTES = "write-probe", 64_000  # a full disk may still accept a few bytes
+
+NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
 
 _REMEDIES = (
     ("locked", "another program is writing to it: stop that one, or wait until it is done"),
@@ -99,6 +95,10 @@ _REMEDIES = (
 )
 
 
+_STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
+"""Parts of the messages of a PostgreSQL server that is still starting; the error has no code."""
+
+
 class NotReady(StoreUnavailable):
     """The database server is starting and will accept connections later."""
 
@@ -112,9 +112,19 @@ class Database:
         self.now: Final = now_ms(skew)
         self.file: Final = sqlite_file(url)
         self._skew = skew
-        self._connections = OpenConnections()
-        is_sqlite = self.file is not None
-        self._engine = sqlite_engine(url, busy_timeout_s) if is_sqlite else postgresql_engine(url, self._connections)
+        self._driver_error: type[Exception] = sqlite3.Error
+        self._integrity_error: type[Exception] = sqlite3.IntegrityError
+        self._connections: OpenConnections | None = None
+        if self.file is not None:
+            self._engine = sqlite_engine(url, busy_timeout_s)
+        else:
+            import psycopg  # here and below: with SQLite, HLS does not need psycopg, which takes 9 MB of memory
+
+            from hls_handler.db.postgresql import OpenConnections, postgresql_engine
+
+            self._driver_error, self._integrity_error = psycopg.Error, psycopg.IntegrityError
+            self._connections = OpenConnections()
+            self._engine = postgresql_engine(url, self._connections)
         # An INSERT takes as long to build as to run.
         self._inserts: dict[tuple[str, tuple[str, ...], bool], Insert] = {}
         self._writer = threading.Lock()
@@ -128,6 +138,8 @@ class Database:
             require_returning(sqlite3.sqlite_version_info)
         with self._translated(), self._engine.connect() as connection:
             if self.file is None:
+                from hls_handler.db.postgresql import require_timeouts
+
                 require_timeouts(connection, self.shown_url)
             elif not enable_write_ahead_log(connection):
                 raise StoreUnavailable(
@@ -165,6 +177,8 @@ class Database:
                 return
             with self._engine.connect() as connection:
                 if not has_timeout:
+                    from hls_handler.db.postgresql import disable_timeout
+
                     disable_timeout(connection)
                 yield connection
                 connection.commit()
@@ -283,7 +297,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections, and interrupt threads that wait for the server. A later use connects again."""
-        self._connections.end_waits()
+        if self._connections is not None:
+            self._connections.end_waits()
         self._engine.dispose()
 
     def _machine_ms(self) -> int:
@@ -312,10 +327,12 @@ class Database:
         except TimeoutError as exc:
             locked = f"{exc}; see whether another program locks the database"
             raise StoreUnavailable(f"the database {self.shown_url} cannot be used: {locked}") from exc
-        except (sql.IntegrityError, sqlite3.IntegrityError, psycopg.IntegrityError) as exc:
+        except (sql.IntegrityError, self._integrity_error) as exc:
             raise StoreUnavailable(self._message(exc)) from None  # the text of PostgreSQL's error shows the whole row
-        except (sql.SQLAlchemyError, sqlite3.Error, psycopg.Error) as exc:
-            raise (NotReady if is_starting(_cause(exc)) else StoreUnavailable)(self._message(exc)) from exc
+        except (sql.SQLAlchemyError, self._driver_error) as exc:
+            cause = _cause(exc)
+            starts = isinstance(cause, self._driver_error) and any(words in str(cause) for words in _STARTING)
+            raise (NotReady if starts else StoreUnavailable)(self._message(exc)) from exc
 
     def _message(self, exc: Exception) -> str:
         cause = _cause(exc)

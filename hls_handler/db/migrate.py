@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from hls_handler.db.database import Database
 from hls_handler.errors import StoreUnavailable
 
 VERSION_TABLE = "hls_version"
+REVISIONS = ("0.2.0", "0.3.0")
+"""The revisions in `migrations/versions`, the oldest first."""
+
 _NO_TIMEOUTS = "; ".join(
     f"SET LOCAL {bound} = 0" for bound in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 )
@@ -27,49 +26,51 @@ class UnsupportedTables(StoreUnavailable):
 
 def migrate(database: Database) -> None:
     """Migrate the tables to the newest version in one transaction. Raises `UnsupportedTables`."""
-    config = _config()
-    scripts = ScriptDirectory.from_config(config)
     with database.writing(has_timeout=False) as connection:
         if connection.dialect.name == "postgresql":  # SQLite's transaction already excludes other writers
             # No time limits: another process may be migrating, and changing large tables takes long.
             connection.execute(text(_NO_TIMEOUTS))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        if _supported_version(connection, scripts, database) != scripts.get_current_head():
-            config.attributes["connection"] = connection
-            config.attributes["version_table"] = VERSION_TABLE
-            command.upgrade(config, "head")
+        if _supported_version(connection, database) != REVISIONS[-1]:
+            _upgrade(connection)
 
 
 def require_migrated(database: Database) -> None:
     """Raise `StoreUnavailable` if the tables are missing or not of the newest version; change nothing."""
-    scripts = ScriptDirectory.from_config(_config())
-    newest = scripts.get_current_head()
     with database.reading() as connection:
-        found = _supported_version(connection, scripts, database)
-    if found != newest:
+        found = _supported_version(connection, database)
+    if found != REVISIONS[-1]:
         raise StoreUnavailable(
-            f"the tables of the database {database.shown_url} are missing or older than version {newest}: start "
+            f"the tables of the database {database.shown_url} are missing or older than version {REVISIONS[-1]}: start "
             "`hls serve`, which creates or migrates them; it must be of the same HLS release as this command"
         )
 
 
-def _supported_version(connection: Connection, scripts: ScriptDirectory, database: Database) -> str | None:
-    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+def _supported_version(connection: Connection, database: Database) -> str | None:
+    found = None
+    if inspect(connection).has_table(VERSION_TABLE):
+        found = connection.scalar(text("SELECT version_num FROM hls_version"))
     if found in _BEFORE_0_2_0:
         raise UnsupportedTables(
             f"the database {database.shown_url} was written by an HLS from before 0.2.0 (its tables are version "
             f"{found}), which cannot be upgraded: name a new database in storage.url"
         )
-    if found is not None and found not in {script.revision for script in scripts.walk_revisions()}:
+    if found is not None and found not in REVISIONS:
         raise UnsupportedTables(
             f"the database {database.shown_url} was written by a newer HLS (its tables are version {found}, this "
-            f"HLS supports them up to {scripts.get_current_head()}): upgrade HLS, restore the backup from before the "
+            f"HLS supports them up to {REVISIONS[-1]}): upgrade HLS, restore the backup from before the "
             "upgrade, or name another database in storage.url"
         )
     return found
 
 
-def _config() -> Config:
+def _upgrade(connection: Connection) -> None:
+    # here: a start with current tables does not need Alembic, which takes 12 MB of memory
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    return config
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = VERSION_TABLE
+    command.upgrade(config, "head")

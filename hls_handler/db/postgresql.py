@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from hls_handler.db.database import NO_POOLER
 from hls_handler.errors import StoreUnavailable
 
 T = TypeVar("T")
@@ -40,10 +41,6 @@ also let the server end the session of a frozen process, which would keep the lo
 
 Sequential scans and JIT are disabled. The server would plan a prepared statement for a small table, and keep that plan
 when the table has grown, until it collects statistics again."""
-
-NO_POOLER = "name the PostgreSQL server itself in storage.url: a connection pooler drops the time limits that HLS sets"
-
-_STARTING = ("starting up", "in recovery mode", "not yet accepting connections")
 
 
 class ResponseTimeout(psycopg.OperationalError):
@@ -121,11 +118,6 @@ def disable_timeout(connection: Connection) -> None:
     assert isinstance(driver, TimedConnection)
     driver.timeout_s = None
     connection.detach()
-
-
-def is_starting(exc: BaseException) -> bool:
-    """Return whether the error means that the server is still starting. Compares the message: the error has no code."""
-    return isinstance(exc, psycopg.OperationalError) and any(words in str(exc) for words in _STARTING)
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:

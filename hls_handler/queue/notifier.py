@@ -9,12 +9,12 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from hls_handler.db.database import CHANNEL, parse_url, sqlite_file
-from hls_handler.db.postgresql import connect_arguments
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Notifier:
         self._thread = None
         address = parse_url(url)
         if sqlite_file(address) is None:
+            from hls_handler.db.postgresql import connect_arguments  # here: SQLite does not need psycopg
+
             arguments = connect_arguments(address)
             self._thread = threading.Thread(target=self._loop, args=(arguments,), name="notifier", daemon=True)
 
@@ -46,6 +48,8 @@ class Notifier:
             self._thread.join(timeout=1.0)
 
     def _loop(self, arguments: Mapping[str, Any]) -> None:
+        import psycopg
+
         retry_s = FIRST_RETRY_S
         while not self._ended.is_set():
             try:

@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, create_engine, select
 from typer.testing import CliRunner
 
 from hls_handler import __version__
 from hls_handler.cli import app
-from hls_handler.db.migrate import VERSION_TABLE
+from hls_handler.db import migrations
+from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import metadata
 from hls_handler.storage import Storage
 from tests.db.released.fill import PROMPT, new_delivery
@@ -139,6 +141,11 @@ def test_upgraded_deliveries_are_processed(released_url: str) -> None:
             store.queue.finish(lease, "done", reason="done after the upgrade", took_s=1)
         assert checkpoints == {"dead": set(), "postponed": set(), "queued": set(), "running": {("gather", 0)}}
         assert [state_of(store, guid) for guid in guids] == ["done"] * 4
+
+
+def test_revisions_are_those_of_the_migrations() -> None:
+    scripts = ScriptDirectory(next(iter(migrations.__path__)))
+    assert tuple(script.revision for script in reversed([*scripts.walk_revisions()])) == REVISIONS
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
