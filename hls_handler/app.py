@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,9 +24,10 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs
-from hls_handler.clients.api import GithubApi, RateLimitMonitor
+from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
-from hls_handler.clients.github import Github
+from hls_handler.clients.credentials import App
+from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.clients.writer import RepositoryLabels
 from hls_handler.db.files import hold_exclusively, is_shared
@@ -38,6 +40,7 @@ from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.queue.leases import HeldLeases
 from hls_handler.queue.notifier import Notifier
 from hls_handler.queue.pauses import pause_to_dict
+from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import (
     SettingsFile,
@@ -47,17 +50,18 @@ from hls_handler.settings.load import (
     find_settings_file,
 )
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
+from hls_handler.work.accounts import Candidate, choose_account
 from hls_handler.work.active_config import (
     ActiveConfig,
-    BotAccount,
     CachedClient,
+    ChosenAccount,
     ConfigReloader,
     DeliveryConfig,
     WorkerContext,
+    load_bot_accounts,
     route_envelope,
 )
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
@@ -68,7 +72,7 @@ from hls_handler.work.workers import AwaitedDeliveries, Workers
 
 log = logging.getLogger(__name__)
 
-GithubOf = CachedClient[GithubSettings, Github]
+GithubOf = CachedClient[Credentials, Github]
 ClaudeOf = CachedClient[ClaudeSettings, Claude]
 
 Role = Literal["all", "web", "worker"]
@@ -113,6 +117,8 @@ class Service:
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
+        self._credentials: Credentials | None = None
+        self._credentials_lock = threading.Lock()
         self._labels = RepositoryLabels(time.monotonic)
         self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
@@ -144,7 +150,7 @@ class Service:
         checks = make_checks(
             self._store,
             self._reloader,
-            github=lambda of: github.of(of.github),
+            github=lambda config: github.of(self._credentials_of(config.settings)),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
         )
         self._probe = make_probe(checks, self._health)
@@ -166,10 +172,10 @@ class Service:
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe
         github: GithubOf = CachedClient(
-            lambda of: Github(GithubApi(of, observe=observe, now=_utc_now), labels=self._labels), close=Github.close
+            lambda of: connect(of, observe=observe, now=_utc_now, labels=self._labels), close=Github.close
         )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
-        github.of(settings.github)  # raises `SettingsError` now, not at the first use
+        github.of(self._credentials_of(settings))  # raises `SettingsError` now, not at the first use
         claude.of(settings.claude)
         return github, claude
 
@@ -178,7 +184,7 @@ class Service:
 
         def make_context() -> WorkerContext:
             active, config = self._current_config()
-            github = github_of.of(config.settings.github)
+            github = github_of.of(self._credentials_of(active.settings))
             return WorkerContext(
                 store=self._store,
                 leases=self._leases,
@@ -186,7 +192,7 @@ class Service:
                 claude=claude_of.of(config.settings.claude),
                 health=self._health,
                 config=config,
-                fetch_bot_account=lambda: active.bot.get_or_fetch(github),
+                choose_account=partial(self._choose_account, active, github),
                 stopping=stopping.is_set,
                 pause=stopping.wait,
                 jitter=random.random,
@@ -194,6 +200,26 @@ class Service:
             )
 
         return make_context
+
+    def _credentials_of(self, settings: Settings) -> Credentials:
+        """Return the credentials that all clients with these settings share."""
+        with self._credentials_lock:
+            if self._credentials is None or not uses_same_credentials(self._credentials.settings, settings.github):
+                self._credentials = make_credentials(settings.github, observe=self._rates.observe, now=_utc_now)
+            return self._credentials
+
+    def _choose_account(
+        self, active: ActiveConfig, github: Github, repository_id: int | None, number: int | None
+    ) -> ChosenAccount:
+        credentials = self._credentials_of(active.settings)
+        if isinstance(credentials, App) or len(credentials.all) == 1:
+            return ChosenAccount(github, active.bot.get_or_fetch(github))
+        wrote = frozenset[str]()
+        if repository_id is not None and number is not None:
+            wrote = self._store.conversations.find_writers(repository_id, number)
+        tokens = zip(credentials.all, active.bots, strict=True)
+        candidates = [Candidate(github.with_token(token), bot) for token, bot in tokens]
+        return choose_account(candidates, lambda: credentials.preferred.index, wrote)
 
     def _current_config(self) -> tuple[ActiveConfig, DeliveryConfig]:
         config = self._reloader.current()
@@ -210,13 +236,13 @@ class Service:
         github, claude = self._clients(settings)
         github.close()
         claude.close()
-        prompts, bot, old = before.prompts, before.bot, before.settings
+        prompts, bots, old = before.prompts, before.bots, before.settings
         if library_basis(settings) != library_basis(old):
             folders, earlier = settings.prompts.folders.values(), prompts.latest
             prompts = ReloadingLibrary(lambda: self._load(settings), *folders, before=earlier)
-        if (settings.github.token, settings.github.base_url) != (old.github.token, old.github.base_url):
-            bot = BotAccount(settings.github, self._store.bot_accounts, self._store.database)
-        return ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
+        if not uses_same_credentials(settings.github, old.github):
+            bots = load_bot_accounts(settings.github, self._store)
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
         configure_logs(config.settings, earlier=self._secrets)
@@ -283,7 +309,17 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,
+            installation_changed=self._installation_changed,
         )
+
+    def _installation_changed(self, change: InstallationChange) -> None:
+        credentials = self._credentials_of(self.settings())
+        if not isinstance(credentials, App):
+            return
+        credentials.forget(change.repositories or None, owner=change.owner)
+        fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or "all"}
+        log.info("the installation of the GitHub App has changed", extra=fields)
+        self._probe.run_soon()
 
     def _queue(self) -> dict[str, object]:
         pauses = [pause_to_dict(pause) for pause in self._store.pauses.active()]
@@ -312,7 +348,7 @@ def _open(
     settings: Settings, load: Callable[[Settings], Library], role: Role
 ) -> tuple[ActiveConfig, Storage, ExitStack]:
     problems: list[str] = []
-    prompts = store = bot = None
+    prompts = store = bots = None
     with ExitStack() as held:
         try:
             prompts = ReloadingLibrary(lambda: load(settings), *settings.prompts.folders.values())
@@ -332,11 +368,11 @@ def _open(
             if alone:
                 store.queue.release_all_leases()
             store.queue.reschedule_waiting(forget_servers=alone)
-            bot = BotAccount(settings.github, store.bot_accounts, store.database)
+            bots = load_bot_accounts(settings.github, store)
         except StoreUnavailable as exc:
             problems.append(f"{settings.sources.where('storage.url')}: {exc}")
             if prompts is not None and not isinstance(exc, UnsupportedTables):
                 raise DatabaseUnavailable(problems) from exc
-        if prompts is None or store is None or bot is None:
+        if prompts is None or store is None or bots is None:
             raise SettingsError(problems)
-        return ActiveConfig(settings, RepositoryTable(settings), prompts, bot), store, held.pop_all()
+        return ActiveConfig(settings, RepositoryTable(settings), prompts, bots), store, held.pop_all()

@@ -18,6 +18,8 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
+│   └── TokenReplaced      another token takes over: the delivery is repeated at once
+├── AppNotInstalled        the GitHub App is not installed on the repository, or suspended: the delivery is ignored
 ├── Superseded             a newer event makes this delivery unnecessary
 │   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
 └── StepFailed             one step of one delivery failed
@@ -87,12 +89,20 @@ class Postponed(HlsError):
         self.waiting_for: Dependency | None = waiting_for
 
 
+class TokenReplaced(Postponed):
+    """GitHub did not execute the request because of its token, and another token takes over."""
+
+
 class Superseded(HlsError):
     """A newer event, such as a push or a closing, makes this delivery unnecessary. The message names the event."""
 
 
 class ConversationLocked(Superseded):
     """The issue or pull request was locked, so HLS must not write to it. The delivery ends as ignored."""
+
+
+class AppNotInstalled(HlsError):
+    """The GitHub App is not installed on the repository, or its installation is suspended."""
 
 
 class StepFailed(HlsError):

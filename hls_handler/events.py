@@ -284,6 +284,13 @@ class Event:
     def conversation(self) -> Issue | PullRequest | None:
         return self.pull_request or self.issue
 
+    @property
+    def installation_id(self) -> int | None:
+        """The id of the GitHub App's installation; None for a webhook that does not belong to an App."""
+        installation = self.payload.get("installation")
+        found = installation.get("id") if isinstance(installation, Mapping) else None
+        return found if type(found) is int else None
+
 
 class _RunPullRequest(BaseModel):
     number: int

@@ -48,7 +48,7 @@ from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.active_config import Claude, DeliveryConfig, WorkerContext
+from hls_handler.work.active_config import ChosenAccount, Claude, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import GUID
@@ -131,7 +131,12 @@ def _try(
                 sandbox.state.seed(subject.event, subject.payload)
                 parts: dict[str, object] = {}
                 if not subject.live:
-                    access = {"token": SecretStr(sandbox.token), "base_url": sandbox.github_url}
+                    access = {
+                        "token": SecretStr(sandbox.token),
+                        "base_url": sandbox.github_url,
+                        "app": None,
+                        "tokens": None,
+                    }
                     parts["github"] = settings.github.model_copy(update=access)
                 if source == "sandbox":
                     access = {"api_key": SecretStr(sandbox.api_key), "base_url": sandbox.claude_url}
@@ -221,7 +226,7 @@ class TryRunner:
                 claude=claude,
                 health=Health(store.database.current_time),
                 config=config,
-                fetch_bot_account=lambda: account,
+                choose_account=lambda _repository_id, _number: ChosenAccount(self.github, account),
                 stopping=lambda: False,
                 pause=self.pause,
                 jitter=lambda: 0.0,

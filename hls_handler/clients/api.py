@@ -1,16 +1,18 @@
-"""GitHub's REST API with one token: each call sends one request and returns validated values or raises an HLS error.
+"""GitHub's REST API: each call sends one request and returns validated values or raises an HLS error.
 
-Of PyGithub, only the requester is used, because its other objects send hidden requests.
+A request is sent twice only if its credential was outdated, so that GitHub has executed nothing. Of PyGithub, only the
+requester is used, because its other objects send hidden requests.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import github
@@ -23,13 +25,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
+    TOKEN_REMEDY,
     translate_exception,
     translate_redirect,
     translate_status,
     unexpected_response,
 )
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
-from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -85,6 +88,48 @@ class WriteGuard:
     check_lease: Callable[[], None]  # called right before bytes are sent: the lease may expire during the wait
 
 
+class Credential(Protocol):
+    """Authenticates the requests of a client. Thread-safe."""
+
+    @property
+    def remedy(self) -> str:
+        """The operator's next step after a 401."""
+        ...
+
+    def authorization(self) -> str:
+        """Return the header of a request, such as "token ghs_..."; may send a request to get a token, and may raise."""
+        ...
+
+    def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
+        """React to a status of 400 or more. Return True to send the request again with another header. May raise."""
+        ...
+
+
+class StaticToken:
+    """One token that never changes."""
+
+    remedy = TOKEN_REMEDY
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"token {token}"
+
+    def authorization(self) -> str:
+        return self._authorization
+
+    def handle_error(self, _authorization: str, _response: Response, _error: StepFailed) -> bool:
+        return False
+
+
+class _RequestAuth(github.Auth.Auth):
+    token_type = token = ""
+
+    def __init__(self) -> None:
+        self.authorization = ""
+
+    def authentication(self, headers: dict[str, Any]) -> None:
+        headers["Authorization"] = self.authorization
+
+
 class _InterceptedResponseError(Exception):
     def __init__(self, status: int, location: str | None) -> None:
         super().__init__(status)
@@ -129,7 +174,7 @@ class _SingleRequestAdapter(HTTPAdapter):
 
 
 class GithubApi:
-    """Client for GitHub's REST API with one token. Not thread-safe: use one per worker thread.
+    """Client for GitHub's REST API with one connection. Not thread-safe: use one per worker thread.
 
     Failed requests raise `Permanent`, `Retryable` or `DependencyDown`. A `path` begins with a slash and is already
     percent-encoded.
@@ -142,18 +187,18 @@ class GithubApi:
         observe: Callable[[RateLimit], None],
         now: Callable[[], datetime],
         timeout_s: float = 15.0,
+        credential: Credential | None = None,
     ) -> None:
-        """`observe` is called after every request. `now` returns aware UTC.
+        """`observe` is called after every request. `now` returns aware UTC. `credential` is by default the first token.
 
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self._observe = observe
-        if not settings.access_tokens:
-            raise SettingsError(["github.app: this version cannot use a GitHub App yet; set github.token"])
-        self._token = settings.access_tokens[0]
+        self._credential = credential or StaticToken(settings.access_tokens[0])
+        self._auth = _RequestAuth()
         client = github.Github(
-            auth=github.Auth.Token(self._token),
+            auth=self._auth,
             base_url=settings.base_url,
             user_agent=f"hls/{__version__}",
             seconds_between_requests=None,
@@ -171,6 +216,12 @@ class GithubApi:
 
     def close(self) -> None:
         self._connection.close()
+
+    def with_credential(self, credential: Credential) -> GithubApi:
+        """Return a client that shares this one's connection."""
+        other = copy.copy(self)
+        other._credential = credential
+        return other
 
     def get(self, path: str, shape: TypeAdapter[T]) -> T:
         return self.get_with_headers(path, shape)[0]
@@ -262,6 +313,11 @@ class GithubApi:
         finally:
             self._adapter.before_send = lambda: None
 
+    def request_token(self, installation_id: int, body: Mapping[str, object]) -> Response:
+        """Request a token of an installation. Returns the response also for 403, 404 and 422."""
+        path = f"/app/installations/{installation_id}/access_tokens"
+        return self._send("POST", path, body=body, expected=(403, 404, 422))
+
     def _send(
         self,
         verb: str,
@@ -271,7 +327,27 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
     ) -> Response:
-        call = f"{verb} {path}"
+        call, is_repeated = f"{verb} {path}", False
+        while True:
+            authorization = self._credential.authorization()
+            response, error = self._exchange(call, verb, path, parameters, body, expected, authorization)
+            if error is None:
+                return response
+            if is_repeated or not self._credential.handle_error(authorization, response, error):
+                raise error
+            is_repeated = True
+
+    def _exchange(
+        self,
+        call: str,
+        verb: str,
+        path: str,
+        parameters: dict[str, Any] | None,
+        body: Mapping[str, object] | None,
+        expected: tuple[int, ...],
+        authorization: str,
+    ) -> tuple[Response, StepFailed | None]:
+        self._auth.authorization = authorization
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
@@ -281,7 +357,7 @@ class GithubApi:
             raise translate_exception(call, exc, self.now(), self.proxy_settings) from None
         except _InterceptedResponseError as exc:
             if exc.status in expected:
-                return Response(exc.status, {"location": exc.location or ""}, None)
+                return Response(exc.status, {"location": exc.location or ""}, None), None
             if exc.status == 202:
                 raise unexpected_response(call, "202 (not ready yet)") from None
             raise translate_redirect(call, exc.status, exc.location, self.base_url) from None
@@ -291,12 +367,15 @@ class GithubApi:
             self._observe(self._rate_limit())
         data = _parse_json(text)
         message = data.get("message") if isinstance(data, dict) else None
-        error_message = redact_secret(message, self._token) if isinstance(message, str) else None
+        secret = authorization.partition(" ")[2]
+        error_message = redact_secret(message, secret) if isinstance(message, str) else None
+        response = Response(status, headers, data)
         if status >= 400 and (status not in expected or error_message is None):
-            raise translate_status(call, status, headers, error_message, self.now())
+            remedy = self._credential.remedy
+            return response, translate_status(call, status, headers, error_message, self.now(), token_remedy=remedy)
         if data is None and text:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
-        return Response(status, headers, data)
+        return response, None
 
     def _rate_limit(self) -> RateLimit:
         remaining, limit = self._requester.rate_limiting

@@ -134,6 +134,8 @@ def _declined(detail: str, comment_id: int) -> NoWrite:
 
 
 def _is_by(comment: Comment, bot: Account) -> bool:
+    if bot.id == 0:  # a GitHub App, whose account's id is not known
+        return comment.user.login.lower() == bot.login.lower()
     return comment.user.id == bot.id  # a renamed account keeps its id
 
 

@@ -1,4 +1,7 @@
-"""GitHub clients. A client has one connection, and returns the bot account and readers and writers of repositories."""
+"""GitHub clients. A client has one connection, and returns the bot account and readers and writers of repositories.
+
+Several clients share the credentials of their process: a GitHub App, or the tokens in the settings.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,13 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
-from hls_handler.clients.api import GithubApi, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.credentials import JWT_REMEDY, App
+from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
 from hls_handler.clients.writer import GithubWriter, RepositoryLabels
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import Github as GithubSettings
@@ -40,21 +46,104 @@ class _WireRepository(BaseModel):  # https://docs.github.com/en/rest/repos/repos
 _REPOSITORY = TypeAdapter(_WireRepository)
 
 
+Credentials = App | Tokens
+
+
+def make_credentials(
+    settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]
+) -> Credentials:
+    """Create the credentials that all clients of a process share. `observe` is called after requests of the App."""
+    return App(settings, observe=observe, now=now) if settings.app else Tokens(settings, now=now)
+
+
+def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:
+    """Return True if both settings have the same App or tokens, at the same address."""
+    keys = [(of.base_url, of.app, of.access_tokens) for of in (one, other)]
+    return keys[0] == keys[1]
+
+
+def connect(
+    credentials: Credentials,
+    *,
+    observe: Callable[[RateLimit], None],
+    now: Callable[[], datetime],
+    labels: RepositoryLabels | None = None,
+) -> Github:
+    """Create a client of the App, or of the first token. `observe` is called after each request of a token."""
+    if isinstance(credentials, App):
+        return Github(credentials.connect(), credentials, labels=labels)
+    token = credentials.all[0]
+    api = GithubApi(credentials.settings, observe=observe, now=now, credential=token)
+    return Github(api, token, labels=labels)
+
+
 class Github:
-    """GitHub client with one token. Not thread-safe: use one per worker thread, and another for changed settings."""
+    """GitHub client with one account. Not thread-safe: use one per worker thread, and another for changed settings."""
 
     is_read_only: ClassVar[bool] = False
 
-    def __init__(self, api: GithubApi, *, labels: RepositoryLabels | None = None) -> None:
-        """`labels` are the known labels of repositories; None if this client is the only one."""
-        self._api, self._labels = api, labels or RepositoryLabels(monotonic)
+    def __init__(
+        self, api: GithubApi, access: App | Token | None = None, *, labels: RepositoryLabels | None = None
+    ) -> None:
+        """`access` is the App or the token that authenticates `api`.
+
+        `labels` are the known labels of repositories; None if this client is the only one.
+        """
+        self._api, self._access, self._labels = api, access, labels or RepositoryLabels(monotonic)
+
+    def with_token(self, token: Token) -> Github:
+        """Return a client for another token that shares this one's connection."""
+        return Github(self._api.with_credential(token), token, labels=self._labels)
+
+    def accounts(self) -> tuple[Github, ...]:
+        """Return a client for each token, in their order. With an App, return this client."""
+        return tuple(map(self.with_token, self._access.tokens.all)) if isinstance(self._access, Token) else (self,)
+
+    def fetch_identity(self) -> Identity:
+        """Describe the App and its installations (two requests), or the tokens as far as responses described them."""
+        if isinstance(self._access, App):
+            return describe_app(self._access.fetch(), self._access.fetch_installations())
+        assert self._access is not None
+        return describe_tokens(self._access.tokens)
+
+    def rate_limit(self, repository: str) -> str:
+        """Return the name of the rate limit that applies to "owner/repo": GitHub limits each account or installation.
+
+        The installations of an App have a limit each, and there is one for each owner.
+        """
+        if isinstance(self._access, App):
+            return f"{GITHUB_RATE_LIMIT} {repository.partition('/')[0].lower()}"
+        return self._access.rate_limit if self._access else GITHUB_RATE_LIMIT
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the App's installation, as in a webhook's payload, which saves a request."""
+        if isinstance(self._access, App):
+            self._access.credential(repository).remember_installation(installation_id)
 
     def fetch_bot_account(self) -> Account:
-        """Return the token's account. Raises `DependencyDown` if GitHub fails or there is no account (403, 404)."""
+        """Return the account that comments. Raises `DependencyDown` if GitHub fails or there is no account (403, 404).
+
+        GitHub does not tell an App the id of its account, so the id is 0.
+        """
         try:
-            return self._api.get("/user", _ACCOUNT)
+            match self._access:
+                case App() as app:
+                    return Account(f"{app.fetch().slug}[bot]", 0, "Bot")
+                case Token() as token:
+                    token.require_limit_not_used_up()
+                    account, headers = self._api.with_credential(token.unchecked).get_with_headers("/user", _ACCOUNT)
+                    token.report_success(account.login, scopes=headers.get("x-oauth-scopes"))
+                    return account
+                case None:
+                    return self._api.get("/user", _ACCOUNT)
         except Permanent as exc:
-            raise DependencyDown(str(exc), dependency="github", remedy=ACCOUNT_REMEDY) from exc
+            remedy = JWT_REMEDY if isinstance(self._access, App) else ACCOUNT_REMEDY
+            raise DependencyDown(str(exc), dependency="github", remedy=remedy) from exc
+
+    def _api_for(self, repository: str) -> GithubApi:
+        if isinstance(self._access, App):
+            return self._api.with_credential(self._access.credential(repository))
+        return self._api
 
     def find_missing_permissions(self, repository: str) -> list[str]:
         """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
@@ -63,8 +152,9 @@ class Github:
         `DependencyDown` if GitHub fails.
         """
         try:
-            found, headers = self._api.get_with_headers(repository_path(repository), _REPOSITORY)
-        except Permanent as exc:
+            api = self._api_for(repository)
+            found, headers = api.get_with_headers(repository_path(repository), _REPOSITORY)
+        except (Permanent, AppNotInstalled) as exc:
             return [str(exc)]
         missing = []
         if found.archived or found.disabled:
@@ -72,6 +162,8 @@ class Github:
             missing.append(f"{repository} is {state}: nothing can be written there")
         if not found.has_issues:
             missing.append(f"issues are disabled in {repository}: only pull requests can be processed")
+        if isinstance(self._access, App):  # its permissions belong to the installation
+            return missing
         role = found.permissions or _WireRole()
         if not (role.triage or role.push):
             missing.append(f"the account may not set labels in {repository}: it needs the role triage or write")
@@ -86,7 +178,7 @@ class Github:
         return missing
 
     def reader(self, repository: str) -> GithubReader:
-        return GithubReader(self._api, repository)
+        return GithubReader(self._api_for(repository), repository)
 
     def writer(
         self,
@@ -103,7 +195,8 @@ class Github:
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
         guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
-        return GithubWriter(self._api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
+        api = self._api_for(repository)
+        return GithubWriter(api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
 
     def close(self) -> None:
         self._api.close()
@@ -122,7 +215,12 @@ def connect_read_only(
 
     The call itself sends no request. Raises `SettingsError` if the proxy or certificate settings cannot be used.
     """
-    return ReadOnlyGithub(GithubApi(settings, observe=RateLimitMonitor().observe, now=now), assume_open=assume_open)
+    observe = RateLimitMonitor().observe
+    access = make_credentials(settings, observe=observe, now=now)
+    if isinstance(access, App):
+        return ReadOnlyGithub(access.connect(), access, assume_open=assume_open)
+    api = GithubApi(settings, observe=observe, now=now, credential=AnyToken(access))
+    return ReadOnlyGithub(api, access.preferred, assume_open=assume_open)
 
 
 class ReadOnlyGithub(Github):
@@ -130,15 +228,15 @@ class ReadOnlyGithub(Github):
 
     is_read_only = True
 
-    def __init__(self, api: GithubApi, *, assume_open: bool) -> None:
-        super().__init__(api)
+    def __init__(self, api: GithubApi, access: App | Token | None, *, assume_open: bool) -> None:
+        super().__init__(api, access)
         self.assume_open = assume_open
 
     def opened(self, repository: str, number: int) -> tuple[str, dict[str, object]]:
         """Return the name and payload of an `opened` event, made from the current issue or pull request."""
-        base = repository_path(repository)
-        repository_json = self._api.get(base, _DOCUMENT)
-        conversation = self._api.get(f"{base}/issues/{number}", _DOCUMENT)
+        base, api = repository_path(repository), self._api_for(repository)
+        repository_json = api.get(base, _DOCUMENT)
+        conversation = api.get(f"{base}/issues/{number}", _DOCUMENT)
         common = {
             "action": "opened",
             "repository": {key: value for key, value in repository_json.items() if key not in NOT_IN_WEBHOOKS},
@@ -146,11 +244,13 @@ class ReadOnlyGithub(Github):
         }
         if conversation.get("pull_request") is None:
             return "issues", {**common, "issue": conversation}
-        pull_request = self._api.get(f"{base}/pulls/{number}", _DOCUMENT)
+        pull_request = api.get(f"{base}/pulls/{number}", _DOCUMENT)
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str) -> GithubReader:
-        return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)
+        return (
+            _AssumeOpenReader(self._api_for(repository), repository) if self.assume_open else super().reader(repository)
+        )
 
 
 class _AssumeOpenReader(GithubReader):

@@ -32,16 +32,22 @@ _down = partial(DependencyDown, dependency="github")
 
 
 def translate_status(
-    call: str, status: int, headers: Mapping[str, str], message: str | None, now: datetime
+    call: str,
+    status: int,
+    headers: Mapping[str, str],
+    message: str | None,
+    now: datetime,
+    *,
+    token_remedy: str = TOKEN_REMEDY,
 ) -> StepFailed:
     """Return the error for a response with a status of 400 or more.
 
     `call` is "GET /repos/o/r/issues/7"; `headers` has lower-case names; `message` is GitHub's own message, without
-    secrets, or None if the body was not GitHub's JSON.
+    secrets, or None if the body was not GitHub's JSON. `token_remedy` is the operator's next step after a 401.
     """
     what = f"{call}: {status} {message or PHRASES.get(status, NO_PHRASE)}"
     if status == 401:
-        return _down(what, remedy=TOKEN_REMEDY)
+        return _down(what, remedy=token_remedy)
     if status == 429 or (status == 403 and _is_limit(headers, message)):
         return _down(what, remedy=LIMIT_REMEDY, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:

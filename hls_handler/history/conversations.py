@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import and_, bindparam, exists, func, or_, select
+from sqlalchemy import and_, bindparam, exists, func, or_, select, union
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
@@ -171,6 +171,15 @@ class Conversations:
             labels={row.name: row.state for row in label_rows},
             comments={row.family: StoredComment(row.comment_id, row.body_digest) for row in comment_rows},
         )
+
+    def find_writers(self, repository_id: int, number: int) -> frozenset[str]:
+        """Return the logins of the accounts whose comments or labels are stored for a conversation."""
+        own = [
+            select(table.c.bot_login).where(table.c.repository_id == repository_id, table.c.number == number)
+            for table in (comments, labels)
+        ]
+        with self._database.reading() as connection:
+            return frozenset(connection.execute(union(*own)).scalars())
 
     def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
         """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event."""

@@ -128,6 +128,49 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
         return self.pull_request or self.issue
 
 
+INSTALLATION_EVENTS = ("installation", "installation_repositories")
+"""Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
+
+
+class EnvelopeInstallation(msgspec.Struct, frozen=True):
+    id: Id
+    account: EnvelopeAccount | None = None
+
+
+class EnvelopeRepositoryName(msgspec.Struct, frozen=True):
+    full_name: Name
+
+
+class InstallationChange(msgspec.Struct, frozen=True):
+    """The body of one of `INSTALLATION_EVENTS`."""
+
+    action: Name
+    installation: EnvelopeInstallation
+    repositories_added: tuple[EnvelopeRepositoryName, ...] = ()
+    repositories_removed: tuple[EnvelopeRepositoryName, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        """The login of the account that installed the App."""
+        return self.installation.account.login if self.installation.account else ""
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """The added and removed repositories; () if the change concerns the whole installation."""
+        return tuple(one.full_name for one in (*self.repositories_added, *self.repositories_removed))
+
+
+_CHANGE_DECODER = msgspec.json.Decoder(InstallationChange)
+
+
+def parse_installation_change(body: bytes) -> InstallationChange:
+    """Parse one of `INSTALLATION_EVENTS`. Raises `PayloadError`."""
+    try:
+        return _CHANGE_DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise PayloadError(f"invalid payload: {exc}") from exc
+
+
 _DECODER = msgspec.json.Decoder(WebhookEnvelope)
 
 

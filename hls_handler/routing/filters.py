@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,8 @@ IgnoredKind = Literal[
     "draft",
     "asked to skip",
     "conversation locked",
+    "app not installed",
+    "app installation",
     "not a label of HLS",
     "too many runs",
 ]
@@ -117,11 +119,14 @@ def find_ignored(
     effective: EffectiveSettings,
     settings: Settings,
     bot: Account | None,
+    others: Sequence[Account] = (),
 ) -> Ignored | None:
     """Check an event that the settings enable. Return the first reason to ignore it; None if there is no reason.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
+    accounts, with spare tokens.
     """
+    accounts = ((bot,) if bot is not None else ()) + tuple(others)
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         return Ignored(
@@ -133,15 +138,16 @@ def find_ignored(
         reason = f"the workflow run {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"
         return Ignored("nothing failed", reason)
     is_review_request = routing_input.action == REVIEW_REQUESTED
-    if is_review_request and bot is not None and not same_login(routing_input.reviewer, bot.login):
+    if is_review_request and bot is not None and not _is_account(routing_input.reviewer, accounts):
         whom = routing_input.reviewer or "a team"
         return Ignored(
             "another's review",
             f"a review by {whom} was requested; request one by {bot.login}, the account of HLS, to have it analysed",
         )
-    if bot is not None and _is_own_action(routing_input, bot):
-        return ignore_own_action(settings, bot)
-    if routing_input.event == "issue_comment" and not _is_question(routing_input, bot):
+    for account in accounts:
+        if _is_own_action(routing_input, account):
+            return ignore_own_action(settings, account)
+    if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{bot.login}" if bot is not None else "HLS's account"
         return Ignored("nothing asked", f"the comment neither asks how to start nor asks {whom} anything")
     if (routing_input.sender_is_bot or routing_input.author_is_bot) and not effective.features.bots:
@@ -156,8 +162,9 @@ def find_ignored(
 
 
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:
-    where = settings.sources.where("github.token")
-    return Ignored("own account", f"{bot.login} is the account of HLS, whose token is set at {where}; {_LOOPS}")
+    what = "whose App" if settings.github.app else "whose token"
+    where = settings.sources.where(settings.github.credential_key)
+    return Ignored("own account", f"{bot.login} is the account of HLS, {what} is set at {where}; {_LOOPS}")
 
 
 def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
@@ -187,9 +194,19 @@ def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     return is_label_or_status and same_login(routing_input.sender, bot.login)
 
 
-def _is_question(routing_input: RoutingInput, bot: Account | None) -> bool:
+def _is_question(routing_input: RoutingInput, accounts: Sequence[Account]) -> bool:
     text = routing_input.comment_body
-    return asks_how_to_start(text) or (addressed_to_bot(text, bot.login) if bot is not None else "@" in text)
+    if asks_how_to_start(text):
+        return True
+    return any(addressed_to_bot(text, _mention(account)) for account in accounts) if accounts else "@" in text
+
+
+def _mention(account: Account) -> str:
+    return account.login.removesuffix("[bot]")  # people write @my-app for the account my-app[bot]
+
+
+def _is_account(login: str | None, accounts: Sequence[Account]) -> bool:
+    return any(same_login(login, account.login) for account in accounts)
 
 
 def same_login(login: str | None, other: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from hls_handler.events import Account
-from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
+from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import (
     Ignored,
     IgnoredKind,
@@ -91,10 +91,12 @@ def route(
     table: RepositoryTable,
     catalogue: PromptCatalogue,
     bot: Account | None,
+    others: Sequence[Account] = (),
 ) -> Rule | LabelCorrection | Ignored:
     """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
 
-    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored.
+    `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
+    accounts, with spare tokens.
     """
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
@@ -104,10 +106,13 @@ def route(
         reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
         routed: Rule | Ignored = Ignored("event not enabled", reason)
     else:
-        routed = route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+        routed = route_with_settings(
+            routing_input, effective, settings=settings, catalogue=catalogue, bot=bot, others=others
+        )
     if isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
         return routed
-    return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
+    correction = find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot, others=others)
+    return correction or routed
 
 
 def route_with_settings(
@@ -117,6 +122,7 @@ def route_with_settings(
     settings: Settings,
     catalogue: PromptCatalogue,
     bot: Account | None,
+    others: Sequence[Account] = (),
 ) -> Rule | Ignored:
     """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
     rule = _find_disabled(routing_input, settings, effective) or _find_rule(
@@ -124,13 +130,17 @@ def route_with_settings(
     )
     if isinstance(rule, Ignored):
         return rule
-    ignored = find_ignored(routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot)
+    ignored = find_ignored(
+        routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot, others=others
+    )
     return rule if ignored is None else ignored
 
 
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
+    if routing_input.event in INSTALLATION_EVENTS:
+        return _ignore_installation(settings)
     if routing_input.repository is None:
         where = settings.sources.where("repositories")
         reason = f"{routing_input.key} belongs to no repository, and {where} enables events by repository"
@@ -141,6 +151,14 @@ def _find_settings(
         reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
         return Ignored("repository not configured", reason)
     return _find_disabled(routing_input, settings, effective) or effective
+
+
+def _ignore_installation(settings: Settings) -> Ignored:
+    where = settings.sources.where(settings.github.credential_key)
+    if settings.github.app is None:
+        return Ignored("app installation", f"an event of a GitHub App, and HLS uses the token at {where}")
+    reason = f"the installation of the GitHub App ({where}) has changed; HLS takes account of this from now on"
+    return Ignored("app installation", reason)
 
 
 def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
@@ -207,6 +225,7 @@ def find_label_correction(
     *,
     settings: Settings,
     bot: Account | None,
+    others: Sequence[Account] = (),
 ) -> LabelCorrection | Ignored | None:
     """Return a `LabelCorrection` if a person changed a label that Claude can set; None for any other event.
 
@@ -222,8 +241,9 @@ def find_label_correction(
     group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
     if group is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
         return None
-    if bot is not None and same_login(routing_input.sender, bot.login):
-        return ignore_own_action(settings, bot)
+    for account in ((bot,) if bot is not None else ()) + tuple(others):
+        if same_login(routing_input.sender, account.login):
+            return ignore_own_action(settings, account)
     if routing_input.sender_is_bot:
         return Ignored(
             "other bot", f"{routing_input.sender} is a bot; label changes by bots do not count as corrections"

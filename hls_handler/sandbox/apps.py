@@ -89,12 +89,20 @@ class Apps:
         self._codes[code] = (manifest, owner, self._clock())
         return code
 
+    def add(self, name: str, *, owner: Account, public_key: str, permissions: Mapping[str, str]) -> App:
+        """Create an App of an existing key, without a manifest."""
+        manifest = Manifest(name, redirect_url="", webhook_url="", permissions=permissions, events=())
+        return self._store(manifest, owner, public_key)
+
     def convert(self, code: str) -> Conversion:
         """Create the App. Raises `GitHubError` (404) for a code that was used or has expired."""
         manifest, owner, at = self._codes.pop(code, (None, None, None))
         if manifest is None or owner is None or at is None or self._clock() - at > CODE_LIFETIME:
             raise GitHubError(404, "Not Found")
         pem, public_key = _make_key()
+        return Conversion(self._store(manifest, owner, public_key), pem)
+
+    def _store(self, manifest: Manifest, owner: Account, public_key: str) -> App:
         created: list[App] = []
 
         def add(world: Any) -> Any:
@@ -114,7 +122,7 @@ class Apps:
             return world.with_app(app).with_account(app.bot)
 
         self.state.change(add)
-        return Conversion(created[0], pem)
+        return created[0]
 
     def owner_named(self, organization: str | None) -> Account:
         """Return the organisation, or the account that is signed in: the owner of the last changed repository."""
@@ -146,6 +154,27 @@ class Apps:
         )
         self.state.change(lambda world: world.with_installation(installation))
         return installation
+
+    def uninstall(self, installation_id: int) -> None:
+        self.state.change(lambda world: world.without_installation(installation_id))
+
+    def suspend(self, installation_id: int) -> None:
+        self._change(installation_id, lambda one: replace(one, suspended_at=self._clock()))
+
+    def unsuspend(self, installation_id: int) -> None:
+        self._change(installation_id, lambda one: replace(one, suspended_at=None))
+
+    def grant(self, installation_id: int, permissions: Mapping[str, str]) -> None:
+        """Replace the permissions of an installation."""
+        self._change(installation_id, lambda one: replace(one, permissions=dict(permissions)))
+
+    def _change(self, installation_id: int, change: Callable[[Installation], Installation]) -> None:
+        found = next(one for one in self.state.world.installations if one.id == installation_id)
+        self.state.change(lambda world: world.with_installation(change(found)))
+
+    def revoke_tokens(self) -> None:
+        """Make all installation tokens invalid."""
+        self._tokens.clear()
 
     def installations(self, app: App) -> tuple[Installation, ...]:
         return tuple(one for one in self.state.world.installations if one.app_id == app.id)
@@ -202,7 +231,9 @@ class Apps:
             raise GitHubError(403, "This installation has been suspended")
         repositories = self._requested_repositories(installation, body.get("repositories"))
         granted, wanted = installation.permissions, body.get("permissions")
-        if wanted is not None and not all(_includes(granted.get(name), level) for name, level in wanted.items()):
+        # GitHub grants `metadata` to every installation.
+        granted = {"metadata": "read", **granted}
+        if wanted is not None and not all(includes(granted.get(name), level) for name, level in wanted.items()):
             raise GitHubError(422, "The permissions requested are not granted to this installation.")
         token = InstallationToken(
             installation, repositories, dict(wanted or granted), expires_at=self._clock() + TOKEN_LIFETIME
@@ -264,7 +295,8 @@ def covers(installation: Installation, full_name: str) -> bool:
     return full_name.lower() in {name.lower() for name in installation.repositories}
 
 
-def _includes(granted: str | None, wanted: str) -> bool:
+def includes(granted: str | None, wanted: str) -> bool:
+    """Return True if a permission that was granted at the level `granted` suffices for the level `wanted`."""
     return granted is not None and (granted == wanted or (granted, wanted) == ("write", "read"))
 
 

@@ -23,9 +23,10 @@ from starlette.routing import Route
 
 from hls_handler.sandbox import app_calls, github_request, shapes
 from hls_handler.sandbox.app_calls import AppCall
-from hls_handler.sandbox.apps import Apps
+from hls_handler.sandbox.apps import Apps, InstallationToken, includes
 from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError
+from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.state import State
 
 API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
@@ -39,7 +40,7 @@ Endpoint = Callable[[Call], Answer]
 
 
 class RateLimit:
-    """The primary rate limit of one token: `limit` requests per hour."""
+    """The primary rate limit of one account, App or installation: `limit` requests per hour."""
 
     def __init__(self, limit: int, clock: Callable[[], datetime]) -> None:
         self.limit = limit
@@ -111,17 +112,17 @@ class GitHubApi:
         self,
         state: State,
         *,
-        token: str,
+        tokens: Mapping[str, Account],
         api_url: str,
         web_url: str,
         storage: LogStorage,
         apps: Apps,
-        rate_limit: int,
-        clock: Callable[[], datetime],
+        limit_of: Callable[[str], RateLimit],
     ) -> None:
-        self._state, self._token, self._storage, self._apps = state, token, storage, apps
+        """`tokens` has the account of each token. `limit_of` returns the rate limit of an account."""
+        self._state, self._tokens, self._storage, self._apps = state, tokens, storage, apps
         self._api_url, self._web_url = api_url, web_url
-        self._limit = RateLimit(rate_limit, clock)
+        self._limit_of = limit_of
 
     def app(self) -> Starlette:
         by_path: dict[str, dict[str, tuple[Endpoint, str]]] = {}
@@ -140,13 +141,15 @@ class GitHubApi:
 
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            _authenticate(request, self._token)
-            self._limit.count()
+            account, token = self._authenticate(request)
+            self._count(request, account.login if token is None else f"installation {token.installation.id}")
             _negotiate(request)
             if request.method not in endpoints:
                 raise GitHubError(404, "Not Found")
             endpoint, needs = endpoints[request.method]
-            answer = endpoint(await _call(request, self._state, needs))
+            if token is not None:
+                self._require_granted(token, request, needs)
+            answer = endpoint(await _call(request, self._state, needs, account, token))
             return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs})
 
         return respond
@@ -155,10 +158,10 @@ class GitHubApi:
         self, endpoint: Callable[[AppCall], Answer], needs: app_calls.Authentication
     ) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
-            self._limit.count()
             _negotiate(request)
             given = "" if needs == "none" else _credential(request)
             app = self._apps.authenticate(given) if needs == "app" else None
+            self._count(request, app.slug if app else "")
             token = self._apps.find_token(given) if needs == "installation" else None
             if needs == "installation" and token is None:
                 raise GitHubError(401, "Bad credentials")
@@ -174,33 +177,60 @@ class GitHubApi:
         if answer.file is not None:
             return Response(None, answer.status, {**headers, "Location": self._storage.signed_url(answer.file)})
         if not answer.listed:
-            return self._respond(answer.status, answer.document, headers)
+            return self._respond(request, answer.status, answer.document, headers)
         page, links = _page(request, self._api_url, answer.document)
         wrapped = {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
-        return self._respond(200, wrapped, {**headers, **links})
+        return self._respond(request, 200, wrapped, {**headers, **links})
+
+    def _authenticate(self, request: Request) -> tuple[Account, InstallationToken | None]:
+        given = _credential(request)
+        for token, account in self._tokens.items():
+            if hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
+                return account, None
+        found = self._apps.find_token(given)
+        app = self._state.world.app(found.installation.app_id) if found else None
+        if found is None or app is None:
+            raise GitHubError(401, "Bad credentials")
+        return app.bot, found
+
+    def _require_granted(self, token: InstallationToken, request: Request, needs: str) -> None:
+        path = request.path_params
+        if "repo" in path:
+            name = f"{path['owner']}/{path['repo']}".lower()
+            if name not in {granted.lower() for granted in self._apps.repositories_of(token)}:
+                raise GitHubError(404, "Not Found")
+        choices = [choice.strip().partition("=") for choice in needs.split(";")] if needs else []
+        if choices and not any(includes(token.permissions.get(name), level) for name, _, level in choices):
+            headers = {"X-Accepted-GitHub-Permissions": needs}
+            raise GitHubError(403, "Resource not accessible by integration", headers=headers)
+
+    def _count(self, request: Request, account: str) -> None:
+        request.state.limit = limit = self._limit_of(account)
+        limit.count()
 
     async def _rate_limit(self, request: Request) -> Response:
-        _authenticate(request, self._token)
-        core = self._limit.document()
-        return self._respond(200, {"resources": {"core": core, "search": SEARCH}, "rate": core}, {})
+        account, _ = self._authenticate(request)
+        request.state.limit = self._limit_of(account.login)
+        core = request.state.limit.document()
+        return self._respond(request, 200, {"resources": {"core": core, "search": SEARCH}, "rate": core}, {})
 
     def _error(self, request: Request, exc: Exception) -> Response:
-        del request
         assert isinstance(exc, GitHubError)
-        return self._respond(exc.status, exc.document(), exc.headers)
+        return self._respond(request, exc.status, exc.document(), exc.headers)
 
     def _not_found(self, request: Request, exc: Exception) -> Response:
         del exc
         return self._error(request, GitHubError(404, "Not Found"))
 
-    def _respond(self, status: int, document: Any, headers: Mapping[str, str]) -> Response:
+    def _respond(self, request: Request, status: int, document: Any, headers: Mapping[str, str]) -> Response:
         local = {key: self._local(value) if key == "Location" else value for key, value in headers.items()}
         always = {
             "X-GitHub-Request-Id": uuid.uuid4().hex[:20].upper(),
             "X-GitHub-Media-Type": "github.v3; format=json",
-            "X-OAuth-Scopes": "repo",
-            **self._limit.headers(),
+            **(request.state.limit.headers() if hasattr(request.state, "limit") else {}),
         }
+        if request.headers.get("authorization", "").partition(" ")[2] in self._tokens:
+            always["X-OAuth-Scopes"] = "repo"  # all these tokens are classic ones
         shown = shapes.localised(document, api_url=self._api_url, web_url=self._web_url)
         body = json.dumps(shown, ensure_ascii=False).encode()
         return Response(body, status, {**always, **local}, media_type="application/json; charset=utf-8")
@@ -220,11 +250,6 @@ def error_of_status(status: int) -> dict[str, Any]:
         429: "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
     }
     return GitHubError(status, messages.get(status, "Server Error")).document()
-
-
-def _authenticate(request: Request, token: str) -> None:
-    if not hmac.compare_digest(_credential(request).encode("utf-8", "replace"), token.encode()):
-        raise GitHubError(401, "Bad credentials")
 
 
 def _credential(request: Request) -> str:
@@ -249,12 +274,13 @@ def _negotiate(request: Request) -> None:
         raise GitHubError(400, f"The X-GitHub-Api-Version header is invalid: {version} is not a supported version")
 
 
-async def _call(request: Request, state: State, needs: str) -> Call:
+async def _call(request: Request, state: State, needs: str, account: Account, token: InstallationToken | None) -> Call:
     body = None
     if request.method in {"POST", "PATCH", "PUT"}:
         body = github_request.parse_body(await request.body(), request.headers.get("content-type", ""))
     path = {key: str(value) for key, value in request.path_params.items()}
-    return Call(state, request.method, path, dict(request.query_params), body, needs)
+    query = dict(request.query_params)
+    return Call(state, request.method, path, query, body, needs, account, is_installation=token is not None)
 
 
 def _page(request: Request, api_url: str, items: list[Any]) -> tuple[list[Any], dict[str, str]]:

@@ -20,12 +20,14 @@ LOCKED = "https://docs.github.com/articles/locking-conversations/"
 
 
 def user(call: Call) -> Answer:
-    return Answer(shapes.profile(call.state.me))
+    if call.is_installation:
+        raise GitHubError(403, "Resource not accessible by integration")
+    return Answer(shapes.profile(call.me))
 
 
 def repository(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.repository(home, call.state.permission(home.full_name, call.state.me.login)))
+    return Answer(shapes.repository(home, call.permission(home.full_name)))
 
 
 def collaborator_permission(call: Call) -> Answer:
@@ -116,7 +118,7 @@ def create_comment(call: Call) -> Answer:
     body = github_request.comment_body(call.body)
     if conversation.locked:
         raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
-    made = call.state.create_comment(conversation, body)
+    made = call.state.create_comment(conversation, body, by=call.me)
     document = _shown(call.state, conversation, made)
     return Answer(document, status=201, headers={"Location": document["url"]})
 
@@ -131,7 +133,7 @@ def edit_comment(call: Call) -> Answer:
     body = github_request.comment_body(call.body)
     if conversation.locked:
         raise GitHubError(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
-    if known.author.id != call.state.me.id:
+    if known.author.id != call.me.id:
         raise GitHubError(403, "Must have admin rights to Repository.", headers=_accepted(call))
     return Answer(_shown(call.state, conversation, call.state.edit_comment(conversation, known, body)))
 
@@ -174,7 +176,7 @@ def add_labels(call: Call) -> Answer:
     conversation = _conversation(call, home)
     names = github_request.label_names(call.body)
     github_request.check_label_count([*conversation.labels, *names])
-    labelled = call.state.add_labels(conversation, names)
+    labelled = call.state.add_labels(conversation, names, by=call.me)
     return Answer(shapes.conversation_labels(labelled, repository_of(call)))
 
 
@@ -185,7 +187,7 @@ def remove_label(call: Call) -> Answer:
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in conversation.labels}:
         raise GitHubError(404, "Label does not exist")
-    return Answer(shapes.conversation_labels(call.state.remove_label(conversation, name), home))
+    return Answer(shapes.conversation_labels(call.state.remove_label(conversation, name, by=call.me), home))
 
 
 # --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
@@ -199,7 +201,7 @@ def _writable(call: Call) -> Repository:
 
 
 def _must_push(call: Call, home: Repository) -> None:
-    if call.state.permission(home.full_name, call.state.me.login) not in {"admin", "write"}:
+    if call.permission(home.full_name) not in {"admin", "write"}:
         raise GitHubError(403, "Resource not accessible by personal access token", headers=_accepted(call))
 
 

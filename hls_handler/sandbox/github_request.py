@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.objects import Repository
+from hls_handler.sandbox.objects import Account, Permission, Repository
 from hls_handler.sandbox.state import State
 
 MAX_COMMENT_CHARACTERS = 65_536
@@ -47,8 +47,14 @@ class Call:
     method: str
     path: Mapping[str, str]  # path parameters
     query: Mapping[str, str]
-    body: Any = None  # parsed JSON of a POST or PATCH
-    needs: str = ""  # permissions that the route needs, for X-Accepted-GitHub-Permissions
+    body: Any  # parsed JSON of a POST or PATCH; None for other methods
+    needs: str  # permissions that the route needs, for X-Accepted-GitHub-Permissions
+    me: Account  # the account of the request's token
+    is_installation: bool = False  # the token is that of an App's installation, which has access to the repository
+
+    def permission(self, full_name: str) -> Permission | None:
+        """Return the permission of the request's account on the repository."""
+        return "write" if self.is_installation else self.state.permission(full_name, self.me.login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def repository_of(call: Call) -> Repository:
     new_name = call.state.world.moved.get(full_name.lower())
     if new_name is not None:
         raise moved(call, f"{shapes.API}/repos/{new_name}")
-    if found is None or call.state.permission(full_name, call.state.me.login) == "none":
+    if found is None or call.permission(full_name) == "none":
         raise GitHubError(404, "Not Found")
     return found
 

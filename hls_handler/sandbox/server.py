@@ -25,7 +25,7 @@ from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
 from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
 from hls_handler.sandbox.faults import Faults
-from hls_handler.sandbox.github import GitHubApi, LogStorage, error_of_status
+from hls_handler.sandbox.github import GitHubApi, LogStorage, RateLimit, error_of_status
 from hls_handler.sandbox.middleware import DROP, FaultMiddleware
 from hls_handler.sandbox.objects import Account
 from hls_handler.sandbox.pages import page_routes
@@ -71,6 +71,8 @@ class Sandbox:
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         self.token, self.api_key = token, api_key
+        self.tokens = {token: me}  # the account of each valid token; tests add and remove some
+        self._limits: dict[str, RateLimit] = {}
         self.state = State(state_path, me=me, clock=clock)
         self.apps = Apps(self.state, clock=clock)
         self.faults = Faults()
@@ -99,6 +101,10 @@ class Sandbox:
     def claude_url(self) -> str:
         """The value for the setting `claude.base_url`."""
         return f"{self.page_url[:-1]}{CLAUDE_PREFIX}"
+
+    def limit_of(self, account: str) -> RateLimit:
+        """Return the rate limit of an account, of an App (its slug) or of an installation ("installation 7")."""
+        return self._limits.setdefault(account, RateLimit(self._rate_limit, self._clock))
 
     def start(self) -> Self:
         """Start the server and return when it responds. Raises `SandboxDown` if it cannot be started."""
@@ -164,13 +170,12 @@ class Sandbox:
         storage = LogStorage(self.state, web_url=self.page_url[:-1], clock=self._clock)
         github = GitHubApi(
             self.state,
-            token=self.token,
+            tokens=self.tokens,
             api_url=self.github_url,
             web_url=self.page_url[:-1],
             storage=storage,
             apps=self.apps,
-            rate_limit=self._rate_limit,
-            clock=self._clock,
+            limit_of=self.limit_of,
         ).app()
         claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
         shared: dict[str, Any] = {

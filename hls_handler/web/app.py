@@ -19,6 +19,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
+from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
@@ -46,6 +47,7 @@ class Ports:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
+    installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
 
 
 class WebApplication:
@@ -87,6 +89,7 @@ class WebApplication:
                 accept=self._ports.accept,
                 count_ping=self._ports.count_ping,
                 outcome=self._ports.outcome,
+                installation_changed=self._ports.installation_changed,
                 health=self._ports.health,
             )
             routes.insert(0, Route(settings.server.webhook_path, receiver))

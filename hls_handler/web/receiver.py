@@ -15,6 +15,7 @@ from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, parse_envelope
+from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.webhook import (
@@ -53,11 +54,12 @@ class WebhookReceiver:
         accept: Callable[[NewDelivery], Awaitable[Accepted]],
         count_ping: Callable[[], None],
         outcome: Callable[[str], asyncio.Future[Finished]],
+        installation_changed: Callable[[InstallationChange], None],
         health: Health,
     ) -> None:
         self._settings, self._secrets, self._budget = settings, secrets, budget
         self._route, self._accept, self._count_ping, self._outcome = route, accept, count_ping, outcome
-        self._health = health
+        self._installation_changed, self._health = installation_changed, health
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request. A rejection before the whole body was read closes the connection."""
@@ -105,6 +107,8 @@ class WebhookReceiver:
         if headers.event == "ping":
             self._count_ping()
             return _json(200, {"status": "pong", **ids})
+        if headers.event in INSTALLATION_EVENTS:
+            self._installation_changed(parse_installation_change(payload))
         routed = await self._route(headers.event, envelope)
         settle_s = self._settings.limits.settle_s
         new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)

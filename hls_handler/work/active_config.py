@@ -63,6 +63,14 @@ class Github(Protocol):
 
     def fetch_bot_account(self) -> Account: ...
 
+    def rate_limit(self, repository: str) -> str:
+        """Return the name of the rate limit of requests about "owner/repo"."""
+        ...
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        """Store the id of the GitHub App's installation, which a payload contains."""
+        ...
+
     def reader(self, repository: str) -> Reader: ...
 
     def writer(
@@ -130,22 +138,24 @@ FINGERPRINT_SECRET = "token-fingerprint"  # noqa: S105 (the name of a secret in 
 
 
 class BotAccount:
-    """The GitHub account of a token, stored so that the receiver needs no request to GitHub. Thread-safe.
+    """The account of a token or of a GitHub App, stored so that the receiver needs no request to GitHub. Thread-safe.
 
     The constructor may raise `StoreUnavailable`. The history of labels and comments is stored under the account's
     login, so a renamed account has no history. Then its earlier labels count as set by a person, and a comment that a
     person deleted may be posted once more. Existing comments are still found, by the id of their author.
     """
 
-    def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
+    def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database, *, index: int = 0) -> None:
+        """`index` is the position of the token in `github.tokens`."""
         self._accounts = accounts
-        identity = f"{settings.base_url}\n{''.join(settings.access_tokens[:1])}".encode()
+        credential = f"app {settings.app.id}" if settings.app else settings.access_tokens[index]
+        identity = f"{settings.base_url}\n{credential}".encode()
         self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub
 
     def get_or_fetch(self, github: Github) -> Account:
-        """Return the token's account. If it is not stored, request it from GitHub. Raises `DependencyDown`."""
+        """Return the account. If it is not stored, request it from GitHub. Raises `DependencyDown`."""
         if self.cached is not None:
             return self.cached
         with self._lock:  # another thread may have fetched it while this one waited
@@ -164,6 +174,12 @@ class BotAccount:
         return found
 
 
+def load_bot_accounts(settings: GithubSettings, store: Storage) -> tuple[BotAccount, ...]:
+    """Return the account of the App, or that of each token. Raises `StoreUnavailable`."""
+    count = max(len(settings.access_tokens), 1)
+    return tuple(BotAccount(settings, store.bot_accounts, store.database, index=n) for n in range(count))
+
+
 SETTINGS_REMEDY = "fix the line that the message names; `hls check` names every problem"
 
 
@@ -174,7 +190,11 @@ class ActiveConfig:
     settings: Settings
     table: RepositoryTable
     prompts: ReloadingLibrary
-    bot: BotAccount  # the account of the token in `settings`
+    bots: tuple[BotAccount, ...]  # the account of the App, or that of each token in `settings`
+
+    @property
+    def bot(self) -> BotAccount:
+        return self.bots[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +207,15 @@ class DeliveryConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ChosenAccount:
+    """The account that processes a delivery."""
+
+    github: Github
+    bot: Account
+    others: tuple[Account, ...] = ()  # HLS's other accounts: their events are ignored, too
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerContext:
     """The clients and functions that a worker uses for one delivery."""
 
@@ -196,7 +225,7 @@ class WorkerContext:
     claude: Claude
     health: Health
     config: DeliveryConfig
-    fetch_bot_account: Callable[[], Account]  # requests it from GitHub only if it is not stored
+    choose_account: Callable[[int | None, int | None], ChosenAccount]  # for a repository's id and a number
     stopping: Callable[[], bool]  # whether the service is stopping
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
@@ -208,7 +237,12 @@ async def route_envelope(
 ) -> Rule | LabelCorrection | Ignored:
     """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
     decide = partial(
-        route, from_envelope(event, envelope), settings=active.settings, table=active.table, bot=active.bot.cached
+        route,
+        from_envelope(event, envelope),
+        settings=active.settings,
+        table=active.table,
+        bot=active.bot.cached,
+        others=tuple(bot.cached for bot in active.bots[1:] if bot.cached is not None),
     )
     rule = decide(catalogue=active.prompts.latest)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):

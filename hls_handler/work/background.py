@@ -81,21 +81,22 @@ class PeriodicThread:
 class ProblemFound(HlsError):
     """One of the probe's checks found a problem. `remedy` is the operator's next step."""
 
-    def __init__(self, message: str, *, remedy: str) -> None:
+    def __init__(self, message: str, *, remedy: str, metrics: Mapping[str, object] | None = None) -> None:
         super().__init__(message)
-        self.remedy = remedy
+        self.remedy, self.metrics = remedy, metrics
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """A health check of one component. `run` raises an `HlsError` if there is a problem.
 
-    `run` may return metrics, such as {"database_bytes": 81920}. If `proves_use` is true, a successful check clears
-    problems that workers or the receiver reported. While `is_wanted` returns False, the state is "unknown".
+    `run` may return metrics, such as {"database_bytes": 81920}, and `ProblemFound` may have some. If `proves_use` is
+    true, a successful check clears problems that workers or the receiver reported. While `is_wanted` returns False, the
+    state is "unknown".
     """
 
     component: Component
-    run: Callable[[], Mapping[str, int] | None]
+    run: Callable[[], Mapping[str, object] | None]
     proves_use: bool = False
     is_wanted: Callable[[], bool] = lambda: True
 
@@ -111,6 +112,8 @@ def run_checks(checks: Sequence[Check], health: Health) -> None:
             metrics = check.run()
         except (DependencyDown, ProblemFound) as exc:
             report(str(exc), exc.remedy)
+            if isinstance(exc, ProblemFound) and exc.metrics is not None:
+                health.set_metrics(check.component, exc.metrics)
         except StoreUnavailable as exc:
             report(str(exc), "make the database writable", severity="unhealthy")
         except HlsError as exc:

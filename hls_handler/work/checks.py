@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
+from hls_handler.clients.identity import Identity
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.errors import Dependency, DependencyDown, HlsError
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import Deliveries, Statistics
@@ -17,17 +20,26 @@ from hls_handler.storage import Storage
 from hls_handler.wording import count, is_or_are
 from hls_handler.work.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.work.background import Check, ProblemFound
-from hls_handler.work.job import GITHUB_RATE_LIMIT
 
 STUCK_S = 600.0
 """Seconds for which a delivery may be due before `/health` reports a problem."""
+
+
+class IdentityClient(Protocol):
+    """The part of `clients.github.Github` that the check of GitHub uses."""
+
+    def accounts(self) -> Sequence[Github]:
+        """Return a client for each token, or one for the App."""
+        ...
+
+    def fetch_identity(self) -> Identity: ...
 
 
 def make_checks(
     store: Storage,
     reloader: ConfigReloader,
     *,
-    github: Callable[[Settings], Github],
+    github: Callable[[ActiveConfig], IdentityClient],
     lookup_model: Callable[[Settings], object],
 ) -> list[Check]:
     """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists."""
@@ -36,10 +48,10 @@ def make_checks(
         store.database.check_writable()
         return store.database.size()
 
-    def check_github() -> None:
+    def check_github() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
         config = reloader.latest
-        config.bot.refresh(github(config.settings))
+        return _check_identity(github(config), config)
 
     def check_claude() -> None:
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
@@ -65,6 +77,29 @@ def make_checks(
             is_wanted=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
+
+
+def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str, object]:
+    failures: list[DependencyDown] = []
+    for bot, account in zip(config.bots, client.accounts(), strict=True):
+        try:
+            bot.refresh(account)
+        except DependencyDown as exc:
+            failures.append(exc)
+    if len(failures) == len(config.bots):
+        raise failures[0]
+    identity = client.fetch_identity()
+    metrics = {"identity": identity.details}
+    if failures:
+        raise ProblemFound(
+            f"{'; '.join(map(str, failures))}. Another token of {config.settings.github.credential_key} is used",
+            remedy=failures[0].remedy,
+            metrics=metrics,
+        )
+    if identity.details.get("installations") == []:
+        remedy = "install the App on its page on GitHub, and choose the repositories there"
+        raise ProblemFound("the GitHub App is installed on no account", remedy=remedy, metrics=metrics)
+    return metrics
 
 
 def _check_not_held(rate_limiter: RateLimiter, dependency: Dependency, rate_limit: str) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
@@ -44,9 +44,6 @@ from hls_handler.work.active_config import DeliveryConfig, WorkerContext
 
 GATHER, ASK = "gather", "ask"
 """Names of the checkpoints of facts and of replies."""
-
-GITHUB_RATE_LIMIT = "github"
-"""Name of the rate limit that all writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
 
 IN_PLACE_S = 1.5
 """Longest wait, in seconds, without rescheduling the delivery. Rescheduling repeats its reads from GitHub."""
@@ -110,11 +107,23 @@ class Job:
     handler: Handler[Any]
     steps: Mapping[tuple[str, int], Checkpoint]  # checkpoints stored before this attempt, by step name and index
     repository_settings: RepositorySettingsFile | None = None  # applied to `rule` and `config`
+    others: tuple[Account, ...] = ()  # HLS's other accounts
     pending: PendingChanges = field(default_factory=PendingChanges)  # the only part that changes
 
     @property
     def store(self) -> Storage:
         return self.context.store
+
+    @property
+    def github_rate_limit(self) -> str:
+        """Name of the rate limit that writes to GitHub share. While GitHub fails or asks to wait, reads wait, too."""
+        return self.context.github.rate_limit(self.event.repository.full_name)
+
+    def with_account_for(self, number: int) -> Job:
+        """Return the job with the account that wrote on the conversation `number`, if HLS has several accounts."""
+        chosen = self.context.choose_account(self.event.repository.id, number)
+        context = replace(self.context, github=chosen.github)
+        return replace(self, context=context, bot=chosen.bot, others=chosen.others)
 
     def find_result(self, codec: Codec[T], index: int = 0) -> T | None:
         """Return the valid value that an earlier attempt stored with `codec` and `index`, or None."""
@@ -173,7 +182,7 @@ class Job:
 
     def require_reads_allowed(self) -> None:
         """Raise `Postponed` while GitHub asks to wait or is down, because more requests could get the token banned."""
-        until = self.store.rate_limiter.held_until(GITHUB_RATE_LIMIT)
+        until = self.store.rate_limiter.held_until(self.github_rate_limit)
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
@@ -188,7 +197,7 @@ class Job:
         self.wait_in_place(
             lambda: self.store.rate_limiter.take_slot(
                 self.lease,
-                GITHUB_RATE_LIMIT,
+                self.github_rate_limit,
                 interval_s=github.min_seconds_between_writes,
                 changes=self.pending.take(),
                 pending_write=comment_lock,

@@ -61,12 +61,23 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
     The event is routed again, because settings, prompts and the bot account may have changed since it was received.
     """
-    config, bot, store = context.config, context.fetch_bot_account(), context.store
+    config, store = context.config, context.store
+    chosen = context.choose_account(lease.repository_id, lease.number)
+    context, bot = replace(context, github=chosen.github), chosen.bot
     event = _parse_event(lease)
+    if event.installation_id is not None:
+        context.github.remember_installation(event.repository.full_name, event.installation_id)
     if lease.attempt == 1 and _age_s(event, store.now()) < RECENT_S:
         event = replace(event, is_recent=True)
     routing_input = from_event(event)
-    rule = route(routing_input, settings=config.settings, table=config.table, catalogue=config.library, bot=bot)
+    rule = route(
+        routing_input,
+        settings=config.settings,
+        table=config.table,
+        catalogue=config.library,
+        bot=bot,
+        others=chosen.others,
+    )
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
@@ -75,11 +86,13 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
         return DeliveryResult("done", reason)
-    correction = find_label_correction(routing_input, rule.effective, config.library, settings=config.settings, bot=bot)
+    correction = find_label_correction(
+        routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=chosen.others
+    )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
-    job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps)
+    job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps, others=chosen.others)
     ignored = _check_run_limit(job)
     if ignored is not None:
         return ignored
@@ -203,7 +216,7 @@ def _find_end_reason(
 
 def _store_conversation_number(job: Job, conversation: Conversation) -> Job:
     job.store.queue.set_posted_on(job.lease, conversation.number)
-    return replace(job, lease=replace(job.lease, number=conversation.number))
+    return replace(job, lease=replace(job.lease, number=conversation.number)).with_account_for(conversation.number)
 
 
 def _check_fallback_issue(job: Job, conversation: Conversation) -> None:

@@ -20,7 +20,7 @@ from hls_handler.actions import (
     Outcome,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.errors import DependencyDown, StepFailed
+from hls_handler.errors import AppNotInstalled, DependencyDown, StepFailed, TokenReplaced
 from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
@@ -183,7 +183,7 @@ def ensure_comment(
     has_comments = locked is None or locked.comments != 0
     try:
         outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action, has_comments=has_comments)
-    except StepFailed as exc:
+    except (StepFailed, TokenReplaced, AppNotInstalled) as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
         raise

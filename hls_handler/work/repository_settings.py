@@ -70,6 +70,7 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
         settings=job.config.settings,
         catalogue=job.config.library,
         bot=job.bot,
+        others=job.others,
     )
 
 

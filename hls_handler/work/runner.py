@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from hls_handler.deliveries import Finished, Lease
 from hls_handler.errors import (
+    AppNotInstalled,
     ConversationLocked,
     DependencyDown,
     LeaseLost,
@@ -23,7 +24,6 @@ from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.settings.model import Limits
 from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.job import GITHUB_RATE_LIMIT
 from hls_handler.work.pipeline import DeliveryResult, process_delivery
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,9 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
     except ConversationLocked as exc:
         name = handler_for(lease.event).name
         result = DeliveryResult("ignored", str(exc), kind="conversation locked", handler=name)
+    except AppNotInstalled as exc:
+        name = handler_for(lease.event).name
+        result = DeliveryResult("ignored", str(exc), kind="app not installed", handler=name)
     except Superseded as exc:
         result = DeliveryResult("superseded", str(exc), handler=handler_for(lease.event).name)
     except Postponed as exc:
@@ -138,7 +141,9 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished |
     )
     if isinstance(error, DependencyDown):
         context.health.report_problem(error.dependency, str(error), error.remedy)
-        rate_limit = {"github": GITHUB_RATE_LIMIT, "claude": CLAUDE_RATE_LIMIT}[error.dependency]
+        rate_limit = CLAUDE_RATE_LIMIT
+        if error.dependency == "github":
+            rate_limit = context.github.rate_limit(lease.repository or "")
         not_before = error.not_before if error.applies_to_all_calls else None
         until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
         store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too

@@ -184,7 +184,7 @@ def test_missing_conversation_is_named_in_the_error(read_only: ReadOnlyGithub) -
 def test_nothing_is_written_in_a_dry_run_or_by_a_read_only_client(
     github: FakeGithub, api: GithubApi, read_only: bool, dry_run: bool
 ) -> None:
-    client = ReadOnlyGithub(api, assume_open=False) if read_only else Github(api)
+    client = ReadOnlyGithub(api, None, assume_open=False) if read_only else Github(api)
     history = FakeHistory()
     writer = client.writer(
         "o/r", bot=HLS, history=history, begin_write=lambda: None, check_lease=lambda: None, dry_run=dry_run

@@ -22,7 +22,11 @@ ISSUE = f"{REPOSITORY}/issues/{{issue_number}}"
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/user": ("get",),
     "/rate_limit": ("get",),
+    "/app": ("get",),
+    "/app/installations": ("get",),
+    "/app/installations/{installation_id}/access_tokens": ("post",),
     REPOSITORY: ("get",),
+    f"{REPOSITORY}/installation": ("get",),
     ISSUE: ("get",),
     f"{ISSUE}/comments": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch"),

@@ -27,7 +27,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
-from hls_handler.work.active_config import BotAccount, DeliveryConfig, WorkerContext
+from hls_handler.work.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.runner import run_delivery
 from tests.redteam.attacks import Attack, harmless_round, rounds
@@ -127,7 +127,7 @@ def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerConte
             claude=claude,
             health=Health(lambda: datetime.now(UTC)),
             config=config,
-            fetch_bot_account=lambda: bot.get_or_fetch(github),
+            choose_account=lambda _repository_id, _number: ChosenAccount(github, bot.get_or_fetch(github)),
             stopping=lambda: False,
             pause=lambda _: None,
             jitter=random.random,

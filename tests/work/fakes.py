@@ -71,12 +71,19 @@ class FakeGithub:
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
+    installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
     def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
         return self.account
+
+    def rate_limit(self, repository: str) -> str:
+        return "github"
+
+    def remember_installation(self, repository: str, installation_id: int) -> None:
+        self.installations[repository] = installation_id
 
     def reader(self, repository: str) -> FakeReader:
         return FakeReader(self)

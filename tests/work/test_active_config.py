@@ -17,7 +17,7 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload
 from hls_handler.settings.model import Settings
-from hls_handler.work.active_config import ActiveConfig, BotAccount, CachedClient, ConfigReloader
+from hls_handler.work.active_config import ActiveConfig, CachedClient, ConfigReloader
 from hls_handler.work.health import ComponentHealth, Health
 from tests.settings.files import SMALLEST, VARIABLES
 from tests.work.world import NOON
@@ -36,9 +36,7 @@ class ReloadSetup:
 
     def start(self) -> ConfigReloader:
         file = SettingsFile(self.path, VARIABLES, dotenv=None)
-        first = ActiveConfig(
-            file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), cast(BotAccount, None)
-        )
+        first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ())
         return ConfigReloader(file, first, make=self._make, follow=self._apply, health=self.health)
 
     def write(self, text: str) -> None:

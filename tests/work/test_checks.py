@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
+from hls_handler.clients.identity import Identity
 from hls_handler.errors import DependencyDown
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader, Github
+from hls_handler.work.active_config import ActiveConfig, BotAccount, ConfigReloader
 from hls_handler.work.background import run_checks
-from hls_handler.work.checks import make_checks
+from hls_handler.work.checks import IdentityClient, make_checks
 from hls_handler.work.health import Component, ComponentHealth, Health
 from tests.queue.builders import ignored
 from tests.settings.files import SMALLEST, VARIABLES
@@ -24,12 +25,22 @@ from tests.work.fakes import CLAUDE_DOWN, HLS, FakeGithub
 from tests.work.world import NOON, MakeWorld, World
 
 
+class FakeIdentityClient:
+    """The client of one token."""
+
+    def accounts(self) -> tuple[FakeGithub]:
+        return (FakeGithub(),)
+
+    def fetch_identity(self) -> Identity:
+        return Identity({"kind": "classic token", "login": "hls-bot"}, (), ())
+
+
 def make_reloader(folder: Path, store: Storage, text: str = SMALLEST) -> ConfigReloader:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     file = SettingsFile(path, VARIABLES, dotenv=None)
     bot = BotAccount(file.initial.github, store.bot_accounts, store.database)
-    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), bot)
+    first = ActiveConfig(file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), (bot,))
     return ConfigReloader(
         file, first, make=lambda _settings, _before: first, follow=lambda *_: None, health=Health(lambda: NOON)
     )
@@ -40,9 +51,9 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     reloader = make_reloader(tmp_path, world.store)
     models: list[str] = []
 
-    def github(settings: Settings) -> Github:
-        assert settings is reloader.latest.settings
-        return FakeGithub()
+    def github(config: ActiveConfig) -> IdentityClient:
+        assert config is reloader.latest
+        return FakeIdentityClient()
 
     probe_checks = make_checks(
         world.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
@@ -51,7 +62,7 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     assert {name: found is None for name, found in results.items()} == {
         "store": False,  # has metrics: its size
         "queue": True,
-        "github": True,
+        "github": False,  # the identity
         "claude": True,
         "webhooks": True,
     }
@@ -65,7 +76,7 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, co
     world = make_world()
     world.store.rate_limiter.hold(component, world.store.now().replace(hour=12, minute=0, second=0) + timedelta(days=1))
 
-    def unused(_settings: Settings) -> Github:
+    def unused(_config: object) -> Any:
         raise AssertionError("it was asked")
 
     probe_checks = make_checks(world.store, make_reloader(tmp_path, world.store), github=unused, lookup_model=unused)
@@ -80,7 +91,7 @@ def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) 
         raise CLAUDE_DOWN
 
     probe_checks = make_checks(
-        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeGithub(), lookup_model=down
+        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeIdentityClient(), lookup_model=down
     )
     with pytest.raises(DependencyDown, match="529"):
         next(check for check in probe_checks if check.component == "claude").run()
@@ -93,7 +104,9 @@ def check(component: Component, world: World, folder: Path, text: str = SMALLEST
     """Health of a component after one check."""
     health = Health(lambda: NOON)
     reloader = make_reloader(folder, world.store, text)
-    probe_checks = make_checks(world.store, reloader, github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    probe_checks = make_checks(
+        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=lambda _: None
+    )
     run_checks([check for check in probe_checks if check.component == component], health)
     return health.snapshot().components[component]
 

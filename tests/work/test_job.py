@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter
 
+from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
 from hls_handler.deliveries import Lease
 from hls_handler.errors import Dependency, LeaseLost, Permanent, Postponed, Superseded
-from hls_handler.work.job import GITHUB_RATE_LIMIT, Codec, Job
+from hls_handler.work.job import Codec, Job
 from hls_handler.work.pipeline import RULE
 from tests.work.world import GUID, MakeWorld, World
 

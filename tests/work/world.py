@@ -21,7 +21,7 @@ from hls_handler.routing import Rule, from_event, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude, Features, Github, Limits, Repository, Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import DeliveryConfig, WorkerContext
+from hls_handler.work.active_config import ChosenAccount, DeliveryConfig, WorkerContext
 from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
@@ -181,7 +181,7 @@ class World:
             claude=self.claude,
             health=self.health,
             config=DeliveryConfig(self.settings, RepositoryTable(self.settings), self.prompts),
-            fetch_bot_account=lambda: HLS,
+            choose_account=lambda _repository_id, _number: ChosenAccount(self.github, HLS),
             stopping=lambda: self.stopping,
             pause=self.pause,
             jitter=lambda: 0.0,

@@ -1,0 +1,112 @@
+"""The identity that HLS has on GitHub, its permissions, and which features lack one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, AppAccount, Installation
+from hls_handler.clients.tokens import Token, Tokens
+
+FEATURES: Mapping[str, str] = {
+    "issues": "labels and comments on issues",
+    "pull_requests": "labels and comments on pull requests, and reading their files",
+    "actions": "logs of failed workflow runs",
+    "contents": ".github/hls.yaml, and the commits of a release",
+    "metadata": "everything",
+}
+"""What needs each permission that HLS requests."""
+
+SCOPES = ("repo", "public_repo")
+UNLISTED = "not listed by GitHub"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """`details` is for /health; `sentences` and `missing` are for people."""
+
+    details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
+    sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
+    missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
+
+
+def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Identity:
+    listed: list[Mapping[str, object]] = []
+    missing: list[str] = []
+    for one in installations:
+        owner, lacking = one.owner, find_missing(one.permissions)
+        missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
+        listed.append(
+            {
+                "id": one.id,
+                "account": owner,
+                "repositories": one.repository_selection,
+                "suspended": one.suspended_at is not None,
+                "permissions": dict(one.permissions),
+                "missing_permissions": lacking,
+            }
+        )
+    login = f"{app.slug}[bot]"
+    owners = ", ".join(f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations)
+    details = {"kind": "app", "login": login, "app_id": app.id, "app_slug": app.slug, "installations": listed}
+    sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
+    return Identity(details, (sentence,), tuple(missing))
+
+
+def find_missing(granted: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each permission that a feature needs and that is not granted."""
+    ranks = {"read": 1, "write": 2, "admin": 3}
+    return [
+        f"{FEATURES[name]}: needs {name}: {level}"
+        for name, level in REQUESTED_PERMISSIONS.items()
+        if name != "metadata" and ranks.get(granted.get(name, ""), 0) < ranks[level]
+    ]
+
+
+def describe_tokens(tokens: Tokens) -> Identity:
+    """Describe the tokens, with what GitHub's responses have shown about them so far."""
+    problems, used = tokens.problems(), tokens.preferred
+    denied = [explain_denial(permissions) for permissions in tokens.denied_permissions()]
+    missing = [
+        f"labels and comments: need the scope repo, or public_repo for public repositories ({token.key})"
+        for token in tokens.all
+        if token.scopes is not None and not _has_scope(token.scopes)
+    ]
+    found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
+    details: dict[str, object] = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
+    if len(tokens.all) > 1:
+        details["tokens"] = [{**_describe_token(token), "problem": problem} for token, problem in found.items()]
+    sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
+    return Identity(details, sentences, (*missing, *denied))
+
+
+def explain_denial(permissions: str) -> str:
+    """Explain what a 403 named, such as "issues=write; pull_requests=write", of which one suffices."""
+    wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
+    needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
+    features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]
+    return f"{features[0] if features else 'a request'}: needs {needed} (GitHub rejected a request)"
+
+
+def _describe_token(token: Token) -> dict[str, object]:
+    if token.login is None:
+        return {"kind": "token", "key": token.key, "login": None, "permissions": None}
+    kind = "fine-grained token" if token.scopes is None else "classic token"
+    permissions: object = UNLISTED if token.scopes is None else _split(token.scopes)
+    return {"kind": kind, "key": token.key, "login": token.login, "permissions": permissions}
+
+
+def _token_sentence(token: Token, problem: str | None) -> str:
+    if token.login is None:
+        return f"GitHub: the account of {token.key} is unknown{f': {problem}' if problem else ''}"
+    scopes = UNLISTED if token.scopes is None else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
+    what = f"GitHub: {token.key} belongs to {token.login}; permissions: {scopes}"
+    return f"{what}; {problem}" if problem else what
+
+
+def _has_scope(scopes: str) -> bool:
+    return not set(SCOPES).isdisjoint(_split(scopes))
+
+
+def _split(scopes: str) -> list[str]:
+    return [scope.strip() for scope in scopes.split(",") if scope.strip()]

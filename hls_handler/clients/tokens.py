@@ -1,0 +1,198 @@
+"""The tokens in the settings: which of them work, and which one takes over. Shared by all threads of a process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hls_handler.clients.api import Response
+from hls_handler.clients.github_errors import LIMIT_REMEDY
+from hls_handler.errors import DependencyDown, Postponed, StepFailed, TokenReplaced
+from hls_handler.settings.model import Github as GithubSettings
+
+log = logging.getLogger(__name__)
+
+GITHUB_RATE_LIMIT = "github"
+"""Name of the rate limit of the first token's account. The names of other rate limits of GitHub begin with it."""
+
+DENIAL_LASTS = timedelta(hours=1)
+"""A missing permission that a 403 named is shown for this time; if it is still missing, the next 403 names it again."""
+
+LIMIT_PAUSE = timedelta(minutes=1)  # if GitHub does not say when the limit resets
+
+
+@dataclass(frozen=True, slots=True)
+class TokenProblem:
+    """GitHub rejected a token, or the hourly limit of its account is used up."""
+
+    sentence: str  # "GitHub rejected it (401)"
+    until: datetime | None  # aware UTC; None: until a request with the token succeeds
+
+
+class Tokens:
+    """The tokens of `github.token` or `github.tokens`, the preferred one first. Thread-safe."""
+
+    def __init__(self, settings: GithubSettings, *, now: Callable[[], datetime]) -> None:
+        """`now` returns aware UTC."""
+        self.settings, self.now = settings, now
+        self._lock = threading.Lock()
+        self._problems: dict[int, TokenProblem] = {}  # by the token's position
+        self._denied: dict[str, datetime] = {}
+        self.all = tuple(Token(self, index, text, settings) for index, text in enumerate(settings.access_tokens))
+
+    @property
+    def preferred(self) -> Token:
+        """The first token without a problem; if all have one, the token that works again first."""
+        problems = self.problems()
+        working = [token for token in self.all if token not in problems]
+        if working:
+            return working[0]
+        return min(self.all, key=lambda token: problems[token].until or datetime.max.replace(tzinfo=self.now().tzinfo))
+
+    def problems(self) -> dict[Token, TokenProblem]:
+        with self._lock:
+            now = self.now()
+            for index, problem in list(self._problems.items()):
+                if problem.until is not None and problem.until <= now:
+                    self._clear(self.all[index])
+            return {self.all[index]: problem for index, problem in self._problems.items()}
+
+    def report_problem(self, token: Token, problem: TokenProblem) -> Token | None:
+        """Store the problem, and return the token that takes over; None if none works.
+
+        A limit belongs to an account, so it concerns all tokens that are known to belong to the same account.
+        """
+        with self._lock:
+            is_new = token.index not in self._problems
+            self._problems[token.index] = problem
+            if problem.until is not None and token.login is not None:
+                self._problems |= {one.index: problem for one in self.all if one.login == token.login}
+        problems = self.problems()
+        following = next((one for one in self.all if one not in problems), None)
+        if is_new and len(self.all) > 1:
+            fields = {"token": token.key, "why": problem.sentence, "next": following.key if following else None}
+            log.warning("a GitHub token cannot be used", extra=fields)
+        return following
+
+    def report_success(self, token: Token) -> None:
+        """Clear a rejection, because GitHub has accepted the token."""
+        with self._lock:
+            problem = self._problems.get(token.index)
+            if problem is not None and problem.until is None:
+                self._clear(token)
+
+    def _clear(self, token: Token) -> None:
+        del self._problems[token.index]
+        log.warning("a GitHub token can be used again", extra={"token": token.key})
+
+    def report_denial(self, permissions: str) -> None:
+        """Store what a 403 named: "issues=write; pull_requests=write"."""
+        with self._lock:
+            self._denied[permissions] = self.now()
+
+    def denied_permissions(self) -> tuple[str, ...]:
+        """Return what responses with 403 named within the last hour."""
+        with self._lock:
+            now = self.now()
+            return tuple(name for name, at in self._denied.items() if now - at < DENIAL_LASTS)
+
+
+class Token:
+    """One token. Its requests are never sent with another one, because a conversation stays with its account."""
+
+    def __init__(self, tokens: Tokens, index: int, text: str, settings: GithubSettings) -> None:
+        self._tokens, self.index = tokens, index
+        self.key = f"{settings.credential_key}[{index}]" if settings.tokens else settings.credential_key
+        self.remedy = f"set {self.key} to a valid token: this one is wrong, expired or revoked"
+        self.rate_limit = f"{GITHUB_RATE_LIMIT} {index + 1}" if index else GITHUB_RATE_LIMIT
+        self.login: str | None = None  # None while it is unknown
+        self.scopes: str | None = None  # of a classic token: "repo, workflow"; None if unknown or fine-grained
+        self.unchecked = UncheckedToken(self, text)
+
+    @property
+    def tokens(self) -> Tokens:
+        return self._tokens
+
+    def report_success(self, login: str, *, scopes: str | None) -> None:
+        """Store the account and the scopes, which GitHub returned for the token."""
+        self.login, self.scopes = login, scopes
+        self._tokens.report_success(self)
+
+    def require_limit_not_used_up(self) -> None:
+        """Raise `DependencyDown` if the limit of the account is known to be used up."""
+        problem = self._tokens.problems().get(self)
+        if problem is not None and problem.until is not None:
+            raise DependencyDown(f"{self.key}: {problem.sentence}", dependency="github", remedy=LIMIT_REMEDY)
+
+    def authorization(self) -> str:
+        """Return the header. Raises `Postponed` or `DependencyDown` while the token has a problem."""
+        problem = self._tokens.problems().get(self)
+        if problem is None:
+            return self.unchecked.authorization()
+        sentence = f"{self.key}: {problem.sentence}"
+        if problem.until is not None:
+            raise Postponed(sentence, at=problem.until)
+        raise DependencyDown(sentence, dependency="github", remedy=self.remedy)
+
+    def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
+        """Store the problem. Raises `TokenReplaced` if another token can take over."""
+        problem = find_problem(response, error, self._tokens.now())
+        if problem is not None and len(self._tokens.all) > 1:
+            following = self._tokens.report_problem(self, problem)
+            if following is not None:
+                sentence = f"{self.key}: {problem.sentence}; {following.key} takes over"
+                raise TokenReplaced(sentence, at=self._tokens.now())
+        permissions = response.headers.get("x-accepted-github-permissions")
+        if problem is None and response.status == 403 and permissions:
+            self._tokens.report_denial(permissions)
+        return False
+
+
+class UncheckedToken:
+    """Sends requests also while the token has a problem, to find out whether the problem has ended."""
+
+    def __init__(self, token: Token, text: str) -> None:
+        self._token, self._authorization, self.remedy = token, f"token {text}", token.remedy
+
+    def authorization(self) -> str:
+        return self._authorization
+
+    def handle_error(self, _authorization: str, response: Response, error: StepFailed, /) -> bool:
+        problem = find_problem(response, error, self._token.tokens.now())
+        if problem is not None and len(self._token.tokens.all) > 1:
+            self._token.tokens.report_problem(self._token, problem)
+        return False
+
+
+class AnyToken:
+    """Sends each request with the first token that works, for reads that concern no account in particular."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    @property
+    def remedy(self) -> str:
+        return self._tokens.preferred.remedy
+
+    def authorization(self) -> str:
+        return self._tokens.preferred.unchecked.authorization()
+
+    def handle_error(self, authorization: str, response: Response, error: StepFailed, /) -> bool:
+        problem = find_problem(response, error, self._tokens.now())
+        used = next((token for token in self._tokens.all if token.unchecked.authorization() == authorization), None)
+        if problem is None or used is None:
+            return False
+        return self._tokens.report_problem(used, problem) is not None
+
+
+def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenProblem | None:
+    """Return the problem that an error response shows; None if it has nothing to do with the token."""
+    if response.status == 401:
+        return TokenProblem("GitHub rejected it (401)", until=None)
+    if response.status in (403, 429) and isinstance(error, DependencyDown):
+        until = error.not_before or now + LIMIT_PAUSE
+        return TokenProblem(f"the limit of its account is used up until {until:%H:%M:%S} UTC", until)
+    return None

@@ -1,0 +1,313 @@
+"""Tokens of a GitHub App's installations, against the sandbox."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from pydantic import SecretStr
+
+from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, App, AppJwt
+from hls_handler.clients.github import Github, connect, make_credentials
+from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
+from hls_handler.events import Account
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import Account as SandboxAccount
+from hls_handler.sandbox.objects import Installation
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.settings.model import GithubApp
+from tests.clients.conftest import NOON
+from tests.settings.files import app_key
+
+REPOSITORY = "Codertocat/Hello-World"
+OWNER = SandboxAccount("Codertocat", 21031067, "User")
+ALL = {**REQUESTED_PERMISSIONS, "checks": "write"}
+
+
+@cache
+def public_key() -> str:
+    key = load_pem_private_key(app_key().encode(), password=None).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@dataclass
+class World:
+    """A sandbox with an installed App, a clock that only tests advance, and the App's client."""
+
+    sandbox: Sandbox
+    now: list[datetime] = field(default_factory=lambda: [NOON])
+    requests: int = 0
+
+    def __post_init__(self) -> None:
+        event = recorded.load("demo/bug")
+        conversation = self.sandbox.state.seed(event.event, event.payload)
+        assert conversation is not None
+        self.number = conversation.number
+        self.registered = self.sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL)
+        self.installation = self.install()
+        secret = SecretStr("sixteen bytes at least")
+        app = GithubApp(id=self.registered.id, private_key=SecretStr(app_key()))
+        settings = GithubSettings(app=app, webhook_secret=secret, base_url=self.sandbox.github_url)
+        credentials = make_credentials(settings, observe=lambda _: None, now=self.time)
+        assert isinstance(credentials, App)
+        self.app = credentials
+
+    def install(self, repositories: tuple[str, ...] = (REPOSITORY,)) -> Installation:
+        return self.sandbox.apps.install(self.registered, OWNER, repositories)
+
+    def time(self) -> datetime:
+        return self.now[-1]
+
+    def connect(self) -> Github:
+        return connect(self.app, observe=lambda _: None, now=self.time)
+
+    def read(self) -> str:
+        with closing(self.connect()) as github:
+            return github.reader(REPOSITORY).issue(self.number).title
+
+    def token_requests(self) -> list[object]:
+        logged = self.sandbox.requests.all("github")
+        return [one.body for one in logged if one.path.endswith("/access_tokens")]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    now = [NOON]
+    with Sandbox(clock=lambda: now[-1]) as sandbox:
+        yield World(sandbox, now)
+
+
+def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repository(world: World) -> None:
+    assert world.read() == world.read()
+    assert world.token_requests() == [
+        {
+            "repositories": ["Hello-World"],
+            "permissions": {
+                "issues": "write",
+                "pull_requests": "write",
+                "actions": "read",
+                "contents": "read",
+                "metadata": "read",
+            },
+        }
+    ]
+
+
+def test_installation_in_a_payload_saves_the_look_up(world: World) -> None:
+    with closing(world.connect()) as github:
+        github.remember_installation(REPOSITORY, world.installation.id)
+        github.reader(REPOSITORY).issue(world.number)
+    assert [one.path for one in world.sandbox.requests.all("github")] == [
+        f"/app/installations/{world.installation.id}/access_tokens",
+        f"/repos/{REPOSITORY}/issues/{world.number}",
+    ]
+
+
+def test_outdated_installation_in_a_payload_is_looked_up_again(world: World) -> None:
+    with closing(world.connect()) as github:
+        github.remember_installation(REPOSITORY, 7)
+        assert github.reader(REPOSITORY).issue(world.number).number == world.number
+    assert len(world.token_requests()) == 2
+
+
+def test_account_is_the_bot_of_the_app(world: World) -> None:
+    with closing(world.connect()) as github:
+        assert github.fetch_bot_account() == Account("my-hls[bot]", 0, "Bot")
+
+
+def test_jwt_is_signed_once_for_several_requests(world: World) -> None:
+    credential = AppJwt(GithubApp(id=7, private_key=SecretStr(app_key())), now=world.time)
+    first = credential.authorization()
+    assert credential.authorization() is first
+    claims = jwt.decode(
+        first.removeprefix("Bearer "), public_key(), algorithms=["RS256"], options={"verify_exp": False}
+    )
+    assert claims == {"iss": "7", "iat": int(NOON.timestamp()) - 60, "exp": int(NOON.timestamp()) + 480}
+    world.now.append(NOON + timedelta(minutes=3))
+    assert credential.authorization() != first
+
+
+def test_token_is_renewed_before_it_expires(world: World) -> None:
+    world.read()
+    world.now.append(NOON + timedelta(minutes=54))
+    world.read()
+    assert len(world.token_requests()) == 1
+    world.now.append(NOON + timedelta(minutes=56))
+    world.read()
+    world.now.append(NOON + timedelta(minutes=110))
+    world.read()
+    assert len(world.token_requests()) == 2
+
+
+def test_failed_renewal_uses_the_old_token_and_tries_again_later(world: World) -> None:
+    world.read()
+    world.now.append(NOON + timedelta(minutes=56))
+    world.sandbox.faults.add(Fault(stand_in="github", path="/access_tokens", effect="status", status=502, times=1))
+    world.read()
+    world.read()
+    assert len(world.token_requests()) == 2
+    world.now.append(NOON + timedelta(minutes=57))
+    world.read()
+    assert len(world.token_requests()) == 3
+
+
+def test_one_thread_renews_while_the_others_use_the_old_token(world: World) -> None:
+    credential = world.app.credential(REPOSITORY)
+    old = credential.authorization()
+    world.now.append(NOON + timedelta(minutes=56))
+    results: list[str] = []
+    start = threading.Barrier(8)
+
+    def use() -> None:
+        start.wait()
+        results.append(credential.authorization())
+        world.read()
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(world.token_requests()) == 2
+    assert set(results) <= {old, credential.authorization()}
+    failed = [one.status for one in world.sandbox.requests.all("github") if one.status not in (200, 201)]
+    assert failed == []
+
+
+def test_rejected_token_is_renewed_once_and_the_request_is_sent_again(world: World) -> None:
+    world.read()
+    world.sandbox.apps.revoke_tokens()
+    assert world.read() == world.read()
+    assert len(world.token_requests()) == 2
+
+
+def test_clock_that_is_far_behind_does_not_use_an_expired_token(world: World) -> None:
+    """A 401 of an expired token leads to a new one even if our clock shows that it is valid."""
+    world.read()
+    world.sandbox.apps.revoke_tokens()
+    world.sandbox.faults.add(Fault(stand_in="github", path="/issues/", effect="status", status=401, times=2))
+    with pytest.raises(DependencyDown, match="401"):
+        world.read()
+    assert world.read() != ""
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["cached token", "no token"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("removed", "is not installed on Codertocat/Hello-World"),
+        ("other repositories", "is not installed on Codertocat/Hello-World"),
+        ("suspended", "on Codertocat/Hello-World is suspended"),
+    ],
+)
+def test_missing_installation_is_an_error_of_its_own(world: World, change: str, reason: str, known: bool) -> None:
+    if known:
+        world.read()
+    if change == "removed":
+        world.sandbox.apps.uninstall(world.installation.id)
+    elif change == "suspended":
+        world.sandbox.apps.suspend(world.installation.id)
+    else:
+        world.install(("Codertocat/other",))
+    with pytest.raises(AppNotInstalled, match=reason):
+        world.read()
+
+
+def test_missing_issue_is_not_mistaken_for_a_missing_installation(world: World) -> None:
+    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
+        github.reader(REPOSITORY).issue(9999)
+    assert len(world.token_requests()) == 1
+
+
+def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
+    granted = {"issues": "write", "pull_requests": "read", "metadata": "read"}
+    world.sandbox.apps.grant(world.installation.id, granted)
+    world.read()
+    assert [body["permissions"] for body in world.token_requests() if isinstance(body, dict)] == [granted]
+    with closing(world.connect()) as github:
+        identity = github.fetch_identity()
+        with pytest.raises(Permanent, match="actions=read"):
+            github.reader(REPOSITORY).jobs(1, 1)
+    assert identity.missing == (
+        (
+            "labels and comments on pull requests, and reading their files: needs pull_requests: write "
+            "(installation on Codertocat)"
+        ),
+        "logs of failed workflow runs: needs actions: read (installation on Codertocat)",
+        ".github/hls.yaml, and the commits of a release: needs contents: read (installation on Codertocat)",
+    )
+
+
+def test_new_permission_is_used_without_a_restart(world: World) -> None:
+    world.sandbox.apps.grant(world.installation.id, {"issues": "read", "metadata": "read"})
+    world.read()
+    world.sandbox.apps.grant(world.installation.id, ALL)
+    world.now.append(NOON + timedelta(minutes=2))
+    with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
+        github.reader(REPOSITORY).jobs(1, 1)
+    assert len(world.token_requests()) == 2
+
+
+def test_identity_names_app_installations_and_permissions(world: World) -> None:
+    with closing(world.connect()) as github:
+        identity = github.fetch_identity()
+    assert identity.sentences == (
+        f"GitHub: the App my-hls (id {world.registered.id}) acts as my-hls[bot]; installed on Codertocat",
+    )
+    assert identity.missing == ()
+    assert identity.details == {
+        "kind": "app",
+        "login": "my-hls[bot]",
+        "app_id": world.registered.id,
+        "app_slug": "my-hls",
+        "installations": [
+            {
+                "id": world.installation.id,
+                "account": "Codertocat",
+                "repositories": "selected",
+                "suspended": False,
+                "permissions": ALL,
+                "missing_permissions": [],
+            }
+        ],
+    }
+
+
+def test_each_installation_has_its_own_rate_limit(world: World) -> None:
+    with closing(world.connect()) as github:
+        assert (
+            github.rate_limit("Codertocat/Hello-World") == github.rate_limit("codertocat/other") == "github codertocat"
+        )
+        assert github.rate_limit("octo-org/repo") == "github octo-org"
+
+
+def test_key_of_another_app_is_rejected_with_a_remedy(world: World) -> None:
+    app = GithubApp(id=world.registered.id, private_key=SecretStr(app_key("second")))
+    settings = world.app.settings.model_copy(update={"app": app})
+    credentials = make_credentials(settings, observe=lambda _: None, now=world.time)
+    with closing(connect(credentials, observe=lambda _: None, now=world.time)) as github:
+        with pytest.raises(DependencyDown, match="A JSON web token could not be decoded") as caught:
+            github.fetch_bot_account()
+        assert "its private key" in caught.value.remedy
+        with pytest.raises(DependencyDown, match="A JSON web token could not be decoded"):
+            github.reader(REPOSITORY).issue(world.number)
+
+
+def test_forgotten_token_is_requested_again(world: World) -> None:
+    world.read()
+    world.app.forget(["codertocat/hello-world"], owner="Codertocat")
+    world.read()
+    world.app.forget(None, owner="codertocat")
+    world.read()
+    world.app.forget(None, owner="other")
+    world.read()
+    assert len(world.token_requests()) == 3

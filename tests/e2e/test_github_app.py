@@ -1,0 +1,123 @@
+"""The service as a GitHub App, and with spare tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account, App, Installation
+from hls_handler.sandbox.server import Sandbox
+from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service, Waiting
+from tests.settings.files import app_key
+
+BUG, QUESTION = recorded.load("demo/bug"), recorded.load("demo/question")
+SPARE = Account("spare-bot", 99_000_002, "User")
+
+
+def install(sandbox: Sandbox) -> tuple[App, Installation]:
+    app = sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL)
+    return app, sandbox.apps.install(app, OWNER, (REPOSITORY,))
+
+
+def make_app_service(make_service: MakeService, sandbox: Sandbox, app: App) -> Service:
+    service = make_service()
+    key = service.settings.with_name("app.pem")
+    key.write_text(app_key())
+    key.chmod(0o600)
+    text = service.settings.read_text().replace(
+        f'token: "{sandbox.token}"', f'app: {{id: {app.id}, private_key_path: "{key}"}}'
+    )
+    service.settings.write_text(text)
+    return service.start()
+
+
+def deliver(service: Service, sandbox: Sandbox, payload: recorded.Recorded, *, guid: str, **more: object) -> int:
+    conversation = sandbox.state.seed(payload.event, payload.payload)
+    assert conversation is not None
+    body = json.dumps({**payload.payload, **more}).encode()
+    assert service.deliver(payload.event, body, guid=guid).status == 202
+    service.until_idle()
+    return conversation.number
+
+
+def installation_event(app: App, installation: Installation, action: str) -> bytes:
+    account = {"login": OWNER.login, "id": OWNER.id, "type": "User"}
+    described = {"id": installation.id, "app_id": app.id, "account": account}
+    repositories = [{"id": 1, "name": "Hello-World", "full_name": REPOSITORY}]
+    return json.dumps(
+        {"action": action, "installation": described, "repositories": repositories, "sender": account}
+    ).encode()
+
+
+def authors(sandbox: Sandbox, number: int) -> list[str]:
+    conversation = sandbox.state.conversation(REPOSITORY, number)
+    assert conversation is not None
+    return [comment.author.login for comment in conversation.comments]
+
+
+def until_identity(service: Service, holds: Any) -> Mapping[str, Any]:
+    waiting = Waiting(30)
+    while waiting.more():
+        github: Mapping[str, Any] = service.get("/health").body["components"]["github"]
+        if holds(github):
+            return github
+    raise AssertionError(f"{github}\n{service.log.read_text()[-3000:]}")
+
+
+def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService, sandbox: Sandbox) -> None:
+    app, installation = install(sandbox)
+    service = make_app_service(make_service, sandbox, app)
+    number = deliver(service, sandbox, BUG, guid="guid-1", installation={"id": installation.id})
+    assert authors(sandbox, number) == ["my-hls[bot]"]
+    requested = [one.body for one in sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
+    assert [body["repositories"] for body in requested] == [["Hello-World"]]
+    github = until_identity(service, lambda found: found["state"] == "healthy")
+    assert github["identity"]["login"] == "my-hls[bot]"
+    assert github["identity"]["installations"][0]["permissions"] == ALL
+
+    sandbox.apps.suspend(installation.id)
+    answer = service.deliver("installation", installation_event(app, installation, "suspend"), guid="guid-2")
+    assert (answer.status, answer.body["status"]) == (200, "ignored")
+    assert "the installation of the GitHub App" in answer.body["reason"]
+    until_identity(service, lambda found: found["identity"]["installations"][0]["suspended"])
+    other = deliver(service, sandbox, QUESTION, guid="guid-3")
+    assert authors(sandbox, other) == []
+    with closing(service.open_store()) as store:
+        row = store.deliveries.find("guid-3")
+    assert row is not None
+    assert (row.state, row.reason_kind) == ("ignored", "app not installed")
+    assert "is suspended" in (row.reason or "")
+
+    sandbox.apps.unsuspend(installation.id)
+    service.deliver("installation", installation_event(app, installation, "unsuspend"), guid="guid-4")
+    with closing(service.open_store()) as store:
+        assert store.deliveries.find("guid-4") is not None
+    deliver(service, sandbox, QUESTION, guid="guid-5", action="reopened")
+    assert authors(sandbox, other) == ["my-hls[bot]"]
+    assert '"level": "ERROR"' not in service.log.read_text()
+    assert service.log.read_text().count("the installation of the GitHub App has changed") == 2
+
+
+def test_spare_token_takes_over_and_a_conversation_stays_with_its_account(
+    make_service: MakeService, sandbox: Sandbox
+) -> None:
+    sandbox.tokens["spare-token"] = SPARE
+    sandbox.state.set_permission(REPOSITORY, SPARE.login, "write")
+    service = make_service()
+    text = service.settings.read_text()
+    service.settings.write_text(text.replace(f'token: "{sandbox.token}"', f'tokens: ["{sandbox.token}", spare-token]'))
+    service.start()
+    first = deliver(service, sandbox, BUG, guid="guid-1")
+    until_identity(service, lambda found: found["state"] == "healthy")
+    me = sandbox.tokens.pop(sandbox.token)
+    second = deliver(service, sandbox, QUESTION, guid="guid-2")
+    assert (authors(sandbox, first), authors(sandbox, second)) == ([me.login], ["spare-bot"])
+    sandbox.tokens[sandbox.token] = me
+    deliver(service, sandbox, QUESTION, guid="guid-3", action="reopened")
+    assert authors(sandbox, second) == ["spare-bot"]
+    assert '"token": "github.tokens[0]"' in service.log.read_text()
