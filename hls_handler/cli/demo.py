@@ -60,7 +60,7 @@ github:
   slowest_write_s: 3
 claude: {claude}
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: [{prompts_folder}, prompts]}}
+prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
 repositories:
   - name: "*/*"

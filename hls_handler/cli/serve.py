@@ -8,18 +8,20 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 import uvicorn
 
+from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.settings.load import CREDENTIALS, EXAMPLE_FILE, SETTINGS_FILE, SettingsFile, find_missing_credentials
+from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -42,7 +44,18 @@ ExitWithParent = Annotated[
 ]
 
 
-def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:
+def serve(
+    config: Config = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; overrides server.host.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+    ] = None,
+    role: RoleOption = "all",
+    exit_with_parent: ExitWithParent = False,
+) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
     On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished deliveries continue
@@ -55,7 +68,8 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
-    raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
+    options = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    raise typer.Exit(run_service(config_path(config), partial(Service, role=role), options))
 
 
 def _exit_with_parent() -> None:
@@ -63,10 +77,17 @@ def _exit_with_parent() -> None:
     os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
-def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2)."""
+def run_service(
+    path: Path,
+    make: Callable[[SettingsFile], Service] = Service,
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> int:
+    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
+
+    `options` override keys of the section `server`.
+    """
     try:
-        file = SettingsFile(path, os.environ, dotenv=DOTENV)
+        file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
     except SettingsError as exc:
         abort(*exc.problems)
     settings = file.initial
@@ -126,7 +147,7 @@ def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
             "repositories": [repository.name for repository in settings.repositories],
         },
     )
-    if path == EXAMPLE_FILE:
+    if path == shipped.SETTINGS:
         log.info(
             f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
         )
@@ -145,7 +166,7 @@ def up(config: Config = None) -> None:
     a credential is missing, or the service or the demo could not start.
     """
     path = config_path(config)
-    if path != EXAMPLE_FILE and path.exists():
+    if path != shipped.SETTINGS and path.exists():
         raise typer.Exit(run_service(path))
     try:
         missing = find_missing_credentials(os.environ, DOTENV)
