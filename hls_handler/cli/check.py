@@ -13,7 +13,7 @@ from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now, with_remedy
 from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
-from hls_handler.clients.github import connect_read_only
+from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
@@ -95,8 +95,7 @@ def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterat
 def _check_github(settings: Settings) -> Iterator[str]:
     try:
         with closing(connect_read_only(settings.github, now=utc_now)) as github:
-            account = github.fetch_bot_account()
-            print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
+            yield from _check_identity(settings, github)
             for index, repository in enumerate(settings.repositories):
                 if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
                     entry = settings.sources.where(f"repositories[{index}].name")
@@ -104,7 +103,25 @@ def _check_github(settings: Settings) -> Iterator[str]:
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:
-        yield f"{settings.sources.where('github.token')}: {with_remedy(exc)}"
+        yield f"{settings.sources.where(settings.github.credential_key)}: {with_remedy(exc)}"
+
+
+def _check_identity(settings: Settings, github: ReadOnlyGithub) -> Iterator[str]:
+    failures: list[DependencyDown] = []
+    accounts = github.accounts()
+    for account in accounts:
+        try:
+            account.fetch_bot_account()
+        except DependencyDown as exc:
+            failures.append(exc)
+    if len(failures) == len(accounts):
+        raise failures[0]
+    where = settings.sources.where(settings.github.credential_key)
+    yield from (f"{where}: {with_remedy(failure)}" for failure in failures)
+    identity = github.fetch_identity()
+    for sentence in identity.sentences:
+        print_line(sentence)
+    yield from (f"{where}: {sentence}" for sentence in identity.missing)
 
 
 def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:

@@ -50,6 +50,8 @@ def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Iden
     owners = ", ".join(f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations)
     details = {"kind": "app", "login": login, "app_id": app.id, "app_slug": app.slug, "installations": listed}
     sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
+    if not installations:
+        missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
     return Identity(details, (sentence,), tuple(missing))
 
 
@@ -73,7 +75,7 @@ def describe_tokens(tokens: Tokens) -> Identity:
         if token.scopes is not None and not _has_scope(token.scopes)
     ]
     found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
-    details: dict[str, object] = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
+    details = _describe_token(used)
     if len(tokens.all) > 1:
         details["tokens"] = [{**_describe_token(token), "problem": problem} for token, problem in found.items()]
     sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
@@ -100,7 +102,7 @@ def _token_sentence(token: Token, problem: str | None) -> str:
     if token.login is None:
         return f"GitHub: the account of {token.key} is unknown{f': {problem}' if problem else ''}"
     scopes = UNLISTED if token.scopes is None else f"the scopes {', '.join(_split(token.scopes)) or '(none)'}"
-    what = f"GitHub: {token.key} belongs to {token.login}; permissions: {scopes}"
+    what = f"GitHub: the token {token.key} belongs to {token.login}; permissions: {scopes}"
     return f"{what}; {problem}" if problem else what
 
 

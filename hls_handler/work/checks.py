@@ -89,7 +89,7 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
     if len(failures) == len(config.bots):
         raise failures[0]
     identity = client.fetch_identity()
-    metrics = {"identity": identity.details}
+    metrics = {"identity": identity.details, "missing_permissions": list(identity.missing)}
     if failures:
         raise ProblemFound(
             f"{'; '.join(map(str, failures))}. Another token of {config.settings.github.credential_key} is used",
@@ -97,8 +97,8 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
             metrics=metrics,
         )
     if identity.details.get("installations") == []:
-        remedy = "install the App on its page on GitHub, and choose the repositories there"
-        raise ProblemFound("the GitHub App is installed on no account", remedy=remedy, metrics=metrics)
+        remedy = "choose the repositories on that page"
+        raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
     return metrics
 
 

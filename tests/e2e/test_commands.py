@@ -185,7 +185,7 @@ def test_render_suggests_the_nearest_payload_name(service: Service) -> None:
 def test_check_succeeds_for_valid_settings(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "the token belongs to hls-bot" in checked.stdout
+    assert "the token github.token belongs to hls-bot" in checked.stdout
     assert checked.stdout.endswith("settings and 7 prompts are fine; GitHub and Claude answer\n")
 
 

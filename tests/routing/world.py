@@ -84,9 +84,12 @@ def decide(
     *,
     prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
     bot: Account | None = None,
+    others: tuple[Account, ...] = (),
 ) -> Rule | LabelCorrection | Ignored:
     by = by or settings()
-    return route(event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), bot=bot)
+    return route(
+        event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), bot=bot, others=others
+    )
 
 
 def ignored(event: RoutingInput, by: Settings | None = None, *, bot: Account | None = None) -> tuple[str, str]:
