@@ -236,14 +236,14 @@ def test_a_code_that_was_used_is_forgotten_and_the_remedy_named(run: Run, sandbo
 
 def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(SettingsError, match="/proc/hls/settings.yaml: cannot be written"):  # not even by root
+    with pytest.raises(SettingsError, match=r"/proc/hls/settings.yaml: cannot be written"):  # not even by root
         run(None, browser, **APP, config=Path("/proc/hls/settings.yaml"))
     assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(run: Run) -> None:
     Path("config").write_text("not a folder")
-    with pytest.raises(SettingsError, match="config/github-app.*: Not a directory"):
+    with pytest.raises(SettingsError, match=r"config/github-app.*: Not a directory"):
         run(**APP)
 
 
