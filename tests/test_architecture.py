@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    5: ("__main__", "cli", "app", "sandbox"),
+    5: ("__main__", "cli", "app", "catch_up", "sandbox"),
     4: ("web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),

@@ -115,7 +115,8 @@ def run_service(
         # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    _announce(path, settings, service.role, port=sock.getsockname()[1])
+    host, port = sock.getsockname()[:2]
+    _announce(path, settings, service.role, host=host, port=port)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
     log.info("stopped")
@@ -132,8 +133,7 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
     await running
 
 
-def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
-    host = settings.server.host
+def _announce(path: Path, settings: Settings, role: Role, *, host: str, port: int) -> None:
     webhook = f"http://{host}:{port}{settings.server.webhook_path}"
     log.info(
         "serving",

@@ -10,10 +10,10 @@ from hls_handler.clients.tokens import Token, Tokens
 
 FEATURES: Mapping[str, str] = {
     "issues": "labels and comments on issues",
-    "pull_requests": "labels and comments on pull requests, and reading their files",
+    "pull_requests": "labels, comments and the files of pull requests",
     "actions": "logs of failed workflow runs",
-    "contents": ".github/hls.yaml, and the commits of a release",
-    "metadata": "everything",
+    "contents": ".github/hls.yaml and the commits of a release",
+    "metadata": "all requests",
 }
 """What needs each permission that HLS requests."""
 
@@ -59,7 +59,7 @@ def find_missing(granted: Mapping[str, str]) -> list[str]:
     """Return a sentence for each permission that a feature needs and that is not granted."""
     ranks = {"read": 1, "write": 2, "admin": 3}
     return [
-        f"{FEATURES[name]}: needs {name}: {level}"
+        f"{FEATURES[name]} need {name}: {level}"
         for name, level in REQUESTED_PERMISSIONS.items()
         if name != "metadata" and ranks.get(granted.get(name, ""), 0) < ranks[level]
     ]
@@ -70,12 +70,12 @@ def describe_tokens(tokens: Tokens) -> Identity:
     problems, used = tokens.problems(), tokens.preferred
     denied = [explain_denial(permissions) for permissions in tokens.denied_permissions()]
     missing = [
-        f"labels and comments: need the scope repo, or public_repo for public repositories ({token.key})"
+        f"labels and comments need the scope repo, or public_repo for public repositories ({token.key})"
         for token in tokens.all
         if token.scopes is not None and not _has_scope(token.scopes)
     ]
     found = {token: problems[token].sentence if token in problems else None for token in tokens.all}
-    details = _describe_token(used)
+    details = {**_describe_token(used), "missing_permissions": [*missing, *denied]}
     if len(tokens.all) > 1:
         details["tokens"] = [{**_describe_token(token), "problem": problem} for token, problem in found.items()]
     sentences = tuple(_token_sentence(token, problem) for token, problem in found.items())
@@ -87,7 +87,7 @@ def explain_denial(permissions: str) -> str:
     wanted = [choice.strip().partition("=") for choice in permissions.split(";")]
     needed = " or ".join(f"{name}: {level}" for name, _, level in wanted)
     features = [FEATURES[name] for name, _, _ in wanted if name in FEATURES]
-    return f"{features[0] if features else 'a request'}: needs {needed} (GitHub rejected a request)"
+    return f"{features[0] if features else 'some requests'} need {needed} (GitHub rejected a request)"
 
 
 def _describe_token(token: Token) -> dict[str, object]:

@@ -6,11 +6,11 @@ https://docs.github.com/en/rest/apps/apps, https://docs.github.com/en/rest/apps/
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hls_handler.sandbox import shapes
-from hls_handler.sandbox.apps import Apps, InstallationToken
+from hls_handler.sandbox import hook_calls, shapes
+from hls_handler.sandbox.apps import Apps, InstallationToken, hook_of
 from hls_handler.sandbox.github_request import Answer, GitHubError
 from hls_handler.sandbox.objects import App, Document, Installation
 
@@ -22,6 +22,7 @@ class AppCall:
     body: Any  # parsed JSON; None without a body
     app: App | None  # the App that signed the request
     token: InstallationToken | None  # the token of the request
+    query: Mapping[str, str] = field(default_factory=dict)
 
     def signed_by(self) -> App:
         assert self.app is not None
@@ -47,6 +48,15 @@ def app(call: AppCall) -> Answer:
 def hook_config(call: AppCall) -> Answer:
     url = call.signed_by().webhook_url
     return Answer({"content_type": "json", "insecure_ssl": "0", "secret": "********", "url": url})
+
+
+def hook_deliveries(call: AppCall) -> Answer:
+    return hook_calls.list_deliveries(call.apps.state.hooks, hook_of(call.signed_by()), call.query)
+
+
+def hook_delivery(call: AppCall) -> Answer:
+    hook = hook_of(call.signed_by())
+    return hook_calls.show_delivery(call.apps.state.hooks, hook, int(call.path["delivery"]))
 
 
 def installations(call: AppCall) -> Answer:
@@ -140,6 +150,8 @@ ROUTES: tuple[tuple[str, str, Callable[[AppCall], Answer], Authentication], ...]
     ("POST", "/app-manifests/{code}/conversions", conversion, "none"),
     ("GET", "/app", app, "app"),
     ("GET", "/app/hook/config", hook_config, "app"),
+    ("GET", "/app/hook/deliveries", hook_deliveries, "app"),
+    ("GET", "/app/hook/deliveries/{delivery:int}", hook_delivery, "app"),
     ("GET", "/app/installations", installations, "app"),
     ("GET", "/app/installations/{id:int}", installation, "app"),
     ("POST", "/app/installations/{id:int}/access_tokens", access_tokens, "app"),

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import jwt
 
 from hls_handler.sandbox.github_request import GitHubError
-from hls_handler.sandbox.objects import Account, App, Installation
+from hls_handler.sandbox.hooks import Attempt, Hook
+from hls_handler.sandbox.objects import Account, App, Document, Installation
 from hls_handler.sandbox.state import State
 from hls_handler.settings.values import is_loopback
 
@@ -89,9 +90,18 @@ class Apps:
         self._codes[code] = (manifest, owner, self._clock())
         return code
 
-    def add(self, name: str, *, owner: Account, public_key: str, permissions: Mapping[str, str]) -> App:
+    def add(
+        self,
+        name: str,
+        *,
+        owner: Account,
+        public_key: str,
+        permissions: Mapping[str, str],
+        webhook_url: str = "",
+        events: tuple[str, ...] = (),
+    ) -> App:
         """Create an App of an existing key, without a manifest."""
-        manifest = Manifest(name, redirect_url="", webhook_url="", permissions=permissions, events=())
+        manifest = Manifest(name, redirect_url="", webhook_url=webhook_url, permissions=permissions, events=events)
         return self._store(manifest, owner, public_key)
 
     def convert(self, code: str) -> Conversion:
@@ -193,6 +203,17 @@ class Apps:
             if covers(token.installation, name) and (chosen is None or name.lower() in chosen)
         )
 
+    def send_webhook(self, event: str, payload: Document) -> list[Attempt]:
+        """Send a webhook to the hooks of the payload's repository, and to the Apps that are installed on it. Blocks."""
+        full_name = str((payload.get("repository") or {}).get("full_name") or "")
+        of_apps = [
+            (hook_of(app), one.id)
+            for one in self.state.world.installations
+            if covers(one, full_name) and one.suspended_at is None
+            if (app := self.state.world.app(one.app_id)) is not None and app.webhook_url and event in app.events
+        ]
+        return self.state.hooks.send(event, payload, of_apps=of_apps)
+
     # --- credentials ------------------------------------------------------------------------------------------------
 
     def authenticate(self, encoded: str) -> App:
@@ -287,6 +308,10 @@ def parse_manifest(document: Any) -> Manifest:
 def slug_of(name: str) -> str:
     """Return "my-hls" for "My HLS"."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def hook_of(app: App) -> Hook:
+    return Hook(app.id, "", app.webhook_url, app.webhook_secret)
 
 
 def covers(installation: Installation, full_name: str) -> bool:

@@ -1,7 +1,8 @@
-"""The sandbox's own API under `/_sandbox`: seed events, change runs and files, inject faults, read the request log."""
+"""The sandbox's own API under `/_sandbox`: seed and send events, change objects, inject faults, read the log."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args
 
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
 from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.state import State
@@ -26,6 +28,19 @@ class SeedEvent(BaseModel):
     event: str
     payload: dict[str, Any]
     files: list[dict[str, Any]] | None = None
+
+
+class AddHook(BaseModel):
+    """Request to create a webhook, of which the token's account becomes an administrator.
+
+    `owner` is "owner/repo", or an organisation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    owner: str
+    url: str
+    secret: str
 
 
 class SetJobLog(BaseModel):
@@ -64,7 +79,9 @@ class BadRequest(Exception):
     """An invalid request to the API under `/_sandbox`. The response is 400."""
 
 
-def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]) -> list[Route]:
+def control_routes(
+    state: State, apps: Apps, faults: Faults, log: RequestLog, *, urls: Mapping[str, str]
+) -> list[Route]:
     """Return the routes. Request bodies must be JSON, so that forms on other web pages cannot change the sandbox."""
 
     async def about(request: Request) -> Response:
@@ -74,17 +91,31 @@ def control_routes(state: State, faults: Faults, log: RequestLog, *, urls: Mappi
 
     return [
         Route("/_sandbox", about, methods=["GET"]),
-        *_state_routes(state),
+        *_state_routes(state, apps),
         *_fault_routes(faults),
         *_request_routes(log),
     ]
 
 
-def _state_routes(state: State) -> list[Route]:
+def _state_routes(state: State, apps: Apps) -> list[Route]:
     async def seed(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         conversation = state.seed(body.event, body.payload, files=body.files)
         return JSONResponse({"thread": conversation.key if conversation else None}, status_code=201)
+
+    async def send(request: Request) -> Response:
+        body = await _parse(request, SeedEvent)
+        state.seed(body.event, body.payload, files=body.files)
+        attempts = await asyncio.to_thread(apps.send_webhook, body.event, body.payload)
+        if not attempts:
+            raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
+        return JSONResponse([attempt.document() for attempt in attempts], status_code=201)
+
+    async def add_hook(request: Request) -> Response:
+        body = await _parse(request, AddHook)
+        if "/" in body.owner:
+            state.set_permission(body.owner, state.me.login, "admin")
+        return JSONResponse({"id": state.hooks.add(body.owner, body.url, body.secret).id}, status_code=201)
 
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)
@@ -111,6 +142,8 @@ def _state_routes(state: State) -> list[Route]:
 
     return [
         Route("/_sandbox/plant", seed, methods=["POST"]),
+        Route("/_sandbox/hooks", add_hook, methods=["POST"]),
+        Route("/_sandbox/send", send, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
         Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", set_conclusion, methods=["POST"]),

@@ -168,7 +168,8 @@ class GitHubApi:
             raw = await request.body()
             body = github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
             path = {key: str(value) for key, value in request.path_params.items()}
-            return self._to_response(request, endpoint(AppCall(self._apps, path, body, app, token)), {})
+            call = AppCall(self._apps, path, body, app, token, dict(request.query_params))
+            return self._to_response(request, endpoint(call), {})
 
         return respond
 

@@ -195,7 +195,7 @@ class Sandbox:
                     CLAUDE_PREFIX,
                     FaultMiddleware(claude, "claude", prefix=CLAUDE_PREFIX, errors=error_document, **shared),
                 ),
-                *control_routes(self.state, self.faults, self.requests, urls=urls),
+                *control_routes(self.state, self.apps, self.faults, self.requests, urls=urls),
                 *storage.routes(),
                 *app_page_routes(self.apps),
                 *page_routes(self.state),

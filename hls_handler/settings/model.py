@@ -339,6 +339,19 @@ class Repository(Section):
     findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
 
 
+class CatchUp(Section):
+    enabled: bool = Field(
+        True, description="read the webhooks that GitHub could not deliver from its API, at start and at intervals"
+    )
+    interval_m: Number = Field(10.0, ge=1, le=1440, description="pause between two runs, in minutes")
+    window_h: Number = Field(
+        72.0, gt=0, le=72, description="age up to which a missed webhook is processed; GitHub keeps them for 72 h"
+    )
+    hook_id: Integer | None = Field(
+        None, ge=1, description="id of the webhook to read, if several have this service's path; unset: the only one"
+    )
+
+
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
     format: Literal["json", "text"] = Field("json", description="json: one object per line; text: for people")
@@ -359,6 +372,7 @@ class Settings(Section):
     findings: Findings = Field(default_factory=lambda: Findings())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
+    catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())

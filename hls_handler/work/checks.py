@@ -89,7 +89,7 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
     if len(failures) == len(config.bots):
         raise failures[0]
     identity = client.fetch_identity()
-    metrics = {"identity": identity.details, "missing_permissions": list(identity.missing)}
+    metrics = {"identity": identity.details}
     if failures:
         raise ProblemFound(
             f"{'; '.join(map(str, failures))}. Another token of {config.settings.github.credential_key} is used",

@@ -147,6 +147,7 @@ def test_identity_shows_each_token_with_its_account_scopes_and_problem(world: Wo
     first = {"kind": "classic token", "key": FIRST, "login": "hls-bot", "permissions": ["repo"]}
     assert identity.details == {
         **spare,
+        "missing_permissions": [],
         "tokens": [{**first, "problem": "GitHub rejected it (401)"}, {**spare, "problem": None}],
     }
 
@@ -156,7 +157,7 @@ def test_identity_shows_the_permission_that_a_403_named(world: World) -> None:
     world.sandbox.faults.add(Fault(effect="status", path="/issues/", status=403, headers=headers))
     with pytest.raises(Permanent, match="lacks a permission"):
         world.read()
-    needed = "labels and comments on issues: needs issues: write or pull_requests: write (GitHub rejected a request)"
+    needed = "labels and comments on issues need issues: write or pull_requests: write (GitHub rejected a request)"
     assert describe_tokens(world.tokens).missing == (needed,)
     world.now.append(NOON + timedelta(minutes=61))
     assert describe_tokens(world.tokens).missing == ()
@@ -170,7 +171,7 @@ def test_identity_shows_the_permission_that_a_403_named(world: World) -> None:
         (
             "gist",
             ["gist"],
-            ("labels and comments: need the scope repo, or public_repo for public repositories (github.tokens[0])",),
+            ("labels and comments need the scope repo, or public_repo for public repositories (github.tokens[0])",),
         ),
     ],
     ids=["fine-grained", "classic", "classic without repo"],

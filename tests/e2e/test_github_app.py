@@ -24,8 +24,10 @@ def install(sandbox: Sandbox) -> tuple[App, Installation]:
     return app, sandbox.apps.install(app, OWNER, (REPOSITORY,))
 
 
-def make_app_service(make_service: MakeService, sandbox: Sandbox, app: App) -> Service:
-    service = make_service()
+def make_app_service(
+    make_service: MakeService, sandbox: Sandbox, app: App, *, catch_up: str = "enabled: false"
+) -> Service:
+    service = make_service(catch_up=catch_up)
     key = service.settings.with_name("app.pem")
     key.write_text(app_key())
     key.chmod(0o600)
@@ -121,3 +123,23 @@ def test_spare_token_takes_over_and_a_conversation_stays_with_its_account(
     deliver(service, sandbox, QUESTION, guid="guid-3", action="reopened")
     assert authors(sandbox, second) == ["spare-bot"]
     assert '"token": "github.tokens[0]"' in service.log.read_text()
+
+
+def test_missed_webhooks_of_an_app_are_processed(sandbox: Sandbox, make_service: MakeService) -> None:
+    unserved = "https://hls.invalid/webhook"
+    app = sandbox.apps.add(
+        "My HLS", owner=OWNER, public_key=public_key(), permissions=ALL, webhook_url=unserved, events=("issues",)
+    )
+    sandbox.apps.install(app, OWNER, (REPOSITORY,))
+    conversation = sandbox.state.seed(BUG.event, BUG.payload)
+    assert conversation is not None
+    (attempt,) = sandbox.apps.send_webhook(BUG.event, BUG.payload)
+    service = make_app_service(make_service, sandbox, app, catch_up="enabled: true")
+    waiting = Waiting(30)
+    while waiting.more() and service.get("/health").body["components"]["catch_up"]["state"] == "unknown":
+        pass
+    service.until_idle()
+    assert authors(sandbox, conversation.number) == [app.bot.login]
+    with closing(service.open_store()) as store:
+        (row,) = store.deliveries.newest()
+    assert (row.guid, row.is_caught_up, row.state) == (attempt.guid, True, "done")

@@ -122,7 +122,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         line
         for line in shipped_with_every_key().splitlines()
         if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line and "temperature" not in line
-        if not line.strip().startswith(("language:", "expect_webhook_within_h:"))
+        if not line.strip().startswith(("language:", "expect_webhook_within_h:", "hook_id:"))
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
     unchanged = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
@@ -260,6 +260,31 @@ def test_a_variable_that_looks_like_a_number_stays_text_if_the_key_is_text(tmp_p
 def test_the_value_of_a_variable_is_not_expanded_again(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + 'prompts: {directory: "${DIR}"}\n', VARIABLES | {"DIR": "$HOME/$(id)"})
     assert str(settings.prompts.directory) == "$HOME/$(id)"
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            'storage: {url: "sqlite:///${PLACE}/hls.db"}',
+            "storage.url: sqlite:///b\\udcfccher/hls.db has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+        (
+            'storage: {url: "postgresql+psycopg://${PLACE}:x@h/n"}',
+            "storage.url: the address has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+        (
+            "prompts: {directory: '${PLACE}'}",
+            "prompts.directory: b\\udcfccher has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+    ],
+    ids=["database", "address", "prompts"],
+)
+def test_bytes_of_a_variable_that_the_locale_cannot_decode_are_reported(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    variables = {**VARIABLES, "PLACE": os.fsdecode(b"b\xfccher")}
+    assert f"settings.yaml:8: {sentence}; rename it" in problems(tmp_path, f"{SMALLEST}{line}\n", variables)
 
 
 def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Path) -> None:
