@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,6 +29,7 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import GithubApp
 from tests.clients.conftest import NOON
 from tests.clients.fake_history import FakeHistory
+from tests.sandbox.conftest import ask
 from tests.settings.files import app_key
 
 REPOSITORY = "Codertocat/Hello-World"
@@ -297,6 +299,22 @@ def test_identity_names_app_installations_and_permissions(world: World) -> None:
             }
         ],
     }
+
+
+def test_several_installations_work_at_the_same_time(world: World) -> None:
+    """Each repository's token is one of the installation of its owner, and is valid for this repository only."""
+    event = recorded.load("demo/bug")
+    world.sandbox.state.seed(event.event, json.loads(event.body.replace(b"Codertocat", b"octo-org")))
+    other = SandboxAccount("octo-org", 583_231, "Organization")
+    installed = world.sandbox.apps.install(world.registered, other, ("octo-org/Hello-World",))
+    with closing(world.connect()) as github:
+        first, second = github.reader(REPOSITORY), github.reader("octo-org/Hello-World")
+        assert [reader.issue(world.number).number for reader in (first, second, first)] == [world.number] * 3
+    requested = [one.path for one in world.sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
+    assert requested == [f"/app/installations/{one.id}/access_tokens" for one in (world.installation, installed)]
+    own = world.app.credential("octo-org/Hello-World").authorization()
+    answer = ask(world.sandbox.github_url, "GET", f"/repos/{REPOSITORY}", headers={"Authorization": own})
+    assert answer.status == 404
 
 
 def test_each_installation_has_its_own_rate_limit(world: World) -> None:
