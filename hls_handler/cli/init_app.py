@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -29,11 +28,8 @@ from hls_handler.clients.app_setup import (
     web_url,
 )
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
-from hls_handler.settings.app_key import InvalidAppKey, parse_rsa_key
+from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.values import is_loopback
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
 POLL_S = 3.0
@@ -148,7 +144,7 @@ class AppSetup:
             )
             raise Permanent(f"{exc}; {remedy}") from None
 
-    def _find_stored(self) -> tuple[int, RSAPrivateKey] | None:
+    def _find_stored(self) -> tuple[int, AppKey] | None:
         app_id, pem = self._files.dotenv.read().get(APP_ID), read_text(self._files.key)
         dotenv, key = self._files.dotenv.path, self._files.key
         if app_id is None and pem is None:
@@ -163,7 +159,7 @@ class AppSetup:
         if not (app_id.isascii() and app_id.isdigit()):
             raise SettingsError([f"{dotenv}: {APP_ID} must be the number on the App's page ({pages})"])
         try:
-            return int(app_id), parse_rsa_key(pem)
+            return int(app_id), AppKey(pem)
         except InvalidAppKey as exc:
             raise SettingsError([f"{key.absolute()}: {exc}"]) from None
 
@@ -234,9 +230,9 @@ class AppSetup:
         terminal, announced, problem = self._dialogue.terminal, False, ""
         while True:
             try:
-                installations = client.list_installations()
-                if installations:
-                    return tuple(name for one in installations for name in client.list_repositories(one))
+                repositories = client.list_repositories()
+                if repositories:
+                    return repositories
             except DependencyDown as exc:  # the App exists: wait for the end of the outage
                 if str(exc) != problem:
                     problem = str(exc)

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any
 from urllib.parse import quote, urlsplit
 
-import jwt
 import requests
 import urllib3
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, SecretStr, TypeAdapter
 
 from hls_handler import __version__
-from hls_handler.clients.api import PAGE_SIZE, validate
+from hls_handler.clients.api import PAGE_SIZE, RateLimitMonitor, StaticToken, validate
+from hls_handler.clients.credentials import JWT_REMEDY, App, Installation
 from hls_handler.clients.github_errors import translate_exception, translate_status, unexpected_response
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
-from hls_handler.errors import Permanent
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-T = TypeVar("T")
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.settings.app_key import AppKey
+from hls_handler.settings.model import Github, GithubApp
 
 PERMISSIONS: Mapping[str, str] = {
     "issues": "write",
@@ -93,18 +90,48 @@ def make_manifest(*, name: str, homepage: str, redirect_url: str, webhook_url: s
 
 
 def convert_code(base_url: str, code: str, *, now: Callable[[], datetime]) -> CreatedApp:
-    """Exchange the code for the App and its secrets, which GitHub allows once and within an hour.
+    """Exchange the code for the App and its secrets, which GitHub allows once and within an hour; no credential.
 
     Raises `Permanent` if the code is not valid (any more), and `DependencyDown` if GitHub fails: then the code can be
     exchanged later. Messages never contain the code.
     """
-    path = f"/app-manifests/{quote(code, safe='')}/conversions"
-    call = "POST /app-manifests/CODE/conversions"
-    response = _request(base_url, "POST", path, call=call, token=None, now=now)
-    if response.status in (404, 422) and response.message is not None:
+    call, proxy = "POST /app-manifests/CODE/conversions", find_proxy_settings(base_url)
+    headers = {
+        "Accept": "application/vnd.github+json",
+        "User-Agent": f"hls/{__version__}",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+    with requests.Session() as session:
+        proxy.apply_to(session)
+        try:
+            response = session.post(
+                f"{base_url}/app-manifests/{quote(code, safe='')}/conversions",
+                headers=headers,
+                timeout=TIMEOUT_S,
+                allow_redirects=False,
+                verify=proxy.ca_path,
+            )
+        except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
+            raise translate_exception(call, exc, now(), proxy) from None  # the exception's text has the code
+    status, document = response.status_code, _parse_json(response.content)
+    message = document.get("message") if isinstance(document, dict) else None
+    if status in (404, 422) and message is not None:
         reason = "it was used already, or is older than an hour"
-        raise Permanent(f"GitHub did not accept the code ({response.status}): {reason}")
-    return response.validate(call, _CREATED_APP, secret=code, now=now)
+        raise Permanent(f"GitHub did not accept the code ({status}): {reason}")
+    if status >= 400:
+        shown = redact_secret(message, code) if isinstance(message, str) else None
+        lower = {name.lower(): value for name, value in response.headers.items()}
+        raise translate_status(call, status, lower, shown, now())
+    if status != 201:
+        raise unexpected_response(call, str(status))
+    return validate(call, _CREATED_APP, document)
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 class _Account(BaseModel):
@@ -121,13 +148,6 @@ class ExistingApp(BaseModel):
         """Return the page on which the owner changes the App; `web` is the result of `web_url`."""
         organization = f"/organizations/{self.owner.login}" if self.owner.type == "Organization" else ""
         return f"{web}{organization}/settings/apps/{self.slug}"
-
-
-class Installation(BaseModel):
-    id: int
-    account: _Account
-    repository_selection: Literal["all", "selected"] = "selected"
-    suspended_at: str | None = None
 
 
 class _Repository(BaseModel):
@@ -148,114 +168,49 @@ class _Token(BaseModel):
 
 
 _APP, _HOOK, _TOKEN = TypeAdapter(ExistingApp), TypeAdapter(_Hook), TypeAdapter(_Token)
-_INSTALLATIONS, _REPOSITORIES = TypeAdapter(tuple[Installation, ...]), TypeAdapter(_Repositories)
+_REPOSITORIES = TypeAdapter(_Repositories)
 
 
 class AppClient:
-    """Reads an App and its installations, as the App itself (with a JWT). Errors are those of `clients/`."""
+    """Reads an App, its webhook and its installations. Errors are those of `clients/`."""
 
-    def __init__(self, base_url: str, app_id: int, key: RSAPrivateKey, *, now: Callable[[], datetime]) -> None:
-        self._base_url, self._app_id, self._key, self._now = base_url, app_id, key, now
+    def __init__(self, base_url: str, app_id: int, key: AppKey, *, now: Callable[[], datetime]) -> None:
+        section = GithubApp(id=app_id, private_key=key)
+        unused = SecretStr("x" * 16)
+        self._settings = Github(app=section, webhook_secret=unused, base_url=base_url)
+        self._observe, self._now = RateLimitMonitor().observe, now
+        self._app = App(self._settings, observe=self._observe, now=now)
 
     def fetch_app(self) -> ExistingApp:
         """Return the App. Raises `Permanent` if GitHub has no App with this id and key."""
-        response = self._request("GET", "/app", self._jwt())
-        if response.status in (401, 404) and response.message is not None:
-            raise Permanent(
-                f"GitHub has no App {self._app_id} with this private key ({response.status}: "
-                f"{redact_secret(response.message, '')})"
-            )
-        return response.validate("GET /app", _APP, now=self._now)
+        try:
+            with closing(self._app.connect()) as api:
+                return api.get("/app", _APP)
+        except DependencyDown as exc:
+            if exc.remedy != JWT_REMEDY:
+                raise
+            raise Permanent(f"{exc}; {exc.remedy}") from None
 
     def fetch_webhook_url(self) -> str:
-        return (
-            self._request("GET", "/app/hook/config", self._jwt())
-            .validate("GET /app/hook/config", _HOOK, now=self._now)
-            .url
-        )
+        with closing(self._app.connect()) as api:
+            return api.get("/app/hook/config", _HOOK).url
 
-    def list_installations(self) -> tuple[Installation, ...]:
-        """Return the first 100 installations that are not suspended."""
-        path = f"/app/installations?per_page={PAGE_SIZE}"
-        found = self._request("GET", path, self._jwt()).validate(f"GET {path}", _INSTALLATIONS, now=self._now)
-        return tuple(one for one in found if one.suspended_at is None)
+    def list_repositories(self) -> tuple[str, ...]:
+        """Return the repositories of all installations that are not suspended: ("owner/repo", ...).
 
-    def list_repositories(self, installation: Installation) -> tuple[str, ...]:
-        """Return ("owner/repo", ...), or ("owner/*",) for all repositories of an account or more than 100."""
-        everything = (f"{installation.account.login}/*",)
+        It is ("owner/*",) for an installation on all repositories of an account, or on more than 100.
+        """
+        installations = [one for one in self._app.fetch_installations() if one.suspended_at is None]
+        return tuple(name for one in installations for name in self._list_repositories(one))
+
+    def _list_repositories(self, installation: Installation) -> tuple[str, ...]:
+        everything = (f"{installation.account.login}/*",) if installation.account else ()
         if installation.repository_selection == "all":
             return everything
-        path = f"/app/installations/{installation.id}/access_tokens"
-        created = self._request("POST", path, self._jwt(), body={"permissions": {"metadata": "read"}})
-        token = created.validate(f"POST {path}", _TOKEN, now=self._now).token
-        path = f"/installation/repositories?per_page={PAGE_SIZE}"
-        listed = self._request("GET", path, token).validate(f"GET {path}", _REPOSITORIES, secret=token, now=self._now)
+        with closing(self._app.connect()) as api:
+            created = api.request_token(installation.id, {"permissions": {"metadata": "read"}})
+            token = validate("requesting an installation token", _TOKEN, created.data).token
+            path = f"/installation/repositories?per_page={PAGE_SIZE}"
+            listed = api.with_credential(StaticToken(token)).get(path, _REPOSITORIES)
         names = tuple(one.full_name for one in listed.repositories)
         return names if len(names) == listed.total_count else everything
-
-    def _jwt(self) -> str:
-        at = int(self._now().timestamp())
-        # One minute in the past, because clocks differ; GitHub allows ten minutes at most.
-        return jwt.encode({"iat": at - 60, "exp": at + 480, "iss": str(self._app_id)}, self._key, algorithm="RS256")
-
-    def _request(self, verb: str, path: str, token: str, *, body: Mapping[str, Any] | None = None) -> _Response:
-        return _request(self._base_url, verb, path, call=f"{verb} {path}", token=token, body=body, now=self._now)
-
-
-@dataclass(frozen=True, slots=True)
-class _Response:
-    status: int
-    headers: Mapping[str, str]  # names in lower case
-    document: Any = field(repr=False)  # None if the body is not JSON
-
-    @property
-    def message(self) -> str | None:
-        found = self.document.get("message") if isinstance(self.document, dict) else None
-        return found if isinstance(found, str) else None
-
-    def validate(self, call: str, shape: TypeAdapter[T], *, secret: str = "", now: Callable[[], datetime]) -> T:
-        if 300 <= self.status < 400:
-            raise unexpected_response(call, str(self.status))
-        if self.status >= 400:
-            message = redact_secret(self.message, secret) if self.message is not None else None
-            raise translate_status(call, self.status, self.headers, message, now())
-        return validate(call, shape, self.document)
-
-
-def _request(
-    base_url: str,
-    verb: str,
-    path: str,
-    *,
-    call: str,
-    token: str | None,
-    body: Mapping[str, Any] | None = None,
-    now: Callable[[], datetime],
-) -> _Response:
-    proxy = find_proxy_settings(base_url)
-    headers = {
-        "Accept": "application/vnd.github+json",
-        "User-Agent": f"hls/{__version__}",
-        "X-GitHub-Api-Version": "2022-11-28",
-    }
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    with requests.Session() as session:
-        proxy.apply_to(session)
-        try:
-            response = session.request(
-                verb,
-                f"{base_url}{path}",
-                json=body,
-                headers=headers,
-                timeout=TIMEOUT_S,
-                allow_redirects=False,
-                verify=proxy.ca_path,
-            )
-        except (OSError, urllib3.exceptions.HTTPError, ValueError) as exc:
-            raise translate_exception(call, exc, now(), proxy) from None  # the exception's text may contain a secret
-    lower = {name.lower(): value for name, value in response.headers.items()}
-    try:
-        return _Response(response.status_code, lower, json.loads(response.content))
-    except (ValueError, RecursionError):
-        return _Response(response.status_code, lower, None)

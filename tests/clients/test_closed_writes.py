@@ -103,3 +103,9 @@ def imported(tree: ast.AST) -> set[str]:
             names.add(node.module or "")
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names | {name.split(".")[0] for name in names}
+
+
+def test_rule_12_only_hls_init_creates_an_app() -> None:
+    users = [name for name, tree in modules() if "hls_handler.clients.app_setup" in imported(tree)]
+    assert users != []
+    assert [name for name in users if not name.startswith("cli/init")] == []

@@ -23,8 +23,11 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/user": ("get",),
     "/rate_limit": ("get",),
     "/app": ("get",),
+    "/app-manifests/{code}/conversions": ("post",),  # only `hls init`
+    "/app/hook/config": ("get",),
     "/app/installations": ("get",),
     "/app/installations/{installation_id}/access_tokens": ("post",),
+    "/installation/repositories": ("get",),
     REPOSITORY: ("get",),
     f"{REPOSITORY}/installation": ("get",),
     ISSUE: ("get",),
