@@ -30,7 +30,7 @@ class EnsureComment:
     """Create or edit HLS's comment on an issue or pull request, which has at most one comment of each `family`.
 
     If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
-    the comment, and `footer` follows the last section.
+    the comment, and `footer` follows the last section; an empty `body` removes the section.
     """
 
     family: str  # name of the comment, in its marker: "issues", like most a folder in prompts/; "comments-7"

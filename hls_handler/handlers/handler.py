@@ -116,11 +116,15 @@ class Handler(ABC, Generic[Facts]):
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment."""
-    if not analysis.comment:
+    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment.
+
+    If the rendered text of a section is empty, the action removes the section.
+    """
+    text = analysis.comment
+    if text is None or (not text and section is None):
         return ()
     footer = analysis.footer if section is not None else ""
-    return (EnsureComment(family, analysis.comment, create, section, footer),)
+    return (EnsureComment(family, text, create and bool(text), section, footer),)
 
 
 def find_conversation(event: Event) -> Conversation | None:
@@ -175,7 +179,17 @@ def template_variables(
         "repository": event.repository,
         "sender": event.sender,
         "action": event.action,
-        "rule": RuleView(event.key, prompt, dry_run, comments.language, comments.tone, comments.length),
+        "rule": RuleView(
+            event=event.key,
+            prompt=prompt,
+            dry_run=dry_run,
+            language=comments.language,
+            tone=comments.tone,
+            length=comments.length,
+            summary=comments.summary,
+            show_prompt=comments.show_prompt,
+            about_url=comments.about_url,
+        ),
         "delivery": event.delivery,
         "event": event.payload,
         **handler.variables(facts),

@@ -29,7 +29,7 @@ from hls_handler.prompting.environment import (
 )
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.source_files import BASE, SUFFIX, BrokenTemplateError, Problem
-from hls_handler.settings.values import Length, Tone
+from hls_handler.settings.values import Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
@@ -45,6 +45,9 @@ class RuleView:
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
     length: Length = "normal"
+    summary: Summary = "on_findings"
+    show_prompt: bool = False  # whether the footer of a comment names the prompt
+    about_url: str | None = None  # address for the footer's link; None: no link
 
 
 COMMON: Mapping[str, object] = {
@@ -73,13 +76,18 @@ TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
 def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     """Return the variables with two kinds of values wrapped in `Trusted`.
 
-    These are the values that match `TRUSTED_PATTERNS`, and the `event`, `prompt` and `language` of a `RuleView`.
+    These are the values that match `TRUSTED_PATTERNS`, and all strings of a `RuleView`.
     """
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
-            language = None if value.language is None else Trusted(value.language)
-            marked[name] = replace(value, event=Trusted(value.event), prompt=Trusted(value.prompt), language=language)
+            texts = {
+                "event": value.event,
+                "prompt": value.prompt,
+                "language": value.language,
+                "about_url": value.about_url,
+            }
+            marked[name] = replace(value, **{key: Trusted(text) for key, text in texts.items() if text is not None})
         elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
             marked[name] = Trusted(value)
     return marked

@@ -19,7 +19,7 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment
+from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment, render_footer
 from hls_handler.review import locate_findings, parse_numbered
 from tests.prompting import event_variables
 from tests.prompting.samples import (
@@ -304,17 +304,40 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: s
     assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
 
 
-def test_footer_names_prompt_commit_and_opt_out() -> None:
-    library = shipped()
-    name = "pull_requests/analyze"
-    variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
-    comment = render_comment(library, name, variables, key=KEY)
-    assert comment is not None
-    footer = comment.rpartition("***\n\n")[2]
-    assert footer == (
-        f"*Automatic comment by HLS, prompt `{library.prompts[name].id}`, about commit 1f0c2d3e4b. "
+def test_footer_is_one_line_that_says_how_to_stop_the_comments() -> None:
+    assert footer_with() == (
+        "*Automatic comment by HLS, which can be wrong. "
         "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
     )
+
+
+def test_footer_has_the_link_and_the_prompt_of_the_settings() -> None:
+    footer = footer_with(about_url="https://wiki.example.com/hls#comments", show_prompt=True)
+    assert footer == (
+        "*[Automatic comment](https://wiki.example.com/hls#comments) by HLS, which can be wrong "
+        f"(prompt `{shipped().prompts['pull_requests/analyze'].id}`). "
+        "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
+    )
+
+
+def footer_with(**settings: Any) -> str:
+    variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+    comment = render_comment(
+        shipped(), "pull_requests/analyze", {**variables, "rule": replace(rule, **settings)}, key=KEY
+    )
+    assert comment is not None
+    return comment.rpartition("***\n\n")[2]
+
+
+@pytest.mark.parametrize("name", COMMENTS)
+def test_every_comment_ends_with_the_same_footer(name: str) -> None:
+    prompt, variables = COMMENTS[name]
+    comment = render_comment(shipped(), prompt, variables, key=KEY) or ""
+    footer = render_footer(shipped(), prompt, variables, key=KEY)
+    assert footer.endswith(footer_with())
+    assert prompt.startswith(("reviews", "workflows", "releases")) or comment == "" or comment.endswith(footer)
 
 
 def test_sample_variables_include_all_variables_of_the_handlers() -> None:

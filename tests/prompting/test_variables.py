@@ -71,8 +71,9 @@ def test_trust_is_known_without_a_recorded_example() -> None:
 def test_strings_marked_as_trusted_are_trusted() -> None:
     assert rows(str, Trusted("issues/analyze@3f9c2a")) == [("it", "text", "trusted", "issues/analyze@3f9c2a")]
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
-    assert [row[2] for row in rows(RuleView, rule)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
-    assert [row[2] for row in rows(RuleView)] == ["", "trusted", "trusted", "", "trusted", "trusted", "trusted"]
+    trust = ["", *["trusted"] * 2, "", *["trusted"] * 4, "", "trusted"]
+    assert [row[2] for row in rows(RuleView, rule)] == trust
+    assert [row[2] for row in rows(RuleView)] == trust
 
 
 def test_payload_is_untrusted() -> None:
@@ -116,5 +117,7 @@ def test_variables_of_issues() -> None:
         "rule.language",
         "rule.tone",
         "rule.length",
+        "rule.summary",
+        "rule.about_url",
         "issue.state",
     }
