@@ -81,13 +81,13 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
-            texts = {
-                "event": value.event,
-                "prompt": value.prompt,
-                "language": value.language,
-                "about_url": value.about_url,
-            }
-            marked[name] = replace(value, **{key: Trusted(text) for key, text in texts.items() if text is not None})
+            marked[name] = replace(
+                value,
+                event=Trusted(value.event),
+                prompt=Trusted(value.prompt),
+                language=value.language and Trusted(value.language),
+                about_url=value.about_url and Trusted(value.about_url),
+            )
         elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
             marked[name] = Trusted(value)
     return marked

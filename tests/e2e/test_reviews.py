@@ -69,7 +69,9 @@ def test_each_reviewer_has_a_section_and_checked_boxes_stay_checked(service: Ser
     claude_before = len(sandbox.requests.all("claude"))
     review_by_zoe(service, sandbox, "", state="approved", id=78)
     assert len(sandbox.requests.all("claude")) == claude_before  # there was nothing to read
-    assert checklist(sandbox).body.startswith("*There is nothing to report here any more.*\n\n<!-- hls:sections end -->")
+    assert checklist(sandbox).body.startswith(
+        "*There is nothing to report here any more.*\n\n<!-- hls:sections end -->"
+    )
     assert not [label for label in pull(sandbox).labels if label.startswith("status/")]
 
 

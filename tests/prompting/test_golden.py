@@ -19,7 +19,14 @@ import pytest
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment, render_footer
+from hls_handler.prompting.render import (
+    RenderedPrompt,
+    RuleView,
+    estimate_tokens,
+    render,
+    render_comment,
+    render_footer,
+)
 from hls_handler.review import locate_findings, parse_numbered
 from tests.prompting import event_variables
 from tests.prompting.samples import (
