@@ -73,6 +73,7 @@ deliveries = Table(
     Column("finished_at", BigInteger),
     Column("duration_ms", BigInteger),  # from the first receipt until a worker finished it
     Column("handler", Text),
+    Column("github_requests", BigInteger),  # of all attempts that ended; NULL before the first end
     Column("worker", Text),
     Column("lease_until", BigInteger),  # while running
     Column("attempt", Integer, nullable=False, server_default="0"),  # incremented by every claim; the fencing token
@@ -154,6 +155,7 @@ calls = Table(
     Column("cache_read_tokens", BigInteger),
     Column("cost_micro_usd", BigInteger),
     Column("duration_ms", BigInteger),
+    Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
     # The columns after the first only make the index covering for sums.
