@@ -38,6 +38,7 @@ class EnsureComment:
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
     footer: str = ""  # sanitized Markdown; empty if `section` is None
+    state: str | None = None  # JSON of what the comment reports, stored with its id for later events
 
 
 Action = EnsureLabels | EnsureComment

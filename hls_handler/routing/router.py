@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from hls_handler.events import Account
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
@@ -39,16 +42,18 @@ class Rule:
     file: str  # the prompt's file: "prompts/issues/analyze.j2"
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
     shadow: Shadow | None = None
+    is_author_comment: bool = False  # True: a comment by the issue's author, processed like an edit of the issue
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables the event or chooses the prompt.
 
         The sentence is not a field, because the receiver would build it for every webhook and never use it.
         """
+        as_edit = ", as which a comment of the issue's author counts" if self.is_author_comment else ""
         if self.chosen_by is not None:
-            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
+            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}{as_edit}"
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} enables {self.event_key}, and {self.file} is for it"
+        return f"{enabled_at} enables {self.event_key}{as_edit}, and {self.file} is for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class PromptCatalogue(Protocol):
         """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
 
 
+AUTHOR_COMMENT_KINDS: frozenset[IgnoredKind] = frozenset(
+    {"event not enabled", "no prompt", "prompt switched off", "nothing asked", "nothing relevant changed"}
+)
+"""A comment that is ignored for one of these reasons can still be the author's response to a request of HLS."""
+
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
 """An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
 
@@ -105,6 +115,10 @@ def route(
         routed: Rule | Ignored = Ignored("event not enabled", reason)
     else:
         routed = route_with_settings(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+    if isinstance(routed, Ignored) and routed.kind in AUTHOR_COMMENT_KINDS:
+        answer = route_author_comment(routing_input, effective, settings=settings, catalogue=catalogue, bot=bot)
+        if isinstance(answer, Rule):
+            return answer
     if isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
         return routed
     return find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot) or routed
@@ -126,6 +140,27 @@ def route_with_settings(
         return rule
     ignored = find_ignored(routing_input, prompt_file=rule.file, effective=effective, settings=settings, bot=bot)
     return rule if ignored is None else ignored
+
+
+def route_author_comment(
+    routing_input: RoutingInput,
+    effective: EffectiveSettings,
+    *,
+    settings: Settings,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+) -> Rule | Ignored | None:
+    """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
+
+    The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
+    """
+    is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
+    is_new = routing_input.key in ("issue_comment.created", "issue_comment.edited")
+    edit = replace(routing_input, event="issues", action="edited", changed=frozenset({"body"}))
+    if not (is_new and is_by_author) or routing_input.is_pull_request or not _is_event_enabled(edit, effective):
+        return None
+    rule = route_with_settings(edit, effective, settings=settings, catalogue=catalogue, bot=bot)
+    return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
 
 
 def _find_settings(

@@ -32,8 +32,12 @@ from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
-HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""History for the handlers: one label correction, as a sample value for templates."""
+CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
+STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
+"""States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
+
+NEW, CHANGED = EmptyHistory(corrected=CORRECTED), EmptyHistory(corrected=CORRECTED, states=STATES)
+CHANGES = ("edited", "synchronize")
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
@@ -44,7 +48,8 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     state = State(begin=_world_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), HISTORY, budget)
+    history = CHANGED if event.action in CHANGES else NEW
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), history, budget)
 
 
 @cache

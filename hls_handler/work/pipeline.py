@@ -18,9 +18,10 @@ from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import Event, parse_event
+from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, SkipReason, check_conversation
+from hls_handler.handlers.issues import has_open_requests
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.wording import count
@@ -70,8 +71,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     correction = find_label_correction(routing_input, rule.effective, config.library, settings=config.settings, bot=bot)
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
+    if rule.is_author_comment and not _is_information_requested(lease, context, bot):
+        return DeliveryResult("ignored", "HLS has asked the author of the issue for nothing", kind="nothing asked")
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
-    job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps)
+    handler = handler_for(rule.event_key.partition(".")[0])
+    job = Job(lease, context, config, event, bot, rule, handler, steps)
     ignored = _check_run_limit(job)
     if ignored is not None:
         return ignored
@@ -131,6 +135,11 @@ def _parse_event(lease: Lease) -> Event:
         return parse_event(lease.event, lease.guid, lease.body)
     except PayloadError as exc:
         raise Permanent(str(exc)) from exc
+
+
+def _is_information_requested(lease: Lease, context: WorkerContext, bot: Account) -> bool:
+    history = context.store.repositories.history(lease, bot.login)
+    return lease.number is not None and has_open_requests(history, lease.number)
 
 
 def _check_run_limit(job: Job) -> DeliveryResult | None:

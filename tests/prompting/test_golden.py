@@ -18,6 +18,7 @@ import pytest
 
 from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.issues import update_requests
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import (
     RenderedPrompt,
@@ -31,6 +32,7 @@ from hls_handler.review import locate_findings, parse_numbered
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
+    CHECKLIST,
     CORRECTIONS,
     EVIL,
     FINDING,
@@ -69,7 +71,7 @@ REMOVED = FINDING.model_copy(
 )
 NO_FINDINGS = {"findings": (), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
 
-CHECKLIST = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
+REVIEW_SUMMARY = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
 TODOS = {
     "commit": "1f0c2d3e4b",
     "todos": (
@@ -103,6 +105,12 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.hostile": ("issues/analyze", issue_variables(EVIL_ISSUE)),
     "issues.analyze.corrected": ("issues/analyze", issue_variables(corrections=CORRECTIONS)),
+    "issues.analyze.answered": (
+        "issues/analyze",
+        issue_variables(
+            requests=CHECKLIST, author_comments=(event_variables.EARLIER, replace(event_variables.EARLIER, body=EVIL))
+        ),
+    ),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
     "reviews.analyze": ("reviews/analyze", review_variables()),
@@ -131,17 +139,48 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "comments/reply",
         {**comment_variables(asked="a question"), "analysis": event_variables.REPLIED},
     ),
-    "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": CHECKLIST, **TODOS}),
+    "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": REVIEW_SUMMARY, **TODOS}),
     "reviews.analyze.comment.nothing": (
         "reviews/analyze",
-        {**review_variables(), "analysis": CHECKLIST, **TODOS, "todos": (), "dropped": 2, "omitted": 3},
+        {**review_variables(), "analysis": REVIEW_SUMMARY, **TODOS, "todos": (), "dropped": 2, "omitted": 3},
     ),
-    "issues.analyze.comment": ("issues/analyze", {**issue_variables(), "analysis": ANALYSIS}),
+    "issues.analyze.comment": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS,
+            "checklist": update_requests((), ("The version of the shop", "Is #3 the\n# same @mona?")),
+        },
+    ),
+    "issues.analyze.comment.half": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"recommended_response": ""}),
+            "checklist": CHECKLIST,
+        },
+    ),
     "issues.analyze.comment.complete": (
         "issues/analyze",
-        {**issue_variables(), "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""})},
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"recommended_response": ""}),
+            "checklist": CHECKLIST[:1],
+        },
     ),
-    "issues.respond.comment": ("issues/respond", {**issue_variables(), "analysis": RESPONSE}),
+    "issues.analyze.comment.answer": (
+        "issues/analyze",
+        {**issue_variables(), "analysis": ANALYSIS, "checklist": ()},
+    ),
+    "issues.analyze.comment.nothing": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""}),
+            "checklist": (),
+        },
+    ),
+    "issues.respond.comment": ("issues/respond", {**issue_variables(), "analysis": RESPONSE, "checklist": ()}),
     "pull_requests.analyze.comment": (
         "pull_requests/analyze",
         {
@@ -252,8 +291,8 @@ def examples(name: str) -> list[tuple[str, Any]]:
 def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
     reply_type = REPLY_TYPES[shipped().prompts[name].reply]
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
-    assert [reply.worth_saying for reply in replies] == [True, False]
-    assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * 2
+    assert {reply.worth_saying for reply in replies} == {True, False}
+    assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * len(replies)
 
 
 def test_example_finding_is_anchored_in_its_patch() -> None:
@@ -349,6 +388,7 @@ def test_every_comment_ends_with_the_same_footer(name: str) -> None:
 
 def test_sample_variables_include_all_variables_of_the_handlers() -> None:
     assert HANDLERS["issues"].variable_types.keys() <= issue_variables().keys()
+    assert HANDLERS["issues"].comment_variable_types.keys() == {"checklist"}
     assert HANDLERS["pull_request"].variable_types.keys() <= pull_request_variables().keys()
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()
     assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()

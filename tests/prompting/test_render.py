@@ -11,6 +11,7 @@ import pytest
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
+from hls_handler.handlers.issues import InformationRequest
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
@@ -327,8 +328,11 @@ def test_a_prompt_without_a_comment_template_has_no_comment(tmp_path: Path) -> N
 def test_rule_15_untrusted_text_in_comments_is_scrubbed() -> None:
     evil = "@everyone fixes #1 <b>x</b> ![i](http://evil)\n/merge"
     reply = ANALYSIS.model_copy(update={"summary": evil, "missing": [evil], "recommended_response": evil})
-    comment = render_comment(shipped(), "issues/analyze", {**issue_variables(), "analysis": reply}, key=KEY)
+    checklist = (InformationRequest(evil, answered=False), InformationRequest(evil, answered=True))
+    variables = {**issue_variables(), "analysis": reply, "checklist": checklist}
+    comment = render_comment(shipped(), "issues/analyze", variables, key=KEY)
     assert comment is not None
+    assert comment.count("everyone") == 3
     assert "@everyone" not in comment
     assert "fixes #1" not in comment
     assert "<b>" not in comment
