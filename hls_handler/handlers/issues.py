@@ -18,6 +18,7 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     check_conversation,
+    current_issue,
     newest_within_budget,
     plan_comment,
 )
@@ -75,7 +76,7 @@ class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response"})
     facts_type = IssueFacts
-    facts_version = 3
+    facts_version = 4
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "corrections": tuple[Correction, ...],
@@ -86,14 +87,15 @@ class IssueHandler(Handler[IssueFacts]):
     superseded_by_newer_answer = True
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
-        assert event.issue is not None  # parse_event rejects an `issues` or `issue_comment` event without one
-        issue = reader.issue(event.issue.number)
+        issue = current_issue(event, reader)
         check_conversation(event, issue)
         requests = parse_requests(history.comment_state(issue.number, FAMILY))
         comments: tuple[Comment, ...] = ()
         if requests and issue.user.id != GHOST.id:
-            listed = reader.comments(issue.number, most=MAX_COMMENTS)
-            own = [c for c in listed if c.user.id == issue.user.id and MARKER not in c.body]
+            listed = {comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)}
+            if event.comment is not None:  # GitHub's list may not have it yet
+                listed.setdefault(event.comment.id, event.comment)
+            own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
             comments = newest_within_budget(own, limits.input_tokens, _count_tokens)
         return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments)
 
