@@ -17,7 +17,7 @@ from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import RuleView
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.model import Comments, Findings
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
@@ -33,6 +33,7 @@ class PromptLimits:
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
+    summary: Summary = "on_findings"  # whether pull requests get a comment without findings
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ COMMON: Mapping[str, object] = {
 }
 """The variables that all templates have: name -> type."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str}
+COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int}
 """The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -106,6 +106,9 @@ def estimate_tokens(text: str) -> int:
     return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)
 
 
+MOST_SHORTENED = 4
+"""Greatest value of the variable `shortened` of comment templates."""
+
 SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
 TEXT_IN_SYSTEM_BLOCK = (
@@ -146,15 +149,25 @@ def _schema(model: type[Reply]) -> dict[str, object]:
     return model.model_json_schema()  # callers must not change the dict, because it is cached
 
 
-def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:
+def render_comment(
+    library: Library, name: str, variables: Mapping[str, object], *, key: bytes, max_characters: int | None = None
+) -> str | None:
     """Render a prompt's comment as Markdown. Return None if the prompt has no comment template.
 
-    `variables` contain Claude's reply as `analysis`. Raises `PromptError` as `render` does.
+    `variables` contain Claude's reply as `analysis`. If the text is longer than `max_characters`, it is rendered again
+    with a greater `shortened`, up to `MOST_SHORTENED`: the template then leaves out what matters least. The result may
+    still be longer. Raises `PromptError` as `render` does.
     """
     template_name = library.comments.get(name)
     if template_name is None:
         return None
-    return _render_markdown(library, name, library.comment_environment.get_template(template_name), variables, key)
+    template = library.comment_environment.get_template(template_name)
+    text = ""
+    for shortened in range(MOST_SHORTENED + 1):
+        text = _render_markdown(library, name, template, {**variables, "shortened": shortened}, key)
+        if max_characters is None or len(text) <= max_characters:
+            break
+    return text
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
@@ -175,7 +188,8 @@ def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
     placeholders = Placeholders(key=key, show=format_for_comment)
-    converted = {**_convert(placeholders, variables), "prompt_id": Trusted(library.prompts[name].id)}
+    ours = {"shortened": 0, **variables}
+    converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
     try:
         text = join_chunks(template.root_render_func(template.new_context(converted)))

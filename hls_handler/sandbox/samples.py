@@ -33,7 +33,13 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
-STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
+STATES = {
+    "issues": '[{"text": "Which version do you use?", "answered": false}]',
+    "pull_requests": (
+        '[{"path": "README.md", "quote": "x", "nearby": [], "patch_digest": "", "severity": "low", "title": "Typo",'
+        ' "state": "open"}]'
+    ),
+}
 """States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
 
 NEW, CHANGED = EmptyHistory(corrected=CORRECTED), EmptyHistory(corrected=CORRECTED, states=STATES)

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
+from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import (
     DependencyDown,
@@ -39,6 +40,8 @@ from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
+
+MARKER_CHARS = 100  # more than the marker below a comment has
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
@@ -151,7 +154,8 @@ def _render_comment(
     key: bytes,
 ) -> tuple[str | None, str]:
     variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
-    comment = render_comment(library, prompt, variables, key=key)
+    longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
+    comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
     return comment, render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
 
 

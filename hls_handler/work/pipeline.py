@@ -173,7 +173,10 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
 def _gather(job: Job) -> Any:
     handler, event, effective = job.handler, job.event, job.rule.effective
     limits = PromptLimits(
-        job.config.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings
+        job.config.settings.claude.input_tokens,
+        ignored_paths=effective.paths,
+        shown=effective.findings,
+        summary=effective.comments.summary,
     )
 
     def read() -> Any:

@@ -53,7 +53,7 @@ REQUESTS = (InformationRequest("The version", answered=False), InformationReques
 
 def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
     ours = f"Please add the version.\n{MARKER}issues -->"
-    comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", id=2), by(MONA, ours, id=3))
+    comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
     facts = HANDLER.gather(
         event(issue()), FakeReader(issue(), comments=comments), FakeHistory(states={(7, "issues"): OPEN}), BUDGET
     )
@@ -70,8 +70,8 @@ def test_state_that_another_version_stored_is_no_checklist() -> None:
     assert facts.requests == ()
 
 
-def by(author: Account, body: str, id: int = 1) -> Comment:
-    return Comment(id, author, body, "NONE", "", None)
+def by(author: Account, body: str, number: int = 1) -> Comment:
+    return Comment(number, author, body, "NONE", "", None)
 
 
 @pytest.mark.parametrize(

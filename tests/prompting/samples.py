@@ -116,6 +116,9 @@ REVIEW_COMMENTS = (
 )
 
 
+RULE = RuleView(event="pull_request.opened", prompt="pull_requests/analyze", dry_run=False)
+
+
 def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict[str, object]:
     return {
         "repository": REPOSITORY,

@@ -16,9 +16,18 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
+from hls_handler.analysis import (
+    REPLY_TYPES,
+    FileSummary,
+    Finding,
+    IssueResponse,
+    PullRequestAnalysis,
+    Reply,
+    ReviewAnalysis,
+)
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.issues import update_requests
+from hls_handler.handlers.pull_requests import ShownFinding, SkippedFile
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import (
     RenderedPrompt,
@@ -35,9 +44,12 @@ from tests.prompting.samples import (
     CHECKLIST,
     CORRECTIONS,
     EVIL,
+    FILES,
     FINDING,
     ISSUE,
     KEY,
+    RULE,
+    SKIPPED,
     comment_variables,
     issue_variables,
     pull_request_variables,
@@ -69,7 +81,24 @@ REVIEW = PullRequestAnalysis(
 REMOVED = FINDING.model_copy(
     update={"side": "LEFT", "start_line": 21, "line": 22, "severity": "low", "category": "style", "title": "x | y"}
 )
-NO_FINDINGS = {"findings": (), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
+LINK = "https://github.com/acme/shop/blob/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334/shop/cart.py"
+
+
+def shown(found: Finding, lines: str = "#L23") -> ShownFinding:
+    return ShownFinding(**found.model_dump(), url=f"{LINK}{lines}")
+
+
+NO_FINDINGS = {
+    "findings": (),
+    "dropped": 0,
+    "held_back": 0,
+    "fixed": 0,
+    "still_open": 0,
+    "gone": 0,
+    "unrepeated": (),
+    "commit": "1f0c2d3e4b",
+    "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
+}
 
 REVIEW_SUMMARY = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
 TODOS = {
@@ -185,16 +214,54 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "pull_requests/analyze",
         {
             **pull_request_variables(),
+            **NO_FINDINGS,
             "analysis": REVIEW,
-            "findings": (FINDING, REMOVED),
+            "findings": (shown(FINDING), shown(REMOVED, "#L21-L22")),
+            "skipped": (*SKIPPED, SkippedFile("uv.lock", "lock file"), SkippedFile("big.py", "over the token budget")),
             "dropped": 1,
             "held_back": 2,
-            "commit": "1f0c2d3e4b",
+        },
+    ),
+    "pull_requests.analyze.comment.pushed": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "files": (),
+            "skipped": (),
+            "analysis": REVIEW,
+            "fixed": 2,
+            "still_open": 1,
+            "gone": 1,
+            "unrepeated": (replace(shown(FINDING), category=None, confidence=None, body="", suggestion=None),),
+        },
+    ),
+    "pull_requests.analyze.comment.fixed": (
+        "pull_requests/analyze",
+        {**pull_request_variables(), **NO_FINDINGS, "files": (), "skipped": (), "analysis": REVIEW, "fixed": 2},
+    ),
+    "pull_requests.analyze.comment.large": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "analysis": REVIEW.model_copy(update={"files": REVIEW.files * 2}),
+            "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
+            "files": tuple(replace(file, cut=True) for file in FILES),
+            "skipped": (),
+            "unlisted": 7,
         },
     ),
     "pull_requests.analyze.comment.clean": (
         "pull_requests/analyze",
-        {**pull_request_variables(), "files": (), "skipped": (), "analysis": REVIEW, **NO_FINDINGS},
+        {
+            **pull_request_variables(),
+            "rule": replace(RULE, summary="always"),
+            "files": (),
+            "skipped": (),
+            "analysis": REVIEW,
+            **NO_FINDINGS,
+        },
     ),
 }
 
