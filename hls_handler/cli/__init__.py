@@ -19,6 +19,10 @@ from typer.main import get_group
 from hls_handler import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": (
+        "init:init",
+        "Connect HLS with GitHub and Claude: create a GitHub App or use a token, and write the settings.",
+    ),
     "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
     "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),
@@ -33,6 +37,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("config:config_commands", "Explain settings and check a repository's settings file."),
     "settings": ("config:settings_commands", "Describe the format of the settings file."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
+    "sandbox": (
+        "sandbox:sandbox",
+        "Run stand-ins for GitHub and Claude until Ctrl-C, with the issues and pull requests of the demo.",
+    ),
 }
 """Name -> module and function (or group of commands), and the first sentence of its help."""
 
