@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import IssueResponse
+from hls_handler.analysis import FileSummary, IssueResponse
 from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
@@ -16,7 +16,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts
 from hls_handler.work.library import SHIPPED, load_checked
 from hls_handler.work.runner import run_delivery
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import load, write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
 from tests.work.shadow_world import ANALYZE
@@ -100,6 +100,39 @@ def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
     world.accept()
     world.run()
     assert world.github.comments[1].startswith(comment)
+
+
+def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
+        for n in range(1, 21)
+    ]
+    summaries = [FileSummary(path=f"f{n}.py", summary="s" * 400) for n in range(40)]
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found, files=summaries))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert "| File |" not in comment
+    assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
+
+
+def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
+        for n in range(1, 41)
+    ]
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert [f"**Title {n}**" in comment for n in (1, 2, 3)] == [True] * 3
+    assert (comment.count("**Title "), "And 30 less severe findings, for which" in comment) == (10, True)
 
 
 def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
