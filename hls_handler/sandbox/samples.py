@@ -126,7 +126,7 @@ def _reading_of(variables: Mapping[str, Any]) -> Reading:
         commits=tuple(commit.message for commit in variables["commits"]) if release else None,
         comment=comment.body if comment else "",
         wants_to_start=variables.get("asked") == "how to start",
-        before=tuple(earlier.body for earlier in variables.get("before", ())),
+        before=tuple(c.body for name in ("before", "author_comments") for c in variables.get(name, ())),
         event="" if conversation or release or "steps" in variables else str(variables["rule"].event),
     )
 
