@@ -155,12 +155,47 @@ def route_author_comment(
     The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
     """
     is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
-    is_new = routing_input.key in ("issue_comment.created", "issue_comment.edited")
-    edit = replace(routing_input, event="issues", action="edited", changed=frozenset({"body"}))
+    is_new, edit = routing_input.key in NEW_COMMENT, _as_edit(routing_input)
     if not (is_new and is_by_author) or routing_input.is_pull_request or not _is_event_enabled(edit, effective):
         return None
     rule = route_with_settings(edit, effective, settings=settings, catalogue=catalogue, bot=bot)
     return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
+
+
+NEW_COMMENT = ("issue_comment.created", "issue_comment.edited")
+
+
+def _as_edit(routing_input: RoutingInput) -> RoutingInput:
+    return replace(routing_input, event="issues", action="edited", changed=frozenset({"body"}))
+
+
+def may_be_processed(
+    event: str,
+    action: str | None,
+    repository: str | None,
+    *,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+) -> bool:
+    """Return whether `route` could admit an event of which only these values are known, not the payload.
+
+    `repository` is None if it is unknown, as in GitHub's list of an App's deliveries.
+    """
+    routing_input = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
+    found = table.find(repository) if repository is not None else None
+    candidates = table.all() if repository is None else (found,) if found is not None else ()
+    return any(
+        effective.enabled
+        and (
+            _may_be_label_correction(routing_input, effective, catalogue)
+            or any(
+                _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)
+                for one in (routing_input, *([_as_edit(routing_input)] if routing_input.key in NEW_COMMENT else []))
+            )
+        )
+        for effective in candidates
+    )
 
 
 def _find_settings(
@@ -248,14 +283,10 @@ def find_label_correction(
     If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if `effective.events`
     has neither the event's name, such as "issues", nor a key that begins with it, such as "issues.opened".
     """
-    if (
-        routing_input.event not in LABEL_CORRECTION_EVENTS
-        or routing_input.action not in LABEL_ACTIONS
-        or routing_input.label is None
-    ):
+    if routing_input.label is None or not _may_be_label_correction(routing_input, effective, catalogue):
         return None
     group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
-    if group is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
+    if group is None:
         return None
     if bot is not None and same_login(routing_input.sender, bot.login):
         return ignore_own_action(settings, bot)
@@ -266,4 +297,15 @@ def find_label_correction(
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return (
         Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, group, effective)
+    )
+
+
+def _may_be_label_correction(
+    routing_input: RoutingInput, effective: EffectiveSettings, catalogue: PromptCatalogue
+) -> bool:
+    return (
+        routing_input.event in LABEL_CORRECTION_EVENTS
+        and routing_input.action in LABEL_ACTIONS
+        and bool(catalogue.label_groups(routing_input.event))
+        and any(name.partition(".")[0] == routing_input.event for name in effective.events)
     )

@@ -64,6 +64,9 @@ def test_every_value_is_printed_with_its_source_and_the_entry_that_applies(path:
         "comments.language = null   default",
         "comments.tone = neutral   default",
         "comments.length = normal   default",
+        "comments.summary = on_findings   default",
+        "comments.show_prompt = false   default",
+        "comments.about_url = null   default",
         "comments.post_to = {}   default",
         "findings.min_severity = low   default",
         "findings.min_confidence = 0.0   default",
@@ -250,15 +253,15 @@ def test_unusable_prompts_are_reported_only_with_event(path: Path) -> None:
     result = explain(path, "octo/widgets", "--event", "issues.opened")
     assert result.exit_code == 2
     assert result.stdout == explain(path, "octo/widgets").stdout
-    assert result.stderr == f"{path}:13 (prompts.directory): there is no folder nowhere\n"
+    assert result.stderr == f"{path}:13 (prompts.directory): there is no folder {Path.cwd()}/nowhere\n"
 
 
 def test_each_missing_prompt_folder_is_reported_with_its_line(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts:\n  directory:\n    - nowhere\n    - prompts\n    - neither\n")
     result = explain(path, "octo/widgets", "--event", "issues.opened")
     assert result.stderr == (
-        f"{path}:15 (prompts.directory[0]): there is no folder nowhere\n"
-        f"{path}:17 (prompts.directory[2]): there is no folder neither\n"
+        f"{path}:15 (prompts.directory[0]): there is no folder {Path.cwd()}/nowhere\n"
+        f"{path}:17 (prompts.directory[2]): there is no folder {Path.cwd()}/neither\n"
     )
 
 

@@ -76,6 +76,7 @@ def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> N
         head_sha="abc",
         head_ref="fix",
         base_ref="main",
+        base_sha="def",
         additions=3,
         deletions=1,
         changed_files=2,

@@ -285,9 +285,9 @@ repositories: [{{name: octo/widgets}}]
         "Demo: GitHub is a stand-in on this machine; "
         f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
     )
-    assert second.startswith("It asks Claude up to 18 questions; about 0.0")
+    assert second.startswith("It asks Claude up to 15 questions; about 0.0")
     asked = [request for request in sandbox.requests.all("claude") if request.writes]
-    assert 8 <= len(asked) <= 18
+    assert 8 <= len(asked) <= 15
     written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)

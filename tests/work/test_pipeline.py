@@ -8,13 +8,14 @@ from typing import Literal
 
 import pytest
 
+from hls_handler import shipped
 from hls_handler.analysis import FileSummary, IssueResponse
 from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts
-from hls_handler.work.library import SHIPPED, load_checked
+from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.prompting.samples import load, write
@@ -57,7 +58,7 @@ def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None
 def load_chain(folder: Path) -> Library:
     """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
     write(folder, {"issues/analyze.j2": ANALYZE})
-    directory = {"directory": [folder, SHIPPED]}
+    directory = {"directory": [folder, shipped.PROMPTS]}
     return load_checked(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
 
 
