@@ -42,7 +42,7 @@ STATES = {
     "issues": '[{"text": "Which version do you use?", "answered": false}]',
     "pull_requests": (
         '[{"path": "shop/discounts.py", "quote": "from__future__importannotations", "nearby": [],'
-        ' "patch_digest": "d804ed2d2cd75664", "severity": "low", "title": "Nothing needs this import", "state": "open"}]'
+        ' "patch_digest": "d804ed2d2cd75664", "severity": "low", "title": "Needless import", "state": "open"}]'
     ),
 }
 """States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
