@@ -165,7 +165,7 @@ def test_prompts_try_prints_the_outcome_and_writes_nothing(service: Service, san
     assert sandbox.state.conversation("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
         (row,) = store.deliveries.newest()
-        assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 2
+        assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 1
 
 
 def test_render_reads_the_current_state_of_github(make_service: MakeService, sandbox: Sandbox) -> None:
