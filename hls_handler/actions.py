@@ -30,7 +30,7 @@ class EnsureComment:
     """Create or edit HLS's comment on an issue or pull request, which has at most one comment of each `family`.
 
     If `create` is False, only an existing comment is edited. If `section` is set, `body` replaces only that section of
-    the comment, and `footer` follows the last section.
+    the comment, and `footer` follows the last section; an empty `body` removes the section.
     """
 
     family: str  # name of the comment, in its marker: "issues", like most a folder in prompts/; "comments-7"
@@ -38,6 +38,7 @@ class EnsureComment:
     create: bool
     section: str | None = None  # "reviewer-21031067": letters, digits and hyphens
     footer: str = ""  # sanitized Markdown; empty if `section` is None
+    state: str | None = None  # JSON of what the comment reports, stored with its id for later events
 
 
 Action = EnsureLabels | EnsureComment

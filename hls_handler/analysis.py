@@ -61,10 +61,13 @@ class IssueAnalysis(Reply):
     component: Literal["frontend", "backend", "database", "none"]
     summary: str = Field(max_length=2000, description="The problem or wish in one or two sentences.")
     missing: list[str] = Field(
-        max_length=10, description="What is missing from the report, each as one short request; empty if nothing."
+        max_length=10,
+        description="What the author must add before the work can begin, each as one short request; empty if nothing.",
     )
     recommended_response: str = Field(
-        max_length=6000, description="What a maintainer could answer, as Markdown. Empty if there is nothing to say."
+        max_length=6000,
+        description="What helps the author now, addressed to them, as Markdown: the answer to their question, a "
+        "workaround or a next step. Empty if there is nothing to say.",
     )
 
 
@@ -225,11 +228,12 @@ class Analysis:
     answers: tuple[ValidReply, ...]  # empty if Claude was not asked
     comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
+    comment_index: int = -1  # index in `answers` of the reply that the comment shows
 
     @property
     def worth_saying(self) -> bool:
-        """True if a comment would help, according to the reply to the last prompt. False if Claude was not asked."""
-        return bool(self.answers) and self.answers[-1].reply.worth_saying
+        """True if a comment would help, according to the reply that it shows. False if Claude was not asked."""
+        return bool(self.answers) and self.answers[self.comment_index].reply.worth_saying
 
 
 def enum_values(hint: object) -> tuple[str, ...]:

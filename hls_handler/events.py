@@ -170,6 +170,10 @@ class PullRequest:
     commits: Count
     merged: Flag
     comments: int | None = None  # number of comments of the conversation; None if GitHub omits it, as in lists
+    base_sha: Annotated[
+        str, null_to(""), Field(validation_alias=AliasChoices(AliasPath("base", "sha"), "base_sha"))
+    ] = ""
+    """The commit of the base branch; "" if GitHub omits it."""
 
 
 ReviewState = Literal["approved", "changes_requested", "commented", "dismissed", "pending"]

@@ -179,13 +179,13 @@ class _PatchIndex:
             for line in hunk.lines:
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
-                self._positions_by_text.setdefault(_normalize(line.text), []).append(position)
+                self._positions_by_text.setdefault(normalize_line(line.text), []).append(position)
 
     def find(self, finding: Finding) -> Finding | None:
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
         line = self._lines.get(position)
-        if line is not None and _normalize(line.text) in variants:
+        if line is not None and normalize_line(line.text) in variants:
             return self._move_to(position, finding)
         quoted = [position for quote in variants if quote for position in self._positions_by_text.get(quote, ())]
         other_side: Side = "LEFT" if finding.side == "RIGHT" else "RIGHT"
@@ -216,17 +216,17 @@ class _PatchIndex:
 
 
 def _variants(quote: str) -> tuple[str, ...]:
-    last = next((line for line in reversed(quote.split("\n")) if _normalize(line)), "")
-    variants = [_normalize(last)]
+    last = next((line for line in reversed(quote.split("\n")) if normalize_line(line)), "")
+    variants = [normalize_line(last)]
     shown = NUMBERED_LINE.fullmatch(last.strip())  # Claude may copy the number with the line
     if shown is not None and shown["text"]:
-        variants.append(_normalize(shown["text"]))
+        variants.append(normalize_line(shown["text"]))
     if last[:1] in ("+", "-"):
-        variants.append(_normalize(last[1:]))
+        variants.append(normalize_line(last[1:]))
     return tuple(dict.fromkeys(variants))
 
 
-def _normalize(text: str) -> str:
+def normalize_line(text: str) -> str:
     # without blanks (Z) and invisible characters (C), so that texts that look the same are equal
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
 
@@ -242,6 +242,6 @@ def _merge(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _join(first: Finding, other: Finding) -> Finding:
-    same = _normalize(other.body) in _normalize(first.body)
+    same = normalize_line(other.body) in normalize_line(first.body)
     body = first.body if same else f"{first.body}\n\n**{other.title}**\n\n{other.body}"
     return first.model_copy(update={"body": body})

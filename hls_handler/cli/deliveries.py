@@ -9,9 +9,10 @@ from typing import Annotated, get_args
 import typer
 
 from hls_handler.actions import Outcome
-from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
+from hls_handler.analysis import ValidReply
 from hls_handler.cli.github_names import require_conversation, require_repository
 from hls_handler.cli.options import AsJson, Config, fail, load, open_store, print_json, print_line, print_lines
+from hls_handler.cli.reply_text import describe_reply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
@@ -210,34 +211,6 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield _describe_state(report)
     if report.calls:
         yield _cost(report)
-
-
-def describe_reply(answered: ValidReply) -> str:
-    """Return Claude's reply as text: the shipped fields, then the fields that the prompt file defines."""
-    custom = "".join(f"; {name}: {_format_value(value)}" for name, value in (answered.reply.model_extra or {}).items())
-    return f"{_describe_shipped_fields(answered.reply)}{custom}"
-
-
-def _format_value(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _describe_shipped_fields(reply: Reply) -> str:
-    suffix = "" if reply.worth_saying else " (not worth a comment)"
-    match reply:
-        case IssueAnalysis():
-            fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
-            return f"{', '.join(fields)}: {reply.summary}{suffix}"
-        case PullRequestAnalysis():
-            return f"{reply.type}, {count(len(reply.findings), 'finding')}: {reply.summary}{suffix}"
-        case ReviewAnalysis():
-            blocking = sum(request.blocking for request in reply.requests)
-            requests = count(len(reply.requests), "request")
-            return f"{requests}, {blocking} of them blocking: {reply.summary or 'no summary'}{suffix}"
-        case IssueResponse():
-            return f"{'certain' if reply.certain else 'a guess'}: {reply.answer}{suffix}"
-        case _:
-            return f"{reply.model_dump_json(exclude=set(reply.model_extra or ()))}{suffix}"
 
 
 def describe_shadow(shadow: ShadowResult) -> str:

@@ -274,9 +274,10 @@ class GithubApi:
         *,
         items_key: str | None = None,
         query: Mapping[str, str] | None = None,
+        per_page: int = PAGE_SIZE,
     ) -> tuple[tuple[T, ...], Mapping[str, str]]:
         """Return the page `number` (from 1) of a list, and the response headers."""
-        response = self._send("GET", path, parameters={**(query or {}), "per_page": PAGE_SIZE, "page": number})
+        response = self._send("GET", path, parameters={**(query or {}), "per_page": per_page, "page": number})
         items = response.data
         if items_key:
             items = items.get(items_key) if isinstance(items, dict) else None

@@ -45,6 +45,7 @@ TRUNCATION_NOTE = "*The middle of this comment was left out: GitHub shows 65,536
 MAX_FOOTER_CHARS = 4_000  # a last paragraph of at most this many characters is kept as the footer
 
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_TABLE_DELIMITER = re.compile(r"[ \t]*\|[ \t:|-]*")
 _DETAILS = re.compile(r"<(/?)details\b", re.IGNORECASE)
 
 
@@ -64,11 +65,18 @@ def truncate_comment(body: str, max_chars: int, *, note: str = TRUNCATION_NOTE) 
     while True:
         head = body[:available]
         cut = head.rfind("\n")
-        head = head[:cut] if cut > available // 2 else head
+        head = _without_empty_table(head[:cut] if cut > available // 2 else head)
         closed = head + _closing_markup(head)
         if len(closed) + len(tail) <= max_chars:
             return closed + tail
         available -= len(closed) + len(tail) - max_chars
+
+
+def _without_empty_table(head: str) -> str:
+    """Return the text without a table at its end that has a header and no row."""
+    *others, header, delimiter = ["", "", *head.rstrip("\n").split("\n")]
+    is_table = _TABLE_DELIMITER.fullmatch(delimiter) is not None and "-" in delimiter and "|" in header
+    return "\n".join(others[2:]) if is_table else head
 
 
 def _next_open_fence(line: str, fence: str | None) -> str | None:
@@ -131,6 +139,9 @@ MAX_SECTION_CHARS = 20_000
 
 SECTION_TRUNCATED = "*The middle of this part was left out: GitHub shows 65,536 characters of a comment at most.*"
 OLDER_LEFT_OUT = "*Older parts of this comment were left out: GitHub shows 65,536 characters at most.*"
+
+NO_SECTIONS = "*There is nothing to report here any more.*"
+"""Text of a comment whose last section was removed. HLS does not delete comments."""
 
 _MARK_PREFIX = "<!-- hls:"
 _END_MARK = "<!-- hls:sections end -->"  # never equal to a marker, because no `EnsureComment.family` has a space
@@ -240,6 +251,7 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
 
     `current_body` is the comment's body on GitHub, None if there is no comment. `last_digest` is the stored digest of
     the last requested body. It is ignored for a section, because the comment contains the digest of each section.
+    A section whose requested text is empty is removed.
     """
     if action.section is not None:
         return _decide_section(action, action.section, current_body)
@@ -278,9 +290,11 @@ def _decide_section(action: EnsureComment, key: str, current_body: str | None) -
     mark = marker(action.family)
     sections = Sections() if current_body is None else parse_sections(current_body, marker=mark)
     current_section = sections.find(key)
+    requested = section_text(action.body)
+    if current_body is not None and not requested.strip():
+        return _remove_section(action, sections, current_body)
     if current_section is None and not action.create:
         return None
-    requested = section_text(action.body)
     text = requested if current_section is None else copy_checked_boxes(current_section.text, requested)
     if current_body is not None and current_section is not None:
         if _normalize(current_section.text) == _normalize(text):
@@ -289,6 +303,17 @@ def _decide_section(action: EnsureComment, key: str, current_body: str | None) -
             return BodyDecision("edited by a person", current_body, _digest(current_body))
     sections = sections.with_section(Section(key, digest_of(requested), text))
     body = render_sections(sections, newest=key, footer=action.footer, marker=mark)
+    return BodyDecision("changed", body, _digest(body))
+
+
+def _remove_section(action: EnsureComment, sections: Sections, current_body: str) -> BodyDecision:
+    others = tuple(section for section in sections.each if section.key != action.section)
+    if others == sections.each:
+        return BodyDecision("unchanged", current_body, _digest(current_body))
+    rest = replace(sections, each=others)
+    body = render_sections(rest, newest="", footer=action.footer, marker=marker(action.family))
+    if not others:
+        body = f"{NO_SECTIONS}\n\n{body}"
     return BodyDecision("changed", body, _digest(body))
 
 

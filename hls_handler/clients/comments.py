@@ -25,6 +25,7 @@ class CommentWrite:
     body: str  # with the marker
     digest: str  # stored together with the id of the comment
     comment_id: int | None = None
+    state: str | None = None  # `EnsureComment.state`
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,8 @@ class NoWrite:
     """The decision to write nothing on GitHub."""
 
     outcome: Outcome
-    seen: tuple[int, str] | None = None  # id and digest of the found comment, to be stored; None to store nothing
+    seen: tuple[int, str, str | None] | None = None
+    """Id, digest and state of the found comment, to be stored; None to store nothing."""
 
 
 def compare_comment(
@@ -56,7 +58,9 @@ def compare_comment(
     if known is not None:
         if is_last_written(action, known.body_digest):  # nothing is written even if a person edited or deleted it
             body = requested_body(action)
-            return NoWrite(Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body))
+            outcome = Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body)
+            is_stored = known.state == action.state
+            return NoWrite(outcome, seen=None if is_stored else (known.comment_id, known.body_digest, action.state))
         found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
         if found is None:
             return _declined("a person deleted our comment: it is not posted again", known.comment_id)
@@ -71,18 +75,20 @@ def compare_comment(
     if found is None:
         if decision is None:
             return NoWrite(Outcome("comment", "withheld", "nothing worth saying, and no existing comment to update"))
-        return CommentWrite(decision.body, decision.digest)
+        return CommentWrite(decision.body, decision.digest, state=action.state)
     if decision is None:
         detail = "nothing worth saying, and no existing section to update"
         return NoWrite(Outcome("comment", "withheld", detail, comment_id=found.id, url=found.html_url))
     if decision.change == "changed":
-        return CommentWrite(decision.body, decision.digest, found.id)
+        return CommentWrite(decision.body, decision.digest, found.id, action.state)
     detail = COMMENT_UP_TO_DATE
     if decision.change == "edited by a person":
         detail = "a person edited our comment, and there is nothing new to write"
     outcome = Outcome("comment", "unchanged", detail, comment_id=found.id, url=found.html_url, body=decision.body)
     is_known = last_digest is not None if action.section else last_digest == decision.digest
-    return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest))
+    if known is not None and known.state != action.state:
+        is_known = False
+    return NoWrite(outcome, seen=None if is_known else (found.id, decision.digest, action.state))
 
 
 def write_comment(
@@ -111,7 +117,7 @@ def write_comment(
             return _declined("a person has just deleted our comment: it is not posted again", change.comment_id).outcome
         outcome = Outcome("comment", "edited", COMMENT_EDITED)
     written = validate("writing a comment", _COMMENT, response.data)
-    history.store_comment(family, written.id, change.digest)
+    history.store_comment(family, written.id, change.digest, change.state)
     return replace(outcome, comment_id=written.id, url=written.html_url, body=change.body)
 
 

@@ -28,6 +28,8 @@ class WireContent(BaseModel):
 
 
 MAX_FILE_PAGES = 30  # GitHub lists at most 3,000 files of a pull request
+SMALL_PAGE = 50  # files of a page with which GitHub is reported to return patches that a page of 100 lacks
+MODERATE_LINES = 3_000  # of a larger change GitHub shows no patch
 MAX_REVIEW_PAGES = 10
 """Limit of pages with 100 items each, for reviews and for the comments of one review."""
 
@@ -49,6 +51,10 @@ _CONTENT: TypeAdapter[WireContent | list[Any]] = TypeAdapter(WireContent | list[
 _COMPARISON = TypeAdapter(Comparison)
 
 
+def _lacks_patch(file: ChangedFile) -> bool:
+    return file.patch is None and 0 < file.additions + file.deletions <= MODERATE_LINES
+
+
 class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
@@ -63,8 +69,18 @@ class GithubReader:
         return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        pages = self._api.pages(f"{self._base}/pulls/{number}/files", _FILES, max_pages=MAX_FILE_PAGES)
-        return tuple(file for page in pages for file in page)
+        path = f"{self._base}/pulls/{number}/files"
+        pages = self._api.pages(path, _FILES, max_pages=MAX_FILE_PAGES)
+        return tuple(file for index, page in enumerate(pages) for file in self._with_missing_patches(path, index, page))
+
+    def _with_missing_patches(self, path: str, index: int, page: tuple[ChangedFile, ...]) -> tuple[ChangedFile, ...]:
+        """Return the page, read again in smaller pages if GitHub left out the patch of a file of moderate size."""
+        if not any(_lacks_patch(file) for file in page):
+            return page
+        halves = [index * 2 + 1, *([index * 2 + 2] if len(page) > SMALL_PAGE else [])]
+        again = [self._api.page(path, _FILES, half, per_page=SMALL_PAGE)[0] for half in halves]
+        read = {file.path: file for half in again for file in half}
+        return tuple(read.get(file.path, file) if _lacks_patch(file) else file for file in page)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         pages = self._api.pages(f"{self._base}/pulls/{number}/reviews", _REVIEWS, max_pages=MAX_REVIEW_PAGES)

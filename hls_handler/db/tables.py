@@ -218,6 +218,7 @@ comments = Table(
     Column("family", Text, primary_key=True),
     Column("comment_id", BigInteger, nullable=False),
     Column("body_digest", Text, nullable=False),
+    Column("state", UntrustedString),  # JSON: what the comment reports (`EnsureComment.state`); NULL if nothing
 )
 
 step_failures = Table(

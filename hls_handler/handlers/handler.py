@@ -18,7 +18,7 @@ from hls_handler.prompting.render import LabelsView, PathsView, RuleView
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Findings
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
@@ -33,6 +33,7 @@ class PromptLimits:
     input_tokens: int  # estimated
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
+    summary: Summary = "on_findings"  # whether pull requests get a comment without findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,15 @@ class Handler(ABC, Generic[Facts]):
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
-    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment."""
-    if not analysis.comment:
+    """Return the action that writes the comment `family`, or its `section`; () if `analysis` has no comment.
+
+    If the rendered text of a section is empty, the action removes the section.
+    """
+    text = analysis.comment
+    if text is None or (not text and section is None):
         return ()
     footer = analysis.footer if section is not None else ""
-    return (EnsureComment(family, analysis.comment, create, section, footer),)
+    return (EnsureComment(family, text, create and bool(text), section, footer),)
 
 
 def find_conversation(event: Event) -> Conversation | None:

@@ -1,33 +1,139 @@
-"""Handler for issues: labels and a comment from the analysis of an issue."""
+"""Handler for issues: labels, and a comment that asks the author for missing information or answers a question.
+
+The comment lists the missing information as a checklist, which is evaluated again when the author edits the issue or
+comments on it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation, current_issue
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.actions import Action, RequestedLabel
+from hls_handler.analysis import Analysis, IssueAnalysis, Reply
+from hls_handler.events import GHOST, Comment, Event, Issue
+from hls_handler.handlers.handler import (
+    Handler,
+    PromptLimits,
+    check_conversation,
+    current_issue,
+    newest_within_budget,
+    plan_comment,
+)
+from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.routing import MARKER
+
+FAMILY = "issues"
+STATUS, NEEDS_INFO = "status", "status/needs-info"
 
 MAX_CORRECTIONS = 6
 """Limit on the label corrections that the prompt shows as examples. More would increase the cost of every prompt."""
+
+MAX_COMMENTS = 30  # newest comments of the issue in which the author's are searched
+MAX_COMMENT_CHARACTERS = 4_000  # characters of each that the shipped prompt shows
+TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text
+
+MAX_REQUESTS = 20  # items of one checklist
+
+
+@dataclass(frozen=True, slots=True)
+class InformationRequest:
+    """An item of the checklist in our comment: what the author is asked to add."""
+
+    text: str
+    answered: bool
+
+
+_REQUESTS = TypeAdapter(tuple[InformationRequest, ...])
+
+
+def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
+    """Return the checklist that `EnsureComment.state` contains; () if there is none."""
+    try:
+        return _REQUESTS.validate_json(state) if state else ()
+    except ValidationError:  # written by another version
+        return ()
+
+
+def has_open_requests(history: RepositoryHistory, number: int) -> bool:
+    """Return True if our comment on the issue asks the author for something that is still missing."""
+    return any(not request.answered for request in parse_requests(history.comment_state(number, FAMILY)))
 
 
 @dataclass(frozen=True, slots=True)
 class IssueFacts:
     issue: Issue  # current state, possibly newer than the event
     corrections: tuple[Correction, ...] = ()  # corrections by people in this repository
+    requests: tuple[InformationRequest, ...] = ()  # the checklist in our comment, as posted last
+    author_comments: tuple[Comment, ...] = ()  # oldest first; empty if nothing was asked for
 
 
 class IssueHandler(Handler[IssueFacts]):
-    family = "issues"
+    family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 3
-    variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}
+    facts_version = 4
+    variable_types: Mapping[str, object] = {
+        "issue": Issue,
+        "corrections": tuple[Correction, ...],
+        "requests": tuple[InformationRequest, ...],
+        "author_comments": tuple[Comment, ...],
+    }
+    comment_variable_types: Mapping[str, object] = {"checklist": tuple[InformationRequest, ...]}
     superseded_by_newer_answer = True
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
         issue = current_issue(event, reader)
         check_conversation(event, issue)
-        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS))
+        requests = parse_requests(history.comment_state(issue.number, FAMILY))
+        comments: tuple[Comment, ...] = ()
+        if requests and issue.user.id != GHOST.id:
+            listed = {comment.id: comment for comment in reader.comments(issue.number, most=MAX_COMMENTS)}
+            if event.comment is not None:  # GitHub's list may not have it yet
+                listed.setdefault(event.comment.id, event.comment)
+            own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
+            comments = newest_within_budget(own, limits.input_tokens, _count_tokens)
+        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments)
+
+    def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
+        """Return `checklist`: what the author is or was asked for, and whether the reply still misses it."""
+        if not isinstance(reply, IssueAnalysis):
+            return {"checklist": facts.requests}
+        return {"checklist": update_requests(facts.requests, reply.missing)}
+
+    def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
+        """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
+        checklists = [
+            update_requests(facts.requests, answer.reply.missing)
+            for answer in analysis.answers
+            if isinstance(answer.reply, IssueAnalysis)
+        ]
+        checklist = checklists[-1] if checklists else facts.requests
+        is_shown = analysis.worth_saying or bool(facts.requests)
+        needs_info = is_shown and any(not request.answered for request in checklist)
+        status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
+        labels = plan_labels(analysis, *status, groups=(STATUS,) if checklists else ())
+        comments = plan_comment(analysis, self.family, create=analysis.worth_saying)
+        state = _REQUESTS.dump_json(checklist).decode() if checklist else None
+        return (*labels, *(replace(comment, state=state) for comment in comments))
+
+
+def update_requests(requests: Sequence[InformationRequest], missing: Iterable[str]) -> tuple[InformationRequest, ...]:
+    """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new items follow."""
+    still_missing = {_normalize(text): text for text in missing}
+    known = [replace(request, answered=_normalize(request.text) not in still_missing) for request in requests]
+    asked = {_normalize(request.text) for request in requests}
+    new = [InformationRequest(text, answered=False) for key, text in still_missing.items() if key not in asked]
+    return (*known, *new)[:MAX_REQUESTS]
+
+
+def _normalize(text: str) -> str:
+    return " ".join(text.casefold().split()).rstrip(".?! ")
+
+
+def _count_tokens(comment: Comment) -> int:
+    return estimate_tokens(comment.body[:MAX_COMMENT_CHARACTERS]) + TOKENS_PER_COMMENT

@@ -71,6 +71,7 @@ SHIPPED_LABELS: tuple[LabelSpec, ...] = (
     LabelSpec("type/docs", "type", "0075ca", "Changes documentation only"),
     LabelSpec("status/needs-review", "status", "fbca04", "Waits for a person to review it"),
     LabelSpec("status/needs-changes", "status", "d93f0b", "Waits for its author"),
+    LabelSpec("status/needs-info", "status", "d93f0b", "Waits for information from its author"),
 )
 
 _BY_NAME = {spec.name: spec for spec in SHIPPED_LABELS}

@@ -5,12 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
+from urllib.parse import quote
 
 from hls_handler.actions import Action, RequestedLabel
-from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Reply
+from hls_handler.analysis import Analysis, Category, Finding, PullRequestAnalysis, Reply, Severity
 from hls_handler.events import Event, PullRequest
+from hls_handler.handlers.earlier_findings import (
+    EarlierFinding,
+    OpenFinding,
+    dump_earlier,
+    follow_up,
+    locate_open,
+    parse_earlier,
+    remember,
+    without_repeated,
+)
 from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
@@ -21,9 +32,9 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review import RANK, Patch, locate_findings, numbered, parse_numbered, parse_patch, truncate_patch
+from hls_handler.review import RANK, Patch, Side, locate_findings, numbered, parse_numbered, parse_patch, truncate_patch
 from hls_handler.settings.model import Findings
-from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 from hls_handler.wording import count, was_or_were
 
@@ -88,10 +99,28 @@ class PatchedFile:
     cut: bool  # True if the end of the patch is missing
 
 
+NO_REVIEW: frozenset[Reason] = frozenset(
+    {
+        "binary or empty",
+        "renamed without changes",
+        "left out by settings",
+        "lock file",
+        "generated",
+        "minified",
+        "vendored",
+    }
+)
+"""Reasons why a file needs no review. Files with another reason should have been read and were not."""
+
+
 @dataclass(frozen=True, slots=True)
 class SkippedFile:
     path: str
     reason: Reason
+
+    @property
+    def needs_review(self) -> bool:
+        return self.reason not in NO_REVIEW
 
 
 def select_files(
@@ -157,10 +186,12 @@ def _rank(file: ChangedFile) -> int:
 
 def _to_patched_file(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFile:
     text = numbered(part)
-    missing = _changed_lines(whole) - _changed_lines(part)
-    cut = part != whole
+    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
+    total = max(file.additions + file.deletions, _changed_lines(whole))
+    missing = total - _changed_lines(part)
+    cut = part != whole or missing > 0
     if cut:
-        text = f"{text}\n[cut here to fit: {missing} more changed lines of this file are not shown]"
+        text = f"{text}\n[cut here: {missing} more changed lines of this file are not shown]"
     status = STATUSES.get(file.status, "changed")
     return PatchedFile(file.path, file.previous_path, status, file.additions, file.deletions, text, cut)
 
@@ -189,13 +220,33 @@ class PullRequestFacts:
     size: Size
     left_out_by: str  # the line of settings that leaves files out; "" if none does
     shown: Findings  # thresholds for the findings in the comment
+    summary: Summary  # whether a comment is posted without findings
+    earlier: tuple[EarlierFinding, ...] = ()  # the findings that our comment has shown
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFinding:
+    """A finding as the comment shows it. The fields of an earlier finding that are not stored are empty."""
+
+    path: str
+    side: Side
+    start_line: int | None
+    line: int | None
+    severity: Severity
+    category: Category | None
+    confidence: float | None
+    title: str
+    body: str
+    quote: str
+    suggestion: str | None
+    url: str  # permanent address of the lines on GitHub; "" if unknown
 
 
 class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 5
+    facts_version = 6
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -205,9 +256,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     }
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
-        "findings": tuple[Finding, ...],
+        "commit_url": str,
+        "findings": tuple[ShownFinding, ...],
         "dropped": int,
         "held_back": int,
+        "fixed": int,
+        "still_open": int,
+        "gone": int,
+        "unrepeated": tuple[ShownFinding, ...],
     }
     superseded_by_push = True
     superseded_by_newer_answer = True
@@ -225,7 +281,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         left_out_by = limits.ignored_paths.where
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         size: Size = "small" if lines < 50 else "medium" if lines < 200 else "large"
-        return PullRequestFacts(pull_request, files, skipped, unlisted, size, left_out_by, shown=limits.shown)
+        return PullRequestFacts(
+            pull_request,
+            files,
+            skipped,
+            unlisted,
+            size,
+            left_out_by,
+            shown=limits.shown,
+            summary=limits.summary,
+            earlier=parse_earlier(history.comment_state(pull_request.number, self.family)),
+        )
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
         if facts.files:
@@ -238,7 +304,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         return SkipReason(f"none of the changed files has a patch to read ({reasons}), so Claude was not asked")
 
     def describe_omissions(self, facts: PullRequestFacts) -> str | None:
-        """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 patch was cut"; None without omissions."""
+        """Return a text such as "1 of 9 files was not shown: 1 lock file; 1 file was partly reviewed"; None if none."""
         parts: list[str] = []
         missing = len(facts.skipped) + facts.unlisted
         if missing:
@@ -248,32 +314,105 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
         cut = sum(file.cut for file in facts.files)
         if cut:
-            parts.append(f"{count(cut, 'patch')} {was_or_were(cut)} cut")
+            parts.append(f"{count(cut, 'file')} {was_or_were(cut)} partly reviewed, because the patch is too long")
         return "; ".join(parts) or None
 
     def comment_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object]:
         """Return the variables of the comment template.
 
         `held_back` is the number of findings below the thresholds in the settings. Of the others, `findings` has those
-        that quote a line of a shown patch, and `dropped` is the number of the rest.
+        that quote a line of a shown patch, and `dropped` is the number of the rest. `unrepeated` has the earlier
+        findings that are still open and not among `findings`.
         """
-        found = reply.findings if isinstance(reply, PullRequestAnalysis) else []
-        wanted = [
-            finding
-            for finding in found
-            if RANK[finding.severity] <= RANK[facts.shown.min_severity]
-            and finding.confidence >= facts.shown.min_confidence
-        ]
-        findings, dropped = locate_findings(wanted, {file.path: parse_numbered(file.numbered) for file in facts.files})
+        result = _evaluate(facts, reply)
+        states = [finding.state for finding in result.earlier]
         return {
             "commit": facts.pull_request.head_sha[:10],
-            "findings": findings,
-            "dropped": dropped,
-            "held_back": len(found) - len(wanted),
+            "commit_url": _web_url(facts.pull_request, f"commit/{facts.pull_request.head_sha}"),
+            "findings": tuple(_to_shown(facts, finding) for finding in result.findings),
+            "dropped": result.dropped,
+            "held_back": result.held_back,
+            "fixed": states.count("fixed"),
+            "still_open": states.count("open"),
+            "gone": states.count("gone"),
+            "unrepeated": tuple(_to_shown(facts, finding) for finding in result.unrepeated),
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
+        """Plan labels and a comment. By default a comment is created only if something was found."""
         if event.is_closing:
             return super().plan(event, facts, analysis)
         labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
-        return (*labels, *plan_comment(analysis, self.family, create=analysis.worth_saying))
+        reply = analysis.answers[analysis.comment_index].reply if analysis.answers else None
+        result = _evaluate(facts, reply)
+        is_found = bool(result.findings or result.unrepeated) or not isinstance(reply, PullRequestAnalysis)
+        create = facts.summary == "always" or (analysis.worth_saying and is_found)
+        comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
+        return (*labels, *(replace(comment, state=dump_earlier(result.state)) for comment in comments))
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    findings: tuple[Finding, ...]  # to show, most severe first
+    dropped: int
+    held_back: int
+    earlier: tuple[EarlierFinding, ...]  # with their present state
+    unrepeated: tuple[OpenFinding, ...]
+    state: tuple[EarlierFinding, ...]  # all findings that the comment has shown, for the next event
+
+
+def _evaluate(facts: PullRequestFacts, reply: Reply | None) -> _Evaluation:
+    reported = reply.findings if isinstance(reply, PullRequestAnalysis) else []
+    patches = {file.path: parse_numbered(file.numbered) for file in facts.files}
+    wanted = [
+        finding
+        for finding in reported
+        if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
+    ]
+    findings, dropped = locate_findings(wanted, patches)
+    located, _ = locate_findings(reported, patches)
+    unread = {file.path for file in facts.files if file.cut} | {f.path for f in facts.skipped if f.needs_review}
+    earlier = follow_up(facts.earlier, located, patches, unread=unread)
+    shown = remember(findings, patches)
+    others = without_repeated(earlier, shown)
+    unrepeated = locate_open(others, patches)
+    return _Evaluation(findings, dropped, len(reported) - len(wanted), earlier, unrepeated, (*shown, *others))
+
+
+def _to_shown(facts: PullRequestFacts, finding: Finding | OpenFinding) -> ShownFinding:
+    if isinstance(finding, OpenFinding):
+        url = _permalink(facts, finding.path, finding.side, finding.line, finding.line)
+        place = (finding.path, finding.side, None, finding.line)
+        return ShownFinding(*place, finding.severity, None, None, finding.title, "", "", None, url)
+    return ShownFinding(
+        path=finding.path,
+        side=finding.side,
+        start_line=finding.start_line,
+        line=finding.line,
+        severity=finding.severity,
+        category=finding.category,
+        confidence=finding.confidence,
+        title=finding.title,
+        body=finding.body,
+        quote=finding.quote,
+        suggestion=finding.suggestion,
+        url=_permalink(facts, finding.path, finding.side, finding.start_line or finding.line, finding.line),
+    )
+
+
+def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None, line: int | None) -> str:
+    """Return the address of lines in the analysed commit; for removed lines, in the base commit. "" if unknown."""
+    commit = facts.pull_request.head_sha
+    if side == "LEFT":
+        commit = facts.pull_request.base_sha
+        path = next((file.previous_path for file in facts.files if file.path == path), None) or path
+    if not commit:
+        return ""
+    lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
+    plain = "?plain=1" if path.lower().endswith((".md", ".markdown")) else ""  # GitHub renders these files
+    return _web_url(facts.pull_request, f"blob/{commit}/{quote(path)}{plain}{lines}")
+
+
+def _web_url(pull_request: PullRequest, path: str) -> str:
+    repository, separator, _ = pull_request.html_url.rpartition("/pull/")
+    return f"{repository}/{path}" if separator else ""

@@ -5,8 +5,8 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
 from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
@@ -223,13 +223,17 @@ class RepositoryHistory(Protocol):
     def has_comment(self, number: int, family: str) -> bool:
         """Return True if HLS has posted a comment of this family ("onboarding") on the conversation."""
 
+    def comment_state(self, number: int, family: str) -> str | None:
+        """Return the `EnsureComment.state` that was last posted on the conversation; None if there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory:
-    """A history that has only the given label corrections, for sample values and `hls render`."""
+    """A history that has only the given corrections and states of comments, for sample values and `hls render`."""
 
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()
+    states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         return ()
@@ -242,6 +246,9 @@ class EmptyHistory:
 
     def has_comment(self, number: int, family: str) -> bool:
         return False
+
+    def comment_state(self, number: int, family: str) -> str | None:
+        return self.states.get(family)
 
 
 EMPTY_HISTORY = EmptyHistory()

@@ -62,7 +62,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
-    facts_version = 3
+    facts_version = 4
     variable_types: Mapping[str, object] = {
         "run": WorkflowRun,
         "pull_request": PullRequest | None,

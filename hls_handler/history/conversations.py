@@ -30,6 +30,7 @@ _COMMENTS = select(comments).where(of_conversation(comments))
 class StoredComment:
     comment_id: int
     body_digest: str
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +142,14 @@ class ConversationHistory:
         """Return the bot's comment with this `EnsureComment.family`. On GitHub, it may be deleted by now."""
         for change in reversed(tuple(self._pending)):
             if isinstance(change, CommentChange) and change.family == family:
-                return StoredComment(change.comment_id, change.body_digest)
+                return StoredComment(change.comment_id, change.body_digest, change.state)
         with self._database.reading() as connection:
             query = _COMMENTS.where(comments.c.family == family)
             row = connection.execute(query, self._conversation.columns).first()
-        return None if row is None else StoredComment(row.comment_id, row.body_digest)
+        return None if row is None else StoredComment(row.comment_id, row.body_digest, row.state)
 
-    def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
-        self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest))
+    def store_comment(self, family: str, comment_id: int, body_digest: str, state: str | None = None) -> None:
+        self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest, state))
 
     def _change_labels(
         self,
@@ -173,7 +174,7 @@ class Conversations:
             comment_rows = connection.execute(_COMMENTS, columns).all()
         return ConversationState(
             labels={row.name: row.state for row in label_rows},
-            comments={row.family: StoredComment(row.comment_id, row.body_digest) for row in comment_rows},
+            comments={row.family: StoredComment(row.comment_id, row.body_digest, row.state) for row in comment_rows},
         )
 
     def find_writers(self, repository_id: int, number: int) -> frozenset[str]:

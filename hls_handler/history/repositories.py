@@ -86,6 +86,13 @@ class StoredHistory:
         with self._database.reading() as connection:
             return connection.execute(query, key).first() is not None
 
+    def comment_state(self, number: int, family: str) -> str | None:
+        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
+        query = select(comments.c.state).where(of_conversation(comments), comments.c.family == family)
+        with self._database.reading() as connection:
+            state: str | None = connection.execute(query, key).scalar()
+        return state
+
 
 class Repositories:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:

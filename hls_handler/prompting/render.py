@@ -31,7 +31,7 @@ from hls_handler.prompting.front_matter import SUFFIX
 from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.source_files import BASE
-from hls_handler.settings.values import Length, Tone
+from hls_handler.settings.values import Length, Summary, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted
 from hls_handler.untrusted.untrusted_text import UntrustedText, format_for_comment
@@ -70,6 +70,9 @@ class RuleView:
     language: str | None = None  # "Brazilian Portuguese"; None: the language of the conversation
     tone: Tone = "neutral"
     length: Length = "normal"
+    summary: Summary = "on_findings"
+    show_prompt: bool = False  # whether the footer of a comment names the prompt
+    about_url: str | None = None  # address for the footer's link; None: no link
     labels: LabelsView = DEFAULT_LABELS
     paths: PathsView = NO_PATHS
     post_to: int | None = None  # number of the issue that `comments.post_to` names for the event
@@ -86,7 +89,7 @@ COMMON: Mapping[str, object] = {
 }
 """The variables that all templates have: name -> type."""
 
-COMMENT: Mapping[str, object] = {"prompt_id": str}
+COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int}
 """The variables that only comment templates have: name -> type. `analysis` is added with the prompt's reply type."""
 
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
@@ -108,10 +111,14 @@ def mark_trusted(variables: Mapping[str, object]) -> dict[str, object]:
     marked = dict(variables)
     for name, value in variables.items():
         if isinstance(value, RuleView):
-            language = None if value.language is None else Trusted(value.language)
-            labels = replace(value.labels, allow=tuple(map(Trusted, value.labels.allow)))
-            event, prompt = Trusted(value.event), Trusted(value.prompt)
-            marked[name] = replace(value, event=event, prompt=prompt, language=language, labels=labels)
+            marked[name] = replace(
+                value,
+                event=Trusted(value.event),
+                prompt=Trusted(value.prompt),
+                language=value.language and Trusted(value.language),
+                about_url=value.about_url and Trusted(value.about_url),
+                labels=replace(value.labels, allow=tuple(map(Trusted, value.labels.allow))),
+            )
         elif name == "config" and isinstance(value, Mapping):
             marked[name] = {key: _mark_texts(part) for key, part in value.items()}
         elif isinstance(value, str) and name in TRUSTED_PATTERNS and TRUSTED_PATTERNS[name].fullmatch(value):
@@ -137,6 +144,9 @@ def estimate_tokens(text: str) -> int:
     non_ascii = sum(1 for character in text if character > "\x7f")
     return non_ascii + -int(-(len(text) - non_ascii) // CHARACTERS_PER_TOKEN)
 
+
+MOST_SHORTENED = 4
+"""Greatest value of the variable `shortened` of comment templates."""
 
 SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
@@ -178,15 +188,25 @@ def _schema(model: type[Reply]) -> dict[str, object]:
     return model.model_json_schema()  # callers must not change the dict, because it is cached
 
 
-def render_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str | None:
+def render_comment(
+    library: Library, name: str, variables: Mapping[str, object], *, key: bytes, max_characters: int | None = None
+) -> str | None:
     """Render a prompt's comment as Markdown. Return None if the prompt has no comment template.
 
-    `variables` contain Claude's reply as `analysis`. Raises `PromptError` as `render` does.
+    `variables` contain Claude's reply as `analysis`. If the text is longer than `max_characters`, it is rendered again
+    with a greater `shortened`, up to `MOST_SHORTENED`: the template then leaves out what matters least. The result may
+    still be longer. Raises `PromptError` as `render` does.
     """
     template_name = library.comments.get(name)
     if template_name is None:
         return None
-    return _render_markdown(library, name, library.comment_environment.get_template(template_name), variables, key)
+    template = library.comment_environment.get_template(template_name)
+    text = ""
+    for shortened in range(MOST_SHORTENED + 1):
+        text = _render_markdown(library, name, template, {**variables, "shortened": shortened}, key)
+        if max_characters is None or len(text) <= max_characters:
+            break
+    return text
 
 
 def render_footer(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
@@ -207,7 +227,8 @@ def _render_markdown(
     library: Library, name: str, template: Template, variables: Mapping[str, object], key: bytes
 ) -> str:
     placeholders = Placeholders(key=key, show=format_for_comment)
-    converted = {**_convert(placeholders, variables), "prompt_id": Trusted(library.prompts[name].id)}
+    ours = {"shortened": 0, **variables}
+    converted = {**_convert(placeholders, ours), "prompt_id": Trusted(library.prompts[name].id)}
     file = template.filename or template.name or ""
     try:
         text = join_chunks(template.root_render_func(template.new_context(converted)))

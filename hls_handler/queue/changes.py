@@ -81,12 +81,13 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class CommentChange:
-    """Store the id and the body digest of the bot's comment on a conversation."""
+    """Store the id, the body digest and the state of the bot's comment on a conversation."""
 
     conversation: ConversationRef
     family: str  # of `EnsureComment`: "issues"; a conversation has one comment of each
     comment_id: int
     body_digest: str
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ class DeliveryWriter:
             "set": _upsert_label(new.values(set_at=database.now), set_once),
             "removed": _upsert_label(new, {}),
         }
-        self._comment = database.upsert(comments, "comment_id", "body_digest")
+        self._comment = database.upsert(comments, "comment_id", "body_digest", "state")
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store `prepared` and the columns `statuses` of the leased delivery. Return the row id; None for a lost lease.
@@ -242,8 +243,8 @@ class DeliveryWriter:
                 case LabelChange():
                     counts += self._change_labels(connection, change)
                 case CommentChange():
-                    row = {"family": change.family, "comment_id": change.comment_id, "body_digest": change.body_digest}
-                    connection.execute(self._comment, change.conversation.columns | row)
+                    row = {"comment_id": change.comment_id, "body_digest": change.body_digest, "state": change.state}
+                    connection.execute(self._comment, change.conversation.columns | {"family": change.family} | row)
                 case WriteCompleted():
                     complete_write(connection, row_id, change.lock)
                 case _:

@@ -19,4 +19,5 @@ from hls_handler.routing.router import Shadow as Shadow
 from hls_handler.routing.router import find_label_correction as find_label_correction
 from hls_handler.routing.router import may_be_processed as may_be_processed
 from hls_handler.routing.router import route as route
+from hls_handler.routing.router import route_author_comment as route_author_comment
 from hls_handler.routing.router import route_with_settings as route_with_settings

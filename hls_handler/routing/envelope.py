@@ -225,6 +225,7 @@ class RoutingInput(msgspec.Struct, frozen=True):
     comment_author: str | None = None  # author of the comment or review that the event is about
     comment_body: str = ""  # text of that comment or review
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
+    is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
 
     @property
     def key(self) -> str:
@@ -254,6 +255,8 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         comment_author=comment.user.login if comment and comment.user else None,
         comment_body=(comment.body or "") if comment else "",
         conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
+        is_pull_request=envelope.pull_request is not None
+        or (conversation is not None and conversation.pull_request is not None),
     )
 
 

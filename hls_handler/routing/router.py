@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from hls_handler.events import Account
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
@@ -39,16 +42,18 @@ class Rule:
     file: str  # the prompt's file: "prompts/issues/analyze.j2"
     chosen_by: str | None = None  # key path in `prompts.use`; None: the prompt's own `on:` names the event
     shadow: Shadow | None = None
+    is_author_comment: bool = False  # True: a comment by the issue's author, processed like an edit of the issue
 
     def why(self, sources: Sources) -> str:
         """Return a sentence with the line of the settings that enables the event or chooses the prompt.
 
         The sentence is not a field, because the receiver would build it for every webhook and never use it.
         """
+        as_edit = ", as which a comment of the issue's author counts" if self.is_author_comment else ""
         if self.chosen_by is not None:
-            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}"
+            return f"{sources.where(self.chosen_by)} chooses {self.file} for {self.event_key}{as_edit}"
         enabled_at = sources.where(f"{self.effective.key}.events")
-        return f"{enabled_at} enables {self.event_key}, and {self.file} is for it"
+        return f"{enabled_at} enables {self.event_key}{as_edit}, and {self.file} is for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class PromptCatalogue(Protocol):
         """Return a prompt's file: "issues/analyze" -> "prompts/issues/analyze.j2". Raises `KeyError` if unknown."""
 
 
+AUTHOR_COMMENT_KINDS: frozenset[IgnoredKind] = frozenset(
+    {"event not enabled", "no prompt", "prompt switched off", "nothing asked", "nothing relevant changed"}
+)
+"""A comment that is ignored for one of these reasons can still be the author's response to a request of HLS."""
+
 NO_PROMPT_KINDS: frozenset[IgnoredKind] = frozenset({"event not enabled", "no prompt", "prompt switched off"})
 """An event that is ignored for one of these reasons can still be a label correction, which needs no prompt."""
 
@@ -109,6 +119,12 @@ def route(
         routed = route_with_settings(
             routing_input, effective, settings=settings, catalogue=catalogue, bot=bot, others=others
         )
+    if isinstance(routed, Ignored) and routed.kind in AUTHOR_COMMENT_KINDS:
+        answer = route_author_comment(
+            routing_input, effective, settings=settings, catalogue=catalogue, bot=bot, others=others
+        )
+        if isinstance(answer, Rule):
+            return answer
     if isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
         return routed
     correction = find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot, others=others)
@@ -136,6 +152,34 @@ def route_with_settings(
     return rule if ignored is None else ignored
 
 
+def route_author_comment(
+    routing_input: RoutingInput,
+    effective: EffectiveSettings,
+    *,
+    settings: Settings,
+    catalogue: PromptCatalogue,
+    bot: Account | None,
+    others: Sequence[Account] = (),
+) -> Rule | Ignored | None:
+    """Route a comment by an issue's author like an edit of the issue. Return None for any other event.
+
+    The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
+    """
+    is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
+    is_new, edit = routing_input.key in NEW_COMMENT, _as_edit(routing_input)
+    if not (is_new and is_by_author) or routing_input.is_pull_request or not _is_event_enabled(edit, effective):
+        return None
+    rule = route_with_settings(edit, effective, settings=settings, catalogue=catalogue, bot=bot, others=others)
+    return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule
+
+
+NEW_COMMENT = ("issue_comment.created", "issue_comment.edited")
+
+
+def _as_edit(routing_input: RoutingInput) -> RoutingInput:
+    return replace(routing_input, event="issues", action="edited", changed=frozenset({"body"}))
+
+
 def may_be_processed(
     event: str,
     action: str | None,
@@ -156,9 +200,9 @@ def may_be_processed(
         effective.enabled
         and (
             _may_be_label_correction(routing_input, effective, catalogue)
-            or (
-                _is_event_enabled(routing_input, effective)
-                and isinstance(_find_rule(routing_input, settings, effective, catalogue), Rule)
+            or any(
+                _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)
+                for one in (routing_input, *([_as_edit(routing_input)] if routing_input.key in NEW_COMMENT else []))
             )
         )
         for effective in candidates

@@ -128,7 +128,7 @@ def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
 def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
     known: Mapping[str, Callable[[], list[Any]]] = {
         "missing": lambda: _questions_to_author(reading),
-        "files": lambda: [{"path": patch.path, "summary": _summary_of(patch)} for patch in reading.patches],
+        "files": lambda: _file_summaries(reading.patches),
         "findings": lambda: find_all(reading.patches),
         "requests": lambda: _requests(reading),
         "where": lambda: canned_events.places(reading),
@@ -188,7 +188,9 @@ def _is_worth_saying(reading: Reading) -> bool:
         return bool(canned_events.reply(reading))
     if reading.event:
         return bool(reading.texts)
-    return bool(reading.patches) or len(reading.words.split()) >= 4
+    if reading.patches:
+        return bool(find_all(reading.patches))
+    return len(reading.words.split()) >= 4
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------
@@ -257,7 +259,8 @@ def _questions_to_author(reading: Reading) -> list[str]:
         (r"```|traceback|log", "What does the log say at that moment?"),
         (r"expect", "What did you expect to happen instead?"),
     )
-    return [request for pattern, request in wanted if not re.search(pattern, reading.words, re.MULTILINE)]
+    known = "\n".join((reading.words, *reading.before)).lower()
+    return [request for pattern, request in wanted if not re.search(pattern, known, re.MULTILINE)]
 
 
 def _response(reading: Reading) -> str:
@@ -265,25 +268,23 @@ def _response(reading: Reading) -> str:
     quoted = re.findall(r"`([^`\n]{3,60})`", reading.body)
     files = re.findall(r"[\w/.-]+\.(?:py|js|ts|go|rb|sql|md)\b", reading.body)
     place = next(iter([*files, *quoted]), "")
-    responses = {
-        "bug": f"The fault shows in `{place}`: that is the place to begin." if place else "",
-        "question": "",
-        "documentation": "The wording can be corrected in one place; a pull request is the quickest way.",
-        "enhancement": "Before anything is built, it helps to know in which situation this is needed, with an example.",
-        "maintenance": f"`{place}` is where to begin." if place else "",
-    }
-    return responses[kind]
+    try_alone = f"You can narrow it down: try `{place}` alone, and see whether it fails there, too." if place else ""
+    propose = "You can propose the new text yourself: open the file on GitHub and choose the pencil above it."
+    return {"bug": try_alone, "question": _answer(reading), "documentation": propose}.get(kind, "")
 
 
 def _answer(reading: Reading) -> str:
     if reading.comment:
         return canned_events.reply(reading)
     names = list(dict.fromkeys(re.findall(r"`([^`\n]{3,60})`", reading.body)))[:3]
-    points = "\n".join(
-        f"- `{name}` is named in the question; its documentation is the first thing to read" for name in names
-    )
-    lead = f"About \u201c{reading.title.rstrip()}\u201d: the text shown here does not settle it."
-    return f"{lead}\n\n{points}" if points else lead
+    if not names:
+        return ""
+    shown = ", ".join(f"`{name}`" for name in names)
+    return f"What you can try first: {shown}. Whether it is supported here is for the maintainers to say."
+
+
+def _file_summaries(patches: Sequence[PatchOfFile]) -> list[dict[str, str]]:
+    return [{"path": patch.path, "summary": _summary_of(patch)} for patch in patches] if len(patches) >= 4 else []
 
 
 def _summary_of(patch: PatchOfFile) -> str:

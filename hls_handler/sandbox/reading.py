@@ -110,7 +110,8 @@ def _of_other_events(text: str, blocks: list[Block]) -> dict[str, Any]:
         found["changed"] = tuple(_listed(text, blocks, "Files of the pull request:"))
     if re.search(r"^Release ", text, re.MULTILINE):
         found["commits"] = tuple(_after(text, blocks, "Commits since "))[1:]  # the first is the tag
-    found["before"] = tuple(_authored(blocks, "comment before"))
+    answers = _after(text, blocks, "Comments of the author")
+    found["before"] = (*_authored(blocks, "comment before"), *answers)
     found["comment"] = next(_authored(blocks, "the comment"), "")
     kinds = [block.text for block in blocks if block.label.startswith("the kind:")]
     found["wants_to_start"] = "how to start" in kinds or "The kind: how to start" in text

@@ -37,8 +37,18 @@ from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
-HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
-"""History for the handlers: one label correction, as a sample value for templates."""
+CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
+STATES = {
+    "issues": '[{"text": "Which version do you use?", "answered": false}]',
+    "pull_requests": (
+        '[{"path": "shop/discounts.py", "quote": "from__future__importannotations", "nearby": [],'
+        ' "patch_digest": "d804ed2d2cd75664", "severity": "low", "title": "Needless import", "state": "open"}]'
+    ),
+}
+"""States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
+
+NEW, CHANGED = EmptyHistory(corrected=CORRECTED), EmptyHistory(corrected=CORRECTED, states=STATES)
+CHANGES = ("edited", "synchronize")
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
@@ -49,7 +59,8 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     state = State(begin=_world_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), HISTORY, budget)
+    history = CHANGED if event.action in CHANGES else NEW
+    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), history, budget)
 
 
 @cache
@@ -96,7 +107,8 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         variables = template_variables(event, handler, facts, prompt=name)
         reply = kind.model_validate(canned_reply(schema, _reading_of(variables)))
         made = handler.comment_variables(facts, reply)
-        yield {**variables, **made, "analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a")}
+        ours = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
+        yield {**variables, **made, **ours}
 
 
 def _reading_of(variables: Mapping[str, Any]) -> Reading:
@@ -116,7 +128,7 @@ def _reading_of(variables: Mapping[str, Any]) -> Reading:
         commits=tuple(commit.message for commit in variables["commits"]) if release else None,
         comment=comment.body if comment else "",
         wants_to_start=variables.get("asked") == "how to start",
-        before=tuple(earlier.body for earlier in variables.get("before", ())),
+        before=tuple(c.body for name in ("before", "author_comments") for c in variables.get(name, ())),
         event="" if conversation or release or "steps" in variables else str(variables["rule"].event),
     )
 

@@ -29,6 +29,7 @@ from hls_handler.settings.values import (
     IssueNumber,
     Language,
     Length,
+    LinkUrl,
     Number,
     PathGlob,
     PromptUse,
@@ -36,6 +37,7 @@ from hls_handler.settings.values import (
     Section,
     SharedSecret,
     SharedSecrets,
+    Summary,
     Tokens,
     Tone,
     UrlPath,
@@ -247,6 +249,14 @@ class Comments(Section):
     length: Length = Field(
         "normal", description="short: what is needed to act; normal: as prompts say; detailed: with reasons and steps"
     )
+    summary: Summary = Field(
+        "on_findings",
+        description="on_findings: comments on pull requests only if something was found; always: also a summary",
+    )
+    show_prompt: bool = Field(False, description="name the prompt and its version in the footer of comments")
+    about_url: LinkUrl | None = Field(
+        None, description="address of the page that the footer of comments links to; unset: no link"
+    )
 
 
 class EffectiveComments(Comments):
@@ -287,6 +297,9 @@ class RepositoryComments(Section):
     language: Language | None = Field(None, description="overrides comments.language")
     tone: Tone | None = Field(None, description="overrides comments.tone")
     length: Length | None = Field(None, description="overrides comments.length")
+    summary: Summary | None = Field(None, description="overrides comments.summary")
+    show_prompt: bool | None = Field(None, description="overrides comments.show_prompt")
+    about_url: LinkUrl | None = Field(None, description="overrides comments.about_url")
     post_to: Mapping[FallbackEventKey, IssueNumber] = Field(
         default_factory=dict,
         description="number of the issue that receives comments about an event without a conversation, by event",

@@ -25,6 +25,7 @@ from hls_handler.settings.values import (
     Language,
     Length,
     Section,
+    Summary,
     Tone,
     find_glob_problem,
     is_false,
@@ -60,6 +61,7 @@ class RepositoryFileComments(Section):
     language: Language | None = Field(None, description="language that HLS writes in")
     tone: Tone | None = Field(None, description="neutral, friendly or formal")
     length: Length | None = Field(None, description="short, normal or detailed")
+    summary: Summary | None = Field(None, description="on_findings or always: when pull requests get a comment")
 
 
 class RepositoryFileFeatures(Section):

@@ -235,6 +235,12 @@ Confidence = Annotated[Number, Ge(0), Le(1)]
 Hours = Annotated[Number, Gt(0), Le(8760)]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
+Summary = Literal["on_findings", "always"]
+LinkUrl = Annotated[
+    str,
+    Field(pattern=r"^https://[A-Za-z0-9._~:/?#@!$&'*+,;=%-]+$"),  # no character that ends a link in Markdown
+    Expected("an address that starts with https://, without spaces, parentheses and quotes"),
+]
 
 
 class ShadowPrompt(BaseModel):

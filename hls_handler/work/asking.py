@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
+from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import (
     DependencyDown,
@@ -37,6 +38,8 @@ from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
 log = logging.getLogger(__name__)
+
+MARKER_CHARS = 100  # more than the marker below a comment has
 
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
@@ -74,11 +77,11 @@ def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
 
     first = shadow or job.rule.prompt
     variables = template_variables(job.event, job.handler, facts, prompt=first, effective=job.rule.effective)
-    answers, last, variables = run_prompt_chain(library, first, variables, ask)
+    answers, names = run_prompt_chain(library, first, variables, ask)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     key = job.store.database.secret(PROMPT_SECRET)
-    return render_analysis(library, last, job.handler, facts, answers[-1].reply, answers, variables, key)
+    return render_chain(library, names, job.handler, facts, answers, variables, key)
 
 
 @_template_errors_as_retryable()
@@ -88,8 +91,9 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     name = job.rule.prompt
     reply = complete_static_reply(reply, job.config.library.prompts[name].reply_model)
     variables = template_variables(job.event, job.handler, facts, prompt=name, effective=job.rule.effective)
-    key, variables = job.store.database.secret(PROMPT_SECRET), {**variables, "analysis": reply}
-    return render_analysis(job.config.library, name, job.handler, facts, reply, (), variables, key)
+    key = job.store.database.secret(PROMPT_SECRET)
+    comment, footer = _render_comment(job.config.library, name, job.handler, facts, reply, variables, key)
+    return Analysis((), comment, footer)
 
 
 def run_prompt_chain(
@@ -97,41 +101,60 @@ def run_prompt_chain(
     first: str,
     variables: Mapping[str, object],
     ask: Callable[[str, Mapping[str, object], int], ValidReply],
-) -> tuple[tuple[ValidReply, ...], str, Mapping[str, object]]:
-    """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, the last prompt and its variables.
+) -> tuple[tuple[ValidReply, ...], tuple[str, ...]]:
+    """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, and the names of their prompts.
 
     `ask` sends one prompt. Its arguments are the prompt's name, the variables and the prompt's position, from 0.
     """
     answers: list[ValidReply] = []
-    last: str = first
+    names: list[str] = []
     name: str | None = first
     while name is not None:
+        names.append(name)
         answers.append(ask(name, variables, len(answers)))
         reply = answers[-1].reply
         variables = {**variables, "analysis": reply}
-        last, name = name, library.find_next_prompt(name, reply)
-    return tuple(answers), last, variables
+        name = library.find_next_prompt(name, reply)
+    return tuple(answers), tuple(names)
 
 
-def render_analysis(
+def render_chain(
+    library: Library,
+    names: tuple[str, ...],
+    handler: Handler[Any],
+    facts: Any,
+    answers: tuple[ValidReply, ...],
+    variables: Mapping[str, object],
+    key: bytes,
+) -> Analysis:
+    """Render the comment for the replies `answers` of the prompts `names`. Raises `PromptError`.
+
+    It is the comment of the last prompt that has one and whose reply is worth saying, so that a second reply without
+    an answer does not hide the first one. If there is none, it is the comment of the last prompt.
+    """
+    worth_saying = [
+        index
+        for index, answer in enumerate(answers)
+        if answer.reply.worth_saying and library.comments.get(names[index]) is not None
+    ]
+    index = worth_saying[-1] if worth_saying else len(answers) - 1
+    comment, footer = _render_comment(library, names[index], handler, facts, answers[index].reply, variables, key)
+    return Analysis(answers, comment, footer, comment_index=index)
+
+
+def _render_comment(
     library: Library,
     prompt: str,
     handler: Handler[Any],
     facts: Any,
     reply: Reply,
-    answers: tuple[ValidReply, ...],
     variables: Mapping[str, object],
     key: bytes,
-) -> Analysis:
-    """Render the prompt's comment, and return it with `answers`. Raises `PromptError`.
-
-    If `handler.has_sections`, the rendered comment is one section of the posted comment. The result's `footer` is then
-    the text below all sections.
-    """
-    variables = {**variables, **handler.comment_variables(facts, reply)}
-    comment = render_comment(library, prompt, variables, key=key)
-    footer = render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
-    return Analysis(answers, comment, footer)
+) -> tuple[str | None, str]:
+    variables = {**variables, "analysis": reply, **handler.comment_variables(facts, reply)}
+    longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
+    comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
+    return comment, render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:

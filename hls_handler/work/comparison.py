@@ -29,7 +29,7 @@ from hls_handler.work.asking import (
     SHADOW,
     PromptResult,
     prompt_result,
-    render_analysis,
+    render_chain,
     run_prompt_chain,
 )
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
@@ -256,7 +256,7 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
 
     handler, event, facts, first = stored.handler, stored.event, stored.facts, stored.rule.prompt
     variables = template_variables(event, handler, facts, prompt=first, effective=stored.rule.effective)
-    answers, last, variables = run_prompt_chain(library, first, variables, ask)
-    analysis = render_analysis(library, last, handler, facts, answers[-1].reply, answers, variables, key)
+    answers, names = run_prompt_chain(library, first, variables, ask)
+    analysis = render_chain(library, names, handler, facts, answers, variables, key)
     result = prompt_result(analysis, handler.plan(event, facts, analysis))
     return side(result, [answer.usage for answer in answers])

@@ -21,9 +21,10 @@ from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import Event, parse_event
+from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, SkipReason, check_conversation
+from hls_handler.handlers.issues import has_open_requests
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.wording import count
@@ -91,8 +92,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
+    if rule.is_author_comment and not _is_information_requested(lease, context, bot):
+        return DeliveryResult("ignored", "HLS has asked the author of the issue for nothing", kind="nothing asked")
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
-    job = Job(lease, context, config, event, bot, rule, handler_for(event.name), steps, others=chosen.others)
+    handler = handler_for(rule.event_key.partition(".")[0])
+    job = Job(lease, context, config, event, bot, rule, handler, steps, others=chosen.others)
     ignored = _check_run_limit(job)
     if ignored is not None:
         return ignored
@@ -155,6 +159,11 @@ def _parse_event(lease: Lease) -> Event:
         raise Permanent(str(exc)) from exc
 
 
+def _is_information_requested(lease: Lease, context: WorkerContext, bot: Account) -> bool:
+    history = context.store.repositories.history(lease, bot.login)
+    return lease.number is not None and has_open_requests(history, lease.number)
+
+
 def _age_s(event: Event, now: datetime) -> float:
     """Return the seconds since GitHub changed the event's issue or pull request; infinity if that is unknown."""
     changed = event.payload.get("pull_request") or event.payload.get("issue")
@@ -178,7 +187,10 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
 def _gather(job: Job) -> Any:
     handler, event, effective = job.handler, job.event, job.rule.effective
     limits = PromptLimits(
-        job.config.settings.claude.input_tokens, ignored_paths=effective.paths, shown=effective.findings
+        job.config.settings.claude.input_tokens,
+        ignored_paths=effective.paths,
+        shown=effective.findings,
+        summary=effective.comments.summary,
     )
 
     def read() -> Any:

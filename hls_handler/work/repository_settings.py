@@ -14,7 +14,7 @@ from hls_handler.handlers.handler import Conversation
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.history.repositories import StoredFile
 from hls_handler.prompting.prompt import Library
-from hls_handler.routing import Ignored, Rule, from_event, route_with_settings
+from hls_handler.routing import Ignored, Rule, from_event, route_author_comment, route_with_settings
 from hls_handler.settings.effective import apply_repository_settings
 from hls_handler.settings.repository import (
     EMPTY_REPOSITORY_SETTINGS,
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 FRESH_S = 300.0
 """A stored settings file is used for this many seconds. Then it is read from GitHub again."""
 
-SETTINGS_FILE = Codec("repository_settings", 1, TypeAdapter(RepositorySettingsFile))
+SETTINGS_FILE = Codec("repository_settings", 2, TypeAdapter(RepositorySettingsFile))
 
 
 def load_repository_settings(job: Job) -> Job:
@@ -64,7 +64,8 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
     """
     if job.repository_settings is None:
         return job.rule
-    return route_with_settings(
+    route = route_author_comment if job.rule.is_author_comment else route_with_settings
+    routed = route(
         from_event(job.event),
         apply_repository_settings(job.rule.effective, job.repository_settings.settings),
         settings=job.config.settings,
@@ -72,6 +73,8 @@ def route_with_repository_settings(job: Job) -> Rule | Ignored:
         bot=job.bot,
         others=job.others,
     )
+    assert routed is not None  # the event was routed in the same way before
+    return routed
 
 
 def resolve_settings_file(stored: StoredFile | None, read_error: str | None = None) -> RepositorySettingsFile:

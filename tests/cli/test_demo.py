@@ -148,13 +148,13 @@ def test_the_estimate_includes_follow_up_questions_and_the_price_of_every_model(
         estimate_story_cost(REAL, library),
         estimate_story_cost(REAL.model_copy(update={"model": "claude-opus-5-5"}), library),
     )
-    assert (cheap.questions, dear.questions) == (17, 17)
+    assert (cheap.questions, dear.questions) == (14, 14)
     assert cheap.max_usd is not None
     assert dear.max_usd is not None
     assert 0.01 < cheap.max_usd < 0.1 < dear.max_usd < 10
     unknown = estimate_story_cost(REAL.model_copy(update={"model": "llama-of-my-own"}), library)
-    assert unknown == StoryCost(17, None)
-    assert unknown.sentence == "up to 17 questions; the price of at least one model is unknown"
+    assert unknown == StoryCost(14, None)
+    assert unknown.sentence == "up to 14 questions; the price of at least one model is unknown"
 
 
 def test_the_demo_does_not_start_if_it_would_exceed_the_hourly_budget() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from hls_handler import shipped
 from hls_handler.analysis import REPLY_TYPES
 from hls_handler.cli import app
 from hls_handler.cli.event_input import Subject
@@ -29,9 +30,11 @@ from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import DeliveryResult
+from tests.prompting.samples import write
 from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import seed_story
 from tests.settings.files import SMALLEST, load
+from tests.work.shadow_world import ANALYZE
 
 REPOSITORY, REPOSITORY_ID = "Codertocat/Hello-World", 186853002
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -75,6 +78,12 @@ def try_(folder: Path, sandbox: Sandbox) -> Hls:
     return run
 
 
+def with_chain(settings: str, folder: Path) -> str:
+    """Settings with a library in which a second prompt follows `issues/analyze` for questions."""
+    write(folder / "own", {"issues/analyze.j2": ANALYZE})
+    return settings.replace("directory: prompts", f"directory: [{folder}/own, {shipped.PROMPTS}]")
+
+
 def tried(try_: Hls, *arguments: str) -> Any:
     """Run a try and return its JSON output."""
     result = try_(*arguments, "--json")
@@ -100,7 +109,7 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
         "rule        settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
-    assert "system      the first 8 of 74 lines; --full prints all" in lines
+    assert "system      the first 8 of 86 lines; --full prints all" in lines
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
     assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines
@@ -125,10 +134,7 @@ def test_the_printed_questions_and_replies_are_those_of_the_requests(try_: Hls, 
     asked = [
         json.loads(seen.body) if isinstance(seen.body, str) else seen.body for seen in sandbox.requests.all("claude")
     ]
-    assert [question["prompt_id"].partition("@")[0] for question in result["questions"]] == [
-        "issues/analyze",
-        "issues/respond",
-    ]
+    assert [question["prompt_id"].partition("@")[0] for question in result["questions"]] == ["issues/analyze"]
     for question, request in zip(result["questions"], asked, strict=True):
         assert request["system"][0]["text"] == question["system"]
         assert request["messages"] == [{"role": "user", "content": question["task"]}]
@@ -141,7 +147,7 @@ def test_full_prints_the_whole_system_message(try_: Hls) -> None:
     short, full = try_("issues.opened").stdout, try_("issues.opened", "--full").stdout
     assert "Return the JSON object" not in short
     assert "the first 8 of" not in full
-    assert len(full.splitlines()) - len(short.splitlines()) == 74 - 8
+    assert len(full.splitlines()) - len(short.splitlines()) == 86 - 8
 
 
 def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path) -> None:
@@ -391,7 +397,8 @@ def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sa
 
 
 def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path: Path) -> None:
-    settings = load(tmp_path, SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1"))
+    text = SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1")
+    settings = load(tmp_path, with_chain(text, tmp_path))
     payload = recorded.load("demo/question")
     later: list[timedelta] = []
     with (
@@ -415,7 +422,7 @@ def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path
 
 def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> None:
     settings = (folder / "settings.yaml").read_text().replace("second: 100", "second: 100, calls_per_hour: 1")
-    (folder / "settings.yaml").write_text(settings)
+    (folder / "settings.yaml").write_text(with_chain(settings, folder))
     result = tried(try_, "demo/question")
     assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
     assert "claude.calls_per_hour allows 1 calls" in result["end"]["reason"]

@@ -61,6 +61,7 @@ class FakeGithub:
         self.issue: dict[str, Any] = {}
         self.pull_request: dict[str, Any] = {}
         self.files: list[Any] = []
+        self.most_files_with_patches = 100  # of a page; larger pages lack patches
         self.repository: dict[str, Any] = {}
         self.jobs: list[Any] = []  # of attempt 2 of run 5
         self.log: bytes | None = None  # of job 6; None if it has expired
@@ -111,7 +112,7 @@ class FakeGithub:
             ("GET", r"/repos/o/r", lambda s: (200, self.repository)),
             ("GET", r"/repos/o/r/issues/7", lambda s: (200, self.issue)),
             ("GET", r"/repos/o/r/pulls/7", lambda s: (200, self.pull_request)),
-            ("GET", r"/repos/o/r/pulls/7/files", lambda s: self._page(s, self.files)),
+            ("GET", r"/repos/o/r/pulls/7/files", lambda s: self._page(s, self._files(s))),
             ("GET", r"/repos/o/r/actions/runs/5/attempts/2/jobs", self._jobs),
             ("GET", r"/repos/o/r/actions/jobs/6/logs", self._log),
             ("GET", r"/stored/6", lambda s: (200, self.log)),
@@ -135,6 +136,11 @@ class FakeGithub:
             if match and verb == seen.verb:
                 return route(seen, *map(unquote, match.groups()))
         return 404, {"message": "Not Found"}
+
+    def _files(self, seen: Seen) -> list[Any]:
+        if int(seen.query.get("per_page", 30)) <= self.most_files_with_patches:
+            return self.files
+        return [{key: value for key, value in file.items() if key != "patch"} for file in self.files]
 
     def _page(self, seen: Seen, items: list[Any]) -> Answer:
         size, number = int(seen.query.get("per_page", 30)), int(seen.query.get("page", 1))

@@ -37,9 +37,9 @@ class FakeHistory(ConversationHistory):
     def comment(self, family: str) -> StoredComment | None:
         return self.known.get(family)
 
-    def store_comment(self, family: str, comment_id: int, body_digest: str) -> None:
+    def store_comment(self, family: str, comment_id: int, body_digest: str, state: str | None = None) -> None:
         self.changes += 1
-        self.known[family] = StoredComment(comment_id, body_digest)
+        self.known[family] = StoredComment(comment_id, body_digest, state)
 
     def _set(self, names: Iterable[str], state: LabelState) -> None:
         self.changes += 1

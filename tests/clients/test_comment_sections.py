@@ -99,6 +99,28 @@ def test_edit_of_a_section_by_a_person_stays_until_its_source_changes(api: Githu
     assert github.bodies() == [f"{FINE}\nLooks fine.\n\n{GREEN}\nThe build is green.\n\n{END}\nFooter 5.\n{MARKER}"]
 
 
+def test_section_without_text_is_removed(api: GithubApi, github: FakeGithub) -> None:
+    history = FakeHistory()
+    keep_both(api, history)
+    assert keep(api, history, body="", footer="Footer 3.", create=False).kind == "edited"
+    assert github.bodies() == [f"{FAILS}\nThe build fails.\n\n{END}\nFooter 3.\n{MARKER}"]
+    assert keep(api, history, body="", footer="Footer 3.", create=False).detail == "our comment is up to date"
+
+
+def test_comment_without_sections_says_so_until_the_next_section(api: GithubApi, github: FakeGithub) -> None:
+    history = FakeHistory()
+    keep(api, history)
+    keep(api, history, body="", create=False)
+    assert github.bodies() == [f"*There is nothing to report here any more.*\n\n{END}\nFooter 1.\n{MARKER}"]
+    keep(api, history)
+    assert github.bodies() == [f"{SQUASH}\nPlease squash.\n\n{END}\nFooter 1.\n{MARKER}"]
+
+
+def test_section_without_text_creates_no_comment(api: GithubApi, github: FakeGithub) -> None:
+    assert keep(api, FakeHistory(), body="", create=False).kind == "withheld"
+    assert github.bodies() == []
+
+
 def test_section_deleted_by_a_person_returns_only_with_new_text(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
     keep_both(api, history)

@@ -76,6 +76,7 @@ def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> N
         head_sha="abc",
         head_ref="fix",
         base_ref="main",
+        base_sha="def",
         additions=3,
         deletions=1,
         changed_files=2,
@@ -94,6 +95,38 @@ def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: Fa
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None)
     assert files[149] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
     assert github.calls == ["GET /repos/o/r/pulls/7/files"] * 2
+
+
+def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
+    api: GithubApi, github: FakeGithub
+) -> None:
+    whole = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
+    github.files = [{**whole, "filename": f"f{number}"} for number in range(120)]
+    github.most_files_with_patches = 50
+    files = GithubReader(api, "o/r").files(7)
+    assert [file.path for file in files] == [f"f{number}" for number in range(120)]
+    assert {file.patch for file in files} == {"@@ -1 +1,2 @@"}
+    assert [(seen.query["per_page"], seen.query["page"]) for seen in github.seen] == [
+        ("100", "1"),
+        ("50", "1"),
+        ("50", "2"),
+        ("100", "2"),
+        ("50", "3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        {"filename": "logo.png", "status": "modified", "additions": 0, "deletions": 0},
+        {"filename": "data.json", "status": "added", "additions": 90_000, "deletions": 0},
+    ],
+    ids=["binary", "huge"],
+)
+def test_file_that_has_no_patch_is_not_read_again(api: GithubApi, github: FakeGithub, file: dict[str, Any]) -> None:
+    github.files = [file]
+    assert GithubReader(api, "o/r").files(7)[0].patch is None
+    assert len(github.calls) == 1
 
 
 def test_at_most_3000_files_are_read(api: GithubApi, github: FakeGithub) -> None:

@@ -104,7 +104,8 @@ def test_upgraded_history_is_shown_and_used(released_url: str, tmp_path: Path) -
             "  Accepted: issues.opened is enabled (settings.yaml:3).",
             (
                 f"  Claude's reply to {PROMPT}: bug, priority high, easy, component backend: "
-                "Saving a widget twice loses the first one: Grüße \U0001f600"
+                "Saving a widget twice loses the first one: Grüße \U0001f600; asks the author for: the version; "
+                "tells the author: Which version is it?"
             ),
             "  Done: labels bug.",
             "  2 calls to Claude, 2400 tokens in, 160 out, 0.003200 USD.",

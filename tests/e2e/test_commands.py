@@ -165,7 +165,7 @@ def test_prompts_try_prints_the_outcome_and_writes_nothing(service: Service, san
     assert sandbox.state.conversation("Codertocat/Hello-World", 12) == before
     with closing(service.open_store()) as store:
         (row,) = store.deliveries.newest()
-        assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 2
+        assert len(store.calls.calls_of(row.guid)) == store.calls.count_last_hour() == 1
 
 
 def test_render_reads_the_current_state_of_github(make_service: MakeService, sandbox: Sandbox) -> None:
@@ -293,9 +293,9 @@ repositories: [{{name: octo/widgets}}]
     first, second, third, *_ = result.stdout.splitlines()
     assert first.startswith("Demo: GitHub is a stand-in, at http://127.0.0.1:")
     assert second == f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
-    assert third.startswith("It is asked up to 18 questions; about 0.0")
+    assert third.startswith("It is asked up to 15 questions; about 0.0")
     asked = [request for request in sandbox.requests.all("claude") if request.writes]
-    assert 8 <= len(asked) <= 18
+    assert 8 <= len(asked) <= 15
     written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
     assert sandbox.api_key.encode() not in b"".join(path.read_bytes() for path in written)
     again = hls(*real, cwd=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -74,8 +75,10 @@ class FakeHistory:
         *failures: Failure,
         ends: tuple[RunResult, ...] = (),
         commented_on: tuple[tuple[int, str], ...] = (),
+        states: Mapping[tuple[int, str], str] | None = None,
     ) -> None:
         self._failures, self._ends, self._commented_on = failures, ends, commented_on
+        self._states = states or {}
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         assert days <= 30
@@ -90,6 +93,9 @@ class FakeHistory:
 
     def has_comment(self, number: int, family: str) -> bool:
         return (number, family) in self._commented_on
+
+    def comment_state(self, number: int, family: str) -> str | None:
+        return self._states.get((number, family))
 
 
 def failure(**known: Any) -> Failure:

@@ -8,15 +8,20 @@ import pytest
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
 from hls_handler.analysis import Analysis
+from hls_handler.events import Account, Comment
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.issues import IssueFacts, IssueHandler
+from hls_handler.handlers.issues import InformationRequest, IssueFacts, IssueHandler, update_requests
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.reader import EMPTY_HISTORY, Correction, EmptyHistory
-from tests.handlers.world import FakeReader, analysis, event, issue, issue_analysis, issue_response
+from hls_handler.routing import MARKER
+from tests.handlers.events import FakeHistory
+from tests.handlers.world import MONA, ZOE, FakeReader, analysis, event, issue, issue_analysis, issue_response
 
 HANDLER = IssueHandler()
 FACTS = IssueFacts(issue())
 GROUPS = ("kind", "priority", "difficulty", "component")
+ALL_GROUPS = ("status", *GROUPS)
+BUDGET = PromptLimits(1_000)
 
 
 def plan(given: Analysis) -> tuple[Action, ...]:
@@ -27,7 +32,7 @@ def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
     assert facts == IssueFacts(now)
-    assert HANDLER.variables(facts) == {"issue": now, "corrections": ()}
+    assert HANDLER.variables(facts) == {"issue": now, "corrections": (), "requests": (), "author_comments": ()}
     assert HANDLER.skip_reason(facts) is None
 
 
@@ -42,6 +47,75 @@ def test_the_newest_label_corrections_are_shown() -> None:
     )
 
 
+OPEN = '[{"text":"The version","answered":false},{"text":"The log","answered":true}]'
+REQUESTS = (InformationRequest("The version", answered=False), InformationRequest("The log", answered=True))
+
+
+def test_comments_of_the_author_are_read_if_something_was_asked_for() -> None:
+    ours = f"Please add the version.\n{MARKER}issues -->"
+    comments = (by(MONA, "Version 3."), by(ZOE, "Me too.", number=2), by(MONA, ours, number=3))
+    facts = HANDLER.gather(
+        event(issue()), FakeReader(issue(), comments=comments), FakeHistory(states={(7, "issues"): OPEN}), BUDGET
+    )
+    assert (facts.requests, [comment.body for comment in facts.author_comments]) == (REQUESTS, ["Version 3."])
+
+
+def test_comments_are_not_read_if_nothing_was_asked_for() -> None:
+    facts = HANDLER.gather(event(issue()), FakeReader(issue(), comments=(by(MONA, "Hi."),)), EMPTY_HISTORY, BUDGET)
+    assert facts.author_comments == ()
+
+
+def test_state_that_another_version_stored_is_no_checklist() -> None:
+    facts = HANDLER.gather(event(issue()), FakeReader(issue()), FakeHistory(states={(7, "issues"): "[1]"}), BUDGET)
+    assert facts.requests == ()
+
+
+def by(author: Account, body: str, number: int = 1) -> Comment:
+    return Comment(number, author, body, "NONE", "", None)
+
+
+@pytest.mark.parametrize(
+    ("missing", "checklist"),
+    [
+        (["The version", "The log"], ["[ ] The version", "[ ] The log"]),
+        (["the  version."], ["[ ] The version", "[x] The log"]),
+        (["The platform"], ["[x] The version", "[x] The log", "[ ] The platform"]),
+        ([], ["[x] The version", "[x] The log"]),
+    ],
+    ids=["both are missing", "one is missing", "something else is missing", "nothing is missing"],
+)
+def test_request_is_answered_if_the_reply_does_not_repeat_it(missing: list[str], checklist: list[str]) -> None:
+    assert [f"[{'x' if r.answered else ' '}] {r.text}" for r in update_requests(REQUESTS, missing)] == checklist
+
+
+@pytest.mark.parametrize(
+    ("known", "worth_saying", "missing", "status"),
+    [
+        ((), True, ["The version"], ["status/needs-info"]),
+        ((), True, [], []),
+        ((), False, ["The version"], []),
+        (REQUESTS, False, ["The version"], ["status/needs-info"]),
+        (REQUESTS, True, [], []),
+    ],
+    ids=["asked for", "nothing missing", "not posted", "still missing", "answered"],
+)
+def test_label_needs_info_is_set_while_the_checklist_is_open(
+    known: tuple[InformationRequest, ...], worth_saying: bool, missing: list[str], status: list[str]
+) -> None:
+    reply = issue_analysis(worth_saying=worth_saying, missing=missing)
+    labels = HANDLER.plan(event(issue()), IssueFacts(issue(), requests=known), analysis(reply))[0]
+    assert isinstance(labels, EnsureLabels)
+    assert [label.name for label in labels.requested if label.group == "status"] == status
+    assert "status" in labels.groups  # so that the label is removed when nothing is missing any more
+
+
+def test_checklist_is_stored_with_the_comment() -> None:
+    reply = issue_analysis(worth_saying=True, missing=["The version"])
+    comment = HANDLER.plan(event(issue()), FACTS, analysis(reply))[1]
+    assert isinstance(comment, EnsureComment)
+    assert comment.state == '[{"text":"The version","answered":false}]'
+
+
 def test_an_analysis_becomes_labels_and_a_comment() -> None:
     assert plan(analysis(issue_analysis(), comment="Looks like a bug.")) == (
         EnsureLabels(
@@ -51,7 +125,7 @@ def test_an_analysis_becomes_labels_and_a_comment() -> None:
                 RequestedLabel("difficulty-easy", "difficulty"),
                 RequestedLabel("component-backend", "component"),
             ),
-            GROUPS,
+            ALL_GROUPS,
             prompt_ids=dict.fromkeys(GROUPS, "p@1"),
         ),
         EnsureComment("issues", "Looks like a bug.", create=True),
@@ -62,7 +136,7 @@ def test_component_none_gives_no_label_but_its_group_is_covered() -> None:
     labels = plan(analysis(issue_analysis(component="none")))[0]
     assert isinstance(labels, EnsureLabels)
     assert [label.name for label in labels.requested] == ["bug", "priority-high", "difficulty-easy"]
-    assert labels.groups == GROUPS
+    assert labels.groups == ALL_GROUPS
 
 
 @pytest.mark.parametrize(
@@ -94,7 +168,7 @@ def test_an_answer_to_a_question_adds_no_labels_and_decides_about_the_comment() 
             RequestedLabel("difficulty-easy", "difficulty"),
             RequestedLabel("component-backend", "component"),
         ),
-        GROUPS,
+        ALL_GROUPS,
         prompt_ids=dict.fromkeys(GROUPS, "p@1"),
     )
     assert actions[1] == EnsureComment("issues", "42", create=False)

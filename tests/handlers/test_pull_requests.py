@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis
+from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis
+from hls_handler.handlers.earlier_findings import dump_earlier, parse_earlier, remember
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_requests import (
@@ -17,6 +20,7 @@ from hls_handler.handlers.pull_requests import (
     PullRequestFacts,
     PullRequestHandler,
     Reason,
+    ShownFinding,
     SkippedFile,
     count_reasons,
     select_files,
@@ -25,9 +29,11 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review import parse_numbered
 from hls_handler.settings.model import Findings
-from hls_handler.settings.values import PathFilter
+from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from tests.handlers.events import FakeHistory
 from tests.handlers.world import (
+    PATCH,
     FakeReader,
     analysis,
     event,
@@ -177,7 +183,7 @@ def test_a_huge_file_is_cut_and_does_not_displace_small_ones() -> None:
     )
     assert [(f.path, f.cut) for f in files] == [("a_huge.py", True), ("b.py", False), ("c.py", False)]
     assert ignored_paths == ()
-    assert files[0].numbered.endswith("\n[cut here to fit: 1620 more changed lines of this file are not shown]")
+    assert files[0].numbered.endswith("\n[cut here: 1620 more changed lines of this file are not shown]")
     assert [len(hunk.lines) for hunk in parse_numbered(files[0].numbered).hunks] == [90, 90]
 
 
@@ -232,9 +238,12 @@ HANDLER = PullRequestHandler()
 LOGO = file("logo.png", None, additions=0, deletions=0)
 
 
-def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
+def gather(
+    *files: ChangedFile, tokens: int = 10_000, states: Mapping[tuple[int, str], str] | None = None, **known: Any
+) -> PullRequestFacts:
     now = pull_request(**{"changed_files": len(files), **known})
-    return HANDLER.gather(event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(tokens))
+    history = FakeHistory(states=states)
+    return HANDLER.gather(event(pull_request()), FakeReader(now, files), history, PromptLimits(tokens))
 
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
@@ -284,12 +293,20 @@ def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
 
 def test_omissions_are_described() -> None:
     long = "@@ -0,0 +1,900 @@\n" + "\n".join(f"+line {number}" for number in range(900))
-    facts = gather(file("a.py", long), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
+    facts = gather(file("a.py", long, additions=900, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
-        "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 patch was cut"
+        "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 file was "
+        "partly reviewed, because the patch is too long"
     )
     assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(file())) is None
+
+
+def test_patch_that_github_shortened_is_partly_reviewed() -> None:
+    facts = gather(file(additions=400, deletions=1))
+    assert [patched.cut for patched in facts.files] == [True]
+    assert facts.files[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
+    assert HANDLER.describe_omissions(facts) == "1 file was partly reviewed, because the patch is too long"
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -328,15 +345,94 @@ def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sen
     assert HANDLER.skip_reason(gather(*files)) == SkipReason(sentence)
 
 
-def test_an_analysis_becomes_labels_and_a_comment() -> None:
-    assert plan(gather(file(additions=60)), analysis(pull_request_analysis(), comment="Squares.")) == (
+def test_an_analysis_with_findings_becomes_labels_and_a_comment() -> None:
+    reply = pull_request_analysis(findings=[finding()])
+    facts = gather(file(additions=60))
+    assert plan(facts, analysis(reply, comment="Squares.")) == (
         EnsureLabels(
             (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
             ("size", "type"),
             prompt_ids={"type": "p@1"},
         ),
-        EnsureComment("pull_requests", "Squares.", create=True),
+        EnsureComment("pull_requests", "Squares.", create=True, state=state_of(facts, reply)),
     )
+
+
+def state_of(facts: PullRequestFacts, reply: PullRequestAnalysis) -> str | None:
+    return dump_earlier(remember(reply.findings, {one.path: parse_numbered(one.numbered) for one in facts.files}))
+
+
+@pytest.mark.parametrize(
+    ("summary", "findings", "worth_saying", "create"),
+    [
+        ("on_findings", [finding()], True, True),
+        ("on_findings", [], True, False),
+        ("on_findings", [finding(quote="nowhere")], True, False),
+        ("on_findings", [finding()], False, False),
+        ("always", [], False, True),
+    ],
+    ids=["found", "nothing found", "nothing located", "not worth saying", "always"],
+)
+def test_comment_is_created_if_something_was_found_or_always(
+    summary: Summary, findings: list[Finding], worth_saying: bool, create: bool
+) -> None:
+    facts = replace(gather(file()), summary=summary)
+    actions = plan(facts, analysis(pull_request_analysis(findings=findings, worth_saying=worth_saying)))
+    assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
+    assert isinstance(actions[1], EnsureComment)
+    assert actions[1].create is create
+
+
+def test_earlier_findings_are_counted_by_their_state_and_stored_again() -> None:
+    old = pull_request_analysis(findings=[finding(), finding(title="Slow", category="performance")])
+    state = state_of(gather(file()), old)
+    pushed = file(patch=PATCH.replace("** 2", "** 3"), additions=1, deletions=1)
+    facts = gather(pushed, states={(8, "pull_requests"): state or ""})
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
+    assert [variables[name] for name in ("fixed", "still_open", "gone", "unrepeated")] == [2, 0, 0, ()]
+    comment = plan(facts, analysis(pull_request_analysis(findings=[])))[1]
+    assert isinstance(comment, EnsureComment)
+    assert (comment.create, [one.state for one in parse_earlier(comment.state)]) == (False, ["fixed", "fixed"])
+
+
+def test_earlier_finding_that_the_reply_does_not_repeat_is_shown_while_its_file_is_unchanged() -> None:
+    state = state_of(gather(file()), pull_request_analysis(findings=[finding()]))
+    facts = gather(file(), states={(8, "pull_requests"): state or ""})
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
+    (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
+    assert (shown.title, shown.line, shown.severity, variables["still_open"]) == ("Wrong", 2, "high", 1)
+
+
+@pytest.mark.parametrize(
+    ("known", "url"),
+    [
+        ({}, f"{'0123456789abcdef' * 2}01234567/area.py#L2"),
+        ({"start_line": 1}, f"{'0123456789abcdef' * 2}01234567/area.py#L1-L2"),
+        ({"side": "LEFT", "quote": "    return side * 2"}, f"{'b' * 40}/old%20%28name%29.py#L2"),
+    ],
+    ids=["line", "lines", "removed line of a renamed file"],
+)
+def test_finding_links_to_its_lines_in_the_commit(known: dict[str, Any], url: str) -> None:
+    facts = gather(file(previous_path="old (name).py", status="renamed"), base_sha="b" * 40)
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(**known)]))
+    (shown,) = cast(tuple[ShownFinding, ...], variables["findings"])
+    assert shown.url == f"https://github.com/o/r/blob/{url}"
+
+
+def test_link_to_markdown_shows_its_source() -> None:
+    facts = gather(file("README.md"))
+    (shown,) = cast(
+        tuple[ShownFinding, ...],
+        HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(path="README.md")]))["findings"],
+    )
+    assert shown.url.endswith("/README.md?plain=1#L2")
+
+
+@pytest.mark.parametrize(
+    ("reason", "needs_review"), [("lock file", False), ("over the token budget", True), ("generated", False)]
+)
+def test_skipped_file_needs_review_unless_nobody_writes_it(reason: Reason, needs_review: bool) -> None:
+    assert SkippedFile("a", reason).needs_review is needs_review
 
 
 @pytest.mark.parametrize("kind", ["bug-fix", "feature", "refactor", "docs"])
@@ -371,8 +467,12 @@ def test_comment_variables_have_the_commit_and_the_anchored_findings() -> None:
     lost, moved = finding(quote="never written"), finding(line=7, title="Moved")
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost, moved]))
     assert variables["commit"] == "0123456789"
-    assert variables["findings"] == (finding(line=2, title="Moved"),)
+    assert titles_of(variables) == [("Moved", 2)]
     assert variables["dropped"] == 1
+
+
+def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
+    return [(shown.title, shown.line) for shown in cast(tuple[ShownFinding, ...], variables["findings"])]
 
 
 def test_the_comment_names_the_commit_that_was_read_not_that_of_the_event() -> None:

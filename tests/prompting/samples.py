@@ -8,8 +8,9 @@ from functools import cache, partial
 from pathlib import Path
 
 from hls_handler.analysis import IssueAnalysis
-from hls_handler.events import Account, Issue, Label, Repository
+from hls_handler.events import Account, Comment, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.issues import InformationRequest
 from hls_handler.handlers.pull_requests import PatchedFile, SkippedFile
 from hls_handler.handlers.reader import Correction
 from hls_handler.handlers.reviews import ShownComment
@@ -76,6 +77,10 @@ ANALYSIS = IssueAnalysis(
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
 )
+CHECKLIST = (
+    InformationRequest("The version of the shop", answered=True),
+    InformationRequest("Whether tax is shown as well", answered=False),
+)
 CORRECTIONS = (
     Correction("priority", "priority-high", "priority-low", "The footer's year is wrong"),
     Correction("component", "component-frontend", "", EVIL),
@@ -111,6 +116,9 @@ REVIEW_COMMENTS = (
 )
 
 
+RULE = RuleView(event="pull_request.opened", prompt="pull_requests/analyze", dry_run=False)
+
+
 def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict[str, object]:
     return {
         "repository": REPOSITORY,
@@ -122,8 +130,19 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
     }
 
 
-def issue_variables(about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()) -> dict[str, object]:
-    return {**common(), "issue": about, "corrections": corrections}
+def issue_variables(
+    about: Issue = ISSUE,
+    corrections: tuple[Correction, ...] = (),
+    requests: tuple[InformationRequest, ...] = (),
+    author_comments: tuple[Comment, ...] = (),
+) -> dict[str, object]:
+    return {
+        **common(),
+        "issue": about,
+        "corrections": corrections,
+        "requests": requests,
+        "author_comments": author_comments,
+    }
 
 
 def pull_request_variables() -> dict[str, object]:
@@ -185,6 +204,7 @@ FAMILIES: Mapping[str, Family] = {
         "issues",
         HANDLERS["issues"].variable_types,
         _issues,
+        comment_variables=HANDLERS["issues"].comment_variable_types,
         actions=frozenset({"opened", "edited", "reopened"}),
         replies=frozenset({"issue_analysis", "issue_response"}),
     ),

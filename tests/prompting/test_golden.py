@@ -16,20 +16,41 @@ from typing import Any
 
 import pytest
 
-from hls_handler.analysis import REPLY_TYPES, FileSummary, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis
+from hls_handler.analysis import (
+    REPLY_TYPES,
+    FileSummary,
+    Finding,
+    IssueResponse,
+    PullRequestAnalysis,
+    Reply,
+    ReviewAnalysis,
+)
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.issues import update_requests
+from hls_handler.handlers.pull_requests import ShownFinding, SkippedFile
 from hls_handler.handlers.reviews import Todo
-from hls_handler.prompting.render import RenderedPrompt, RuleView, estimate_tokens, render, render_comment
+from hls_handler.prompting.render import (
+    RenderedPrompt,
+    RuleView,
+    estimate_tokens,
+    render,
+    render_comment,
+    render_footer,
+)
 from hls_handler.review import locate_findings, parse_numbered
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,
+    CHECKLIST,
     CORRECTIONS,
     EVIL,
+    FILES,
     FINDING,
     ISSUE,
     KEY,
     PULL_REQUEST,
+    RULE,
+    SKIPPED,
     comment_variables,
     issue_variables,
     pull_request_variables,
@@ -61,9 +82,26 @@ REVIEW = PullRequestAnalysis(
 REMOVED = FINDING.model_copy(
     update={"side": "LEFT", "start_line": 21, "line": 22, "severity": "low", "category": "style", "title": "x | y"}
 )
-NO_FINDINGS = {"findings": (), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
+LINK = "https://github.com/acme/shop/blob/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334/shop/cart.py"
 
-CHECKLIST = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
+
+def shown(found: Finding, lines: str = "#L23") -> ShownFinding:
+    return ShownFinding(**found.model_dump(), url=f"{LINK}{lines}")
+
+
+NO_FINDINGS = {
+    "findings": (),
+    "dropped": 0,
+    "held_back": 0,
+    "fixed": 0,
+    "still_open": 0,
+    "gone": 0,
+    "unrepeated": (),
+    "commit": "1f0c2d3e4b",
+    "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
+}
+
+REVIEW_SUMMARY = ReviewAnalysis(worth_saying=True, summary="A test for zero, and two answers.", requests=[])
 TODOS = {
     "commit": "1f0c2d3e4b",
     "todos": (
@@ -106,6 +144,12 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "issues.analyze": ("issues/analyze", issue_variables()),
     "issues.analyze.hostile": ("issues/analyze", issue_variables(EVIL_ISSUE)),
     "issues.analyze.corrected": ("issues/analyze", issue_variables(corrections=CORRECTIONS)),
+    "issues.analyze.answered": (
+        "issues/analyze",
+        issue_variables(
+            requests=CHECKLIST, author_comments=(event_variables.EARLIER, replace(event_variables.EARLIER, body=EVIL))
+        ),
+    ),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
     "pull_requests.changelog": ("pull_requests/changelog", MERGED),
@@ -135,26 +179,88 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         "comments/reply",
         {**comment_variables(asked="a question"), "analysis": event_variables.REPLIED},
     ),
-    "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": CHECKLIST, **TODOS}),
+    "reviews.analyze.comment": ("reviews/analyze", {**review_variables(), "analysis": REVIEW_SUMMARY, **TODOS}),
     "reviews.analyze.comment.nothing": (
         "reviews/analyze",
-        {**review_variables(), "analysis": CHECKLIST, **TODOS, "todos": (), "dropped": 2, "omitted": 3},
+        {**review_variables(), "analysis": REVIEW_SUMMARY, **TODOS, "todos": (), "dropped": 2, "omitted": 3},
     ),
-    "issues.analyze.comment": ("issues/analyze", {**issue_variables(), "analysis": ANALYSIS}),
+    "issues.analyze.comment": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS,
+            "checklist": update_requests((), ("The version of the shop", "Is #3 the\n# same @mona?")),
+        },
+    ),
+    "issues.analyze.comment.half": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"recommended_response": ""}),
+            "checklist": CHECKLIST,
+        },
+    ),
     "issues.analyze.comment.complete": (
         "issues/analyze",
-        {**issue_variables(), "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""})},
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"recommended_response": ""}),
+            "checklist": CHECKLIST[:1],
+        },
     ),
-    "issues.respond.comment": ("issues/respond", {**issue_variables(), "analysis": RESPONSE}),
+    "issues.analyze.comment.answer": (
+        "issues/analyze",
+        {**issue_variables(), "analysis": ANALYSIS, "checklist": ()},
+    ),
+    "issues.analyze.comment.nothing": (
+        "issues/analyze",
+        {
+            **issue_variables(),
+            "analysis": ANALYSIS.model_copy(update={"missing": [], "recommended_response": ""}),
+            "checklist": (),
+        },
+    ),
+    "issues.respond.comment": ("issues/respond", {**issue_variables(), "analysis": RESPONSE, "checklist": ()}),
     "pull_requests.analyze.comment": (
         "pull_requests/analyze",
         {
             **pull_request_variables(),
+            **NO_FINDINGS,
             "analysis": REVIEW,
-            "findings": (FINDING, REMOVED),
+            "findings": (shown(FINDING), shown(REMOVED, "#L21-L22")),
+            "skipped": (*SKIPPED, SkippedFile("uv.lock", "lock file"), SkippedFile("big.py", "over the token budget")),
             "dropped": 1,
             "held_back": 2,
-            "commit": "1f0c2d3e4b",
+        },
+    ),
+    "pull_requests.analyze.comment.pushed": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "files": (),
+            "skipped": (),
+            "analysis": REVIEW,
+            "fixed": 2,
+            "still_open": 1,
+            "gone": 1,
+            "unrepeated": (replace(shown(FINDING), category=None, confidence=None, body="", suggestion=None),),
+        },
+    ),
+    "pull_requests.analyze.comment.fixed": (
+        "pull_requests/analyze",
+        {**pull_request_variables(), **NO_FINDINGS, "files": (), "skipped": (), "analysis": REVIEW, "fixed": 2},
+    ),
+    "pull_requests.analyze.comment.large": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            **NO_FINDINGS,
+            "analysis": REVIEW.model_copy(update={"files": REVIEW.files * 2}),
+            "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
+            "files": tuple(replace(file, cut=True) for file in FILES),
+            "skipped": (),
+            "unlisted": 7,
         },
     ),
     "pull_requests.changelog.comment": (
@@ -163,7 +269,14 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     ),
     "pull_requests.analyze.comment.clean": (
         "pull_requests/analyze",
-        {**pull_request_variables(), "files": (), "skipped": (), "analysis": REVIEW, **NO_FINDINGS},
+        {
+            **pull_request_variables(),
+            "rule": replace(RULE, summary="always"),
+            "files": (),
+            "skipped": (),
+            "analysis": REVIEW,
+            **NO_FINDINGS,
+        },
     ),
 }
 
@@ -280,8 +393,8 @@ def examples(name: str) -> list[tuple[str, Any]]:
 def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
     reply_type = shipped().prompts[name].reply_model
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
-    assert [reply.worth_saying for reply in replies] == [True, False]
-    assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * 2
+    assert {reply.worth_saying for reply in replies} == {True, False}
+    assert [list(reply) for _, reply in examples(name)] == [list(reply_type.model_fields)] * len(replies)
 
 
 def test_example_finding_is_anchored_in_its_patch() -> None:
@@ -339,21 +452,45 @@ def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: s
     assert "\nBe detailed, within the limits above: give the reason" in asked(length="detailed").task
 
 
-def test_footer_names_prompt_commit_and_opt_out() -> None:
-    library = shipped()
-    name = "pull_requests/analyze"
-    variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
-    comment = render_comment(library, name, variables, key=KEY)
-    assert comment is not None
-    footer = comment.rpartition("***\n\n")[2]
-    assert footer == (
-        f"*Automatic comment by HLS, prompt `{library.prompts[name].id}`, about commit 1f0c2d3e4b. "
+def test_footer_is_one_line_that_says_how_to_stop_the_comments() -> None:
+    assert footer_with() == (
+        "*Automatic comment by HLS, which can be wrong. "
         "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
     )
 
 
+def test_footer_has_the_link_and_the_prompt_of_the_settings() -> None:
+    footer = footer_with(about_url="https://wiki.example.com/hls#comments", show_prompt=True)
+    assert footer == (
+        "*[Automatic comment](https://wiki.example.com/hls#comments) by HLS, which can be wrong "
+        f"(prompt `{shipped().prompts['pull_requests/analyze'].id}`). "
+        "To stop it here, add the label `skip-hls` or write `[skip hls]` in the title.*"
+    )
+
+
+def footer_with(**settings: Any) -> str:
+    variables = {**pull_request_variables(), "analysis": REVIEW, **NO_FINDINGS}
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+    comment = render_comment(
+        shipped(), "pull_requests/analyze", {**variables, "rule": replace(rule, **settings)}, key=KEY
+    )
+    assert comment is not None
+    return comment.rpartition("***\n\n")[2]
+
+
+@pytest.mark.parametrize("name", COMMENTS)
+def test_every_comment_ends_with_the_same_footer(name: str) -> None:
+    prompt, variables = COMMENTS[name]
+    comment = render_comment(shipped(), prompt, variables, key=KEY) or ""
+    footer = render_footer(shipped(), prompt, variables, key=KEY)
+    assert footer.endswith(footer_with())
+    assert prompt.startswith(("reviews", "workflows", "releases")) or comment == "" or comment.endswith(footer)
+
+
 def test_sample_variables_include_all_variables_of_the_handlers() -> None:
     assert HANDLERS["issues"].variable_types.keys() <= issue_variables().keys()
+    assert HANDLERS["issues"].comment_variable_types.keys() == {"checklist"}
     assert HANDLERS["pull_request"].variable_types.keys() <= pull_request_variables().keys()
     assert HANDLERS["pull_request"].comment_variable_types.keys() == NO_FINDINGS.keys()
     assert HANDLERS["pull_request_review"].variable_types.keys() <= review_variables().keys()

@@ -17,7 +17,7 @@ from hls_handler.errors import PromptError
 from hls_handler.prompting.front_matter import Then
 from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Library, Prompt
-from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
+from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, SHIPPED, load, shipped, write
 
 QUESTION = ANALYSIS.model_copy(update={"kind": "question"})
 
@@ -81,20 +81,20 @@ def test_shadow_prompt_may_share_an_event_and_runs_for_none(tmp_path: Path) -> N
     assert library.on("issues.opened") == ("issues/plain",)
 
 
-@pytest.mark.parametrize(
-    ("reply", "follower"),
-    [(ANALYSIS, None), (QUESTION, "issues/respond")],
-    ids=["a bug", "a question"],
-)
-def test_shipped_analysis_is_followed_by_an_answer_only_for_questions(
-    reply: IssueAnalysis, follower: str | None
-) -> None:
-    assert shipped().find_next_prompt("issues/analyze", reply) == follower
+@pytest.mark.parametrize("reply", [ANALYSIS, QUESTION], ids=["a bug", "a question"])
+def test_shipped_analysis_needs_no_second_prompt(reply: IssueAnalysis) -> None:
+    assert shipped().find_next_prompt("issues/analyze", reply) is None
 
 
-def test_last_prompt_of_a_chain_has_no_successor(tmp_path: Path) -> None:
+def test_then_of_an_own_prompt_can_name_the_shipped_second_prompt(tmp_path: Path) -> None:
+    front = "---\ndescription: Own\non: [issues.opened]\nreply: issue_analysis\n"
+    own = f"{front}then: {{prompt: issues/respond.j2, when: \"analysis.kind == 'question'\"}}\n---\nx"
+    write(tmp_path, {"issues/analyze.j2": own})
+    library = load_library(tmp_path, SHIPPED, families=FAMILIES)
+    assert library.find_next_prompt("issues/analyze", ANALYSIS) is None
+    assert library.find_next_prompt("issues/analyze", QUESTION) == "issues/respond"
     response = IssueResponse(worth_saying=True, answer="Yes.", certain=True)
-    assert shipped().find_next_prompt("issues/respond", response) is None
+    assert library.find_next_prompt("issues/respond", response) is None
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import IssueAnalysis
+from hls_handler.analysis import FileSummary, Finding, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
+from hls_handler.handlers.issues import InformationRequest
+from hls_handler.handlers.pull_requests import ShownFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
@@ -327,8 +329,11 @@ def test_a_prompt_without_a_comment_template_has_no_comment(tmp_path: Path) -> N
 def test_rule_15_untrusted_text_in_comments_is_scrubbed() -> None:
     evil = "@everyone fixes #1 <b>x</b> ![i](http://evil)\n/merge"
     reply = ANALYSIS.model_copy(update={"summary": evil, "missing": [evil], "recommended_response": evil})
-    comment = render_comment(shipped(), "issues/analyze", {**issue_variables(), "analysis": reply}, key=KEY)
+    checklist = (InformationRequest(evil, answered=False), InformationRequest(evil, answered=True))
+    variables = {**issue_variables(), "analysis": reply, "checklist": checklist}
+    comment = render_comment(shipped(), "issues/analyze", variables, key=KEY)
     assert comment is not None
+    assert comment.count("everyone") == 3
     assert "@everyone" not in comment
     assert "fixes #1" not in comment
     assert "<b>" not in comment
@@ -359,15 +364,40 @@ def test_rule_15_checklist_layout_is_safe_from_untrusted_text() -> None:
     assert all(line.startswith("- [ ] **Needed:** ") and line.endswith(", line 7)") for line in items)
 
 
-def test_rule_15_table_layout_is_safe_from_untrusted_text() -> None:
-    finding = FINDING.model_copy(update={"title": "a | b\n\n| c", "body": "1\n\n- 2\n```\nx\n```"})
-    found = {"findings": (finding,), "dropped": 0, "held_back": 0, "commit": "1f0c2d3e4b"}
-    reply_variables = {**pull_request_variables(), **found}
-    reply = {"files": [], "summary": "s"}
-    comment = render_comment(shipped(), "pull_requests/analyze", {**reply_variables, "analysis": reply}, key=KEY)
+def pull_request_comment(found: Finding, files: int, *, url: str = "https://github.com/a/b/blob/1/c") -> str:
+    """A comment with one finding, and a table of `files` files whose paths and summaries contain Markdown."""
+    shown = ShownFinding(**found.model_dump(), url=url)
+    counts = dict.fromkeys(("dropped", "held_back", "fixed", "still_open", "gone"), 0)
+    reply = {"files": [FileSummary(path="a`|b", summary="a | b\n\n| c")] * files, "summary": "s"}
+    commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
+    variables = {**pull_request_variables(), **counts, **commit, "findings": (shown,), "unrepeated": (shown,)}
+    comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": reply}, key=KEY)
     assert comment is not None
-    row = next(line for line in comment.split("\n") if line.startswith("| 23 |"))
-    assert len(re.findall(r"(?<!\\)\|", row)) == 5
+    return comment
+
+
+def test_rule_15_table_layout_is_safe_from_untrusted_text() -> None:
+    rows = [line for line in pull_request_comment(FINDING, 4).split("\n") if line.startswith("| `a")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3, 3]
+
+
+def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
+    evil = "a\n\n<details>\n```\n[x](javascript:alert(1)) @everyone"
+    changes = {"title": evil, "body": evil, "path": "a`b\n(c)", "suggestion": "a\n```\nb"}
+    found = FINDING.model_copy(update=changes)
+    comment = pull_request_comment(found, 0, url="javascript:alert(1)//) <b>")
+    assert comment.count("```") == 4  # the code blocks of the body and of the suggestion
+    assert not any("@everyone" in line for line in comment.split("\n") if line.startswith("*"))
+    assert "<b>" not in comment
+    assert "](javascript:a" not in "".join(line for line in comment.split("\n") if line.startswith(("*", "- *")))
+    titles = [line for line in comment.split("\n") if line.startswith(("**a ", "- **a "))]
+    assert len(titles) == 2
+    assert all("[`aˋb (c)`, line 23](javascript%3Aalert%281%29//%29%3Cb%3E)" in line for line in titles)
+
+
+def test_file_table_is_omitted_below_four_files() -> None:
+    assert "| File |" not in pull_request_comment(FINDING, 3)
+    assert "| File |" in pull_request_comment(FINDING, 4)
 
 
 def test_error_in_a_comment_template_has_file_and_line(tmp_path: Path) -> None:

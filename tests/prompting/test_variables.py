@@ -73,7 +73,8 @@ def test_strings_marked_as_trusted_are_trusted() -> None:
     rule = RuleView(event="issues.opened", prompt="issues/analyze", dry_run=False)
     for documented in (rows(RuleView, rule), rows(RuleView)):
         assert {row[0] for row in documented if row[2] == "trusted"} == {
-            *("it.event", "it.prompt", "it.language", "it.tone", "it.length", "it.labels.allow[]")
+            *("it.event", "it.prompt", "it.language", "it.tone", "it.length", "it.summary", "it.about_url"),
+            "it.labels.allow[]",
         }
         assert {row[0] for row in documented if row[2] == "untrusted"} == {
             *("it.labels.repository_allow[]", "it.paths.ignore[]")
@@ -123,5 +124,7 @@ def test_variables_of_issues() -> None:
         "rule.language",
         "rule.tone",
         "rule.length",
+        "rule.summary",
+        "rule.about_url",
         "issue.state",
     }

@@ -100,7 +100,7 @@ def settings(sandbox: Sandbox) -> Settings:
             max_tokens=64_000,
         ),
         limits=Limits(thread_runs_per_hour=10_000),
-        comments=Comments(),
+        comments=Comments(summary="always"),
         repositories=(
             Repository(
                 name="Codertocat/*",

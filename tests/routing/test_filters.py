@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import FAILED, MARKER, asked_to_skip
+from hls_handler.routing import FAILED, MARKER, Ignored, Rule, asked_to_skip
 from hls_handler.routing.filters import (
     MAX_SEARCHED_CHARACTERS,
     addressed_to_bot,
@@ -119,6 +119,47 @@ def test_comment_without_a_question_is_ignored() -> None:
         == "comments/answer"
     )
     assert find_prompt(routing_input("issue_comment.created", comment_body="@hls-bot why is that?"), by, bot=WE)
+
+
+def test_comment_of_the_author_is_routed_like_an_edit_of_the_issue() -> None:
+    comment = routing_input("issue_comment.created", comment_author="mona", comment_body="It is version 3.")
+    rule = decide(comment, settings(), bot=WE)
+    assert isinstance(rule, Rule)
+    assert (rule.event_key, rule.prompt, rule.is_author_comment) == ("issues.edited", "issues/analyze", True)
+    assert rule.why(settings().sources) == (
+        "hls.yaml:10 (repositories[0].events) enables issues.edited, as which a comment of the issue's author counts, "
+        "and prompts/issues/analyze.j2 is for it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "known", "kind"),
+    [
+        ({}, {"comment_author": "ada"}, "event not enabled"),
+        ({}, {"comment_author": None}, "event not enabled"),
+        ({}, {"is_pull_request": True}, "event not enabled"),
+        ({"events": ["issues.opened", "pull_request"]}, {}, "event not enabled"),
+        ({"events": ["issues", "issue_comment"]}, {"comment_author": "ada"}, "nothing asked"),
+        ({}, {"labels": ("skip-hls",)}, "event not enabled"),
+        ({}, {"comment_body": "Please add\n<!-- hls:issues -->", "comment_author": "hls-bot", "author": "hls-bot"},
+         "event not enabled"),
+    ],
+    ids=["of somebody else", "of a deleted account", "on a pull request", "edits are not enabled",
+         "of somebody else with comments enabled", "to be skipped", "by HLS"],
+)  # fmt: skip
+def test_other_comments_stay_ignored(entry: dict[str, Any], known: dict[str, Any], kind: str) -> None:
+    comment = {"comment_author": "mona", "comment_body": "It is version 3.", **known}
+    result = decide(
+        routing_input("issue_comment.created", **comment), settings({"name": "octo/hello", **entry}), bot=WE
+    )
+    assert isinstance(result, Ignored)
+    assert result.kind == kind
+
+
+def test_question_of_the_author_to_the_bot_goes_to_the_prompt_for_comments() -> None:
+    asks = {"comment_author": "mona", "comment_body": "@hls-bot why is that?"}
+    by = settings({"name": "octo/hello", "events": ["issues", "issue_comment"]})
+    assert find_prompt(routing_input("issue_comment.created", **asks), by, bot=WE) == "comments/answer"
 
 
 def test_any_mention_is_processed_while_the_bot_account_is_unknown() -> None:

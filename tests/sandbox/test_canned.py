@@ -83,7 +83,7 @@ def test_the_recorded_bug_lacks_nothing() -> None:
         "last week, customers cannot finish an order when one of the products in their cart has been taken off the "
         "catalogue in the meantime."
     )
-    assert analysis.recommended_response == "The fault shows in `shop/checkout.py`: that is the place to begin."
+    assert "try `shop/checkout.py` alone" in analysis.recommended_response
 
 
 def test_the_recorded_question_is_a_question() -> None:
@@ -120,7 +120,6 @@ def test_an_answer_repeats_quoted_names_and_is_not_certain() -> None:
     answer = IssueResponse.model_validate(canned_reply(schema_of("issue_response"), reading))
     assert answer.certain is False
     assert "DATABASE_URL" in answer.answer
-    assert "Where is the port set?" in answer.answer
 
 
 @pytest.mark.parametrize("name", ["demo/feature", "demo/feature-push"])

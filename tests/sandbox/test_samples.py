@@ -22,7 +22,8 @@ def test_every_variable_of_a_comment_has_an_example(event: str, reply: str) -> N
     examples = list(comment_examples(event, REPLY_TYPES[reply], BUDGET))
     assert examples != []
     of_reply = () if reply == "generic_analysis" else handler.comment_variable_types  # such as `findings`
-    for name in (*COMMENT, *handler.variable_types, *of_reply, "analysis"):
+    names = {*COMMENT, *handler.variable_types, *of_reply, "analysis"}
+    for name in names - {"author_comments"}:  # in no recorded event, an author comments on their own issue
         assert any(example[name] not in (None, "", ()) for example in examples), name
 
 

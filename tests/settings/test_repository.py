@@ -24,7 +24,7 @@ from hls_handler.settings.schema import repository_schema
 EVERYTHING = """\
 enabled: true
 labels: {create: false, allow: [bug, "priority-*"]}
-comments: {language: German, tone: friendly, length: short}
+comments: {language: German, tone: friendly, length: short, summary: always}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
 paths: {ignore: ["docs/**"]}

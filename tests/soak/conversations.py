@@ -65,6 +65,8 @@ def _family(body: str) -> str:
 
 
 def _normalize(body: str, repository: FreshRepository) -> str:
+    # A push that a newer one superseded was not analysed, so its findings are not among the earlier ones.
+    body = re.sub(r"^Of the earlier findings: .*\n\n", "", body, flags=re.MULTILINE)
     head, *sections = _SECTION.split(normalize(body, repository))
     return "".join((head, *sorted(sections, key=lambda section: (section.startswith(_END), section))))
 

@@ -200,6 +200,8 @@ class FakeWriter:
         self.github.comments[number] = action.body
         if self.github.lost_responses:
             raise self.github.lost_responses.pop(0)
+        if action.state is not None:
+            self.history.store_comment(action.family, number, "digest", action.state)
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )

@@ -23,7 +23,10 @@ BUG_LABELS = (
     RequestedLabel("difficulty-easy", "difficulty"),
 )
 MINOR_LABELS = (BUG_LABELS[0], RequestedLabel("priority-high", "priority"), BUG_LABELS[2])
-ANALYZE = (shipped.PROMPTS / "issues/analyze.j2").read_text(encoding="utf-8")
+THEN = "then: {prompt: issues/respond, when: \"analysis.kind == 'question'\"}"
+ANALYZE = (shipped.PROMPTS / "issues/analyze.j2").read_text(encoding="utf-8").replace("\n---\n", f"\n{THEN}\n---\n", 1)
+"""The shipped prompt, followed by a second one for questions."""
+
 COMMENT = (shipped.PROMPTS / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
 
 

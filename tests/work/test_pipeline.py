@@ -8,15 +8,19 @@ from typing import Literal
 
 import pytest
 
-from hls_handler.analysis import IssueResponse
+from hls_handler import shipped
+from hls_handler.analysis import FileSummary, IssueResponse
 from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
+from hls_handler.settings.model import Prompts
+from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
-from tests.handlers.world import file, pull_request, pull_request_analysis
-from tests.prompting.samples import load
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.prompting.samples import load, write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
+from tests.work.shadow_world import ANALYZE
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
 OWN_PROMPT = """---
@@ -46,14 +50,22 @@ def test_issue_is_analysed_labelled_and_commented(make_world: MakeWorld) -> None
     world.accept()
     assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
     assert world.github.labels == {1: ("bug", "priority-low", "difficulty-easy")}
-    assert "The README says committ." in world.github.comments[1]
+    assert "Thanks to whoever fixes it." in world.github.comments[1]
     assert world.github.calls == ["issue 1", "issue 1", "write labels", "write comment"]
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
 
 
-def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld) -> None:
+def load_chain(folder: Path) -> Library:
+    """The shipped library, in which a second prompt follows `issues/analyze` for questions."""
+    write(folder, {"issues/analyze.j2": ANALYZE})
+    directory = {"directory": [folder, shipped.PROMPTS]}
+    return load_checked(settings().model_copy(update={"prompts": Prompts.model_validate(directory)}))
+
+
+def test_truncated_text_is_reported_for_each_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
     reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION, CLAUDE_DOWN, reply)
+    world.prompts = load_chain(tmp_path / "own")
     world.github.issues[1] = replace(ISSUE, body="x" * 20_000)
     world.accept()
     world.run()
@@ -75,9 +87,59 @@ def test_omitted_files_are_reported(make_world: MakeWorld) -> None:
     assert load_report(world.store, world.row()).omitted == ("1 of 2 files was not shown: 1 lock file",)
 
 
-def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize(
+    ("first", "second", "comment"),
+    [(True, False, "Thanks to whoever fixes it."), (False, True, "Set DATABASE_URL.")],
+    ids=["the first", "the second"],
+)
+def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
+    make_world: MakeWorld, tmp_path: Path, first: bool, second: bool, comment: str
+) -> None:
+    reply = IssueResponse(worth_saying=second, answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION.model_copy(update={"worth_saying": first}), reply)
+    world.prompts = load_chain(tmp_path / "own")
+    world.accept()
+    world.run()
+    assert world.github.comments[1].startswith(comment)
+
+
+def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
+        for n in range(1, 21)
+    ]
+    summaries = [FileSummary(path=f"f{n}.py", summary="s" * 400) for n in range(40)]
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found, files=summaries))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert "| File |" not in comment
+    assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
+
+
+def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWorld) -> None:
+    patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
+    found = [
+        finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
+        for n in range(1, 41)
+    ]
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert [f"**Title {n}**" in comment for n in (1, 2, 3)] == [True] * 3
+    assert (comment.count("**Title "), "And 30 less severe findings, for which" in comment) == (10, True)
+
+
+def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:
     reply = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
     world = make_world(QUESTION, reply)
+    world.prompts = load_chain(tmp_path / "own")
     world.accept()
     world.run()
     assert [rendered.prompt.name for rendered in world.claude.asked] == ["issues/analyze", "issues/respond"]
@@ -323,7 +385,7 @@ def test_conversation_closed_during_the_call_gets_nothing(make_world: MakeWorld)
 
 
 def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeWorld) -> None:
-    world = make_world(BUG, BUG.model_copy(update={"summary": "The guide says committ, too."}))
+    world = make_world(BUG, BUG.model_copy(update={"recommended_response": "The guide says committ, too."}))
     world.accept()
     world.github.failing_writes = [Permanent("issue 1 is locked")]
     assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
@@ -439,7 +501,7 @@ def test_rule_10_credentials_are_redacted_in_prompts_and_checkpoints(make_world:
     assert all(token not in step.value for step in world.store.checkpoints.load(GUID).values())
 
 
-def test_review_without_text_updates_the_comment_without_a_call(make_world: MakeWorld) -> None:
+def test_review_without_text_needs_no_call_and_no_section(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept_review(state="approved", body="")
     finished = world.finish()
@@ -447,7 +509,7 @@ def test_review_without_text_updates_the_comment_without_a_call(make_world: Make
     assert (finished.reason or "").startswith("the review has no text, so Claude was not asked; ")
     assert world.claude.asked == []
     assert world.github.labels == {2: ()}
-    assert world.github.comments[2] == "**Review by `Codertocat`**, of commit ec26c3e57c\n\nNothing is left to do."
+    assert world.github.comments == {2: ""}
     assert (world.row().analysis_status, world.row().posting_status) == ("done", "done")
     assert world.store.calls.calls_of(GUID) == []
 

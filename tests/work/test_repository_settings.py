@@ -254,7 +254,7 @@ def test_invalid_file_is_reported_in_the_conversation(
     assert world.run() == Finished(GUID, "done", DONE)  # with the operator's settings
     assert f"- `{expected_text}`" in world.github.comments[1]
     assert (
-        "The README says committ." in bodies[0]
+        "Thanks to whoever fixes it." in bodies[0]
     )  # the fake has one comment for each conversation, and the analysis is written first
 
 

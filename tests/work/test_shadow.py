@@ -92,7 +92,7 @@ def test_shadow_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
     assert names == ["issues/analyze", "issues/strict", "issues/respond"]
     assert stored_shadow(world).ran is not None
     assert [row.step_index >= FIRST_SHADOW_STEP for row in analyses_of(world.store, GUID)] == [False, True, True]
-    assert "README" in world.github.comments[1]
+    assert "Thanks to whoever fixes it." in world.github.comments[1]
 
 
 def test_shadow_is_rendered_with_the_same_facts(make_world: MakeWorld, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Describes Claude's replies in one sentence each, for `hls why` and `hls deliveries show`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hls_handler.analysis import (
+    CommentReply,
+    GenericAnalysis,
+    IssueAnalysis,
+    IssueResponse,
+    PullRequestAnalysis,
+    ReleaseAnalysis,
+    Reply,
+    ReviewAnalysis,
+    ValidReply,
+    WorkflowAnalysis,
+)
+from hls_handler.wording import count
+
+MAX_CHARACTERS = 300  # of one text of a reply; `hls deliveries show` has the whole comment
+
+
+def describe_reply(answered: ValidReply) -> str:
+    """Return a sentence with the fields of the reply type, and then those that the prompt file defines."""
+    reply = answered.reply
+    parts = [*_describe(reply), *([] if reply.worth_saying else ["not worth a comment"])]
+    parts += [f"{name}: {_format_value(value)}" for name, value in (reply.model_extra or {}).items()]
+    sentence = "; ".join(part.rstrip(".") for part in parts)
+    return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
+
+
+def _describe(reply: Reply) -> list[str]:
+    match reply:
+        case IssueAnalysis():
+            fields = [reply.kind, f"priority {reply.priority}", reply.difficulty, f"component {reply.component}"]
+            parts = [f"{', '.join(fields)}: {_shorten(reply.summary) or 'no summary'}"]
+            parts += [f"asks the author for: {_list(reply.missing)}"] if reply.missing else []
+            answer = _shorten(reply.recommended_response)
+            return [*parts, f"tells the author: {answer}"] if answer else parts
+        case PullRequestAnalysis():
+            return [f"{reply.type}, {count(len(reply.findings), 'finding')}: {_shorten(reply.summary) or 'no summary'}"]
+        case ReviewAnalysis():
+            blocking = sum(request.blocking for request in reply.requests)
+            requests = count(len(reply.requests), "request")
+            return [f"{requests}, {blocking} of them blocking: {_shorten(reply.summary) or 'no summary'}"]
+        case WorkflowAnalysis():
+            places = [f"{place.path}:{place.line}" if place.line else place.path for place in reply.where]
+            parts = [_shorten(reply.cause) or "the cause is unclear"]
+            parts += [f'shown by "{_shorten(reply.quote)}"'] if reply.quote else []
+            return [*parts, f"places to look at: {_list(places)}"]
+        case ReleaseAnalysis():
+            headline = f"{count(len(reply.highlights), 'highlight')}: {_shorten(reply.headline) or 'no headline'}"
+            return [headline, f"announcement: {_shorten(reply.announcement) or 'none'}"]
+        case IssueResponse() | CommentReply():
+            return [f"{'certain' if reply.certain else 'a guess'}: {_shorten(reply.answer) or 'no answer'}"]
+        case GenericAnalysis():
+            parts = [_shorten(reply.summary) or "no summary"]
+            return [*parts, f"details: {_shorten(reply.details)}"] if reply.details else parts
+        case _:
+            return [f"{name}: {_format_value(value)}" for name, value in dict(reply).items() if name != "worth_saying"]
+
+
+def _list(texts: list[str]) -> str:
+    return ", ".join(map(_shorten, texts)) or "none"
+
+
+def _format_value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Mapping():
+            return _list([f"{name} {_format_value(part)}" for name, part in value.items()])
+        case list() | tuple():
+            return _list([_format_value(part) for part in value])
+        case _:
+            return "none" if value in (None, "") else _shorten(str(value))
+
+
+def _shorten(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_CHARACTERS else f"{line[: MAX_CHARACTERS - 1]}…"

@@ -1,0 +1,148 @@
+"""What became of the findings that our comment on a pull request has shown: still open, fixed, or their lines gone.
+
+Findings are matched by file and quoted line, because Claude sees no earlier reply. A finding that Claude does not
+repeat stays open until the patch of its file changes, because replies about the same text differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.analysis import Finding, Severity
+from hls_handler.review import Line, Patch, Side, normalize_line
+
+NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
+MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
+MAX_FINDINGS = 200  # findings that are stored for one pull request
+
+FindingState = Literal["open", "fixed", "gone"]
+"""Gone: the file is no longer part of the change, or neither the quoted line nor the lines around it are."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFinding:
+    path: str
+    quote: str  # the quoted line, as `normalize_line` returns it
+    nearby: tuple[str, ...]  # the lines around it, likewise
+    patch_digest: str  # of the file's patch in which it was found
+    severity: Severity
+    title: str
+    state: FindingState
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFinding:
+    """An earlier finding that is still open, but that the reply does not repeat."""
+
+    path: str
+    side: Side
+    line: int | None  # None if the patch that was read does not show it
+    severity: Severity
+    title: str
+
+
+_FINDINGS = TypeAdapter(tuple[EarlierFinding, ...])
+
+
+def parse_earlier(state: str | None) -> tuple[EarlierFinding, ...]:
+    """Return the findings that `EnsureComment.state` contains; () if there are none."""
+    try:
+        return _FINDINGS.validate_json(state) if state else ()
+    except ValidationError:  # written by another version
+        return ()
+
+
+def dump_earlier(findings: Sequence[EarlierFinding]) -> str | None:
+    return _FINDINGS.dump_json(tuple(findings[:MAX_FINDINGS])).decode() if findings else None
+
+
+def follow_up(
+    earlier: Iterable[EarlierFinding],
+    reported: Iterable[Finding],
+    patches: Mapping[str, Patch],
+    *,
+    unread: Collection[str],
+) -> tuple[EarlierFinding, ...]:
+    """Return the earlier findings with their present state. Those in `reported` are open.
+
+    `patches` are the patches that Claude was shown, and `unread` the paths of files that it was not shown completely.
+    """
+    repeated = {_key_of(finding, patches) for finding in reported}
+    return tuple(
+        replace(finding, state=_find_state(finding, repeated, patches.get(finding.path), finding.path in unread))
+        for finding in earlier
+    )
+
+
+def remember(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[EarlierFinding, ...]:
+    """Return the findings that the comment shows, as later events need them."""
+    remembered: list[EarlierFinding] = []
+    for finding in findings:
+        lines, index = _find_line(finding, patches)
+        around = [*lines[max(index - NEARBY_LINES, 0) : index], *lines[index + 1 : index + 1 + NEARBY_LINES]]
+        nearby = tuple(text for line in around if len(text := normalize_line(line.text)) >= MIN_CHARACTERS)
+        quote = normalize_line(lines[index].text) if lines else normalize_line(finding.quote)
+        digest = _digest_of(patches.get(finding.path))
+        remembered.append(EarlierFinding(finding.path, quote, nearby, digest, finding.severity, finding.title, "open"))
+    return tuple(remembered)
+
+
+def without_repeated(earlier: Iterable[EarlierFinding], shown: Iterable[EarlierFinding]) -> tuple[EarlierFinding, ...]:
+    """Return the earlier findings that are not among those that the comment shows now."""
+    keys = {(finding.path, finding.quote) for finding in shown}
+    return tuple(finding for finding in earlier if (finding.path, finding.quote) not in keys)
+
+
+def locate_open(earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch]) -> tuple[OpenFinding, ...]:
+    """Return the open findings of `earlier`, with the line on which their quote is now."""
+    located: list[OpenFinding] = []
+    for finding in earlier:
+        if finding.state == "open":
+            lines = _lines_of(patches.get(finding.path))
+            found = next((line for line in lines if normalize_line(line.text) == finding.quote), None)
+            side: Side = found.side if found else "RIGHT"
+            line = found.number if found else None
+            located.append(OpenFinding(finding.path, side, line, finding.severity, finding.title))
+    return tuple(located)
+
+
+def _find_state(
+    finding: EarlierFinding, repeated: Collection[tuple[str, str]], patch: Patch | None, is_unread: bool
+) -> FindingState:
+    if (finding.path, finding.quote) in repeated:
+        return "open"
+    if finding.state != "open":
+        return finding.state
+    if is_unread or (patch is not None and _digest_of(patch) == finding.patch_digest):
+        return "open"
+    present = {normalize_line(line.text) for line in _lines_of(patch)}
+    return "fixed" if present.intersection((finding.quote, *finding.nearby)) else "gone"
+
+
+def _key_of(finding: Finding, patches: Mapping[str, Patch]) -> tuple[str, str]:
+    lines, index = _find_line(finding, patches)
+    return finding.path, normalize_line(lines[index].text if lines else finding.quote)
+
+
+def _find_line(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence[Line], int]:
+    """Return the lines of the finding's hunk and the index of its line; ((), 0) if the patch does not have it."""
+    patch = patches.get(finding.path)
+    for hunk in patch.hunks if patch else ():
+        for index, line in enumerate(hunk.lines):
+            if (line.side, line.number) == (finding.side, finding.line):
+                return hunk.lines, index
+    return (), 0
+
+
+def _digest_of(patch: Patch | None) -> str:
+    text = "\n".join(f"{line.mark}{line.text}" for line in _lines_of(patch))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _lines_of(patch: Patch | None) -> list[Line]:
+    return [line for hunk in patch.hunks for line in hunk.lines] if patch else []

@@ -1,0 +1,112 @@
+"""The state of findings that our comment has shown, after a push."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.analysis import Finding
+from hls_handler.handlers.earlier_findings import (
+    EarlierFinding,
+    OpenFinding,
+    dump_earlier,
+    follow_up,
+    locate_open,
+    parse_earlier,
+    remember,
+    without_repeated,
+)
+from hls_handler.review import Patch, parse_patch
+from tests.handlers.world import finding
+
+BEFORE = """@@ -1,2 +1,4 @@
+ def area(side):
+-    return side * 2
++    total = side ** 2
++    log(total)
+     return total"""
+FOUND = finding(path="area.py", line=3, quote="    log(total)", title="Logs a secret")
+
+
+def patches(text: str = BEFORE, path: str = "area.py") -> dict[str, Patch]:
+    return {path: parse_patch(text)}
+
+
+def state_after(text: str | None, *reported: Finding, unread: tuple[str, ...] = ()) -> str:
+    earlier = remember([FOUND], patches())
+    now = {} if text is None else patches(text)
+    return follow_up(earlier, reported, now, unread=unread)[0].state
+
+
+@pytest.mark.parametrize(
+    ("text", "reported", "state"),
+    [
+        (BEFORE, [], "open"),
+        (BEFORE.replace("+1,4", "+8,4"), [], "open"),
+        (BEFORE.replace("** 2", "** 3"), [FOUND], "open"),
+        (BEFORE.replace("** 2", "** 3"), [], "fixed"),
+        (BEFORE.replace("log(total)", "log('done')"), [], "fixed"),
+        ("@@ -90,1 +90,2 @@\n other()\n+another()", [], "gone"),
+        (None, [], "gone"),
+    ],
+    ids=[
+        "nothing changed",
+        "moved",
+        "reported again",
+        "not reported again",
+        "line replaced",
+        "place gone",
+        "file gone",
+    ],
+)
+def test_state_of_an_earlier_finding(text: str | None, reported: list[Finding], state: str) -> None:
+    assert state_after(text, *reported) == state
+
+
+def test_finding_in_a_file_that_was_not_read_completely_stays_open() -> None:
+    assert state_after(None, unread=("area.py",)) == "open"
+
+
+def test_finding_that_was_fixed_stays_fixed_until_it_is_reported_again() -> None:
+    fixed = follow_up(remember([FOUND], patches()), [], patches(BEFORE.replace("** 2", "** 3")), unread=())
+    assert follow_up(fixed, [], patches(), unread=())[0].state == "fixed"
+    assert follow_up(fixed, [FOUND], patches(), unread=())[0].state == "open"
+
+
+def test_repeated_finding_is_matched_by_file_and_line_in_any_indentation() -> None:
+    moved = patches(BEFORE.replace("+    log(total)", "+\tlog( total )"))
+    again = FOUND.model_copy(update={"title": "Another title", "quote": "\tlog( total )"})
+    assert without_repeated(remember([FOUND], patches()), remember([again], moved)) == ()
+    other = FOUND.model_copy(update={"path": "b.py"})
+    assert len(without_repeated(remember([FOUND], patches()), remember([other], patches(path="b.py")))) == 1
+
+
+def test_open_finding_has_the_line_on_which_it_is_now() -> None:
+    earlier = remember([FOUND], patches())
+    assert locate_open(earlier, patches(BEFORE.replace("+1,4", "+8,4"))) == (
+        OpenFinding("area.py", "RIGHT", 10, "high", "Logs a secret"),
+    )
+    assert locate_open(earlier, {}) == (OpenFinding("area.py", "RIGHT", None, "high", "Logs a secret"),)
+
+
+def test_state_is_stored_as_json_and_read_back() -> None:
+    earlier = remember([FOUND], patches())
+    assert parse_earlier(dump_earlier(earlier)) == earlier
+    assert dump_earlier(()) is None
+
+
+@pytest.mark.parametrize("state", [None, "", "[]", "[1]", "{"])
+def test_state_of_another_version_has_no_findings(state: str | None) -> None:
+    assert parse_earlier(state) == ()
+
+
+def test_remembered_finding_has_its_line_and_its_place() -> None:
+    (remembered,) = remember([FOUND], patches())
+    assert remembered == EarlierFinding(
+        path="area.py",
+        quote="log(total)",
+        nearby=("defarea(side):", "returnside*2", "total=side**2", "returntotal"),
+        patch_digest=remembered.patch_digest,
+        severity="high",
+        title="Logs a secret",
+        state="open",
+    )
