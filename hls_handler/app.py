@@ -93,7 +93,10 @@ def _utc_now() -> datetime:
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line."""
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
-    logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
+    on_terminal = sys.stderr.isatty()
+    layout = settings.logging.format or ("text" if on_terminal else "json")
+    colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours)
 
 
 class Service:
@@ -246,6 +249,7 @@ class Service:
             self._reschedule_waiting()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
+        self._accepts.commit_counts()
         self._poll_awaited()
 
     def _wake(self, workers: int | None = None) -> None:
@@ -275,6 +279,8 @@ class Service:
             route=lambda event, envelope: route_envelope(self._reloader.latest, event, envelope),
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
+            # Without a commit of its own: anybody can cause rejections.
+            count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}, commit=False),
             outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,

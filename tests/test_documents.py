@@ -130,6 +130,7 @@ def _no_ports() -> Ports:
         route=unused,
         accept=unused,
         count_ping=unused,
+        count_rejection=unused,
         outcome=unused,
         counters=unused,
         queue=unused,

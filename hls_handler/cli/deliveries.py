@@ -31,7 +31,9 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or a unique prefix of it.")]
+Guid = Annotated[
+    str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id.")
+]
 
 
 @deliveries.command(name="list")
@@ -76,8 +78,8 @@ def show(guid: Guid, config: Config = None) -> None:
 
     Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
 
-    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix; 2 usage error, or unusable settings or
-    database.
+    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
+    unusable settings or database.
     """
     with open_store(load(config)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
@@ -122,7 +124,10 @@ def _conversation_name(row: DeliveryRow) -> str:
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     if row is None:
-        fail(f"there is no delivery {guid}, or several GUIDs begin with it; `hls deliveries list` shows all of them")
+        fail(
+            f"there is no delivery {guid}, or several GUIDs begin with it or have this request id; "
+            "`hls deliveries list` shows all of them"
+        )
     return row
 
 
@@ -254,11 +259,7 @@ def _describe_state(report: DeliveryReport) -> str:
 def _cost(report: DeliveryReport) -> str:
     costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
     calls = count(len(report.calls), "call")
-    tokens_in = sum(
-        tokens or 0
-        for call in report.calls
-        for tokens in (call.input_tokens, call.cache_write_tokens, call.cache_read_tokens)
-    )
+    tokens_in = sum(call.all_input_tokens for call in report.calls)
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
     shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""

@@ -148,6 +148,7 @@ class GithubApi:
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
+        self.requests_sent = 0
         self._observe = observe
         self._token = settings.token.get_secret_value()
         client = github.Github(
@@ -286,6 +287,7 @@ class GithubApi:
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
+            self.requests_sent += 1
             self._observe(self._rate_limit())
         data = _parse_json(text)
         message = data.get("message") if isinstance(data, dict) else None

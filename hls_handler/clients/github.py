@@ -47,6 +47,11 @@ class Github:
     def __init__(self, api: GithubApi) -> None:
         self._api = api
 
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests to GitHub's API since this client was created, failed ones included."""
+        return self._api.requests_sent
+
     def fetch_bot_account(self) -> Account:
         """Return the token's account. Raises `DependencyDown` if GitHub fails or there is no account (403, 404)."""
         try:

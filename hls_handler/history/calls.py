@@ -75,6 +75,10 @@ class CallRow:
     def of_shadow(self) -> bool:
         return self.index >= FIRST_SHADOW_STEP
 
+    @property
+    def all_input_tokens(self) -> int:
+        return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
+
 
 @dataclass(frozen=True, slots=True)
 class PromptStats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, counters, deliveries
@@ -43,6 +43,7 @@ class DeliveryRow:
     finished_at: datetime | None
     took_s: float | None  # from the first receipt until a worker finished it
     handler: str | None
+    github_requests: int | None  # of all attempts; None before the first attempt ended
     worker: str | None  # while running
     lease_until: datetime | None  # while running
     attempt: int  # claims so far
@@ -84,12 +85,11 @@ class Deliveries:
             query = query.where(_c.repository == repository)
         return self._rows(query)
 
-    def find(self, guid_or_prefix: str) -> DeliveryRow | None:
-        """Return the delivery with this GUID, or the only delivery whose GUID has this prefix; else None."""
-        exact = self._rows(select(*_COLUMNS).where(_c.guid == guid_or_prefix))
-        found = exact or self._rows(
-            select(*_COLUMNS).where(_c.guid.startswith(guid_or_prefix, autoescape=True)).limit(2)
-        )
+    def find(self, id_or_prefix: str) -> DeliveryRow | None:
+        """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
+        exact = self._rows(select(*_COLUMNS).where(_c.guid == id_or_prefix))
+        matches = or_(_c.guid.startswith(id_or_prefix, autoescape=True), _c.request_id == id_or_prefix)
+        found = exact or self._rows(select(*_COLUMNS).where(matches).limit(2))
         return found[0] if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:

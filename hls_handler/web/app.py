@@ -40,6 +40,7 @@ class Ports:
     route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
+    count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
     outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
@@ -86,6 +87,7 @@ class WebApplication:
                 route=self._ports.route,
                 accept=self._ports.accept,
                 count_ping=self._ports.count_ping,
+                count_rejection=self._ports.count_rejection,
                 outcome=self._ports.outcome,
                 health=self._ports.health,
             )

@@ -50,6 +50,11 @@ class Writer(Protocol):
 class Github(Protocol):
     """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
 
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests since the client was created."""
+        ...
+
     def fetch_bot_account(self) -> Account: ...
 
     def reader(self, repository: str) -> Reader: ...

@@ -58,6 +58,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.deliveries: list[NewDelivery] = []
         self.pongs = 0
+        self.rejections: list[int] = []
         self.broken: str | None = None
         self.answer: Accepted | None = None
         self.counted: dict[tuple[str, str], int] = {}
@@ -147,6 +148,7 @@ class WebSetup:
             route=route,
             accept=self.store.accept,
             count_ping=self.store.count_ping,
+            count_rejection=self.store.rejections.append,
             outcome=self.workers.outcome,
             counters=self.store.counters,
             queue=self.store.queue,

@@ -74,6 +74,10 @@ class FakeGithub:
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
     def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
         return self.account
