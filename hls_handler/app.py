@@ -147,6 +147,7 @@ class Service:
             self._reloader,
             github=lambda of: github.of(of.github),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+            health=self._health,
         )
         self._probe = make_probe(checks, self._health)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.db.database import Database
 from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
@@ -76,7 +76,9 @@ class Github(Protocol):
 class Claude(Protocol):
     """Client of Claude's API. Each worker thread has its own."""
 
-    def model_for(self, rendered: RenderedPrompt) -> str: ...
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        """Return the model, and the most tokens that `ask` can use with their cost."""
+        ...
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from hls_handler.errors import Dependency, DependencyDown, HlsError
+from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
@@ -17,6 +17,7 @@ from hls_handler.storage import Storage
 from hls_handler.wording import count, is_or_are
 from hls_handler.work.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.work.background import Check, ProblemFound
+from hls_handler.work.health import Health
 from hls_handler.work.job import GITHUB_RATE_LIMIT
 
 STUCK_S = 600.0
@@ -29,8 +30,12 @@ def make_checks(
     *,
     github: Callable[[Settings], Github],
     lookup_model: Callable[[Settings], object],
+    health: Health,
 ) -> list[Check]:
-    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists."""
+    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
+
+    A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
+    """
 
     def check_store() -> dict[str, int]:
         store.database.check_writable()
@@ -51,7 +56,11 @@ def make_checks(
                 f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
             )
             raise DependencyDown(message, dependency="claude", remedy=remedy)
-        lookup_model(settings)
+        try:
+            lookup_model(settings)
+        except ModelNotFound:
+            if not health.worked_in_use("claude"):
+                raise
 
     return [
         Check("store", check_store, proves_use=True),

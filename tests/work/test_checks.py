@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from hls_handler.errors import DependencyDown
+from hls_handler.errors import DependencyDown, ModelNotFound
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
@@ -45,7 +45,11 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
         return FakeGithub()
 
     probe_checks = make_checks(
-        world.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
+        world.store,
+        reloader,
+        github=github,
+        lookup_model=lambda settings: models.append(settings.claude.model),
+        health=world.health,
     )
     results = {check.component: check.run() for check in probe_checks}
     assert {name: found is None for name, found in results.items()} == {
@@ -68,7 +72,8 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, co
     def unused(_settings: Settings) -> Github:
         raise AssertionError("it was asked")
 
-    probe_checks = make_checks(world.store, make_reloader(tmp_path, world.store), github=unused, lookup_model=unused)
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(world.store, reloader, github=unused, lookup_model=unused, health=world.health)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
         next(check for check in probe_checks if check.component == component).run()
 
@@ -79,11 +84,40 @@ def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) 
     def down(_settings: Settings) -> object:
         raise CLAUDE_DOWN
 
+    reloader = make_reloader(tmp_path, world.store)
     probe_checks = make_checks(
-        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeGithub(), lookup_model=down
+        world.store, reloader, github=lambda _: FakeGithub(), lookup_model=down, health=world.health
     )
     with pytest.raises(DependencyDown, match="529"):
         next(check for check in probe_checks if check.component == "claude").run()
+
+
+def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    health, calls_fail = world.health, CLAUDE_DOWN
+
+    def lookup_model(_settings: Settings) -> object:
+        raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
+
+    checks = make_checks(
+        world.store,
+        make_reloader(tmp_path, world.store),
+        github=lambda _: FakeGithub(),
+        lookup_model=lookup_model,
+        health=health,
+    )
+    states = []
+    for use in (None, "answered", "answered", None, "failed", None):
+        if use == "answered":
+            health.ok("claude", begun_at=NOON)
+        elif use == "failed":
+            health.report_problem("claude", str(calls_fail), calls_fail.remedy)
+        run_checks([check for check in checks if check.component == "claude"], health)
+        states.append(health.snapshot().components["claude"].state)
+    assert states == ["degraded", "healthy", "healthy", "healthy", "degraded", "degraded"]
+    health.forget("claude")  # other settings: the answered calls prove nothing about them
+    run_checks([check for check in checks if check.component == "claude"], health)
+    assert health.snapshot().components["claude"].message == "404: model"
 
 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
@@ -93,7 +127,9 @@ def check(component: Component, world: World, folder: Path, text: str = SMALLEST
     """Health of a component after one check."""
     health = Health(lambda: NOON)
     reloader = make_reloader(folder, world.store, text)
-    probe_checks = make_checks(world.store, reloader, github=lambda _: FakeGithub(), lookup_model=lambda _: None)
+    probe_checks = make_checks(
+        world.store, reloader, github=lambda _: FakeGithub(), lookup_model=lambda _: None, health=health
+    )
     run_checks([check for check in probe_checks if check.component == component], health)
     return health.snapshot().components[component]
 

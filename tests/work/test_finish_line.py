@@ -79,8 +79,8 @@ def test_superseded_delivery_and_one_whose_worker_died_are_logged(
 ) -> None:
     caplog.set_level(logging.INFO)
     world = make_world()
-    accept(world.store, queued("g1"))
-    accept(world.store, queued("g2", action="closed", supersedes="all"))
+    accept(world.store, queued("g1", number=7))
+    accept(world.store, queued("g2", number=7, action="closed", supersedes="all"))
     (superseded,) = finish_lines(caplog)
     assert (superseded.__dict__["delivery"], superseded.__dict__["state"]) == ("g1", "superseded")
     caplog.clear()
