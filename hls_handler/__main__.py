@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
 
 INTERRUPTED = 130
@@ -15,14 +14,8 @@ def main() -> None:
     gc.disable()
     try:
         from hls_handler.cli import app
-        from hls_handler.cli.options import DOTENV
-        from hls_handler.settings.load import export_proxy_settings
 
-        gc.freeze()
-        gc.set_threshold(20_000, 20, 20)  # two webhooks make 700 objects, after which Python would collect garbage
-        gc.enable()
-        export_proxy_settings(os.environ, DOTENV)
-        app()
+        app(prog_name="hls")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

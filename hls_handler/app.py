@@ -27,6 +27,7 @@ from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github
 from hls_handler.clients.transport import proxy_passwords
+from hls_handler.clients.writer import RepositoryLabels
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished
@@ -115,6 +116,7 @@ class Service:
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
         self._rates = RateLimitMonitor()
+        self._labels = RepositoryLabels(time.monotonic)
         self._awaited = AwaitedDeliveries()
         self._secrets = set(collect_secrets(settings))  # secrets of all settings since the start
         self._reschedule = threading.Event()  # if set, the next `_check_changes` makes waiting deliveries due
@@ -168,7 +170,7 @@ class Service:
     def _clients(self, settings: Settings) -> tuple[GithubOf, ClaudeOf]:
         observe = self._rates.observe
         github: GithubOf = CachedClient(
-            lambda of: Github(GithubApi(of, observe=observe, now=_utc_now)), close=Github.close
+            lambda of: Github(GithubApi(of, observe=observe, now=_utc_now), labels=self._labels), close=Github.close
         )
         claude: ClaudeOf = CachedClient(lambda of: Claude(of, clock=time.monotonic, now=_utc_now), close=Claude.close)
         github.of(settings.github)  # raises `SettingsError` now, not at the first use

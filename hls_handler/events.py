@@ -146,6 +146,7 @@ class Issue:
     is_pull_request: Annotated[
         bool, Field(validation_alias=AliasChoices("pull_request", "is_pull_request")), BeforeValidator(is_present)
     ] = False  # True for a pull request that GitHub sends as an issue
+    comments: int | None = None  # number of comments; None if GitHub omits it
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ class PullRequest:
     deletions: Count
     changed_files: Count
     commits: Count
+    comments: int | None = None  # number of comments of the conversation; None if GitHub omits it, as in lists
 
 
 ReviewState = Literal["approved", "changes_requested", "commented", "dismissed", "pending"]
@@ -271,6 +273,7 @@ class Event:
     workflow_run: Annotated[WorkflowRun | None, Field(default=None)]
     release: Annotated[Release | None, Field(default=None)]
     payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
+    is_recent: bool = False  # GitHub has just sent it: its issue or pull request need not be read before the analysis
 
     @property
     def key(self) -> str:
@@ -300,7 +303,8 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
     """Parse the body of the event `name` ("issues"). Raises `PayloadError`, which names the first invalid field."""
     try:
         payload = msgspec.json.decode(body, type=dict[str, Any])
-        event = _EVENT.validate_python({**payload, "delivery": delivery, "name": name, "payload": payload})
+        ours = {"delivery": delivery, "name": name, "payload": payload, "is_recent": False}
+        event = _EVENT.validate_python(payload | ours)
         run = event.workflow_run
         if run is not None:  # drop pull requests into forks, which GitHub also lists
             listed = _RunPullRequests.model_validate(payload).each

@@ -104,7 +104,7 @@ def test_packages_import_no_higher_layer() -> None:
 
 
 def test_serving_loads_no_module_of_the_sandbox() -> None:
-    code = "import sys, hls_handler.app, hls_handler.cli; print([m for m in sys.modules if 'hls_handler.sandbox' in m])"
+    code = "import sys, hls_handler.cli.serve; print([m for m in sys.modules if 'hls_handler.sandbox' in m])"
     printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
     assert printed == "[]\n"
 

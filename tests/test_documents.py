@@ -14,9 +14,9 @@ import yaml
 from jsonschema import Draft202012Validator
 from starlette.routing import Route
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from hls_handler.cli import app
+from hls_handler.cli import COMMANDS as TOP_COMMANDS
+from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import EXAMPLE_FILE, NEEDS_RESTART, load_settings
@@ -25,7 +25,7 @@ from hls_handler.settings.repository import list_repository_keys, parse_reposito
 from hls_handler.settings.schema import repository_schema, settings_schema
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
-from tests.settings.files import VARIABLES, problems, with_value
+from tests.settings.files import VARIABLES, app_key, problems, with_value
 from tests.settings.make_reference import PAGE, read_rows, render_page
 
 SETTINGS_PAGE = PAGE.read_text(encoding="utf-8")
@@ -35,7 +35,9 @@ HTTP_PAGE = Path("docs/http.md").read_text(encoding="utf-8")
 WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").rglob("*.j2"), *Path("config").glob("*")]
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
-EXAMPLES = dict.fromkeys(("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD"), "a-value-of-32-bytes-for-examples")
+EXAMPLES = dict.fromkeys(
+    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"), "a-value-of-32-bytes-for-examples"
+)
 
 
 SETTINGS_ROWS = read_rows(SETTINGS_PAGE)
@@ -52,7 +54,8 @@ def test_settings_page_says_what_a_wrong_value_causes(key: Key) -> None:
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
 def test_examples_in_the_settings_table_load(key: Key, tmp_path: Path) -> None:
-    assert problems(tmp_path, example(key), VARIABLES | EXAMPLES) == []
+    variables = VARIABLES | EXAMPLES | {"GITHUB_APP_PRIVATE_KEY": app_key()}
+    assert problems(tmp_path, example(key), variables) == []
 
 
 @pytest.mark.parametrize("key", Reference().keys, ids=lambda key: key.path)
@@ -90,7 +93,7 @@ def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, command
 
 
-COMMANDS = dict(commands(get_command(app), "hls"))
+COMMANDS = dict(one for top in TOP_COMMANDS for one in commands(load_command(top), f"hls {top}"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,38 +6,104 @@ settings.
 
 from __future__ import annotations
 
-import typer
+import gc
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
-from hls_handler.cli.check import check
-from hls_handler.cli.config import config_commands, settings_commands
-from hls_handler.cli.deliveries import deliveries, why
-from hls_handler.cli.demo import demo
-from hls_handler.cli.maintenance import backup, pause, resume
-from hls_handler.cli.prompts import prompts
-from hls_handler.cli.render import render
-from hls_handler.cli.send import send
-from hls_handler.cli.serve import serve, up
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+from hls_handler import __version__
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "init": (
+        "init:init",
+        "Connect HLS with GitHub and Claude: create a GitHub App or use a token, and write the settings.",
+    ),
+    "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
+    "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
+    "check": ("check:check", "Report every problem of settings, prompts and credentials."),
+    "render": ("render:render", "Print the exact request to Claude for an event."),
+    "send": ("send:send", "Sign a payload and post it as GitHub would."),
+    "deliveries": ("deliveries:deliveries", "List, show and retry deliveries. Works while the service runs."),
+    "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
+    "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
+    "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),
+    "resume": ("maintenance:resume", "Resume the processing that `hls pause` stopped."),
+    "prompts": ("prompts:prompts", "List, show, compare and try prompts."),
+    "config": ("config:config_commands", "Explain settings and check a repository's settings file."),
+    "settings": ("config:settings_commands", "Describe the format of the settings file."),
+    "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
+    "sandbox": (
+        "sandbox:sandbox",
+        "Run stand-ins for GitHub and Claude until Ctrl-C, with the issues and pull requests of the demo.",
+    ),
+}
+"""Name -> module and function (or group of commands), and the first sentence of its help."""
+
+
+def load_command(name: str) -> TyperCommand | TyperGroup:
+    """Import the command or group of commands `name`."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    loaded = getattr(import_module(f"hls_handler.cli.{module}"), attribute)
+    parent = typer.Typer(rich_markup_mode=None)
+    if isinstance(loaded, typer.Typer):
+        parent.add_typer(loaded, name=name)
+    else:
+        parent.command(name)(loaded)
+    return get_group(parent).commands[name]  # type: ignore[return-value]
+
+
+class _Commands(TyperGroup):
+    """A group that imports a command when it is used: all of them take ten times as long as printing the help."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, first_sentence) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=first_sentence))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else None, rest
+
 
 app = typer.Typer(
     name="hls",
-    help="HLS turns GitHub events into labels and comments with the help of Claude.\n\n"
-    "Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable settings.",
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(serve)
-app.command()(up)
-app.command()(check)
-app.command()(render)
-app.command()(send)
-app.add_typer(deliveries, name="deliveries")
-app.command()(why)
-app.command()(backup)
-app.command()(pause)
-app.command()(resume)
-app.add_typer(prompts, name="prompts")
-app.add_typer(config_commands, name="config")
-app.add_typer(settings_commands, name="settings")
-app.command()(demo)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from hls_handler.cli.options import print_line
+
+        print_line(f"hls {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hls(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """HLS turns GitHub events into labels and comments with the help of Claude.
+
+    Exit codes: 0 success; 1 the command ran and found a problem, or failed; 2 usage error or unusable settings.
+    """
+    # The command has been imported by now.
+    if not gc.isenabled():
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)  # two webhooks make 700 objects, after which Python would collect garbage
+        gc.enable()
+    from hls_handler.cli.options import DOTENV
+    from hls_handler.settings.load import export_proxy_settings
+
+    export_proxy_settings(os.environ, DOTENV)

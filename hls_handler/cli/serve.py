@@ -17,7 +17,6 @@ import typer
 import uvicorn
 
 from hls_handler.app import Role, Service, configure_logs
-from hls_handler.cli.demo import run_demo
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.settings.load import CREDENTIALS, EXAMPLE_FILE, SETTINGS_FILE, SettingsFile, find_missing_credentials
@@ -153,6 +152,8 @@ def up(config: Config = None) -> None:
     except SettingsError as exc:
         abort(*exc.problems)
     if len(missing) == len(CREDENTIALS):
+        from hls_handler.cli.demo import run_demo  # here: `hls serve` does not need it
+
         print_line(f"None of {', '.join(CREDENTIALS)} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False, fresh=False))
     if missing:

@@ -29,7 +29,7 @@ from hls_handler.clients.github_errors import (
     unexpected_response,
 )
 from hls_handler.clients.transport import find_proxy_settings, redact_secret
-from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
 
@@ -150,7 +150,9 @@ class GithubApi:
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
         self.requests_sent = 0
         self._observe = observe
-        self._token = settings.token.get_secret_value()
+        if not settings.access_tokens:
+            raise SettingsError(["github.app: this version cannot use a GitHub App yet; set github.token"])
+        self._token = settings.access_tokens[0]
         client = github.Github(
             auth=github.Auth.Token(self._token),
             base_url=settings.base_url,

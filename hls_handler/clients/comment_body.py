@@ -246,13 +246,23 @@ def decide_body(action: EnsureComment, current_body: str | None, *, last_digest:
     return _decide_whole(action, current_body, last_digest=last_digest)
 
 
+def is_last_written(action: EnsureComment, last_digest: str) -> bool:
+    """Return True if the requested body is the last requested one; always False for a section."""
+    return action.section is None and _digest(requested_body(action)) == last_digest
+
+
+def requested_body(action: EnsureComment) -> str:
+    """Return the whole comment that the action requests, with the marker, as long as GitHub allows."""
+    mark = f"\n{marker(action.family)}"
+    return truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
+
+
 def _normalize(body: str) -> str:
     return body.replace("\r\n", "\n").strip()  # GitHub's editor writes CRLF
 
 
 def _decide_whole(action: EnsureComment, current_body: str | None, *, last_digest: str | None) -> BodyDecision | None:
-    mark = f"\n{marker(action.family)}"
-    requested = truncate_comment(action.body, MAX_COMMENT_CHARS - len(mark)) + mark
+    requested = requested_body(action)
     digest = _digest(requested)
     if current_body is None:
         return BodyDecision("changed", requested, digest) if action.create else None

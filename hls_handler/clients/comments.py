@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE, EnsureComment, Outcome
 from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
-from hls_handler.clients.comment_body import decide_body, marker
+from hls_handler.clients.comment_body import decide_body, is_last_written, marker, requested_body
 from hls_handler.events import Account, Comment
 from hls_handler.history.conversations import ConversationHistory
 
@@ -36,17 +36,27 @@ class NoWrite:
 
 
 def compare_comment(
-    api: GithubApi, repository: str, number: int, action: EnsureComment, *, bot: Account, history: ConversationHistory
+    api: GithubApi,
+    repository: str,
+    number: int,
+    action: EnsureComment,
+    *,
+    bot: Account,
+    history: ConversationHistory,
+    has_comments: bool,
 ) -> CommentWrite | NoWrite:
     """Read the current comment and return the needed write, or `NoWrite` if there is nothing to write.
 
-    Sends one request if the comment's id is stored and the bot wrote that comment. Otherwise, the comments of the
-    conversation are listed, 100 with each request.
+    Sends no request if the text is that of the last write. Sends one request if the comment's id is stored and the bot
+    wrote that comment. Otherwise, the comments of the conversation are listed, 100 with each request.
     """
     mark = marker(action.family)
     known = history.comment(action.family)
     found: Comment | None = None
     if known is not None:
+        if is_last_written(action, known.body_digest):  # nothing is written even if a person edited or deleted it
+            body = requested_body(action)
+            return NoWrite(Outcome("comment", "unchanged", COMMENT_UP_TO_DATE, comment_id=known.comment_id, body=body))
         found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
         if found is None:
             return _declined("a person deleted our comment: it is not posted again", known.comment_id)
@@ -54,7 +64,7 @@ def compare_comment(
             return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
         if not _is_by(found, bot):
             found = None  # another account wrote it, when HLS had that account's token
-    if found is None:
+    if found is None and has_comments:
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
     last_digest = known.body_digest if known and found and known.comment_id == found.id else None
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from time import monotonic
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writer import GithubWriter
+from hls_handler.clients.writer import GithubWriter, RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
@@ -44,8 +45,9 @@ class Github:
 
     is_read_only: ClassVar[bool] = False
 
-    def __init__(self, api: GithubApi) -> None:
-        self._api = api
+    def __init__(self, api: GithubApi, *, labels: RepositoryLabels | None = None) -> None:
+        """`labels` are the known labels of repositories; None if this client is the only one."""
+        self._api, self._labels = api, labels or RepositoryLabels(monotonic)
 
     @property
     def requests_sent(self) -> int:
@@ -106,7 +108,7 @@ class Github:
         With `dry_run`, or if this client is read-only, the writer writes nothing.
         """
         guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
-        return GithubWriter(self._api, repository, bot=bot, history=history, guard=guard)
+        return GithubWriter(self._api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
 
     def close(self) -> None:
         self._api.close()

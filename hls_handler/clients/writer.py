@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 from urllib.parse import quote
@@ -20,21 +21,67 @@ from hls_handler.settings.model import EffectiveLabels
 
 MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
 
+LABELS_FRESH_S = 3600.0
+"""Time for which the labels of a repository are known. If a person deletes one within it, GitHub creates it again."""
+
 _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])
+
+
+class RepositoryLabels:
+    """The labels of repositories, as last listed. Thread-safe: all workers of a process share it."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` returns monotonic seconds."""
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._listed: dict[str, tuple[float, frozenset[str]]] = {}  # repository -> (time of the listing, names)
+
+    def find(self, repository: str) -> frozenset[str] | None:
+        """Return the case-folded names; None if they are not known or too old."""
+        with self._lock:
+            at, names = self._listed.get(repository, (0.0, None))
+            return names if names is not None and self._clock() - at < LABELS_FRESH_S else None
+
+    def store(self, repository: str, names: frozenset[str]) -> None:
+        with self._lock:
+            self._listed[repository] = (self._clock(), names)
+
+    def add(self, repository: str, name: str) -> None:
+        """Add a label that was just created to the known ones."""
+        with self._lock:
+            if repository in self._listed:
+                at, names = self._listed[repository]
+                self._listed[repository] = (at, names | {name.casefold()})
 
 
 class GithubWriter:
     """Sets labels and writes the bot's comment. Without a `guard`, it only reports what it would write (dry run)."""
 
     def __init__(
-        self, api: GithubApi, repository: str, *, bot: Account, history: ConversationHistory, guard: WriteGuard | None
+        self,
+        api: GithubApi,
+        repository: str,
+        *,
+        bot: Account,
+        history: ConversationHistory,
+        labels: RepositoryLabels,
+        guard: WriteGuard | None,
     ) -> None:
         self._api, self._repository, self._bot, self._history = api, repository, bot, history
+        self._labels = labels
         self._base, self._guard = repository_path(repository), guard
 
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
-        change = compare_comment(self._api, self._repository, number, action, bot=self._bot, history=self._history)
+    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
+        change = compare_comment(
+            self._api,
+            self._repository,
+            number,
+            action,
+            bot=self._bot,
+            history=self._history,
+            has_comments=has_comments,
+        )
         if self._guard is None:
             return preview_comment(change)
         return write_comment(
@@ -42,30 +89,50 @@ class GithubWriter:
         )
 
     def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: EffectiveLabels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
     ) -> Outcome:
         """Add and remove labels so that the issue or pull request has the requested ones.
 
+        `present` are the labels that the issue or pull request has now; None to read them.
         `before` has the label states from before the delivery's first write. The outcome includes the changes of
         earlier attempts, with the added labels in the order of `action.requested`.
         """
-        difference = self._compare_labels(number, action, labels)
+        difference = self._compare_labels(action, labels, self._read_labels(number) if present is None else present)
         if self._guard is None:
             return _preview_labels(difference)
         self._write_labels(number, difference, action, self._guard)
         rank = {label.name: number for number, label in enumerate(action.requested)}
         return _label_outcome(_merge_earlier_attempts(difference, rank, before=before, after=self._history.labels()))
 
-    def _compare_labels(self, number: int, action: EnsureLabels, settings: EffectiveLabels) -> LabelDifference:
+    def _read_labels(self, number: int) -> frozenset[str]:
         pages = self._api.pages(f"{self._base}/issues/{number}/labels", _LABELS, max_pages=MAX_LABELS // PAGE_SIZE)
-        present = frozenset(label.name for page in pages for label in page)
+        return frozenset(label.name for page in pages for label in page)
+
+    def _compare_labels(
+        self, action: EnsureLabels, settings: EffectiveLabels, present: frozenset[str]
+    ) -> LabelDifference:
         stored = self._history.labels()
 
         def decide(in_repository: frozenset[str]) -> LabelDifference:
             return decide_labels(action, settings, present=present, stored=stored, in_repository=in_repository)
 
         optimistic = decide(frozenset(label.name for label in action.requested))
-        return decide(self._find_in_repository(optimistic.add)) if optimistic.add else optimistic
+        if not optimistic.add:
+            return optimistic
+        if not settings.create:  # then a label that a person has just deleted must not be created by setting it
+            return decide(self._find_in_repository(optimistic.add))
+        known = self._labels.find(self._repository)
+        if known is None:
+            pages = self._api.pages(f"{self._base}/labels", _LABELS, max_pages=MAX_PAGES)
+            known = frozenset(label.name.casefold() for page in pages for label in page)
+            self._labels.store(self._repository, known)
+        return decide(known)
 
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:
         if len(names) == 1:
@@ -106,6 +173,7 @@ class GithubWriter:
         response = self._api.write("POST", f"{self._base}/labels", body, guard=guard, expected=(422,))
         if response.status == 422 and not _already_exists(response):
             raise Retryable(f"POST {self._base}/labels: 422: GitHub rejected the label {spec.name}")
+        self._labels.add(self._repository, spec.name)
 
 
 def label_origins(action: EnsureLabels) -> Mapping[str, LabelOrigin]:

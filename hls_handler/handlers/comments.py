@@ -15,6 +15,7 @@ from hls_handler.handlers.handler import (
     PromptLimits,
     SkipReason,
     check_conversation,
+    current_issue,
     newest_within_budget,
     plan_comment,
 )
@@ -45,6 +46,7 @@ class CommentHandler(Handler[CommentFacts]):
     family = "comments"
     replies = frozenset({"comment_reply"})
     facts_type = CommentFacts
+    facts_version = 2
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "comment": Comment,
@@ -53,9 +55,8 @@ class CommentHandler(Handler[CommentFacts]):
     }
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> CommentFacts:
-        assert event.issue is not None  # parse_event rejects a comment event without an issue
-        assert event.comment is not None
-        issue = reader.issue(event.issue.number)
+        assert event.comment is not None  # parse_event rejects a comment event without one
+        issue = current_issue(event, reader)
         check_conversation(event, issue)
         listed = reader.comments(issue.number, most=MAX_COMMENTS)
         comment = next((other for other in listed if other.id == event.comment.id), None)

@@ -124,13 +124,19 @@ NO_HISTORY = FailureHistory((), (), "")
 
 
 def read_failure_history(
-    event: Event, run: WorkflowRun, reader: Reader, history: RepositoryHistory, branch: str
+    event: Event,
+    run: WorkflowRun,
+    jobs: Iterable[WorkflowJob],
+    reader: Reader,
+    history: RepositoryHistory,
+    branch: str,
 ) -> FailureHistory:
+    """Read the earlier attempts of a run. `jobs` are those of the last attempt."""
     first = max(run.run_attempt - MAX_ATTEMPTS, 1)
     attempts = tuple(
         Attempt(number, job.name, job.conclusion)
         for number in range(first, run.run_attempt + 1)
-        for job in reader.jobs(run.id, number)
+        for job in (jobs if number == run.run_attempt else reader.jobs(run.id, number))
     )
     recent = history.failures(run.workflow_id, days=RECENT_DAYS)
     elsewhere = tuple(failure for failure in recent if failure.branch != branch and failure.head_sha != run.head_sha)

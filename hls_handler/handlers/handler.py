@@ -136,6 +136,12 @@ def find_fallback_issue(rule: Rule) -> Conversation | None:
     return None if number is None else Conversation(number, is_pull_request=False, is_fallback_issue=True)
 
 
+def current_issue(event: Event, reader: Reader) -> Issue:
+    """Return the event's issue, read from GitHub unless the event is recent."""
+    assert event.issue is not None  # parse_event rejects such an event without one
+    return event.issue if event.is_recent else reader.issue(event.issue.number)
+
+
 def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
     """Raise `ConversationLocked` if the conversation is locked, `Superseded` if it is closed or marked "skip hls"."""
     kind = "pull request" if isinstance(conversation, PullRequest) else "issue"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hls_handler.events import Event, Issue
-from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation
+from hls_handler.handlers.handler import Handler, PromptLimits, check_conversation, current_issue
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
 
 MAX_CORRECTIONS = 6
@@ -23,12 +23,11 @@ class IssueHandler(Handler[IssueFacts]):
     family = "issues"
     replies = frozenset({"issue_analysis", "issue_response"})
     facts_type = IssueFacts
-    facts_version = 2
+    facts_version = 3
     variable_types: Mapping[str, object] = {"issue": Issue, "corrections": tuple[Correction, ...]}
     superseded_by_newer_answer = True
 
     def gather(self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits) -> IssueFacts:
-        assert event.issue is not None  # parse_event rejects an `issues` event without one
-        issue = reader.issue(event.issue.number)
+        issue = current_issue(event, reader)
         check_conversation(event, issue)
         return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS))

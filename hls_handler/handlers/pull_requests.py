@@ -195,7 +195,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 3
+    facts_version = 4
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -216,7 +216,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         self, event: Event, reader: Reader, history: RepositoryHistory, limits: PromptLimits
     ) -> PullRequestFacts:
         assert event.pull_request is not None  # parse_event rejects a `pull_request` event without one
-        pull_request = reader.pull_request(event.pull_request.number)
+        payload = event.pull_request
+        pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
         listed = reader.files(pull_request.number)
         files, skipped = select_files(listed, tokens=limits.input_tokens, ignored_paths=limits.ignored_paths)

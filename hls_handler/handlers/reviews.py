@@ -75,6 +75,7 @@ class ReviewHandler(Handler[ReviewFacts]):
     family = "reviews"
     replies = frozenset({"review_analysis"})
     facts_type = ReviewFacts
+    facts_version = 2
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "review": Review,

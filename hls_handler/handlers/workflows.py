@@ -62,6 +62,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
     facts_type = WorkflowFacts
+    facts_version = 2
     variable_types: Mapping[str, object] = {
         "run": WorkflowRun,
         "pull_request": PullRequest | None,
@@ -100,10 +101,11 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         pull_request, stale = _pull_request(run, reader)
         if pull_request is not None:
             check_conversation(event, pull_request)
-        jobs = [job for job in reader.jobs(run.id, run.run_attempt) if job.conclusion in FAILED] if failed else []
+        all_jobs = reader.jobs(run.id, run.run_attempt) if failed else ()
+        jobs = [job for job in all_jobs if job.conclusion in FAILED]
         characters = min(int(limits.input_tokens * CHARACTERS_PER_TOKEN / 2), MAX_LOG_CHARACTERS)
         read = jobs[:MAX_JOBS] if not stale else []
-        earlier_failures = read_failure_history(event, run, reader, history, branch) if read else NO_HISTORY
+        earlier_failures = read_failure_history(event, run, all_jobs, reader, history, branch) if read else NO_HISTORY
         steps = tuple(
             step for job in read for step in read_failed_steps(job, reader, characters // len(read), earlier_failures)
         )

@@ -21,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.sandbox import github_request, shapes
+from hls_handler.sandbox import app_calls, github_request, shapes
+from hls_handler.sandbox.app_calls import AppCall
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError
 from hls_handler.sandbox.state import State
@@ -113,10 +115,11 @@ class GitHubApi:
         api_url: str,
         web_url: str,
         storage: LogStorage,
+        apps: Apps,
         rate_limit: int,
         clock: Callable[[], datetime],
     ) -> None:
-        self._state, self._token, self._storage = state, token, storage
+        self._state, self._token, self._storage, self._apps = state, token, storage, apps
         self._api_url, self._web_url = api_url, web_url
         self._limit = RateLimit(rate_limit, clock)
 
@@ -126,8 +129,12 @@ class GitHubApi:
             by_path.setdefault(path, {})[method] = (endpoint, needs)
         methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
         routes = [Route(path, self._endpoint(endpoints), methods=methods) for path, endpoints in by_path.items()]
+        app_routes = [
+            Route(path, self._app_endpoint(endpoint, needs), methods=[method])
+            for method, path, endpoint, needs in app_calls.ROUTES
+        ]
         return Starlette(
-            routes=[Route("/rate_limit", self._rate_limit, methods=["GET"]), *routes],
+            routes=[Route("/rate_limit", self._rate_limit, methods=["GET"]), *app_routes, *routes],
             exception_handlers={GitHubError: self._error, HTTPException: self._not_found},
         )
 
@@ -140,16 +147,37 @@ class GitHubApi:
                 raise GitHubError(404, "Not Found")
             endpoint, needs = endpoints[request.method]
             answer = endpoint(await _call(request, self._state, needs))
-            headers = {"X-Accepted-GitHub-Permissions": needs, **answer.headers}
-            if answer.file is not None:
-                return Response(None, answer.status, {**headers, "Location": self._storage.signed_url(answer.file)})
-            if not answer.listed:
-                return self._respond(answer.status, answer.document, headers)
-            page, links = _page(request, self._api_url, answer.document)
-            wrapped = {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
-            return self._respond(200, wrapped, {**headers, **links})
+            return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs})
 
         return respond
+
+    def _app_endpoint(
+        self, endpoint: Callable[[AppCall], Answer], needs: app_calls.Authentication
+    ) -> Callable[[Request], Any]:
+        async def respond(request: Request) -> Response:
+            self._limit.count()
+            _negotiate(request)
+            given = "" if needs == "none" else _credential(request)
+            app = self._apps.authenticate(given) if needs == "app" else None
+            token = self._apps.find_token(given) if needs == "installation" else None
+            if needs == "installation" and token is None:
+                raise GitHubError(401, "Bad credentials")
+            raw = await request.body()
+            body = github_request.parse_body(raw, request.headers.get("content-type", "")) if raw else None
+            path = {key: str(value) for key, value in request.path_params.items()}
+            return self._to_response(request, endpoint(AppCall(self._apps, path, body, app, token)), {})
+
+        return respond
+
+    def _to_response(self, request: Request, answer: Answer, headers: Mapping[str, str]) -> Response:
+        headers = {**headers, **answer.headers}
+        if answer.file is not None:
+            return Response(None, answer.status, {**headers, "Location": self._storage.signed_url(answer.file)})
+        if not answer.listed:
+            return self._respond(answer.status, answer.document, headers)
+        page, links = _page(request, self._api_url, answer.document)
+        wrapped = {"total_count": len(answer.document), answer.inside: page} if answer.inside else page
+        return self._respond(200, wrapped, {**headers, **links})
 
     async def _rate_limit(self, request: Request) -> Response:
         _authenticate(request, self._token)
@@ -195,6 +223,11 @@ def error_of_status(status: int) -> dict[str, Any]:
 
 
 def _authenticate(request: Request, token: str) -> None:
+    if not hmac.compare_digest(_credential(request).encode("utf-8", "replace"), token.encode()):
+        raise GitHubError(401, "Bad credentials")
+
+
+def _credential(request: Request) -> str:
     if not request.headers.get("user-agent"):
         raise GitHubError(
             403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header"
@@ -202,9 +235,9 @@ def _authenticate(request: Request, token: str) -> None:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if not given:
         raise GitHubError(401, "Requires authentication")
-    is_valid = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode())
-    if scheme.lower() not in {"bearer", "token"} or not is_valid:
+    if scheme.lower() not in {"bearer", "token"}:
         raise GitHubError(401, "Bad credentials")
+    return given.strip()
 
 
 def _negotiate(request: Request) -> None:

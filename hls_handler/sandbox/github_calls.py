@@ -63,14 +63,19 @@ def pull_requests(call: Call) -> Answer:
     found = [pull for pull in _pulls(call.state, home) if state in {"all", pull.state}]
     if ":" in head:
         found = [pull for pull in found if (pull.document.get("head") or {}).get("label") == head]
-    return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
+    return Answer([_listed_pull(pull, home) for pull in found], listed=True)
+
+
+def _listed_pull(pull: Conversation, home: Repository) -> Document:
+    counts = {"additions", "deletions", "changed_files", "commits", "comments", "review_comments"}  # not in lists
+    return {key: value for key, value in shapes.pull_request(pull, home).items() if key not in counts}
 
 
 def commit_pulls(call: Call) -> Answer:
     """Return the pull requests whose head commit is the path's `sha`, except pull requests from forks."""
     home, sha = repository_of(call), call.path["sha"]
     found = [pull for pull in _pulls(call.state, home) if pull.head_sha == sha and _head_home(pull) == home.full_name]
-    return Answer([shapes.pull_request(pull, home) for pull in found], listed=True)
+    return Answer([_listed_pull(pull, home) for pull in found], listed=True)
 
 
 def conversation_events(call: Call) -> Answer:

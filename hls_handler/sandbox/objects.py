@@ -21,6 +21,40 @@ class Account:
     type: str  # "User", "Bot", "Organization"
 
 
+@dataclass(frozen=True, slots=True)
+class App:
+    """A GitHub App. As at GitHub, its private key is not stored."""
+
+    id: int
+    slug: str  # "my-hls"
+    name: str
+    owner: Account
+    public_key: str  # PEM
+    webhook_secret: str
+    webhook_url: str
+    permissions: Mapping[str, str]  # {"issues": "write"}
+    events: tuple[str, ...]
+    created_at: datetime  # aware UTC
+
+    @property
+    def bot(self) -> Account:
+        """The account that comments for the App."""
+        return Account(f"{self.slug}[bot]", 200_000_000 + self.id, "Bot")
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """An App on one account: on all repositories of the account, or on some of them."""
+
+    id: int
+    app_id: int
+    account: Account
+    repositories: tuple[str, ...] | None  # ("owner/repo",); None: all of the account
+    permissions: Mapping[str, str]
+    created_at: datetime  # aware UTC
+    suspended_at: datetime | None = None
+
+
 GHOST = Account("ghost", 10137, "User")
 
 

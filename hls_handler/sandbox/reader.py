@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pydantic import TypeAdapter
 
@@ -81,7 +82,10 @@ class SandboxReader:
             if conversation.repository.lower() == self._repository.lower()
         )
         numbers = sorted((pull.number for pull in here if pull.is_open_from(head)), reverse=True)
-        return tuple(self.pull_request(number) for number in numbers)
+        found = (self.pull_request(number) for number in numbers)  # GitHub's list omits the counts
+        return tuple(
+            replace(pull, additions=0, deletions=0, changed_files=0, commits=0, comments=None) for pull in found
+        )
 
     def releases(self) -> tuple[Release, ...]:
         documents = (repository_shapes.release(one) for one in self._state.releases(self._repository)[:100])

@@ -20,6 +20,8 @@ from starlette.routing import Mount
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hls_handler.errors import HlsError
+from hls_handler.sandbox.app_pages import app_page_routes
+from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.claude import Answerer, canned, claude_app, error_document
 from hls_handler.sandbox.control import BadRequest, bad_request, control_routes
 from hls_handler.sandbox.faults import Faults
@@ -70,6 +72,7 @@ class Sandbox:
     ) -> None:
         self.token, self.api_key = token, api_key
         self.state = State(state_path, me=me, clock=clock)
+        self.apps = Apps(self.state, clock=clock)
         self.faults = Faults()
         self.requests = RequestLog()
         self._answer, self._latency_s, self._rate_limit, self._clock = answer, latency_s, rate_limit, clock
@@ -165,6 +168,7 @@ class Sandbox:
             api_url=self.github_url,
             web_url=self.page_url[:-1],
             storage=storage,
+            apps=self.apps,
             rate_limit=self._rate_limit,
             clock=self._clock,
         ).app()
@@ -188,6 +192,7 @@ class Sandbox:
                 ),
                 *control_routes(self.state, self.faults, self.requests, urls=urls),
                 *storage.routes(),
+                *app_page_routes(self.apps),
                 *page_routes(self.state),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],

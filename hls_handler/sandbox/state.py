@@ -225,6 +225,11 @@ class State:
             full_name, run_id, attempt, lambda found: with_conclusion(found, conclusion, self._clock())
         )
 
+    def change(self, change: Callable[[World], World]) -> None:
+        """Store the world that `change` returns for the present one."""
+        with self._lock:
+            self._store(change(self._world))
+
     def _change_attempt(self, full_name: str, run_id: int, number: int, change: Callable[[Attempt], Attempt]) -> bool:
         with self._lock:
             run = self._world.run(full_name, run_id)

@@ -8,12 +8,14 @@ from datetime import datetime
 
 from hls_handler.sandbox.objects import (
     Account,
+    App,
     CommentEffects,
     Compared,
     Conversation,
     ConversationEvent,
     ConversationEventKind,
     Document,
+    Installation,
     Label,
     Permission,
     Release,
@@ -39,6 +41,8 @@ class World:
     moved: Mapping[str, str] = field(default_factory=dict)  # old name of a renamed repository to its new name
     permissions: Mapping[str, Permission] = field(default_factory=dict)  # "owner/repo@login", where a test set one
     effects: tuple[CommentEffects, ...] = ()
+    apps: Mapping[str, App] = field(default_factory=dict)  # by slug
+    installations: tuple[Installation, ...] = ()
     next_id: int = 3_000_000_001
 
     def repository(self, full_name: str) -> Repository | None:
@@ -97,6 +101,21 @@ class World:
 
     def with_account(self, account: Account) -> World:
         return replace(self, accounts={**self.accounts, account.login.lower(): account})
+
+    def app(self, app_id: int) -> App | None:
+        return next((app for app in self.apps.values() if app.id == app_id), None)
+
+    def with_app(self, app: App) -> World:
+        return replace(self, apps={**self.apps, app.slug: app})
+
+    def with_installation(self, installation: Installation) -> World:
+        """Return a copy with the installation, which replaces an earlier one of the App on the same account."""
+        place = (installation.app_id, installation.account.login.lower())
+        others = [one for one in self.installations if (one.app_id, one.account.login.lower()) != place]
+        return replace(self, installations=(*others, installation))
+
+    def without_installation(self, installation_id: int) -> World:
+        return replace(self, installations=tuple(one for one in self.installations if one.id != installation_id))
 
     def with_repository(self, repository: Repository) -> World:
         return replace(self, repositories={**self.repositories, repository.full_name.lower(): repository})

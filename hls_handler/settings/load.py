@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -15,6 +16,7 @@ from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
 from hls_handler.errors import SettingsError
+from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
 from hls_handler.settings.reference import Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
@@ -31,11 +33,18 @@ def find_settings_file(environ: Mapping[str, str]) -> Path:
     return EXAMPLE_FILE if EXAMPLE_FILE.exists() and not SETTINGS_FILE.exists() else SETTINGS_FILE
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None) -> Settings:
+def load_settings(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    dotenv: Path | None,
+    read_key: Callable[[Path], bytes] | None = Path.read_bytes,
+) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
-    Variables that `environ` lacks are read from the file `dotenv`. Raises `SettingsError`, whose `problems` contain
-    each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
+    Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads the file that
+    `github.app.private_key_path` names; with None, the file is not read. Raises `SettingsError`, whose `problems`
+    contain each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -57,6 +66,11 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
+    if settings is not None and read_key is not None:
+        try:
+            settings = _with_app_key(settings, read_key)
+        except InvalidAppKey as exc:
+            problems["github.app.private_key_path"] = str(exc)
     # These replace other sentences about the same key, because its real value was not validated.
     problems |= tree.rejected | expansion.problems
     if problems or tree.problems:  # a missing folder alone is left to `load_checked`: some commands need no prompts
@@ -65,7 +79,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, dotenv: Path | None
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
-    warnings = tuple(_find_warnings(settings, tree.sources))
+    warnings = (*_find_warnings(settings, tree.sources), *_find_exposed_files(settings, tree.sources, dotenv))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
     settings._sources, settings._warnings = tree.sources, warnings
@@ -77,6 +91,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
     if is_false(value_at(root, "features.signature_validation")) and isinstance(host, str) and not is_loopback(host):
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
+    yield from _find_credential_problems(root)
     entries = value_at(root, "repositories")
     first: dict[str, int] = {}
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -87,6 +102,39 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(unquote(path)):
             encoding = sys.getfilesystemencoding()
             yield key, f"{path} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+
+
+def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
+    github, app = value_at(root, "github"), value_at(root, "github.app")
+    if isinstance(github, dict):
+        found = [f"github.{name}" for name in ("app", "token", "tokens") if name in github]
+        if len(found) != 1:
+            given = f"{' and '.join(found)} are set" if found else "none is set"
+            yield "github", f"set exactly one of github.app, github.token and github.tokens; {given}"
+    if isinstance(app, dict):
+        keys = [f"github.app.{name}" for name in ("private_key", "private_key_path") if name in app]
+        if len(keys) != 1:
+            yield (
+                "github.app",
+                f"set exactly one of private_key and private_key_path; {'both are' if keys else 'none is'} set",
+            )
+
+
+def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:
+    app, problem, key = settings.github.app, "", None
+    if app is None or app.private_key_path is None:
+        return settings
+    path = app.private_key_path
+    try:
+        key = AppKey(read_key(path).decode("utf-8", "replace"))
+    except InvalidAppKey as exc:
+        problem = f"the key in {path.absolute()} {exc}"
+    except OSError as exc:
+        problem = f"{path.absolute()} cannot be read: {exc.strerror}"
+    if key is None:  # raised outside of `except`, so that the error has no context
+        raise InvalidAppKey(problem)
+    github = settings.github.model_copy(update={"app": app.model_copy(update={"private_key": key})})
+    return settings.model_copy(update={"github": github})
 
 
 def _is_encodable(path: str) -> bool:
@@ -131,6 +179,22 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
             f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health; "
             "set server.api_key to require a key"
         )
+
+
+def _find_exposed_files(settings: Settings, sources: Sources, dotenv: Path | None) -> Iterator[str]:
+    app = settings.github.app
+    if app is not None and app.private_key_path is not None and _is_readable_by_others(app.private_key_path):
+        where = sources.where("github.app.private_key_path")
+        yield f"{where}: other users of this machine can read {app.private_key_path}; run chmod 600 on it"
+    if dotenv is not None and _is_readable_by_others(dotenv):
+        yield f"{dotenv}: other users of this machine can read this file; run chmod 600 on it"
+
+
+def _is_readable_by_others(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "ALL_PROXY")
@@ -201,8 +265,10 @@ def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> M
     return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
 
 
-def find_missing(secret: SecretStr) -> str | None:
-    """Return the name of the missing variable ("GITHUB_TOKEN") if `secret` is a dummy value; None for a real value."""
+def find_missing(secret: SecretStr | None) -> str | None:
+    """Return the name of the missing variable ("GITHUB_TOKEN") if `secret` is a dummy value; else None."""
+    if secret is None:
+        return None
     return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
 
 
@@ -242,7 +308,7 @@ MIN_AGE_NS = 250_000_000
 
 
 class SettingsFile:
-    """Reads the settings file and `.env`, and detects changes of both.
+    """Reads the settings file, `.env` and the key of the GitHub App, and detects changes of these files.
 
     Only one thread at a time may call `read`. Every read uses the `environ` of the constructor.
     """
@@ -254,24 +320,35 @@ class SettingsFile:
         self._clock_ns = clock_ns
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
+        self._key_path: Path | None = None
+        self._key_stamp: Stamp = None
         self.initial: Settings = self.read()
 
     def has_changed(self) -> bool:
         """Return True if a file has changed since `read`, and the change is at least `MIN_AGE_NS` old. Thread-safe."""
-        stamps = self._stamps()
-        if stamps == self._last_stamps:
+        stamps, key_stamp = self._stamps(), self._stamp_key()
+        if stamps == self._last_stamps and key_stamp == self._key_stamp:
             return False
         now = self._clock_ns()
-        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in stamps if stamp is not None)
+        return not any(0 <= now - stamp[1] < MIN_AGE_NS for stamp in (*stamps, key_stamp) if stamp is not None)
 
     def read(self) -> Settings:
         """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
         self._last_stamps = self._stamps()
-        return load_settings(self._path, self._environ, dotenv=self._dotenv)
+        self._key_path = self._key_stamp = None
+        return load_settings(self._path, self._environ, dotenv=self._dotenv, read_key=self._read_key)
 
     def mark_as_changed(self) -> None:
         """Make `has_changed` return True, so that settings that could not be applied are read again."""
         self._last_stamps = None
+
+    def _read_key(self, path: Path) -> bytes:
+        self._key_path = path
+        self._key_stamp = self._stamp_key()  # before reading, so that a later change is detected
+        return path.read_bytes()
+
+    def _stamp_key(self) -> Stamp:
+        return None if self._key_path is None else _stamp(self._key_path)
 
     def _stamps(self) -> tuple[Stamp, ...]:
         return tuple(_stamp(path) for path in (self._path, self._dotenv) if path is not None)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
 from hls_handler.analysis import Severity
+from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
+    AppPrivateKey,
     Confidence,
     Credential,
     DatabaseUrl,
@@ -33,10 +35,14 @@ from hls_handler.settings.values import (
     Section,
     SharedSecret,
     SharedSecrets,
+    Tokens,
     Tone,
     UrlPath,
 )
 from hls_handler.settings.yaml_parser import Sources
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 
 class Server(Section):
@@ -67,8 +73,41 @@ class Server(Section):
     )
 
 
+def _exactly_one(*names: str) -> dict[str, JsonValue]:
+    return {"oneOf": [{"required": [name]} for name in names]}
+
+
+class GithubApp(Section):
+    """A GitHub App. After loading, `private_key` is set also if the file has `private_key_path`."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("private_key", "private_key_path"))
+
+    id: Integer = Field(ge=1, le=2**53, description="number of the GitHub App, on the App's page")
+    private_key: AppPrivateKey | None = Field(
+        None, description="the App's private key in PEM form; line breaks may be written as \\n"
+    )
+    private_key_path: Path | None = Field(None, description="file with the App's private key; in place of private_key")
+
+    @property
+    def rsa_key(self) -> RSAPrivateKey:
+        """The parsed key. Raises `ValueError` if the settings were loaded without the key's file."""
+        if not isinstance(self.private_key, AppKey):
+            raise ValueError("the key of the GitHub App was not read")
+        return self.private_key.rsa
+
+
 class Github(Section):
-    token: Credential = Field(description="token that reads and writes as HLS's account")
+    """Exactly one of `token`, `tokens` and `app` is set."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one("app", "token", "tokens"))
+
+    app: GithubApp | None = Field(None, description="GitHub App as which HLS reads and writes")
+    token: Credential | None = Field(None, description="token that reads and writes as HLS's account; in place of app")
+    tokens: Tokens | None = Field(
+        None,
+        description="in place of token: the first is used; the next ones take over while GitHub rejects it or its "
+        "limit is used up",
+    )
     webhook_secret: SharedSecrets = Field(description="secret of the webhook, at least 16 bytes; a list while rotating")
     base_url: HttpUrl = Field("https://api.github.com", description="address of GitHub's API")
     min_seconds_between_writes: Number = Field(
@@ -80,6 +119,17 @@ class Github(Section):
         le=600,
         description="how long a comment may still appear whose request got no response; it is not posted again before",
     )
+
+    @property
+    def access_tokens(self) -> tuple[str, ...]:
+        """The tokens, the preferred one first; () with a GitHub App."""
+        tokens = self.tokens or ((self.token,) if self.token else ())
+        return tuple(token.get_secret_value() for token in tokens)
+
+    @property
+    def credential_key(self) -> str:
+        """The key of the credential in use: "github.app", "github.tokens" or "github.token"."""
+        return "github.app" if self.app else "github.tokens" if self.tokens else "github.token"
 
 
 class Claude(Section):

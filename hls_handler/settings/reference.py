@@ -92,7 +92,8 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
 
 
 def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:
-    secret = any(_plain(part) is SecretStr for part in _types_without_none(info.annotation))
+    kinds = [_plain(part) for part in _types_without_none(info.annotation)]
+    secret = any(kind is SecretStr or any(_plain(item) is SecretStr for item in get_args(kind)) for kind in kinds)
     return Key(path, kind, info.description or "", expected, _default_text(info), secret)
 
 
@@ -172,6 +173,7 @@ def explain(error: ValidationError, root: object, variables: Mapping[str, str], 
         path, value = _locate(root, found["loc"], found["type"])
         if found["type"] == PROBLEM:
             is_optional_secret = found["msg"] == IS_EMPTY and (key := reference.find(path)) and key.default == UNSET
+            is_optional_secret = is_optional_secret and not path.startswith("github.")  # one of them is required
             rejected[path] = found["msg"] + ("; remove the key instead" if is_optional_secret else "")
         elif found["type"] == "extra_forbidden":
             name = str(found["loc"][-1])

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.github_events import find_event_problem, find_fallback_event_problem
 from hls_handler.untrusted.cleaning import remove_invisible
 
@@ -111,6 +112,16 @@ def _find_credential_problem(credential: SecretStr) -> str | None:
     return found
 
 
+def _parse_app_key(value: SecretStr) -> SecretStr:
+    text, problem = value.get_secret_value(), IS_EMPTY
+    if text.strip():
+        try:
+            return AppKey(text)
+        except InvalidAppKey as exc:
+            problem = str(exc)
+    raise PydanticCustomError(PROBLEM, "{sentence}", {"sentence": problem})
+
+
 def _reject_empty_list(noun: str) -> AfterValidator:
     return _reject(lambda items: None if items else f"is an empty list; name at least one {noun}")
 
@@ -183,6 +194,8 @@ def is_false(value: object) -> bool:
 Integer = Annotated[int, BeforeValidator(_reject_boolean)]
 Number = Annotated[float, BeforeValidator(_reject_boolean)]
 Credential = Annotated[SecretStr, _reject(_find_credential_problem)]
+Tokens = Annotated[tuple[Credential, ...], _reject_empty_list("token")]
+AppPrivateKey = Annotated[SecretStr, AfterValidator(_parse_app_key)]
 SharedSecret = Annotated[SecretStr, _reject(_find_shared_secret_problem)]
 SharedSecrets = SharedSecret | Annotated[tuple[SharedSecret, ...], _reject_empty_list("secret")]
 HttpUrl = Annotated[

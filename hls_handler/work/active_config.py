@@ -39,12 +39,23 @@ class Writer(Protocol):
     """Idempotent writes to one repository; `clients.writer.GithubWriter` implements it."""
 
     def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: EffectiveLabels, before: Mapping[str, LabelState]
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: EffectiveLabels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
     ) -> Outcome:
-        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write."""
+        """Set and remove labels. `before` maps label names to their stored states before the delivery's first write.
+
+        `present` are the labels that the issue or pull request has now; None to read them.
+        """
         ...
 
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome: ...
+    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
+        """Create or edit the bot's comment. With `has_comments=False`, the conversation has no comment yet."""
+        ...
 
 
 class Github(Protocol):
@@ -135,7 +146,7 @@ class BotAccount:
 
     def __init__(self, settings: GithubSettings, accounts: BotAccounts, database: Database) -> None:
         self._accounts = accounts
-        identity = f"{settings.base_url}\n{settings.token.get_secret_value()}".encode()
+        identity = f"{settings.base_url}\n{''.join(settings.access_tokens[:1])}".encode()
         self._fingerprint = hmac.new(database.secret(FINGERPRINT_SECRET), identity, hashlib.sha256).hexdigest()
         self._lock = threading.Lock()
         self.cached = accounts.find(self._fingerprint)  # None before the first request to GitHub

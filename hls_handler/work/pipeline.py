@@ -8,8 +8,11 @@ the next call to Claude and the next write to GitHub, so a retry continues after
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
@@ -34,6 +37,9 @@ from hls_handler.work.repository_settings import (
     route_with_repository_settings,
 )
 
+RECENT_S = 60.0
+"""A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
+
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
 
@@ -55,8 +61,10 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
 
     The event is routed again, because settings, prompts and the bot account may have changed since it was received.
     """
-    event = _parse_event(lease)
     config, bot, store = context.config, context.fetch_bot_account(), context.store
+    event = _parse_event(lease)
+    if lease.attempt == 1 and _age_s(event, store.now()) < RECENT_S:
+        event = replace(event, is_recent=True)
     routing_input = from_event(event)
     rule = route(routing_input, settings=config.settings, table=config.table, catalogue=config.library, bot=bot)
     if isinstance(rule, Ignored):
@@ -131,6 +139,16 @@ def _parse_event(lease: Lease) -> Event:
         return parse_event(lease.event, lease.guid, lease.body)
     except PayloadError as exc:
         raise Permanent(str(exc)) from exc
+
+
+def _age_s(event: Event, now: datetime) -> float:
+    """Return the seconds since GitHub changed the event's issue or pull request; infinity if that is unknown."""
+    changed = event.payload.get("pull_request") or event.payload.get("issue")
+    try:
+        updated_at = datetime.fromisoformat(changed["updated_at"]) if isinstance(changed, Mapping) else None
+        return abs((now - updated_at).total_seconds()) if updated_at else inf
+    except (KeyError, TypeError, ValueError):
+        return inf
 
 
 def _check_run_limit(job: Job) -> DeliveryResult | None:

@@ -75,13 +75,18 @@ def post(
     """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
 
     `require_not_superseded` may raise `Superseded`. It is called at the start, and again after the comment's lock is
-    acquired. The lock prevents newer deliveries from writing the comment.
+    acquired. The lock prevents newer deliveries from writing the comment. It is acquired before the conversation is
+    read, so that the number of comments that GitHub then reports stays true until the comment is written.
     """
     require_not_superseded()
     job.require_reads_allowed()
+    current = None
     if not any(name == OUTCOME.name for name, _ in job.steps):
-        _check_current_state(job, conversation)
-    execute = partial(_execute, job, conversation, require_not_superseded)
+        for action in actions:
+            if isinstance(action, EnsureComment) and job.rule.effective.features.auto_commenting:
+                _acquire_lock(job, action)
+        current = _check_current_state(job, conversation)
+    execute = partial(_execute, job, conversation, current, require_not_superseded)
     outcomes = tuple(
         job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
@@ -98,17 +103,23 @@ def _matches(action: Action, outcome: Outcome) -> bool:
     return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
 
 
-def _check_current_state(job: Job, conversation: Conversation) -> None:
+def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRequest:
     reader = job.context.github.reader(job.event.repository.full_name)
     number = conversation.number
     current = reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
     check_conversation(job.event, current)
     shown = _shown_labels(current, job.config.library)
     _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
+    return current
 
 
 def _execute(
-    job: Job, conversation: Conversation, require_not_superseded: Callable[[], None], index: int, action: Action
+    job: Job,
+    conversation: Conversation,
+    current: Issue | PullRequest | None,
+    require_not_superseded: Callable[[], None],
+    index: int,
+    action: Action,
 ) -> Outcome:
     effective, settings = job.rule.effective, job.config.settings
     match action:
@@ -118,12 +129,22 @@ def _execute(
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
             writer = _make_writer(job, job.begin_write)
-            return writer.ensure_labels(conversation.number, action, labels=effective.labels, before=before)
+            present = frozenset(label.name for label in current.labels) if current else None
+            return writer.ensure_labels(
+                conversation.number, action, labels=effective.labels, before=before, present=present
+            )
         case EnsureComment():
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
                 return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return ensure_comment(job, conversation, action, index=index, require_not_superseded=require_not_superseded)
+            return ensure_comment(
+                job,
+                conversation,
+                action,
+                index=index,
+                require_not_superseded=require_not_superseded,
+                locked=current,
+            )
         case _:
             assert_never(action)
 
@@ -135,17 +156,18 @@ def ensure_comment(
     *,
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
+    locked: Issue | PullRequest | None = None,
 ) -> Outcome:
     """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
 
-    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. If an earlier attempt wrote the comment but got
+    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `locked` is the conversation, read after the lock
+    was acquired; None if it was not acquired yet. If an earlier attempt wrote the comment but got
     no response, the outcome of that write is returned. The lock is released when a shadow prompt begins, or when the
     delivery ends or is rescheduled.
     """
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:
         begun = None  # the plan has changed
-    name = f"{job.lease.conversation_key}/{action.family}"
 
     def begin_write() -> None:
         if begun is None:
@@ -153,11 +175,14 @@ def ensure_comment(
             job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
         job.begin_write(name)
 
-    job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
+    if locked is None:
+        _acquire_lock(job, action)
+    name = _lock_name(job, action)
     require_not_superseded()
     completed = WriteCompleted(name)
+    has_comments = locked is None or locked.comments != 0
     try:
-        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action)
+        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action, has_comments=has_comments)
     except StepFailed as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
@@ -166,6 +191,14 @@ def ensure_comment(
     if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
         return outcome
     return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
+
+
+def _lock_name(job: Job, action: EnsureComment) -> str:
+    return f"{job.lease.conversation_key}/{action.family}"
+
+
+def _acquire_lock(job: Job, action: EnsureComment) -> None:
+    job.store.locks.acquire(job.lease, _lock_name(job, action), ttl_s=LOCK_S, changes=job.pending.take())
 
 
 def _make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:

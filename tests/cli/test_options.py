@@ -34,5 +34,6 @@ def test_rule_15_every_command_prints_with_options_py() -> None:
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).rpartition(".")[2] in {"echo", "secho", "print", "write"}
         and path.name != "options.py"
+        and ast.unparse(node.func) != "self.wfile.write"  # a response of the page of `hls init`
     ]
     assert printing == []

@@ -9,6 +9,7 @@ import pytest
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
+from hls_handler.clients.writer import RepositoryLabels
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
@@ -85,10 +86,31 @@ def test_existing_labels_take_one_read_and_no_write(api: GithubApi, github: Fake
     assert slots.taken == 0
 
 
-def test_one_missing_label_is_looked_up_by_its_name(api: GithubApi, github: FakeGithub) -> None:
+def test_one_missing_label_is_looked_up_by_its_name_if_none_may_be_created(api: GithubApi, github: FakeGithub) -> None:
     github.add_label("bug")
-    keep(api, FakeHistory(), BUG)
+    keep(api, FakeHistory(), BUG, settings=EffectiveLabels(create=False))
     assert github.calls == [f"GET {ON}", f"GET {ALL}/bug", f"POST {ON}"]
+
+
+def test_labels_of_a_repository_are_listed_once_an_hour(api: GithubApi, github: FakeGithub) -> None:
+    now = 0.0
+    client = Github(api, labels=RepositoryLabels(lambda: now))
+    github.add_label("bug")
+
+    def set_labels(number: int, *requested: RequestedLabel) -> list[str]:
+        writer = client.writer(
+            "o/r", bot=BOT, history=FakeHistory(), begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
+        )
+        github.seen.clear()
+        action = EnsureLabels(requested, ("kind", "priority"))
+        writer.ensure_labels(number, action, labels=EffectiveLabels(), before={}, present=frozenset())
+        return github.calls
+
+    assert set_labels(7, BUG) == [f"GET {ALL}", f"POST {ON}"]
+    assert set_labels(7, BUG, HIGH) == [f"POST {ALL}", f"POST {ON}"]  # the list says that it must be created
+    assert set_labels(7, HIGH) == [f"POST {ON}"]  # it was created, so it exists
+    now = 3600.0
+    assert set_labels(7, BUG) == [f"GET {ALL}", f"POST {ON}"]
 
 
 def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:
@@ -105,8 +127,11 @@ def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> No
 
 def test_label_names_are_quoted_in_urls(api: GithubApi, github: FakeGithub) -> None:
     history = FakeHistory()
-    keep(api, history, RequestedLabel("size/small", "size"))
-    keep(api, history, RequestedLabel("size/large", "size"))
+    settings = EffectiveLabels(create=False)
+    github.add_label("size/small")
+    github.add_label("size/large")
+    keep(api, history, RequestedLabel("size/small", "size"), settings=settings)
+    keep(api, history, RequestedLabel("size/large", "size"), settings=settings)
     assert github.issue_labels == ["size/large"]
     assert f"GET {ALL}/size%2Fsmall" in github.calls
     assert f"DELETE {ON}/size%2Fsmall" in github.calls
@@ -118,7 +143,7 @@ def test_reading_of_labels_stops_when_all_names_are_found(api: GithubApi, github
         if number == 150:
             github.add_label("BUG")
             github.add_label("Priority-High")
-    keep(api, FakeHistory(), BUG, HIGH)
+    keep(api, FakeHistory(), BUG, HIGH, settings=EffectiveLabels(create=False))
     assert github.calls == [f"GET {ON}", f"GET {ALL}", f"GET {ALL}", f"POST {ON}"]
     assert github.issue_labels == ["BUG", "Priority-High"]
 

@@ -11,6 +11,7 @@ import importlib
 
 from pydantic import SecretStr
 
+from hls_handler.cli import COMMANDS
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
@@ -19,7 +20,7 @@ from tests.crash.forked_service import PROMPTS
 
 for imported_on_first_use in (
     "tests.e2e.fork_server",
-    "hls_handler.cli",
+    *(f"hls_handler.cli.{place.partition(':')[0]}" for place, _ in COMMANDS.values()),
     "anthropic.resources.messages",
     "github",
     "httpcore2",

@@ -37,18 +37,21 @@ def hls(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return run_command(arguments, environ=ENVIRON, folder=cwd)
 
 
-def test_ctrl_c_during_imports_prints_no_traceback() -> None:
-    interrupting = """
+@pytest.mark.parametrize("module", ["hls_handler.cli", "hls_handler.cli.check"])
+def test_ctrl_c_during_imports_prints_no_traceback(module: str) -> None:
+    interrupting = f"""
 import sys
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
-        if name == "hls_handler.cli":
+        if name == "{module}":
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupting())
 from hls_handler.__main__ import main
 main()
 """
-    ended = subprocess.run([sys.executable, "-c", interrupting], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-c", interrupting, "check"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 

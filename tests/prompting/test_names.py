@@ -120,7 +120,8 @@ def test_known_names_are_no_problem(template: str) -> None:
             "{{ issue.milestone is defined }}",
             (
                 "1: issue has no 'milestone'; "
-                "known: author_association, body, html_url, is_pull_request, labels, locked, number, state, title, user"
+                "known: author_association, body, comments, html_url, is_pull_request, labels, locked, number, state, "
+                "title, user"
             ),
         ),
         ("{{ issue.title | uper }}", "1: unknown filter 'uper'; did you mean 'upper'?"),

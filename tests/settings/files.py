@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import load_settings
@@ -32,6 +35,12 @@ repositories:
 def with_value(key: str, value: object) -> str:
     """Return the smallest file with this value at "server.port" or "repositories[].features.drafts"."""
     root = yaml.safe_load(SMALLEST)
+    if key == "github.tokens" or key.startswith("github.app."):
+        del root["github"]["token"]
+    if key.startswith("github.app."):
+        root["github"]["app"] = {"id": 1, "private_key_path": "github-app.pem"}
+    if key == "github.app.private_key":
+        del root["github"]["app"]["private_key_path"]
     *sections, name = key.split(".")
     place: Any = root
     for section in sections:
@@ -40,10 +49,21 @@ def with_value(key: str, value: object) -> str:
     return yaml.safe_dump(root)
 
 
+@cache
+def app_key(kind: str = "rsa") -> str:
+    """Return a new private key as PEM text: "rsa", "rsa 1024" or "ec"."""
+    key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else _rsa(1024 if kind == "rsa 1024" else 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
+
+
+def _rsa(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
 def load(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> Settings:
     path = folder / "settings.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_settings(path, variables, dotenv=None)
+    return load_settings(path, variables, dotenv=None, read_key=lambda _path: app_key().encode())
 
 
 def problems(folder: Path, text: str, variables: Mapping[str, str] = VARIABLES) -> list[str]:

@@ -397,7 +397,7 @@ def test_a_wrong_value_is_shown_with_what_was_expected(tmp_path: Path, text: str
 
 def test_the_message_about_a_missing_section_names_its_required_keys(tmp_path: Path) -> None:
     assert problems(tmp_path, "repositories: []\nclaude:\n") == [
-        "settings.yaml: github: is missing; expected a section with token and webhook_secret",
+        "settings.yaml: github: is missing; expected a section with webhook_secret",
         (
             "settings.yaml:1: repositories: found an empty list, expected a list with at least one entry, "
             "each a section with name"

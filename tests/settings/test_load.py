@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import (
@@ -24,7 +25,7 @@ from hls_handler.settings.load import (
 )
 from hls_handler.settings.reference import Reference
 from hls_handler.settings.values import webhook_secrets
-from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, load, problems
+from tests.settings.files import API_KEY, SECRET, SMALLEST, TOKEN, VARIABLES, app_key, load, problems
 
 USERS_FILE = """\
 server:
@@ -57,7 +58,7 @@ logging:
 def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
     settings = load(tmp_path, USERS_FILE)
     assert settings.server.host == "0.0.0.0"
-    assert settings.github.token.get_secret_value() == TOKEN
+    assert settings.github.token == SecretStr(TOKEN)
     assert settings.claude.max_tokens == 4000
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review")
     assert settings.limits.concurrency == 4
@@ -95,14 +96,25 @@ def test_the_shipped_file_loads_as_it_is_without_a_warning() -> None:
     assert settings.repositories[0].name == "*/*"
 
 
-def shipped_with_every_key() -> str:
+CREDENTIAL_LINES = ('token: "', "tokens: [", "app: {id: 12345, private_key_path", "app: {id: 12345, private_key:")
+"""Beginnings of the lines in the shipped file of which a settings file has exactly one."""
+
+
+def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0]) -> str:
+    """Return the shipped file with every line active, except those of the other credentials."""
     text = EXAMPLE_FILE.read_text(encoding="utf-8")
-    return re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
+    lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
+    lines += [line for line in text.splitlines() if line.strip().startswith(credential)]
+    at = lines.index("github:") + 1
+    return "\n".join([*lines[:at], lines[-1], *lines[at:-1]])
 
 
 def test_the_shipped_file_shows_every_key(tmp_path: Path) -> None:
-    variables = VARIABLES | {"HLS_API_KEY": SECRET, "OTHER_WEBHOOK_SECRET": SECRET}
-    shown = load(tmp_path, shipped_with_every_key(), variables).sources.lines
+    own = {"HLS_API_KEY": SECRET, "OTHER_WEBHOOK_SECRET": SECRET, "SPARE_GITHUB_TOKEN": TOKEN}
+    variables = VARIABLES | own | {"GITHUB_APP_PRIVATE_KEY": app_key()}
+    texts = [shipped_with_every_key(credential) for credential in CREDENTIAL_LINES]
+    shown = {line for text in texts for line in load(tmp_path, text, variables).sources.lines}
     keys = {key.path.replace("[]", "[0]") for key in Reference().keys}
     assert keys - set(shown) == set()
 
@@ -226,7 +238,7 @@ def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Pa
         encoding="utf-8",
     )
     settings = load_settings(path, {"GITHUB_TOKEN": "from-the-environment"}, dotenv=dotenv)
-    assert settings.github.token.get_secret_value() == "from-the-environment"
+    assert settings.github.token == SecretStr("from-the-environment")
     assert settings.claude.api_key.get_secret_value() == API_KEY
     assert webhook_secrets(settings.github.webhook_secret) == (SECRET.encode(),)
 
@@ -312,14 +324,14 @@ def test_a_changed_file_is_read_anew(file: SettingsFile, tmp_path: Path) -> None
 def test_a_changed_variable_is_taken_from_dotenv(file: SettingsFile, tmp_path: Path) -> None:
     write(tmp_path / ".env", DOTENV.replace(TOKEN, "github-token-marker-2"))
     assert file.has_changed()
-    assert file.read().github.token.get_secret_value() == "github-token-marker-2"
+    assert file.read().github.token == SecretStr("github-token-marker-2")
 
 
 def test_a_variable_of_the_process_is_fixed(tmp_path: Path) -> None:
     path, dotenv = write(tmp_path / "settings.yaml", SMALLEST), write(tmp_path / ".env", DOTENV)
     file = SettingsFile(path, {"GITHUB_TOKEN": "of-the-process"}, dotenv=dotenv)
     write(dotenv, DOTENV.replace(TOKEN, "github-token-marker-2"))
-    assert file.read().github.token.get_secret_value() == "of-the-process"
+    assert file.read().github.token == SecretStr("of-the-process")
 
 
 def test_replacement_by_a_file_of_the_same_time_and_length_is_detected(file: SettingsFile, tmp_path: Path) -> None:

@@ -160,5 +160,6 @@ def test_every_key_has_the_description_of_the_model(key: Key) -> None:
     for section in key.path.split("."):
         property_ = place["properties"][section.removesuffix("[]")]
         place = property_["items"] if section.endswith("[]") else property_
+        place = next((member for member in place.get("anyOf", ()) if "$ref" in member), place)  # an optional section
         place = SCHEMA["$defs"][place["$ref"].rpartition("/")[2]] if "$ref" in place else place
     assert property_["description"] == key.meaning

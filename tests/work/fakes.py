@@ -169,7 +169,13 @@ class FakeWriter:
     dry_run: bool
 
     def ensure_labels(
-        self, number: int, action: EnsureLabels, *, labels: Labels, before: Mapping[str, LabelState]
+        self,
+        number: int,
+        action: EnsureLabels,
+        *,
+        labels: Labels,
+        before: Mapping[str, LabelState],
+        present: frozenset[str] | None = None,
     ) -> Outcome:
         self.github.labels_before.append(before)
         names = tuple(label.name for label in action.requested)
@@ -181,7 +187,7 @@ class FakeWriter:
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 
-    def ensure_comment(self, number: int, action: EnsureComment) -> Outcome:
+    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
         if self.dry_run:
             return Outcome("comment", "dry_run", "would comment", body=action.body)
         if self.github.comments.get(number) == action.body:

@@ -1,0 +1,93 @@
+"""`hls init`: from nothing to a settings file, with a GitHub App or a token."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hls_handler.cli.init_dialogue import StandardInput
+from hls_handler.cli.init_run import STANDARD_INPUT, Init, InitOptions
+from hls_handler.cli.options import Config, abort, print_line, with_remedy
+from hls_handler.errors import HlsError, SettingsError
+
+INTERRUPTED = 130
+
+
+def init(
+    config: Config = None,
+    app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the App, which nobody else on GitHub uses.")
+    ] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="Organisation that owns the App. Default: your own account.")
+    ] = None,
+    webhook_url: Annotated[
+        str | None,
+        typer.Option("--webhook-url", metavar="URL|none", help="Public address that GitHub sends events to."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option("--token-file", metavar="FILE", help="Use the GitHub token in this file instead; - reads stdin."),
+    ] = None,
+    repository: Annotated[
+        list[str] | None, typer.Option("--repository", "-r", help="Repository to process; can be repeated.")
+    ] = None,
+    claude_key_file: Annotated[
+        Path | None, typer.Option("--claude-key-file", metavar="FILE", help="File with the key of the Claude API.")
+    ] = None,
+    github_url: Annotated[
+        str | None,
+        typer.Option("--github-url", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3."),
+    ] = None,
+    claude_url: Annotated[str | None, typer.Option("--claude-url", help="Claude's API.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the page on this machine; 0: a free one.", min=0, max=65535)] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print addresses to open.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Do not wait until the App is installed on repositories.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Confirm everything, also that different present values are replaced.")
+    ] = False,
+) -> None:
+    """Connect HLS with GitHub and Claude: create a GitHub App or use a token, and write the settings.
+
+    Asks for everything that no option gives. Without a terminal, nothing is asked. GITHUB_TOKEN and ANTHROPIC_API_KEY
+    are also read from the environment and from .env. Secrets are stored in .env and config/github-app.pem, which only
+    you can read; the settings refer to them. Nothing is replaced without a question. After an interruption, start it
+    again: it continues, and creates no second App.
+
+    Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
+    cannot be used; 130 Ctrl-C.
+    """
+    options = InitOptions(
+        config=config,
+        app=app,
+        name=name,
+        organization=organization,
+        webhook_url=webhook_url,
+        token_file=token_file,
+        repositories=tuple(repository or ()),
+        claude_key_file=claude_key_file,
+        github_url=github_url,
+        claude_url=claude_url,
+        port=port,
+        browser=not no_browser,
+        wait=not no_wait,
+        yes=yes,
+    )
+    terminal = StandardInput() if sys.stdin.isatty() and token_file != STANDARD_INPUT else None
+    try:
+        Init(options, os.environ, terminal).run()
+    except SettingsError as exc:
+        abort(*exc.problems)
+    except HlsError as exc:
+        print_line(with_remedy(exc), err=True)
+        raise typer.Exit(1) from None
+    except (KeyboardInterrupt, typer.Abort):
+        print_line("interrupted; what is stored stays, and `hls init` continues from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None

@@ -1,0 +1,284 @@
+"""`hls init` with a GitHub App: create it on GitHub, store its secrets, wait until it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from hls_handler.cli.init_dialogue import Dialogue
+from hls_handler.cli.init_files import DotenvFile, read_text, write_file
+from hls_handler.cli.init_page import ManifestServer
+from hls_handler.cli.options import print_line
+from hls_handler.clients.app_setup import (
+    MAX_NAME_CHARS,
+    UNSERVED_URL,
+    AppClient,
+    CreatedApp,
+    ExistingApp,
+    convert_code,
+    installation_url,
+    make_manifest,
+    new_app_url,
+    web_url,
+)
+from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.settings.app_key import InvalidAppKey, parse_rsa_key
+from hls_handler.settings.values import is_loopback
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
+POLL_S = 3.0
+CODE_LIFETIME_S = 3600.0
+NO_URL = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class AppRequest:
+    """The user's choices; None: not given."""
+
+    name: str | None = None
+    organization: str | None = None
+    webhook_url: str | None = None  # `NO_URL`: there is no public address yet
+    port: int = 0
+    wait: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AppFiles:
+    key: Path  # "config/github-app.pem"
+    dotenv: DotenvFile
+
+    @property
+    def pending(self) -> Path:
+        """A file that exists only between the confirmation on GitHub and the storage of all secrets."""
+        return self.key.with_name("github-app.pending.json")
+
+    def read_pending(self) -> str | CreatedApp | None:
+        """Return a code to exchange or an App to store, after an interruption; None if there was none."""
+        text = read_text(self.pending)
+        if text is None:
+            return None
+        try:
+            document = json.loads(text)
+            return document["code"] if "code" in document else CreatedApp.model_validate(document)
+        except (ValueError, TypeError, ValidationError):
+            problem = f"{self.pending.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
+        raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
+
+    def store(self, app: CreatedApp) -> None:
+        """Store the App's secrets. After an interruption at any point, `read_pending` returns the App again."""
+        write_file(self.pending, app.model_dump_json())
+        write_file(self.key, app.pem)
+        self.dotenv.set({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
+        self.pending.unlink(missing_ok=True)
+        print_line(f"Stored in {self.dotenv.path}: {APP_ID}, {WEBHOOK_SECRET}")
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledApp:
+    settings_url: str
+    webhook_url: str
+    repositories: tuple[str, ...]  # ("owner/repo", "other/*"); () if the App is not installed yet
+
+
+class AppSetup:
+    """Creates the App, or continues where an earlier `hls init` ended."""
+
+    def __init__(
+        self,
+        request: AppRequest,
+        files: AppFiles,
+        dialogue: Dialogue,
+        *,
+        base_url: str,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        open_browser: Callable[[str], object],
+    ) -> None:
+        self._request, self._files, self._dialogue = request, files, dialogue
+        self._base_url, self._now, self._sleep, self._open_browser = base_url, now, sleep, open_browser
+
+    def exists(self) -> bool:
+        """Return True if an App is stored, or a code for one. Raises `SettingsError` if only a part of it is there."""
+        return self._files.read_pending() is not None or self._find_stored() is not None
+
+    def run(self) -> InstalledApp:
+        """Raises `SettingsError`, or an error of `clients/` if GitHub fails; a later run continues."""
+        pending = self._files.read_pending()
+        created = False
+        if isinstance(pending, str):
+            print_line("Continuing: GitHub confirmed an App before the last `hls init` ended.")
+            self._exchange(pending)
+        elif pending is not None:
+            self._files.store(pending)
+        elif self._find_stored() is None:
+            self._create()
+            created = True
+        stored = self._find_stored()
+        assert stored is not None
+        client = AppClient(self._base_url, stored[0], stored[1], now=self._now)
+        app = self._fetch_app(client)
+        settings_url = app.settings_url(web_url(self._base_url))
+        print_line(f"GitHub App: {app.slug} (id {stored[0]}); its private key is in {self._files.key}")
+        webhook_url = client.fetch_webhook_url()
+        if self._request.webhook_url is not None and check_webhook_url(self._request.webhook_url) != webhook_url:
+            print_line(f"The App's webhook URL is {webhook_url}; change it at {settings_url}")
+        repositories = self._wait_for_installation(client, installation_url(app.html_url), opened=created)
+        return InstalledApp(settings_url, webhook_url, repositories)
+
+    def _fetch_app(self, client: AppClient) -> ExistingApp:
+        try:
+            return client.fetch_app()
+        except Permanent as exc:
+            dotenv, key = self._files.dotenv.path, self._files.key.absolute()
+            remedy = (
+                f"if the App was deleted, remove {APP_ID} from {dotenv} and delete {key}, then start `hls init` again"
+            )
+            raise Permanent(f"{exc}; {remedy}") from None
+
+    def _find_stored(self) -> tuple[int, RSAPrivateKey] | None:
+        app_id, pem = self._files.dotenv.read().get(APP_ID), read_text(self._files.key)
+        dotenv, key = self._files.dotenv.path, self._files.key
+        if app_id is None and pem is None:
+            return None
+        pages = f"{web_url(self._base_url)}/settings/apps"
+        if pem is None:
+            remedy = f"generate a private key on the App's page ({pages}) and save it there, or remove the line"
+            raise SettingsError([f"{dotenv} has {APP_ID}, but there is no {key.absolute()}: {remedy} to create an App"])
+        if app_id is None:
+            remedy = f"add {APP_ID}=, the number on the App's page ({pages}), or move the key away"
+            raise SettingsError([f"{key.absolute()} exists, but {dotenv} has no {APP_ID}: {remedy} to create an App"])
+        if not (app_id.isascii() and app_id.isdigit()):
+            raise SettingsError([f"{dotenv}: {APP_ID} must be the number on the App's page ({pages})"])
+        try:
+            return int(app_id), parse_rsa_key(pem)
+        except InvalidAppKey as exc:
+            raise SettingsError([f"{key.absolute()}: {exc}"]) from None
+
+    def _create(self) -> None:
+        dotenv = self._files.dotenv
+        if WEBHOOK_SECRET in dotenv.read() and not self._dialogue.confirm(
+            f"{dotenv.path} has a {WEBHOOK_SECRET}, and GitHub generates one for the App. Replace it? "
+            "The present line is kept as a comment."
+        ):
+            raise SettingsError([f"nothing was changed: remove {WEBHOOK_SECRET} from {dotenv.path}, then start again"])
+        organization = self._ask_organization()
+        name = self._ask_name(organization)
+        webhook_url = self.ask_webhook_url()
+        web = web_url(self._base_url)
+        with ManifestServer(port=self._request.port, exchange=self._exchange) as page:
+            manifest = make_manifest(
+                name=name,
+                homepage=f"{web}/{organization}" if organization else web,
+                redirect_url=page.redirect_url,
+                webhook_url=webhook_url,
+            )
+            page.offer(manifest, action=new_app_url(self._base_url, organization, state=page.state))
+            print_line("Create the App: confirm it on GitHub, in the browser that opens, or open this address:")
+            print_line(f"  {page.url}")
+            print_line(f"  (browser on another machine: first run ssh -L {page.port}:127.0.0.1:{page.port} HOST there)")
+            self._open_browser(page.url)
+            if not page.ended.wait(CODE_LIFETIME_S):
+                raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
+            if page.problem is not None:
+                raise page.problem
+
+    def _exchange(self, code: str) -> str:
+        write_file(self._files.pending, json.dumps({"code": code}))
+        try:
+            app = convert_code(self._base_url, code, now=self._now)
+        except Permanent as exc:
+            self._files.pending.unlink(missing_ok=True)
+            apps = f"{web_url(self._base_url)}/settings/apps"
+            remedy = f"start `hls init` again; if the App is listed at {apps}, delete it there first"
+            raise Permanent(f"{exc}; {remedy}") from None
+        except DependencyDown as exc:
+            remedy = f"{exc.remedy}. The App is created, and its code is stored: start `hls init` again within an hour"
+            raise DependencyDown(str(exc), dependency="github", remedy=remedy) from None
+        self._files.store(app)
+        return installation_url(app.html_url)
+
+    def _ask_organization(self) -> str | None:
+        if self._request.organization is not None or self._dialogue.terminal is None:
+            return self._request.organization
+        question = "Organisation that owns the App (Enter: your own account)"
+        return self._dialogue.terminal.ask(question, "") or None
+
+    def _ask_name(self, organization: str | None) -> str:
+        if self._request.name is not None:
+            return check_name(self._request.name)
+        default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
+        return self._dialogue.ask_valid("Name of the App, which nobody else on GitHub uses", default, check_name)
+
+    def ask_webhook_url(self) -> str:
+        if self._request.webhook_url is not None or self._dialogue.terminal is None:
+            return check_webhook_url(self._request.webhook_url or NO_URL)
+        print_line("GitHub sends events to a public address of this service. Without one, `hls listen` fetches them.")
+        return self._dialogue.ask_valid(
+            "Webhook URL, such as https://hls.example.com/webhook, or none", NO_URL, check_webhook_url
+        )
+
+    def _wait_for_installation(self, client: AppClient, url: str, *, opened: bool) -> tuple[str, ...]:
+        terminal, announced, problem = self._dialogue.terminal, False, ""
+        while True:
+            try:
+                installations = client.list_installations()
+                if installations:
+                    return tuple(name for one in installations for name in client.list_repositories(one))
+            except DependencyDown as exc:  # the App exists: wait for the end of the outage
+                if str(exc) != problem:
+                    problem = str(exc)
+                    print_line(f"{exc}; {exc.remedy}")
+            if not self._request.wait:
+                print_line(f"The App is not installed yet. Choose its repositories at {url}")
+                return ()
+            if not announced:
+                announced = True
+                print_line("Install the App on your repositories, in the browser, or open this address:")
+                print_line(f"  {url}")
+                print_line("Waiting until it is installed." + (" Enter: continue without." if terminal else ""))
+                if not opened:
+                    self._open_browser(url)
+            if terminal is None:
+                self._sleep(POLL_S)
+            elif terminal.wait_for_enter(POLL_S):
+                return ()
+
+
+def check_name(name: str) -> str:
+    """Return the name of an App. Raises `SettingsError`."""
+    if not name.strip() or len(name) > MAX_NAME_CHARS:
+        raise SettingsError([f"--name: expected 1 to {MAX_NAME_CHARS} characters, found {len(name)}"])
+    return name
+
+
+def check_webhook_url(url: str) -> str:
+    """Return the URL of the webhook; `UNSERVED_URL` for "none". Raises `SettingsError`."""
+    if url == NO_URL:
+        return UNSERVED_URL
+    problem = ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        host, problem = "", "is not an address"
+    if not problem and (parts.scheme not in ("https", "http") or not host or any(map(str.isspace, url))):
+        problem = "is not an address"
+    elif is_loopback(host):
+        problem = "is an address of this machine only, which GitHub rejects"
+    elif parts.query or parts.fragment or parts.username:
+        problem = "must have no user name, ? or #"
+    if problem:
+        expected = "expected one such as https://hls.example.com/webhook, or none"
+        raise SettingsError([f"--webhook-url: {url} {problem}; {expected}"])
+    return url if parts.path.strip("/") else f"{url.rstrip('/')}/webhook"

@@ -1,0 +1,39 @@
+"""`hls sandbox`: the stand-ins for GitHub and Claude alone, to try other commands against."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hls_handler.cli.options import fail, print_line
+from hls_handler.errors import HlsError
+from hls_handler.prompting import recorded
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on this machine; 0: a free one.", min=0, max=65535)] = 9000,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File that keeps the objects. Default: memory only.")
+    ] = None,
+) -> None:
+    """Run stand-ins for GitHub and Claude until Ctrl-C, with the issues and pull requests of the demo.
+
+    Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
+    """
+    from hls_handler.sandbox.server import Sandbox  # here: `hls serve` does not need it
+
+    try:
+        with Sandbox(state_path=state, port=port) as running:
+            for name in recorded.DERIVED:
+                payload = recorded.load(name)
+                running.state.seed(payload.event, payload.payload)
+            print_line(f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)")
+            print_line(f"GitHub: {running.github_url}   token {running.token}")
+            print_line(f"Claude: {running.claude_url}   key {running.api_key}")
+            print_line(f"Try:    hls init --github-url {running.github_url} --claude-url {running.claude_url}")
+            threading.Event().wait()
+    except HlsError as exc:
+        fail(str(exc))

@@ -1,0 +1,125 @@
+"""Web pages of the stand-in GitHub that create an App from a manifest and install it; at GitHub's addresses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hls_handler.sandbox.apps import Apps, InvalidManifest, parse_manifest
+from hls_handler.sandbox.objects import App
+
+HEADERS = {
+    # Without form-action: the form of the first page redirects to the address of `hls init`.
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+EMPTY_PAGE: dict[str, Any] = {"title": "", "message": "", "new": None, "app": None, "installed": None}
+
+
+def app_page_routes(apps: Apps) -> list[Route]:
+    """Return the routes. Only the first page accepts forms of other sites, as at GitHub."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+
+    def page(status: int = 200, **shown: Any) -> Response:
+        text = environment.get_template("app_pages.html").render(**{**EMPTY_PAGE, **shown})
+        return Response(text, status, HEADERS, media_type="text/html")
+
+    async def new_app(request: Request) -> Response:
+        form = await _parse_form(request)
+        organization = request.path_params.get("organization")
+        return new_app_page(form.get("manifest", ""), organization, request.query_params.get("state", ""))
+
+    def new_app_page(text: str, organization: str | None, state: str, problem: str = "") -> Response:
+        try:
+            manifest = parse_manifest(json.loads(text))
+        except (ValueError, RecursionError) as exc:
+            reason = str(exc) if isinstance(exc, InvalidManifest) else "it is not JSON"
+            message = f"Invalid GitHub App configuration. The configuration is not a valid manifest: {reason}"
+            return page(422, title="Create GitHub App", message=message)
+        owner = apps.owner_named(organization)
+        new = {"manifest": manifest, "text": text, "owner": owner, "organization": organization or "", "state": state}
+        return page(422 if problem else 200, title="Create GitHub App", message=problem, new=new)
+
+    async def confirm(request: Request) -> Response:
+        _require_same_origin(request)
+        form = await _parse_form(request)
+        organization = form.get("organization") or None
+        document = {**json.loads(form["manifest"]), "name": form.get("name", "")}
+        text, state = json.dumps(document), form.get("state", "")
+        try:
+            manifest = parse_manifest(document)
+            if not manifest.name.strip():
+                raise InvalidManifest("Name can't be blank")
+            code = apps.confirm(manifest, apps.owner_named(organization))
+        except InvalidManifest as exc:
+            return new_app_page(text, organization, state, str(exc))
+        query = urlencode({"code": code, **({"state": state} if state else {})})
+        separator = "&" if "?" in manifest.redirect_url else "?"
+        return RedirectResponse(f"{manifest.redirect_url}{separator}{query}", 302)
+
+    def find_app(request: Request) -> App | None:
+        return apps.state.world.apps.get(request.path_params["slug"])
+
+    async def to_installation(request: Request) -> Response:
+        return RedirectResponse(f"/apps/{request.path_params['slug']}/installations/new")
+
+    async def installation(request: Request) -> Response:
+        app = find_app(request)
+        if app is None:
+            return page(404, title="Not found", message="There is no such App in the sandbox.")
+        present = next(iter(apps.installations(app)), None)
+        names = apps.installable(app)
+        chosen = names if present is None or present.repositories is None else present.repositories
+        return page(
+            title=f"Install {app.name}",
+            app={"app": app, "repositories": names, "chosen": chosen, "all": present and present.repositories is None},
+        )
+
+    async def install(request: Request) -> Response:
+        _require_same_origin(request)
+        app = find_app(request)
+        if app is None:
+            return page(404, title="Not found", message="There is no such App in the sandbox.")
+        form = parse_qs((await request.body()).decode())
+        selected = tuple(name for name in form.get("repository", []) if name in apps.installable(app))
+        everything = form.get("selection") == ["all"]
+        if not everything and not selected:
+            return page(422, title=f"Install {app.name}", message="Choose at least one repository.")
+        made = apps.install(app, app.owner, None if everything else selected)
+        return page(title=f"{app.name} is installed", installed=made.repositories or (f"all of {app.owner.login}",))
+
+    return [
+        Route("/settings/apps/new", new_app, methods=["POST"]),
+        Route("/organizations/{organization}/settings/apps/new", new_app, methods=["POST"]),
+        Route("/settings/apps/confirm", confirm, methods=["POST"]),
+        Route("/apps/{slug}", to_installation, methods=["GET"]),
+        Route("/settings/apps/{slug}", to_installation, methods=["GET"]),
+        Route("/settings/apps/{slug}/installations", to_installation, methods=["GET"]),
+        Route("/organizations/{organization}/settings/apps/{slug}", to_installation, methods=["GET"]),
+        Route("/organizations/{organization}/settings/apps/{slug}/installations", to_installation, methods=["GET"]),
+        Route("/apps/{slug}/installations/new", installation, methods=["GET"]),
+        Route("/apps/{slug}/installations/new", install, methods=["POST"]),
+    ]
+
+
+async def _parse_form(request: Request) -> dict[str, str]:
+    form = parse_qs((await request.body()).decode("utf-8", "replace"), keep_blank_values=True)
+    return {name: values[0] for name, values in form.items()}
+
+
+def _require_same_origin(request: Request) -> None:
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"{request.url.scheme}://{request.url.netloc}":
+        raise HTTPException(403, "a form of another site")

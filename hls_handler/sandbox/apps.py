@@ -1,0 +1,282 @@
+"""GitHub Apps of the stand-in: creation from a manifest, installations, and tokens of installations.
+
+https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
+https://docs.github.com/en/rest/apps/apps
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import jwt
+
+from hls_handler.sandbox.github_request import GitHubError
+from hls_handler.sandbox.objects import Account, App, Installation
+from hls_handler.sandbox.state import State
+from hls_handler.settings.values import is_loopback
+
+CODE_LIFETIME = timedelta(hours=1)
+TOKEN_LIFETIME = timedelta(hours=1)
+MAX_JWT_LIFETIME = timedelta(minutes=10)
+MAX_NAME_CHARS = 34
+CLOCK_SKEW_S = 60
+
+EVENT_PERMISSIONS: Mapping[str, tuple[str, ...]] = {
+    "check_run": ("checks",),
+    "issue_comment": ("issues", "pull_requests"),
+    "issues": ("issues",),
+    "pull_request": ("pull_requests",),
+    "pull_request_review": ("pull_requests",),
+    "pull_request_review_comment": ("pull_requests",),
+    "pull_request_review_thread": ("pull_requests",),
+    "push": ("contents",),
+    "release": ("contents",),
+    "workflow_run": ("actions",),
+}
+"""One of these permissions is needed for an App's webhook to have the event."""
+
+
+class InvalidManifest(ValueError):
+    """GitHub would reject the manifest; the message is shown on its page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    name: str
+    redirect_url: str
+    webhook_url: str
+    permissions: Mapping[str, str]
+    events: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationToken:
+    installation: Installation
+    repositories: tuple[str, ...] | None  # None: all of the installation
+    permissions: Mapping[str, str]
+    expires_at: datetime  # aware UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The App with its private key, which is shown only once."""
+
+    app: App
+    pem: str
+
+
+class Apps:
+    """The Apps in `state`. Codes and tokens are kept in memory."""
+
+    def __init__(self, state: State, *, clock: Callable[[], datetime]) -> None:
+        self.state, self._clock = state, clock
+        self._codes: dict[str, tuple[Manifest, Account, datetime]] = {}
+        self._tokens: dict[str, InstallationToken] = {}
+
+    # --- creation ---------------------------------------------------------------------------------------------------
+
+    def confirm(self, manifest: Manifest, owner: Account) -> str:
+        """Return a code for the new App, as after the button on GitHub's page. Raises `InvalidManifest`."""
+        if slug_of(manifest.name) in self.state.world.apps:
+            raise InvalidManifest("Name is already taken")
+        code = secrets.token_hex(20)
+        self._codes[code] = (manifest, owner, self._clock())
+        return code
+
+    def convert(self, code: str) -> Conversion:
+        """Create the App. Raises `GitHubError` (404) for a code that was used or has expired."""
+        manifest, owner, at = self._codes.pop(code, (None, None, None))
+        if manifest is None or owner is None or at is None or self._clock() - at > CODE_LIFETIME:
+            raise GitHubError(404, "Not Found")
+        pem, public_key = _make_key()
+        created: list[App] = []
+
+        def add(world: Any) -> Any:
+            app = App(
+                id=1_000_001 + len(world.apps),
+                slug=slug_of(manifest.name),
+                name=manifest.name,
+                owner=owner,
+                public_key=public_key,
+                webhook_secret=secrets.token_hex(20),
+                webhook_url=manifest.webhook_url,
+                permissions=manifest.permissions,
+                events=manifest.events,
+                created_at=self._clock(),
+            )
+            created.append(app)
+            return world.with_app(app).with_account(app.bot)
+
+        self.state.change(add)
+        return Conversion(created[0], pem)
+
+    def owner_named(self, organization: str | None) -> Account:
+        """Return the organisation, or the account that is signed in: the owner of the last changed repository."""
+        if organization is not None:
+            known = self.state.world.accounts.get(organization.lower())
+            return replace(known, type="Organization") if known else Account(organization, 9_000_001, "Organization")
+        conversations = self.state.conversations()
+        login = conversations[0].repository.partition("/")[0] if conversations else "octocat"
+        return self.state.world.accounts.get(login.lower()) or Account(login, 583_231, "User")
+
+    # --- installations ----------------------------------------------------------------------------------------------
+
+    def installable(self, app: App) -> tuple[str, ...]:
+        """Return the repositories of the App's owner: an App that is not public can be installed only there."""
+        owner = app.owner.login.lower()
+        names = [home.full_name for home in self.state.world.repositories.values()]
+        return tuple(sorted(name for name in names if name.lower().startswith(f"{owner}/")))
+
+    def install(self, app: App, account: Account, repositories: Sequence[str] | None) -> Installation:
+        """Install the App, or change the repositories of the installation on this account."""
+        known = next((one for one in self.installations(app) if one.account.login == account.login), None)
+        installation = Installation(
+            id=known.id if known else 70_000_001 + len(self.state.world.installations),
+            app_id=app.id,
+            account=account,
+            repositories=None if repositories is None else tuple(repositories),
+            permissions=app.permissions,
+            created_at=known.created_at if known else self._clock(),
+        )
+        self.state.change(lambda world: world.with_installation(installation))
+        return installation
+
+    def installations(self, app: App) -> tuple[Installation, ...]:
+        return tuple(one for one in self.state.world.installations if one.app_id == app.id)
+
+    def installation_of(self, app: App, full_name: str) -> Installation | None:
+        """Return the installation that covers the repository."""
+        return next((one for one in self.installations(app) if covers(one, full_name)), None)
+
+    def repositories_of(self, token: InstallationToken) -> tuple[str, ...]:
+        """Return the existing repositories that the token can read."""
+        names = [home.full_name for home in self.state.world.repositories.values()]
+        chosen = None if token.repositories is None else {name.lower() for name in token.repositories}
+        return tuple(
+            name
+            for name in sorted(names)
+            if covers(token.installation, name) and (chosen is None or name.lower() in chosen)
+        )
+
+    # --- credentials ------------------------------------------------------------------------------------------------
+
+    def authenticate(self, encoded: str) -> App:
+        """Return the App that signed a JWT. Raises `GitHubError` (401 or 404)."""
+        options: Any = {"verify_signature": False}
+        try:
+            issuer = str(jwt.decode(encoded, options=options).get("iss", ""))
+            app = self.state.world.app(int(issuer)) if issuer.isdigit() else None
+            if app is None:
+                raise GitHubError(404, "Integration not found")
+            claims = jwt.decode(
+                encoded,
+                app.public_key,
+                algorithms=["RS256"],
+                options={"require": ["iat", "exp", "iss"], "verify_exp": False, "verify_iat": False},
+            )
+        except (jwt.InvalidTokenError, ValueError):
+            raise GitHubError(401, "A JSON web token could not be decoded") from None
+        now = self._clock().timestamp()
+        if claims["exp"] <= now:
+            raise GitHubError(
+                401, "'Expiration time' claim ('exp') must be a numeric value representing the future time"
+            )
+        if claims["exp"] > now + MAX_JWT_LIFETIME.total_seconds():
+            raise GitHubError(401, "'Expiration time' claim ('exp') is too far in the future")
+        if claims["iat"] > now + CLOCK_SKEW_S:
+            raise GitHubError(401, "'Issued at' claim ('iat') must be an Integer representing the time in the past")
+        return app
+
+    def create_token(self, app: App, installation_id: int, body: Mapping[str, Any]) -> tuple[str, InstallationToken]:
+        """Create a token of an installation. Raises `GitHubError`: 404, 403 (suspended) or 422 (more than granted)."""
+        installation = next((one for one in self.installations(app) if one.id == installation_id), None)
+        if installation is None:
+            raise GitHubError(404, "Not Found")
+        if installation.suspended_at is not None:
+            raise GitHubError(403, "This installation has been suspended")
+        repositories = self._requested_repositories(installation, body.get("repositories"))
+        granted, wanted = installation.permissions, body.get("permissions")
+        if wanted is not None and not all(_includes(granted.get(name), level) for name, level in wanted.items()):
+            raise GitHubError(422, "The permissions requested are not granted to this installation.")
+        token = InstallationToken(
+            installation, repositories, dict(wanted or granted), expires_at=self._clock() + TOKEN_LIFETIME
+        )
+        text = f"ghs_{secrets.token_hex(18)}"
+        self._tokens[text] = token
+        return text, token
+
+    def find_token(self, text: str) -> InstallationToken | None:
+        """Return an installation token that has not expired and whose installation exists and is not suspended."""
+        token = self._tokens.get(text)
+        if token is None or token.expires_at <= self._clock():
+            return None
+        present = next((one for one in self.state.world.installations if one.id == token.installation.id), None)
+        return None if present is None or present.suspended_at is not None else replace(token, installation=present)
+
+    def _requested_repositories(self, installation: Installation, names: Any) -> tuple[str, ...] | None:
+        if names is None:
+            return None
+        full_names = [f"{installation.account.login}/{name}" for name in names]
+        known = [self.state.repository(name) for name in full_names]
+        if not all(home is not None and covers(installation, home.full_name) for home in known):
+            message = (
+                "There is at least one repository that does not exist or is not accessible to the parent installation."
+            )
+            raise GitHubError(422, message)
+        return tuple(full_names)
+
+
+def parse_manifest(document: Any) -> Manifest:
+    """Return the manifest. Raises `InvalidManifest` with the reason that GitHub's page shows."""
+    if not isinstance(document, dict):
+        raise InvalidManifest("The manifest is not a JSON object")
+    hook = document.get("hook_attributes", {})
+    for place, key in ((document, "url"), (document, "redirect_url"), (hook, "url")):
+        if not isinstance(place, dict) or not _is_url(place.get(key)):
+            raise InvalidManifest(f'Error "{key}" wasn\'t supplied.')
+    if is_loopback(urlsplit(hook["url"]).hostname or ""):
+        raise InvalidManifest("Hook url is not supported because it isn't reachable over the public Internet")
+    permissions, events = document.get("default_permissions", {}), document.get("default_events", [])
+    for event in events:
+        needed = EVENT_PERMISSIONS.get(event, ())
+        if not any(permissions.get(name) in ("read", "write") for name in needed):
+            raise InvalidManifest(f"Default events unsupported: {event}")
+    name = document.get("name") or ""
+    if not isinstance(name, str) or len(name) > MAX_NAME_CHARS:
+        raise InvalidManifest(f"Name is too long (maximum is {MAX_NAME_CHARS} characters)")
+    return Manifest(name, document["redirect_url"], hook["url"], dict(permissions), tuple(events))
+
+
+def slug_of(name: str) -> str:
+    """Return "my-hls" for "My HLS"."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def covers(installation: Installation, full_name: str) -> bool:
+    if installation.repositories is None:
+        return full_name.lower().startswith(f"{installation.account.login.lower()}/")
+    return full_name.lower() in {name.lower() for name in installation.repositories}
+
+
+def _includes(granted: str | None, wanted: str) -> bool:
+    return granted is not None and (granted == wanted or (granted, wanted) == ("write", "read"))
+
+
+def _is_url(value: Any) -> bool:
+    return isinstance(value, str) and re.match(r"https?://[^/]", value) is not None
+
+
+def _make_key() -> tuple[str, str]:
+    from cryptography.hazmat.primitives import serialization as pem
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.TraditionalOpenSSL, pem.NoEncryption())
+    public = key.public_key().public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()

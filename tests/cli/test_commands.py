@@ -1,0 +1,74 @@
+"""The command `hls` itself: help, version, completion, and what it imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from hls_handler import __version__
+from hls_handler.cli import COMMANDS, app, load_command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_hls_shows_the_first_sentence_of_each_command(name: str) -> None:
+    help_text = load_command(name).help or ""
+    assert help_text.startswith(COMMANDS[name][1])
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["deliveries", "-h"], ["deliveries", "list", "-h"]], ids=" ".join)
+def test_short_option_prints_the_help(arguments: list[str]) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        CliRunner().invoke(app, [*arguments[:-1], "--help"]).stdout,
+    )
+
+
+def test_version_is_printed() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"hls {__version__}\n")
+
+
+def test_unknown_command_is_answered_with_a_similar_one() -> None:
+    result = CliRunner().invoke(app, ["prompt"])
+    assert result.exit_code == 2
+    assert "No such command 'prompt'. Did you mean 'prompts'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("hls pro", "prompts\n"), ("hls prompts sh", "show\n"), ("hls deliveries list --li", "--limit\n")],
+    ids=["command", "subcommand", "option"],
+)
+def test_shell_completes_commands_and_options(words: str, completed: str) -> None:
+    environ = {"_HLS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    result = CliRunner().invoke(app, [], prog_name="hls", env=environ)
+    assert (result.exit_code, result.stdout) == (0, completed)
+
+
+def test_help_imports_no_command_and_no_large_library() -> None:
+    code = (
+        "import sys, hls_handler.__main__ as program\n"
+        "try: program.main()\n"
+        "finally: print(sorted({name.partition('.')[0] for name in sys.modules} & {*sys.argv[2:]}), file=sys.stderr)"
+    )
+    libraries = [
+        "alembic",
+        "anthropic",
+        "github",
+        "jinja2",
+        "psycopg",
+        "pydantic",
+        "rich",
+        "sqlalchemy",
+        "typer",
+        "yaml",
+    ]
+    command = [sys.executable, "-c", code, "--help", *libraries]
+    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": "."}, capture_output=True, text=True, check=True)
+    assert ended.stderr == "['typer']\n"
+    assert "serve       Receive and process webhooks" in ended.stdout

@@ -1,0 +1,412 @@
+"""`hls init` against the sandbox: with a browser and a terminal, without a terminal, and after interruptions."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hls_handler.cli import app
+from hls_handler.cli.init_run import Init, InitOptions
+from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.load import load_settings, read_environment
+from tests.cli.browser import Browser
+from tests.sandbox.conftest import seed_story
+
+REPOSITORY = "Codertocat/Hello-World"
+KEY = "sandbox-claude-key"
+
+
+@dataclass(slots=True)
+class FakeTerminal:
+    """Answers questions by their beginning; a list has one answer for each time the question is asked."""
+
+    answers: dict[str, str | list[str]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    on_wait: Callable[[], bool] = lambda: False
+
+    def ask(self, question: str, default: str | None) -> str:
+        self.asked.append(question)
+        found = next((answer for begin, answer in self.answers.items() if question.startswith(begin)), default)
+        assert found is not None, question
+        return found.pop(0) if isinstance(found, list) else found
+
+    def ask_hidden(self, question: str, default: str | None) -> str:
+        return self.ask(question, default)
+
+    def wait_for_enter(self, timeout_s: float) -> bool:
+        return self.on_wait()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as running:
+        seed_story(running)
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Current directory without files."""
+    monkeypatch.chdir(tmp_path)
+    for variable in ("HLS_CONFIG", "GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, folder: Path) -> Run:
+    """Return a function that runs `hls init`; keyword arguments are options."""
+
+    def start(
+        terminal: FakeTerminal | None = None,
+        browser: Browser | None = None,
+        *,
+        environ: dict[str, str] | None = None,
+        **options: object,
+    ) -> None:
+        given = {"github_url": sandbox.github_url, "claude_url": sandbox.claude_url, **options}
+        variables = environ if environ is not None else {"ANTHROPIC_API_KEY": KEY}
+        opened = (browser or Browser()).open
+        sleep = terminal.wait_for_enter if terminal else lambda _seconds: pytest.fail("waits without an end")
+        Init(InitOptions(**given), variables, terminal, browser=opened, sleep=sleep).run()  # type: ignore[arg-type]
+
+    return start
+
+
+APP = {"app": True, "name": "my-hls", "webhook_url": "none"}
+
+
+def variables() -> dict[str, str]:
+    return dict(read_environment({}, Path(".env")))
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(Path(path).stat().st_mode)
+
+
+def test_questions_lead_to_an_app_and_settings_that_load(
+    run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = FakeTerminal({"Number": "1", "Organisation": "", "Name": "my-hls", "Key of": KEY})
+    run(terminal, environ={})
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert settings.github.app is not None
+    assert settings.github.app.id == sandbox.state.world.apps["my-hls"].id
+    assert [one.name for one in settings.repositories] == [REPOSITORY]
+    assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review", "workflow_run")
+    assert settings.warnings == ()
+    app = sandbox.state.world.apps["my-hls"]
+    assert variables() == {
+        "GITHUB_APP_ID": str(app.id),
+        "GITHUB_WEBHOOK_SECRET": app.webhook_secret,
+        "ANTHROPIC_API_KEY": KEY,
+    }
+    shown = capsys.readouterr().out
+    assert "Next steps:" in shown
+    assert "hls listen" in shown
+
+
+def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox: Sandbox) -> None:
+    run(**APP)
+    app = sandbox.state.world.apps["my-hls"]
+    assert app.permissions == {
+        "issues": "write",
+        "pull_requests": "write",
+        "checks": "write",
+        "actions": "read",
+        "contents": "read",
+        "metadata": "read",
+    }
+    assert set(app.events) == {
+        "issues",
+        "pull_request",
+        "pull_request_review",
+        "workflow_run",
+        "issue_comment",
+        "release",
+    }
+    assert app.webhook_url == "https://hls.invalid/webhook"
+
+
+def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "https://hls.example.com/hooks/github"
+    run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert settings.server.webhook_path == "/hooks/github"
+    assert sandbox.state.world.apps["my-hls"].owner.type == "Organization"
+    shown = capsys.readouterr().out
+    assert "hls serve" in shown
+    assert "hls listen" not in shown
+
+
+def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    browser = Browser()
+    run(FakeTerminal(), browser, **APP)
+    assert [mode_of(path) for path in (".env", "config/github-app.pem")] == [0o600, 0o600]
+    printed = capsys.readouterr()
+    key = Path("config/github-app.pem").read_text().splitlines()[1]
+    for secret in (key, variables()["GITHUB_WEBHOOK_SECRET"], KEY):
+        assert secret not in printed.out + printed.err
+        assert all(secret not in page for page in browser.pages)
+        assert secret not in Path("config/settings.yaml").read_text()
+
+
+def test_missing_values_without_a_terminal_are_one_error_that_lists_the_options(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["init"])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[0] == "there is no terminal to ask on; add these options:"
+    for option in ("--app", "--token-file", "--name", "--webhook-url", "--repository", "--claude-key-file"):
+        assert option in result.stderr
+    assert list(folder.iterdir()) == []
+
+
+def test_an_interruption_before_the_installation_continues_there_with_the_same_app(run: Run, sandbox: Sandbox) -> None:
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(FakeTerminal(on_wait=interrupt), Browser(installs=False), **APP)
+    key = Path("config/github-app.pem").read_bytes()
+    second = Browser()
+    run(FakeTerminal(), second, environ={"ANTHROPIC_API_KEY": KEY})
+    assert second.opened == [f"{sandbox.page_url}apps/my-hls/installations/new"]
+    assert list(sandbox.state.world.apps) == ["my-hls"]
+    assert Path("config/github-app.pem").read_bytes() == key
+    assert Path("config/settings.yaml").exists()
+
+
+def test_a_code_is_exchanged_later_if_github_fails(run: Run, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(effect="status", status=503, path="/app-manifests/"))
+    with pytest.raises(DependencyDown) as failed:
+        run(**APP)
+    assert "start `hls init` again within an hour" in failed.value.remedy
+    assert mode_of("config/github-app.pending.json") == 0o600
+    browser = Browser()
+    run(FakeTerminal(), browser, environ={"ANTHROPIC_API_KEY": KEY})
+    assert browser.opened == [f"{sandbox.page_url}apps/my-hls/installations/new"]
+    assert list(sandbox.state.world.apps) == ["my-hls"]
+    assert sorted(path.name for path in Path("config").iterdir()) == ["github-app.pem", "settings.yaml"]
+
+
+def test_an_app_whose_secrets_were_not_yet_stored_is_stored_by_the_next_run(run: Run, sandbox: Sandbox) -> None:
+    run(**APP)
+    stored = sandbox.state.world.apps["my-hls"]
+    pem = Path("config/github-app.pem").read_text()
+    document = {
+        "id": stored.id,
+        "slug": stored.slug,
+        "html_url": f"{sandbox.page_url}apps/my-hls",
+        "pem": pem,
+        "webhook_secret": stored.webhook_secret,
+    }
+    Path("config/github-app.pending.json").write_text(json.dumps(document))
+    Path("config/github-app.pem").unlink()
+    Path(".env").unlink()
+    run()
+    assert Path("config/github-app.pem").read_text() == pem
+    assert variables()["GITHUB_WEBHOOK_SECRET"] == stored.webhook_secret
+    assert not Path("config/github-app.pending.json").exists()
+
+
+def test_a_code_that_was_used_is_forgotten_and_the_remedy_named(run: Run, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(effect="drop_after", path="/app-manifests/"))  # GitHub creates the App; its answer is lost
+    with pytest.raises(DependencyDown):
+        run(**APP)
+    with pytest.raises(Permanent) as rejected:
+        run(FakeTerminal())
+    assert "did not accept the code (404)" in str(rejected.value)
+    assert f"{sandbox.page_url}settings/apps" in str(rejected.value)
+    run(**{**APP, "name": "my-other-hls"})
+    assert variables()["GITHUB_APP_ID"] == str(sandbox.state.world.apps["my-other-hls"].id)
+
+
+def test_nothing_is_written_if_a_file_cannot_be(run: Run, sandbox: Sandbox) -> None:
+    Path("config").write_text("not a folder")
+    browser = Browser()
+    with pytest.raises(SettingsError) as failed:
+        run(None, browser, **APP)
+    assert "config" in failed.value.problems[0]
+    assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
+
+
+def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_created(
+    run: Run, sandbox: Sandbox
+) -> None:
+    Path(".env").write_text("GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n")
+    with pytest.raises(SettingsError):
+        run(FakeTerminal({".env has a GITHUB_WEBHOOK_SECRET": "n"}), **APP)
+    with pytest.raises(SettingsError, match="--yes"):
+        run(**APP)
+    assert dict(sandbox.state.world.apps) == {}
+    assert Path(".env").read_text() == "GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n"
+    run(FakeTerminal({".env has a GITHUB_WEBHOOK_SECRET": "y"}), **APP)
+    assert Path(".env").read_text().startswith("# GITHUB_WEBHOOK_SECRET=an-earlier-secret\nOTHER=1\n")
+    assert variables()["GITHUB_WEBHOOK_SECRET"] == sandbox.state.world.apps["my-hls"].webhook_secret
+
+
+def test_present_settings_are_kept_or_copied(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config").mkdir()
+    Path("config/settings.yaml").write_text("# mine\n")
+    with pytest.raises(SettingsError):  # its problems: no section github
+        run(**APP)
+    assert Path("config/settings.yaml").read_text() == "# mine\n"
+    assert "config/settings.yaml is unchanged. It must contain:" in capsys.readouterr().out
+    run(FakeTerminal({"config/settings.yaml exists": "y"}))
+    assert Path("config/settings.yaml.bak").read_text() == "# mine\n"
+    assert "GITHUB_APP_ID" in Path("config/settings.yaml").read_text()
+
+
+def test_a_second_run_changes_no_file(run: Run) -> None:
+    run(**APP)
+    paths = (".env", "config/github-app.pem", "config/settings.yaml")
+    before = [Path(path).read_bytes() for path in paths]
+    run()
+    assert [Path(path).read_bytes() for path in paths] == before
+
+
+@pytest.mark.parametrize(
+    ("stored", "missing"),
+    [
+        ("config/github-app.pem", ".env has no GITHUB_APP_ID"),
+        (".env", "there is no "),
+    ],
+    ids=["key without id", "id without key"],
+)
+def test_half_an_app_is_an_error_that_names_the_other_half(
+    run: Run, sandbox: Sandbox, folder: Path, stored: str, missing: str
+) -> None:
+    Path("config").mkdir()
+    Path(stored).write_text("GITHUB_APP_ID=7\n")
+    with pytest.raises(SettingsError) as failed:
+        run(**APP)
+    assert missing in failed.value.problems[0]
+    assert dict(sandbox.state.world.apps) == {}
+
+
+def test_a_deleted_app_is_reported_with_the_files_to_remove(run: Run, sandbox: Sandbox) -> None:
+    run(**APP)
+    Path(".env").write_text(Path(".env").read_text().replace("GITHUB_APP_ID=1", "GITHUB_APP_ID=2"))
+    with pytest.raises(Permanent) as failed:
+        run()
+    assert "if the App was deleted, remove GITHUB_APP_ID from .env" in str(failed.value)
+
+
+def test_several_repositories_are_offered_and_all_of_an_account_is_a_pattern(run: Run, sandbox: Sandbox) -> None:
+    home = sandbox.state.repository(REPOSITORY)
+    assert home is not None
+    for name in ("Second", "Third"):
+        other = type(home)({**home.document, "name": name, "full_name": f"Codertocat/{name}"})
+        sandbox.state.change(lambda world, other=other: world.with_repository(other))  # type: ignore[misc]
+    chosen = Browser(repositories=(REPOSITORY, "Codertocat/Second", "Codertocat/Third"))
+    run(FakeTerminal({"Numbers": ["0", "1, 3"]}), chosen, **APP)
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert [one.name for one in settings.repositories] == [REPOSITORY, "Codertocat/Third"]
+    Path("config/settings.yaml").unlink()
+    Browser(repositories=None).open(f"{sandbox.page_url}apps/my-hls/installations/new")
+    run()
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert [one.name for one in settings.repositories] == ["Codertocat/*"]
+
+
+def test_enter_or_no_wait_skips_the_installation(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(FakeTerminal(on_wait=lambda: True), Browser(installs=False), **APP)
+    assert 'name: "*/*"' in Path("config/settings.yaml").read_text()
+    run(None, Browser(installs=False), wait=False)
+    assert "Install the App on your repositories: http" in capsys.readouterr().out
+
+
+def test_an_outage_while_waiting_for_the_installation_is_survived(run: Run, sandbox: Sandbox) -> None:
+    sandbox.faults.add(Fault(effect="status", status=502, path="/app/installations", times=2))
+    run(FakeTerminal(), **APP)
+    assert REPOSITORY in Path("config/settings.yaml").read_text()
+
+
+def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = FakeTerminal({"Number": "2", "Token": sandbox.token, "Repositories": ["x", REPOSITORY], "Key of": KEY})
+    run(terminal, environ={})
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert settings.github.token is not None
+    assert [one.name for one in settings.repositories] == [REPOSITORY]
+    assert variables()["GITHUB_TOKEN"] == sandbox.token
+    assert len(variables()["GITHUB_WEBHOOK_SECRET"]) == 64
+    shown = capsys.readouterr().out
+    assert "GitHub: the token belongs to hls-bot (User)" in shown
+    assert "GitHub does not let an invited collaborator create a fine-grained token" in shown
+    assert f"{sandbox.page_url}{REPOSITORY}/settings/hooks/new" in shown
+    assert sandbox.token not in shown
+
+
+def test_a_token_from_a_file_needs_no_terminal(run: Run, sandbox: Sandbox, folder: Path) -> None:
+    (folder / "token").write_text(f"{sandbox.token}\n")
+    run(token_file=folder / "token", repositories=(f"https://github.com/{REPOSITORY}",))
+    assert variables()["GITHUB_TOKEN"] == sandbox.token
+    assert REPOSITORY in Path("config/settings.yaml").read_text()
+
+
+def test_a_rejected_token_is_an_error_and_not_stored(run: Run, folder: Path) -> None:
+    (folder / "token").write_text("a-wrong-token")
+    with pytest.raises(DependencyDown) as rejected:
+        run(token_file=folder / "token", repositories=(REPOSITORY,))
+    assert "a-wrong-token" not in str(rejected.value)
+    assert not Path(".env").exists()
+
+
+def test_a_rejected_key_of_claude_is_asked_for_again(run: Run) -> None:
+    run(FakeTerminal({"Key of": ["wrong", KEY]}), environ={}, **APP)
+    assert variables()["ANTHROPIC_API_KEY"] == KEY
+
+
+def test_a_rejected_key_from_a_file_ends_and_keeps_the_app(run: Run, folder: Path) -> None:
+    (folder / "key").write_text("wrong")
+    with pytest.raises(DependencyDown, match="Claude rejected the key"):
+        run(environ={}, claude_key_file=folder / "key", **APP)
+    assert "ANTHROPIC_API_KEY" not in variables()
+    run(environ={"ANTHROPIC_API_KEY": KEY})
+    assert Path("config/settings.yaml").exists()
+
+
+def test_a_key_that_cannot_be_checked_is_stored(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    sandbox.faults.add(Fault(effect="status", status=529, stand_in="claude"))
+    run(**APP)
+    assert variables()["ANTHROPIC_API_KEY"] == KEY
+    assert "could not be checked" in capsys.readouterr().out
+
+
+def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(FakeTerminal({"Key of": ""}), environ={}, **APP)
+    assert f"Add the line ANTHROPIC_API_KEY=... to {Path.cwd()}/.env" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"app": True, "token_file": Path("t")}, "--app and --token-file exclude each other"),
+        ({"name": "x", "token_file": Path("t")}, "--name is for --app"),
+        ({**APP, "name": "x" * 35}, "expected 1 to 34 characters, found 35"),
+        ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
+        ({**APP, "webhook_url": "hls.example.com"}, "is not an address"),
+        ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
+        ({**APP, "github_url": "http://ghe.example.com"}, "--github-url"),
+        ({"token_file": Path("missing"), "repositories": ("o/r",)}, "there is no such file"),
+    ],
+)
+def test_bad_input_names_the_option_and_changes_nothing(
+    run: Run, folder: Path, options: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(SettingsError) as failed:
+        run(**options)
+    assert problem in "\n".join(failed.value.problems)
+    assert not (folder / ".env").exists()

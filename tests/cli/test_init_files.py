@@ -1,0 +1,109 @@
+"""The files of `hls init`: lines of `.env`, modes, and the text of the settings."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from hls_handler.cli.init_files import TOKEN_IDENTITY, DotenvFile, app_identity, settings_text, write_file
+from hls_handler.errors import SettingsError
+from hls_handler.settings.load import read_environment
+from tests.settings.files import VARIABLES, load
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "A=new\n"),
+        ("B=1", "B=1\nA=new\n"),
+        ("# comment\n\nB=1\n", "# comment\n\nB=1\nA=new\n"),
+        ("A=new\n", "A=new\n"),
+        ("A=old\nB=1\n", "# A=old\nB=1\nA=new\n"),
+        ("export A='old'\n", "# export A='old'\nA=new\n"),
+        ("A='two\nlines'\nB=1\n", "# A='two\n# lines'\nB=1\nA=new\n"),
+        ("A=\nB=1\n", "A=new\nB=1\n"),
+        ("# A=old\n", "# A=old\nA=new\n"),
+    ],
+    ids=[
+        "no line",
+        "no line break at the end",
+        "comments",
+        "the same value",
+        "another value",
+        "export",
+        "several lines",
+        "no value",
+        "commented out",
+    ],
+)
+def test_a_variable_is_added_and_nothing_is_lost(tmp_path: Path, before: str, after: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(before)
+    DotenvFile(path).set({"A": "new"})
+    assert path.read_text() == after
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("value", ["plain-Value_1.2/3:4+5=6", "it's", 'a"b', "a b # c", "back\\slash", "${A}"])
+def test_a_value_is_read_back_as_it_was(tmp_path: Path, value: str) -> None:
+    DotenvFile(tmp_path / ".env").set({"A": value})
+    assert read_environment({}, tmp_path / ".env") == {"A": value}
+
+
+def test_an_invalid_line_is_an_error_with_its_number_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("B=1\n'\n")
+    with pytest.raises(SettingsError, match=":2: invalid line"):
+        DotenvFile(path).set({"A": "new"})
+    assert path.read_text() == "B=1\n'\n"
+
+
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("B=1\n")
+    (tmp_path / ".env").symlink_to(tmp_path / "target")
+    DotenvFile(tmp_path / ".env").set({"A": "new"})
+    assert (tmp_path / ".env").is_symlink()
+    assert (tmp_path / "target").read_text() == "B=1\nA=new\n"
+
+
+def test_a_failed_write_leaves_the_file_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "present").touch()
+    with pytest.raises(SettingsError, match="cannot be written"):
+        write_file(tmp_path / "folder", "text")
+    assert os.listdir(tmp_path) == ["folder"]  # noqa: PTH208 (hidden files, too)
+
+
+def test_a_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_file(tmp_path / "new" / "key.pem", "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new" / "key.pem").stat().st_mode) == 0o600
+
+
+def test_the_settings_are_valid_and_contain_every_choice(tmp_path: Path) -> None:
+    text = settings_text(
+        TOKEN_IDENTITY,
+        ("owner/repo", "*/*"),
+        github_url="https://ghe.example.com/api/v3",
+        claude_url="https://claude.example.com",
+        webhook_path="/hooks",
+    )
+    settings = load(tmp_path, text, VARIABLES)
+    assert settings.github.base_url == "https://ghe.example.com/api/v3"
+    assert settings.claude.base_url == "https://claude.example.com"
+    assert settings.server.webhook_path == "/hooks"
+    assert [one.name for one in settings.repositories] == ["owner/repo", "*/*"]
+    assert all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_defaults_are_not_written() -> None:
+    text = settings_text(app_identity(Path("config/github-app.pem")), ("owner/repo",))
+    assert "base_url" not in text
+    assert "server:" not in text
+    assert 'private_key_path: "config/github-app.pem"' in text

@@ -1,0 +1,98 @@
+"""The page of `hls init` on this machine: the form with the manifest, and the code that GitHub sends back."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from hls_handler.cli.init_page import ManifestServer
+from hls_handler.errors import HlsError, Permanent, SettingsError
+from tests.sandbox.conftest import Answer, ask
+
+NEXT = "https://github.com/apps/my-hls/installations/new"
+
+
+@dataclass(slots=True)
+class Exchange:
+    codes: list[str] = field(default_factory=list)
+    problem: HlsError | None = None
+
+    def __call__(self, code: str) -> str:
+        self.codes.append(code)
+        if self.problem is not None:
+            raise self.problem
+        return NEXT
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    return Exchange()
+
+
+@pytest.fixture
+def page(exchange: Exchange) -> Iterator[ManifestServer]:
+    with ManifestServer(port=0, exchange=exchange) as running:
+        running.offer({"name": '"><script>'}, action="https://github.com/settings/apps/new?state=s&x=1")
+        yield running
+
+
+def get(page: ManifestServer, path: str, **headers: str) -> Answer:
+    return ask(f"http://127.0.0.1:{page.port}", "GET", path, None, headers)
+
+
+def test_the_page_posts_the_escaped_manifest_to_github(page: ManifestServer) -> None:
+    shown = get(page, f"/{page.state}")
+    assert shown.status == 200
+    assert 'action="https://github.com/settings/apps/new?state=s&amp;x=1"' in shown.text
+    assert "&quot;&gt;&lt;script&gt;" in shown.text
+    assert "default-src 'none'; script-src 'nonce-" in shown.headers["content-security-policy"]
+
+
+def test_a_code_with_the_state_is_exchanged_once_and_leads_to_the_installation(
+    page: ManifestServer, exchange: Exchange
+) -> None:
+    answers = [get(page, f"/code?code=c-1&state={page.state}") for _ in range(2)]
+    assert [(one.status, one.headers["location"]) for one in answers] == [(303, NEXT), (303, NEXT)]
+    assert exchange.codes == ["c-1"]
+    assert page.ended.wait(10)
+
+
+@pytest.mark.parametrize(
+    "query", ["code=c-1", "code=c-1&state=other", "code=c-1&state=%F0%9F%8D%95", "state={state}", ""]
+)
+def test_a_wrong_state_or_a_missing_code_is_rejected_and_waiting_continues(
+    page: ManifestServer, exchange: Exchange, query: str
+) -> None:
+    assert get(page, f"/code?{query.format(state=page.state)}").status == 400
+    assert (exchange.codes, page.ended.is_set()) == ([], False)
+
+
+def test_the_page_is_shown_only_at_its_secret_address_and_to_its_own_host(page: ManifestServer) -> None:
+    assert [get(page, path).status for path in ("/", "/favicon.ico", f"/{page.state}x")] == [404, 404, 404]
+    rebound = get(page, f"/{page.state}", Host=f"evil.example:{page.port}")
+    assert rebound.status == 421
+    assert page.state not in rebound.text
+
+
+def test_a_failed_exchange_is_shown_and_kept(page: ManifestServer, exchange: Exchange) -> None:
+    exchange.problem = Permanent("GitHub did not accept the code <404>")
+    shown = get(page, f"/code?code=c-1&state={page.state}")
+    assert (shown.status, "&lt;404&gt;" in shown.text) == (502, True)
+    assert page.ended.wait(10)
+    assert page.problem is exchange.problem
+
+
+def test_a_port_in_use_names_the_option(exchange: Exchange) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}: .*--port"):
+            ManifestServer(port=port, exchange=exchange)
+
+
+def test_requests_are_not_logged(page: ManifestServer, capsys: pytest.CaptureFixture[str]) -> None:
+    get(page, f"/code?code=c-1&state={page.state}")
+    assert capsys.readouterr() == ("", "")

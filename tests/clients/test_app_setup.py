@@ -1,0 +1,65 @@
+"""GitHub's addresses for the creation of an App, and the errors of the exchange of a code."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.clients.app_setup import PERMISSIONS, convert_code, make_manifest, new_app_url, web_url
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.server import Sandbox
+from tests.clients.conftest import NOON
+
+CODE = "c0de-c0de-c0de-c0de"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "web"),
+    [
+        ("https://api.github.com", "https://github.com"),
+        ("https://api.octo.ghe.com", "https://octo.ghe.com"),
+        ("https://ghe.example.com/api/v3", "https://ghe.example.com"),
+        ("http://127.0.0.1:9000/api/v3", "http://127.0.0.1:9000"),
+    ],
+)
+def test_the_web_pages_belong_to_the_api(base_url: str, web: str) -> None:
+    assert web_url(base_url) == web
+
+
+def test_the_form_goes_to_the_account_or_the_organisation() -> None:
+    base = "https://api.github.com"
+    assert new_app_url(base, None, state="s/1") == "https://github.com/settings/apps/new?state=s%2F1"
+    assert new_app_url(base, "octo", state="s") == "https://github.com/organizations/octo/settings/apps/new?state=s"
+
+
+def test_the_manifest_asks_for_what_hls_needs_and_is_not_public() -> None:
+    manifest = make_manifest(name="my-hls", homepage="https://h", redirect_url="http://r", webhook_url="https://w")
+    assert manifest["default_permissions"] == dict(PERMISSIONS)
+    assert manifest["hook_attributes"] == {"url": "https://w", "active": True}
+    assert manifest["public"] is False
+
+
+def test_an_unknown_code_is_permanent_and_not_shown() -> None:
+    with Sandbox() as sandbox, pytest.raises(Permanent) as failed:
+        convert_code(sandbox.github_url, CODE, now=lambda: NOON)
+    assert str(failed.value) == ("GitHub did not accept the code (404): it was used already, or is older than an hour")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(effect="status", status=503, times=None),
+        Fault(effect="status", status=429, times=None),
+        Fault(effect="status", status=302, headers={"Location": "https://elsewhere.example"}, times=None),
+        Fault(effect="status", status=404, body="<html>no API</html>", times=None),
+        Fault(effect="garbage", times=None),
+        Fault(effect="drop", times=None),
+    ],
+    ids=["outage", "limit", "redirect", "not GitHub", "no JSON", "no answer"],
+)
+def test_the_code_can_be_exchanged_later_after_a_failure(fault: Fault) -> None:
+    with Sandbox() as sandbox:
+        sandbox.faults.add(fault)
+        with pytest.raises(DependencyDown) as failed:
+            convert_code(sandbox.github_url, CODE, now=lambda: NOON)
+    assert CODE not in str(failed.value) + failed.value.remedy

@@ -1,0 +1,86 @@
+"""Requests to GitHub for each event. The table in docs/operating.md has the same numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+
+Deliver = Callable[..., list[str]]
+
+REPOSITORY = "/repos/Codertocat/Hello-World"
+TIMES = re.compile(rb'"updated_at": ?"[^"]*"')
+CREATE_LABEL = f"POST {REPOSITORY}/labels"
+
+
+@pytest.fixture
+def deliver(make_service: MakeService, sandbox: Sandbox) -> Deliver:
+    """Return a function that delivers an event and returns the requests to GitHub, without the creation of labels."""
+    service = make_service(limits="concurrency: 1").start()
+
+    def requests(name: str, *, recent: bool = True, change: Callable[[bytes], bytes] = bytes) -> list[str]:
+        payload = recorded.load(name)
+        body = change(recorded.unique(payload.body))
+        if recent:
+            body = TIMES.sub(f'"updated_at":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"'.encode(), body)
+        sandbox.state.seed(payload.event, json.loads(body))
+        before = len(sandbox.requests.all("github"))
+        assert service.deliver(payload.event, body).status == 202
+        service.until_idle()
+        sent = [f"{one.method} {one.path}" for one in sandbox.requests.all("github")[before:]]
+        return [one for one in sent if one != CREATE_LABEL]
+
+    return requests
+
+
+def edited(body: bytes) -> bytes:
+    payload = json.loads(body) | {"action": "edited", "changes": {"title": {"from": "A title"}}}
+    return json.dumps(payload).encode()
+
+
+def second_issue(body: bytes) -> bytes:
+    return body.replace(b'"number":11,', b'"number":111,').replace(b"/issues/11", b"/issues/111")
+
+
+def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: Deliver) -> None:
+    deliver("demo/bug")  # the first one of the repository reads its settings and lists its labels
+    writes = [f"POST {REPOSITORY}/issues/111/labels", f"POST {REPOSITORY}/issues/111/comments"]
+    assert deliver("demo/bug", change=second_issue) == [f"GET {REPOSITORY}/issues/111", *writes]
+    # an edit that changes nothing: the state before writing is read, and then there is nothing to write
+    assert deliver("demo/bug", change=lambda body: edited(second_issue(body))) == [f"GET {REPOSITORY}/issues/111"]
+    assert deliver("demo/bug", change=edited, recent=False) == [f"GET {REPOSITORY}/issues/11"] * 2
+
+
+def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver: Deliver) -> None:
+    deliver("demo/bug")
+    pull, issue = f"{REPOSITORY}/pulls/13", f"{REPOSITORY}/issues/13"
+    files, state, list_comments = f"GET {pull}/files", f"GET {pull}", f"GET {issue}/comments"
+    labels, comment = f"POST {issue}/labels", f"POST {issue}/comments"
+    assert deliver("demo/feature") == [files, state, labels, comment]
+    edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
+    assert _without_numbers(deliver("demo/feature-push")) == _without_numbers([files, state, *edit_comment])
+    review = [f"GET {pull}/reviews", f"GET {pull}/reviews/2304417713/comments"]
+    assert deliver("demo/review") == [state, *review, state, labels, list_comments, comment]
+    run = f"{REPOSITORY}/actions/runs/19041222731/attempts/1/jobs"
+    log = f"{REPOSITORY}/actions/jobs/54110020701/logs"
+    found = deliver("demo/tests-failed")
+    assert found == [
+        f"GET {REPOSITORY}/pulls",
+        f"GET {run}",
+        f"GET {log}",
+        files,
+        state,
+        list_comments,
+        comment,
+    ]
+
+
+def _without_numbers(requests: list[str]) -> list[str]:
+    return [re.sub(r"/comments/[0-9]+$", "/comments/", request) for request in requests]
