@@ -62,6 +62,7 @@ from hls_handler.work.active_config import (
 )
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.work.checks import make_checks
+from hls_handler.work.connections import ConnectionReport
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.workers import AwaitedDeliveries, Workers
@@ -115,6 +116,9 @@ class Service:
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
+        self._health.ok("store")  # it was opened, and the prompts were read
+        self._health.ok("prompts")
+        self.connections = ConnectionReport(self._health)
         self._rates = RateLimitMonitor()
         self._labels = RepositoryLabels(time.monotonic)
         self._awaited = AwaitedDeliveries()
@@ -151,7 +155,7 @@ class Service:
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
             health=self._health,
         )
-        self._probe = make_probe(checks, self._health)
+        self._probe = make_probe(checks, self._health, report=self.connections.report)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings))
         self._web = WebApplication(
@@ -230,6 +234,7 @@ class Service:
         for dependency in get_args(Dependency):
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
+                self.connections.forget(dependency)
         if step.changed:
             self._reschedule.set()  # the change may have fixed what deliveries wait for
             self._reschedule_waiting()

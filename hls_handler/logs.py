@@ -19,11 +19,10 @@ import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import IO, Literal
 from urllib.parse import quote, quote_plus
-
-import msgspec
 
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import redact
@@ -248,7 +247,7 @@ class JsonLines(logging.Formatter):
             line.setdefault(clean(name), clean_value(field))
         if record.exc_info:
             line["exception"] = clean(self.formatException(record.exc_info))
-        return _encode(line)
+        return json.dumps(line)  # escapes characters that are not ASCII, because not every stream can write them
 
     def repeated_line(self, logger: str, level: int, message: str, fields: Mapping[str, object]) -> str:
         """Return a line with the present time and ids. The rest is remembered: fields must be hashable, and few."""
@@ -257,22 +256,13 @@ class JsonLines(logging.Formatter):
         if rest is None:
             record = logging.LogRecord(logger, level, "", 0, message, (), None)
             record.__dict__.update(fields)
-            _timestamp, _, rest = self.format(record).partition(",")
+            _timestamp, _, rest = self.format(record).partition(", ")
             if len(self._repeated) >= _MAX_REMEMBERED:
                 self._repeated.clear()
             self._repeated[key] = rest
-        ids = _encode({name: self._cleaner.clean(value) for name, value in _bound.get().items()})
-        return f'{{"timestamp":"{self._clock.timestamp(time.time())}",{ids[1:-1]}{"," if len(ids) > 2 else ""}{rest}'
-
-
-def _encode(line: Mapping[str, object]) -> str:
-    try:
-        encoded = msgspec.json.encode(line)
-        if encoded.isascii():
-            return encoded.decode("ascii")
-    except (UnicodeError, OverflowError):  # a lone surrogate, or a number of more than 64 bits
-        pass
-    return json.dumps(line, separators=(",", ":"))  # escapes other characters, which not every stream can write
+        clean = self._cleaner.clean
+        ids = "".join(f'"{name}": {encode_basestring_ascii(clean(value))}, ' for name, value in _bound.get().items())
+        return f'{{"timestamp": "{self._clock.timestamp(time.time())}", {ids}{rest}'
 
 
 _RESET, _DIM = "\x1b[0m", "\x1b[2m"

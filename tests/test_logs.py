@@ -283,11 +283,11 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(
     ("stream", "setting", "environ", "begins"),
     [
-        (io.StringIO(), "", {}, '{"timestamp":"'),
+        (io.StringIO(), "", {}, '{"timestamp": "'),
         (Terminal(), "", {}, "\x1b[2m20"),
         (Terminal(), "", {"NO_COLOR": "1"}, "20"),
         (Terminal(), "", {"TERM": "dumb"}, "20"),
-        (Terminal(), "logging: {format: json}\n", {}, '{"timestamp":"'),
+        (Terminal(), "logging: {format: json}\n", {}, '{"timestamp": "'),
         (io.StringIO(), "logging: {format: text}\n", {}, "20"),
     ],
     ids=["pipe", "terminal", "NO_COLOR", "dumb terminal", "json on a terminal", "text in a pipe"],

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -94,7 +95,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    _announce(path, settings, service.role, port=sock.getsockname()[1])
+    _announce(path, settings, service, port=sock.getsockname()[1])
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
     log.info("stopped")
@@ -111,10 +112,16 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
     await running
 
 
-def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
-    host = settings.server.host
+def _announce(path: Path, settings: Settings, service: Service, *, port: int) -> None:
+    host, role = settings.server.host, service.role
     webhook = f"http://{host}:{port}{settings.server.webhook_path}"
-    log.info(
+    on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
+    if on_terminal:  # the first of three lines; the probe shows the others when it has connected
+        receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
+        print_line(f"Listening: {receives}; http://{host}:{port}/ shows the rest", err=True)
+        service.connections.show = partial(print_line, err=True)
+    log.log(
+        logging.DEBUG if on_terminal else logging.INFO,
         "serving",
         extra={
             "role": role,

@@ -16,7 +16,7 @@ from hls_handler.settings.model import Settings
 START_TIMEOUT_S = 30.0
 MAX_STARTS = 20  # starts of the service before the demo gives up
 
-READY_MARKER = b'"message":"serving"'  # part of the log line that the service writes once it listens
+READY_MARKER = b'"message": "serving"'  # part of the log line that the service writes once it listens
 
 
 class RestartLimitReached(HlsError):

@@ -37,16 +37,17 @@ def make_checks(
     A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
     """
 
-    def check_store() -> dict[str, int]:
+    def check_store() -> Mapping[str, object]:
         store.database.check_writable()
         return store.database.size()
 
-    def check_github() -> None:
+    def check_github() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "github", GITHUB_RATE_LIMIT)
         config = reloader.latest
         config.bot.refresh(github(config.settings))
+        return {"identity": {"login": config.bot.cached.login if config.bot.cached else None}}
 
-    def check_claude() -> None:
+    def check_claude() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         settings = reloader.latest.settings
         calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
@@ -57,10 +58,12 @@ def make_checks(
             )
             raise DependencyDown(message, dependency="claude", remedy=remedy)
         try:
-            lookup_model(settings)
+            lifecycle = lookup_model(settings)
         except ModelNotFound:
             if not health.worked_in_use("claude"):
                 raise
+            lifecycle = "unlisted"
+        return {"model": settings.claude.model, "model_lifecycle": lifecycle}
 
     return [
         Check("store", check_store, proves_use=True),
@@ -71,7 +74,6 @@ def make_checks(
             "webhooks",
             lambda: _check_webhooks(store.statistics, reloader.latest, now=store.now()),
             proves_use=True,
-            is_wanted=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
 
@@ -100,9 +102,13 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
         raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 
-def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:
+def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> Mapping[str, object]:
     expected = expectations(config.settings)
     received_at = statistics.last_webhooks()
+    newest = received_at.get("")
+    metrics = {"last_received_at": newest.isoformat() if newest else None, "is_expected": bool(expected)}
+    if not expected:
+        return metrics
     since = statistics.expected_since(one.name for one in expected)
     overdue: list[str] = []
     for one in expected:
@@ -112,6 +118,7 @@ def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: dateti
             overdue.append(silence)
     if overdue:
         raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+    return metrics
 
 
 WEBHOOKS_REMEDY = (
