@@ -4,10 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint style types pytest check bench load crash soak machines hostile clean
+.PHONY: help init run demo test lint style types pytest check bench load crash soak machines hostile clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+init: .venv/ready ## connect HLS with GitHub and Claude, and write config/settings.yaml and .env
+	@exec $(BIN)/python -m hls_handler init
 
 run: .venv/ready ## serve config/settings.yaml, or run the demo if nothing is set up
 	@exec $(BIN)/python -m hls_handler up

@@ -201,8 +201,11 @@ class ValidReply:
     usage: Usage
 
 
-Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted"]
-"""Why a reply cannot be used. "miscounted": the response reports an impossible number of tokens."""
+Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted", "oversized"]
+"""Why a reply cannot be used.
+
+"miscounted": the response reports an impossible number of tokens. "oversized": it is too large for `max_tokens`.
+"""
 
 
 @dataclass(frozen=True, slots=True)

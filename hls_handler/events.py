@@ -310,7 +310,7 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
             listed = _RunPullRequests.model_validate(payload).each
             numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
             event = replace(event, workflow_run=replace(run, pull_request_numbers=numbers))
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError(f"the body of the event {name} is not a JSON object") from exc
     except ValidationError as exc:
         first = exc.errors(include_input=False, include_url=False)[0]

@@ -175,3 +175,9 @@ def test_stored_values_are_read_by_their_own_names() -> None:
         for value in (event.pull_request, event.issue, event.release, event.workflow_run, event.comment):
             stored: TypeAdapter[object] = TypeAdapter(type(value))
             assert stored.validate_json(stored.dump_json(value)) == value
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"])
+def test_body_that_is_no_json_object_is_rejected(body: bytes) -> None:
+    with pytest.raises(PayloadError, match="the body of the event push is not a JSON object"):
+        parse_event("push", "guid", body)

@@ -42,21 +42,35 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "exception", r"^\s{0,8}(?:Caused by: |Unhandled [Ee]xception[.:] )?[\w.$]{1,200}+(?<=Exception)(?:: |$)"),
     (CAUSE, "exception", r"^Exception in thread "),
     (CAUSE, "err", r"^Caused by: [\w.$]{1,200}+(?<=Error)"),
-    (CAUSE, ".py:", r"^[^\s:]{1,300}\.pyi?:[0-9]{1,7}:[0-9]{1,5}: [A-Z]{1,4}[0-9]{2,5} "),  # flake8, ruff
+    (CAUSE, ".py:", r"^[^\s:]{1,300}\.pyi?:[0-9]{1,7}:[0-9]{1,5}: [A-Z]{1,4}[0-9]{2,5}:? "),  # flake8, ruff, pylint
+    (CAUSE, " --> ", r"^\s{1,6}--> [^\s:]{1,300}\.(?:pyi?|ipynb|toml):[0-9]"),  # ruff; the line before has the message
+    (CAUSE, ">> issue", r"^>> Issue: \[B[0-9]{3}"),  # bandit
     (FAILED_NAME, "fail", r"^FAILED \S"),
     (FAILED_NAME, "err", r"^ERROR (?:collecting )?\S{1,300}\.py"),
     (FAILED_NAME, "fail", r"^FAIL: \w{1,200} \("),  # unittest
     (FAILED_NAME, "err", r"^ERROR: \w{1,200} \("),
+    (FAILED_NAME, "would reformat", r"^[Ww]ould reformat:? \S"),  # black, ruff format
+    (FAILED_NAME, "fail", r"[^.]\.{3,120}Failed$"),  # pre-commit
+    (SUMMARY, "last generated", r"changed significantly since \S{1,80} was last generated"),  # poetry
+    (SUMMARY, "×", r"^\s{0,4}× \S"),  # uv
     (SUMMARY, "summary", r"^={1,80} short test summary info ={1,80}$"),
     (SUMMARY, "traceback", r"^\s{0,8}Traceback \(most recent call last\):"),
     # JavaScript
     (CAUSE, "err", r"\berror TS[0-9]{3,6}: "),
     (CAUSE, "err", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}error\s"),  # eslint
-    (CAUSE, "expect(", r"^\s{0,8}expect\(.{0,80}\)\.\w"),  # jest
+    (CAUSE, "✖", r"^\s{1,9}[0-9]{1,7}:[0-9]{1,5}\s{1,9}✖\s"),  # stylelint
+    (CAUSE, "━━", r"^\S{1,300} (?:lint/\S{1,100}|assist/\S{1,100}|format|parse)(?: {1,2}FIXABLE)? {1,2}━━"),  # biome
+    (CAUSE, "err", r"^ERROR in \S"),  # webpack
+    (CAUSE, "expect(", r"^\s{0,8}(?:error: )?expect\(.{0,80}\)\.\w"),  # jest, bun
     (FAILED_NAME, "●", r"^\s{0,6}● .{0,200} › "),
     (FAILED_NAME, "fail", r"^\s{0,3}(?:❯ )?FAIL\s{1,3}\S"),  # jest, vitest, go
     (FAILED_NAME, "not ", r"^\s{0,12}not ok [0-9]"),  # TAP
-    (FAILED_NAME, "✖", r"^\s{0,12}✖ \S"),
+    (FAILED_NAME, "✖", r"^\s{0,12}✖ {1,3}\S"),  # node, commitlint
+    (FAILED_NAME, "(fail)", r"^\(fail\) \S"),  # bun
+    (FAILED_NAME, "err", r"^error during build:"),  # vite
+    (SUMMARY, "code style", r"Code style issues (?:were )?found in"),  # prettier; the lines before name the files
+    (SUMMARY, "err", r"^error [A-Z]\w"),  # yarn 1
+    (SUMMARY, "➤ yn", r"^➤ YN0{0,3}[1-9][0-9]{0,3}: │ .{0,200}(?:forbidden|cannot|can't|couldn't|failed)"),
     (SUMMARY, "fail", r"^\s{0,4}[0-9]{1,6} failing$"),  # mocha
     (SUMMARY, "err", r"^npm (?:ERR!|error) \S"),
     (SUMMARY, "err", r"\bERR_PNPM_"),
@@ -65,11 +79,15 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (CAUSE, "panic", r"^\s{0,4}panic: "),
     (FAILED_NAME, "fail", r"^\s{0,16}--- FAIL: "),
     # Rust, C, C++, .NET
-    (CAUSE, "err", r"^error\[E[0-9]{3,5}\]"),
+    (CAUSE, "err", r"^error\[[\w:-]{2,80}\]"),  # and deno lint
+    (CAUSE, "diff in ", r"^Diff in \S.{0,300}(?::| at line )[0-9]"),  # rustfmt
     (CAUSE, "panic", r"^thread .{1,200} panicked at "),
     (CAUSE, "err", rf"^{SOURCE}:[0-9]{{1,7}}:(?:[0-9]{{1,5}}:)? (?:fatal )?error: "),  # and javac, mypy
-    (CAUSE, "err", r": error (?:CS|MSB|NU|NETSDK|FS|BC|LNK|C|CA)[0-9]{3,5}\b"),
-    (CAUSE, "undefined", r": undefined reference to "),
+    (CAUSE, "err", r": error (?:(?:CS|MSB|NU|NETSDK|FS|BC|LNK|C|CA)[0-9]{3,5}|WHITESPACE|IMPORTS)\b"),
+    (CAUSE, "err", r"^CMake Error(?: at \S{1,300}:[0-9]{1,7} |: )"),
+    (CAUSE, "undefined", r": undefined reference to |\b[Uu]ndefined symbols?\b.{0,40}:"),
+    (CAUSE, "cannot find -l", r"\bld(?:\.\w{1,8})?: cannot find -l"),
+    (CAUSE, "multiple def", r": multiple definition of "),
     (CAUSE, "segmentation", r"Segmentation fault"),
     (CAUSE, "assert", r"\bAssertion [`'][^`']{1,200}' failed"),
     (CAUSE, "assert", r"^\s{0,8}Assert\.\w{1,40}\(\) Failure"),
@@ -80,6 +98,7 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     # JVM
     (CAUSE, "err", r"^\[ERROR\] \S{1,300}:\[[0-9]{1,7},[0-9]{1,5}\] "),
     (CAUSE, "e: ", r"^e: \S"),  # Kotlin
+    (CAUSE, ".kt", r"^[^\s:]{1,300}\.kts?:[0-9]{1,7}:[0-9]{1,5}: \S"),  # ktlint, detekt
     (FAILED_NAME, "<<< ", r" <<< (?:FAILURE|ERROR)!"),
     (FAILED_NAME, "fail", r"^(?:> Task \S{1,300}|\S{1,300} > .{1,300}) FAILED$"),
     (SUMMARY, "wrong:", r"^\* What went wrong:"),
@@ -87,11 +106,25 @@ PATTERNS: tuple[tuple[int, str, str], ...] = (
     (SUMMARY, "fail", r"BUILD FAIL(?:ED|URE)"),
     (SUMMARY, "fail", r"^FAILURE: "),
     (SUMMARY, "fail", r"Tests run: [0-9]{1,7}, Failures: (?:[1-9]|0, Errors: [1-9])"),
-    # Ruby, PHP
+    # Ruby, PHP, Dart, Elixir
+    (CAUSE, ".rb:", r"^[^\s:]{1,300}\.rb:[0-9]{1,7}:[0-9]{1,5}: [CEFW]: "),  # rubocop
+    (CAUSE, ".php", r"^\s{1,3}Line {2,6}\S.{0,300}\.php"),  # phpstan; the lines after it have the messages
+    (CAUSE, "err", r"^\s{1,6}[0-9]{1,7} \| ERROR {1,3}\|"),  # phpcs
+    (CAUSE, "err", r"^\s{0,4}error • \S"),  # dart analyze
+    (CAUSE, "** (", r"^\*\* \([\w.]{1,100}\)"),  # mix
+    (SUMMARY, "can be fixed", r"^Found [1-9]\S{0,8} of \S{1,9} files that can be fixed in"),  # php-cs-fixer
+    (SUMMARY, "requirements could", r"requirements could not be resolved"),  # composer
+    (SUMMARY, "could not find", r"^Could not find gem "),
     (CAUSE, "fail", r"^\s{0,12}Failure/Error: "),
     (CAUSE, "fail", r"^Failed asserting that "),
     (CAUSE, "fatal", r"^PHP Fatal error: "),
-    # Terraform, Docker, git, shells
+    # Terraform, Docker, git, shells, documents
+    (CAUSE, ".y", r"^[^\s:]{1,300}\.ya?ml:[0-9]{1,7}:[0-9]{1,5}: (?!\[warning\])\S"),  # actionlint, yamllint
+    (CAUSE, " line ", r"^In \S.{0,300} line [0-9]{1,7}:$"),  # shellcheck
+    (CAUSE, " dl", r"^\S{1,300}:[0-9]{1,7} DL[0-9]{4} "),  # hadolint
+    (CAUSE, "md0", r"^[^\s:]{1,300}:[0-9]{1,7}(?::[0-9]{1,5})? (?:error )?MD0[0-9]{2}/"),  # markdownlint
+    (CAUSE, " ==> ", r"^[^\s:]{1,300}:[0-9]{1,7}: \S{1,60} ==> \S"),  # codespell
+    (SUMMARY, "leaks found", r"leaks found: [1-9]"),  # gitleaks
     (CAUSE, "err", r"^[│|] Error: \S"),
     (SUMMARY, "fail", r"failed to solve: "),
     (SUMMARY, "not ", r" did not complete successfully: exit code: "),
@@ -130,7 +163,7 @@ EXIT_CODE_LINE = re.compile(
     r"(?:Process completed with exit code (?!137\b)|The process '.{1,300}' failed with exit code )"
 )
 HARMLESS_LINE = re.compile(
-    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b        # a warning, a deprecation
+    r"""^[\W_]{0,6}(?:npm\ )?warn(?:ing)?\b(?!\]\ Code\ style)  # a warning, a deprecation
       | ^[\W_]{0,6}(?:\(node:[0-9]{1,9}\)\ )?(?:\[\w{1,20}\]\ )?\w{0,40}deprecat
       | ^\+{1,4}\ \S                               # a command that a shell traces (set -x)
     """,

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hls_handler.ci.error_patterns import ERROR_MARK
-from hls_handler.ci.log_lines import LogLine, truncate_line
+from hls_handler.ci.error_patterns import ERROR_MARK, FAILED_NAME
+from hls_handler.ci.log_lines import PREFIXES, LogLine, truncate_line
 from hls_handler.ci.steps import AnnotatedLine, WorkflowStep, annotate_lines
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
@@ -81,6 +81,7 @@ LINES_BEFORE, LINES_AFTER = 20, 40
 error below its first line, so more lines are shown after it. Of a traceback, the last frames are the most useful."""
 MAX_FURTHER = 8  # limit on other lines with errors, for each weight
 TAIL_LINES = 30  # number of lines shown from the end of the log
+MAX_GATE_LINES = 15  # a failed step with fewer lines may be a gate for the result of an earlier step
 BINARY_SHARE = 0.5  # a log with a larger share of its characters in binary lines is not shown
 
 
@@ -126,6 +127,17 @@ class _LineSelector:
         self._before.append(line)
 
     @property
+    def ended_with_error(self) -> bool:
+        """Whether the last line is an error of the runner or of an action, as of a step with `continue-on-error`."""
+        return bool(self._tail) and self._tail[-1].text.startswith(PREFIXES["error"])
+
+    @property
+    def explains_failure(self) -> bool:
+        """False for a gate, which only reports that an earlier step failed."""
+        weight = self.error.weight if self.error is not None else 0
+        return weight >= FAILED_NAME and self.last_line - self.first_line >= MAX_GATE_LINES
+
+    @property
     def is_binary(self) -> bool:
         return self._binary_characters > BINARY_SHARE * self._characters
 
@@ -153,6 +165,9 @@ class _LineSelector:
 def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int) -> tuple[Excerpt, ...]:
     """Return an excerpt for each failed step, by step number; one for the whole job if no step failed.
 
+    A step that failed with `continue-on-error` has the conclusion "success". It has an excerpt, too, if a later step
+    failed and does not explain the failure: "2 tests were flaky".
+
     `lines` is the raw log, split at "\\n" only and decoded with `errors="replace"`; it may be a stream of any length.
     `steps` must have all steps of the job, because one step ends where the next begins. `characters` limits the total
     length of the excerpts as `numbered` returns them. An excerpt whose share is too small for one line has no lines.
@@ -161,14 +176,16 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
     """
     failed = sorted((step for step in steps if step.failed), key=lambda step: step.number)
     job = _LineSelector()
-    parts = {step.number: _LineSelector() for step in failed}
+    last_failed = failed[-1].number if failed else 0
+    every_part = {step.number: _LineSelector() for step in steps if step.failed or step.number < last_failed}
     for line in annotate_lines(lines, steps):
         job.add(line)
-        if line.step is not None and line.step in parts:
-            parts[line.step].add(line)
+        if line.step is not None and line.step in every_part:
+            every_part[line.step].add(line)
     if not failed or not job.has_text:
         numbers: list[int | None] = [step.number for step in failed] or [None]
         return tuple(_excerpt(number, job, characters // len(numbers), whole_job=True) for number in numbers)
+    parts = _choose_parts(every_part, [step.number for step in failed])
     missing = [number for number, part in parts.items() if not part.first_line]
     shown = {number: part for number, part in parts.items() if number not in missing} | dict.fromkeys(missing[:1], job)
     needs = {number: _needed_chars(shown[number]) for number in sorted(shown)}
@@ -179,6 +196,16 @@ def cut(lines: Iterable[str], steps: Sequence[WorkflowStep], *, characters: int)
         else Excerpt(number, (), None, 0, 0, "elsewhere", whole_job=False)
         for number in parts
     )
+
+
+def _choose_parts(parts: dict[int, _LineSelector], failed: Sequence[int]) -> dict[int, _LineSelector]:
+    unexplained = [number for number in failed if not parts[number].explains_failure]
+    tolerated = {
+        number
+        for number, part in parts.items()
+        if number not in failed and part.ended_with_error and any(number < later for later in unexplained)
+    }
+    return {number: parts[number] for number in sorted(tolerated.union(failed))}
 
 
 def divide_budget(needs: Sequence[int], total: int) -> list[int]:

@@ -15,12 +15,13 @@ from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
+from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.source_files import suggest_name
 from hls_handler.settings.effective import list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.wording import count
+from hls_handler.work.event_coverage import find_unused_shipped_prompts
 from hls_handler.work.library import load_checked
 
 
@@ -33,7 +34,7 @@ def check(
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
     token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
-    prompt that defines its own fields or labels.
+    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -50,7 +51,7 @@ def check(
         library = load_checked(settings)
     except PromptError as exc:
         findings += exc.problems
-    findings += settings.warnings
+    findings += [*settings.warnings, *(library.warnings if library else ())]
     findings += [*_find_retired_models(library), *_find_unknown_prompts(settings, library)]
     if not offline:
         # Both clients report a problem with the proxy variables, so duplicates are removed.
@@ -60,6 +61,8 @@ def check(
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
             print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
+    for prompt in find_unused_shipped_prompts(settings, library) if library else ():
+        print_line(f"{prompt.path}: not in use, because no repository enables {' or '.join(prompt.on)}")
     for finding in findings:
         print_line(finding)
     if findings:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import genai_prices
 import httpx2
@@ -40,6 +40,10 @@ if hasattr(socket, "TCP_KEEPIDLE"):  # not on every platform
     KEEPALIVE.append((socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60))
 
 MAX_TOKENS_COUNTED = 1_000_000_000  # more in one response is an error of the server; the database stores 64 bits
+
+MAX_BYTES, MAX_BYTES_PER_TOKEN = 16_384, 32
+"""Limit of a response: a fixed part, and a part for each token of `max_tokens`. A token has about 4 bytes, and up to
+12 if every character is escaped. Validating, redacting and rendering a megabyte takes more than a second."""
 
 MAX_PROBLEMS = 5  # most validation errors in one message; Claude seldom needs more to correct its reply
 
@@ -97,19 +101,27 @@ class Claude:
         output: OutputConfigParam = {"format": {"type": "json_schema", "schema": request_schema(rendered.schema)}}
         if prompt.effort is not None:
             output["effort"] = prompt.effort
+        max_tokens = prompt.max_tokens or self._settings.max_tokens
+        max_bytes = MAX_BYTES + MAX_BYTES_PER_TOKEN * max_tokens
         started = self._clock()
         try:
-            response = self._client.messages.with_raw_response.create(
+            with self._client.messages.with_streaming_response.create(
                 model=model,
-                max_tokens=prompt.max_tokens or self._settings.max_tokens,
+                max_tokens=max_tokens,
                 system=_system_blocks(rendered),
                 messages=_messages(rendered, correction),
                 output_config=output,
-            )
-        except self._sdk_error as exc:
+            ) as response:
+                body, request_id = _read_body(response, max_bytes), _request_id(response.headers)
+        except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
-        body = response.read()
-        return _parse_reply(body, prompt, took_s=self._clock() - started, request_id=_request_id(response.headers))
+        took_s = self._clock() - started
+        if body is None:
+            allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {max_tokens} max_tokens"
+            problem = f"the response is over {max_bytes} bytes ({allowed})"
+            usage = Usage(model, took_s=took_s, request_id=request_id)
+            return UnusableReply(prompt.id, "oversized", problem, "", usage)
+        return _parse_reply(body, prompt, took_s=took_s, request_id=request_id)
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         """Return the most that `ask` can use: a token for each byte, none of them read from the cache."""
@@ -133,17 +145,20 @@ class Claude:
 
         label = f"the request for the model {model}"
         try:
-            response = self._client.models.with_raw_response.retrieve(model)
+            with self._client.models.with_streaming_response.retrieve(model) as response:
+                body = _read_body(response, MAX_BYTES)
         except anthropic.NotFoundError as exc:
             if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
                 return "unlisted"
             failed = self._translate(exc, label, model)
             raise ModelNotFound(str(failed), dependency="claude", remedy=MODEL_REMEDY) from None
-        except self._sdk_error as exc:
+        except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, label, model) from None
-        return _parse_body(_WireModel, response.read(), label=label).lifecycle
+        if body is None:
+            raise unexpected_response(label, f"it is over {MAX_BYTES} bytes")
+        return _parse_body(_WireModel, body, label=label).lifecycle
 
-    def _translate(self, exc: anthropic.AnthropicError, label: str, model: str) -> StepFailed:
+    def _translate(self, exc: anthropic.AnthropicError | httpx2.HTTPError, label: str, model: str) -> StepFailed:
         failed = translate(exc, label=label, model=model, api_key=self._key, now=self._now(), proxy=self._proxy)
         response = getattr(exc, "response", None)  # only of the API's own errors
         failed.request_id = None if response is None else _request_id(response.headers)
@@ -176,6 +191,16 @@ def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> lis
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _read_body(response: anthropic.APIResponse[Any], max_bytes: int) -> bytes | None:
+    """Return the body, or None if it is larger; the rest is not read."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
 
 
 class _Block(BaseModel):

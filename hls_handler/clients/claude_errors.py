@@ -28,7 +28,7 @@ ADDRESS_REMEDY = "check claude.base_url, and proxies and firewalls between this 
 
 
 def translate(
-    exc: anthropic.AnthropicError,
+    exc: anthropic.AnthropicError | httpx2.HTTPError,
     *,
     label: str,
     model: str,
@@ -36,7 +36,7 @@ def translate(
     now: datetime,
     proxy: ProxySettings,
 ) -> StepFailed:
-    """Return HLS's error for an SDK exception. The message does not contain `api_key`.
+    """Return HLS's error for an exception of the SDK or of its transport. The message does not contain `api_key`.
 
     If Claude sent an error response, the message begins with "Claude answered 401 to" and `label`.
     """

@@ -10,22 +10,16 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from jinja2 import TemplateSyntaxError
+from jinja2 import TemplateSyntaxError, nodes
 
 from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
+from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.names import check_names
+from hls_handler.prompting.problems import BrokenTemplateError, Problem, suggest_name
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
-from hls_handler.prompting.source_files import (
-    BASE,
-    SUFFIX,
-    BrokenTemplateError,
-    Problem,
-    SourceFiles,
-    problem_at,
-    suggest_name,
-)
+from hls_handler.prompting.source_files import BASE, SourceFiles
 from hls_handler.prompting.variables import ANYTHING, sample_values
 from hls_handler.settings.yaml_parser import Sources
 
@@ -148,6 +142,31 @@ class LibraryCheck:
                 extra = {**COMMENT, **family.comment_variables, "analysis": _reply_hint(prompt)}
                 templates = replace(self.templates, environment=library.comment_environment)
                 yield from check_names(templates, comment, {**variables, **extra})
+
+    def warnings(self, name: str) -> Iterator[Problem]:
+        """Yield the parts of a front matter that have no effect: fields that nothing uses, and labels of an event."""
+        lines, prompt = self.files.lines[name], self.library.prompts[name]
+        front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
+        used = self._used_names(name) | prompt.reply_model.label_rules.keys()
+        for field in front.fields:
+            if field not in shipped and field not in used:
+                message = f"no template shows analysis.{field} and no label uses it; use it, or remove the field"
+                yield problem_at(lines, f"fields.{field}", f"fields.{field}: {message}")
+        for event, family in self.event_families(name).items():
+            if not family.carries_labels and any(front.labels.values()):
+                message = f"the event {event} has no issue or pull request that can carry labels; remove them"
+                yield problem_at(lines, "labels", f"labels: {message}")
+
+    def _used_names(self, name: str) -> set[str]:
+        """Return the attributes and constant strings in the templates and the condition that get a prompt's reply."""
+        library, prompt = self.library, self.library.prompts[name]
+        roots = [library.comments.get(name), *(f"{follower}{SUFFIX}" for follower in library.followers(name)[:1])]
+        used = {part for root in roots if root for part in find_used_templates(self.templates, root)}
+        trees = [self.templates.trees[part] for part in used if part in self.templates.trees]
+        if prompt.then is not None:
+            trees.append(library.environment.parse(f"{{{{ {prompt.then.when} }}}}"))
+        attributes = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
+        return attributes | {str(node.value) for tree in trees for node in tree.find_all(nodes.Const)}
 
     def compile_templates(self, invalid: Set[str]) -> Iterator[Problem]:
         """Yield problems that only Jinja's compiler finds, such as a duplicate block. Skip files in `invalid`."""

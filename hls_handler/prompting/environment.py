@@ -13,7 +13,8 @@ from traceback import walk_tb
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hls_handler.prompting.source_files import Problem, SourceFile, suggest_name
+from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.prompting.source_files import SourceFile
 from hls_handler.untrusted.cleaning import CodeText, format_for_prompt, truncate
 from hls_handler.untrusted.untrusted_text import (
     EXCERPT_ADVICE,

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -24,17 +25,16 @@ from hls_handler.prompting.environment import (
     check_blocks,
     check_references,
 )
+from hls_handler.prompting.front_matter import SUFFIX
+from hls_handler.prompting.problems import Problem, prompt_error
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
     COMMENT_SUFFIX,
     SHARED_COMMENT,
     SHARED_COMMENT_REPLY,
-    SUFFIX,
-    Problem,
     SourceFiles,
     find_files,
-    prompt_error,
     read_source_files,
 )
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
@@ -76,7 +76,8 @@ def load_library(
             problems += check.smoke_render(name)
     if problems:
         raise prompt_error(problems)
-    return library
+    found = sorted(warning for name in library.prompts for warning in check.warnings(name))
+    return replace(library, warnings=tuple(map(str, found)))
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:
@@ -178,6 +179,7 @@ class ReloadingLibrary:
         self._last_error: str | None = None
         if before is None:
             self.latest = load()  # as last loaded; the receiver reads it without a check for changed files
+            self._log_warnings()
         else:
             self.latest = before
             self._reload()
@@ -210,12 +212,17 @@ class ReloadingLibrary:
             self.latest = self._load()
             problem = None
             log.info("prompts reloaded", extra={"prompts": [prompt.id for prompt in self.latest.prompts.values()]})
+            self._log_warnings()
         except PromptError as exc:
             message = "prompts cannot be used, the last valid version stays in use"
             problem = f"the changed {message}: {'; '.join(exc.problems)}"
             log.error(message, extra={"problems": list(exc.problems)})
         finally:  # also after other exceptions, which are raised to the caller
             self._last_error, self._reload_began_at = problem, None
+
+    def _log_warnings(self) -> None:
+        for warning in self.latest.warnings:
+            log.warning(warning)
 
     def _reload_s(self) -> float:
         began_at = self._reload_began_at

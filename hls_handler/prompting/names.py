@@ -21,7 +21,7 @@ from hls_handler.prompting.environment import (
     exported_names,
     referenced_names,
 )
-from hls_handler.prompting.source_files import Problem, suggest_name
+from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.prompting.variables import (
     ANYTHING,
     LIST_ATTRIBUTES,

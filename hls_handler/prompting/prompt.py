@@ -12,17 +12,9 @@ from pathlib import Path
 
 from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
-from hls_handler.prompting.source_files import (
-    COMMENT_SUFFIX,
-    FENCE,
-    SHARED_COMMENT,
-    SUFFIX,
-    BrokenTemplateError,
-    Effort,
-    Problem,
-    SourceFile,
-    Then,
-)
+from hls_handler.prompting.front_matter import FENCE, SUFFIX, Effort, Then
+from hls_handler.prompting.problems import BrokenTemplateError, Problem
+from hls_handler.prompting.source_files import COMMENT_SUFFIX, SHARED_COMMENT, SHIPPED_FRONT_MATTER, SourceFile
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders
 
@@ -37,6 +29,7 @@ class Family:
     comment_variables: Mapping[str, object] = field(default_factory=dict)  # name -> type, for comment templates only
     actions: frozenset[str] = frozenset()  # actions that GitHub sends for the event; empty: any action is accepted
     replies: frozenset[str] = frozenset(REPLY_TYPES)  # reply types that the handler supports
+    carries_labels: bool = True  # whether the event can have an issue or pull request, which can carry labels
 
 
 SHIPPED_LIBRARY = "the shipped library"
@@ -108,7 +101,8 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
-    if Path(file).resolve().is_relative_to(shipped.resolve()):
+    path = Path(file).resolve()
+    if path.is_relative_to(shipped.resolve()) or path.is_relative_to(SHIPPED_FRONT_MATTER):
         return SHIPPED_LIBRARY
     return file.removesuffix(name).rstrip("/") or "/"
 
@@ -178,6 +172,7 @@ class Library:
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
+    warnings: tuple[str, ...] = ()  # likely mistakes that do not prevent the use of the library, with file and line
 
     def on(self, event_key: str) -> tuple[str, ...]:
         """Return the prompts whose `on` has `event_key`, except shadow prompts.

@@ -27,8 +27,10 @@ from hls_handler.prompting.environment import (
     join_chunks,
     place_of,
 )
+from hls_handler.prompting.front_matter import SUFFIX
+from hls_handler.prompting.problems import BrokenTemplateError, Problem
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.source_files import BASE, SUFFIX, BrokenTemplateError, Problem
+from hls_handler.prompting.source_files import BASE
 from hls_handler.settings.values import Length, Tone
 from hls_handler.untrusted.cleaning import format_for_prompt
 from hls_handler.untrusted.placeholders import Placeholders, Trusted

@@ -25,13 +25,17 @@ from hls_handler.analysis import (
     list_possible_labels,
     possible_values,
 )
-from hls_handler.prompting.source_files import FieldKeys, FrontMatter, Problem, problem_at, suggest_name
+from hls_handler.prompting.front_matter import FieldKeys, FrontMatter, problem_at
+from hls_handler.prompting.problems import Problem, suggest_name
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
 """Field type -> value of an additional field in a reply that HLS writes without Claude. Other types: "" or []."""
+
+
+PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 
 
 def _resolve_label_rules(
@@ -58,9 +62,14 @@ def _resolve_label_rules(
 
 def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
     values = possible_values(hint)
+    placeholders = PLACEHOLDER.findall(given) if isinstance(given, str) else []
+    unknown = next((found for found in placeholders if found != VALUE), None)
     if not values:
         message = "only booleans and fields with an enum can become labels"
         yield "", f"{message}, because the values of other fields are not known in advance"
+    elif isinstance(given, str) and unknown is not None:
+        advice = "write the label for true" if hint is bool else f"write {VALUE}"
+        yield "", f"unknown placeholder {unknown} in {given!r}; {advice}"
     elif isinstance(given, str) and hint is bool:
         if VALUE in given:
             yield "", "the field is a boolean; write the label for true, without {value}"
@@ -76,6 +85,8 @@ def _rule_problems(given: object, hint: object) -> Iterator[tuple[str, str]]:
                 yield f".{value}", f"unknown value; {suggest_name(value, values)}"
             elif not isinstance(label, str):
                 yield f".{value}", f"must be the name of a label in quotes, or be removed; found {label!r}"
+            elif PLACEHOLDER.search(label):
+                yield f".{value}", f"the label of one value has no placeholder; write its whole name, found {label!r}"
 
 
 def _label_name_problems(model: type[Reply], rules: Mapping[str, LabelRule], lines: Sources) -> Iterator[Problem]:

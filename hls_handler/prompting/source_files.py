@@ -1,4 +1,4 @@
-"""Reads the source files of a prompt library, and their front matters: the YAML between two lines `---` at the top.
+"""Reads the source files of a prompt library, and completes them from the shipped library.
 
 `issues/analyze.j2` is a prompt, and `issues/analyze.comment.md.j2` is the template of its comment on GitHub. Other
 templates are parts, which prompts include: files in the top folder (`base.j2`) and files whose name begins with `_`.
@@ -9,61 +9,30 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from hls_handler.prompting.front_matter import (
+    BYTE_ORDER_MARK,
+    SUFFIX,
+    FrontMatter,
+    find_fence_problem,
+    parse_front_matter,
+    split_front_matter,
+)
+from hls_handler.prompting.problems import Problem, prompt_error
+from hls_handler.settings.yaml_parser import Sources
 
-from hls_handler.analysis import REPLY_TYPES
-from hls_handler.errors import PromptError
-from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
-
-MAX_LISTED_NAMES = 20
-"""Limit on the number of names that one message lists."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Problem:
-    file: str  # path for messages: "prompts/issues/analyze.j2"
-    line: int  # from 1
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
-
-
-def prompt_error(problems: Iterable[Problem]) -> PromptError:
-    """Return one error that lists all problems, sorted by file and line, without duplicates."""
-    return PromptError([str(problem) for problem in sorted(set(problems))])
-
-
-def suggest_name(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
-    names = sorted(known)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
-    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
-
-
-class BrokenTemplateError(PromptError):
-    """A template cannot be rendered; `problem` has the file, the line and the reason."""
-
-    def __init__(self, problem: Problem) -> None:
-        super().__init__([str(problem)])
-        self.problem = problem
-
-
-SUFFIX = ".j2"
 COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
 SHARED_COMMENT = "generic.comment.md.j2"
 SHARED_COMMENT_REPLY = "generic_analysis"
 """Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their own."""
-FENCE = "---"
+
+SHIPPED_FRONT_MATTER = Path(__file__).parent / "shipped_front_matter"
+"""Copies of the shipped front matters, for templates without front matter that replace the shipped files themselves.
+
+`python -m hls_handler.sandbox.samples` writes the files. A test fails if they are out of date.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +53,10 @@ class SourceFile:
         return bool(folder) and not file.startswith("_") and not self.is_comment
 
     @property
-    def is_unclosed(self) -> bool:
-        """True if the file begins with a line `---`, but no second line `---` ends the front matter."""
-        return self.front is None and self.text.startswith(f"{FENCE}\n")
+    def fence_problem(self) -> Problem | None:
+        """A mistake in the fences of the front matter."""
+        found = find_fence_problem(self.text)
+        return None if found is None else Problem(self.file, *found)
 
     @property
     def prompt(self) -> str:
@@ -118,7 +88,7 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
             continue
         name, file = path.relative_to(directory).as_posix(), path.as_posix()
         try:
-            sources[name] = _split(name, file, path.read_text(encoding="utf-8-sig"))
+            sources[name] = _split(name, file, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             problems.append(Problem(file, 1, "the file is not UTF-8; save it as UTF-8"))
         except OSError as exc:
@@ -127,105 +97,8 @@ def read_folder(directory: Path) -> tuple[Mapping[str, SourceFile], list[Problem
 
 
 def _split(name: str, file: str, text: str) -> SourceFile:
-    lines = text.split("\n")
-    if lines[0] != FENCE or FENCE not in lines[1:]:
-        return SourceFile(name, file, text, front=None, template=text)
-    end = lines.index(FENCE, 1)
-    blank = "{#" + "\n" * (end + 1) + "-#}"  # a Jinja comment with as many line ends as the front matter and its fences
-    return SourceFile(name, file, text, front="\n".join(lines[1:end]), template=blank + "\n".join(lines[end + 1 :]))
-
-
-Effort = Literal["low", "medium", "high", "xhigh", "max"]
-MAX_SHOWN_CHARACTERS = 80
-"""Limit on the characters that a message shows of an invalid value."""
-
-
-class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Then(_StrictModel):
-    prompt: Annotated[str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))]
-    when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
-
-
-class FieldKeys(_StrictModel):
-    """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
-
-    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # "list": of strings
-    enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
-    description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-
-
-class FrontMatter(_StrictModel):
-    description: Annotated[str, Field(min_length=1)]
-    on: Annotated[
-        tuple[Annotated[str, Field(min_length=1)], ...],
-        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
-    ] = ()
-    reply: str
-    fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
-    labels: Mapping[str, object] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
-    model: Annotated[str, Field(min_length=1)] | None = None
-    max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
-    effort: Effort | None = None
-    then: Then | None = None
-
-
-NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
-"""Models of nested mappings in the front matter: of `then`, and of each entry of `fields`."""
-
-
-def problem_at(lines: Sources, key: str, message: str) -> Problem:
-    """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both are, at line 1."""
-    return Problem(lines.file, lines.find_line(key) or 1, message)
-
-
-def _parse_front_matter(source: SourceFile) -> tuple[FrontMatter | None, Sources, list[Problem]]:
-    try:
-        tree = parse_tree(f"\n{source.front or ''}", source.file)  # line 1 is the opening fence
-    except InvalidYaml as exc:
-        return None, Sources(source.file), [Problem(source.file, exc.line, f"front matter: {exc.sentence}")]
-    lines = tree.sources
-    if not isinstance(tree.root, dict):
-        return None, lines, [Problem(source.file, 2, "the front matter has no keys; write `key: value`")]
-    problems = [Problem(source.file, line, sentence) for line, sentence in tree.problems]
-    problems += [problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()]
-    try:
-        front = FrontMatter.model_validate(tree.root)
-    except ValidationError as exc:
-        errors = exc.errors(include_url=False)
-        problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
-        unusable = {error["loc"][0] for error in errors}
-        if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
-            unusable.add("reply")
-        usable = {key: value for key, value in tree.root.items() if key not in unusable}
-        # The other keys get their defaults, so that the template can still be checked.
-        front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
-    if front.reply not in REPLY_TYPES and front.reply != "?":
-        message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
-        problems.append(problem_at(lines, "reply", message))
-    return front, lines, problems
-
-
-def _key_of(error: ErrorDetails) -> str:
-    return ".".join(map(str, error["loc"]))
-
-
-def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
-    path, key = [str(part) for part in error["loc"]], _key_of(error)
-    shown = repr(error["input"])
-    found = f"found {shown if len(shown) <= MAX_SHOWN_CHARACTERS else f'{shown[:MAX_SHOWN_CHARACTERS]}...'}"
-    if error["type"] == "extra_forbidden":
-        message = f"unknown key; {suggest_name(path[-1], NESTED_MODELS.get(path[0], FrontMatter).model_fields)}"
-    elif error["type"] == "missing":
-        message = "is missing"
-    elif error["type"] == "model_type":
-        message = f"must be a mapping with the keys {', '.join(NESTED_MODELS[path[0]].model_fields)}, {found}"
-    else:
-        advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
-        message = f"{error['msg'].lower()}, {found}{advice}"
-    return problem_at(lines, key, f"{key}: {message}")
+    front, template = split_front_matter(text.removeprefix(BYTE_ORDER_MARK))
+    return SourceFile(name, file, text, front, template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +121,10 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
     read = [read_folder(folder) for folder in folders]
     problems = [problem for _, found in read for problem in found]
     shipped_sources = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
-    layers = [*(sources for sources, _ in read), shipped_sources]
+    copies = read_folder(SHIPPED_FRONT_MATTER)[0] if shipped is not None else {}
+    layers = [*(sources for sources, _ in read), shipped_sources, copies]
     own = {name: source for sources, _ in reversed(read) for name, source in sources.items()}
+    own |= _find_chained(own, layers, shipped_sources)
     front_sources = {name: _find_front_source(name, layers) for name, source in own.items() if source.is_prompt}
     sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
     first_folder = folders[0].as_posix()
@@ -268,10 +143,12 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
             problems += _non_prompt_problems(source, own)
             continue
         front_source = front_sources[name]
+        if front_source.fence_problem is not None:
+            problems.append(front_source.fence_problem)
         if front_source.front is None:
-            problems.append(_missing_front_problem(source, front_source))
+            problems += [] if front_source.fence_problem else [_missing_front_problem(source)]
             continue
-        front, lines[source.prompt], found = _parse_front_matter(front_source)
+        front, lines[source.prompt], found = parse_front_matter(front_source.front, front_source.file)
         problems += found
         if front is not None:
             front_matters[source.prompt], texts[source.prompt] = front, front_source.front
@@ -281,12 +158,36 @@ def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[So
 
 def _find_front_source(name: str, layers: Sequence[Mapping[str, SourceFile]]) -> SourceFile:
     candidates = [sources[name] for sources in layers if name in sources]
-    return next((source for source in candidates if source.front is not None or source.is_unclosed), candidates[0])
+    return next((source for source in candidates if source.front is not None or source.fence_problem), candidates[0])
 
 
-def _missing_front_problem(source: SourceFile, front_source: SourceFile) -> Problem:
-    if front_source.is_unclosed:
-        return Problem(front_source.file, 1, f"the front matter has no end; close it with a line {FENCE}")
+def _find_chained(
+    own: Mapping[str, SourceFile], layers: Sequence[Mapping[str, SourceFile]], shipped: Mapping[str, SourceFile]
+) -> Mapping[str, SourceFile]:
+    """Return the shipped prompts that `own` lacks and that a `then` chains with one of its prompts."""
+
+    def parse(sources: Iterable[SourceFile]) -> Iterator[tuple[str, FrontMatter]]:
+        for source in sources:
+            text = _find_front_source(source.name, layers).front if source.is_prompt else None
+            front = parse_front_matter(text, source.file)[0] if text is not None else None
+            if front is not None:
+                yield source.prompt, front
+
+    fronts = dict(parse(own.values()))
+    others = dict(parse(source for name, source in shipped.items() if name not in own))
+    followed = {front.then.prompt for front in fronts.values() if front.then}
+    without_event = {name for name, front in fronts.items() if "on" not in front.model_fields_set} - followed
+    pending = followed | {name for name, front in others.items() if front.then and front.then.prompt in without_event}
+    chained: dict[str, SourceFile] = {}
+    while pending:
+        name = pending.pop()
+        if (front := others.pop(name, None)) is not None:
+            chained[f"{name}{SUFFIX}"] = shipped[f"{name}{SUFFIX}"]
+            pending |= {front.then.prompt} if front.then else set()
+    return chained
+
+
+def _missing_front_problem(source: SourceFile) -> Problem:
     message = "the file has no front matter, and no shipped prompt has its path; add front matter between lines ---"
     return Problem(source.file, 1, f"{message}, or if it is a part, rename it to _{source.name.rpartition('/')[2]}")
 

@@ -1,11 +1,13 @@
 """Facts and template variables of recorded events, made with the stand-in GitHub.
 
 `python -m hls_handler.sandbox.samples` stores the facts. `work/library.py` checks all prompts with them at every start.
+It also stores copies of the shipped front matters (`prompting/source_files.py`).
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,9 @@ from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
+from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
+from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
 from hls_handler.review import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reader import SandboxReader
@@ -30,7 +34,7 @@ from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
 from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
-from hls_handler.work.library import FACTS, GUID
+from hls_handler.work.library import FACTS, GUID, SHIPPED
 
 HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """History for the handlers: one label correction, as a sample value for templates."""
@@ -124,5 +128,16 @@ def write_facts(folder: Path = FACTS) -> None:
             (folder / f"{event_name}.json").write_text(f"{json.dumps(found, indent=1)}\n", encoding="utf-8")
 
 
+def write_front_matter(folder: Path = SHIPPED_FRONT_MATTER) -> None:
+    """Copy the front matter of each shipped prompt to a file of the same path below `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, source in read_folder(SHIPPED)[0].items():
+        if source.front is not None:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{FENCE}\n{source.front}\n{FENCE}\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
     write_facts()
+    write_front_matter()

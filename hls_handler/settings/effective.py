@@ -88,6 +88,11 @@ class RepositoryTable:
         self._entries = tuple(zip(names, effective, strict=True))
         self._found: dict[str, EffectiveSettings | None] = {}
 
+    @property
+    def entries(self) -> tuple[EffectiveSettings, ...]:
+        """The settings of every entry of `repositories`, the most specific entry first."""
+        return tuple(effective for _, effective in self._entries)
+
     def find(self, full_name: str) -> EffectiveSettings | None:
         """Return the settings of the most specific entry that matches "owner/repo", ignoring case; else None."""
         if full_name in self._found:
@@ -216,11 +221,15 @@ def find_chosen_events(settings: Settings) -> frozenset[str]:
     return frozenset(choice.event for choice in list_prompt_choices(settings) if not choice.shadow)
 
 
+def find_chosen_prompts(settings: Settings) -> frozenset[str]:
+    """Return the prompts that a `prompts.use` names. Shadow prompts do not count."""
+    return frozenset(str(choice.prompt) for choice in list_prompt_choices(settings) if not choice.shadow)
+
+
 def find_shadow_only_prompts(settings: Settings) -> frozenset[str]:
     """Return the prompts that the settings file uses only as shadow prompts."""
     choices = list_prompt_choices(settings)
-    chosen = {choice.prompt for choice in choices if not choice.shadow}
-    return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - chosen
+    return frozenset(str(choice.prompt) for choice in choices if choice.shadow) - find_chosen_prompts(settings)
 
 
 DEFAULT = "default"

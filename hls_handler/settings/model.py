@@ -306,7 +306,7 @@ class Repository(Section):
     name: RepositoryName = Field(description="owner/repo, or a glob such as owner/*; the most specific entry wins")
     enabled: bool = Field(True, description="false: events of the repository are ignored, with that reason")
     events: tuple[EventKey, ...] = Field(
-        ("issues", "pull_request"),
+        ("issues", "pull_request", "pull_request_review", "workflow_run"),
         min_length=1,
         description="events to process, with or without action: issues, issues.opened",
     )

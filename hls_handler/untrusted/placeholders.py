@@ -57,9 +57,10 @@ class Placeholders:
 
         `Trusted` strings are trusted, and so are strings that a field's `Literal` allows. Times become ISO 8601 texts.
         A set becomes a sorted list, because the order of sets varies between processes. A mapping, dataclass or model
-        is returned in a wrapper that converts each item or field when read. Raises `TypeError` for other types.
+        is returned in a wrapper that converts each item or field when read. What is nested deeper than `MAX_DEPTH` is
+        replaced by a note. Raises `TypeError` for other types.
         """
-        return self._convert(value, NOTHING_TRUSTED)
+        return self._convert(value, NOTHING_TRUSTED, 0)
 
     def missing(self) -> tuple[int, ...]:
         """Return the number of missing characters of each inserted text that was cut."""
@@ -87,29 +88,31 @@ class Placeholders:
         ]
         return "".join(parts)
 
-    def _convert(self, value: object, trusted: frozenset[str]) -> object:
+    def _convert(self, value: object, trusted: frozenset[str], depth: int) -> object:
         if value is None or isinstance(value, Enum | bool | int | float):
             return value
         if isinstance(value, WrappedMapping | WrappedRecord):
-            return value if value._convert == self._convert else self._convert(value._wrapped, trusted)
+            return value if value._convert == self._convert else self._convert(value._wrapped, trusted, depth)
         if isinstance(value, UntrustedText):
-            return value if value._rendered is self._rendered else self._convert(text_of(value), trusted)
+            return value if value._rendered is self._rendered else self._convert(text_of(value), trusted, depth)
         if isinstance(value, Trusted) or (isinstance(value, str) and value in trusted):
             return str(RESERVED_CHARACTERS.sub("", value))
         if isinstance(value, str):
             return UntrustedText(value, self._rendered, show=self._show)
         if isinstance(value, date):  # also for `datetime`, a subclass
             return value.isoformat()
+        if depth == MAX_DEPTH:
+            return NESTED_TOO_DEEPLY
         if isinstance(value, Mapping):
-            return WrappedMapping(value, self._convert)
+            return WrappedMapping(value, self._convert, depth + 1)
         if isinstance(value, set | frozenset):
-            return [self._convert(item, trusted) for item in sorted(value, key=repr)]
+            return [self._convert(item, trusted, depth + 1) for item in sorted(value, key=repr)]
         if isinstance(value, tuple):
-            return tuple(self._convert(item, trusted) for item in value)
+            return tuple(self._convert(item, trusted, depth + 1) for item in value)
         if isinstance(value, list):
-            return [self._convert(item, trusted) for item in value]
+            return [self._convert(item, trusted, depth + 1) for item in value]
         if isinstance(value, BaseModel) or is_dataclass(type(value)):
-            return WrappedRecord(value, self._convert)
+            return WrappedRecord(value, self._convert, depth + 1)
         raise TypeError(f"a template cannot be given a {type(value).__module__}.{type(value).__qualname__}")
 
     def _compute_nonce(self, texts: Iterable[UntrustedText]) -> str:
@@ -120,8 +123,16 @@ class Placeholders:
         return mac.hexdigest()[:16]
 
 
-Convert = Callable[[object, frozenset[str]], object]
-"""Function (value, trusted strings) -> converted value. Trusted strings are those that the field's `Literal` allows."""
+MAX_DEPTH = 50
+"""Levels of lists and objects that a template sees. GitHub's payloads have at most 10; a body may have hundreds."""
+
+NESTED_TOO_DEEPLY = f"[nested deeper than {MAX_DEPTH} levels]"
+
+Convert = Callable[[object, frozenset[str], int], object]
+"""Function (value, trusted strings, depth of the value) -> converted value.
+
+Trusted strings are those that the field's `Literal` allows.
+"""
 
 PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 NOTHING_TRUSTED: frozenset[str] = frozenset()
@@ -130,18 +141,23 @@ NOTHING_TRUSTED: frozenset[str] = frozenset()
 class WrappedMapping(Mapping[object, object]):
     """A mapping for templates that converts each value when it is read. Keys such as "full_name" stay plain strings."""
 
-    __slots__ = ("_convert", "_wrapped")
+    __slots__ = ("_convert", "_depth", "_wrapped")
 
-    def __init__(self, mapping: Mapping[object, object], convert: Convert) -> None:
+    def __init__(self, mapping: Mapping[object, object], convert: Convert, depth: int) -> None:
         self._wrapped = mapping
         self._convert = convert
+        self._depth = depth
 
     def __getitem__(self, key: object) -> object:
-        return self._convert(self._wrapped[key], NOTHING_TRUSTED)
+        return self._convert(self._wrapped[key], NOTHING_TRUSTED, self._depth)
 
     def __iter__(self) -> Iterator[object]:
         for key in self._wrapped:
-            yield key if isinstance(key, str) and PLAIN_KEY.fullmatch(key) else self._convert(key, NOTHING_TRUSTED)
+            yield (
+                key
+                if isinstance(key, str) and PLAIN_KEY.fullmatch(key)
+                else self._convert(key, NOTHING_TRUSTED, self._depth)
+            )
 
     def __len__(self) -> int:
         return len(self._wrapped)
@@ -153,11 +169,12 @@ class WrappedMapping(Mapping[object, object]):
 class WrappedRecord:
     """A dataclass or model for templates: untrusted strings in public fields and properties become `UntrustedText`."""
 
-    __slots__ = ("_convert", "_wrapped")
+    __slots__ = ("_convert", "_depth", "_wrapped")
 
-    def __init__(self, record: Any, convert: Convert) -> None:
+    def __init__(self, record: Any, convert: Convert, depth: int) -> None:
         self._wrapped = record
         self._convert = convert
+        self._depth = depth
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
@@ -166,7 +183,7 @@ class WrappedRecord:
         trusted = public_fields(kind).get(name)
         if trusted is None:
             raise AttributeError(f"{kind.__name__} has no {name}")
-        return self._convert(getattr(self._wrapped, name), trusted)
+        return self._convert(getattr(self._wrapped, name), trusted, self._depth)
 
     def __eq__(self, other: object) -> bool:
         return bool(self._wrapped == (other._wrapped if isinstance(other, WrappedRecord) else other))

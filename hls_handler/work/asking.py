@@ -44,7 +44,7 @@ PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the s
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
-UNUSABLE = Codec("unusable", 3, TypeAdapter(UnusableReply))
+UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def _call(
         outcome=answer.why,
         usage=answer.usage,
         error=answer.problem,
-        is_usage_unknown=answer.why == "miscounted",
+        is_usage_unknown=answer.why in ("miscounted", "oversized"),
         request_id=answer.usage.request_id,
         changes=changes,
     )
@@ -252,6 +252,7 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
         "refused": "nothing is posted; read the conversation yourself",
         "stopped": f"shorten what {file} sends, then run it again",
         "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
+        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",
         "invalid": f"check what {file} asks for, then run it again",
     }[answer.why]
     said = "two replies" if answer.why == "invalid" else "reply"

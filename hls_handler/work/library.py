@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from hls_handler.handlers.handler import template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
-from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
-from hls_handler.settings.github_events import ACTIONS
+from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts, list_prompt_choices
+from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
 from hls_handler.settings.model import Settings
+from hls_handler.work.event_coverage import find_coverage_warnings
 from hls_handler.work.job import GATHER, facts_codec
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
@@ -38,24 +40,26 @@ def load_checked(settings: Settings) -> Library:
     missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
     if missing:
         raise PromptError(missing)
-    return load_library(
+    library = load_library(
         *folders.values(),
         families=families(),
         shipped=SHIPPED,
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
     )
+    return replace(library, warnings=(*library.warnings, *find_coverage_warnings(settings, library)))
 
 
 def library_basis(settings: Settings) -> tuple[object, ...]:
     """Return all values that `load_checked` reads from the settings. If no value changed, no reload is needed."""
     where = settings.sources.where("prompts.directory")
-    return settings.prompts, find_chosen_events(settings), find_shadow_only_prompts(settings), where
+    entries = tuple((entry.name, entry.enabled, entry.events) for entry in settings.repositories)
+    return settings.prompts, list_prompt_choices(settings), entries, where
 
 
 def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships. Raises `PromptError` with all problems."""
-    return load_library(SHIPPED, families=families(), chosen=find_chosen_events(settings))
+    return load_library(SHIPPED, families=families(), shipped=SHIPPED, chosen=find_chosen_events(settings))
 
 
 def families() -> Mapping[str, Family]:
@@ -66,6 +70,7 @@ def families() -> Mapping[str, Family]:
             variables=handler.variable_types,
             comment_variables=handler.comment_variable_types,
             actions=frozenset(ACTIONS[event].split()),
+            carries_labels=event in CONVERSATION_EVENTS or event == "workflow_run",
             replies=handler.replies,
             samples=partial(_samples, event),
         )

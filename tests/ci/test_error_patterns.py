@@ -21,6 +21,7 @@ from hls_handler.ci.error_patterns import (
     SUMMARY,
 )
 from hls_handler.ci.log_lines import parse_line
+from tests.ci.test_formats import FORMATS, MARK
 from tests.untrusted.test_redaction import unbounded
 
 WEIGHED_LINES = [
@@ -62,6 +63,8 @@ WEIGHED_LINES = [
     (CAUSE, "Price.cs(12,20): error CS0103: The name 'discount' does not exist"),
     (CAUSE, "shop.csproj : error NU1101: Unable to find package Shop"),
     (CAUSE, "price.c:(.text+0x5): undefined reference to `discount'"),
+    (CAUSE, "Undefined symbols for architecture arm64:"),
+    (CAUSE, "/usr/bin/ld: price.o: in function `total': price.c:3: multiple definition of `total'"),
     (CAUSE, "Segmentation fault (core dumped)"),
     (CAUSE, "shop: price.c:3: total: Assertion `x > 0' failed."),
     (CAUSE, "   Assert.Equal() Failure: Values differ"),
@@ -131,8 +134,12 @@ def test_lines_of_tools_have_the_expected_weight(weight: int, text: str) -> None
     assert error_patterns.weigh_line(parse_line(text)) == weight
 
 
+LINES_OF_TOOLS = [line.removeprefix(MARK) for lines in FORMATS.values() for line in lines.split("\n")]
+
+
 def test_every_pattern_is_tested() -> None:
-    texts = [error_patterns.DOCKER_PREFIX.sub("", parse_line(text).text) for _, text in WEIGHED_LINES]
+    lines = [text for _, text in WEIGHED_LINES] + LINES_OF_TOOLS
+    texts = [error_patterns.DOCKER_PREFIX.sub("", parse_line(text).text) for text in lines]
     assert [
         row for row in PATTERNS if not any(row[1] in text.lower() and re.search(row[2], text) for text in texts)
     ] == []
@@ -140,7 +147,8 @@ def test_every_pattern_is_tested() -> None:
 
 @pytest.mark.parametrize("row", PATTERNS, ids=lambda row: row[2][:50])
 def test_lines_that_a_pattern_matches_contain_its_needle(row: tuple[int, str, str]) -> None:
-    found = [text for _, raw in WEIGHED_LINES if re.search(row[2], text := parse_line(raw).text)]
+    lines = [text for _, text in WEIGHED_LINES] + LINES_OF_TOOLS
+    found = [text for raw in lines if re.search(row[2], text := parse_line(raw).text)]
     assert [text for text in found if row[1] not in text.lower()] == []
 
 
@@ -174,6 +182,15 @@ def test_lines_that_a_pattern_matches_contain_its_needle(row: tuple[int, str, st
         "##[group]error: a title",
         "##[command]grep error: log.txt",
         "the terror of an interregnum",
+        "1 file would be left unchanged.",
+        "fix end of files.........................................................Passed",
+        "[warn] src/price.ts",
+        "Found 0 of 12 files that can be fixed in 0.214 seconds, 18.00 MB memory used",
+        ".github/workflows/ci.yml:1:1: [warning] missing document start (document-start)",
+        "➤ YN0000: Done with warnings in 0s 214ms",
+        "  --> using the cache of main.go:3",
+        "In the next line 3 packages follow:",
+        "src/shop.py:3: see docs",
         "",
     ],
     ids=lambda text: text[:60],

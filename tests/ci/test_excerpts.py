@@ -151,6 +151,43 @@ def test_each_failed_step_has_its_excerpt() -> None:
     assert (second.step, second.error_line, second.total_lines) == (2, 2, 1)
 
 
+GATED = (
+    step(1, "Set up job", 0, 2),
+    step(2, "Unit tests", 2, 3),  # with `continue-on-error`, the API's conclusion is "success"
+    step(3, "Lint", 3, 4),
+    step(4, "Gate", 4, 5, "failure"),
+)
+
+
+def gated_job(*gate: str, tests: str = "##[error]Process completed with exit code 1.") -> Iterator[str]:
+    yield from stamped(0, "Current runner version: '2.329.0'")
+    yield from stamped(2, "##[group]Run npm test", "##[endgroup]", "  1) price", "AssertionError: 110 == 90", tests)
+    yield from stamped(3, "##[group]Run npx eslint .", "##[endgroup]", "0 problems")
+    yield from stamped(
+        4, "##[group]Run ./gate.sh", "##[endgroup]", *gate, "##[error]Process completed with exit code 1."
+    )
+
+
+@pytest.mark.parametrize("said", ["2 tests were flaky", "Error: 2 tests were flaky", "##[error]2 tests were flaky"])
+def test_a_gate_does_not_hide_the_earlier_step_that_failed(said: str) -> None:
+    tests, gate = cut(gated_job(said), GATED, characters=4_000)
+    assert (tests.step, gate.step) == (2, 4)
+    assert "AssertionError: 110 == 90" in [line.text for line in tests.lines]
+    assert tests.error_line == 5
+    assert any("2 tests were flaky" in line.text for line in gate.lines)
+
+
+def test_an_earlier_step_that_passed_is_not_shown() -> None:
+    (gate,) = cut(gated_job("2 tests were flaky", tests="2 passed"), GATED, characters=4_000)
+    assert gate.step == 4
+
+
+def test_an_earlier_tolerated_failure_is_not_shown_if_the_failed_step_explains_itself() -> None:
+    own = [f"building {number} of 20 files in the folder {'abcdefghijklmnopqrst'[number]}" for number in range(20)]
+    (build,) = cut(gated_job(*own, "src/price.c:14:12: error: 'discount' undeclared"), GATED, characters=4_000)
+    assert build.step == 4
+
+
 def test_unused_share_of_a_short_step_goes_to_the_others() -> None:
     lines = [*stamped(1, "short"), *stamped(4, *counting(200), ERROR, *counting(200))]
     first, second = cut(lines, TWO, characters=2_000)

@@ -21,7 +21,7 @@ from tests.queue.builders import begin, start_call
 SETTINGS = """\
 github: {token: a-token, webhook_secret: "0123456789abcdef"}
 claude: {api_key: a-key}
-repositories: [{name: octo/widgets}]
+repositories: [{name: octo/widgets, events: [issues]}]
 storage: {url: "sqlite:///hls.db"}
 prompts: {directory: lib}
 """
@@ -267,7 +267,7 @@ def test_show_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
 
 def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None:
     files = {"issues/own.j2": f"{FRONT}{OWN}---\n{TASK}".replace("opened", "edited")}
-    write(tmp_path / "lib", files)
+    write(tmp_path / "lib", {**files, "issues/own.comment.md.j2": "{{ analysis.version }}"})
     checked = CliRunner().invoke(app, ["check", "--offline"])
     assert (checked.exit_code, checked.stdout) == (
         0,

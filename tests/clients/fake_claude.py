@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
@@ -18,7 +19,7 @@ class Say:
     status: int = 200
     body: Any = None  # JSON, or bytes as they are
     headers: dict[str, str] = field(default_factory=dict)
-    kind: Literal["answer", "drop", "hang"] = "answer"
+    kind: Literal["answer", "cut", "drop", "hang"] = "answer"
 
 
 def message(text: str, *, stop_reason: str | None = "end_turn", **more: Any) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class FakeClaude:
                 say = fake.says.pop(0)
                 if say.kind == "hang":
                     fake._released.wait(30)
-                if say.kind != "answer":
+                if say.kind in ("drop", "hang"):
                     self.close_connection = True
                     return
                 raw = say.body if isinstance(say.body, bytes) else json.dumps(say.body).encode()
@@ -88,7 +89,9 @@ class FakeClaude:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(raw)
+                self.close_connection = say.kind == "cut"
+                with suppress(ConnectionError):  # the client closes the connection of a response that is too large
+                    self.wfile.write(raw[: len(raw) // 2] if say.kind == "cut" else raw)
 
             do_GET = do_POST = serve  # noqa: N815 (the names that http.server looks for)
 

@@ -215,6 +215,29 @@ def test_reply_with_an_impossible_usage_is_unusable(build: Build, fake: FakeClau
     assert answer.problem == f"the response reports an impossible number of tokens ({count})"
 
 
+@pytest.mark.parametrize("body", [message("x" * 5_000_000), b" " * 144_385], ids=["long text", "one byte too many"])
+def test_reply_over_the_limit_of_bytes_is_unusable(build: Build, fake: FakeClaude, body: object) -> None:
+    assert ask(build, fake, Say(body=body)) == UnusableReply(
+        "issues/respond@3f9c2a",
+        "oversized",
+        "the response is over 144384 bytes (16384, and 32 for each of 4000 max_tokens)",
+        text="",
+        usage=Usage("claude-haiku-5-5", took_s=2.5),
+    )
+
+
+def test_limit_of_bytes_grows_with_max_tokens_of_the_prompt(build: Build, fake: FakeClaude) -> None:
+    long = Say(body=message(GOOD, padding="x" * 150_000))
+    rendered = replace(RENDERED, prompt=replace(PROMPT, max_tokens=8000))
+    assert isinstance(ask(build, fake, long, rendered=rendered), ValidReply)
+
+
+def test_longest_reply_in_letters_with_long_escapes_is_read(build: Build, fake: FakeClaude) -> None:
+    text = "\U0001f600" * 3000  # about two tokens each, and 24 bytes if escaped twice
+    answer = ask(build, fake, Say(body=message(json.dumps({**REPLY, "answer": text}))))
+    assert isinstance(answer, ValidReply)
+
+
 def test_retired_model_of_prompt_is_replaced_by_its_successor(build: Build, fake: FakeClaude) -> None:
     rendered = replace(RENDERED, prompt=replace(PROMPT, model="claude-3-5-sonnet-20241022"))
     ask(build, fake, Say(body=message(GOOD)), rendered=rendered)
@@ -334,6 +357,7 @@ IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"
         (Say(400, b"<html>a proxy</html>"), "400 to issues/respond@3f9c2a: no reason given", "base_url", None),
         (Say(307, {}, {"Location": "http://127.0.0.1:1/"}), "307", "claude.base_url", None),
         (Say(kind="drop"), "no answer from Claude: ", "claude.base_url", None),
+        (Say(kind="cut", body=message(GOOD)), "no answer from Claude: ", "claude.base_url", None),
         (
             Say(200, b'{"id": "msg_1", '),
             "unexpected response from Claude to issues/respond@3f9c2a: the reply: Invalid JSON",
@@ -402,6 +426,7 @@ def test_refused_connection_raises_dependency_down(build: Build) -> None:
     [
         (Say(kind="hang"), True),
         (Say(kind="drop"), True),
+        (Say(kind="cut", body=message(GOOD)), True),
         (Say(200, b'{"id": "msg_1", '), True),
         (Say(529, error("overloaded_error", "Overloaded")), False),
         (Say(429, error("rate_limit_error", "Slow down")), False),
@@ -462,6 +487,12 @@ def test_unknown_model_raises_dependency_down(build: Build, fake: FakeClaude) ->
     with pytest.raises(DependencyDown, match=r"404 to the request for the model claude-haiku-9: model") as caught:
         build().lookup_model("claude-haiku-9")
     assert caught.value.remedy.startswith("set claude.model")
+
+
+def test_oversized_response_about_a_model_raises_dependency_down(build: Build, fake: FakeClaude) -> None:
+    fake.says = [Say(body={"id": "x" * 5_000_000})]
+    with pytest.raises(DependencyDown, match=r"unexpected response .* the model llama-9: it is over 16384 bytes"):
+        build().lookup_model("llama-9")
 
 
 def test_a_model_of_another_provider_need_not_have_a_lifecycle(build: Build, fake: FakeClaude) -> None:

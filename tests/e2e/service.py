@@ -42,11 +42,11 @@ claude:
   base_url: "{claude_url}"
   requests_per_second: 100
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: "{prompts}"}}
+prompts: {{directory: {prompts}}}
 limits: {{retry_backoff_s: 0.2, settle_s: 0, {limits}}}
 repositories:
   - name: "Codertocat/*"
-    events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment, push]
+    events: [issues, pull_request, pull_request_review, workflow_run, release, issue_comment]
 {more}
 """
 

@@ -8,6 +8,7 @@ from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.test_commands import hls
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
+from tests.prompting.test_front_matter import USERS_TEMPLATE
 
 PROMPT = """\
 ---
@@ -57,3 +58,17 @@ def test_custom_fields_become_labels_and_are_replaced_by_a_later_reply(
     assert conversation is not None
     assert set(conversation.labels) == {"defect", "priority-high", "team/catalogue", "area/cart", "area/log", "old"}
     assert [comment.body.partition(",")[0] for comment in conversation.comments] == ["For catalogue"]
+
+
+def test_template_of_one_line_without_front_matter_sets_labels_and_writes_the_shipped_comment(
+    make_service: MakeService, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    (tmp_path / "own/issues").mkdir(parents=True)
+    (tmp_path / "own/issues/analyze.j2").write_text(USERS_TEMPLATE)
+    service = make_service(prompts=f"[{tmp_path}/own, prompts]").start()
+    send(service, sandbox, "demo/bug")
+    conversation = sandbox.state.conversation(REPOSITORY, BUG)
+    assert conversation is not None
+    assert conversation.labels == ("bug", "priority-high", "difficulty-moderate", "component-backend")
+    assert len(conversation.comments) == 1
+    assert "untrusted" not in conversation.comments[0].body

@@ -180,7 +180,9 @@ def test_a_prompt_file_adds_another_event_without_code(
     make_service: MakeService, sandbox: Sandbox, prompts: Path
 ) -> None:
     """As in docs/prompts.md; the running service loads the new file."""
-    service = make_service(more=POSTED, prompts=str(prompts)).start()
+    service = make_service(more=POSTED, prompts=str(prompts))
+    service.settings.write_text(service.settings.read_text().replace("issue_comment]", "issue_comment, push]"))
+    service.start()
     send(service, sandbox, "demo/question")
     labels = conversation(sandbox, QUESTION).labels
     assert send(service, sandbox, "demo/push") == "ignored"

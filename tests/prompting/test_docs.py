@@ -12,9 +12,9 @@ from hls_handler.analysis import REPLY_TYPES, GenericAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.environment import COMMENT_FILTERS, PROMPT_FILTERS
+from hls_handler.prompting.front_matter import FrontMatter
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.render import COMMENT, COMMON, render, render_comment
-from hls_handler.prompting.source_files import FrontMatter
 from hls_handler.prompting.variables import ListOf, has_members, normalize_hint
 from hls_handler.routing import Rule, Shadow, route
 from hls_handler.settings.effective import RepositoryTable
@@ -76,6 +76,17 @@ def test_working_examples_render(tmp_path: Path, content: str) -> None:
     assert "<untrusted " in render(library, "issues/example", issue_variables(), key=KEY).task
 
 
+def test_tag_at_the_end_of_a_line_joins_it_with_the_next_line_unless_it_has_a_plus(tmp_path: Path) -> None:
+    example = next(content for content in WORKING if "endif +%}" in content)
+    files = {"issues/kept.j2": example, "issues/joined.j2": example.replace("+%}", "%}")}
+    fronts = [FRONT, FRONT.replace("opened", "edited")]
+    prompts = {name: front + text for front, (name, text) in zip(fronts, files.items(), strict=True)}
+    library = load_library(write(tmp_path, parts() | prompts), families=FAMILIES)
+    tasks = [render(library, f"issues/{name}", issue_variables(), key=KEY).task for name in ("kept", "joined")]
+    assert [" (with a text)\nAuthor: " in task for task in tasks] == [True, False]
+    assert " (with a text)Author: " in tasks[1]
+
+
 @pytest.mark.parametrize("content", COMMENTS)
 def test_comment_examples_render(tmp_path: Path, content: str) -> None:
     files = {"issues/example.j2": FRONT + "x", "issues/example.comment.md.j2": content}
@@ -117,7 +128,7 @@ def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path)
 
 
 def test_the_guide_has_examples_of_every_kind() -> None:
-    assert (len(WORKING), len(COMMENTS), len(FAILING)) == (2, 1, 4)
+    assert (len(WORKING), len(COMMENTS), len(FAILING)) == (3, 1, 4)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

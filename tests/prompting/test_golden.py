@@ -184,6 +184,25 @@ def test_generic_prompt_equals_golden_file(tmp_path: Path) -> None:
     compare("push.tell", f"<!-- system -->\n\n{rendered.system}\n\n<!-- task -->\n\n{rendered.task}")
 
 
+def nested(depth: int, kind: str) -> object:
+    value: object = "the end"
+    for _ in range(depth):
+        value = {"in": value} if kind == "objects" else [value] if kind == "lists" else {"in": [value]}
+    return value
+
+
+@pytest.mark.parametrize("kind", ["objects", "lists", "both"])
+def test_generic_prompt_shows_the_upper_levels_of_a_deeply_nested_payload(tmp_path: Path, kind: str) -> None:
+    front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
+    library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})
+    variables = push_variables()
+    variables["event"] = {"ref": "refs/heads/main", "deep": nested(500, kind)}
+    task = render(library, "push/tell", variables, key=KEY).task
+    assert "refs/heads/main" in task
+    assert "the end" not in task
+    assert task.count("in:") + task.count("[") < 10
+
+
 def test_shared_generic_comment_equals_golden_file(tmp_path: Path) -> None:
     front = "---\ndescription: Deployments\non: [push]\nreply: generic_analysis\n---\n"
     library = shipped_with(tmp_path, {"push/tell.j2": front + TELL})

@@ -14,9 +14,9 @@ import pytest
 
 from hls_handler.analysis import IssueAnalysis, IssueResponse
 from hls_handler.errors import PromptError
+from hls_handler.prompting.front_matter import Then
 from hls_handler.prompting.library import ReloadingLibrary, load_library
 from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.source_files import Then
 from tests.prompting.samples import ANALYSIS, BASE, FAMILIES, FRONT, PLAIN, load, shipped, write
 
 QUESTION = ANALYSIS.model_copy(update={"kind": "question"})

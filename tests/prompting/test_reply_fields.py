@@ -455,10 +455,19 @@ def test_label_of_a_value(rule: str | dict[str, str], value: object, label: str 
         ),
         (
             "{kind: '{value} {kind}'}",
-            (
-                "6: labels.kind: must be a pattern with {value} once, false (no label), or a label for each value; "
-                "found '{value} {kind}'"
-            ),
+            "6: labels.kind: unknown placeholder {kind} in '{value} {kind}'; write {value}",
+        ),
+        (
+            "{kind: 'type/{values}'}",
+            "6: labels.kind: unknown placeholder {values} in 'type/{values}'; write {value}",
+        ),
+        (
+            "{regression: 're-{values}'}",
+            "6: labels.regression: unknown placeholder {values} in 're-{values}'; write the label for true",
+        ),
+        (
+            "{kind: {bug: 'type/{value}'}}",
+            "6: labels.kind.bug: the label of one value has no placeholder; write its whole name, found 'type/{value}'",
         ),
         (
             "{kind: 3}",

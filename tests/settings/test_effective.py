@@ -175,7 +175,7 @@ def lines(folder: Path, settings: Settings, name: str = "owner/repo") -> list[st
 def test_values_that_are_not_in_the_file_are_defaults(tmp_path: Path) -> None:
     assert lines(tmp_path, load(tmp_path, SMALLEST)) == [
         "enabled = true   default",
-        'events = ["issues", "pull_request"]   default',
+        'events = ["issues", "pull_request", "pull_request_review", "workflow_run"]   default',
         "webhook_secret = 1 secret   settings.yaml:3 (github.webhook_secret)",
         "expect_webhook_within_h = null   default",
         "features.signature_validation = true   default",

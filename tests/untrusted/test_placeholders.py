@@ -467,6 +467,16 @@ def test_a_nested_unknown_object_is_rejected_when_it_is_read() -> None:
         render("{{ event.box.text }}", event={"box": Box(Unknown())})
 
 
+@pytest.mark.parametrize("kind", ["list", "object"])
+def test_what_is_nested_too_deeply_is_a_note(kind: str) -> None:
+    value: object = "the end"
+    for _ in range(500):
+        value = {"in": value} if kind == "object" else [value]
+    shown = render("{{ value }}", value=value)
+    assert "the end" not in shown
+    assert shown.count("[nested deeper than 50 levels]") == 1
+
+
 def test_values_of_another_exchange_get_placeholders_of_this_one() -> None:
     other = Placeholders(key=b"other", show=frame)
     placeholders = Placeholders(key=b"k", show=frame)

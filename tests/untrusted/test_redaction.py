@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from hls_handler import untrusted
 from hls_handler.logs import mask_secrets
-from hls_handler.untrusted import redaction
+from hls_handler.untrusted import assignments, redaction
 from hls_handler.untrusted.redaction import redact
 
 A36 = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5"
@@ -282,6 +282,18 @@ FRAGMENTS = ["password", "token", "secret", "api_key", "=", ": ", " ", "\n", '"'
 FRAGMENTS += ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", B64, "eyJ", ".", "Bearer ", "Authorization: "]
 FRAGMENTS += ["[redacted: password]", "(", ")", "{", "<", ">", "--", "sk-", "swordfish", "a", "1", ","]
 FRAGMENTS += ["\\_", "\\=", "&#95;", "&quot;", "&", ";", "${x}", "DB_TOKEN", f"ghp_{A36}", f"ghp\\_{A36}", "."]
+FRAGMENTS += [
+    "%3D",
+    "%253D",
+    "%22",
+    "%26",
+    "--password ",
+    "DB_PASSWORD",
+    "correct-horse-battery",
+    "blue_turtle",
+    "-",
+    "+",
+]
 
 
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join))
@@ -318,7 +330,8 @@ def test_code_between_key_markers_is_not_redacted() -> None:
 
 def patterns() -> list[re.Pattern[str]]:
     found = [shape for _, shape in redaction.CREDENTIAL_PATTERNS]
-    return found + [value for value in vars(redaction).values() if isinstance(value, re.Pattern)]
+    named = [*vars(redaction).values(), *vars(assignments).values()]
+    return found + [value for value in named if isinstance(value, re.Pattern)]
 
 
 def unbounded(parsed: Any, may_stop: bool = True) -> list[str]:
@@ -360,7 +373,7 @@ WHOLE_VALUE_PATTERNS = {"DUMMY_VALUE", "DOTTED_NAME"}
 
 @pytest.mark.parametrize("pattern", patterns(), ids=lambda p: p.pattern[:40])
 def test_rule_10_no_pattern_backtracks_into_an_unbounded_repetition(pattern: re.Pattern[str]) -> None:
-    if pattern in {getattr(redaction, name) for name in WHOLE_VALUE_PATTERNS}:
+    if pattern in {getattr(assignments, name) for name in WHOLE_VALUE_PATTERNS}:
         assert pattern.pattern.count("*") + pattern.pattern.count("+") <= 14
         return
     assert unbounded(import_module("re._parser").parse(pattern.pattern, pattern.flags)) == []
@@ -415,6 +428,16 @@ HOSTILE = [
     "pwd\\=(",
     "pwd&#61;",
     "&a",
+    "pwd=a-",
+    "pwd=aaa_",
+    "password=a+b ",
+    "--pwd=a",
+    "--a-a-a-pwd=",
+    "PWD=a.b.",
+    "%3D",
+    "%25",
+    "pwd%3Da",
+    "pwd%253Daaa-bbb-ccc%26",
 ]
 
 

@@ -185,6 +185,14 @@ def test_rule_3_a_body_over_the_limit_is_answered_before_it_is_read_and_closed(r
         assert connection.recv(1) == b""
 
 
+def test_a_client_that_reads_no_response_before_its_body_is_sent_gets_413(running: Running) -> None:
+    body = b"x" * 40_000  # twice the limit
+    with running.connection() as connection:
+        connection.sendall(request(*lines(), body=body))
+        assert answer_of(connection)[0] == 413
+        assert connection.recv(1) == b""  # closed, not reset
+
+
 def send_without_end(connection: socket.socket, piece: bytes) -> None:
     """Send more than all buffers between client and server can hold."""
     for _ in range(32_000_000 // len(piece)):

@@ -224,9 +224,9 @@ def test_outage_before_the_correction_does_not_repeat_the_first_call(make_world:
     assert [correction is None for correction in world.claude.corrections] == [True, False, False]
 
 
-@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "miscounted"])
+@pytest.mark.parametrize("reason", ["truncated", "refused", "stopped", "miscounted", "oversized"])
 def test_uncorrectable_reply_is_not_retried(
-    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "miscounted"]
+    make_world: MakeWorld, reason: Literal["truncated", "refused", "stopped", "miscounted", "oversized"]
 ) -> None:
     world = make_world(replace(INVALID, why=reason))
     world.accept()

@@ -1,0 +1,157 @@
+"""Front matter of a prompt: the YAML between two lines `---` at the top of its file, and its model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from hls_handler.analysis import REPLY_TYPES
+from hls_handler.prompting.problems import Problem, suggest_name
+from hls_handler.settings.yaml_parser import InvalidYaml, Sources, parse_tree
+
+SUFFIX = ".j2"
+FENCE = "---"
+BYTE_ORDER_MARK = "\ufeff"
+
+_DASHES = re.compile(r"-{2,}")
+_KEY_OR_COMMENT = re.compile(r"[A-Za-z_]+ *:|#")
+
+
+def split_front_matter(text: str) -> tuple[str | None, str]:
+    """Return the front matter without its fences (None if `text` has none), and the template.
+
+    In the template, a Jinja comment of as many lines replaces the front matter, so that line numbers stay the same.
+    """
+    lines = text.split("\n")
+    end = _find_closing_fence(lines)
+    if lines[0].rstrip() != FENCE or end is None or lines[end].rstrip() != FENCE:
+        return None, text
+    blank = "{#" + "\n" * (end + 1) + "-#}"
+    return "\n".join(lines[1:end]), blank + "\n".join(lines[end + 1 :])
+
+
+def find_fence_problem(text: str) -> tuple[int, str] | None:
+    """Return the line and the description of a mistake in the fences, if the file was meant to have front matter."""
+    lines = text.removeprefix(BYTE_ORDER_MARK).split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    opening, below = lines[first], next((line for line in lines[first + 1 :] if line.strip()), "")
+    is_fence = first == 0 and opening.rstrip() == FENCE
+    if not is_fence and not (_DASHES.fullmatch(opening.strip()) and _KEY_OR_COMMENT.match(below)):
+        return None
+    if text.startswith(BYTE_ORDER_MARK):
+        return 1, "a byte order mark (BOM) precedes the front matter; save the file as UTF-8 without BOM"
+    if first > 0:
+        return first + 1, "front matter must begin in line 1; remove the blank lines above it"
+    if not is_fence:
+        return 1, f"front matter begins with {opening!r}; write exactly {FENCE}"
+    end = _find_closing_fence(lines)
+    if end is None:
+        return 1, f"the front matter has no end; close it with a line {FENCE}"
+    closing = lines[end].rstrip()
+    return None if closing == FENCE else (end + 1, f"the front matter ends with {closing!r}; write exactly {FENCE}")
+
+
+def _find_closing_fence(lines: list[str]) -> int | None:
+    # A line of other than three dashes is taken for a mistyped fence: in YAML it has no meaning without indentation.
+    return next((number for number, line in enumerate(lines) if number and _DASHES.fullmatch(line.rstrip())), None)
+
+
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
+MAX_SHOWN_CHARACTERS = 80
+"""Limit on the characters that a message shows of an invalid value."""
+
+
+class _StrictModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Then(_StrictModel):
+    prompt: Annotated[str, Field(min_length=1), AfterValidator(lambda name: name.removesuffix(SUFFIX))]
+    when: Annotated[str, Field(min_length=1)]  # "analysis.kind == 'question'"
+
+
+class FieldKeys(_StrictModel):
+    """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
+
+    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # "list": of strings
+    enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
+    description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+
+
+class FrontMatter(_StrictModel):
+    description: Annotated[str, Field(min_length=1)]
+    on: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ] = ()
+    reply: str
+    fields: Annotated[Mapping[str, FieldKeys], Field(max_length=30)] = {}
+    labels: Mapping[str, object] = {}  # field -> label rule: "type: {value}", {value: label}, or false (no label)
+    model: Annotated[str, Field(min_length=1)] | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=256, le=64000)] | None = None
+    effort: Effort | None = None
+    then: Then | None = None
+
+
+NESTED_MODELS: Mapping[str, type[_StrictModel]] = {"then": Then, "fields": FieldKeys}
+"""Models of nested mappings in the front matter: of `then`, and of each entry of `fields`."""
+
+
+def problem_at(lines: Sources, key: str, message: str) -> Problem:
+    """Return a problem at the line of `key`; if "then.when" is missing, at that of "then"; if both are, at line 1."""
+    return Problem(lines.file, lines.find_line(key) or 1, message)
+
+
+def parse_front_matter(text: str, file: str) -> tuple[FrontMatter | None, Sources, list[Problem]]:
+    """Parse the text between the fences. Return the front matter, the lines of its keys, and the problems.
+
+    After an invalid value, the front matter has the default of that key. It is None if the text has no keys.
+    """
+    try:
+        tree = parse_tree(f"\n{text}", file)  # line 1 is the opening fence
+    except InvalidYaml as exc:
+        return None, Sources(file), [Problem(file, exc.line, f"front matter: {exc.sentence}")]
+    lines = tree.sources
+    if not isinstance(tree.root, dict):
+        return None, lines, [Problem(file, 2, "the front matter has no keys; write `key: value`")]
+    problems = [Problem(file, line, sentence) for line, sentence in tree.problems]
+    problems += [problem_at(lines, key, f"{key}: {sentence}") for key, sentence in tree.rejected.items()]
+    try:
+        front = FrontMatter.model_validate(tree.root)
+    except ValidationError as exc:
+        errors = exc.errors(include_url=False)
+        problems += [_to_problem(error, lines) for error in errors if _key_of(error) not in tree.rejected]
+        unusable = {error["loc"][0] for error in errors}
+        if "fields" in unusable:  # then the reply's fields are unknown, and names in templates cannot be checked
+            unusable.add("reply")
+        usable = {key: value for key, value in tree.root.items() if key not in unusable}
+        # The other keys get their defaults, so that the template can still be checked.
+        front = FrontMatter.model_validate({"description": "?", "reply": "?", **usable})
+    if front.reply not in REPLY_TYPES and front.reply != "?":
+        message = f"reply: unknown type {front.reply!r}; {suggest_name(front.reply, REPLY_TYPES)}"
+        problems.append(problem_at(lines, "reply", message))
+    return front, lines, problems
+
+
+def _key_of(error: ErrorDetails) -> str:
+    return ".".join(map(str, error["loc"]))
+
+
+def _to_problem(error: ErrorDetails, lines: Sources) -> Problem:
+    path, key = [str(part) for part in error["loc"]], _key_of(error)
+    shown = repr(error["input"])
+    found = f"found {shown if len(shown) <= MAX_SHOWN_CHARACTERS else f'{shown[:MAX_SHOWN_CHARACTERS]}...'}"
+    if error["type"] == "extra_forbidden":
+        message = f"unknown key; {suggest_name(path[-1], NESTED_MODELS.get(path[0], FrontMatter).model_fields)}"
+    elif error["type"] == "missing":
+        message = "is missing"
+    elif error["type"] == "model_type":
+        message = f"must be a mapping with the keys {', '.join(NESTED_MODELS[path[0]].model_fields)}, {found}"
+    else:
+        advice = "; put it in quotes" if error["type"] == "string_type" and path[0] == "fields" else ""
+        message = f"{error['msg'].lower()}, {found}{advice}"
+    return problem_at(lines, key, f"{key}: {message}")

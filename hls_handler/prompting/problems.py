@@ -1,0 +1,45 @@
+"""Problems of prompt files: values with file, line and message, and the errors that contain them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from hls_handler.errors import PromptError
+
+MAX_LISTED_NAMES = 20
+"""Limit on the number of names that one message lists."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    file: str  # path for messages: "prompts/issues/analyze.j2"
+    line: int  # from 1
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+def prompt_error(problems: Iterable[Problem]) -> PromptError:
+    """Return one error that lists all problems, sorted by file and line, without duplicates."""
+    return PromptError([str(problem) for problem in sorted(set(problems))])
+
+
+def suggest_name(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'title'?" for the most similar name, or "known: body, title" if none is similar."""
+    names = sorted(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - MAX_LISTED_NAMES} more" if len(names) > MAX_LISTED_NAMES else ""
+    return f"known: {', '.join(names[:MAX_LISTED_NAMES]) or 'none'}{more}"
+
+
+class BrokenTemplateError(PromptError):
+    """A template cannot be rendered; `problem` has the file, the line and the reason."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__([str(problem)])
+        self.problem = problem

@@ -1,0 +1,211 @@
+"""Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`.
+
+Calls, types, other names and dummy values are not secrets, because reviews of code that mentions passwords would report
+our markers. In doubtful cases, a value with a digit or a symbol is a secret, and a plain word is not. Words such as
+correct-horse-battery are a password where they are neither code nor prose: `_is_made_of_words`.
+
+Every pattern takes linear time (`redaction.py`), and each match examines at most a few hundred characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+PASSWORD_NAMES = r"pass(?:word|wd|phrase|code)|pwd|(?<=[_-])pass"  # noqa: S105 (a pattern)
+KEY_NAMES = (
+    r"(?:api|access|account|private|secret|encryption|signing|master|shared|auth)[_-]?key"
+    r"|secret(?:[_-]?access[_-]?key)?|token"
+)
+
+ASSIGNMENT = re.compile(
+    rf"""
+    (?: (?P<name>{PASSWORD_NAMES}|{KEY_NAMES}) [0-9]{{0,3}} \\{{0,3}}["'`]?\]?
+        (?P<before>[ \t]{{0,8}}) (?P<sign> => | := | ={{1,3}}(?!>) | :(?!:) ) (?P<after>[ \t]{{0,8}})
+      | --(?:[a-z]{{1,20}}-){{0,3}} (?P<flag>{PASSWORD_NAMES}|{KEY_NAMES}) [ ]{{1,4}}(?!-)
+      | <(?P<tag>{PASSWORD_NAMES}|{KEY_NAMES})>(?=[^<\n]{{1,300}}</)
+    )
+    (?P<value>
+        (?:[bfru]{{1,2}}(?=["']))?
+        (?P<quote>["'`]) (?P<quoted>(?: \\[^\n] | (?!(?P=quote))[^\\\n] )*) (?P<closed>(?P=quote))?
+      | (?P<escaped_quote>\\{{1,3}}["'`])
+        (?P<escaped>(?: (?!(?P=escaped_quote))[^\n] )*) (?P<escaped_closed>(?P=escaped_quote))?
+      | (?P<bare>[^\s"'`<>]{{1,300}}+  # enough to classify, and short enough to scan again if it is rejected
+          (?:(?<=\[redacted:)[ ][^\s"'`<>]{{1,300}}+){{0,4}})
+    )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+DUMMY_VALUE = re.compile(
+    r"""[*x.…•_-]{2,} | [<$%{#!&] .* | .*(?: \$\{ | \{\w*\} | \{\{ | %\(\w+\)s | %s ).* | \[redacted.*
+      | (?:your|example|changeme|change_me|change-me|placeholder|redacted|dummy|insert|replace).*
+      | null | nil | none | true | false | undefined | str | string | bytes | text | varchar | char | bool | boolean
+      | int | integer | number | object | any | unknown | never | void | optional | required | inherit | hidden
+      | secretstr""",
+    re.VERBOSE | re.IGNORECASE | re.DOTALL,
+)
+URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path may lead to a secret, but is none
+DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+")
+CODE_PUNCTUATION = re.compile(r"[()\[\]{},;&|]")
+REST_OF_BARE = re.compile(r"[^\s\"'`<>()\[\]{},;&|]*+")
+REST_OF_ENVIRONMENT_LINE = re.compile(r"[^\s\"'`<>]*+")
+REST_OF_LINE_IS_BLANK = re.compile(r"[ \t]{0,80}(?:\n|\Z)")
+OPTION = re.compile(r"--(?:[a-z]{1,20}-){0,3}\Z")
+OPTION_FOLLOWS = re.compile(r"[ \t]{1,80}-")
+START_OF_SETTING = re.compile(r"[\s\w+>|-]*+")  # indentation, a list item, a quote, the marks of a patch
+START_OF_LINE = re.compile(r"(?:[LR] {1,9}[0-9]{1,9} [-+ ] |[-+]|> ?)?")
+SECRET_WORD = re.compile(  # in a word of a name such as db_password; not in "monkey"
+    r"(?i:passw|pwd|secret|token|credential)|\b(?i:(?:by)?pass|(?:access|account|api|private|public)?keys?\b)"
+    r"|Key(?![a-z])"
+)
+WORD_SEPARATOR = re.compile(r"[-_.+]")  # in a query string, "+" is a space
+CODE_WORDS = frozenset(
+    """
+    about account actual address after all and any app apps arg args argument arguments array attr attribute auth
+    automatic based because before blank body bool boolean both builtin but bytes call cannot case cert char check class
+    client cmd code command common component computed confirm confirmation config configuration const content context
+    cookie create created current custom data database default defined delete deprecated derived described description
+    details disabled display does driver dummy element email empty enabled encoded encrypted end entered entry enum env
+    environment equal error errors event example examples exceeded existing exists expired expression external factory
+    failed false field fields file files filled first flag following for forgot forgotten form format from func function
+    generated get given global group guide had handler hand has hash hashed have header help here hidden host how input
+    insert instance instead int integer interactive internal invalid item its json key kind label last length less let
+    level like line link list literal local login long lookup made mail managed manual many map masked match max maybe
+    member message method min minimum mismatch missing mode model more multi must name named names new next nil node non
+    none not nothing null number object off old omitted one only open option optional options other our out output
+    override own page param parameter params part parts path pattern per plain policy present private prompt properties
+    property props protected protocol provided provider public query random raw read readonly record ref reference regex
+    related remote request required res reset resolved response result results return role row rule same sample save
+    schema script section see self sent serialized server service session set setting settings setup shared short should
+    shown single size some source spec specific state status step still stdin store stored str string strings strong
+    style such supplied support syntax system tag task template temp temporary text than that the their them then there
+    these they third this those through time title tls together too true two type typed types undefined unique unknown
+    unset until update updated upper url usage use used user username users uses using valid validate validated
+    validation validator value values var variable variables vault version via view weak well when where which while
+    whole whose will with without word words write wrong yet you your
+    """.split()  # noqa: SIM905 (a list would be 400 lines)
+)
+"""Words of names, types and prose: a value that contains them is probably no password."""
+PASSPHRASE = re.compile(r"[a-z]{3,9}(?: [a-z]{3,9}){3,9}")
+OPEN_REDACTION_MARKER = re.compile(r"\[redacted: [a-z-]{0,30}\Z")  # the kind in a marker is not a name for `ASSIGNMENT`
+
+MIN_KEY_CHARS = 8
+MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
+
+
+def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield start, end and kind of each secret that follows a name. For "token=ab12cd34ef", yield (6, 16, "token")."""
+    at = 0
+    while (found := ASSIGNMENT.search(text, at)) is not None:
+        group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)
+        at = found.start(group)  # continue inside the value, which may contain an assignment
+        before = text[max(found.start() - 40, 0) : found.start()]
+        if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
+            continue
+        count = _bare_secret_length if group == "bare" else _quoted_secret_length
+        length = count(found, found[group])
+        if length:
+            yield at, at + length, _kind(found)
+            at += length
+
+
+def _kind(found: re.Match[str]) -> str:
+    name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
+    return "password" if name.startswith("pass") or name == "pwd" else name
+
+
+def _quoted_secret_length(found: re.Match[str], value: str) -> int:
+    closed = (found["closed"] or found["escaped_closed"]) is not None
+    if DUMMY_VALUE.fullmatch(value) or URL_OR_PATH.match(value):
+        return 0
+    kind = _kind(found)
+    if any(character.isspace() for character in value):
+        is_secret = closed and kind == "password" and PASSPHRASE.fullmatch(value) is not None
+    elif kind == "password":
+        names_a_password = re.search("passw|pwd", value, re.IGNORECASE)
+        is_secret = len(value) >= 3 and (_has_digit_or_symbol(value) or not names_a_password)
+    else:
+        is_secret = _is_key(value) or (kind == "secret" and len(value) >= 6 and _is_word(value))
+    return len(value) if is_secret else 0
+
+
+def _bare_secret_length(found: re.Match[str], value: str) -> int:
+    is_environment_line = _is_environment_line(found)
+    cut = None if is_environment_line else CODE_PUNCTUATION.search(value)
+    core, mark = (value[: cut.start()], cut[0]) if cut else (value, "")
+    core = core.rstrip(".:!?")
+    if not core or mark in {"(", "[", "{"} or DUMMY_VALUE.fullmatch(core) or URL_OR_PATH.match(core):
+        return 0
+    is_listed = mark in {";", "&"} and _has_plain_sign(found)  # user=x;password=y; or ?user=x&password=y&
+    kind = _kind(found)
+    names_a_variable = mark and core.isidentifier() and not _is_key(core) and not is_listed
+    names_an_attribute = DOTTED_NAME.fullmatch(core) and not (is_environment_line and kind == "password")
+    if names_a_variable or names_an_attribute:
+        return 0
+    if kind == "password" and core.isdigit():
+        is_secret = len(core) >= 4
+    elif kind == "password":
+        is_secret = _has_digit_or_symbol(core.replace("+", "-")) or _is_made_of_words(found, core)
+    elif is_environment_line and len(core) >= MIN_KEY_CHARS:
+        is_phrase = kind == "secret" and _is_phrase(WORD_SEPARATOR.split(core))
+        is_secret = _is_key(core) or _is_word(core) or is_phrase
+    else:
+        is_secret = _is_key(core)
+    if not is_secret:
+        return 0
+    rest = (REST_OF_ENVIRONMENT_LINE if is_environment_line else REST_OF_BARE).match(found.string, found.end())
+    return rest.end() - found.start("bare") if rest and rest[0] and not cut else len(core)
+
+
+def _is_key(value: str) -> bool:
+    if len(value) < MIN_KEY_CHARS or value.isdigit():
+        return False
+    return _has_digit_or_symbol(value) or (len(value) >= MIN_WORD_KEY_CHARS and _is_word(value))
+
+
+def _has_digit_or_symbol(value: str) -> bool:
+    return any(character.isdigit() or not (character.isalnum() or character in "_-.:") for character in value)
+
+
+def _is_word(value: str) -> bool:
+    return value.isalpha() and not SECRET_WORD.search(value)
+
+
+def _has_plain_sign(found: re.Match[str]) -> bool:
+    return found["sign"] == "=" and not found["before"] and not found["after"]
+
+
+def _is_environment_line(found: re.Match[str]) -> bool:
+    return _has_plain_sign(found) and found["name"].isupper()  # DB_PASSWORD=...
+
+
+def _is_made_of_words(found: re.Match[str], value: str) -> bool:
+    """Return True if the value is a word, or words such as correct-horse-battery, in the place of a password.
+
+    Few words may also be a variable, a type or prose, so fewer places count for them.
+    """
+    words = WORD_SEPARATOR.split(value)
+    if _is_environment_line(found):
+        return all(map(_is_word, words)) and not all(word.casefold() in CODE_WORDS for word in words)
+    if not _is_phrase(words) or (len(words) > 1 and value.isupper()):  # FIRST_SECOND is a constant
+        return False
+    if len(words) > 2:
+        return True
+    before = found.string[max(found.start() - 80, 0) : found.start()].rpartition("\n")[2]
+    is_last = REST_OF_LINE_IS_BLANK.match(found.string, found.end()) is not None
+    if len(words) == 1 and found["flag"]:
+        return OPTION_FOLLOWS.match(found.string, found.end()) is not None
+    if len(words) == 1 and found["sign"] == "=":
+        starts_line = is_last and START_OF_LINE.fullmatch(before) is not None
+        return _has_plain_sign(found) and (starts_line or OPTION.search(before) is not None)
+    if found["flag"] or _has_plain_sign(found):
+        return True
+    is_setting = is_last and START_OF_SETTING.fullmatch(before) is not None
+    return is_setting and ((found["sign"] == ":" and value.islower()) or "-" in value)
+
+
+def _is_phrase(words: list[str]) -> bool:
+    """Return True for words of three letters or more, of which at most a quarter are typical of code or prose."""
+    code_words = sum(word.casefold() in CODE_WORDS for word in words)
+    return all(len(word) > 2 and _is_word(word) for word in words) and code_words * 4 <= len(words)

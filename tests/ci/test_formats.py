@@ -1,0 +1,422 @@
+"""The error formats of common tools, each in a realistic excerpt. The marked line is the one that is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ci.jobs import failed_step
+
+MARK = "» "
+
+FORMATS = {
+    "actionlint": """
+» .github/workflows/ci.yml:12:9: property "platform" is not defined in object type {os: string} [expression]
+   |
+12 |         if: matrix.platform == 'linux'
+   |             ^~~~~~~~~~~~~~~
+""",
+    "bandit": """
+Test results:
+» >> Issue: [B602:subprocess_popen_with_shell_equals_true] subprocess call with shell=True identified.
+   Severity: High   Confidence: High
+   Location: ./src/shop.py:7:4
+""",
+    "bazel": """
+INFO: Analyzed target //price:price (12 packages loaded, 80 targets configured).
+» ERROR: /home/runner/work/shop/price/BUILD:3:11: Compiling price/price.cc failed: (Exit 1): gcc failed
+Use --sandbox_debug to see verbose messages from the sandbox
+""",
+    "biome": """
+» src/price.ts:3:14 lint/suspicious/noExplicitAny ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━
+
+  × Unexpected any. Specify a different type.
+
+Checked 12 files in 8ms. No fixes applied.
+""",
+    "black": """
+» would reformat src/shop.py
+
+Oh no! 💥 💔 💥
+1 file would be reformatted, 3 files would be left unchanged.
+""",
+    "bun test": """
+price.test.ts:
+» error: expect(received).toBe(expected)
+
+Expected: 90
+Received: 110
+(fail) price > takes the discount off [0.42ms]
+""",
+    "bundler": """
+Fetching gem metadata from https://rubygems.org/.........
+» Could not find gem 'shop-core (= 4.2)' in rubygems repository https://rubygems.org/ or installed locally.
+""",
+    "cargo build": """
+   Compiling shop v0.1.0 (/home/runner/work/shop)
+» error[E0425]: cannot find value `discount` in this scope
+ --> src/lib.rs:3:17
+error: could not compile `shop` (lib) due to 1 previous error
+""",
+    "cargo clippy": """
+    Checking shop v0.1.0 (/home/runner/work/shop)
+» error: unneeded `return` statement
+ --> src/lib.rs:3:5
+  = note: `-D clippy::needless-return` implied by `-D warnings`
+""",
+    "checkstyle": """
+[INFO] There is 1 error reported by Checkstyle 10.21 with sun_checks.xml ruleset.
+» [ERROR] src/main/java/Price.java:[12] (sizes) LineLength: Line is longer than 100 characters (found 113).
+""",
+    "clang-format": """
+» src/price.c:14:12: error: code should be clang-formatted [-Wclang-format-violations]
+int total( int x )
+           ^
+""",
+    "cmake": """
+-- The C compiler identification is GNU 13.3.0
+» CMake Error at CMakeLists.txt:12 (find_package):
+  By not providing "FindShop.cmake" in CMAKE_MODULE_PATH this project has
+  asked CMake to find a package configuration file provided by "Shop".
+
+-- Configuring incomplete, errors occurred!
+""",
+    "codespell": """
+» ./docs/index.md:3: recieve ==> receive
+""",
+    "commitlint": """
+⧗   input: Take the discount off
+» ✖   subject may not be empty [subject-empty]
+✖   type may not be empty [type-empty]
+
+✖   found 2 problems, 0 warnings
+""",
+    "composer": """
+Loading composer repositories with package information
+Updating dependencies
+» Your requirements could not be resolved to an installable set of packages.
+
+  Problem 1
+    - Root composer.json requires octo/shop ^4.2, found octo/shop[4.0, 4.1] but it does not match the constraint.
+""",
+    "coverage": """
+src/shop.py      10      2    80%
+TOTAL            10      2    80%
+» Coverage failure: total of 80 is less than fail-under=90
+""",
+    "ctest": """
+1/2 Test #1: order ............................   Passed    0.01 sec
+» 2/2 Test #2: price ............................***Failed    0.01 sec
+
+50% tests passed, 1 tests failed out of 2
+
+The following tests FAILED:
+          2 - price (Failed)
+""",
+    "cypress": """
+  1) price
+       takes the discount off:
+»      AssertionError: Timed out retrying after 4000ms: expected '110' to equal '90'
+      at Context.eval (webpack://shop/./cypress/e2e/price.cy.ts:8:22)
+""",
+    "dart analyze": """
+Analyzing shop...
+»   error • lib/price.dart:3:5 • Undefined name 'discount'. • undefined_identifier
+
+1 issue found.
+""",
+    "deno lint": """
+» error[no-unused-vars]: `discount` is never used
+ --> /home/runner/work/shop/price.ts:3:7
+Found 1 problem
+""",
+    "dotnet build": """
+  Determining projects to restore...
+» /home/runner/work/shop/Price.cs(12,20): error CS0103: The name 'discount' does not exist [/home/runner/shop.csproj]
+""",
+    "dotnet format": """
+» /home/runner/work/shop/Price.cs(12,1): error WHITESPACE: Fix whitespace formatting. Insert '\\s'. [shop.csproj]
+""",
+    "eslint": """
+/home/runner/work/shop/src/price.ts
+»   11:3  error  Unexpected console statement  no-console
+
+✖ 1 problem (1 error, 0 warnings)
+""",
+    "flake8": """
+» src/shop.py:3:1: F401 'os' imported but unused
+""",
+    "gcc": """
+src/price.c: In function 'total':
+» src/price.c:14:12: error: 'discount' undeclared (first use in this function)
+""",
+    "gitleaks": """
+9:14AM INF 12 commits scanned.
+» 9:14AM WRN leaks found: 1
+""",
+    "go test": """
+=== RUN   TestTotal
+    price_test.go:14: got 110, want 90
+» --- FAIL: TestTotal (0.00s)
+FAIL
+FAIL	example.com/shop/price	0.004s
+""",
+    "golangci-lint": """
+» price/price.go:14:2: ineffectual assignment to total (ineffassign)
+	total := 0
+	^
+1 issues:
+* ineffassign: 1
+""",
+    "gradle": """
+> Task :compileKotlin
+» e: file:///home/runner/work/shop/src/main/kotlin/Price.kt:7:12 Unresolved reference 'discount'.
+""",
+    "hadolint": """
+» Dockerfile:3 DL3008 warning: Pin versions in apt get install. Instead of `apt-get install <package>` use a version
+""",
+    "isort": """
+» ERROR: /home/runner/work/shop/src/shop.py Imports are incorrectly sorted and/or formatted.
+""",
+    "jest": """
+  ● price › takes the discount off
+
+»     expect(received).toBe(expected) // Object.is equality
+
+    Expected: 90
+    Received: 110
+""",
+    "ktlint": """
+» /home/runner/work/shop/src/main/kotlin/Price.kt:3:1: Unused import (standard:no-unused-imports)
+
+Summary error count (descending) by rule:
+  standard:no-unused-imports: 1
+""",
+    "ld": """
+gcc -o shop price.o -lprice
+» /usr/bin/ld: cannot find -lprice: No such file or directory
+collect2: error: ld returned 1 exit status
+make: *** [Makefile:12: shop] Error 1
+""",
+    "lld": """
+» ld.lld: error: undefined symbol: discount
+>>> referenced by price.c:14
+clang: error: linker command failed with exit code 1 (use -v to see invocation)
+""",
+    "make": """
+» make: *** No rule to make target 'price.o', needed by 'shop'.  Stop.
+""",
+    "markdownlint": """
+markdownlint-cli2 v0.18.1 (markdownlint v0.38.0)
+Finding: **/*.md
+» docs/index.md:3 error MD012/no-multiple-blanks Multiple consecutive blank lines [Expected: 1; Actual: 2]
+Summary: 1 error(s)
+""",
+    "maven": """
+[INFO] -------------------------------------------------------------
+» [ERROR] /home/runner/work/shop/src/main/java/Price.java:[12,5] cannot find symbol
+[INFO] BUILD FAILURE
+""",
+    "mix": """
+Compiling 3 files (.ex)
+» ** (CompileError) lib/price.ex:3: cannot compile module Shop.Price (errors have been logged)
+""",
+    "mypy": """
+» src/shop.py:12: error: Incompatible return value type (got "str", expected "int")  [return-value]
+Found 1 error in 1 file (checked 12 source files)
+""",
+    "ninja": """
+[1/2] Building C object CMakeFiles/shop.dir/price.c.o
+» FAILED: CMakeFiles/shop.dir/price.c.o
+ninja: build stopped: subcommand failed.
+""",
+    "php-cs-fixer": """
+Running analysis on 1 core sequentially.
+   1) src/Price.php (braces_position)
+
+» Found 1 of 12 files that can be fixed in 0.214 seconds, 18.00 MB memory used
+""",
+    "phpcs": """
+FILE: /home/runner/work/shop/src/Price.php
+----------------------------------------------------------------------
+FOUND 1 ERROR AFFECTING 1 LINE
+----------------------------------------------------------------------
+»  12 | ERROR | [x] Line indented incorrectly; expected 4 spaces, found 2
+----------------------------------------------------------------------
+""",
+    "phpstan": """
+ 12/12 [▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓] 100%
+
+ ------ -------------------------------------------
+»   Line   src/Price.php
+ ------ -------------------------------------------
+  12     Undefined variable: $discount
+         🪪  variable.undefined
+ ------ -------------------------------------------
+
+ [ERROR] Found 1 error
+""",
+    "playwright": """
+  1) [chromium] › tests/price.spec.ts:8:5 › takes the discount off ─────────────────────
+
+»     Error: expect(locator).toHaveText(expected) failed
+
+    Expected: "90"
+    Received: "110"
+
+  1 failed
+""",
+    "poetry": """
+Installing dependencies from lock file
+
+» pyproject.toml changed significantly since poetry.lock was last generated. Run `poetry lock` to fix the lock file.
+""",
+    "pre-commit": """
+trim trailing whitespace.................................................Passed
+» fix end of files.........................................................Failed
+- hook id: end-of-file-fixer
+- exit code: 1
+- files were modified by this hook
+
+Fixing docs/index.md
+""",
+    "prettier": """
+Checking formatting...
+[warn] src/price.ts
+» [warn] Code style issues found in the above file. Run Prettier with --write to fix.
+""",
+    "pylint": """
+************* Module shop
+» src/shop.py:3:0: C0116: Missing function or method docstring (missing-function-docstring)
+
+------------------------------------------------------------------
+Your code has been rated at 9.00/10 (previous run: 10.00/10, -1.00)
+""",
+    "pyright": """
+/home/runner/work/shop/src/shop.py
+»   /home/runner/work/shop/src/shop.py:12:12 - error: Type "str" is not assignable to return type "int"
+1 error, 0 warnings, 0 informations
+""",
+    "pytest": """
+    def test_discount():
+>       assert total(100) == 90
+» E       assert 110 == 90
+E        +  where 110 = total(100)
+
+tests/test_price.py:4: AssertionError
+""",
+    "rspec": """
+  1) Price takes the discount off
+»      Failure/Error: expect(total).to eq(90)
+
+       expected: 90
+            got: 110
+""",
+    "rubocop": """
+Inspecting 12 files
+..C.........
+
+Offenses:
+
+» app/price.rb:3:1: C: [Correctable] Layout/EmptyLines: Extra blank line detected.
+
+12 files inspected, 1 offense detected, 1 offense autocorrectable
+""",
+    "ruff check": """
+F401 [*] `os` imported but unused
+»  --> src/shop.py:1:8
+  |
+1 | import os
+  |        ^^
+  |
+help: Remove unused import: `os`
+
+Found 1 error.
+[*] 1 fixable with the `--fix` option.
+""",
+    "ruff format": """
+» Would reformat: src/shop.py
+1 file would be reformatted, 3 files already formatted
+""",
+    "rustfmt": """
+» Diff in /home/runner/work/shop/src/lib.rs:8:
+ pub fn total(price: u32) -> u32 {
+-        price
++    price
+ }
+""",
+    "shellcheck": """
+
+» In deploy.sh line 3:
+rm -rf $1
+       ^-- SC2086 (info): Double quote to prevent globbing and word splitting.
+
+For more information:
+  https://www.shellcheck.net/wiki/SC2086 -- Double quote to prevent globbing ...
+""",
+    "stylelint": """
+src/shop.css
+»   2:3  ✖  Unexpected empty block  block-no-empty
+
+✖ 1 problem (1 error, 0 warnings)
+""",
+    "swift build": """
+[3/5] Compiling Shop Price.swift
+» /Users/runner/work/shop/Sources/Shop/Price.swift:12:5: error: cannot find 'discount' in scope
+""",
+    "terraform": """
+╷
+» │ Error: Reference to undeclared input variable
+│
+│   on main.tf line 3, in resource "shop" "price":
+╵
+""",
+    "tsc": """
+» src/price.ts(7,3): error TS2322: Type 'string' is not assignable to type 'number'.
+""",
+    "uv": """
+»   × No solution found when resolving dependencies:
+  ╰─▶ Because shop-core was not found in the package registry and your project depends on shop-core, we can
+      conclude that your project's requirements are unsatisfiable.
+""",
+    "vite": """
+vite v7.2.2 building client environment for production...
+✓ 12 modules transformed.
+» error during build:
+[vite]: Rollup failed to resolve import "left-pad" from "/home/runner/work/shop/src/price.ts".
+""",
+    "webpack": """
+asset main.js 12 KiB [emitted] (name: main)
+» ERROR in ./src/price.ts 3:7-15
+Module not found: Can't resolve 'left-pad' in '/home/runner/work/shop/src'
+webpack 5.103.0 compiled with 1 error in 812 ms
+""",
+    "yamllint": """
+.github/workflows/ci.yml
+  1:1       warning  missing document start "---"  (document-start)
+»   3:5       error    wrong indentation: expected 2 but found 4  (indentation)
+""",
+    "yarn": """
+➤ YN0000: ┌ Resolution step
+» ➤ YN0028: │ The lockfile would have been modified by this install, which is explicitly forbidden.
+➤ YN0000: · Failed with errors in 0s 214ms
+""",
+    "yarn classic": """
+yarn install v1.22.22
+[1/5] Validating package.json...
+» error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.
+info Visit https://yarnpkg.com/en/docs/cli/install for documentation about this command.
+""",
+}
+
+
+def test_the_formats_of_59_tools_and_more_are_listed() -> None:
+    assert len(FORMATS) >= 59
+
+
+@pytest.mark.parametrize("tool", FORMATS)
+def test_the_error_is_found_in_the_format_of_the_tool(tool: str) -> None:
+    lines = FORMATS[tool].strip("\n").split("\n")
+    (expected,) = (line.removeprefix(MARK) for line in lines if line.startswith(MARK))
+    excerpt = failed_step(*(line.removeprefix(MARK) for line in lines))
+    found = next((line.text for line in excerpt.lines if line.number == excerpt.error_line), None)
+    assert found == expected
