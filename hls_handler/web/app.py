@@ -1,9 +1,10 @@
-"""The web application: routes, request ids, `/health` and `/stats`."""
+"""The web application: routes, the start page, `/health` and `/stats`."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import html
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
+from hls_handler import __version__
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
@@ -31,6 +33,24 @@ from hls_handler.work.health import Health
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
+
+START_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>HLS</title>
+<h1>HLS {version}</h1>
+<p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
+answers with labels and a comment.</p>
+<ul>
+<li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
+<li><a href="stats">Statistics</a>: numbers since the start{key}</li>
+<li>Documentation: <code>README.md</code> and the folder <code>docs/</code> of HLS; <code>hls --help</code> lists the
+commands</li>
+</ul>
+{webhooks}
+</html>
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +98,12 @@ class WebApplication:
         """Use these settings from the next request on. Thread-safe."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
-        routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
+        self._start_page = _start_page(settings, receives_webhooks=self._receives_webhooks)
+        routes = [
+            Route("/", self._show_start),
+            Route("/health", self._show_health),
+            Route("/stats", self._show_stats),
+        ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(
                 settings,
@@ -93,6 +118,9 @@ class WebApplication:
             )
             routes.insert(0, Route(settings.server.webhook_path, receiver))
         self.app.router.routes = [*routes]
+
+    async def _show_start(self, _request: Request) -> Response:
+        return HTMLResponse(self._start_page, headers=CONTENT_SECURITY_POLICY)
 
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
@@ -126,6 +154,15 @@ class WebApplication:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
+
+
+def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
+    path = html.escape(settings.server.webhook_path)
+    return START_PAGE.format(
+        version=__version__,
+        key=" (with the key of the service)" if settings.server.api_key is not None else "",
+        webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",
+    )
 
 
 def _http_error(_request: Request, exc: Exception) -> Response:

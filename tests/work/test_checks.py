@@ -40,6 +40,10 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     reloader = make_reloader(tmp_path, world.store)
     models: list[str] = []
 
+    def lookup_model(settings: Settings) -> str:
+        models.append(settings.claude.model)
+        return "active"
+
     def github(settings: Settings) -> Github:
         assert settings is reloader.latest.settings
         return FakeGithub()
@@ -48,17 +52,17 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
         world.store,
         reloader,
         github=github,
-        lookup_model=lambda settings: models.append(settings.claude.model),
+        lookup_model=lookup_model,
         health=world.health,
     )
     results = {check.component: check.run() for check in probe_checks}
-    assert {name: found is None for name, found in results.items()} == {
-        "store": False,  # has metrics: its size
-        "queue": True,
-        "github": True,
-        "claude": True,
-        "webhooks": True,
+    assert {name: found for name, found in results.items() if name != "store"} == {
+        "queue": None,
+        "github": {"identity": {"login": "hls-bot"}},
+        "claude": {"model": "claude-haiku-5-5", "model_lifecycle": "active"},
+        "webhooks": {"last_received_at": None, "is_expected": False},
     }
+    assert results["store"] is not None
     assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
     assert reloader.latest.bot.cached == HLS
     assert models == ["claude-haiku-5-5"]
@@ -149,10 +153,13 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
 
 
-def test_webhooks_are_unknown_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_webhooks_are_healthy_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
     world.skew.append(timedelta(hours=9999))
-    assert check("webhooks", world, tmp_path) == ComponentHealth("unknown", NOON)
+    webhooks = check("webhooks", world, tmp_path)
+    assert (webhooks.state, webhooks.message, webhooks.metrics["is_expected"]) == ("healthy", None, False)
+    assert str(webhooks.metrics["last_received_at"]).startswith("2026-11-20T1")
 
 
 def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
