@@ -61,6 +61,7 @@ def product(url: str) -> uvicorn.Server:
         outcome=AwaitedDeliveries().expect,
         counters=store.statistics.counters,
         queue=lambda: asdict(store.deliveries.queue_state()),
+        recent_calls=tuple,
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,

@@ -51,6 +51,7 @@ from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.stats import RECENT_CALLS
 from hls_handler.work.active_config import (
     ActiveConfig,
     BotAccount,
@@ -292,6 +293,7 @@ class Service:
             outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,
+            recent_calls=lambda: self._store.statistics.recent_calls(limit=RECENT_CALLS),
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,

@@ -137,6 +137,7 @@ def _no_ports() -> Ports:
         outcome=unused,
         counters=unused,
         queue=unused,
+        recent_calls=unused,
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
         clock=lambda: 0.0,

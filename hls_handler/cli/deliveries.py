@@ -11,7 +11,7 @@ import typer
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
-from hls_handler.cli.options import Config, fail, load, open_store, print_line, print_lines
+from hls_handler.cli.options import Config, fail, format_usd, load, open_store, print_line, print_lines
 from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
@@ -76,7 +76,8 @@ def list_(
 def show(guid: Guid, config: Config = None) -> None:
     """Show all details of one delivery.
 
-    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
+    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost. Then prints a
+    line for each step with its duration. The line of a call to Claude has tokens, cost, model and Claude's request id.
 
     Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
     unusable settings or database.
@@ -85,6 +86,8 @@ def show(guid: Guid, config: Config = None) -> None:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
     for sentence in format_report(report):
         print_line(sentence)
+    for step in _describe_steps(report):
+        print_line(f"  {step}")
     if report.comment is not None:
         print_lines("\n--- comment ---\n" + report.comment)
 
@@ -266,6 +269,22 @@ def _cost(report: DeliveryReport) -> str:
     return f"{calls} to Claude{shadow_part}, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."
 
 
+def _describe_steps(report: DeliveryReport) -> Iterator[str]:
+    yield from (f"Step {name}: {took_s:.3f} s" for name, took_s in report.times if not name.startswith(_CALL_STEPS))
+    for call in report.calls:
+        name = _step_name(ASK, call.index)
+        outcome = call.outcome or "unfinished"
+        took = "no duration" if call.took_s is None else f"{call.took_s:.3f} s"
+        usage = "no tokens"
+        if call.output_tokens is not None:
+            at_most = "at most " if call.is_estimate else ""
+            usage = f"{at_most}{call.all_input_tokens} tokens in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
+        request = f", request {call.request_id}" if call.request_id else ""
+        yield f"Step {name}: {took}, {outcome}, {usage}, {call.model}{request}"
+    if report.delivery.github_requests is not None:
+        yield f"Requests to GitHub: {report.delivery.github_requests}"
+
+
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
     delivery: DeliveryRow
@@ -322,4 +341,5 @@ def _step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
+_CALL_STEPS = (UNUSABLE.name, ASK)
 _ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

@@ -83,6 +83,11 @@ class CallRow:
         return self.index >= FIRST_SHADOW_STEP
 
     @property
+    def is_estimate(self) -> bool:
+        """Whether tokens and cost are an upper estimate, because the usage is unknown."""
+        return self.outcome in (None, "failed", "miscounted", "oversized") and self.output_tokens is not None
+
+    @property
     def all_input_tokens(self) -> int:
         return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, and_, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import checkpoints, counters, deliveries
+from hls_handler.db.tables import calls, checkpoints, counters, deliveries
 from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import OPEN_STATES, Finished, State
 from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK
@@ -68,6 +68,16 @@ class QueueState:
     dead: int
     oldest_due_s: float | None  # seconds since the oldest of `due` became due
     waiting_reason: str | None  # why the first delivery that is not due yet waits
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """A call to Claude whose usage and duration are known."""
+
+    took_s: float
+    cost_usd: float
+    event: str  # "pull_request"
+    conversation: str | None  # "owner/repo#7"; None if the event has none
 
 
 class Deliveries:
@@ -179,6 +189,27 @@ class Statistics:
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def recent_calls(self, *, limit: int) -> list[RecentCall]:
+        """Return the newest finished calls to Claude, at most `limit`, newest first."""
+        number = func.coalesce(_c.number, _c.posted_on).label("number")
+        query = (
+            select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository, number)
+            .join(deliveries, _c.id == calls.c.delivery_id)
+            .where(calls.c.duration_ms.is_not(None))
+            .order_by(calls.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [
+                RecentCall(
+                    took_s=row.duration_ms / 1000,
+                    cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
+                    event=row.event,
+                    conversation=None if row.number is None else f"{row.repository}#{row.number}",
+                )
+                for row in connection.execute(query)
+            ]
 
     def last_webhooks(self) -> dict[str, datetime]:
         """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time, including pings."""

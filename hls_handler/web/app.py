@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import html
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -20,6 +20,7 @@ from hls_handler import __version__
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
+from hls_handler.history.statistics import RecentCall
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -64,6 +65,7 @@ class Ports:
     outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
+    recent_calls: Callable[[], Sequence[RecentCall]]  # newest first; blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
@@ -83,7 +85,7 @@ class WebApplication:
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
-        self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
+        self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],

@@ -245,3 +245,15 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storag
     lease = begin(store, "g4", number=7)
     begin_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2
+
+
+def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
+    for guid, event, number in (("g1", "issues", 1), ("g2", "pull_request", 2), ("g3", "release", None)):
+        lease = begin(store, guid, event=event, number=number)
+        store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
+    begin_call(store, begin(store, "g4"))  # in progress
+    calls = store.statistics.recent_calls(limit=2)
+    assert [(call.event, call.conversation, call.took_s, call.cost_usd) for call in calls] == [
+        ("release", None, 1.5, 0.012346),
+        ("pull_request", "octo/widgets#2", 1.5, 0.012346),
+    ]
