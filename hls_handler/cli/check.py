@@ -34,13 +34,14 @@ def check(
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
     token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
-    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables.
+    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables. With
+    --offline, an unset variable in the settings is no problem; a note names it.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
     path = config_path(config)
     try:
-        settings = load_settings(path, os.environ, dotenv=DOTENV)
+        settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=offline)
     except SettingsError as exc:
         for problem in exc.problems:
             print_line(problem)
@@ -63,6 +64,8 @@ def check(
             print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
     for prompt in find_unused_shipped_prompts(settings, library) if library else ():
         print_line(f"{prompt.path}: not in use, because no repository enables {' or '.join(prompt.on)}")
+    for key, problem in settings.unset.items():
+        print_line(f"{settings.sources.where(key)}: note: {problem}")
     for finding in findings:
         print_line(finding)
     if findings:

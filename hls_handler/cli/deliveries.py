@@ -65,6 +65,7 @@ def list_(
         event = event_key(row.event, row.action)
         print_line(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
+            f"{'  (caught up)' if row.is_caught_up else ''}"
         )
         pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
@@ -179,7 +180,8 @@ def format_report(report: DeliveryReport) -> Iterator[str]:
 
 def _sentences(report: DeliveryReport) -> Iterator[str]:
     row = report.delivery
-    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
+    delivery = f"delivery {row.guid}{', caught up' if row.is_caught_up else ''}"
+    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} ({delivery})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
     if report.repository_settings is not None:

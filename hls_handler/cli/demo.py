@@ -60,8 +60,9 @@ github:
   slowest_write_s: 3
 claude: {claude}
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: [{prompts_folder}, prompts]}}
+prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
+catch_up: {{enabled: false}}
 repositories:
   - name: "*/*"
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]

@@ -18,7 +18,7 @@ import typer
 from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.files import database_exists
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import find_missing, find_settings_file, load_settings, with_dummy_credentials
+from hls_handler.settings.load import find_settings_file, load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
@@ -57,22 +57,21 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset credentials are accepted; call `require_credential` before using one.
+    With `credentials=False`, unset variables are accepted; call `require_credential` before using a credential.
     """
     try:
-        variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
-        return load_settings(config_path(config), variables, dotenv=DOTENV)
+        return load_settings(config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials)
     except SettingsError as exc:
         abort(*exc.problems)
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
     """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
-    secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
-    missing = find_missing(secret)
-    if missing is not None:
-        where = settings.sources.where(key)
-        abort(f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}")
+    keys = ("github.token", "github.app.") if key == "github.token" else (key,)
+    for path, problem in settings.unset.items():
+        if path.startswith(keys):
+            where = settings.sources.where(path)
+            abort(f"{where}: {problem}; set it in the environment or in .env, or {alternative}")
 
 
 @contextmanager

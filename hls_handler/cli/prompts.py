@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
+from hls_handler import shipped
 from hls_handler.cli.options import (
     Config,
     abort,
@@ -34,7 +36,7 @@ from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.settings.model import Settings
 from hls_handler.wording import count
-from hls_handler.work.library import SHIPPED, families, load_checked, load_shipped
+from hls_handler.work.library import families, load_checked, load_shipped
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",
@@ -59,21 +61,23 @@ def list_(config: Config = None) -> None:
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     library = load_library(settings)
-    with open_existing_store(settings) as store:
+    storage_problem = settings.unset.get("storage.url")
+    with nullcontext() if storage_problem else open_existing_store(settings) as store:
         rows = None if store is None else store.calls.prompt_stats()
         feedback = {} if store is None else feedback_in(store.statistics.counters())
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")
-        print_line(f"  from        {origin(library.sources[prompt.name], SHIPPED)}")
+        print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
         for line in format_stats(prompt.id, rows) if rows is not None else ():
             print_line(f"  {line}")
         for line in format_feedback(prompt.id, feedback):
             print_line(f"  {line}")
     if rows is None:
-        print_line(f"{settings.sources.where('storage.url')}: there is no database yet, so there are no statistics")
+        reason = storage_problem or "there is no database yet"
+        print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
 
 @prompts.command(name="vars")
@@ -96,7 +100,7 @@ def vars_(
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     budget = PromptLimits(input_tokens=settings.claude.input_tokens)
     by_event = families()
     event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
@@ -128,7 +132,7 @@ def show(
     Exit codes: 0 shown; 1 NAME is an id, but not that of the prompt's current version; 2 usage error, or unusable
     settings or prompts.
     """
-    library = load_library(load(config))
+    library = load_library(load(config, credentials=False))
     chosen = get_prompt(library, prompt, other_version=fail)
     print_lines("\n".join(_format_prompt(chosen, library.sources[chosen.name])))
 
@@ -148,7 +152,7 @@ def diff(
 
     Exit codes: 0 no differences; 1 differences; 2 usage error, or unusable settings or prompts.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     library = load_library(settings)
     first = library.sources[get_prompt(library, a).name]
     if b is None:
@@ -184,7 +188,7 @@ def _format_triggers(library: Library, prompt: Prompt) -> str:
 def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
-        f"from        {origin(sources, SHIPPED)}",
+        f"from        {origin(sources, shipped.PROMPTS)}",
         *_format_list("files", [source.file for source in sources.sources]),
         f"reply       {prompt.reply}",
         *_format_list("fields", format_custom_fields(prompt)),

@@ -109,6 +109,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": counters.get(("webhooks", ""), 0),
+        "caught_up": counters.get(("caught_up", ""), 0),
         "successful_processing": done,
         "failed_processing": dead,
         "success_rate": round(done / (done + dead), 4) if done + dead else None,
@@ -116,9 +117,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "errors_recovered": counters.get(("errors_recovered", ""), 0),
         "rejected_requests": by_name.get("rejected", {}),
         "outcomes": outcomes,
-        "average_processing_time": _seconds(
-            counters.get(("processing_ms", ""), 0) / processed / 1000 if processed else None
-        ),
+        "average_processing_time": _seconds(processing_ms / processed / 1000 if processed else None),
         "processing_time": _processing_time(by_name.get("processing_le", {})),
         "events_by_type": by_name.get("event", {}),
         "events_by_repo": by_name.get("repository", {}),

@@ -213,10 +213,11 @@ def test_an_app_whose_secrets_were_not_yet_stored_is_stored_by_the_next_run(run:
         "webhook_secret": stored.webhook_secret,
     }
     Path("config/github-app.pending.json").write_text(json.dumps(document))
-    Path("config/github-app.pem").unlink()
+    Path("config/github-app.pem").write_text("another key")
     Path(".env").unlink()
     run()
     assert Path("config/github-app.pem").read_text() == pem
+    assert Path("config/github-app.pem.bak").read_text() == "another key"
     assert variables()["GITHUB_WEBHOOK_SECRET"] == stored.webhook_secret
     assert not Path("config/github-app.pending.json").exists()
 
@@ -399,7 +400,11 @@ def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: p
         ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
         ({**APP, "webhook_url": "hls.example.com"}, "is not an address"),
         ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
-        ({**APP, "github_url": "http://ghe.example.com"}, "--github-url"),
+        (
+            {**APP, "github_url": "http://ghe.example.com"},
+            "--github-url: http://ghe.example.com: http:// to",
+        ),
+        ({**APP, "github_url": "ghe.example.com"}, "ghe.example.com: expected an address that starts with https://"),
         ({"token_file": Path("missing"), "repositories": ("o/r",)}, "there is no such file"),
     ],
 )

@@ -38,6 +38,7 @@ def test_stats_of_an_empty_store() -> None:
     assert page_of({}) == {
         "uptime_seconds": 1.0,
         "total_webhooks": 0,
+        "caught_up": 0,
         "successful_processing": 0,
         "failed_processing": 0,
         "success_rate": None,
@@ -65,7 +66,11 @@ def test_stats_of_an_empty_store() -> None:
         "cost_by_repository": {},
         "cost_per_pull_request": {"pull_requests": 0, **NO_DISTRIBUTION, "max": None},
         "claude_api": {"requests_made": 0, "by_outcome": {}, "timing": {"calls": 0, **NO_DISTRIBUTION}},
-        "github_api": {"requests_made": 0, "rate_limit": {"limit": None, "remaining": None, "reset_at": None}},
+        "github_api": {
+            "requests_made": 0,
+            "requests_per_delivery": {"average": None, "by_event": {}},
+            "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
+        },
         "queue": {},
         "throughput": None,
     }
