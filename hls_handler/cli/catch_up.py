@@ -167,9 +167,8 @@ def listen(
     begin: datetime | Literal["now"] = "now" if since is None else utc_now() - parse_age(since)
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
-    raise typer.Exit(
-        run_service(config_path(config), partial(Service, listening=listening), open_socket=listen_on_loopback)
-    )
+    make = partial(Service, listening=listening)
+    raise typer.Exit(run_service(config_path(config), make, open_socket=listen_on_loopback))
 
 
 def parse_age(text: str) -> timedelta:

@@ -5,6 +5,7 @@ Printed text is escaped, so that untrusted text cannot control the terminal.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -37,9 +38,14 @@ Config = Annotated[
 ]
 
 
-def print_line(line: str, *, err: bool = False) -> None:
-    """Print one line. Newlines and control characters in it are escaped."""
-    typer.echo(escape_unprintable(line), err=err)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def print_line(line: str, *, err: bool = False, colour: str | None = None) -> None:
+    """Print one line. Newlines and control characters in it are escaped. The colour is for terminals only."""
+    escaped = escape_unprintable(line)
+    # On other outputs, `typer.echo` removes the colour.
+    typer.echo(typer.style(escaped, fg=colour) if colour and not os.environ.get("NO_COLOR") else escaped, err=err)
 
 
 def print_lines(text: str) -> None:
@@ -48,6 +54,11 @@ def print_lines(text: str) -> None:
     Untrusted text could imitate lines of the command's output. Use `print_line` where such a line could mislead.
     """
     typer.echo(escape_unprintable_lines(text))
+
+
+def print_json(document: object) -> None:
+    """Print the only output of a command with --json."""
+    typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
 
 
 def config_path(config: Path | None) -> Path:

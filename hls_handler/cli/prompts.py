@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -10,21 +10,24 @@ import typer
 
 from hls_handler import shipped
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     fail,
     format_usd,
     load,
     open_existing_store,
+    print_json,
     print_line,
     print_lines,
 )
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import (
     format_custom_fields,
-    format_variables,
+    format_sections,
     get_prompt,
     list_labels,
+    list_variables,
     load_library,
 )
 from hls_handler.cli.prompt_try import try_
@@ -52,7 +55,7 @@ NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2
 
 
 @prompts.command(name="list")
-def list_(config: Config = None) -> None:
+def list_(as_json: AsJson = False, config: Config = None) -> None:
     """List the prompts with their statistics.
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
@@ -67,6 +70,9 @@ def list_(config: Config = None) -> None:
     with nullcontext() if storage_problem else open_existing_store(settings) as store:
         rows = None if store is None else store.calls.prompt_stats()
         feedback = {} if store is None else feedback_in(store.statistics.counters())
+    if as_json:
+        print_json({"prompts": [_to_dict(library, prompt, rows, feedback) for prompt in library.prompts.values()]})
+        return
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")
@@ -80,11 +86,46 @@ def list_(config: Config = None) -> None:
         print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
 
 
+def _to_dict(
+    library: Library,
+    prompt: Prompt,
+    rows: Sequence[PromptStats] | None,
+    feedback: Mapping[str, Mapping[str, FieldFeedback]],
+) -> dict[str, object]:
+    return {
+        "id": prompt.id,
+        "name": prompt.name,
+        "on": list(prompt.on),
+        "after": list(library.predecessors(prompt.name)),
+        "shadow": prompt.name in library.shadows,
+        "files": [source.file for source in library.sources[prompt.name].sources],
+        "versions": [
+            {
+                "id": row.prompt_id,
+                "replies": row.replies,
+                "cost_usd": row.cost_usd,
+                "calls_of_unknown_cost": row.calls_of_unknown_cost,
+                "last_error": row.last_error,
+                "last_error_at": row.last_error_at.isoformat() if row.last_error_at else None,
+            }
+            for row in rows or ()
+            if _is_version_of(prompt.id, row.prompt_id)
+        ],
+        "corrections": [
+            {"id": version, "field": field, "set": one.set, "corrected": one.corrected}
+            for version, fields in feedback.items()
+            if _is_version_of(prompt.id, version)
+            for field, one in fields.items()
+        ],
+    }
+
+
 @prompts.command(name="vars")
 def vars_(
     family: Annotated[
         str, typer.Argument(metavar="FAMILY", help="issues, pull_requests, reviews, ..., or the name of an event.")
     ],
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List the variables of templates.
@@ -112,7 +153,11 @@ def vars_(
     except PromptError:
         library_prompts = ()
         note = "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
-    for line in format_variables(event, by_event[event], library_prompts, budget):
+    sections = tuple(list_variables(event, by_event[event], library_prompts, budget))
+    if as_json:
+        print_json({"event": event, "sections": [section.to_dict() for section in sections]})
+        return
+    for line in format_sections(sections):
         print_line(line)
     if note:
         print_line(note)

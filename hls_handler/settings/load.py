@@ -135,9 +135,9 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
     for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(unquote(path)):
-            encoding = sys.getfilesystemencoding()
-            yield key, f"{path} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+        problem = _find_encoding_problem(path) if isinstance(path, str) else None
+        if problem is not None:
+            yield key, problem
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -173,12 +173,18 @@ def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Sett
     return settings.model_copy(update={"github": github})
 
 
-def _is_encodable(path: str) -> bool:
+def _find_encoding_problem(path: str) -> str | None:
+    encoding = sys.getfilesystemencoding()
+    shown = "the address" if path.startswith("postgresql") else path.encode("utf-8", "backslashreplace").decode()
+    if any("\ud800" <= character <= "\udfff" for character in path):  # of a variable, whose bytes were not decoded
+        rename = "rename it" if encoding == "utf-8" else "rename it, or set PYTHONUTF8=1"
+        return f"{shown} has bytes that are not valid in the locale's encoding ({encoding}); {rename}"
     try:
-        os.fsencode(path)
+        if not path.startswith("postgresql"):
+            os.fsencode(unquote(path))
     except UnicodeEncodeError:
-        return False
-    return True
+        return f"{shown} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+    return None
 
 
 def _prompt_folders(root: object) -> dict[str, object]:

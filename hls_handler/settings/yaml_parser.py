@@ -119,12 +119,29 @@ class InvalidYaml(SettingsError):
         self.line, self.sentence = line, sentence
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader with a limit on depth. Without it, the depth at which Python fails depends on its version."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self._file, self._depth = file, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:  # the document itself is one
+            sentence = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
+            raise InvalidYaml(self._file, self.line + 1, sentence)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse_tree(text: str, file: str) -> Tree:
     """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`."""
     loader = None
     tree = Tree(file)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text, file)
         node = loader.get_single_node()
         if node is not None:
             tree.root = _TreeBuilder(tree).value(node, "", 0)
@@ -133,9 +150,7 @@ def parse_tree(text: str, file: str) -> Tree:
         line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
     except yaml.MarkedYAMLError as exc:
         line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
-    except RecursionError:
-        line, sentence = loader.line + 1 if loader else 1, f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
-    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes
+    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
         line = loader.line + 1 if loader else 1
         sentence = "not valid YAML: an escape sequence is not a valid character"
     finally:

@@ -212,7 +212,7 @@ def test_unknown_repository_of_an_organisation_is_read_once(world: World) -> Non
     assert [(new.state, accepted.outcome) for new, accepted in world.committed] == [("ignored", "ignored")]
 
 
-def test_delivery_that_arrives_by_webhook_meanwhile_is_processed_once(world: World) -> None:
+def test_rule_5_delivery_that_arrives_by_webhook_meanwhile_is_processed_once(world: World) -> None:
     world.github.send("guid", number=4)
     received = NewDelivery("guid", "issues", "opened", "request", "queued", repository_id=REPOSITORY_ID, number=4)
     find_payload = world.github.find_payload
@@ -267,7 +267,7 @@ def test_expired_payload_is_reported_once(world: World, caplog: pytest.LogCaptur
     ]
 
 
-def test_payload_that_does_not_fit_its_event_is_rejected_once(world: World) -> None:
+def test_rule_5_payload_that_does_not_fit_its_event_is_rejected_once(world: World) -> None:
     world.github.send("guid", age=timedelta(minutes=1))
     world.github.payloads["guid"] = {"action": "opened", "repository": {"id": 7, "full_name": REPOSITORY}}
     catch_up = world.catch_up()
