@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 
 from bench.process import serve_on
 from bench.requests import SECRET
+from hls_handler import logs
 from hls_handler.clients.api import RateLimit
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
@@ -55,9 +57,11 @@ def product(url: str) -> uvicorn.Server:
         route=route_envelope,
         accept=accepts.accept,
         count_ping=lambda: None,
+        count_rejection=lambda _status: None,
         outcome=AwaitedDeliveries().expect,
         counters=store.statistics.counters,
         queue=lambda: asdict(store.deliveries.queue_state()),
+        recent_calls=tuple,
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,
@@ -79,4 +83,6 @@ class _OnePrompt:
 
 
 if __name__ == "__main__":
-    serve_on(int(sys.argv[1]), product(sys.argv[2]))
+    with tempfile.TemporaryFile("w", encoding="utf-8") as log_file:  # the receiver writes a line for each webhook
+        logs.configure("INFO", "json", log_file, [SECRET])
+        serve_on(int(sys.argv[1]), product(sys.argv[2]))

@@ -193,6 +193,7 @@ class Usage:
     cache_read_tokens: int = 0
     cost_usd: float | None = None  # None when the model has no known price
     took_s: float = 0.0
+    request_id: str | None = None  # Claude's id of the request
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
+from hls_handler.web.stats import RECENT_CALLS
 from hls_handler.work.accounts import Candidate, choose_account
 from hls_handler.work.active_config import (
     ActiveConfig,
@@ -74,6 +75,7 @@ from hls_handler.work.active_config import (
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
 from hls_handler.work.catch_up import CatchUpLoop
 from hls_handler.work.checks import make_checks
+from hls_handler.work.connections import ConnectionReport
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
 from hls_handler.work.workers import AwaitedDeliveries, Workers
@@ -106,7 +108,10 @@ def _utc_now() -> datetime:
 def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
     """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line."""
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
-    logs.configure(settings.logging.level, settings.logging.format, sys.stderr, secrets)
+    on_terminal = sys.stderr.isatty()
+    layout = settings.logging.format or ("text" if on_terminal else "json")
+    colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours)
 
 
 class Service:
@@ -131,6 +136,9 @@ class Service:
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
+        self._health.ok("store")  # it was opened, and the prompts were read
+        self._health.ok("prompts")
+        self.connections = ConnectionReport(self._health)
         self._rates = RateLimitMonitor()
         self._credentials: Credentials | None = None
         self._credentials_lock = threading.Lock()
@@ -167,8 +175,9 @@ class Service:
             self._reloader,
             github=lambda config: github.of(self._credentials_of(config.settings)),
             lookup_model=lambda of: claude.of(of.claude).lookup_model(of.claude.model),
+            health=self._health,
         )
-        self._probe = make_probe(checks, self._health)
+        self._probe = make_probe(checks, self._health, report=self.connections.report)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._catch_up = self._make_catch_up(listening)
         self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings), self._catch_up)
@@ -268,6 +277,7 @@ class Service:
         for dependency in get_args(Dependency):
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
+                self.connections.forget(dependency)
         if any(key.startswith("catch_up.") for key in step.changed):
             self._catch_up.run_soon()
         if step.changed:
@@ -292,6 +302,7 @@ class Service:
             self._reschedule_waiting()
         except StoreUnavailable as exc:
             self._health.report_store_problem(exc)
+        self._accepts.commit_counts()
         self._poll_awaited()
 
     def _wake(self, workers: int | None = None) -> None:
@@ -347,9 +358,12 @@ class Service:
             route=lambda event, envelope: route_envelope(self._reloader.latest, event, envelope),
             accept=self._accepts.accept,
             count_ping=lambda: self._accepts.count(PING),
+            # Without a commit of its own: anybody can cause rejections.
+            count_rejection=lambda status: self._accepts.count({("rejected", str(status)): 1}, commit=False),
             outcome=self._awaited.expect,
             counters=self._store.statistics.counters,
             queue=self._queue,
+            recent_calls=lambda: self._store.statistics.recent_calls(limit=RECENT_CALLS),
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,

@@ -105,6 +105,7 @@ class Lease:
     failures: int  # all failures so far, including outages of GitHub or Claude
     crashes: int  # leases that ended without a new checkpoint
     first_failure_at: datetime | None
+    github_requests: int | None = None  # that earlier attempts sent
     body: bytes = field(repr=False, default=b"")  # the JSON, decompressed
 
     @property

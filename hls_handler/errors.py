@@ -27,6 +27,7 @@ HlsError
     ├── Permanent          a retry cannot help: 404, rejected reply
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
+            └── ModelNotFound Claude's service does not know the model (404)
 
 A file in parentheses defines the class; the sandbox defines more. A message names the cause and what to do next. It
 never contains a secret or a whole payload.
@@ -109,6 +110,8 @@ class AppNotInstalled(HlsError):
 class StepFailed(HlsError):
     """A step of one delivery failed; the message is shown to the operator."""
 
+    request_id: str | None = None  # Claude's id of the request that failed
+
 
 class Permanent(StepFailed):
     """A step failed, and would fail again if it were retried."""
@@ -145,3 +148,7 @@ class DependencyDown(Retryable):
         self.dependency: Dependency = dependency
         self.remedy = remedy
         self.may_have_succeeded = may_have_succeeded
+
+
+class ModelNotFound(DependencyDown):
+    """Claude's service does not know the model: the name is wrong, or the service lists no models."""

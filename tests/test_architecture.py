@@ -36,7 +36,6 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),
-    "pythonjsonlogger": ("logs",),
     "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "sandbox"),
 }

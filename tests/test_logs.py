@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -215,6 +216,100 @@ def test_python_warnings_are_logged() -> None:
         warnings.warn("deprecated call", DeprecationWarning, stacklevel=1)
     (line,) = lines(stream)
     assert (line["logger"], "deprecated call" in line["message"]) == ("py.warnings", True)
+
+
+def test_fields_are_logged_as_by_the_logger() -> None:
+    stream = configured()
+    log, fields = logging.getLogger("hls_handler.web.receiver"), {"event": "issues", "action": None, "status": 202}
+    for guid in ("72d3162e-cc78-11e3-81ab-4c9367dc0958", UNKNOWN_TOKEN, "Grüße"):
+        with logs.log_context(delivery=guid, request_id="r-1"):
+            logs.log_fields(log, logging.INFO, "webhook received", fields)
+            log.info("webhook received", extra=fields)
+    logs.log_fields(log, logging.DEBUG, "webhook received", fields)
+    written = lines(stream)
+    for line in written:
+        del line["timestamp"]
+    assert written[0::2] == written[1::2]
+    assert [line["delivery"] for line in written[0::2]] == [
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        "[redacted: github-token]",
+        "Grüße",
+    ]
+
+
+def test_fields_without_ids_are_logged() -> None:
+    stream = configured()
+    logs.log_fields(logging.getLogger("x"), logging.INFO, "webhook received", {"event": "issues"})
+    (line,) = lines(stream)
+    assert (line["message"], line["event"], line["level"]) == ("webhook received", "issues", "INFO")
+
+
+def test_a_hexadecimal_secret_is_masked_inside_an_id() -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "json", stream, ["0a1b2c3d4e5f60718293"])
+    with logs.log_context(delivery="72d3162e-0a1b2c3d4e5f60718293"):
+        logging.getLogger("x").info("m")
+    assert lines(stream)[0]["delivery"] == "72d3162e-***"
+
+
+def test_lines_of_an_event_loop_are_written_together_and_a_warning_at_once() -> None:
+    class CountingStream(io.StringIO):
+        writes = 0
+
+        def write(self, text: str) -> int:
+            self.writes += 1
+            return super().write(text)
+
+    stream = CountingStream()
+    logs.configure("INFO", "json", stream, [])
+
+    async def log_lines() -> list[int]:
+        log, writes = logging.getLogger("x"), []
+        for level in (logging.INFO, logging.INFO, logging.WARNING, logging.INFO):
+            log.log(level, "m")
+            writes.append(stream.writes)
+        await asyncio.sleep(0)
+        return [*writes, stream.writes]
+
+    assert asyncio.run(log_lines()) == [0, 0, 1, 1, 2]
+    assert [line["level"] for line in lines(stream)] == ["INFO", "INFO", "WARNING", "INFO"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "setting", "environ", "begins"),
+    [
+        (io.StringIO(), "", {}, '{"timestamp": "'),
+        (Terminal(), "", {}, "\x1b[2m20"),
+        (Terminal(), "", {"NO_COLOR": "1"}, "20"),
+        (Terminal(), "", {"TERM": "dumb"}, "20"),
+        (Terminal(), "logging: {format: json}\n", {}, '{"timestamp": "'),
+        (io.StringIO(), "logging: {format: text}\n", {}, "20"),
+    ],
+    ids=["pipe", "terminal", "NO_COLOR", "dumb terminal", "json on a terminal", "text in a pipe"],
+)
+def test_format_depends_on_the_terminal_unless_it_is_set(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    stream: io.StringIO,
+    setting: str,
+    environ: dict[str, str],
+    begins: str,
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in ({"TERM": "xterm"} | environ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", stream)
+    configure_logs(load(tmp_path, SMALLEST + setting))
+    logging.getLogger("x").warning("hello", extra={"field": "\x1b[31mred"})
+    written = stream.getvalue()
+    assert written.startswith(begins)
+    assert ("\x1b[33mWARNING" in written) == (begins[0] == "\x1b")
+    assert "\x1b[31m" not in written  # a value cannot colour the terminal
 
 
 def test_text_lines_have_the_ids_at_the_end() -> None:

@@ -146,5 +146,7 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
             except HlsError as exc:
                 yield f"{where}: {exc}"
             else:
-                if lifecycle != "active":
+                if lifecycle == "unlisted":
+                    print_line(f"Claude: the service lists no models, so the key and {model} were not checked")
+                elif lifecycle != "active":
                     yield f"{where}: the model {model} is {lifecycle}; choose an active model"

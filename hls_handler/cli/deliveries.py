@@ -11,7 +11,17 @@ import typer
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
 from hls_handler.cli.github_names import require_conversation, require_repository
-from hls_handler.cli.options import AsJson, Config, fail, load, open_store, print_json, print_line, print_lines
+from hls_handler.cli.options import (
+    AsJson,
+    Config,
+    fail,
+    format_usd,
+    load,
+    open_store,
+    print_json,
+    print_line,
+    print_lines,
+)
 from hls_handler.cli.reply_text import describe_reply
 from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
@@ -32,7 +42,9 @@ deliveries = typer.Typer(
     rich_markup_mode=None,
 )
 
-Guid = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, or a unique prefix of it.")]
+Guid = Annotated[
+    str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id.")
+]
 
 
 @deliveries.command(name="list")
@@ -85,10 +97,11 @@ def list_(
 def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     """Show all details of one delivery.
 
-    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
+    Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost. Then prints a
+    line for each step with its duration. The line of a call to Claude has tokens, cost, model and Claude's request id.
 
-    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix; 2 usage error, or unusable settings or
-    database.
+    Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
+    unusable settings or database.
     """
     with open_store(load(config)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
@@ -99,6 +112,8 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
         return
     for sentence in format_report(report):
         print_line(sentence)
+    for step in _describe_steps(report):
+        print_line(f"  {step}")
     if report.comment is not None:
         print_lines("\n--- comment ---\n" + report.comment)
 
@@ -138,7 +153,10 @@ def _conversation_name(row: DeliveryRow) -> str:
 
 def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     if row is None:
-        fail(f"there is no delivery {guid}, or several GUIDs begin with it; `hls deliveries list` shows all of them")
+        fail(
+            f"there is no delivery {guid}, or several GUIDs begin with it or have this request id; "
+            "`hls deliveries list` shows all of them"
+        )
     return row
 
 
@@ -242,15 +260,27 @@ def _describe_state(report: DeliveryReport) -> str:
 def _cost(report: DeliveryReport) -> str:
     costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
     calls = count(len(report.calls), "call")
-    tokens_in = sum(
-        tokens or 0
-        for call in report.calls
-        for tokens in (call.input_tokens, call.cache_write_tokens, call.cache_read_tokens)
-    )
+    tokens_in = sum(call.all_input_tokens for call in report.calls)
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
     shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""
     return f"{calls} to Claude{shadow_part}, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."
+
+
+def _describe_steps(report: DeliveryReport) -> Iterator[str]:
+    yield from (f"Step {name}: {took_s:.3f} s" for name, took_s in report.times if not name.startswith(_CALL_STEPS))
+    for call in report.calls:
+        name = _step_name(ASK, call.index)
+        outcome = call.outcome or "unfinished"
+        took = "no duration" if call.took_s is None else f"{call.took_s:.3f} s"
+        usage = "no tokens"
+        if call.output_tokens is not None:
+            at_most = "at most " if call.is_estimate else ""
+            usage = f"{at_most}{call.all_input_tokens} tokens in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
+        request = f", request {call.request_id}" if call.request_id else ""
+        yield f"Step {name}: {took}, {outcome}, {usage}, {call.model}{request}"
+    if report.delivery.github_requests is not None:
+        yield f"Requests to GitHub: {report.delivery.github_requests}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,4 +339,5 @@ def _step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
+_CALL_STEPS = (UNUSABLE.name, ASK)
 _ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import SecretStr
 
-from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.deliveries import load_report
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject
 from hls_handler.cli.options import (
@@ -166,11 +166,11 @@ class _RecordingClaude:
     claude: Claude
     questions: list[Question] = field(default_factory=list)
 
-    def model_for(self, rendered: RenderedPrompt) -> str:
-        return self.claude.model_for(rendered)
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        return self.claude.upper_estimate(rendered, correction=correction)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
-        question = Question(rendered, self.model_for(rendered), correction)
+        question = Question(rendered, self.upper_estimate(rendered).model, correction)
         self.questions.append(question)
         question.answer = self.claude.ask(rendered, correction=correction)
         return question.answer

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -116,7 +117,7 @@ def run_service(
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = sock.getsockname()[:2]
-    _announce(path, settings, service.role, host=host, port=port)
+    _announce(path, settings, service, host=host, port=port)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
     log.info("stopped")
@@ -133,9 +134,16 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
     await running
 
 
-def _announce(path: Path, settings: Settings, role: Role, *, host: str, port: int) -> None:
+def _announce(path: Path, settings: Settings, service: Service, *, host: str, port: int) -> None:
+    role = service.role
     webhook = f"http://{host}:{port}{settings.server.webhook_path}"
-    log.info(
+    on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
+    if on_terminal:  # the first of three lines; the probe shows the others when it has connected
+        receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
+        print_line(f"Listening: {receives}; http://{host}:{port}/ shows the rest", err=True)
+        service.connections.show = partial(print_line, err=True)
+    log.log(
+        logging.DEBUG if on_terminal else logging.INFO,
         "serving",
         extra={
             "role": role,

@@ -194,6 +194,7 @@ class GithubApi:
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
+        self.requests_sent = 0
         self._observe = observe
         self._credential = credential or StaticToken(settings.access_tokens[0])
         self._auth = _RequestAuth()
@@ -367,6 +368,7 @@ class GithubApi:
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
+            self.requests_sent += 1
             self._observe(self._rate_limit())
         data = _parse_json(text)
         message = data.get("message") if isinstance(data, dict) else None

@@ -19,9 +19,9 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
-from hls_handler.clients.claude_errors import translate, unexpected_response
+from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
 from hls_handler.clients.transport import find_proxy_settings, shorten
-from hls_handler.errors import StepFailed
+from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
@@ -112,22 +112,46 @@ class Claude:
                 messages=_messages(rendered, correction),
                 output_config=output,
             ) as response:
-                body = _read_body(response, max_bytes)
+                body, request_id = _read_body(response, max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
         took_s = self._clock() - started
         if body is None:
             allowed = f"{MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of {max_tokens} max_tokens"
             problem = f"the response is over {max_bytes} bytes ({allowed})"
-            return UnusableReply(prompt.id, "oversized", problem, "", Usage(model, took_s=took_s))
-        return _parse_reply(body, prompt, took_s=took_s)
+            usage = Usage(model, took_s=took_s, request_id=request_id)
+            return UnusableReply(prompt.id, "oversized", problem, "", usage)
+        return _parse_reply(body, prompt, took_s=took_s, request_id=request_id)
+
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        """Return the most that `ask` can use: a token for each byte, none of them read from the cache."""
+        prompt = rendered.prompt
+        texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
+        if correction is not None:
+            texts += [correction.text, correction.problem, CORRECTION]
+        most = Usage(
+            self.model_for(rendered),
+            cache_write_tokens=sum(len(text.encode("utf-8", "replace")) for text in texts),
+            output_tokens=prompt.max_tokens or self._settings.max_tokens,
+        )
+        return replace(most, cost_usd=cost_usd(most))
 
     def lookup_model(self, model: str) -> str:
-        """Return "active", "deprecated" or "retired". Raises `DependencyDown` for an unknown model or an outage."""
+        """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models endpoint.
+
+        Raises `DependencyDown`, and its subclass `ModelNotFound` if the service does not know the model.
+        """
+        import anthropic
+
         label = f"the request for the model {model}"
         try:
             with self._client.models.with_streaming_response.retrieve(model) as response:
                 body = _read_body(response, MAX_BYTES)
+        except anthropic.NotFoundError as exc:
+            if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
+                return "unlisted"
+            failed = self._translate(exc, label, model)
+            raise ModelNotFound(str(failed), dependency="claude", remedy=MODEL_REMEDY) from None
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, label, model) from None
         if body is None:
@@ -135,7 +159,10 @@ class Claude:
         return _parse_body(_WireModel, body, label=label).lifecycle
 
     def _translate(self, exc: anthropic.AnthropicError | httpx2.HTTPError, label: str, model: str) -> StepFailed:
-        return translate(exc, label=label, model=model, api_key=self._key, now=self._now(), proxy=self._proxy)
+        failed = translate(exc, label=label, model=model, api_key=self._key, now=self._now(), proxy=self._proxy)
+        response = getattr(exc, "response", None)  # only of the API's own errors
+        failed.request_id = None if response is None else _request_id(response.headers)
+        return failed
 
 
 def request_schema(schema: Mapping[str, object]) -> dict[str, object]:
@@ -217,10 +244,19 @@ def _parse_body(shape: type[M], body: bytes, *, label: str) -> M:
         raise unexpected_response(label, _describe_problems(exc)) from None
 
 
-def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float) -> ValidReply | UnusableReply:
+MAX_REQUEST_ID_CHARS = 100
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    found = headers.get("request-id", "")
+    return found if found.isascii() and found.isprintable() and 0 < len(found) <= MAX_REQUEST_ID_CHARS else None
+
+
+def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float, request_id: str | None) -> ValidReply | UnusableReply:
     message = _parse_body(_Message, body, label=prompt.id)
     impossible = next((count for count in message.usage.counts() if not 0 <= count <= MAX_TOKENS_COUNTED), None)
     usage = Usage(message.model, took_s=took_s) if impossible is not None else _usage(message, took_s)
+    usage = replace(usage, request_id=request_id)
     text = "".join(block.text for block in message.content if block.type == "text")  # not thinking blocks
 
     def unusable(why: Unusable, problem: str) -> UnusableReply:

@@ -120,6 +120,11 @@ class Github:
         if isinstance(self._access, App):
             self._access.credential(repository).remember_installation(installation_id)
 
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests to GitHub's API since this client was created, failed ones included."""
+        return self._api.requests_sent
+
     def fetch_bot_account(self) -> Account:
         """Return the account that comments. Raises `DependencyDown` if GitHub fails or there is no account (403, 404).
 

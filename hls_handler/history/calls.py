@@ -38,6 +38,9 @@ _BUDGET = "claude.calls_per_hour"
 SUCCESS, UNAVAILABLE = "ok", "unavailable"
 """Outcomes of calls: a valid reply, and a call that Claude did not accept. The latter is free and not budgeted."""
 
+UNFINISHED = "unfinished"
+"""Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
+
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
 
@@ -54,7 +57,10 @@ _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_del
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call to Claude. If `finished_at` is None, the call is in progress, or its worker died."""
+    """One call to Claude. If `finished_at` is None, the call is in progress, or its end could not be stored.
+
+    Tokens and cost of such a call are an upper estimate.
+    """
 
     id: int
     index: int
@@ -70,10 +76,20 @@ class CallRow:
     cache_read_tokens: int | None
     cost_usd: float | None
     took_s: float | None
+    request_id: str | None  # Claude's
 
     @property
     def of_shadow(self) -> bool:
         return self.index >= FIRST_SHADOW_STEP
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether tokens and cost are an upper estimate, because the usage is unknown."""
+        return self.outcome in (None, "failed", "miscounted", "oversized") and self.output_tokens is not None
+
+    @property
+    def all_input_tokens(self) -> int:
+        return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,8 @@ class PromptStats:
 
     prompt_id: str  # "issues/analyze@3f9c2a"
     replies: int  # number of valid replies
-    cost_usd: float  # of the calls whose cost is known
-    calls_of_unknown_cost: int  # no known price, or no reply yet; calls that Claude did not accept cost nothing
+    cost_usd: float  # of the calls whose cost is known, and the upper estimate of unfinished calls
+    calls_of_unknown_cost: int  # no known price; calls that Claude did not accept cost nothing
     last_error: str | None
     last_error_at: datetime | None
 
@@ -109,7 +125,8 @@ class ClaudeCalls:
         self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id)
         is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
-        self._end = calls.update().where(is_open).values(finished_at=now).returning(_c.prompt_id, _c.step_index)
+        self._find_open = select(calls).where(is_open).with_for_update()
+        self._end = calls.update().where(_c.id == bindparam("of_call")).values(finished_at=now)
         self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
             _c.conversation_key == bindparam("of_conversation"),
             _is_recent(now),
@@ -125,9 +142,13 @@ class ClaudeCalls:
         model: str,
         requests_per_second: float,
         calls_per_hour: int,
+        estimate: Usage | None = None,
         changes: Sequence[Change] = (),
     ) -> int:
-        """Record the start of a call; return its id. Raises `LeaseLost`.
+        """Record the start of a call and count it, with the upper `estimate` as its usage; return its id.
+
+        `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
+        `LeaseLost`.
 
         Raises `Postponed` if the rate limit or the budget does not allow the call yet; the changes are stored even
         then. The budget counts the calls of the last hour, except calls that Claude did not accept.
@@ -149,8 +170,10 @@ class ClaudeCalls:
                     "conversation_key": lease.conversation_key,
                     "prompt_id": prompt_id,
                     "model": model,
+                    **(_usage_columns(estimate) if estimate is not None else {}),
                 }
                 call_id: int = connection.execute(self._begin, call).scalar_one()
+                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease))
                 return call_id
         raise wait
 
@@ -162,31 +185,36 @@ class ClaudeCalls:
         outcome: str,
         usage: Usage | None,
         error: str | None,
+        is_usage_unknown: bool = False,
+        request_id: str | None = None,
         changes: Sequence[Change] = (),
         reply: ValidReply | None = None,
         is_last: bool = False,
     ) -> None:
         """Store outcome and cost of a call, with changes and reply, in one transaction.
 
+        Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin` remains instead.
         If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
         there are changes or a reply. A call that has already ended stays unchanged. `is_last` ends the analysis.
         """
-        columns: dict[str, object] = {"of_call": call_id, "of_guid": lease.guid, "outcome": outcome, "error": error}
+        columns: dict[str, object] = {"outcome": outcome, "error": error, "request_id": request_id}
         if usage is not None:
-            columns |= {name: getattr(usage, name) for name in _TOKENS}
-            columns |= {"model": usage.model, "cost_micro_usd": _micro_usd(usage.cost_usd)}
-            columns["duration_ms"] = round(usage.took_s * 1000)
+            columns |= {"model": usage.model, "duration_ms": round(usage.took_s * 1000)}
+        if not is_usage_unknown:
+            columns |= _usage_columns(usage) if usage is not None else dict.fromkeys(_USAGE_COLUMNS)
         statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
         needs_lease, prepared = bool(changes) or reply is not None, prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.find(connection, lease, prepared, **statuses) if needs_lease else None
-            ended = connection.execute(self._end, columns).first()
-            if ended is not None:
+            began = connection.execute(self._find_open, {"of_call": call_id, "of_guid": lease.guid}).first()
+            if began is not None:
+                connection.execute(self._end, {"of_call": call_id, **columns})
                 if row_id is not None and reply is not None:
-                    connection.execute(self._save_analysis, _analysis(row_id, ended.step_index, reply))
-                is_shadow = ended.step_index >= FIRST_SHADOW_STEP
-                counts = _count_call(ended.prompt_id, outcome, usage, is_shadow=is_shadow)
-                self._writer.counters.add(connection, counts)
+                    connection.execute(self._save_analysis, _analysis(row_id, began.step_index, reply))
+                before = dict(began._mapping)
+                counts = Counter(_count_call({**before, **columns}, outcome, lease))
+                counts.subtract(_count_call(before, UNFINISHED, lease))
+                self._writer.counters.add(connection, {key: number for key, number in counts.items() if number})
         if needs_lease and row_id is None:
             raise lease_lost(lease)
 
@@ -320,18 +348,21 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
     }
 
 
-def _micro_usd(cost_usd: float | None) -> int | None:
-    return None if cost_usd is None else round(cost_usd * 1_000_000)
+_USAGE_COLUMNS = (*_TOKENS, "cost_micro_usd")
 
 
-def _count_call(prompt_id: str, outcome: str, usage: Usage | None, *, is_shadow: bool) -> Counter[tuple[str, str]]:
-    counts = Counter({("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1})
-    if is_shadow:
+def _usage_columns(usage: Usage) -> dict[str, object]:
+    cost = None if usage.cost_usd is None else round(usage.cost_usd * 1_000_000)
+    return {**{name: getattr(usage, name) for name in _TOKENS}, "cost_micro_usd": cost}
+
+
+def _count_call(call: Mapping[str, Any], outcome: str, lease: Lease) -> dict[tuple[str, str], int]:
+    prompt_id, cost = call["prompt_id"], call.get("cost_micro_usd") or 0
+    counts = {("prompt_calls", prompt_id): 1, ("claude_calls", outcome): 1}
+    if call["step_index"] >= FIRST_SHADOW_STEP:
         counts["prompt_shadow_calls", prompt_id] = 1
-    if usage is not None:
-        counts.update({("tokens", name.removesuffix("_tokens")): getattr(usage, name) for name in _TOKENS})
-        cost = _micro_usd(usage.cost_usd)
-        if cost is not None:
-            counts["cost_micro_usd", ""] = cost
-            counts["prompt_cost_micro_usd", prompt_id] = cost
-    return counts
+    counts |= {("tokens", name.removesuffix("_tokens")): call.get(name) or 0 for name in _TOKENS}
+    counts |= {("cost_micro_usd", ""): cost, ("prompt_cost_micro_usd", prompt_id): cost}
+    if lease.repository is not None:
+        counts["repository_cost_micro_usd", lease.repository] = cost
+    return {key: number for key, number in counts.items() if number}

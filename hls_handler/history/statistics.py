@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, select
+from sqlalchemy import Select, and_, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import checkpoints, counters, deliveries
+from hls_handler.db.tables import calls, checkpoints, counters, deliveries
 from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
@@ -43,6 +43,7 @@ class DeliveryRow:
     finished_at: datetime | None
     took_s: float | None  # from the first receipt until a worker finished it
     handler: str | None
+    github_requests: int | None  # of all attempts; None before the first attempt ended
     worker: str | None  # while running
     lease_until: datetime | None  # while running
     attempt: int  # claims so far
@@ -74,6 +75,16 @@ class QueueState:
     waiting_reason: str | None  # why the first delivery that is not due yet waits
 
 
+@dataclass(frozen=True, slots=True)
+class RecentCall:
+    """A call to Claude whose usage and duration are known."""
+
+    took_s: float
+    cost_usd: float
+    event: str  # "pull_request"
+    conversation: str | None  # "owner/repo#7"; None if the event has none
+
+
 class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,12 +100,11 @@ class Deliveries:
             query = query.where(_c.repository == repository)
         return self._rows(query)
 
-    def find(self, guid_or_prefix: str) -> DeliveryRow | None:
-        """Return the delivery with this GUID, or the only delivery whose GUID has this prefix; else None."""
-        exact = self._rows(select(*_COLUMNS).where(_c.guid == guid_or_prefix))
-        found = exact or self._rows(
-            select(*_COLUMNS).where(_c.guid.startswith(guid_or_prefix, autoescape=True)).limit(2)
-        )
+    def find(self, id_or_prefix: str) -> DeliveryRow | None:
+        """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
+        exact = self._rows(select(*_COLUMNS).where(_c.guid == id_or_prefix))
+        matches = or_(_c.guid.startswith(id_or_prefix, autoescape=True), _c.request_id == id_or_prefix)
+        found = exact or self._rows(select(*_COLUMNS).where(matches).limit(2))
         return found[0] if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
@@ -184,6 +194,27 @@ class Statistics:
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def recent_calls(self, *, limit: int) -> list[RecentCall]:
+        """Return the newest finished calls to Claude, at most `limit`, newest first."""
+        number = func.coalesce(_c.number, _c.posted_on).label("number")
+        query = (
+            select(calls.c.duration_ms, calls.c.cost_micro_usd, _c.event, _c.repository, number)
+            .join(deliveries, _c.id == calls.c.delivery_id)
+            .where(calls.c.duration_ms.is_not(None))
+            .order_by(calls.c.id.desc())
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [
+                RecentCall(
+                    took_s=row.duration_ms / 1000,
+                    cost_usd=(row.cost_micro_usd or 0) / 1_000_000,
+                    event=row.event,
+                    conversation=None if row.number is None else f"{row.repository}#{row.number}",
+                )
+                for row in connection.execute(query)
+            ]
 
     def last_webhooks(self) -> dict[str, datetime]:
         """Return {"owner/repo": time of its last verified webhook}. The key "" has the latest time, including pings."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import CompoundSelect, Connection, Select, and_, bindparam, literal_column, or_, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Row, Select, and_, bindparam, literal_column, or_, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.db.database import Database
@@ -17,6 +18,8 @@ from hls_handler.db.values import HOUR_MS, compress, is_caught_up, literal
 from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
 from hls_handler.queue.changes import LAST_WEBHOOK, CounterWriter, Counts, count_end
+
+log = logging.getLogger(__name__)
 
 _ROUTED_AGAIN: tuple[State, ...] = ("dead", "ignored")  # processed again if GitHub sends them again
 _RECORD_WEBHOOK_EVERY_MS = 1000
@@ -47,7 +50,7 @@ def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningU
         deliveries.update()
         .where(_c.id.in_(older), _c.state == literal("queued"))
         .values(state="superseded", reason=bindparam("why"), finished_at=bindparam("now"))
-        .returning(_c.id, _c.repository)
+        .returning(_c.id, _c.guid, _c.repository, _c.reason)
     )
 
 
@@ -130,12 +133,17 @@ class BatchAcceptor:
                 rows[i] |= _times(batch[i], now)
             _store(self._database, connection, {guid: rows[i] for guid, i in stored.items()}, existing_guids, now)
             superseding = _superseding([batch[i] for i in stored.values()], existing_guids)
-            increments += self._supersede(connection, superseding, now)
+            superseded = self._supersede(connection, superseding, now)
+            for old in superseded:
+                increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
             recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
             if any(outcome.outcome == "queued" for outcome in outcomes):
                 self._database.notify(connection)
         self._last_webhooks.update(recorded)
+        for old in superseded:
+            ids = {"delivery": old.guid, "repository": old.repository}
+            log.info("delivery finished", extra={**ids, "state": "superseded", "reason": old.reason})
         return outcomes
 
     def _record_webhooks(self, connection: Connection, labels: Collection[str], now: int) -> dict[str, int]:
@@ -159,11 +167,10 @@ class BatchAcceptor:
                 found.bodies.setdefault(row.digest, {})[row.guid] = row.state
         return found
 
-    def _supersede(self, connection: Connection, newer: Sequence[NewDelivery], now: int) -> Counter[tuple[str, str]]:
-        counts: Counter[tuple[str, str]] = Counter()
+    def _supersede(self, connection: Connection, newer: Sequence[NewDelivery], now: int) -> list[Row[Any]]:
+        ended: list[Row[Any]] = []
         if not newer:
-            return counts
-        ended: list[int] = []
+            return ended
         found = connection.execute(self._find_open, {"keys": [new.conversation_key for new in newer]})
         queued = [row for row in found if row.state == "queued"]
         guids, number_queued = {row.guid for row in queued}, Counter(row.conversation_key for row in queued)
@@ -182,12 +189,10 @@ class BatchAcceptor:
                 "sha": new.head_sha,
             }
             statements = _SUPERSEDE_CAUGHT_UP if new.is_caught_up else _SUPERSEDE
-            for old in connection.execute(statements[new.supersedes], terms):
-                counts.update(count_end("superseded", repository=old.repository))
-                ended.append(old.id)
+            ended += connection.execute(statements[new.supersedes], terms)
         if ended:
-            connection.execute(_DELETE_SLOTS, {"delivery_ids": ended})
-        return counts
+            connection.execute(_DELETE_SLOTS, {"delivery_ids": [old.id for old in ended]})
+        return ended
 
 
 def decide_outcomes(batch: Sequence[NewDelivery], existing: Duplicates) -> list[Accepted]:

@@ -179,6 +179,17 @@ def count_end(
     return counts
 
 
+def count_github_requests(event_key: str, requests: int, *, is_end: bool) -> Counter[tuple[str, str]]:
+    """Return the counter increments for requests to GitHub that an attempt at a delivery sent.
+
+    The average of an event is the first counter divided by the second one, which counts deliveries (`is_end`).
+    """
+    counts = Counter({("event_github_requests", event_key): requests})
+    if is_end:
+        counts["event_github_deliveries", event_key] = 1
+    return counts
+
+
 def count_processing_time(duration_ms: int) -> Counter[tuple[str, str]]:
     """Return the counter increments for a delivery that ended `duration_ms` after it was queued.
 

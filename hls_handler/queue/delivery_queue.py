@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from hls_handler.db.values import (
     to_ms,
 )
 from hls_handler.deliveries import HEAD_START_MS, PRIORITY_BOT_REQUEST, Accepted, Lease, NewDelivery, State
+from hls_handler.events import event_key
 from hls_handler.queue.accepting import BatchAcceptor
 from hls_handler.queue.changes import (
     NO_CHANGES,
@@ -45,12 +47,15 @@ from hls_handler.queue.changes import (
     Posted,
     Prepared,
     count_end,
+    count_github_requests,
     count_processing_time,
     prepare,
 )
 from hls_handler.queue.leases import is_held, lease_lost, lease_parameters, release_locks
 from hls_handler.queue.pauses import is_paused
 from hls_handler.wording import count
+
+log = logging.getLogger(__name__)
 
 _UNLIMITED = 1_000_000
 
@@ -107,7 +112,7 @@ class DeliveryQueue:
         )
         self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
-            select(_c.id, _c.repository, _c.crashes, _c.has_progress)
+            select(_c.id, _c.guid, _c.repository, _c.crashes, _c.has_progress)
             .where(_c.state == literal("running"), has_passed(_c.lease_until, now))
             .with_for_update(skip_locked=True)
         )
@@ -139,8 +144,11 @@ class DeliveryQueue:
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
             self._database.lock_claims(connection)  # otherwise two claims together could exceed `concurrency`
-            self._take_back_expired(connection, max_crashes)
+            dead = self._take_back_expired(connection, max_crashes)
             row = connection.execute(self._claim, terms).first()
+        for guid, repository, reason in dead:
+            ids = {"delivery": guid, "repository": repository}
+            log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})
         return None if row is None else _lease(row)
 
     def renew(self, lease: Lease, *, lease_s: float) -> Lease:
@@ -186,23 +194,28 @@ class DeliveryQueue:
         took_s: float,
         changes: Sequence[Change] = (),
         posting: Posted | None = None,
+        github_requests: int = 0,
     ) -> None:
         """End the delivery; store its changes and posting status in the same transaction. Raises `LeaseLost`.
 
         For "ignored", also deletes the body and its digest. The receiver stores neither for an event that it ignores.
+        `github_requests` is the number of requests that this attempt sent.
         """
         values: dict[str, Any] = {"duration_ms": round(took_s * 1000)}
         if state == "ignored":
             values |= {"body": None, "digest": None}
         if posting is not None:
             values |= {"posting_status": posting, "posting_error": None}
-        self._end(lease, state, reason=reason, handler=handler, kind=kind, prepared=prepare(changes), **values)
+        prepared = prepare(changes)
+        self._end(lease, state, github_requests, reason=reason, handler=handler, kind=kind, prepared=prepared, **values)
 
-    def dead_letter(self, lease: Lease, *, reason: str, handler: str | None = None) -> None:
+    def dead_letter(self, lease: Lease, *, reason: str, handler: str | None = None, github_requests: int = 0) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        self._end(lease, "dead", reason=reason, handler=handler)
+        self._end(lease, "dead", github_requests, reason=reason, handler=handler)
 
-    def reschedule(self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool) -> None:
+    def reschedule(
+        self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool, github_requests: int = 0
+    ) -> None:
         """Queue the delivery again, due at `at` or in two days, whichever is earlier. Raises `LeaseLost`.
 
         `failed` increments the delivery's `failures`, and deletes the slots that the delivery has reserved.
@@ -211,6 +224,7 @@ class DeliveryQueue:
         earlier = func.min if self._database.file is not None else func.least
         due_at = earlier(to_ms(at), self._database.now + FURTHEST_MS)
         values: dict[str, object] = {"state": "queued", "due_at": due_at, "reason": reason}
+        values["github_requests"] = (lease.github_requests or 0) + github_requests
         if failed:
             first_failure_at = func.coalesce(_c.first_failure_at, self._database.now)
             values |= {"failures": _c.failures + 1, "first_failure_at": first_failure_at}
@@ -224,6 +238,9 @@ class DeliveryQueue:
             release_locks(connection, row_id)
             if failed:
                 connection.execute(_DELETE_SLOTS, {"of_delivery": row_id})
+            if github_requests:
+                key = event_key(lease.event, lease.action)
+                self._writer.counters.add(connection, count_github_requests(key, github_requests, is_end=False))
             self._database.notify(connection)  # fewer deliveries run now, so another may start
 
     def reschedule_waiting(self, *, forget_servers: bool = True) -> int:
@@ -292,8 +309,10 @@ class DeliveryQueue:
             if values:
                 connection.execute(deliveries.update().where(_c.id == row_id).values(values))
 
-    def _take_back_expired(self, connection: Connection, max_crashes: int) -> None:
+    def _take_back_expired(self, connection: Connection, max_crashes: int) -> list[tuple[str, str | None, str]]:
+        """Queue deliveries again. Return GUID, repository and reason of those that become dead instead."""
         counts: Counter[tuple[str, str]] = Counter()
+        dead: list[tuple[str, str | None, str]] = []
         for row in connection.execute(self._expired).all():
             crashes = row.crashes if row.has_progress else row.crashes + 1
             values: dict[str, object] = {"crashes": crashes, **_NO_WORKER}
@@ -304,14 +323,17 @@ class DeliveryQueue:
                 reason = f"its worker died {count(crashes, 'time')} without completing another step"
                 values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
                 counts += count_end("dead", repository=row.repository)
+                dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))
             release_locks(connection, row.id)
         self._writer.counters.add(connection, counts)
+        return dead
 
     def _end(
         self,
         lease: Lease,
         state: State,
+        github_requests: int,
         *,
         reason: str | None,
         handler: str | None,
@@ -320,6 +342,7 @@ class DeliveryQueue:
         **values: object,
     ) -> None:
         terms = {"state": state, "reason": reason, "reason_kind": kind, "handler": handler, **values}
+        terms["github_requests"] = (lease.github_requests or 0) + github_requests
         with self._database.writing() as connection:
             row = connection.execute(self._finish, terms | lease_parameters(lease)).first()
             if row is None:
@@ -328,10 +351,12 @@ class DeliveryQueue:
             release_locks(connection, row.id)
             connection.execute(_DELETE_SLOTS, {"of_delivery": row.id})
             counts += count_end(state, repository=lease.repository, kind=kind, handler=handler)
+            counts += count_github_requests(event_key(lease.event, lease.action), github_requests, is_end=True)
             if state == "done":
                 counts += count_processing_time(row.processing_ms)
                 if row.failures:
                     counts["recovered_by_retry", ""] = 1
+                    counts["errors_recovered", ""] = row.failures
             self._writer.counters.add(connection, counts)
             self._database.notify(connection)  # a delivery or a request may wait for this end
 

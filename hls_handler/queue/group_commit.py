@@ -88,12 +88,22 @@ class AcceptQueue:
         finally:
             timer.cancel()
 
-    def count(self, counts: Counts) -> None:
-        """Increment counters with the next commit; return at once. A crash before that commit loses the increments."""
+    def count(self, counts: Counts, *, commit: bool = True) -> None:
+        """Increment counters with the next commit; return at once. A crash before that commit loses the increments.
+
+        Without `commit`, the increments wait for a commit that has another cause, or for `commit_counts`.
+        """
         with self._changed:
             self._counts.update(counts)
-            self._counts_are_new = True
-            self._changed.notify()
+        if commit:
+            self.commit_counts()
+
+    def commit_counts(self) -> None:
+        """Commit the increments that wait, if there are any; return at once."""
+        with self._changed:
+            if self._counts:
+                self._counts_are_new = True
+                self._changed.notify()
 
     def close(self) -> None:
         """Commit the waiting deliveries and end the thread; wait at most 3 s. Later deliveries are rejected."""

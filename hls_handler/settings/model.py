@@ -375,7 +375,10 @@ class CatchUp(Section):
 
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
-    format: Literal["json", "text"] = Field("json", description="json: one object per line; text: for people")
+    format: Literal["json", "text"] | None = Field(
+        None, description="json: one object per line; text: for people; unset: text on a terminal, json elsewhere"
+    )
+    ignored: Literal["info", "debug"] = Field("info", description="level of the line about a webhook that is ignored")
 
 
 class Settings(Section):

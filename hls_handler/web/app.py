@@ -1,23 +1,26 @@
-"""The web application: routes, request ids, `/health` and `/stats`."""
+"""The web application: routes, the start page, `/health` and `/stats`."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+import html
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
+from hls_handler import __version__
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
+from hls_handler.history.statistics import RecentCall
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
@@ -33,6 +36,24 @@ SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
 
+START_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>HLS</title>
+<h1>HLS {version}</h1>
+<p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
+answers with labels and a comment.</p>
+<ul>
+<li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
+<li><a href="stats">Statistics</a>: numbers since the start{key}</li>
+<li>Documentation: <code>README.md</code> and the folder <code>docs/</code> of HLS; <code>hls --help</code> lists the
+commands</li>
+</ul>
+{webhooks}
+</html>
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -41,9 +62,11 @@ class Ports:
     route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
+    count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
     outcome: Callable[[str], asyncio.Future[Finished]]  # GUID of a delivery -> future of its end; the caller cancels it
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
+    recent_calls: Callable[[], Sequence[RecentCall]]  # newest first; blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
@@ -64,7 +87,7 @@ class WebApplication:
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
-        self._stats = StatsReader(ports.counters, ports.queue, ports.clock)
+        self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],
@@ -79,7 +102,12 @@ class WebApplication:
         """Use these settings from the next request on. Thread-safe."""
         key = settings.server.api_key
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
-        routes = [Route("/health", self._show_health), Route("/stats", self._show_stats)]
+        self._start_page = _start_page(settings, receives_webhooks=self._receives_webhooks)
+        routes = [
+            Route("/", self._show_start),
+            Route("/health", self._show_health),
+            Route("/stats", self._show_stats),
+        ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(
                 settings,
@@ -88,12 +116,16 @@ class WebApplication:
                 route=self._ports.route,
                 accept=self._ports.accept,
                 count_ping=self._ports.count_ping,
+                count_rejection=self._ports.count_rejection,
                 outcome=self._ports.outcome,
                 installation_changed=self._ports.installation_changed,
                 health=self._ports.health,
             )
             routes.insert(0, Route(settings.server.webhook_path, receiver))
         self.app.router.routes = [*routes]
+
+    async def _show_start(self, _request: Request) -> Response:
+        return HTMLResponse(self._start_page, headers=CONTENT_SECURITY_POLICY)
 
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
@@ -127,6 +159,15 @@ class WebApplication:
             return True
         given = [value for name, value in request.scope["headers"] if name == API_KEY]
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
+
+
+def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
+    path = html.escape(settings.server.webhook_path)
+    return START_PAGE.format(
+        version=__version__,
+        key=" (with the key of the service)" if settings.server.api_key is not None else "",
+        webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",
+    )
 
 
 def _http_error(_request: Request, exc: Exception) -> Response:

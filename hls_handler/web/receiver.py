@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 from starlette.requests import ClientDisconnect
@@ -41,6 +42,17 @@ RETRY_AFTER = {"retry-after": "30"}
 STORE_REMEDY = "make the database that storage.url names writable, then redeliver from the webhook's page on GitHub"
 
 
+class ReceivedLine(msgspec.Struct):
+    """The fields of the log line about a webhook. A field that is not known when it is rejected stays None."""
+
+    event: str | None = None
+    action: str | None = None
+    repository: str | None = None
+    decision: Literal["queued", "ignored", "duplicate", "replay", "pong", "rejected", "disconnected"] = "disconnected"
+    reason: str | None = None
+    status: int = 0  # of the response
+
+
 class WebhookReceiver:
     """The endpoint at `server.webhook_path` for one version of the settings. `Ports` explains the keyword arguments."""
 
@@ -53,6 +65,7 @@ class WebhookReceiver:
         route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]],
         accept: Callable[[NewDelivery], Awaitable[Accepted]],
         count_ping: Callable[[], None],
+        count_rejection: Callable[[int], None],
         outcome: Callable[[str], asyncio.Future[Finished]],
         installation_changed: Callable[[InstallationChange], None],
         health: Health,
@@ -60,22 +73,43 @@ class WebhookReceiver:
         self._settings, self._secrets, self._budget = settings, secrets, budget
         self._route, self._accept, self._count_ping, self._outcome = route, accept, count_ping, outcome
         self._installation_changed, self._health = installation_changed, health
+        self._count_rejection = count_rejection
+        self._ignored_level = logging.DEBUG if settings.logging.ignored == "debug" else logging.INFO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to one request. A rejection before the whole body was read closes the connection."""
+        """Respond to one request, then log it. A rejection before the whole body was read closes the connection."""
         if scope["method"] != "POST":
             await _json(405, {"detail": "webhooks are sent with POST"}, {"allow": "POST"})(scope, receive, send)
+            self._count_rejection(405)
             return
+        line = ReceivedLine()
         try:
             headers = parse_headers(scope["headers"], signed=self._settings.features.signature_validation)
         except Rejected as rejected:
-            response = _rejection(rejected, CLOSE)
-        else:
-            with logs.log_context(delivery=headers.delivery):
-                response = await self._respond(headers, scope["state"]["request_id"], receive)
-        await response(scope, receive, send)
+            response = self._reject(line, rejected, CLOSE)
+            await response(scope, receive, send)
+            self._log(line, response)
+            return
+        line.event = headers.event
+        with logs.log_context(delivery=headers.delivery):
+            response = await self._respond(headers, scope["state"]["request_id"], receive, line)
+            await response(scope, receive, send)
+            self._log(line, response)
 
-    async def _respond(self, headers: WebhookHeaders, request_id: str, receive: Receive) -> Response:
+    def _log(self, line: ReceivedLine, response: Response) -> None:
+        level = self._ignored_level if line.decision in ("ignored", "replay") else logging.INFO
+        if line.decision != "disconnected":
+            line.status = response.status_code
+            logs.log_fields(logger, level, "webhook received", msgspec.structs.asdict(line))
+
+    def _reject(self, line: ReceivedLine, rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
+        line.decision, line.reason = "rejected", rejected.why
+        self._count_rejection(rejected.status)
+        return _json(rejected.status, {"detail": rejected.detail}, headers)
+
+    async def _respond(
+        self, headers: WebhookHeaders, request_id: str, receive: Receive, line: ReceivedLine
+    ) -> Response:
         server = self._settings.server
         try:
             body = await self._budget.read(
@@ -85,27 +119,31 @@ class WebhookReceiver:
                 timeout_s=server.body_timeout_s,
             )
         except Rejected as rejected:
-            return _rejection(rejected, CLOSE)
+            return self._reject(line, rejected, CLOSE)
         except ClientDisconnect:
             return Response(status_code=400)  # not sent: the connection is closed
         try:
-            return await self._process(headers, body, request_id)
+            return await self._process(headers, body, request_id, line)
         except Rejected as rejected:
-            return _rejection(rejected)
+            return self._reject(line, rejected)
         except PayloadError as exc:
-            return _rejection(Rejected(400, str(exc)))
+            return self._reject(line, Rejected(400, str(exc)))
         except StoreUnavailable as exc:
             self._health.report_problem("store", str(exc), STORE_REMEDY, severity="unhealthy")
             logger.error("webhook could not be stored", extra={"why": str(exc)})
-            return _json(503, {"detail": "the delivery could not be stored; redeliver it later"}, RETRY_AFTER)
+            detail = "the delivery could not be stored; redeliver it later"
+            return self._reject(line, Rejected(503, detail, why=str(exc)), RETRY_AFTER)
         finally:
             self._budget.release(len(body))
 
-    async def _process(self, headers: WebhookHeaders, body: bytes, request_id: str) -> Response:
+    async def _process(self, headers: WebhookHeaders, body: bytes, request_id: str, line: ReceivedLine) -> Response:
         envelope, payload = await self._verify(headers, body)
+        line.action = envelope.action
+        line.repository = envelope.repository.full_name or None if envelope.repository else None
         ids = {"request_id": request_id, "delivery": headers.delivery}
         if headers.event == "ping":
             self._count_ping()
+            line.decision = "pong"
             return _json(200, {"status": "pong", **ids})
         if headers.event in INSTALLATION_EVENTS:
             self._installation_changed(parse_installation_change(payload))
@@ -113,8 +151,9 @@ class WebhookReceiver:
         settle_s = self._settings.limits.settle_s
         new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)
         if self._settings.features.async_processing or new.state == "ignored":
-            return _accepted_response(await self._commit(new), ids)
-        return await self._commit_and_wait(new, ids)
+            accepted = await self._commit(new, routed, line)
+            return _accepted_response(accepted, ids)
+        return await self._commit_and_wait(new, routed, ids, line)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
         secret = None
@@ -137,21 +176,42 @@ class WebhookReceiver:
             )
         return envelope, payload
 
-    async def _commit(self, new: NewDelivery) -> Accepted:
+    async def _commit(self, new: NewDelivery, routed: Rule | LabelCorrection | Ignored, line: ReceivedLine) -> Accepted:
         accepted = await self._accept(new)
         self._health.ok("store")
+        line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
         return accepted
 
-    async def _commit_and_wait(self, new: NewDelivery, ids: dict[str, str]) -> Response:
+    async def _commit_and_wait(
+        self,
+        new: NewDelivery,
+        routed: Rule | LabelCorrection | Ignored,
+        ids: dict[str, str],
+        line: ReceivedLine,
+    ) -> Response:
         outcome = self._outcome(new.guid)  # before the commit, because a fast delivery may end right after it
         try:
-            accepted = await self._commit(new)
+            accepted = await self._commit(new, routed, line)
             if accepted.outcome != "queued":
                 return _accepted_response(accepted, ids)
             await asyncio.wait((outcome,), timeout=self._settings.server.sync_timeout_s)
             return _finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
         finally:
             outcome.cancel()
+
+
+def _describe(accepted: Accepted, routed: Rule | LabelCorrection | Ignored) -> str | None:
+    match accepted.outcome:
+        case "queued" if isinstance(routed, Rule):
+            return f"{routed.file} is for {routed.event_key}"
+        case "queued" if isinstance(routed, LabelCorrection):
+            return f"a person changed a {routed.group} label"
+        case "duplicate":
+            return f"this delivery is already {accepted.state}"
+        case "replay":
+            return f"replay of {accepted.guid}"
+        case _:
+            return accepted.reason
 
 
 def _accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
@@ -180,11 +240,6 @@ def _finished_response(finished: Finished, ids: dict[str, str]) -> Response:
 
 def _queued(ids: dict[str, str]) -> Response:
     return _json(202, {"status": "queued", **ids})
-
-
-def _rejection(rejected: Rejected, headers: dict[str, str] | None = None) -> Response:
-    logger.info("webhook rejected", extra={"status": rejected.status, "why": rejected.why})
-    return _json(rejected.status, {"detail": rejected.detail}, headers)
 
 
 def _json(status: int, content: dict[str, object], headers: dict[str, str] | None = None) -> Response:

@@ -6,18 +6,23 @@ A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Mapping
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.corrections import feedback_in
+from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
+from hls_handler.web.webhook import PULL_REQUEST_EVENTS
 
 Counters = Mapping[tuple[str, str], int]
 
+RECENT_CALLS = 1000
+"""Number of the newest calls to Claude over which times and costs are computed."""
 CACHED_S = 1.0
 WINDOW_S = 300.0
 READ_TIMEOUT_S = 5.0
@@ -36,23 +41,25 @@ class Snapshot:
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
     throughput: Throughput | None  # None until the counters were read twice
+    calls: Sequence[RecentCall] = ()
 
 
 class StatsReader:
     """Reads counters and queue in a thread, at most once a second. All requests within a second share a snapshot.
 
-    `counters` and `queue` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
+    `counters`, `queue` and `calls` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
 
     def __init__(
         self,
         counters: Callable[[], Counters],
         queue: Callable[[], Mapping[str, object]],
+        calls: Callable[[], Sequence[RecentCall]],
         clock: Callable[[], float],
         *,
         timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
-        self._counters, self._queue, self._clock = counters, queue, clock
+        self._counters, self._queue, self._calls, self._clock = counters, queue, calls, clock
         self._timeout_s = timeout_s
         self._reading: asyncio.Task[Snapshot] | None = None
         self._newest: Snapshot | None = None
@@ -77,8 +84,8 @@ class StatsReader:
 
     async def _read(self) -> Snapshot:
         now = self._clock()
-        counters, queue = await asyncio.to_thread(lambda: (self._counters(), self._queue()))
-        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters))
+        counters, queue, calls = await asyncio.to_thread(lambda: (self._counters(), self._queue(), self._calls()))
+        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters), calls)
         return self._newest
 
     def _throughput(self, at: float, counters: Counters) -> Throughput | None:
@@ -98,17 +105,19 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
     done, dead = outcomes.get("done", 0), outcomes.get("dead", 0)
-    processed = counters.get(("processing_count", ""), 0)
+    processing_ms, processed = counters.get(("processing_ms", ""), 0), counters.get(("processing_count", ""), 0)
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": counters.get(("webhooks", ""), 0),
         "caught_up": counters.get(("caught_up", ""), 0),
         "successful_processing": done,
         "failed_processing": dead,
-        "success_rate": done / (done + dead) if done + dead else None,
+        "success_rate": round(done / (done + dead), 4) if done + dead else None,
         "recovered_by_retry": counters.get(("recovered_by_retry", ""), 0),
+        "errors_recovered": counters.get(("errors_recovered", ""), 0),
+        "rejected_requests": by_name.get("rejected", {}),
         "outcomes": outcomes,
-        "average_processing_time": counters.get(("processing_ms", ""), 0) / processed / 1000 if processed else None,
+        "average_processing_time": _seconds(processing_ms / processed / 1000 if processed else None),
         "processing_time": _processing_time(by_name.get("processing_le", {})),
         "events_by_type": by_name.get("event", {}),
         "events_by_repo": by_name.get("repository", {}),
@@ -117,16 +126,25 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "ignored_by_reason": by_name.get("ignored", {}),
         "prompts": _prompts(by_name),
         "feedback": {
-            prompt: {field: {**asdict(one), "share": one.share} for field, one in fields.items()}
+            prompt: {field: {**asdict(one), "share": round(one.share, 4)} for field, one in fields.items()}
             for prompt, fields in feedback_in(counters).items()
         },
         "tokens": {
             kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
         },
         "cost_usd": counters.get(("cost_micro_usd", ""), 0) / 1_000_000,
-        "claude_api": {"requests_made": sum(claude_calls.values()), "by_outcome": claude_calls},
+        "cost_by_repository": {
+            repository: cost / 1_000_000 for repository, cost in by_name.get("repository_cost_micro_usd", {}).items()
+        },
+        "cost_per_pull_request": _cost_per_pull_request(snapshot.calls),
+        "claude_api": {
+            "requests_made": sum(claude_calls.values()),
+            "by_outcome": {outcome: number for outcome, number in claude_calls.items() if number},
+            "timing": {"calls": len(snapshot.calls), **_distribution([call.took_s for call in snapshot.calls], 3)},
+        },
         "github_api": {
             "requests_made": counters.get(("github_requests", ""), 0),
+            "requests_per_delivery": _requests_per_delivery(by_name),
             "rate_limit": {
                 "limit": rate_limit.limit,
                 "remaining": rate_limit.remaining,
@@ -155,6 +173,38 @@ def percentile(histogram: Mapping[str, int], share: float) -> float | None:
     return BUCKETS_S[-1]
 
 
+def _distribution(values: Sequence[float], digits: int) -> dict[str, float | None]:
+    """Return the average and percentiles (nearest rank), all None without values."""
+    if not values:
+        return {"average": None, "p50": None, "p95": None, "p99": None}
+    ascending, size = sorted(values), len(values)
+    ranked = {f"p{share}": round(ascending[math.ceil(share * size / 100) - 1], digits) for share in (50, 95, 99)}
+    return {"average": round(sum(values) / size, digits), **ranked}
+
+
+def _cost_per_pull_request(calls: Sequence[RecentCall]) -> dict[str, object]:
+    pull_requests = {call.conversation for call in calls if call.event in PULL_REQUEST_EVENTS} - {None}
+    costs: defaultdict[str | None, float] = defaultdict(float)
+    for call in calls:
+        if call.conversation in pull_requests:
+            costs[call.conversation] += call.cost_usd
+    values = list(costs.values())
+    return {"pull_requests": len(values), **_distribution(values, 6), "max": round(max(values), 6) if values else None}
+
+
+def _requests_per_delivery(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, object]:
+    requests, deliveries = by_name.get("event_github_requests", {}), by_name.get("event_github_deliveries", {})
+    total = sum(deliveries.values())
+    return {
+        "average": round(sum(requests.values()) / total, 2) if total else None,
+        "by_event": {event: round(requests.get(event, 0) / number, 2) for event, number in deliveries.items()},
+    }
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
 def _by_name(counters: Counters) -> dict[str, dict[str, int]]:
     named: dict[str, dict[str, int]] = {}
     for (name, label), count in sorted(counters.items()):
@@ -173,9 +223,9 @@ def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
 def _processing_time(histogram: Mapping[str, int]) -> dict[str, object]:
     bounds = (*(f"{bound:g}" for bound in BUCKETS_S), "inf")
     return {
-        "p50": percentile(histogram, 0.50),
-        "p95": percentile(histogram, 0.95),
-        "p99": percentile(histogram, 0.99),
+        "p50": _seconds(percentile(histogram, 0.50)),
+        "p95": _seconds(percentile(histogram, 0.95)),
+        "p99": _seconds(percentile(histogram, 0.99)),
         "estimate": "interpolated between the bounds of the histogram",
         "histogram": {bound: histogram.get(bound, 0) for bound in bounds},
     }
@@ -198,6 +248,6 @@ def _per_minute(known: Throughput | None) -> dict[str, object] | None:
         return None
     return {
         "window_seconds": round(known.window_s, 3),
-        "webhooks_per_minute": known.webhooks * 60 / known.window_s,
-        "processed_per_minute": known.processed * 60 / known.window_s,
+        "webhooks_per_minute": round(known.webhooks * 60 / known.window_s, 2),
+        "processed_per_minute": round(known.processed * 60 / known.window_s, 2),
     }

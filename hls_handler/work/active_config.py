@@ -13,7 +13,7 @@ from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
-from hls_handler.analysis import UnusableReply, ValidReply
+from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.db.database import Database
 from hls_handler.deliveries import Lease
 from hls_handler.errors import SettingsError, StoreUnavailable
@@ -61,6 +61,11 @@ class Writer(Protocol):
 class Github(Protocol):
     """Client of GitHub as the bot account; `clients.github.Github` implements it. Each worker thread has its own."""
 
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests since the client was created."""
+        ...
+
     def fetch_bot_account(self) -> Account: ...
 
     def rate_limit(self, repository: str) -> str:
@@ -90,7 +95,9 @@ class Github(Protocol):
 class Claude(Protocol):
     """Client of Claude's API. Each worker thread has its own."""
 
-    def model_for(self, rendered: RenderedPrompt) -> str: ...
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        """Return the model, and the most tokens that `ask` can use with their cost."""
+        ...
 
     def ask(
         self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None

@@ -45,7 +45,7 @@ PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the s
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
-UNUSABLE = Codec("unusable", 3, TypeAdapter(UnusableReply))
+UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
 @contextmanager
@@ -182,24 +182,38 @@ def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
+    estimate = job.context.claude.upper_estimate(rendered, correction=correction)
     call = job.wait_in_place(
         lambda: store.calls.begin(
             job.lease,
             index=index,
             prompt_id=rendered.prompt.id,
-            model=job.context.claude.model_for(rendered),
+            model=estimate.model,
+            estimate=estimate,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
             changes=job.pending.take(),
         )
     )
-    job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+    try:
+        job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+    except LeaseLost as exc:
+        store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
+        raise
     started_at = job.context.health.clock()
     try:
         answer = job.context.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
         outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
-        store.calls.end(job.lease, call, outcome=outcome, usage=None, error=str(exc))
+        store.calls.end(
+            job.lease,
+            call,
+            outcome=outcome,
+            usage=None,
+            error=str(exc),
+            is_usage_unknown=isinstance(exc, DependencyDown) and exc.may_have_succeeded,
+            request_id=exc.request_id,
+        )
         if isinstance(exc, Permanent):
             _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
@@ -215,6 +229,7 @@ def _call(
             outcome="ok",
             usage=answer.usage,
             error=None,
+            request_id=answer.usage.request_id,
             changes=[*job.pending.take(), checkpoint],
             reply=recalled,
             is_last=_is_last(job, prompt.name, recalled.reply),
@@ -222,7 +237,16 @@ def _call(
         return recalled
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
     changes = [step] if correction is None and answer.why == "invalid" else []
-    store.calls.end(job.lease, call, outcome=answer.why, usage=answer.usage, error=answer.problem, changes=changes)
+    store.calls.end(
+        job.lease,
+        call,
+        outcome=answer.why,
+        usage=answer.usage,
+        error=answer.problem,
+        is_usage_unknown=answer.why in ("miscounted", "oversized"),
+        request_id=answer.usage.request_id,
+        changes=changes,
+    )
     unusable = UNUSABLE.decode(step)  # redacted, because the correction shows it to Claude again
     assert unusable is not None
     return unusable

@@ -91,22 +91,17 @@ class Check:
     """A health check of one component. `run` raises an `HlsError` if there is a problem.
 
     `run` may return metrics, such as {"database_bytes": 81920}, and `ProblemFound` may have some. If `proves_use` is
-    true, a successful check clears problems that workers or the receiver reported. While `is_wanted` returns False, the
-    state is "unknown".
+    true, a successful check clears problems that workers or the receiver reported.
     """
 
     component: Component
     run: Callable[[], Mapping[str, object] | None]
     proves_use: bool = False
-    is_wanted: Callable[[], bool] = lambda: True
 
 
 def run_checks(checks: Sequence[Check], health: Health) -> None:
     """Run each check once, and store the result in `health`."""
     for check in checks:
-        if not check.is_wanted():
-            health.forget(check.component)
-            continue
         report = partial(health.report_problem, check.component, by_probe=True)
         try:
             metrics = check.run()
@@ -132,8 +127,14 @@ def probe_every_s(health: Health) -> float:
     return PROBE_UNHEALTHY_EVERY_S if health.snapshot().overall == "unhealthy" else PROBE_EVERY_S
 
 
-def make_probe(checks: Sequence[Check], health: Health) -> PeriodicThread:
-    return PeriodicThread("probe", lambda: run_checks(checks, health), lambda: probe_every_s(health))
+def make_probe(checks: Sequence[Check], health: Health, *, report: Callable[[], None]) -> PeriodicThread:
+    """Return the thread that runs the checks. It calls `report` after each run."""
+
+    def run() -> None:
+        run_checks(checks, health)
+        report()
+
+    return PeriodicThread("probe", run, lambda: probe_every_s(health))
 
 
 class RetentionStore(Protocol):

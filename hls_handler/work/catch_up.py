@@ -275,6 +275,16 @@ class CatchUp:
             log.warning("missed webhook rejected", extra={**about, "why": str(exc)})
             return
         report.accepted += accepted.outcome == "queued"
+        fields = {
+            "event": attempt.event,
+            "action": attempt.action,
+            "repository": self._repository(source, attempt),
+            "delivery": attempt.guid,
+            "decision": accepted.outcome,
+            "reason": accepted.reason,
+            "caught_up": True,
+        }
+        log.info("webhook received", extra=fields)  # the receiver logs the others
 
     def _before_request(self) -> None:
         """Wait for this request's turn. Raises `Stopped`."""

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hls_handler.clients.identity import Identity
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT
-from hls_handler.errors import Dependency, DependencyDown, HlsError
+from hls_handler.errors import Dependency, DependencyDown, HlsError, ModelNotFound
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
@@ -20,6 +20,7 @@ from hls_handler.storage import Storage
 from hls_handler.wording import count, is_or_are
 from hls_handler.work.active_config import ActiveConfig, ConfigReloader, Github
 from hls_handler.work.background import Check, ProblemFound
+from hls_handler.work.health import Health
 
 STUCK_S = 600.0
 """Seconds for which a delivery may be due before `/health` reports a problem."""
@@ -41,10 +42,14 @@ def make_checks(
     *,
     github: Callable[[ActiveConfig], IdentityClient],
     lookup_model: Callable[[Settings], object],
+    health: Health,
 ) -> list[Check]:
-    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists."""
+    """Return all checks. `lookup_model` asks Claude's API whether the model in the settings exists.
 
-    def check_store() -> dict[str, int]:
+    A model that it does not know is no problem if the last call was answered: some services have only the Messages API.
+    """
+
+    def check_store() -> Mapping[str, object]:
         store.database.check_writable()
         return store.database.size()
 
@@ -53,7 +58,7 @@ def make_checks(
         config = reloader.latest
         return _check_identity(github(config), config)
 
-    def check_claude() -> None:
+    def check_claude() -> Mapping[str, object]:
         _check_not_held(store.rate_limiter, "claude", CLAUDE_RATE_LIMIT)
         settings = reloader.latest.settings
         calls, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
@@ -63,7 +68,13 @@ def make_checks(
                 f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}: deliveries wait"
             )
             raise DependencyDown(message, dependency="claude", remedy=remedy)
-        lookup_model(settings)
+        try:
+            lifecycle = lookup_model(settings)
+        except ModelNotFound:
+            if not health.worked_in_use("claude"):
+                raise
+            lifecycle = "unlisted"
+        return {"model": settings.claude.model, "model_lifecycle": lifecycle}
 
     return [
         Check("store", check_store, proves_use=True),
@@ -74,7 +85,6 @@ def make_checks(
             "webhooks",
             lambda: _check_webhooks(store.statistics, reloader.latest, now=store.now()),
             proves_use=True,
-            is_wanted=lambda: bool(expectations(reloader.latest.settings)),
         ),
     ]
 
@@ -126,9 +136,13 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
         raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 
-def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> None:
+def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: datetime) -> Mapping[str, object]:
     expected = expectations(config.settings)
     received_at = statistics.last_webhooks()
+    newest = received_at.get("")
+    metrics = {"last_received_at": newest.isoformat() if newest else None, "is_expected": bool(expected)}
+    if not expected:
+        return metrics
     since = statistics.expected_since(one.name for one in expected)
     overdue: list[str] = []
     for one in expected:
@@ -138,6 +152,7 @@ def _check_webhooks(statistics: Statistics, config: ActiveConfig, *, now: dateti
             overdue.append(silence)
     if overdue:
         raise ProblemFound("; ".join(overdue), remedy=WEBHOOKS_REMEDY)
+    return metrics
 
 
 WEBHOOKS_REMEDY = (

@@ -62,6 +62,7 @@ class Health:
         started = clock()
         self._components = {name: ComponentHealth("unknown", started) for name in COMPONENTS}
         self._failed_in_use_at: dict[Component, datetime] = {}
+        self._worked_in_use: set[Component] = set()
 
     def ok(self, component: Component, *, begun_at: datetime | None = None) -> None:
         """Record a successful use, and clear the component's problem.
@@ -73,7 +74,13 @@ class Health:
             if begun_at is not None and failed_at is not None and failed_at > begun_at:
                 return
             self._failed_in_use_at.pop(component, None)
+            self._worked_in_use.add(component)
             self._set_healthy(component)
+
+    def worked_in_use(self, component: Component) -> bool:
+        """Return whether the last use since the start, or since `forget`, was successful."""
+        with self._lock:
+            return component in self._worked_in_use
 
     def probe_ok(self, component: Component) -> None:
         """Record a successful probe. Clear the component's problem, unless a use failed in the last ten minutes."""
@@ -87,6 +94,7 @@ class Health:
         """Set the component's state to "unknown"."""
         with self._lock:
             self._failed_in_use_at.pop(component, None)
+            self._worked_in_use.discard(component)
             self._set(component, "unknown", self.clock())
 
     def _set(
@@ -128,6 +136,7 @@ class Health:
             self._set(component, severity, now, message, remedy)
             if not by_probe:
                 self._failed_in_use_at[component] = now
+                self._worked_in_use.discard(component)
             if severity == "unhealthy" and before.state != severity:
                 log.error("unhealthy", extra={"component": component, "why": message, "remedy": remedy})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,7 +21,7 @@ from hls_handler.errors import (
     Superseded,
 )
 from hls_handler.handlers import handler_for
-from hls_handler.history.calls import CLAUDE_RATE_LIMIT
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT, CallRow
 from hls_handler.settings.model import Limits
 from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
@@ -87,6 +88,7 @@ def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
 
 
 def _run(lease: Lease, context: WorkerContext) -> Finished | None:
+    sent_before = context.github.requests_sent
     try:
         result = process_delivery(lease, context)
     except ConversationLocked as exc:
@@ -101,17 +103,22 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
         if exc.waiting_for is not None:
             remedy = "wait, or raise the limit that the message names"
             context.health.report_problem(exc.waiting_for, str(exc), remedy)
-        context.store.queue.reschedule(lease, at=exc.at, reason=str(exc), failed=False, counts=False)
+        requests = context.github.requests_sent - sent_before
+        context.store.queue.reschedule(
+            lease, at=exc.at, reason=str(exc), failed=False, counts=False, github_requests=requests
+        )
         return None
     except StepFailed as exc:
-        return _fail(lease, context, exc)
+        return _fail(lease, context, exc, context.github.requests_sent - sent_before)
     except (LeaseLost, StoreUnavailable):
         raise
     except Exception as exc:  # a defect must neither end the thread nor lose the delivery
         log.exception("defect while processing a delivery")
         reason = f"defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"
-        return _fail(lease, context, Retryable(reason))
+        return _fail(lease, context, Retryable(reason), context.github.requests_sent - sent_before)
+    requests = context.github.requests_sent - sent_before
     took_s = (context.store.now() - lease.received_at).total_seconds()
+    calls = context.store.calls.calls_of(lease.guid)
     context.store.queue.finish(
         lease,
         result.state,
@@ -121,12 +128,36 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
         took_s=took_s,
         changes=result.changes,
         posting=result.posting,
+        github_requests=requests,
     )
-    log.info("delivery finished", extra={"state": result.state, "reason": result.reason, "took_s": took_s})
-    return Finished(lease.guid, result.state, result.reason)
+    finished = Finished(lease.guid, result.state, result.reason)
+    log.info("delivery finished", extra=_describe_end(finished, lease, result.handler, calls, requests, took_s))
+    return finished
 
 
-def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished | None:
+def _describe_end(
+    end: Finished, lease: Lease, handler: str | None, calls: Sequence[CallRow], requests: int, took_s: float
+) -> dict[str, object]:
+    """Return the fields of the log line about a finished delivery, over all of its attempts."""
+    own = [call for call in calls if not call.of_shadow]
+    return {
+        "event": lease.event,
+        "action": lease.action,
+        "state": end.state,
+        "reason": end.reason,
+        "handler": handler,
+        "prompt": own[-1].prompt_id if own else None,
+        "model": own[-1].model if own else None,
+        "input_tokens": sum(call.all_input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
+        "github_requests": (lease.github_requests or 0) + requests,
+        "duration_ms": round(took_s * 1000),
+        "attempts": lease.failures + 1,
+    }
+
+
+def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> Finished | None:
     store, now = context.store, context.store.now()
     row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
     down = isinstance(error, DependencyDown)
@@ -148,9 +179,14 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed) -> Finished |
         until = not_before or now + timedelta(seconds=context.config.settings.limits.retry_backoff_s)
         store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too
     if isinstance(decision, GiveUp):
-        store.queue.dead_letter(lease, reason=decision.reason, handler=handler_for(lease.event).name)
-        log.error("delivery failed for good", extra={"reason": decision.reason})
-        return Finished(lease.guid, "dead", decision.reason)
-    store.queue.reschedule(lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts)
+        handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
+        store.queue.dead_letter(lease, reason=decision.reason, handler=handler, github_requests=requests)
+        finished = Finished(lease.guid, "dead", decision.reason)
+        took_s = (now - lease.received_at).total_seconds()
+        log.error("delivery finished", extra=_describe_end(finished, lease, handler, calls, requests, took_s))
+        return finished
+    store.queue.reschedule(
+        lease, at=decision.at, reason=str(error), failed=True, counts=decision.counts, github_requests=requests
+    )
     log.warning("delivery failed and is retried", extra={"reason": str(error), "at": decision.at.isoformat()})
     return None

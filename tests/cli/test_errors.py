@@ -122,7 +122,11 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
     ("command", "code", "output"),
     [
         (("deliveries", "list"), 0, "no deliveries\n"),
-        (("deliveries", "retry", "x"), 1, "there is no delivery x, or several GUIDs begin with it"),
+        (
+            ("deliveries", "retry", "x"),
+            1,
+            "there is no delivery x, or several GUIDs begin with it or have this",
+        ),
         (("why", "octo/widgets#7"), 1, "nothing was received for octo/widgets#7"),
         (("pause",), 0, "everything is paused since "),
         (("resume",), 1, "everything was not paused\n"),

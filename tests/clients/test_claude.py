@@ -498,3 +498,40 @@ def test_oversized_response_about_a_model_raises_dependency_down(build: Build, f
 def test_a_model_of_another_provider_need_not_have_a_lifecycle(build: Build, fake: FakeClaude) -> None:
     fake.says = [Say(body={"id": "llama-9"})]
     assert build().lookup_model("llama-9") == "active"
+
+
+@pytest.mark.parametrize("body", [b"404 page not found", {"detail": "Not Found"}], ids=["text", "JSON"])
+def test_service_that_has_only_the_messages_api_lists_no_models(build: Build, fake: FakeClaude, body: object) -> None:
+    fake.says = [Say(404, body)]
+    assert build().lookup_model("claude-haiku-5-5") == "unlisted"
+
+
+# --- what a call costs, and its id -----------------------------------------------------------------------------------
+
+
+def test_upper_estimate_is_not_below_the_usage_of_the_request(build: Build) -> None:
+    client = build()
+    estimate = client.upper_estimate(RENDERED)
+    request_bytes = len(f"{RENDERED.system}{RENDERED.task}".encode())
+    assert estimate.model == client.model_for(RENDERED)
+    assert estimate.cache_write_tokens >= request_bytes
+    assert estimate.output_tokens == 4000
+    assert estimate.cost_usd is not None
+    assert estimate.cost_usd > 4000 * 0.5e-6  # the price of output
+
+
+@pytest.mark.parametrize(
+    ("header", "stored"),
+    [("req_011CSHoEeqs5C35K2UUqR7Fy", "req_011CSHoEeqs5C35K2UUqR7Fy"), ("x" * 101, None), ("", None)],
+    ids=["usual", "too long", "empty"],
+)
+def test_request_id_of_a_response_is_returned(build: Build, fake: FakeClaude, header: str, stored: str | None) -> None:
+    fake.says = [
+        Say(body=message(GOOD), headers={"request-id": header}),
+        Say(529, error("overloaded_error", "Overloaded"), headers={"request-id": header}),
+    ]
+    client = build()
+    assert client.ask(RENDERED).usage.request_id == stored
+    with pytest.raises(DependencyDown) as caught:
+        client.ask(RENDERED)
+    assert caught.value.request_id == stored

@@ -2,7 +2,8 @@
 
 The kill permits two differences:
 
-- Claude is asked once more if its reply had no checkpoint yet. The row of the interrupted call has no end.
+- Claude is asked once more if its reply had no checkpoint yet. The row of the interrupted call has no end; the call is
+  counted with the estimate in its row.
 - An event without a response is redelivered; if it was stored already, it is counted as a duplicate.
 """
 
@@ -22,17 +23,33 @@ def find_differences(scenario: Scenario, undisturbed: Run, found: Run) -> list[s
     """Return a line for each difference that the kill does not permit."""
     expected = undisturbed if found.at_kill is None else _with_permitted(scenario, undisturbed, found.at_kill)
     finished = [call for call in found.database["calls"] if call["outcome"] is not None]
-    unfinished = len(found.database["calls"]) - len(finished)
+    unfinished = [call for call in found.database["calls"] if call["outcome"] is None]
+    expected_counters = Counter(expected.counters) + _count_unfinished(unfinished)
     return [
         f"{found.kill}: {difference}"
         for difference in (
             *_diff(expected.github, found.github, "GitHub"),
             *_diff(expected.database, {**found.database, "calls": finished}, "database"),
-            *_diff(expected.counters, found.counters, "counters"),
+            *_diff(_without_zeros(expected_counters), _without_zeros(found.counters), "counters"),
             *_diff(expected.claude_calls, found.claude_calls, "replies of Claude"),
-            *_diff(found.at_kill.open_calls if found.at_kill else 0, unfinished, "calls without an end"),
+            *_diff(found.at_kill.open_calls if found.at_kill else 0, len(unfinished), "calls without an end"),
         )
     ]
+
+
+def _count_unfinished(calls: list[Mapping[str, Any]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for call in calls:
+        cost = call["cost_micro_usd"]
+        counts.update({f"prompt_calls {call['prompt_id']}": 1, "claude_calls unfinished": 1})
+        counts.update({f"tokens {kind}": call[f"{kind}_tokens"] for kind in ("cache_write", "output")})
+        counts.update({"cost_micro_usd": cost, f"prompt_cost_micro_usd {call['prompt_id']}": cost})
+        counts[f"repository_cost_micro_usd {OWNER}/Hello-World"] += cost
+    return counts
+
+
+def _without_zeros(counters: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in counters.items() if number}
 
 
 def kills_with_repeated_call(runs: list[Run]) -> Iterator[str]:

@@ -44,11 +44,12 @@ _IGNORED_COLUMNS = frozenset(
         "digest",
         "took_s",
         "duration_ms",
+        "github_requests",
     }
 )
 _IGNORED_ENDINGS = ("_at", "_ms")
-_IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "last_webhook")
-"""Durations, and requests, which are kept in memory until the next commit."""
+_IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "event_github_requests", "last_webhook")
+"""Durations, and requests, of which a killed process counts some not at all and others again."""
 
 _IDS_IN_TEXT = re.compile(r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<= )[0-9a-f]{16}(?= -->)")
 

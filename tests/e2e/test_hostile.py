@@ -97,10 +97,12 @@ async def all_answers(port: int, hostile: Sequence[Hostile]) -> list[list[int]]:
 
 
 def rows(service: Service) -> dict[str, int]:
-    """Return the number of rows of every table."""
+    """Return the number of rows of every table, without the counters of rejected requests."""
     with closing(sqlite3.connect(service.storage_url.removeprefix("sqlite:///"))) as database:
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+        counts = {name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
+        rejected = database.execute("SELECT count(*) FROM counters WHERE name = 'rejected'").fetchone()[0]
+        return counts | {"counters": counts["counters"] - rejected}
 
 
 def memory_bytes(service: Service) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -88,11 +89,58 @@ def test_tokens_and_cost_are_counted(store: Storage) -> None:
         ("cost_micro_usd", ""): 24_692,
         ("claude_calls", "answered"): 3,
         ("claude_calls", "overloaded"): 1,
+        ("claude_calls", "unfinished"): 0,
+        ("repository_cost_micro_usd", "octo/widgets"): 24_692,
         ("tokens", "input"): 201,
         ("tokens", "output"): 40,
         ("tokens", "cache_write"): 60,
         ("tokens", "cache_read"): 80,
     }
+
+
+ESTIMATE = Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+UNKNOWN = Usage("claude-haiku-5-5", took_s=2.0, request_id="req_1")
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "cost", "tokens"),
+    [
+        (None, "unfinished", 50_000, (0, 4000)),
+        ({"outcome": "ok", "usage": USAGE}, "ok", 12_346, (100, 20)),
+        ({"outcome": "failed", "usage": None, "is_usage_unknown": True}, "failed", 50_000, (0, 4000)),
+        ({"outcome": "miscounted", "usage": UNKNOWN, "is_usage_unknown": True}, "miscounted", 50_000, (0, 4000)),
+        ({"outcome": UNAVAILABLE, "usage": None}, UNAVAILABLE, 0, (0, 0)),
+    ],
+    ids=["not stored", "reply", "timeout", "impossible usage", "rejected"],
+)
+def test_call_that_began_is_counted_with_an_estimate_until_its_usage_is_known(
+    store: Storage, end: dict[str, Any] | None, outcome: str, cost: int, tokens: tuple[int, int]
+) -> None:
+    lease = begin(store, "g1")
+    call_id = store.calls.begin(
+        lease,
+        index=0,
+        prompt_id="issues/analyze@3f9c2a",
+        model="claude-haiku",
+        requests_per_second=100_000,
+        calls_per_hour=200,
+        estimate=ESTIMATE,
+    )
+    if end is not None:
+        store.calls.end(lease, call_id, error=None, **end)
+    counted = store.statistics.counters()
+    assert {label: n for (name, label), n in counted.items() if name == "claude_calls" and n} == {outcome: 1}
+    assert counted["prompt_calls", "issues/analyze@3f9c2a"] == 1
+    assert counted["cost_micro_usd", ""] == counted["repository_cost_micro_usd", "octo/widgets"] == cost
+    assert (counted.get(("tokens", "input"), 0), counted["tokens", "output"]) == tokens
+    (row,) = store.calls.calls_of("g1")
+    assert (row.cost_usd or 0, row.output_tokens or 0) == (cost / 1_000_000, tokens[1])
+
+
+def test_request_id_of_claude_is_stored(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None, request_id="req_011")
+    assert [row.request_id for row in store.calls.calls_of("g1")] == ["req_011"]
 
 
 def test_shadow_calls_are_also_counted_separately(store: Storage) -> None:
@@ -197,3 +245,15 @@ def test_conversation_runs_count_other_deliveries_of_the_last_hour(store: Storag
     lease = begin(store, "g4", number=7)
     begin_call(store, lease)
     assert store.calls.count_conversation_runs(lease) == 2
+
+
+def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
+    for guid, event, number in (("g1", "issues", 1), ("g2", "pull_request", 2), ("g3", "release", None)):
+        lease = begin(store, guid, event=event, number=number)
+        store.calls.end(lease, begin_call(store, lease), outcome="ok", usage=USAGE, error=None)
+    begin_call(store, begin(store, "g4"))  # in progress
+    calls = store.statistics.recent_calls(limit=2)
+    assert [(call.event, call.conversation, call.took_s, call.cost_usd) for call in calls] == [
+        ("release", None, 1.5, 0.012346),
+        ("pull_request", "octo/widgets#2", 1.5, 0.012346),
+    ]

@@ -32,6 +32,11 @@ def test_find_accepts_a_guid_or_its_unique_prefix(store: Storage, prefix: str, g
     assert (row.guid if row else None) == guid
 
 
+def test_find_accepts_a_request_id_of_one_delivery(store: Storage) -> None:
+    accept(store, queued("g1", request_id="r-1"), queued("g2", request_id="r-2"), queued("g3", request_id="r-2"))
+    assert [row and row.guid for row in map(store.deliveries.find, ("r-1", "r-2", "r-"))] == ["g1", None, None]
+
+
 def test_with_checkpoint_returns_deliveries_newest_first(store: Storage, skew: Skew) -> None:
     for guid, name in (("g1", "shadow"), ("g2", "shadow"), ("g3", "ask"), ("g4", "shadow")):
         lease = begin(store, guid)

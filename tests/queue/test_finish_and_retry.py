@@ -47,6 +47,7 @@ def test_done_delivery_is_counted_with_its_processing_time(store: Storage, skew:
         ("outcome", "done"): 1,
         ("repository_outcome", "octo/widgets:done"): 1,
         ("handler", "IssueHandler:done"): 1,
+        ("event_github_deliveries", "issues.opened"): 1,
         ("processing_ms", ""): (row.finished_at - row.received_at) // timedelta(milliseconds=1),
         ("processing_count", ""): 1,
         ("processing_le", "inf"): 1,
@@ -125,6 +126,21 @@ def test_later_failures_keep_the_time_of_the_first(store: Storage, skew: Skew) -
     assert lease.failures == 3
     assert lease.first_failure_at is not None
     assert timedelta(seconds=59) < store.now() - lease.first_failure_at < timedelta(seconds=65)
+
+
+def test_github_requests_of_all_attempts_are_stored_and_counted(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.queue.reschedule(lease, at=store.now(), reason="503", failed=True, counts=False, github_requests=2)
+    store.queue.reschedule(
+        claim(store), at=store.now(), reason="waits for its slot", failed=False, counts=False, github_requests=1
+    )
+    store.queue.finish(claim(store), "done", reason=None, took_s=1, github_requests=4)
+    row, counters = store.deliveries.find("g1"), store.statistics.counters()
+    assert row is not None
+    assert row.github_requests == 7
+    assert counters["event_github_requests", "issues.opened"] == 7
+    assert counters["event_github_deliveries", "issues.opened"] == 1
+    assert (counters["recovered_by_retry", ""], counters["errors_recovered", ""]) == (1, 1)
 
 
 @pytest.mark.parametrize(("failed", "recovered"), [(True, 1), (False, None)])

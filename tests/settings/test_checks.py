@@ -331,7 +331,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
         ("repositories[2]", "enable", "unknown key; did you mean repositories[2].enabled?"),
         ("repositories[0]", "dry_run", "unknown key; dry_run belongs under repositories[].features or features"),
         ("server", "server.port", "unknown key; write it as port inside the section server"),
-        ("logging", "xyzzy", "unknown key; logging has level, format"),
+        ("logging", "xyzzy", "unknown key; logging has level, format, ignored"),
         (
             "",
             "xyzzy",

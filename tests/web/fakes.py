@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.errors import StoreUnavailable
+from hls_handler.history.statistics import RecentCall
 from hls_handler.routing import Ignored, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
@@ -59,6 +60,8 @@ class FakeStore:
     def __init__(self) -> None:
         self.deliveries: list[NewDelivery] = []
         self.pongs = 0
+        self.rejections: list[int] = []
+        self.calls: list[RecentCall] = []
         self.broken: str | None = None
         self.answer: Accepted | None = None
         self.counted: dict[tuple[str, str], int] = {}
@@ -149,9 +152,11 @@ class WebSetup:
             route=route,
             accept=self.store.accept,
             count_ping=self.store.count_ping,
+            count_rejection=self.store.rejections.append,
             outcome=self.workers.outcome,
             counters=self.store.counters,
             queue=self.store.queue,
+            recent_calls=lambda: self.store.calls,
             rate_limit=lambda: self.rate_limit,
             health=self.health,
             clock=self.clock,

@@ -116,6 +116,7 @@ def test_stats_contain_counters_of_the_store_and_of_the_process(setup: WebSetup)
     assert (page["uptime_seconds"], page["total_webhooks"], page["queue"]) == (60.0, 5, {"queued": 0})
     assert page["github_api"] == {
         "requests_made": 9,
+        "requests_per_delivery": {"average": None, "by_event": {}},
         "rate_limit": {"limit": 5000, "remaining": 4991, "reset_at": "2026-11-20T13:00:00+00:00"},
     }
 
@@ -126,7 +127,7 @@ def test_stats_without_a_store_are_503(setup: WebSetup) -> None:
     assert (response.status, response.json) == (503, {"detail": "the database cannot be read now; see /health"})
 
 
-@pytest.mark.parametrize("path", ["/health", "/stats"])
+@pytest.mark.parametrize("path", ["/", "/health", "/stats"])
 def test_head_is_allowed_and_other_methods_are_405(setup: WebSetup, path: str) -> None:
     assert ask(setup.app(), path, method="HEAD").status == 200
     for method in ("POST", "PUT", "DELETE"):
@@ -135,7 +136,21 @@ def test_head_is_allowed_and_other_methods_are_405(setup: WebSetup, path: str) -
         assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
-@pytest.mark.parametrize("path", ["/", "/webhook/", "/health/", "/stats/x", "/favicon.ico", "/docs", "/../etc/passwd"])
+@pytest.mark.parametrize("key", [None, KEY])
+def test_start_page_needs_no_key_and_names_no_repository(key: str | None) -> None:
+    setup = WebSetup(settings(server={"api_key": key, "webhook_path": "/a'b<i>"}))
+    response = ask(setup.app(), "/", method="GET")
+    page = response.body.decode()
+    assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert response.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert '<a href="health">' in page
+    assert "docs/" in page
+    assert "<code>/a&#x27;b&lt;i&gt;</code>" in page
+    assert "owner/" not in page
+    assert KEY not in page
+
+
+@pytest.mark.parametrize("path", ["/webhook/", "/health/", "/stats/x", "/favicon.ico", "/docs", "/../etc/passwd"])
 def test_an_unknown_path_is_404(setup: WebSetup, path: str) -> None:
     response = ask(setup.app(), path, method="GET")
     assert (response.status, response.json) == (404, {"detail": "Not Found"})

@@ -326,13 +326,81 @@ def test_disconnected_sender_writes_no_log_line(setup: WebSetup, caplog: pytest.
     assert [record for record in caplog.records if record.name.startswith("hls_handler")] == []
 
 
-def test_a_rejection_is_logged_with_the_invalid_part(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
+RECEIVED = {"event": "issues", "action": "opened", "repository": "owner/repo"}
+UNVERIFIED = {"event": "issues", "action": None, "repository": None}
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer", "logged"),
+    [
+        ({}, None, RECEIVED | {"decision": "queued", "reason": "prompts/issues/analyze.j2 is for issues.opened"}),
+        (
+            {"action": "closed"},
+            None,
+            RECEIVED | {"action": "closed", "decision": "ignored", "reason": "add it to repositories[0].events"},
+        ),
+        (
+            {},
+            Accepted("duplicate", "done", GUID),
+            RECEIVED | {"decision": "duplicate", "reason": "this delivery is already done"},
+        ),
+        ({}, Accepted("replay", "done", "first"), RECEIVED | {"decision": "replay", "reason": "replay of first"}),
+        ({"event": "ping"}, None, RECEIVED | {"event": "ping", "decision": "pong", "reason": None}),
+        (
+            {"secret": OWN_SECRET},
+            None,
+            UNVERIFIED | {"decision": "rejected", "reason": "the secret that matched is not valid for owner/repo"},
+        ),
+        (
+            {"issue": None},
+            None,
+            UNVERIFIED
+            | {"decision": "rejected", "reason": "the payload does not fit the event issues: it has no issue"},
+        ),
+        (
+            {"x_github_event": "?"},
+            None,
+            {"event": None, "action": None, "repository": None, "decision": "rejected"}
+            | {"reason": "X-GitHub-Event must be the name of an event, such as issues"},
+        ),
+    ],
+    ids=["queued", "ignored", "duplicate", "replay", "ping", "wrong secret", "wrong payload", "wrong header"],
+)
+def test_each_webhook_is_logged_once_with_the_decision(
+    setup: WebSetup,
+    caplog: pytest.LogCaptureFixture,
+    sent: dict[str, Any],
+    answer: Accepted | None,
+    logged: dict[str, object],
+) -> None:
     caplog.set_level(logging.INFO, logger="hls_handler.web.receiver")
-    body = payload()
-    ask(setup.app(), headers=headers(body, secret=OWN_SECRET), chunks=[body])
+    setup.store.answer = answer
+    given = {name: sent.pop(name) for name in ("event", "secret", "x_github_event") if name in sent}
+    body = payload(**sent)
+    response = ask(setup.app(), headers=headers(body, **given), chunks=[body])
     [record] = caplog.records
-    assert record.message == "webhook rejected"
-    assert record.__dict__["why"] == "the secret that matched is not valid for owner/repo"
+    assert (record.message, record.levelname) == ("webhook received", "INFO")
+    assert {name: record.__dict__[name] for name in logged} == logged
+    assert record.__dict__["status"] == response.status
+    assert setup.store.rejections == ([response.status] if logged["decision"] == "rejected" else [])
+
+
+@pytest.mark.parametrize(("ignored", "level"), [("info", "INFO"), ("debug", "DEBUG")])
+def test_level_of_ignored_webhooks_is_configurable(caplog: pytest.LogCaptureFixture, ignored: str, level: str) -> None:
+    caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
+    app = WebSetup(settings(logging={"ignored": ignored})).app()
+    for action in ("closed", "opened"):
+        body = payload(action=action)
+        ask(app, headers=headers(body, x_github_delivery=action), chunks=[body])
+    assert [record.levelname for record in caplog.records] == [level, "INFO"]
+
+
+def test_requests_without_a_webhook_are_counted_and_not_logged(
+    setup: WebSetup, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="hls_handler.web.receiver")
+    ask(setup.app(), method="GET")
+    assert (caplog.records, setup.store.rejections) == ([], [405])
 
 
 def test_concurrent_requests_log_their_own_ids(setup: WebSetup) -> None:

@@ -66,11 +66,15 @@ def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> Non
     ask(app, headers=headers(body, x_request_id="request-0001"), chunks=[body])
     ask(app, headers=headers(body, x_request_id="request-0002", x_github_delivery="?"), chunks=[body])
     logged = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert [(line["message"], line["request_id"], line.get("delivery"), line["why"]) for line in logged] == [
+    assert [
+        (line["message"], line["request_id"], line.get("delivery"), line.get("why") or line["reason"])
+        for line in logged
+    ] == [
         ("unhealthy", "request-0001", GUID, "disk full"),
         ("webhook could not be stored", "request-0001", GUID, "disk full"),
+        ("webhook received", "request-0001", GUID, "disk full"),
         (
-            "webhook rejected",
+            "webhook received",
             "request-0002",
             None,
             "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",

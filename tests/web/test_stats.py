@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
+from hls_handler.history.statistics import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsReader, Throughput, percentile, stats_page
 from tests.web.fakes import FakeClock, FakeStore
 
@@ -23,11 +24,13 @@ def page_of(
     throughput: Throughput | None = None,
     uptime_s: float = 1.0,
     rate_limit: RateLimit = UNHEARD,
+    calls: Sequence[RecentCall] = (),
 ) -> dict[str, object]:
-    snapshot = Snapshot(at=0.0, counters=counters, queue=queue or {}, throughput=throughput)
+    snapshot = Snapshot(at=0.0, counters=counters, queue=queue or {}, throughput=throughput, calls=calls)
     return stats_page(snapshot, uptime_s=uptime_s, rate_limit=rate_limit)
 
 
+NO_DISTRIBUTION = {"average": None, "p50": None, "p95": None, "p99": None}
 NO_TIMES = {"0.1": 0, "0.25": 0, "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 0, "120": 0, "300": 0}
 
 
@@ -40,6 +43,8 @@ def test_stats_of_an_empty_store() -> None:
         "failed_processing": 0,
         "success_rate": None,
         "recovered_by_retry": 0,
+        "errors_recovered": 0,
+        "rejected_requests": {},
         "outcomes": {},
         "average_processing_time": None,
         "processing_time": {
@@ -58,8 +63,14 @@ def test_stats_of_an_empty_store() -> None:
         "feedback": {},
         "tokens": {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0},
         "cost_usd": 0.0,
-        "claude_api": {"requests_made": 0, "by_outcome": {}},
-        "github_api": {"requests_made": 0, "rate_limit": {"limit": None, "remaining": None, "reset_at": None}},
+        "cost_by_repository": {},
+        "cost_per_pull_request": {"pull_requests": 0, **NO_DISTRIBUTION, "max": None},
+        "claude_api": {"requests_made": 0, "by_outcome": {}, "timing": {"calls": 0, **NO_DISTRIBUTION}},
+        "github_api": {
+            "requests_made": 0,
+            "requests_per_delivery": {"average": None, "by_event": {}},
+            "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
+        },
         "queue": {},
         "throughput": None,
     }
@@ -120,13 +131,73 @@ def test_stats_with_all_counters() -> None:
     }
     assert page["tokens"] == {"input": 4000, "output": 0, "cache_write": 0, "cache_read": 70}
     assert page["cost_usd"] == 1.234567
-    assert page["claude_api"] == {"requests_made": 11, "by_outcome": {"answered": 10, "invalid": 1}}
+    assert page["claude_api"] == {
+        "requests_made": 11,
+        "by_outcome": {"answered": 10, "invalid": 1},
+        "timing": {"calls": 0, **NO_DISTRIBUTION},
+    }
     assert page["github_api"] == {
         "requests_made": 77,
+        "requests_per_delivery": {"average": None, "by_event": {}},
         "rate_limit": {"limit": None, "remaining": None, "reset_at": None},
     }
     assert page["queue"] == {"queued": 3}
     assert page["throughput"] == {"window_seconds": 120, "webhooks_per_minute": 3.0, "processed_per_minute": 1.5}
+
+
+def test_times_and_costs_are_of_the_recent_calls() -> None:
+    calls = [RecentCall(n / 10, 0.001, "issues", "o/r#1") for n in range(1, 101)]
+    calls += [
+        RecentCall(0.1234567, 0.02, "pull_request", "o/r#2"),
+        RecentCall(0.1, 0.01, "issue_comment", "o/r#2"),
+        RecentCall(0.1, 0.0404, "pull_request_review", "o/r#3"),
+        RecentCall(0.1, 1.0, "release", None),
+    ]
+    page = page_of({}, calls=calls)
+    claude = page["claude_api"]
+    assert isinstance(claude, dict)
+    assert claude["timing"] == {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9}
+    assert page["cost_per_pull_request"] == {
+        "pull_requests": 2,
+        "average": 0.0352,
+        "p50": 0.03,
+        "p95": 0.0404,
+        "p99": 0.0404,
+        "max": 0.0404,
+    }
+
+
+def test_requests_costs_and_errors_are_counted_and_rounded() -> None:
+    page = page_of(
+        {
+            ("event_github_requests", "issues.opened"): 13,
+            ("event_github_deliveries", "issues.opened"): 3,
+            ("event_github_requests", "issues.edited"): 2,
+            ("event_github_deliveries", "issues.edited"): 1,
+            ("event_github_deliveries", "issues.labeled"): 3,
+            ("repository_cost_micro_usd", "o/r"): 1_234_567,
+            ("errors_recovered", ""): 4,
+            ("rejected", "401"): 2,
+            ("rejected", "413"): 1,
+            ("claude_calls", "ok"): 2,
+            ("claude_calls", "unfinished"): 0,
+            ("outcome", "done"): 2,
+            ("outcome", "dead"): 1,
+        },
+        throughput=Throughput(window_s=7, webhooks=1, processed=1),
+    )
+    github, claude = page["github_api"], page["claude_api"]
+    assert isinstance(github, dict)
+    assert isinstance(claude, dict)
+    assert github["requests_per_delivery"] == {
+        "average": 2.14,
+        "by_event": {"issues.opened": 4.33, "issues.edited": 2.0, "issues.labeled": 0.0},
+    }
+    assert page["cost_by_repository"] == {"o/r": 1.234567}
+    assert (page["errors_recovered"], page["rejected_requests"]) == (4, {"401": 2, "413": 1})
+    assert claude["by_outcome"] == {"ok": 2}
+    assert page["success_rate"] == 0.6667
+    assert page["throughput"] == {"window_seconds": 7, "webhooks_per_minute": 8.57, "processed_per_minute": 8.57}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +241,7 @@ def test_corrections_are_counted_by_prompt_and_field() -> None:
 class Around:
     def __init__(self) -> None:
         self.store, self.clock = FakeStore(), FakeClock()
-        self.reader = StatsReader(self.store.counters, self.store.queue, self.clock)
+        self.reader = StatsReader(self.store.counters, self.store.queue, tuple, self.clock)
 
     async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> Snapshot:
         self.clock.now += seconds
@@ -210,7 +281,7 @@ def test_the_store_is_not_read_on_the_event_loop() -> None:
             return {}
 
     store = Watching()
-    asyncio.run(StatsReader(store.counters, store.queue, FakeClock()).read())
+    asyncio.run(StatsReader(store.counters, store.queue, tuple, FakeClock()).read())
     assert threads
     assert threads != [threading.get_ident()]
 
@@ -251,7 +322,7 @@ def test_a_hanging_store_times_out_and_is_read_by_one_thread() -> None:
             go_on.wait(30)
             return {("webhooks", ""): 7}
 
-        counting = StatsReader(counters, dict, setup.clock, timeout_s=0.01)
+        counting = StatsReader(counters, dict, tuple, setup.clock, timeout_s=0.01)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
                 await counting.read()

@@ -75,6 +75,10 @@ class FakeGithub:
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
 
+    @property
+    def requests_sent(self) -> int:
+        return len(self.calls)
+
     def fetch_bot_account(self) -> Account:
         self._call("who_am_i")
         return self.account
@@ -223,8 +227,8 @@ class FakeClaude:
     corrections: list[UnusableReply | None] = field(default_factory=list)
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
 
-    def model_for(self, rendered: RenderedPrompt) -> str:
-        return "claude-haiku-5-5"
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
+        return Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.asked.append(rendered)

@@ -243,9 +243,16 @@ def test_stored_delivery_is_not_read_in_any_state(world: World) -> None:
     assert world.catch_up().run().missed == []
 
 
-def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World) -> None:
+def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.github.send("guid", number=4)
-    world.catch_up().run()
+    with caplog.at_level(logging.INFO):
+        world.catch_up().run()
+    (line,) = (record for record in caplog.records if record.message == "webhook received")
+    assert (line.__dict__["delivery"], line.__dict__["decision"], line.__dict__["caught_up"]) == (
+        "guid",
+        "queued",
+        True,
+    )
     row = world.store.deliveries.find("guid")
     assert row is not None
     assert (row.is_caught_up, row.request_id, row.state) == (True, "caught-up:1", "queued")

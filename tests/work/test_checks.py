@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hls_handler.clients.identity import Identity
-from hls_handler.errors import DependencyDown
+from hls_handler.errors import DependencyDown, ModelNotFound
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile
@@ -51,21 +51,29 @@ def test_checks_fetch_the_bot_account_and_the_model(make_world: MakeWorld, tmp_p
     reloader = make_reloader(tmp_path, world.store)
     models: list[str] = []
 
+    def lookup_model(settings: Settings) -> str:
+        models.append(settings.claude.model)
+        return "active"
+
     def github(config: ActiveConfig) -> IdentityClient:
         assert config is reloader.latest
         return FakeIdentityClient()
 
     probe_checks = make_checks(
-        world.store, reloader, github=github, lookup_model=lambda settings: models.append(settings.claude.model)
+        world.store,
+        reloader,
+        github=github,
+        lookup_model=lookup_model,
+        health=world.health,
     )
     results = {check.component: check.run() for check in probe_checks}
-    assert {name: found is None for name, found in results.items()} == {
-        "store": False,  # has metrics: its size
-        "queue": True,
-        "github": False,  # the identity
-        "claude": True,
-        "webhooks": True,
+    assert {name: found for name, found in results.items() if name != "store"} == {
+        "queue": None,
+        "github": {"identity": {"kind": "classic token", "login": "hls-bot"}},
+        "claude": {"model": "claude-haiku-5-5", "model_lifecycle": "active"},
+        "webhooks": {"last_received_at": None, "is_expected": False},
     }
+    assert results["store"] is not None
     assert [check.component for check in probe_checks] == ["store", "queue", "github", "claude", "webhooks"]
     assert reloader.latest.bot.cached == HLS
     assert models == ["claude-haiku-5-5"]
@@ -79,7 +87,8 @@ def test_held_dependency_is_not_called(make_world: MakeWorld, tmp_path: Path, co
     def unused(_config: object) -> Any:
         raise AssertionError("it was asked")
 
-    probe_checks = make_checks(world.store, make_reloader(tmp_path, world.store), github=unused, lookup_model=unused)
+    reloader = make_reloader(tmp_path, world.store)
+    probe_checks = make_checks(world.store, reloader, github=unused, lookup_model=unused, health=world.health)
     with pytest.raises(DependencyDown, match="no requests until 12:00:00 UTC"):
         next(check for check in probe_checks if check.component == component).run()
 
@@ -90,11 +99,40 @@ def test_error_of_a_dependency_is_raised(make_world: MakeWorld, tmp_path: Path) 
     def down(_settings: Settings) -> object:
         raise CLAUDE_DOWN
 
+    reloader = make_reloader(tmp_path, world.store)
     probe_checks = make_checks(
-        world.store, make_reloader(tmp_path, world.store), github=lambda _: FakeIdentityClient(), lookup_model=down
+        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=down, health=world.health
     )
     with pytest.raises(DependencyDown, match="529"):
         next(check for check in probe_checks if check.component == "claude").run()
+
+
+def test_service_without_models_stays_healthy_after_an_answered_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world()
+    health, calls_fail = world.health, CLAUDE_DOWN
+
+    def lookup_model(_settings: Settings) -> object:
+        raise ModelNotFound("404: model", dependency="claude", remedy="set claude.model")
+
+    checks = make_checks(
+        world.store,
+        make_reloader(tmp_path, world.store),
+        github=lambda _: FakeIdentityClient(),
+        lookup_model=lookup_model,
+        health=health,
+    )
+    states = []
+    for use in (None, "answered", "answered", None, "failed", None):
+        if use == "answered":
+            health.ok("claude", begun_at=NOON)
+        elif use == "failed":
+            health.report_problem("claude", str(calls_fail), calls_fail.remedy)
+        run_checks([check for check in checks if check.component == "claude"], health)
+        states.append(health.snapshot().components["claude"].state)
+    assert states == ["degraded", "healthy", "healthy", "healthy", "degraded", "degraded"]
+    health.forget("claude")  # other settings: the answered calls prove nothing about them
+    run_checks([check for check in checks if check.component == "claude"], health)
+    assert health.snapshot().components["claude"].message == "404: model"
 
 
 EXPECTING = "server: {expect_webhook_within_h: 24}\n" + SMALLEST + "    expect_webhook_within_h: 72\n"
@@ -105,7 +143,7 @@ def check(component: Component, world: World, folder: Path, text: str = SMALLEST
     health = Health(lambda: NOON)
     reloader = make_reloader(folder, world.store, text)
     probe_checks = make_checks(
-        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=lambda _: None
+        world.store, reloader, github=lambda _: FakeIdentityClient(), lookup_model=lambda _: None, health=health
     )
     run_checks([check for check in probe_checks if check.component == component], health)
     return health.snapshot().components[component]
@@ -126,10 +164,13 @@ def test_missing_expected_webhooks_are_reported(make_world: MakeWorld, tmp_path:
     assert check("webhooks", world, tmp_path, EXPECTING).state == "healthy"
 
 
-def test_webhooks_are_unknown_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
-    world = make_world()
+def test_webhooks_are_healthy_if_none_are_expected(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = make_world(is_clock_fixed=True)
+    world.store.queue.accept([ignored("g")], replay_window_h=0)
     world.skew.append(timedelta(hours=9999))
-    assert check("webhooks", world, tmp_path) == ComponentHealth("unknown", NOON)
+    webhooks = check("webhooks", world, tmp_path)
+    assert (webhooks.state, webhooks.message, webhooks.metrics["is_expected"]) == ("healthy", None, False)
+    assert str(webhooks.metrics["last_received_at"]).startswith("2026-11-20T1")
 
 
 def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path: Path) -> None:
