@@ -234,13 +234,17 @@ def test_a_code_that_was_used_is_forgotten_and_the_remedy_named(run: Run, sandbo
     assert variables()["GITHUB_APP_ID"] == str(sandbox.state.world.apps["my-other-hls"].id)
 
 
-def test_nothing_is_written_if_a_file_cannot_be(run: Run, sandbox: Sandbox) -> None:
-    Path("config").write_text("not a folder")
+def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(SettingsError) as failed:
-        run(None, browser, **APP)
-    assert "config" in failed.value.problems[0]
+    with pytest.raises(SettingsError, match=r"/proc/hls/settings.yaml: cannot be written"):  # not even by root
+        run(None, browser, **APP, config=Path("/proc/hls/settings.yaml"))
     assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(run: Run) -> None:
+    Path("config").write_text("not a folder")
+    with pytest.raises(SettingsError, match=r"config/github-app.*: Not a directory"):
+        run(**APP)
 
 
 def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_created(
