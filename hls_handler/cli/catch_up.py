@@ -181,9 +181,9 @@ def listen(
     """Run the service without a public address.
 
     For development: the webhook has a URL that no server responds to, and every few seconds this command reads from
-    GitHub what could not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are processed, unless
-    --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720 of the token's
-    requests an hour.
+    GitHub what could not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are
+    processed, unless --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720
+    of the token's requests an hour.
 
     Exit codes: those of `hls serve`.
     """
