@@ -87,7 +87,8 @@ def init(
         wait=not no_wait,
         yes=yes,
     )
-    terminal = StandardInput() if sys.stdin.isatty() and token_file != STANDARD_INPUT else None
+    reads_secret = STANDARD_INPUT in (token_file, claude_key_file)
+    terminal = StandardInput() if sys.stdin.isatty() and not reads_secret else None
     try:
         Init(options, os.environ, terminal).run()
     except SettingsError as exc:
@@ -96,5 +97,7 @@ def init(
         print_line(with_remedy(exc), err=True)
         raise typer.Exit(1) from None
     except (KeyboardInterrupt, typer.Abort):
-        print_line("interrupted; what is stored stays, and `hls init` continues from there", err=True)
+        print_line(
+            "interrupted; what is stored stays, and `hls init` with the same options continues from there", err=True
+        )
         raise typer.Exit(INTERRUPTED) from None

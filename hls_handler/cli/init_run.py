@@ -230,7 +230,9 @@ class Init:
                     )
             return names
         if len(found) > 1 and self._dialogue.terminal is not None and not self._options.yes:
-            return self._dialogue.choose_several("The App is installed on. Which of them does HLS process?", found)
+            return self._dialogue.choose_several(
+                "The App is installed on these. Which of them does HLS process?", found
+            )
         print_line(
             f"Repositories: {', '.join(found) or 'none yet; the settings allow all on which the App is installed'}"
         )

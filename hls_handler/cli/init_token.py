@@ -56,13 +56,17 @@ def parse_repositories(text: str) -> tuple[str, ...]:
 
 def check_repositories(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names without duplicates; a URL is shortened to owner/repo. Raises `SettingsError`."""
-    found = tuple(urlsplit(name).path.strip("/").removesuffix(".git") if "://" in name else name for name in names)
+    found = tuple(_shorten(name) if "://" in name else name for name in names)
     for name in found:
         if not REPOSITORY_NAME.fullmatch(name.replace("*", "x")):
             raise SettingsError([f"{name}: expected a repository such as owner/repo, or owner/* for all of an account"])
     if not found:
         raise SettingsError(["name at least one repository, such as owner/repo"])
     return tuple(dict.fromkeys(found))
+
+
+def _shorten(url: str) -> str:
+    return "/".join(urlsplit(url).path.strip("/").split("/")[:2]).removesuffix(".git")
 
 
 def webhook_secret(present: Mapping[str, str], name: str) -> str:

@@ -356,7 +356,7 @@ def test_a_token_is_checked_and_stored(run: Run, sandbox: Sandbox, capsys: pytes
 
 def test_a_token_from_a_file_needs_no_terminal(run: Run, sandbox: Sandbox, folder: Path) -> None:
     (folder / "token").write_text(f"{sandbox.token}\n")
-    run(token_file=folder / "token", repositories=(f"https://github.com/{REPOSITORY}",))
+    run(token_file=folder / "token", repositories=(f"https://github.com/{REPOSITORY}/issues",))
     assert variables()["GITHUB_TOKEN"] == sandbox.token
     assert REPOSITORY in Path("config/settings.yaml").read_text()
 
