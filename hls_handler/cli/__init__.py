@@ -22,11 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "init": ("init:init", "Create a GitHub App or use a token, and write the settings."),
     "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
     "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
-    "listen": ("catch_up:listen", "Run the service without a public address: read webhooks from GitHub's API."),
-    "catch-up": (
-        "catch_up:catch_up",
-        "Process the webhooks of the last catch_up.window_h hours that were not received.",
-    ),
+    "listen": ("catch_up:listen", "Run the service without a public address."),
+    "catch-up": ("catch_up:catch_up", "Process webhooks that were not received."),
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),
     "render": ("render:render", "Print the exact request to Claude for an event."),
     "send": ("send:send", "Sign a payload and post it as GitHub would."),

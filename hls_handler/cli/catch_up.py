@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
@@ -15,7 +14,18 @@ import typer
 
 from hls_handler.app import Service
 from hls_handler.catch_up import Listening, connect_catch_up
-from hls_handler.cli.options import Config, abort, config_path, fail, load, open_store, print_line, utc_now
+from hls_handler.cli.options import (
+    AsJson,
+    Config,
+    abort,
+    config_path,
+    fail,
+    load,
+    open_store,
+    print_json,
+    print_line,
+    utc_now,
+)
 from hls_handler.cli.serve import run_service
 from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
@@ -34,14 +44,15 @@ def catch_up(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list the missed webhooks whose payload a run would read.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Process the webhooks of the last catch_up.window_h hours that were not received.
+    """Process webhooks that were not received.
 
-    `hls serve` does this at start and every catch_up.interval_m; the command does it now, also if catch_up.enabled is
-    false. Works while the service runs, which processes the deliveries. Webhooks that were received, are stored
-    already, or belong to events and repositories that the settings ignore are skipped.
+    GitHub keeps them for three days; catch_up.window_h limits their age. `hls serve` does this at start and every
+    catch_up.interval_m; the command does it now, also if catch_up.enabled is false. Works while the service runs, which
+    processes the deliveries. Webhooks that are already stored, and events and repositories that the settings ignore,
+    are skipped.
 
     Exit codes: 0 complete; 1 at least one webhook could not be read, or another process is catching up; 2 usage error,
     or unusable settings, prompts or database.
@@ -54,7 +65,7 @@ def catch_up(
             report = run.run()
             total = add(total, report)
     if as_json:
-        typer.echo(json.dumps(to_json(total), indent=2))
+        print_json(to_json(total))
     else:
         _print(total, dry_run=dry_run)
     if total.is_busy or total.problems:
@@ -167,12 +178,12 @@ def listen(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Run the service without a public address: read webhooks from GitHub's API.
+    """Run the service without a public address.
 
-    For development: the webhook has a URL that no server responds to, and this command reads from GitHub what could
-    not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are processed, unless
-    --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720 of the token's
-    requests an hour.
+    For development: the webhook has a URL that no server responds to, and every few seconds this command reads from
+    GitHub what could not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are
+    processed, unless --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720
+    of the token's requests an hour.
 
     Exit codes: those of `hls serve`.
     """
