@@ -126,7 +126,7 @@ def test_failed_batch_stores_nothing(store: Storage) -> None:
     accept(store, push("old", "aaa"))
     before = store.statistics.counters()
     with pytest.raises(StoreUnavailable):
-        accept(store, push("g1", "bbb"), queued("g2", request_id=None))
+        accept(store, push("g1", "bbb"), queued("g2", event=None))
     assert [row.guid for row in store.deliveries.newest()] == ["old"]
     assert state_of(store, "old") == "queued"
     assert store.statistics.counters() == before
@@ -208,7 +208,7 @@ def test_sqlite_without_returning_is_rejected() -> None:
 
 
 def test_errors_do_not_contain_values(store: Storage) -> None:
-    delivery = queued("g1", request_id=None, action="private-action")
+    delivery = queued("g1", event=None, action="private-action")
     with pytest.raises(StoreUnavailable) as raised:
         accept(store, delivery)
     assert "private-action" not in "".join(traceback.format_exception(raised.value))

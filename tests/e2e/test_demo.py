@@ -66,8 +66,8 @@ def test_the_demo_does_not_wrap_commands_and_its_service_stops_with_it(
         if "Ctrl-C ends the demo" in line:
             break
     bin_ = Path(sys.executable).parent
-    (sends,) = [line for line in said if line.startswith("Send an event: ")]
-    assert re.search(rf" (hls|{bin_}/hls) send demo/question --config data/demo/settings.yaml ", sends)
+    (sends,) = [line for line in said if line.startswith("Send ")]
+    assert re.search(rf" (hls|{bin_}/hls) send demo/question -c data/demo/settings.yaml$", sends.rstrip())
     demo.kill()
     assert is_free(f"sqlite:///{folder}/data/demo/hls.db")
 

@@ -54,4 +54,4 @@ def test_rule_15_text_of_claude_cannot_forge_output_of_commands(service: Service
     assert len(lines) == 1
     assert re.match("  Claude's reply to issues/analyze@[0-9a-f]+: bug, priority high, easy, ", lines[0])
     before_comment = shown.stdout.partition("\n--- comment ---\n")[0]
-    assert before_comment == why.stdout.rstrip("\n") + "\n"
+    assert before_comment.startswith(why.stdout.rstrip("\n") + "\n")
