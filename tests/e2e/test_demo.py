@@ -109,7 +109,7 @@ def test_two_concurrent_demos_use_different_ports(tmp_path: Path) -> None:
             stack.callback(demo.kill)
         for demo in demos:
             assert demo.stdout is not None
-            assert any(line.startswith("1 of ") for line in demo.stdout), "the demo ended before its first event"
+            assert any(line.startswith(" 1 ") for line in demo.stdout), "the demo ended before its first event"
         assert [demo.poll() for demo in demos] == [None, None]
     ports = [(folder / "data" / "demo" / "settings.yaml").read_text().partition("port: ")[2][:5] for folder in folders]
     assert ports[0] != ports[1]
@@ -121,7 +121,7 @@ def test_a_killed_service_of_the_demo_is_restarted(folder: Path) -> None:
         assert demo.stdout is not None
         for line in demo.stdout:
             output += line
-            if line.startswith("2 of "):
+            if line.startswith(" 2 "):
                 service = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
                 os.kill(service, signal.SIGKILL)
     assert demo.returncode == 0, output

@@ -399,6 +399,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
             assert is_free
             self.save_in_model(lease, checkpoints)
             self.model.calls[begun[0]] = Call(lease, self.model.now)
+            self.model.counters.update([("claude_calls", "unfinished"), ("prompt_calls", "issues/analyze@1")])
 
     def check_postponed(self, postponed: Postponed, *, is_free: bool, is_within_budget: bool) -> None:
         assert not is_free
@@ -422,7 +423,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.store.calls.end(call.lease, call_id, outcome=outcome, usage=None, error=None)
         if call.outcome is None:
             call.outcome = outcome
-            self.model.counters.update([("claude_calls", outcome), ("prompt_calls", "issues/analyze@1")])
+            self.model.counters["claude_calls", "unfinished"] -= 1
+            self.model.counters["claude_calls", outcome] += 1
 
     # the operator, and time
 
