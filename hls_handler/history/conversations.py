@@ -148,6 +148,12 @@ class ConversationHistory:
             row = connection.execute(query, self._conversation.columns).first()
         return None if row is None else StoredComment(row.comment_id, row.body_digest, row.state)
 
+    def count_comments(self) -> int:
+        """Return the number of the bot's stored comments on the conversation, without `pending`."""
+        with self._database.reading() as connection:
+            count = select(func.count()).select_from(comments).where(of_conversation(comments))
+            return connection.execute(count, self._conversation.columns).scalar_one()
+
     def store_comment(self, family: str, comment_id: int, body_digest: str, state: str | None = None) -> None:
         self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest, state))
 

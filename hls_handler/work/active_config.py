@@ -53,8 +53,8 @@ class Writer(Protocol):
         """
         ...
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
-        """Create or edit the bot's comment. With `has_comments=False`, the conversation has no comment yet."""
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+        """Create or edit the bot's comment. With `may_exist=False`, only a known one exists."""
         ...
 
 
