@@ -15,7 +15,7 @@ from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, may_be_processed, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, may_be_processed
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
@@ -104,14 +104,7 @@ def connect_catch_up(
         config = active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
-            return route(
-                from_envelope(event, envelope),
-                settings=config.settings,
-                table=config.table,
-                catalogue=config.prompts.latest,
-                bot=config.bot.cached,
-                others=tuple(bot.cached for bot in config.bots[1:] if bot.cached is not None),
-            )
+            return config.route(event, envelope, config.prompts.latest)
 
         new = caught_up_delivery(attempt, payload, route=decide, settings=config.settings)
         accepted = store.queue.accept([new], replay_window_h=0)[0]
