@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationLocked, Superseded
-from hls_handler.events import Event, Issue, PullRequest
+from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.render import LabelsView, PathsView, RuleView
+from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Findings
@@ -24,6 +26,9 @@ Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
+
+MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
+TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,14 @@ class Handler(ABC, Generic[Facts]):
         return {}
 
 
+def parse_comment_state(items: TypeAdapter[tuple[Item, ...]], state: str | None) -> tuple[Item, ...]:
+    """Return what the JSON text `EnsureComment.state` contains; () if there is none."""
+    try:
+        return items.validate_json(state) if state else ()
+    except ValidationError:  # written by another version
+        return ()
+
+
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
@@ -173,6 +186,10 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
     skip_reason = asked_to_skip(conversation.title, (label.name for label in conversation.labels))
     if skip_reason is not None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
+
+
+def count_comment_tokens(comment: Comment) -> int:
+    return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
 
 
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:

@@ -12,6 +12,8 @@ from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
 from hls_handler.handlers.handler import (
+    MAX_BODY_CHARACTERS,
+    TOKENS_PER_COMMENT,
     Handler,
     PromptLimits,
     SkipReason,
@@ -33,10 +35,6 @@ VERDICTS = ("approved", "changes_requested")
 
 PLAIN_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"})
 QUOTE_PREFIX = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
-
-MAX_BODY_CHARACTERS = 4_000  # characters of a comment that the shipped prompt shows
-TOKENS_PER_COMMENT = 60
-"""Tokens of a comment in addition to its text and code: number, file and delimiters."""
 
 
 @dataclass(frozen=True, slots=True)
