@@ -48,13 +48,13 @@ _NEWER = and_(  # no rows for a delivery without a conversation
 )
 _HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # usually no row; a tenth of the cost of _SELECT_NEWER
 # A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
-_HAPPENED_LATER = and_(
+_LATER_EVENT = and_(
     _NEWER, or_(~is_caught_up(deliveries), exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)))
 )
 _NEWEST_HEAD = (
     select(_d.head_sha)
     .where(
-        _HAPPENED_LATER,
+        _LATER_EVENT,
         _d.event == "pull_request",
         _d.state.in_([literal("queued"), literal("running"), literal("done")]),
         _d.head_sha.is_not(None),
@@ -65,7 +65,7 @@ _NEWEST_HEAD = (
 _LAST_CLOSING = (
     select(_d.action)
     .where(
-        _HAPPENED_LATER,
+        _LATER_EVENT,
         or_(_d.event == "issues", _d.event == "pull_request"),
         or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
     )
@@ -73,7 +73,7 @@ _LAST_CLOSING = (
     .limit(1)
 )
 _IS_ANSWERED = exists().where(
-    _HAPPENED_LATER,
+    _LATER_EVENT,
     _d.state == literal("done"),
     _d.posting_status == "done",
     analyses.c.delivery_id == _d.id,

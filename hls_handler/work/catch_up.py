@@ -1,4 +1,4 @@
-"""Catch-up: processes webhooks that GitHub sent and nobody received, by reading them from GitHub's API.
+"""Catch-up: processes webhooks that GitHub could not deliver, by reading them from GitHub's API.
 
 GitHub lists every attempt to deliver a webhook for three days, with the status of the response. Headers and payload of
 an attempt need one more request. The GUID decides whether a delivery is new, so nothing is processed twice.
