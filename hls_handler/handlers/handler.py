@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,6 +28,8 @@ Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
+
+CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
 MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
 TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
@@ -126,6 +130,24 @@ class Handler(ABC, Generic[Facts]):
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
         """Return more variables for the comment template, by default none. `reply` is the last prompt's reply."""
         return {}
+
+
+def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
+    """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
+
+    `html_url` is that of a pull request or workflow run of the repository.
+    """
+    if not commit:
+        return ""
+    lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
+    plain = "?plain=1" if path.lower().endswith((".md", ".markdown")) else ""  # GitHub renders these files
+    return web_url(html_url, f"blob/{commit}/{quote(path)}{plain}{lines}")
+
+
+def web_url(html_url: str, path: str) -> str:
+    """Return the address of `path` in the repository whose pull request or workflow run has `html_url`."""
+    found = CONVERSATION_OR_RUN.search(html_url)
+    return f"{html_url[: found.start()]}/{path}" if found else ""
 
 
 def parse_comment_state(items: TypeAdapter[tuple[Item, ...]], state: str | None) -> tuple[Item, ...]:
