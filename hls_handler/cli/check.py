@@ -99,7 +99,8 @@ def _check_github(settings: Settings) -> Iterator[str]:
             for index, repository in enumerate(settings.repositories):
                 if repository.enabled and not any(wildcard in repository.name for wildcard in "*?["):
                     entry = settings.sources.where(f"repositories[{index}].name")
-                    yield from (f"{entry}: {sentence}" for sentence in github.find_missing_permissions(repository.name))
+                    missing = github.find_missing_permissions(repository.name, with_webhooks=settings.catch_up.enabled)
+                    yield from (f"{entry}: {sentence}" for sentence in missing)
     except SettingsError as exc:
         yield from exc.problems
     except HlsError as exc:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.credentials import JWT_REMEDY, App
+from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
@@ -150,9 +151,10 @@ class Github:
             return self._api.with_credential(self._access.credential(repository))
         return self._api
 
-    def find_missing_permissions(self, repository: str) -> list[str]:
+    def find_missing_permissions(self, repository: str, *, with_webhooks: bool = False) -> list[str]:
         """Return one sentence for each missing permission or other obstacle in "owner/repo"; sends one request.
 
+        With `with_webhooks`, one more request shows whether a token may list the webhooks, as catch-up needs.
         Limits of a fine-grained token are not found: GitHub reports only the permissions of the token's account. Raises
         `DependencyDown` if GitHub fails.
         """
@@ -180,6 +182,11 @@ class Github:
         sufficient = {"repo"} if found.private else {"repo", "public_repo"}
         if scopes is not None and sufficient.isdisjoint(scope.strip() for scope in scopes.split(",")):
             missing.append(f"the token lacks the scope {'repo' if found.private else 'public_repo'}")
+        if with_webhooks:
+            try:
+                GithubHooks(api).hooks(repository_path(repository))
+            except Permanent:
+                missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
 
     def reader(self, repository: str) -> GithubReader:

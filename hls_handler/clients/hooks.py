@@ -16,6 +16,12 @@ from hls_handler.deliveries import DeliveryAttempt
 
 MAX_HOOK_PAGES = 3
 
+WEBHOOKS_REMEDY = (
+    "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook) with an account that "
+    "administers the repository. Without it, `hls listen` cannot work; for `hls serve`, `catch_up.enabled: false` "
+    "switches catch-up off"
+)
+
 _NEXT_CURSOR = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"')
 
 

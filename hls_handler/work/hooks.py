@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from hls_handler.clients.hooks import WEBHOOKS_REMEDY
 from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -17,10 +18,6 @@ FOUND_FOR_S, PROBLEMS_FOR_S = 600.0, 60.0
 MAX_REPOSITORIES = 50
 """Repositories that only a pattern such as owner/* matches and that are looked at, the last active ones first."""
 
-PERMISSION_REMEDY = (
-    "give the token the permission `Webhooks: read` (a classic token: the scope read:repo_hook), which needs an "
-    "account that administers the repository; or switch catch-up off with `catch_up.enabled: false`"
-)
 CREATE_REMEDY = "create the webhook, or switch catch-up off with `catch_up.enabled: false`"
 CHOOSE_REMEDY = "set catch_up.hook_id to the id of the webhook that sends to this service"
 
@@ -129,7 +126,7 @@ class _Search:
         except StepFailed as exc:
             if repository is None:
                 return None
-            return Problem(f"the webhooks of {repository} cannot be listed: {exc}", PERMISSION_REMEDY)
+            return Problem(f"the webhooks of {repository} cannot be listed: {exc}", WEBHOOKS_REMEDY)
         own = own_hooks(hooks, webhook_path=self.webhook_path, hook_id=self.hook_id)
         if len(own) > 1:
             ids = ", ".join(str(hook.id) for hook in own)

@@ -107,6 +107,16 @@ def test_missing_permissions_are_listed(
     assert github.calls == ["GET /repos/o/r"]
 
 
+@pytest.mark.parametrize(("status", "missing"), [(404, 1), (403, 1), (200, 0)])
+def test_webhooks_that_the_token_may_not_list_are_reported(
+    api: GithubApi, github: FakeGithub, status: int, missing: int
+) -> None:
+    github.repository = WRITE
+    github.faults = [Fault("GET", "/repos/o/r/hooks.*", status=status, body=[] if status == 200 else {"message": "No"})]
+    found = Github(api).find_missing_permissions("o/r", with_webhooks=True)
+    assert [sentence.partition(":")[0] for sentence in found] == ["the webhooks of o/r cannot be listed"] * missing
+
+
 def test_invisible_repository_is_listed_and_not_raised(api: GithubApi) -> None:
     assert Github(api).find_missing_permissions("o/other") == [
         "GET /repos/o/other: 404 Not Found: deleted, moved, or not visible to this token"
