@@ -173,6 +173,11 @@ class _SingleRequestAdapter(HTTPAdapter):
         return response
 
 
+@dataclass(slots=True)
+class _RequestCount:
+    value: int = 0
+
+
 class GithubApi:
     """Client for GitHub's REST API with one connection. Not thread-safe: use one per worker thread.
 
@@ -194,7 +199,7 @@ class GithubApi:
         Raises `SettingsError` if the proxy or certificate settings cannot be used.
         """
         self.base_url, self.now, self.timeout_s = settings.base_url, now, timeout_s
-        self.requests_sent = 0
+        self._sent = _RequestCount()
         self._observe = observe
         self._credential = credential or StaticToken(settings.access_tokens[0])
         self._auth = _RequestAuth()
@@ -214,6 +219,11 @@ class GithubApi:
         self.proxy_settings.apply_to(self._connection.session)
         self._adapter = _SingleRequestAdapter(timeout_s)
         self._connection.session.mount(f"{url.scheme}://", self._adapter)
+
+    @property
+    def requests_sent(self) -> int:
+        """Number of requests by this client and by those that `with_credential` returned."""
+        return self._sent.value
 
     def close(self) -> None:
         self._connection.close()
@@ -368,7 +378,7 @@ class GithubApi:
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
-            self.requests_sent += 1
+            self._sent.value += 1
             self._observe(self._rate_limit())
         data = _parse_json(text)
         message = data.get("message") if isinstance(data, dict) else None

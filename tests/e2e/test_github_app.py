@@ -78,6 +78,11 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     assert authors(sandbox, number) == ["my-hls[bot]"]
     requested = [one.body for one in sandbox.requests.all("github") if one.path.endswith("/access_tokens")]
     assert [body["repositories"] for body in requested] == [["Hello-World"]]
+    sent = [one for one in sandbox.requests.all("github") if one.path.startswith(f"/repos/{REPOSITORY}/")]
+    with closing(service.open_store()) as store:
+        row = store.deliveries.find("guid-1")
+    assert row is not None
+    assert row.github_requests == len(sent) > 3
     github = until_identity(service, lambda found: found["state"] == "healthy")
     assert github["identity"]["login"] == "my-hls[bot]"
     assert github["identity"]["installations"][0]["permissions"] == ALL
