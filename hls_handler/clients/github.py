@@ -12,7 +12,8 @@ from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimitMonitor, WriteGuard, repository_path
 from hls_handler.clients.reader import GithubReader
-from hls_handler.clients.writer import GithubWriter, RepositoryLabels
+from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
@@ -86,7 +87,7 @@ class Github:
         return missing
 
     def reader(self, repository: str) -> GithubReader:
-        return GithubReader(self._api, repository)
+        return GithubReader(self._api, repository, self._labels)
 
     def writer(
         self,
@@ -150,7 +151,9 @@ class ReadOnlyGithub(Github):
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
     def reader(self, repository: str) -> GithubReader:
-        return _AssumeOpenReader(self._api, repository) if self.assume_open else super().reader(repository)
+        return (
+            _AssumeOpenReader(self._api, repository, self._labels) if self.assume_open else super().reader(repository)
+        )
 
 
 class _AssumeOpenReader(GithubReader):

@@ -75,6 +75,7 @@ ANALYSIS = IssueAnalysis(
     summary="The total of a cart counts an article once, whatever its quantity.",
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
+    suggested_labels=[],
 )
 CORRECTIONS = (
     Correction("priority", "priority-high", "priority-low", "The footer's year is wrong"),
@@ -123,7 +124,7 @@ def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict
 
 
 def issue_variables(about: Issue = ISSUE, corrections: tuple[Correction, ...] = ()) -> dict[str, object]:
-    return {**common(), "issue": about, "corrections": corrections}
+    return {**common(), "issue": about, "corrections": corrections, "repository_labels": ()}
 
 
 def pull_request_variables() -> dict[str, object]:

@@ -384,7 +384,7 @@ def test_line_numbers_include_the_front_matter(tmp_path: Path) -> None:
     assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
         (
             "issues/plain.j2:10: unknown variable 'nope'; "
-            "known: action, config, corrections, delivery, event, issue, repository, rule, sender"
+            "known: action, config, corrections, delivery, event, issue, repository, repository_labels, rule, sender"
         )
     ]
 
