@@ -23,6 +23,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs
+from hls_handler.catch_up import Listening, connect_catch_up
 from hls_handler.clients.api import GithubApi, RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github
@@ -30,8 +31,14 @@ from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import proxy_passwords
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
-from hls_handler.deliveries import Accepted, Finished
-from hls_handler.errors import DatabaseUnavailable, Dependency, PromptError, SettingsError, StoreUnavailable
+from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.errors import (
+    DatabaseUnavailable,
+    Dependency,
+    PromptError,
+    SettingsError,
+    StoreUnavailable,
+)
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
@@ -61,6 +68,7 @@ from hls_handler.work.active_config import (
     route_envelope,
 )
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
+from hls_handler.work.catch_up import CatchUpLoop
 from hls_handler.work.checks import make_checks
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
@@ -101,14 +109,21 @@ class Service:
     """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
 
     The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only problem is that the
-    database is unavailable. The argument `load` is a function that reads the prompt library.
+    database is unavailable. The argument `load` is a function that reads the prompt library. With `listening`, missed
+    webhooks are read every few seconds, even if the settings switch catch-up off.
     """
 
     def __init__(
-        self, file: SettingsFile, *, load: Callable[[Settings], Library] = load_checked, role: Role = "all"
+        self,
+        file: SettingsFile,
+        *,
+        load: Callable[[Settings], Library] = load_checked,
+        role: Role = "all",
+        listening: Listening | None = None,
     ) -> None:
         settings = file.initial
         self.role: Role = role
+        self._listening = listening
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
         self._health = Health(_utc_now)
@@ -149,7 +164,8 @@ class Service:
         )
         self._probe = make_probe(checks, self._health)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
-        self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings))
+        self._catch_up = self._make_catch_up(listening)
+        self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings), self._catch_up)
         self._web = WebApplication(
             settings, first.table, self._ports(), lifespan=self._lifespan, receives_webhooks=role != "worker"
         )
@@ -226,6 +242,8 @@ class Service:
         for dependency in get_args(Dependency):
             if any(key.startswith(f"{dependency}.") for key in step.changed):
                 self._health.forget(dependency)
+        if any(key.startswith("catch_up.") for key in step.changed):
+            self._catch_up.run_soon()
         if step.changed:
             self._reschedule.set()  # the change may have fixed what deliveries wait for
             self._reschedule_waiting()
@@ -268,9 +286,34 @@ class Service:
 
     def _finished(self, end: Finished) -> None:
         self._awaited.resolve(end)
+        if self._listening is not None:
+            self._listening.on_finished(end)
         made = self._rates.take_request_count()
         if made:
             self._accepts.count({("github_requests", ""): made})
+
+    def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
+        catch_up = connect_catch_up(
+            self._store,
+            lambda: self._reloader.latest,
+            observe=self._rates.observe,
+            on_commit=self._caught_up,
+            wait=lambda seconds: thread.wait(seconds),
+            since=listening.since if listening else None,
+        )
+        loop = CatchUpLoop(
+            catch_up,
+            settings=lambda: self.settings().catch_up,
+            health=self._health,
+            every_s=listening.every_s if listening else None,
+        )
+        thread = PeriodicThread("catch-up", loop.run, loop.every_s)
+        return thread
+
+    def _caught_up(self, new: NewDelivery, accepted: Accepted) -> None:
+        if self._listening is not None:
+            self._listening.on_accepted(new, accepted)
+        self._committed([accepted])
 
     def _ports(self) -> Ports:
         return Ports(
@@ -331,6 +374,7 @@ def _open(
             held.callback(store.close)
             if alone:
                 store.queue.release_all_leases()
+                store.catch_up.release()
             store.queue.reschedule_waiting(forget_servers=alone)
             bot = BotAccount(settings.github, store.bot_accounts, store.database)
         except StoreUnavailable as exc:

@@ -19,6 +19,11 @@ PRIORITY_BOT_REQUEST, PRIORITY_PULL_REQUEST, PRIORITY_OTHER = 2, 1, 0
 HEAD_START_MS = 600_000
 """Time in ms by which each level of priority moves a delivery forward in the queue: ten minutes."""
 
+CAUGHT_UP = "caught-up:"
+"""Beginning of the request id of a delivery that catch-up read from GitHub. The rest is GitHub's id of the attempt.
+
+An HTTP request cannot have such an id, because of the colon (`web/request_ids.py`)."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
@@ -31,7 +36,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     guid: str  # X-GitHub-Delivery, at most 64 characters
     event: str  # X-GitHub-Event: "issues"
     action: str | None  # "opened"; None if the event has none
-    request_id: str  # id of the HTTP request, which X-Request-ID of the response contains
+    request_id: str  # id of the HTTP request, which X-Request-ID of the response contains, or `CAUGHT_UP` and a number
     state: Literal["queued", "ignored"]
     reason: str | None = None  # why it is ignored, as a sentence; None if it is queued
     reason_kind: str | None = None  # short form of `reason`, by which /stats counts it: "event not enabled"
@@ -50,6 +55,10 @@ class NewDelivery(msgspec.Struct, frozen=True):
         """Key of the issue or pull request: "186853002#7". Deliveries with the same key are processed one at a time."""
         return _conversation_key(self.repository_id, self.number)
 
+    @property
+    def is_caught_up(self) -> bool:
+        return self.request_id.startswith(CAUGHT_UP)
+
 
 class Accepted(msgspec.Struct, frozen=True):
     """The result of storing a `NewDelivery`. The receiver responds with it after the commit."""
@@ -58,6 +67,23 @@ class Accepted(msgspec.Struct, frozen=True):
     state: State  # state of the stored delivery; for a replay, of the delivery that had the same body
     guid: str  # GUID of the same delivery as `state`
     reason: str | None = None  # why it was ignored
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryAttempt:
+    """GitHub's record of one attempt to deliver a webhook. Redeliveries are further attempts with the same GUID."""
+
+    id: int  # a later attempt has a higher id
+    guid: str
+    delivered_at: datetime  # aware UTC
+    status_code: int  # of the response; 0 or 5xx if nobody responded
+    event: str
+    action: str | None
+    repository_id: int | None
+
+    @property
+    def is_received(self) -> bool:
+        return 200 <= self.status_code < 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ HlsError
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits after every restart (cli/service_process.py)
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
+├── Stopped                catch-up ends early; the next run continues (work/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)
 ├── Superseded             a newer event makes this delivery unnecessary

@@ -20,6 +20,7 @@ from hls_handler.history.corrections import Corrections
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
 from hls_handler.history.statistics import Deliveries, Statistics
+from hls_handler.queue.catch_up import CatchUpStore
 from hls_handler.queue.changes import Checkpoints, DeliveryWriter
 from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.locks import Locks
@@ -54,6 +55,7 @@ class Storage:
         self.repositories: Final = Repositories(database, writer)
         self.repository_files: Final = RepositoryFiles(database, writer)
         self.bot_accounts: Final = BotAccounts(database)
+        self.catch_up: Final = CatchUpStore(database, writer.counters)
         self.retention: Final = RetentionStore(database)
 
     @classmethod

@@ -14,11 +14,11 @@ import pytest
 PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
-    5: ("__main__", "cli", "app", "sandbox"),
+    5: ("__main__", "cli", "app", "catch_up", "sandbox"),
     4: ("web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
-    1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs", "wording"),
+    1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs", "shipped", "wording"),
 }
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}
 

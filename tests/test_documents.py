@@ -15,11 +15,12 @@ from jsonschema import Draft202012Validator
 from starlette.routing import Route
 from typer.core import TyperGroup
 
+from hls_handler import shipped
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.load import EXAMPLE_FILE, NEEDS_RESTART, load_settings
+from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
@@ -117,7 +118,7 @@ def test_documented_commands_exist() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    settings = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
+    settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
     paths = {route.path for route in app.routes if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z]+)`", HTTP_PAGE, re.MULTILINE)) == paths

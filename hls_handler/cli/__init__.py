@@ -19,12 +19,14 @@ from typer.main import get_group
 from hls_handler import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "init": (
-        "init:init",
-        "Connect HLS with GitHub and Claude: create a GitHub App or use a token, and write the settings.",
-    ),
+    "init": ("init:init", "Create a GitHub App or use a token, and write the settings."),
     "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
     "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
+    "listen": ("catch_up:listen", "Run the service without a public address: read webhooks from GitHub's API."),
+    "catch-up": (
+        "catch_up:catch_up",
+        "Process the webhooks of the last catch_up.window_h hours that were not received.",
+    ),
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),
     "render": ("render:render", "Print the exact request to Claude for an event."),
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
@@ -37,10 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "config": ("config:config_commands", "Explain settings and check a repository's settings file."),
     "settings": ("config:settings_commands", "Describe the format of the settings file."),
     "demo": ("demo:demo", "Run the real service against a sandbox; needs no account."),
-    "sandbox": (
-        "sandbox:sandbox",
-        "Run stand-ins for GitHub and Claude until Ctrl-C, with the issues and pull requests of the demo.",
-    ),
+    "sandbox": ("sandbox:sandbox", "Run the stand-ins for GitHub and Claude alone."),
 }
 """Name -> module and function (or group of commands), and the first sentence of its help."""
 

@@ -22,7 +22,7 @@ from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.wording import count
 from hls_handler.work.library import load_checked
-from hls_handler.work.library_warnings import find_unused_shipped_prompts
+from hls_handler.work.library_warnings import find_own_prompts, find_unused_shipped_prompts
 
 
 def check(
@@ -34,13 +34,14 @@ def check(
     Renders every prompt with every recorded payload of its events. Unless --offline is given, also checks the GitHub
     token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
-    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables.
+    prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables. With
+    --offline, an unset variable in the settings is no problem; a note names it.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
     path = config_path(config)
     try:
-        settings = load_settings(path, os.environ, dotenv=DOTENV)
+        settings = load_settings(path, os.environ, dotenv=DOTENV, allow_unset=offline)
     except SettingsError as exc:
         for problem in exc.problems:
             print_line(problem)
@@ -56,13 +57,15 @@ def check(
     if not offline:
         # Both clients report a problem with the proxy variables, so duplicates are removed.
         findings += dict.fromkeys([*_check_github(settings), *_check_claude(settings, library)])
-    for prompt in library.prompts.values() if library else ():
+    for prompt in find_own_prompts(library) if library else ():
         if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
             print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
     for prompt in find_unused_shipped_prompts(settings, library) if library else ():
         print_line(f"{prompt.path}: not in use, because no repository enables {' or '.join(prompt.on)}")
+    for key, problem in settings.unset.items():
+        print_line(f"{settings.sources.where(key)}: note: {problem}")
     for finding in findings:
         print_line(finding)
     if findings:

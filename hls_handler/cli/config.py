@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     fail,
     load,
     open_existing_store,
+    print_json,
     print_line,
     print_lines,
     utc_now,
@@ -23,7 +27,6 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
 from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
@@ -124,12 +127,13 @@ EXTRA_CONDITIONS = {
 
 @config_commands.command()
 def explain(
-    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository, or its URL.")],
     event: Annotated[
         str | None,
         typer.Option(metavar="KEY", help="An event, such as issues.opened: show whether and how HLS would process it."),
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Read .github/hls.yaml from GitHub now.")] = False,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Show one repository's settings and their sources.
@@ -145,12 +149,11 @@ def explain(
     Exit codes: 0 printed, and with --event the event would be processed; 1 no entry matches, the event would be
     ignored, or GitHub could not be read; 2 usage error, or unusable settings, database or prompts.
     """
-    if not REPOSITORY_NAME.fullmatch(repository):
-        raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
     unknown = find_single_event_problem(event) if event is not None else None
     if unknown is not None:
         raise typer.BadParameter(unknown, param_hint="--event")
     settings = load(config)
+    repository = require_repository(repository, base_url=settings.github.base_url)
     table = RepositoryTable(settings)
     matching = table.find_all(repository)
     if not matching:
@@ -160,24 +163,45 @@ def explain(
     repository_settings, status = _load_repository_settings(settings, matching[0], repository, live=live)
     effective = apply_repository_settings(matching[0], repository_settings)
     merged = settings.with_repository_sources(Sources(PATH, repository_settings.lines))
-    for line in _format_settings(merged, (effective, *matching[1:]), status):
-        print_line(masked(line, secrets))
-    if event is None:
-        return
-    routing_input = _event_by_person(event, repository)
-    library = load_library(settings)
-    result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
-    if isinstance(result, Rule):
-        settings = merged
-        result = route_with_settings(routing_input, effective, settings=settings, catalogue=library, bot=None)
-    print_line(masked(f"{event} = {_format_result(settings, result)}", secrets))
+    lines = [masked(line, secrets) for line in _format_settings(merged, (effective, *matching[1:]), status)]
+    for line in () if as_json else lines:
+        print_line(line)
+    values = [_to_dict(line) for line in lines if " = " in line]
+    document: dict[str, object] = {"repository": repository, "settings": values}
+    result: Rule | LabelCorrection | Ignored | None = None
+    if event is not None:
+        routing_input = _event_by_person(event, repository)
+        library = load_library(settings)
+        result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
+        if isinstance(result, Rule):
+            settings = merged
+            result = route_with_settings(routing_input, effective, settings=settings, catalogue=library, bot=None)
+    if event is not None and result is not None:
+        decision = [masked(line, secrets) for line in _format_decision(settings, event, result)]
+        for line in () if as_json else decision:
+            print_line(line)
+        document["event"] = {**_to_dict(decision[0]), "ignored": isinstance(result, Ignored), "notes": decision[1:]}
+    if as_json:
+        print_json(document)
     if isinstance(result, Ignored):
         raise typer.Exit(1)
+
+
+def _to_dict(line: str) -> dict[str, str]:
+    key, _, rest = line.partition(" = ")
+    value, _, source = rest.rpartition("   ")
+    return {"key": key, "value": value, "source": source}
+
+
+def _format_decision(settings: Settings, event: str, result: Rule | LabelCorrection | Ignored) -> Iterator[str]:
+    yield f"{event} = {_format_result(settings, result)}"
+    if isinstance(result, Ignored):
+        return
     if isinstance(result, Rule) and result.shadow is not None:
         where = settings.sources.where(result.shadow.chosen_by)
-        print_line(masked(f"  shadow prompt: {result.shadow.prompt}   {where}", secrets))
+        yield f"  shadow prompt: {result.shadow.prompt}   {where}"
     extra = (EXTRA_CONDITIONS.get(part, "") for part in event.split("."))
-    print_line(f"  {CONDITIONS}{''.join(extra)}")
+    yield f"  {CONDITIONS}{''.join(extra)}"
 
 
 def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...], status: str) -> list[str]:

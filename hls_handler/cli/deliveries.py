@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, get_args
@@ -11,7 +10,8 @@ import typer
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import IssueAnalysis, IssueResponse, PullRequestAnalysis, Reply, ReviewAnalysis, ValidReply
-from hls_handler.cli.options import Config, fail, load, open_store, print_line, print_lines
+from hls_handler.cli.github_names import require_conversation, require_repository
+from hls_handler.cli.options import AsJson, Config, fail, load, open_store, print_json, print_line, print_lines
 from hls_handler.deliveries import FIRST_SHADOW_STEP, State
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
@@ -41,9 +41,10 @@ def list_(
         typer.Option(metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
     ] = None,
     repository: Annotated[
-        str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository.")
+        str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")] = 50,
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List deliveries, the newest first.
@@ -53,9 +54,17 @@ def list_(
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
-    with open_store(load(config)) as store:
+    settings = load(config)
+    if repository is not None:
+        repository = require_repository(repository, base_url=settings.github.base_url)
+    with open_store(settings) as store:
         rows = store.deliveries.newest(state=state, repository=repository, limit=limit)
         pauses = store.pauses.active()
+    if as_json:
+        from hls_handler.cli.json_documents import deliveries_to_dict  # imports this module
+
+        print_json(deliveries_to_dict(rows, pauses))
+        return
     if not rows:
         print_line("no deliveries")
         return
@@ -63,6 +72,7 @@ def list_(
         event = event_key(row.event, row.action)
         print_line(
             f"{row.received_at:%Y-%m-%d %H:%M:%S}  {row.guid[:8]}  {row.state:<10}  {event}  {_conversation_name(row)}"
+            f"{'  (caught up)' if row.is_caught_up else ''}"
         )
         pause = find_pause(row.repository, pauses) if row.state == "queued" else None
         for reason in (row.reason, pause and describe_pause(pause)):
@@ -71,7 +81,7 @@ def list_(
 
 
 @deliveries.command()
-def show(guid: Guid, config: Config = None) -> None:
+def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     """Show all details of one delivery.
 
     Prints the rule that accepted the event, the prompt, Claude's reply, what was posted, and the cost.
@@ -81,6 +91,11 @@ def show(guid: Guid, config: Config = None) -> None:
     """
     with open_store(load(config)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
+    if as_json:
+        from hls_handler.cli.json_documents import report_to_dict  # imports this module
+
+        print_json(report_to_dict(report))
+        return
     for sentence in format_report(report):
         print_line(sentence)
     if report.comment is not None:
@@ -126,11 +141,9 @@ def _require_found(row: DeliveryRow | None, guid: str) -> DeliveryRow:
     return row
 
 
-CONVERSATION = re.compile(r"(?P<repository>[^/\s]+/[^/\s#]+)#(?P<number>[0-9]+)")
-
-
 def why(
-    conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request.")],
+    conversation: Annotated[str, typer.Argument(metavar="OWNER/REPO#N", help="The issue or pull request, or its URL.")],
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """Explain what HLS did on an issue or pull request.
@@ -140,23 +153,24 @@ def why(
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """
-    match = CONVERSATION.fullmatch(conversation)
-    if match is None:
-        raise typer.BadParameter("write it as owner/repo#7", param_hint="OWNER/REPO#N")
     settings = load(config)
+    repository, number = require_conversation(conversation, base_url=settings.github.base_url)
     keep_days_source = settings.sources.where("storage.keep_days")
     with open_store(settings) as store:
-        reports = [
-            load_report(store, row)
-            for row in store.deliveries.of_conversation(match["repository"], int(match["number"]))
-        ]
+        reports = [load_report(store, row) for row in store.deliveries.of_conversation(repository, number)]
     if not reports:
         fail(
-            f"nothing was received for {conversation}, or it was deleted ({keep_days_source}); the webhook's Recent "
-            "Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was received"
+            f"nothing was received for {repository}#{number}, or it was deleted ({keep_days_source}); the webhook's "
+            "Recent Deliveries on GitHub show whether an event was sent, and `hls deliveries list` shows what was "
+            "received"
         )
-    for number, report in enumerate(reports):
-        if number:
+    if as_json:
+        from hls_handler.cli.json_documents import report_to_dict  # imports this module
+
+        print_json({"deliveries": [report_to_dict(report) for report in reports]})
+        return
+    for position, report in enumerate(reports):
+        if position:
             print_line("")
         for sentence in format_report(report):
             print_line(sentence)
@@ -171,7 +185,8 @@ def format_report(report: DeliveryReport) -> Iterator[str]:
 
 def _sentences(report: DeliveryReport) -> Iterator[str]:
     row = report.delivery
-    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} (delivery {row.guid})"
+    delivery = f"delivery {row.guid}{', caught up' if row.is_caught_up else ''}"
+    yield f"{row.received_at:%Y-%m-%d %H:%M:%S} UTC: {event_key(row.event, row.action)} ({delivery})"
     if report.rule is not None:
         yield f"Accepted: {report.rule}."
     if report.repository_settings is not None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from hls_handler.cli.deliveries import DeliveryReport, load_report
 from hls_handler.cli.demo_claude import (
@@ -26,8 +25,8 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
+from hls_handler.cli.demo_report import SUCCESSFUL, format_details, format_event, format_totals
 from hls_handler.cli.options import Config, print_line, print_lines, with_remedy
-from hls_handler.cli.prompt_try_report import format_usages
 from hls_handler.cli.send import Response, post_webhook
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 FOLDER = Path("data/demo")
 STORAGE_URL = f"sqlite:///{FOLDER}/hls.db"
 SETTINGS_FILE, LOG = FOLDER / "settings.yaml", FOLDER / "service.log"
+STATE_COLOURS = {"done": "green", "superseded": "yellow", "ignored": "yellow", "dead": "red"}
 DELIVERY_TIMEOUT_S = 60.0
 RESTART_TIMEOUT_S = 10.0
 
@@ -60,8 +60,9 @@ github:
   slowest_write_s: 3
 claude: {claude}
 storage: {{url: "{storage_url}"}}
-prompts: {{directory: [{prompts_folder}, prompts]}}
+prompts: {{directory: [{prompts_folder}, shipped]}}
 limits: {{retry_backoff_s: 1, settle_s: 1}}
+catch_up: {{enabled: false}}
 repositories:
   - name: "*/*"
     events: [issues, pull_request, pull_request_review, workflow_run, issue_comment, release, push]
@@ -92,14 +93,17 @@ def demo(
         Literal["sandbox", "real"],
         typer.Option(metavar="sandbox|real", help="Get replies from the sandbox (canned) or from the real Claude."),
     ] = "sandbox",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print the prompts, labels, comments and times of each event.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Run the real service against a sandbox; needs no account.
 
     The sandbox is a stand-in for GitHub and Claude on this machine. The demo signs recorded payloads, sends them over
-    HTTP, and prints the result of each. The replies are canned: they show how HLS works, not how good Claude's replies
-    are. The demo then prints addresses to open, and runs until Ctrl-C. `hls send NAME --config data/demo/settings.yaml`
-    sends more events to the service.
+    HTTP, and prints one line for each: the event, what changed, and the page that shows it. The replies are canned:
+    they show how HLS works, not how good Claude's replies are. The demo then runs until Ctrl-C; meanwhile, `hls send
+    NAME --config data/demo/settings.yaml` sends more events to the service.
 
     With --claude real, the real Claude replies; GitHub is still the stand-in. Claude's settings come from the settings
     file. Without such a file, only ANTHROPIC_API_KEY is needed. This costs money; the maximum is printed first.
@@ -108,19 +112,19 @@ def demo(
     stop.
     """
     real = load_claude_settings(config) if claude == "real" else None
-    raise typer.Exit(run_demo(once=once, fresh=fresh, real=real))
+    raise typer.Exit(run_demo(once=once, fresh=fresh, verbose=verbose, real=real))
 
 
-def run_demo(*, once: bool, fresh: bool, real: Claude | None = None) -> int:
+def run_demo(*, once: bool, fresh: bool, verbose: bool = False, real: Claude | None = None) -> int:
     """Run the demo and return its exit code. If `real` is None, a stand-in replies instead of Claude."""
     try:
-        return _run(once=once, fresh=fresh, real=real)
+        return _run(once=once, fresh=fresh, verbose=verbose, real=real)
     except HlsError as exc:
         print_line(f"the demo cannot run: {with_remedy(exc)}")
         return 2
 
 
-def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
+def _run(*, once: bool, fresh: bool, verbose: bool, real: Claude | None) -> int:
     with hold_exclusively(STORAGE_URL):  # fail before overwriting the files of a running demo
         pass
     if real is not None:
@@ -135,11 +139,11 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
         for preferred in (8000, 0):
             settings = _write_settings(sandbox, port=_find_free_port(preferred), real=real)
             if preferred:
-                _print_intro(settings, real)
+                _print_intro(settings, real, sandbox.page_url)
             variables = {} if real is None else {KEY_VARIABLE: real.api_key.get_secret_value()}
             with closing(ServiceProcess(SETTINGS_FILE, settings, log=LOG, variables=variables)) as service:
                 if service.wait_until_up():
-                    succeeded = _send_story(settings, sandbox, service)
+                    succeeded = _send_story(settings, sandbox, service, verbose=verbose, paid=real is not None)
                     if not once:
                         _keep_running(settings, sandbox, service, costs=real is not None)
                     return 0 if succeeded else 1
@@ -150,16 +154,17 @@ def _run(*, once: bool, fresh: bool, real: Claude | None) -> int:
     return 2
 
 
-def _print_intro(settings: Settings, real: Claude | None) -> None:
+def _print_intro(settings: Settings, real: Claude | None, page_url: str) -> None:
     if real is None:
-        print_line("Demo: GitHub and Claude are stand-ins on this machine; Claude's replies are canned.")
+        print_line(f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}")
         return
     with closing(Storage.open(settings.storage.url)) as store:
         asked = store.calls.count_last_hour()
     cost = estimate_story_cost(real, load_checked(settings))
     require_budget(real, cost, asked=asked)
-    print_line(f"Demo: GitHub is a stand-in on this machine; Claude is the real one at {real.base_url} ({real.model}).")
-    print_line(f"It asks Claude {cost.sentence}.")
+    print_line(f"Demo: GitHub is a stand-in, at {page_url}")
+    print_line(f"Claude is the real one at {real.base_url} ({real.model}).")
+    print_line(f"It is asked {cost.sentence}.")
 
 
 def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Settings:
@@ -183,10 +188,10 @@ def _write_settings(sandbox: Sandbox, *, port: int, real: Claude | None) -> Sett
     return load_settings(SETTINGS_FILE, {}, dotenv=None)
 
 
-def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -> bool:
-    console = Console(highlight=False, emoji=False, markup=False)
+def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, verbose: bool, paid: bool) -> bool:
     timeout_s = DELIVERY_TIMEOUT_S + 2 * settings.claude.timeout_s  # Claude may be asked twice about an event
     all_succeeded = True
+    reports: list[DeliveryReport] = []
     with closing(Storage.open(settings.storage.url)) as store:
         number = 0
         for name in recorded.DERIVED:
@@ -196,21 +201,26 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess) -
                 continue
             number += 1
             guid = str(uuid.uuid4())
-            console.rule(f"{number} of {len(recorded.STORY)}: {payload.key} ({name})", align="left")
             response = _send_with_retries(settings, payload, service, guid=guid)
             if response.status != 202:
-                print_line(f"  the service answered {response.status}: {response.body}")
+                print_line(f"{number:>2} {payload.key}: the service answered {response.status}: {response.body}")
                 all_succeeded = False
                 continue
             report = _wait_for_end(store, guid, service, timeout_s=timeout_s)
             if report is None:
-                print_line(f"  not finished within {timeout_s:g} s; the remaining events are skipped; see {LOG}")
+                print_line(f"{number:>2} {payload.key}: not finished within {timeout_s:g} s; see {LOG}")
+                print_line("The remaining events are skipped.")
                 all_succeeded = False
                 break
-            _print_report(report)
-            # Superseded is a success: with the data of an earlier demo, newer events exist already.
-            all_succeeded = all_succeeded and report.delivery.state in ("done", "superseded")
-    console.rule()
+            reports.append(report)
+            succeeded = report.delivery.state in SUCCESSFUL
+            all_succeeded = all_succeeded and succeeded
+            print_line(format_event(number, report, sandbox.page_url), colour=STATE_COLOURS.get(report.delivery.state))
+            if not succeeded:
+                print_line(f"   {report.delivery.reason}")
+            for line in format_details(report) if verbose else ():
+                print_line(line)
+    print_line(format_totals(reports, paid=paid))
     return all_succeeded
 
 
@@ -241,34 +251,14 @@ def _wait_for_end(store: Storage, guid: str, service: ServiceProcess, *, timeout
     return None
 
 
-def _print_report(report: DeliveryReport) -> None:
-    row = report.delivery
-    print_line(f"  delivery  {row.guid}: {row.state}" + (f", {row.reason}" if row.reason else ""))
-    for answered in report.answers:
-        print_line(f"  prompt    {answered.prompt_id}: {format_usages([answered.usage])}")
-    print_line(f"  labels    {', '.join(report.labels) or 'none added'}")
-    lines = (report.comment or "").splitlines()
-    comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # without HLS's marker
-    print_line(f"  comment   {comment[0] if comment else 'none'}")
-    for line in comment[1:3]:
-        print_line(f"            {line}")
-    print_line("  took      " + ", ".join(f"{step} {took_s * 1000:.0f} ms" for step, took_s in report.times))
-
-
 def _keep_running(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *, costs: bool) -> None:
     base = f"http://127.0.0.1:{settings.server.port}"
-    hls, config = find_hls_command(), f"--config {SETTINGS_FILE}"
+    hls, config = find_hls_command(), f"-c {SETTINGS_FILE}"
+    print_line(f"Send   {hls} send demo/question {config}{'   (costs money)' if costs else ''}")
+    print_line(f"Why    {hls} why {sandbox.state.conversations()[0].key} {config}")
+    print_line(f"State  {base}/health and /stats. To test a crash: kill -9 {service.pid}")
+    print_line(f"Open   {sandbox.page_url}   Ctrl-C ends the demo.")
     try:
-        print_line("The demo keeps running. Open:")
-        print_line(f"  {sandbox.page_url}   the issues and pull requests, as a contributor would see them")
-        print_line(f"  {base}/stats   statistics")
-        print_line(f"  {base}/health   state of the components")
-        hint = "each costs money; or your own payload" if costs else "or your own payload"
-        print_line(f"Send an event:   {hls} send demo/question {config}      ({hint}: ./event.json)")
-        print_line(f"See the reasons: {hls} why {sandbox.state.conversations()[0].key} {config}")
-        print_line(
-            f"Test a crash:    kill -9 {service.pid}; the service is restarted and continues.   Ctrl-C ends the demo."
-        )
         service.supervise()
     except KeyboardInterrupt:
         print_line("ending the demo")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
 
+from hls_handler.cli.github_names import find_conversation
 from hls_handler.cli.options import abort, fail, require_credential, utc_now, with_remedy
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import HlsError
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload
@@ -42,10 +40,6 @@ SUBJECT_HELP = (
     "request on GitHub (https://github.com/OWNER/REPO/issues/7, OWNER/REPO#7). `hls send --list` prints the names."
 )
 LIVE_HELP = "Read the facts about a payload from GitHub. (Facts about a GitHub URL always are.)"
-
-SHORT_NAME = re.compile(r"(?P<repository>[^\s#:]+)#(?P<number>[1-9][0-9]{0,8})")
-WEB_PATH = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:issues|pull)/(?P<number>[1-9][0-9]{0,8})(?:/.*)?")
-DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,51 +75,6 @@ def load_subject(given: str, event: str | None, *, live: bool, settings: Setting
     except HlsError as exc:
         fail(with_remedy(exc))
     return Subject(given, name, "opened", json.dumps(payload).encode(), live=True)
-
-
-def find_conversation(given: str, *, base_url: str) -> tuple[str, int] | None:
-    """Parse "owner/repo#7" or a URL into ("owner/repo", 7). Return None for text that is neither.
-
-    Exits with 2 if the URL is not that of an issue or pull request on the host of `base_url`.
-    """
-    if given.startswith(("https://", "http://")):
-        return _parse_url(given, base_url)
-    match = SHORT_NAME.fullmatch(given)
-    if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
-        return None
-    return match["repository"], int(match["number"])
-
-
-def _parse_url(given: str, base_url: str) -> tuple[str, int]:
-    host = web_host(base_url)
-    try:
-        url = urlsplit(given)
-        named_host = _host_and_port(url)
-    except ValueError:  # an invalid port or IPv6 address
-        named_host = ""
-    match = WEB_PATH.fullmatch(url.path) if named_host else None
-    if match is None or not REPOSITORY_NAME.fullmatch(match["repository"]):
-        example = f"https://{host}/OWNER/REPO/issues/7"
-        abort(f"{given} is not the URL of an issue or a pull request, such as {example} or .../pull/13")
-    if named_host.removeprefix("www.") != host:
-        abort(f"{given} is not on {host}, the host of github.base_url ({base_url}); change github.base_url")
-    return match["repository"], int(match["number"])
-
-
-def web_host(base_url: str) -> str:
-    """Return the host of GitHub's web pages: "github.com" for the API URL https://api.github.com.
-
-    On GitHub Enterprise Server, the API is a path of the same host: https://HOST/api/v3. On GitHub Enterprise Cloud
-    with data residency, the API has its own host: https://api.SUBDOMAIN.ghe.com.
-    https://docs.github.com/en/enterprise-server/rest/using-the-rest-api/getting-started-with-the-rest-api
-    """
-    url = urlsplit(base_url)
-    return _host_and_port(url) if url.path.strip("/") else _host_and_port(url).removeprefix("api.")
-
-
-def _host_and_port(url: SplitResult) -> str:
-    host = url.hostname or ""
-    return host if url.port in (None, DEFAULT_PORTS.get(url.scheme)) else f"{host}:{url.port}"
 
 
 @contextmanager

@@ -11,20 +11,24 @@ import typer
 
 from hls_handler.cli.init_dialogue import StandardInput
 from hls_handler.cli.init_run import STANDARD_INPUT, Init, InitOptions
-from hls_handler.cli.options import Config, abort, print_line, with_remedy
+from hls_handler.cli.options import abort, print_line, with_remedy
 from hls_handler.errors import HlsError, SettingsError
 
 INTERRUPTED = 130
 
 
 def init(
-    config: Config = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="PATH", help="Default: $HLS_CONFIG, else config/settings.yaml."),
+    ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the App, which nobody else on GitHub uses.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, which nobody else on GitHub uses.")
     ] = None,
     organization: Annotated[
-        str | None, typer.Option("--organization", help="Organisation that owns the App. Default: your own account.")
+        str | None,
+        typer.Option("--organization", metavar="LOGIN", help="Organisation that owns the App. Default: you."),
     ] = None,
     webhook_url: Annotated[
         str | None,
@@ -35,17 +39,20 @@ def init(
         typer.Option("--token-file", metavar="FILE", help="Use the GitHub token in this file instead; - reads stdin."),
     ] = None,
     repository: Annotated[
-        list[str] | None, typer.Option("--repository", "-r", help="Repository to process; can be repeated.")
+        list[str] | None,
+        typer.Option("--repository", "-r", metavar="OWNER/REPO", help="Process this repository; repeatable."),
     ] = None,
     claude_key_file: Annotated[
         Path | None, typer.Option("--claude-key-file", metavar="FILE", help="File with the key of the Claude API.")
     ] = None,
     github_url: Annotated[
         str | None,
-        typer.Option("--github-url", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3."),
+        typer.Option("--github-url", metavar="URL", help="GitHub's API. GitHub Enterprise: https://HOST/api/v3."),
     ] = None,
-    claude_url: Annotated[str | None, typer.Option("--claude-url", help="Claude's API.")] = None,
-    port: Annotated[int, typer.Option(help="Port of the page on this machine; 0: a free one.", min=0, max=65535)] = 0,
+    claude_url: Annotated[str | None, typer.Option("--claude-url", metavar="URL", help="Claude's API.")] = None,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port of the page on this machine; 0: a free one.", min=0, max=65535)
+    ] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print addresses to open.")] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Do not wait until the App is installed on repositories.")
@@ -54,7 +61,7 @@ def init(
         bool, typer.Option("--yes", "-y", help="Confirm everything, also that different present values are replaced.")
     ] = False,
 ) -> None:
-    """Connect HLS with GitHub and Claude: create a GitHub App or use a token, and write the settings.
+    """Create a GitHub App or use a token, and write the settings.
 
     Asks for everything that no option gives. Without a terminal, nothing is asked. GITHUB_TOKEN and ANTHROPIC_API_KEY
     are also read from the environment and from .env. Secrets are stored in .env and config/github-app.pem, which only

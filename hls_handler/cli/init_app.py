@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from hls_handler.cli.init_dialogue import Dialogue
-from hls_handler.cli.init_files import DotenvFile, read_text, write_file
+from hls_handler.cli.init_files import DotenvFile, free_copy_name, read_text, write_file
 from hls_handler.cli.init_page import ManifestServer
 from hls_handler.cli.options import print_line
 from hls_handler.clients.app_setup import (
@@ -77,6 +77,9 @@ class AppFiles:
     def store(self, app: CreatedApp) -> None:
         """Store the App's secrets. After an interruption at any point, `read_pending` returns the App again."""
         write_file(self.pending, app.model_dump_json())
+        present = read_text(self.key)
+        if present not in (None, app.pem):  # the key of another App, which the user put there meanwhile
+            write_file(free_copy_name(self.key), present)
         write_file(self.key, app.pem)
         self.dotenv.set({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
         self.pending.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
+from itertools import count
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
@@ -67,6 +68,12 @@ def read_text(path: Path) -> str | None:
         raise SettingsError([f"{path.absolute()}: cannot be read: {exc.strerror}"]) from exc
     except UnicodeDecodeError:
         raise SettingsError([f"{path.absolute()}: not UTF-8; save the file as UTF-8"]) from None
+
+
+def free_copy_name(path: Path) -> Path:
+    """Return the first of "settings.yaml.bak", "settings.yaml.bak2", ... that does not exist."""
+    names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 class DotenvFile:

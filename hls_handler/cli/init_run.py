@@ -35,6 +35,7 @@ from hls_handler.cli.init_files import (
     DotenvFile,
     Identity,
     app_identity,
+    free_copy_name,
     read_text,
     require_writable,
     settings_text,
@@ -54,6 +55,7 @@ from hls_handler.clients.claude_errors import KEY_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.load import SETTINGS_FILE, load_settings
 from hls_handler.settings.model import Claude, Github
+from hls_handler.settings.values import PROBLEM
 
 KEY_FILE_NAME = "github-app.pem"
 STANDARD_INPUT = Path("-")
@@ -243,6 +245,8 @@ class Init:
             assert self._dialogue.terminal is not None
             print_lines(KINDS_OF_TOKENS)
             token = self._dialogue.terminal.ask_hidden("Token (not shown)", None)
+        else:
+            print_line(f"Using the variable {TOKEN}.")
         _require_header_text("the token", token)
         names = check_repositories(self._options.repositories) if self._options.repositories else ()
         names = check_token(self._github_url, token, names, self._dialogue, now=self._now)
@@ -258,6 +262,7 @@ class Init:
             self._check_claude(key)
         elif KEY_VARIABLE in self._variables():
             key = self._variables()[KEY_VARIABLE].strip()
+            print_line(f"Using the variable {KEY_VARIABLE}.")
             self._check_claude(key)
         else:
             asked = self._ask_claude_key()
@@ -323,7 +328,7 @@ class Init:
             print_line(f"{self._path} is up to date")
             return
         if present is not None:
-            copy = _free_name(self._path)
+            copy = free_copy_name(self._path)
             question = f"{self._path} exists. Replace it? A copy is kept as {copy.name}."
             if (self._dialogue.terminal is None and not self._options.yes) or not self._dialogue.confirm(question):
                 print_line(f"{self._path} is unchanged. It must contain:")
@@ -343,7 +348,9 @@ def _check_url(option: str, url: str) -> str:
     try:
         return Github.model_validate({"token": "x", "webhook_secret": "x" * 16, "base_url": url}).base_url
     except ValidationError as exc:
-        raise SettingsError([f"{option}: {exc.errors()[0]['msg']}"]) from None
+        error = exc.errors()[0]
+        reason = error["msg"] if error["type"] == PROBLEM else "expected an address that starts with https://"
+    raise SettingsError([f"{option}: {url}: {reason}"])
 
 
 def _read_secret(path: Path) -> str:
@@ -358,11 +365,3 @@ def _read_secret(path: Path) -> str:
 def _require_header_text(noun: str, secret: str) -> None:
     if not (secret.isascii() and secret.isprintable()) or " " in secret:
         raise SettingsError([f"{noun} contains a character that is not allowed; copy it again"])
-
-
-def _free_name(path: Path) -> Path:
-    """Return "settings.yaml.bak", or "settings.yaml.bak2" if it exists."""
-    number = 1
-    while (copy := path.with_name(f"{path.name}.bak{number if number > 1 else ''}")).exists():
-        number += 1
-    return copy

@@ -10,15 +10,17 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.cli.github_names import require_repository
 from hls_handler.cli.options import Config, fail, load, open_store, print_line
 from hls_handler.db.files import back_up
 from hls_handler.errors import StoreUnavailable
-from hls_handler.events import REPOSITORY_NAME
 from hls_handler.queue.pauses import describe_pause, resume_command
 
 RepositoryArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[OWNER/REPO]", help="The repository; without it, all repositories.", show_default=False),
+    typer.Argument(
+        metavar="[OWNER/REPO]", help="The repository or its URL; without it, all of them.", show_default=False
+    ),
 ]
 
 
@@ -37,8 +39,10 @@ def pause(
 
     Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
-    _require_repository_name(repository)
-    with open_store(load(config)) as store:
+    settings = load(config)
+    if repository is not None:
+        repository = require_repository(repository, base_url=settings.github.base_url)
+    with open_store(settings) as store:
         store.pauses.pause(repository, reason=add_author(reason))
         name = (repository or "").lower()
         current = next(one for one in store.pauses.active() if (one.repository or "").lower() == name)
@@ -61,8 +65,10 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or unusable settings or
     database.
     """
-    _require_repository_name(repository)
-    with open_store(load(config)) as store:
+    settings = load(config)
+    if repository is not None:
+        repository = require_repository(repository, base_url=settings.github.base_url)
+    with open_store(settings) as store:
         ended, others = store.pauses.resume(repository), store.pauses.active()
         queued, _ = store.deliveries.count_open(repository)
     name = repository or "everything"
@@ -83,11 +89,6 @@ def add_author(reason: str | None) -> str:
         user = "unknown user"
     by = f"by {user} on {socket.gethostname()}"
     return f"{reason} ({by})" if reason else by
-
-
-def _require_repository_name(repository: str | None) -> None:
-    if repository is not None and not REPOSITORY_NAME.fullmatch(repository):
-        raise typer.BadParameter("write it as owner/repo", param_hint="OWNER/REPO")
 
 
 def backup(

@@ -5,6 +5,7 @@ Printed text is escaped, so that untrusted text cannot control the terminal.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ import typer
 from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.files import database_exists
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
-from hls_handler.settings.load import find_missing, find_settings_file, load_settings, with_dummy_credentials
+from hls_handler.settings.load import find_settings_file, load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable, escape_unprintable_lines
@@ -37,9 +38,14 @@ Config = Annotated[
 ]
 
 
-def print_line(line: str, *, err: bool = False) -> None:
-    """Print one line. Newlines and control characters in it are escaped."""
-    typer.echo(escape_unprintable(line), err=err)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def print_line(line: str, *, err: bool = False, colour: str | None = None) -> None:
+    """Print one line. Newlines and control characters in it are escaped. The colour is for terminals only."""
+    escaped = escape_unprintable(line)
+    # On other outputs, `typer.echo` removes the colour.
+    typer.echo(typer.style(escaped, fg=colour) if colour and not os.environ.get("NO_COLOR") else escaped, err=err)
 
 
 def print_lines(text: str) -> None:
@@ -50,6 +56,11 @@ def print_lines(text: str) -> None:
     typer.echo(escape_unprintable_lines(text))
 
 
+def print_json(document: object) -> None:
+    """Print the only output of a command with --json."""
+    typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
+
+
 def config_path(config: Path | None) -> Path:
     return config or find_settings_file(os.environ)
 
@@ -57,22 +68,21 @@ def config_path(config: Path | None) -> Path:
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
     """Load the settings. If they cannot be used, print all problems, one per line, and exit with 2.
 
-    With `credentials=False`, unset credentials are accepted; call `require_credential` before using one.
+    With `credentials=False`, unset variables are accepted; call `require_credential` before using a credential.
     """
     try:
-        variables = os.environ if credentials else with_dummy_credentials(os.environ, DOTENV)
-        return load_settings(config_path(config), variables, dotenv=DOTENV)
+        return load_settings(config_path(config), os.environ, dotenv=DOTENV, allow_unset=not credentials)
     except SettingsError as exc:
         abort(*exc.problems)
 
 
 def require_credential(settings: Settings, key: Literal["github.token", "claude.api_key"], *, alternative: str) -> None:
     """Exit with 2 if the credential is not set. The error ends with `alternative`, such as "omit --claude real"."""
-    secret = {"github.token": settings.github.token, "claude.api_key": settings.claude.api_key}[key]
-    missing = find_missing(secret)
-    if missing is not None:
-        where = settings.sources.where(key)
-        abort(f"{where}: {missing} is not set; set it in the environment or in .env, or {alternative}")
+    keys = ("github.token", "github.app.") if key == "github.token" else (key,)
+    for path, problem in settings.unset.items():
+        if path.startswith(keys):
+            where = settings.sources.where(path)
+            abort(f"{where}: {problem}; set it in the environment or in .env, or {alternative}")
 
 
 @contextmanager

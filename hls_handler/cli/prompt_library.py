@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
@@ -52,8 +53,8 @@ def format_custom_fields(prompt: Prompt) -> list[str]:
 
 def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
     """Yield each field that sets labels, with all its labels: ("priority", "priority-high, priority-medium")."""
-    for field, rule in model.label_rules.items():
-        yield field, ", ".join(list_possible_labels(rule, model.model_fields[field].annotation))
+    for name, rule in model.label_rules.items():
+        yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
 
 
 MAX_EXAMPLE_CHARS = 60
@@ -61,55 +62,71 @@ NAME_WIDTH, TRUST_WIDTH, TYPE_WIDTH = 34, 10, 13
 """Widths of three columns of `hls prompts vars`. A longer value shifts the rest of its line to the right."""
 
 
-def format_variables(event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits) -> Iterator[str]:
-    """Yield the output of `hls prompts vars`. The fields and labels that `prompts` define come last."""
+@dataclass(frozen=True, slots=True)
+class VariableSection:
+    """A part of the output of `hls prompts vars`: variables, or labels by the field that sets them."""
+
+    title: str
+    variables: tuple[VariableDoc, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, object]:
+        variables = [
+            {"name": one.name, "trust": one.trust, "type": one.kind, "example": one.example} for one in self.variables
+        ]
+        return {"title": self.title, "variables": variables, "labels": dict(self.labels)}
+
+
+def list_variables(
+    event: str, family: Family, prompts: Iterable[Prompt], budget: PromptLimits
+) -> Iterator[VariableSection]:
+    """Yield what `hls prompts vars` prints. The fields and labels that `prompts` define come last."""
     prompts_see = {**COMMON, **family.variables}
     examples = (variables for _, variables in family.samples())
-    yield from _format_section(
-        f"Variables of prompts and comments about {event}", document_variables(prompts_see, examples)
-    )
-    kinds = sorted(family.replies)
+    title = f"Variables of prompts and comments about {event}"
+    yield VariableSection(title, tuple(document_variables(prompts_see, examples)))
+    kinds = sorted(family.replies, key=lambda kind: (kind == "generic_analysis", kind))  # the family's own types first
     from hls_handler.sandbox.samples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}
-    only_comments = {**COMMENT, **family.comment_variables}
-    yield ""
-    yield from _format_section("Variables of comments only", document_variables(only_comments, comments[kinds[0]]))
+    only_comments = document_variables({**COMMENT, **family.comment_variables}, comments[kinds[0]])
+    yield VariableSection("Variables of comments only", tuple(only_comments))
     for kind in kinds:
-        yield ""
         title = f"Variables of comments, and of prompts that follow with `then`, if the reply is {kind}"
-        yield from _format_section(title, document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind]))
-        yield from _format_labels(f"Labels set by {kind}", REPLY_TYPES[kind])
+        yield VariableSection(title, tuple(document_variables({"analysis": REPLY_TYPES[kind]}, comments[kind])))
+        yield from _list_label_section(f"Labels set by {kind}", REPLY_TYPES[kind])
     for prompt in prompts:
         if prompt.reply in family.replies and prompt.reply_model is not REPLY_TYPES[prompt.reply]:
-            yield from _format_differences(prompt, comment_examples(event, prompt.reply_model, budget))
+            yield from _list_differences(prompt, comment_examples(event, prompt.reply_model, budget))
 
 
-def _format_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[str]:
+def _list_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[VariableSection]:
     custom = _custom_field_names(prompt)
     if custom:
         variables = document_variables({"analysis": prompt.reply_model}, examples)
         fields = (one for one in variables if one.name.removeprefix("analysis.").removesuffix("[]") in custom)
-        yield ""
-        yield from _format_section(f"Additional or changed variables after {prompt.name}", fields)
+        yield VariableSection(f"Additional or changed variables after {prompt.name}", tuple(fields))
     if custom or prompt.reply_model.label_rules != REPLY_TYPES[prompt.reply].label_rules:
-        yield from _format_labels(f"Labels set by {prompt.name}", prompt.reply_model)
+        yield from _list_label_section(f"Labels set by {prompt.name}", prompt.reply_model)
 
 
-def _format_labels(title: str, model: type[Reply]) -> Iterator[str]:
+def _list_label_section(title: str, model: type[Reply]) -> Iterator[VariableSection]:
     labels = dict(list_labels(model))
     if labels:
-        yield ""
-        yield f"{title}:"
-        yield from (f"  {field:<{NAME_WIDTH}}  {names}" for field, names in labels.items())
+        yield VariableSection(title, labels=labels)
 
 
-def _format_section(title: str, variables: Iterable[VariableDoc]) -> Iterator[str]:
-    yield f"{title}:"
-    for one in variables:
-        trust, example = one.trust or "-", "" if one.example is None else _shorten(one.example)
-        line = f"  {one.name:<{NAME_WIDTH}}  {trust:<{TRUST_WIDTH}}  {one.kind:<{TYPE_WIDTH}}  {example}"
-        yield line.rstrip()
+def format_sections(sections: Iterable[VariableSection]) -> Iterator[str]:
+    """Yield the lines of `hls prompts vars`."""
+    for position, section in enumerate(sections):
+        if position:
+            yield ""
+        yield f"{section.title}:"
+        for one in section.variables:
+            trust, example = one.trust or "-", "" if one.example is None else _shorten(one.example)
+            line = f"  {one.name:<{NAME_WIDTH}}  {trust:<{TRUST_WIDTH}}  {one.kind:<{TYPE_WIDTH}}  {example}"
+            yield line.rstrip()
+        yield from (f"  {name:<{NAME_WIDTH}}  {names}" for name, names in section.labels.items())
 
 
 def _shorten(text: str) -> str:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
+from hls_handler import shipped
 from hls_handler.cli.options import (
+    AsJson,
     Config,
     abort,
     fail,
     format_usd,
     load,
     open_existing_store,
+    print_json,
     print_line,
     print_lines,
 )
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import (
     format_custom_fields,
-    format_variables,
+    format_sections,
     get_prompt,
     list_labels,
+    list_variables,
     load_library,
 )
 from hls_handler.cli.prompt_try import try_
@@ -34,7 +39,7 @@ from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.settings.model import Settings
 from hls_handler.wording import count
-from hls_handler.work.library import SHIPPED, families, load_checked, load_shipped
+from hls_handler.work.library import families, load_checked, load_shipped
 
 prompts = typer.Typer(
     help="List, show, compare and try prompts.",
@@ -50,7 +55,7 @@ NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2
 
 
 @prompts.command(name="list")
-def list_(config: Config = None) -> None:
+def list_(as_json: AsJson = False, config: Config = None) -> None:
     """List the prompts with their statistics.
 
     Prints for each prompt its id, its events or the prompt that it follows, and its files. From the database, adds the
@@ -59,21 +64,60 @@ def list_(config: Config = None) -> None:
 
     Exit codes: 0 listed; 2 usage error, or unusable settings, prompts or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     library = load_library(settings)
-    with open_existing_store(settings) as store:
+    storage_problem = settings.unset.get("storage.url")
+    with nullcontext() if storage_problem else open_existing_store(settings) as store:
         rows = None if store is None else store.calls.prompt_stats()
         feedback = {} if store is None else feedback_in(store.statistics.counters())
+    if as_json:
+        print_json({"prompts": [_to_dict(library, prompt, rows, feedback) for prompt in library.prompts.values()]})
+        return
     for prompt in library.prompts.values():
         print_line(prompt.id)
         print_line(f"  for         {_format_triggers(library, prompt)}")
-        print_line(f"  from        {origin(library.sources[prompt.name], SHIPPED)}")
+        print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
         for line in format_stats(prompt.id, rows) if rows is not None else ():
             print_line(f"  {line}")
         for line in format_feedback(prompt.id, feedback):
             print_line(f"  {line}")
     if rows is None:
-        print_line(f"{settings.sources.where('storage.url')}: there is no database yet, so there are no statistics")
+        reason = storage_problem or "there is no database yet"
+        print_line(f"{settings.sources.where('storage.url')}: {reason}, so there are no statistics")
+
+
+def _to_dict(
+    library: Library,
+    prompt: Prompt,
+    rows: Sequence[PromptStats] | None,
+    feedback: Mapping[str, Mapping[str, FieldFeedback]],
+) -> dict[str, object]:
+    return {
+        "id": prompt.id,
+        "name": prompt.name,
+        "on": list(prompt.on),
+        "after": list(library.predecessors(prompt.name)),
+        "shadow": prompt.name in library.shadows,
+        "files": [source.file for source in library.sources[prompt.name].sources],
+        "versions": [
+            {
+                "id": row.prompt_id,
+                "replies": row.replies,
+                "cost_usd": row.cost_usd,
+                "calls_of_unknown_cost": row.calls_of_unknown_cost,
+                "last_error": row.last_error,
+                "last_error_at": row.last_error_at.isoformat() if row.last_error_at else None,
+            }
+            for row in rows or ()
+            if _is_version_of(prompt.id, row.prompt_id)
+        ],
+        "corrections": [
+            {"id": version, "field": field, "set": one.set, "corrected": one.corrected}
+            for version, fields in feedback.items()
+            if _is_version_of(prompt.id, version)
+            for field, one in fields.items()
+        ],
+    }
 
 
 @prompts.command(name="vars")
@@ -81,6 +125,7 @@ def vars_(
     family: Annotated[
         str, typer.Argument(metavar="FAMILY", help="issues, pull_requests, reviews, ..., or the name of an event.")
     ],
+    as_json: AsJson = False,
     config: Config = None,
 ) -> None:
     """List the variables of templates.
@@ -96,7 +141,7 @@ def vars_(
 
     Exit codes: 0 listed; 2 usage error or unusable settings.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     budget = PromptLimits(input_tokens=settings.claude.input_tokens)
     by_event = families()
     event = next((event for event, one in by_event.items() if family in (event, one.name)), None)
@@ -108,7 +153,11 @@ def vars_(
     except PromptError:
         library_prompts = ()
         note = "the prompts have errors, so the fields and labels that they define are missing here; see `hls check`"
-    for line in format_variables(event, by_event[event], library_prompts, budget):
+    sections = tuple(list_variables(event, by_event[event], library_prompts, budget))
+    if as_json:
+        print_json({"event": event, "sections": [section.to_dict() for section in sections]})
+        return
+    for line in format_sections(sections):
         print_line(line)
     if note:
         print_line(note)
@@ -128,7 +177,7 @@ def show(
     Exit codes: 0 shown; 1 NAME is an id, but not that of the prompt's current version; 2 usage error, or unusable
     settings or prompts.
     """
-    library = load_library(load(config))
+    library = load_library(load(config, credentials=False))
     chosen = get_prompt(library, prompt, other_version=fail)
     print_lines("\n".join(_format_prompt(chosen, library.sources[chosen.name])))
 
@@ -148,7 +197,7 @@ def diff(
 
     Exit codes: 0 no differences; 1 differences; 2 usage error, or unusable settings or prompts.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     library = load_library(settings)
     first = library.sources[get_prompt(library, a).name]
     if b is None:
@@ -184,7 +233,7 @@ def _format_triggers(library: Library, prompt: Prompt) -> str:
 def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
-        f"from        {origin(sources, SHIPPED)}",
+        f"from        {origin(sources, shipped.PROMPTS)}",
         *_format_list("files", [source.file for source in sources.sources]),
         f"reply       {prompt.reply}",
         *_format_list("fields", format_custom_fields(prompt)),

@@ -14,12 +14,16 @@ from hls_handler.prompting import recorded
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port on this machine; 0: a free one.", min=0, max=65535)] = 9000,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="Port on this machine; 0: a free one.", min=0, max=65535)
+    ] = 9000,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File that keeps the objects. Default: memory only.")
     ] = None,
 ) -> None:
-    """Run stand-ins for GitHub and Claude until Ctrl-C, with the issues and pull requests of the demo.
+    """Run the stand-ins for GitHub and Claude alone.
+
+    They begin with the issues and pull requests of the demo, and run until Ctrl-C.
 
     Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """

@@ -8,18 +8,20 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 import uvicorn
 
+from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
-from hls_handler.settings.load import CREDENTIALS, EXAMPLE_FILE, SETTINGS_FILE, SettingsFile, find_missing_credentials
+from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
 
@@ -42,7 +44,18 @@ ExitWithParent = Annotated[
 ]
 
 
-def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: ExitWithParent = False) -> None:
+def serve(
+    config: Config = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; overrides server.host.", show_default=False)
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, or 0 for a free one; overrides server.port.", show_default=False),
+    ] = None,
+    role: RoleOption = "all",
+    exit_with_parent: ExitWithParent = False,
+) -> None:
     """Receive and process webhooks until SIGTERM or Ctrl-C.
 
     On SIGTERM no new step begins, and running steps have limits.shutdown_s to finish. Unfinished deliveries continue
@@ -55,7 +68,8 @@ def serve(config: Config = None, role: RoleOption = "all", exit_with_parent: Exi
     """
     if exit_with_parent:
         threading.Thread(target=_exit_with_parent, name="parent-watcher", daemon=True).start()
-    raise typer.Exit(run_service(config_path(config), partial(Service, role=role)))
+    options = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    raise typer.Exit(run_service(config_path(config), partial(Service, role=role), options))
 
 
 def _exit_with_parent() -> None:
@@ -63,10 +77,27 @@ def _exit_with_parent() -> None:
     os._exit(1)  # not gracefully: running steps could not succeed, because the demo's stand-ins have ended, too
 
 
-def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -> int:
-    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2)."""
+def listen_on_loopback(settings: Settings) -> socket.socket:
+    """Listen on 127.0.0.1 and server.port, or on a free port if that one is in use. Raises `SettingsError`."""
+    server = settings.server.model_copy(update={"host": "127.0.0.1"})
     try:
-        file = SettingsFile(path, os.environ, dotenv=DOTENV)
+        return listen(settings.model_copy(update={"server": server}))
+    except SettingsError:
+        return listen(settings.model_copy(update={"server": server.model_copy(update={"port": 0})}))
+
+
+def run_service(
+    path: Path,
+    make: Callable[[SettingsFile], Service] = Service,
+    options: Mapping[str, object] = MappingProxyType({}),
+    open_socket: Callable[[Settings], socket.socket] = listen,
+) -> int:
+    """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
+
+    `options` override keys of the section `server`.
+    """
+    try:
+        file = SettingsFile(path, os.environ, dotenv=DOTENV, options=options)
     except SettingsError as exc:
         abort(*exc.problems)
     settings = file.initial
@@ -75,7 +106,7 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
     service = sock = None
     can_start_later = False
     try:
-        sock = listen(settings)
+        sock = open_socket(settings)
     except SettingsError as exc:
         problems += exc.problems
     try:
@@ -94,7 +125,8 @@ def run_service(path: Path, make: Callable[[SettingsFile], Service] = Service) -
         # Handles signals before uvicorn starts and after it ends. At its end, uvicorn raises received signals again;
         # with the default handler, the process would then end as if it had been killed.
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
-    _announce(path, settings, service.role, port=sock.getsockname()[1])
+    host, port = sock.getsockname()[:2]
+    _announce(path, settings, service.role, host=host, port=port)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(_run(server, service, sock))
     log.info("stopped")
@@ -111,8 +143,7 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
     await running
 
 
-def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
-    host = settings.server.host
+def _announce(path: Path, settings: Settings, role: Role, *, host: str, port: int) -> None:
     webhook = f"http://{host}:{port}{settings.server.webhook_path}"
     log.info(
         "serving",
@@ -126,7 +157,7 @@ def _announce(path: Path, settings: Settings, role: Role, *, port: int) -> None:
             "repositories": [repository.name for repository in settings.repositories],
         },
     )
-    if path == EXAMPLE_FILE:
+    if path == shipped.SETTINGS:
         log.info(
             f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
         )
@@ -145,7 +176,7 @@ def up(config: Config = None) -> None:
     a credential is missing, or the service or the demo could not start.
     """
     path = config_path(config)
-    if path != EXAMPLE_FILE and path.exists():
+    if path != shipped.SETTINGS and path.exists():
         raise typer.Exit(run_service(path))
     try:
         missing = find_missing_credentials(os.environ, DOTENV)

@@ -175,8 +175,10 @@ class GithubApi:
     def get(self, path: str, shape: TypeAdapter[T]) -> T:
         return self.get_with_headers(path, shape)[0]
 
-    def get_with_headers(self, path: str, shape: TypeAdapter[T]) -> tuple[T, Mapping[str, str]]:
-        response = self._send("GET", path)
+    def get_with_headers(
+        self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None
+    ) -> tuple[T, Mapping[str, str]]:
+        response = self._send("GET", path, parameters=dict(query) if query else None)
         return validate(f"GET {path}", shape, response.data), response.headers
 
     def find(self, path: str, shape: TypeAdapter[T], *, query: Mapping[str, str] | None = None) -> T | None:

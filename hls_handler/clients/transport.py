@@ -28,6 +28,11 @@ from hls_handler.logs import mask_secrets
 from hls_handler.settings.load import CA_VARIABLES, NO_PROXY_VARIABLES, PROXY_VARIABLES, both_cases
 from hls_handler.settings.values import is_loopback
 
+EXTENSION_REMEDY = (
+    "issue the certificates again with this extension, which Python 3.13 and newer require of a private authority's "
+    "certificates (with OpenSSL: authorityKeyIdentifier = keyid in the section of the extensions)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ProxySettings:
@@ -57,6 +62,8 @@ class ProxySettings:
         """Return the cause, such as ": Connection refused", and the remedy. `otherwise` is the default remedy."""
         through = f" through the proxy {self.proxy_without_credentials}" if self.proxy else ""
         certificate_problems = [e.verify_message for e in _causes(exc) if isinstance(e, ssl.SSLCertVerificationError)]
+        if certificate_problems and "Key Identifier" in certificate_problems[0]:
+            return f"{through}: certificate verification failed: {certificate_problems[0]}", EXTENSION_REMEDY
         if certificate_problems:
             source = f"{self.ca_variable} ({self.ca_path})" if self.ca_variable else f"the system's {self.ca_path}"
             remedy = (

@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import zstandard
-from sqlalchemy import BigInteger, ColumnElement, Row, Text, bindparam, literal_column, or_
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Row, Text, bindparam, literal_column, or_
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from hls_handler.deliveries import State
+from hls_handler.deliveries import CAUGHT_UP, State
 from hls_handler.errors import HlsError
 
 T = TypeVar("T")
@@ -29,6 +29,12 @@ FURTHEST_MS = 48 * HOUR_MS
 def literal(state: State) -> ColumnElement[str]:
     """Return the state as an SQL literal. With a bind parameter, the planner could not use the partial indexes."""
     return literal_column(f"'{state}'")
+
+
+def is_caught_up(deliveries: FromClause) -> ColumnElement[bool]:
+    """Return the SQL condition that catch-up read the delivery from GitHub."""
+    condition: ColumnElement[bool] = deliveries.c.request_id.startswith(CAUGHT_UP)
+    return condition
 
 
 class UntrustedString(TypeDecorator[str]):

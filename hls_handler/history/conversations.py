@@ -9,7 +9,7 @@ from sqlalchemy import and_, bindparam, exists, func, or_, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import analyses, bot_accounts, comments, deliveries, labels
-from hls_handler.db.values import literal
+from hls_handler.db.values import is_caught_up, literal
 from hls_handler.deliveries import Lease
 from hls_handler.events import Account
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
@@ -46,10 +46,14 @@ _NEWER = and_(  # no rows for a delivery without a conversation
     _d.id > select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery(),
 )
 _HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # usually no row; a tenth of the cost of _SELECT_NEWER
+# A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
+_HAPPENED_LATER = and_(
+    _NEWER, or_(~is_caught_up(deliveries), exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)))
+)
 _NEWEST_HEAD = (
     select(_d.head_sha)
     .where(
-        _NEWER,
+        _HAPPENED_LATER,
         _d.event == "pull_request",
         _d.state.in_([literal("queued"), literal("running"), literal("done")]),
         _d.head_sha.is_not(None),
@@ -60,7 +64,7 @@ _NEWEST_HEAD = (
 _LAST_CLOSING = (
     select(_d.action)
     .where(
-        _NEWER,
+        _HAPPENED_LATER,
         or_(_d.event == "issues", _d.event == "pull_request"),
         or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
     )
@@ -68,7 +72,7 @@ _LAST_CLOSING = (
     .limit(1)
 )
 _IS_ANSWERED = exists().where(
-    _NEWER,
+    _HAPPENED_LATER,
     _d.state == literal("done"),
     _d.posting_status == "done",
     analyses.c.delivery_id == _d.id,

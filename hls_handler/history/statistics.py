@@ -12,8 +12,8 @@ from sqlalchemy import Select, and_, exists, func, select
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checkpoints, counters, deliveries
 from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
-from hls_handler.deliveries import OPEN_STATES, Finished, State
-from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK
+from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
+from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
@@ -54,6 +54,11 @@ class DeliveryRow:
     analysis_error: str | None
     posting_status: str | None  # "done", "failed", "dry_run"
     posting_error: str | None
+
+    @property
+    def is_caught_up(self) -> bool:
+        """True if the webhook was missed, and catch-up read it from GitHub."""
+        return self.request_id.startswith(CAUGHT_UP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +179,9 @@ class Statistics:
         self._database = database
 
     def counters(self) -> dict[tuple[str, str], int]:
-        """Return {(name, label): count}, but no counters that store a time. The label is "" if a counter has none."""
-        is_number = counters.c.name.not_in((LAST_WEBHOOK, EXPECTED_SINCE))
-        query = select(counters.c.name, counters.c.label, counters.c.value).where(is_number)
+        """Return {(name, label): count}, without counters that store a time or an id. By default, the label is ""."""
+        is_count = counters.c.name.not_in(NO_COUNTS)
+        query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
 

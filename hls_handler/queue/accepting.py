@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries, slots
-from hls_handler.db.values import HOUR_MS, compress, literal
+from hls_handler.db.values import HOUR_MS, compress, is_caught_up, literal
 from hls_handler.deliveries import Accepted, NewDelivery, State, sort_key
 from hls_handler.events import event_key
 from hls_handler.queue.changes import LAST_WEBHOOK, CounterWriter, Counts, count_end
@@ -34,6 +34,7 @@ _OLDER_OF_CONVERSATION = (
     .where(_older.c.conversation_key == bindparam("of_conversation"), _older.c.state == literal("queued"))
     .where(_older.c.id < select(_newer.c.id).where(_newer.c.guid == bindparam("by_guid")).scalar_subquery())
 )
+_OLDER_CAUGHT_UP = _OLDER_OF_CONVERSATION.where(is_caught_up(_older))
 _OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
 # `<` and `>` read two ranges of an index; `!=` would read every queued event of the commit `sha`.
 _OLDER_COMMITS = union_all(
@@ -53,6 +54,12 @@ def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningU
 _SUPERSEDE = {
     "all": _supersede_statement(_OLDER_OF_CONVERSATION),
     "older_commits": _supersede_statement(_OLDER_COMMITS),
+}
+_IS_OTHER_COMMIT = and_(_older.c.event == literal_column("'pull_request'"), _older.c.head_sha != bindparam("sha"))
+# A delivery that catch-up read may be older than webhooks that were stored before it. Catch-up reads in order.
+_SUPERSEDE_CAUGHT_UP = {
+    "all": _supersede_statement(_OLDER_CAUGHT_UP),
+    "older_commits": _supersede_statement(_OLDER_CAUGHT_UP.where(_IS_OTHER_COMMIT)),
 }
 
 
@@ -125,18 +132,17 @@ class BatchAcceptor:
             superseding = _superseding([batch[i] for i in stored.values()], existing_guids)
             increments += self._supersede(connection, superseding, now)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
-            recorded = self._record_webhooks(connection, increments, now)
+            recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
             if any(outcome.outcome == "queued" for outcome in outcomes):
                 self._database.notify(connection)
         self._last_webhooks.update(recorded)
         return outcomes
 
-    def _record_webhooks(self, connection: Connection, counted: Counts, now: int) -> dict[str, int]:
-        labels = {label for name, label in counted if name in ("webhooks", "repository")}
+    def _record_webhooks(self, connection: Connection, labels: Collection[str], now: int) -> dict[str, int]:
         due = {
             label: now for label in labels if abs(now - self._last_webhooks.get(label, 0)) >= _RECORD_WEBHOOK_EVERY_MS
         }
-        self._counters.set_times(connection, LAST_WEBHOOK, due)
+        self._counters.set_values(connection, LAST_WEBHOOK, due)
         return due
 
     def _existing(
@@ -175,7 +181,8 @@ class BatchAcceptor:
                 "now": now,
                 "sha": new.head_sha,
             }
-            for old in connection.execute(_SUPERSEDE[new.supersedes], terms):
+            statements = _SUPERSEDE_CAUGHT_UP if new.is_caught_up else _SUPERSEDE
+            for old in connection.execute(statements[new.supersedes], terms):
                 counts.update(count_end("superseded", repository=old.repository))
                 ended.append(old.id)
         if ended:
@@ -266,10 +273,16 @@ def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -
     return list(newest.values())
 
 
+def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
+    # Deliveries that catch-up read do not show that webhooks arrive.
+    names = {new.repository for new in batch if new.repository is not None and not new.is_caught_up}
+    return names | ({""} if ("webhooks", "") in counted else set())
+
+
 def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
-        arrivals["webhooks", ""] += 1
+        arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
         arrivals["event", event_key(new.event, new.action)] += 1
         if new.repository is not None:
             arrivals["repository", new.repository] += 1

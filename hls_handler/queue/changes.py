@@ -29,6 +29,12 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 LAST_WEBHOOK, EXPECTED_SINCE = "last_webhook", "webhook_expected_since"
 """Two names in the table `counters` whose values are times in ms. Their labels are repositories, or "" for all."""
 
+CAUGHT_UP_TO, CATCH_UP_LEASE = "caught_up_to", "catch_up_lease"
+"""Two names in the table `counters`: the last attempt read (its label is the hook), and the end of a lease in ms."""
+
+NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_LEASE)
+"""Names in the table `counters` whose values are no counts."""
+
 LABEL_SET = "label_set"
 """Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
 
@@ -151,10 +157,10 @@ class CounterWriter:
             rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
             connection.execute(self._increment, rows)
 
-    def set_times(self, connection: Connection, name: str, times: Mapping[str, int]) -> None:
-        """Store times (ms since the epoch) as values of the counter `name`. The keys of `times` are counter labels."""
-        if times:
-            rows = [{"name": name, "label": label, "value": times[label]} for label in sorted(times)]
+    def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
+        """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""
+        if values:
+            rows = [{"name": name, "label": label, "value": values[label]} for label in sorted(values)]
             connection.execute(self._set, rows)
 
 

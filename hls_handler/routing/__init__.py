@@ -17,5 +17,6 @@ from hls_handler.routing.router import LabelCorrection as LabelCorrection
 from hls_handler.routing.router import Rule as Rule
 from hls_handler.routing.router import Shadow as Shadow
 from hls_handler.routing.router import find_label_correction as find_label_correction
+from hls_handler.routing.router import may_be_processed as may_be_processed
 from hls_handler.routing.router import route as route
 from hls_handler.routing.router import route_with_settings as route_with_settings

@@ -128,6 +128,35 @@ def route_with_settings(
     return rule if ignored is None else ignored
 
 
+def may_be_processed(
+    event: str,
+    action: str | None,
+    repository: str | None,
+    *,
+    settings: Settings,
+    table: RepositoryTable,
+    catalogue: PromptCatalogue,
+) -> bool:
+    """Return whether `route` could admit an event of which only these values are known, not the payload.
+
+    `repository` is None if it is unknown, as in GitHub's list of an App's deliveries.
+    """
+    routing_input = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
+    found = table.find(repository) if repository is not None else None
+    candidates = table.all() if repository is None else (found,) if found is not None else ()
+    return any(
+        effective.enabled
+        and (
+            _may_be_label_correction(routing_input, effective, catalogue)
+            or (
+                _is_event_enabled(routing_input, effective)
+                and isinstance(_find_rule(routing_input, settings, effective, catalogue), Rule)
+            )
+        )
+        for effective in candidates
+    )
+
+
 def _find_settings(
     routing_input: RoutingInput, settings: Settings, table: RepositoryTable
 ) -> EffectiveSettings | Ignored:
@@ -213,14 +242,10 @@ def find_label_correction(
     If HLS or a bot changed the label, or if `skip-hls` is set, returns `Ignored`. Returns None if `effective.events`
     has neither the event's name, such as "issues", nor a key that begins with it, such as "issues.opened".
     """
-    if (
-        routing_input.event not in LABEL_CORRECTION_EVENTS
-        or routing_input.action not in LABEL_ACTIONS
-        or routing_input.label is None
-    ):
+    if routing_input.label is None or not _may_be_label_correction(routing_input, effective, catalogue):
         return None
     group = catalogue.label_groups(routing_input.event).get(routing_input.label.casefold())
-    if group is None or not any(name.partition(".")[0] == routing_input.event for name in effective.events):
+    if group is None:
         return None
     if bot is not None and same_login(routing_input.sender, bot.login):
         return ignore_own_action(settings, bot)
@@ -231,4 +256,15 @@ def find_label_correction(
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return (
         Ignored("asked to skip", skip_reason) if skip_reason else LabelCorrection(routing_input.key, group, effective)
+    )
+
+
+def _may_be_label_correction(
+    routing_input: RoutingInput, effective: EffectiveSettings, catalogue: PromptCatalogue
+) -> bool:
+    return (
+        routing_input.event in LABEL_CORRECTION_EVENTS
+        and routing_input.action in LABEL_ACTIONS
+        and bool(catalogue.label_groups(routing_input.event))
+        and any(name.partition(".")[0] == routing_input.event for name in effective.events)
     )

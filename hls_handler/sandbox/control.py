@@ -1,7 +1,8 @@
-"""The sandbox's own API under `/_sandbox`: seed events, change runs and files, inject faults, read the request log."""
+"""The sandbox's own API under `/_sandbox`: seed and send events, change objects, inject faults, read the log."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, get_args
 
@@ -26,6 +27,19 @@ class SeedEvent(BaseModel):
     event: str
     payload: dict[str, Any]
     files: list[dict[str, Any]] | None = None
+
+
+class AddHook(BaseModel):
+    """Request to create a webhook, of which the token's account becomes an administrator.
+
+    `owner` is "owner/repo", or an organisation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    owner: str
+    url: str
+    secret: str
 
 
 class SetJobLog(BaseModel):
@@ -86,6 +100,20 @@ def _state_routes(state: State) -> list[Route]:
         conversation = state.seed(body.event, body.payload, files=body.files)
         return JSONResponse({"thread": conversation.key if conversation else None}, status_code=201)
 
+    async def send(request: Request) -> Response:
+        body = await _parse(request, SeedEvent)
+        state.seed(body.event, body.payload, files=body.files)
+        attempts = await asyncio.to_thread(state.hooks.send, body.event, body.payload)
+        if not attempts:
+            raise BadRequest("payload: its repository has no hook: create one with POST /_sandbox/hooks")
+        return JSONResponse([attempt.document() for attempt in attempts], status_code=201)
+
+    async def add_hook(request: Request) -> Response:
+        body = await _parse(request, AddHook)
+        if "/" in body.owner:
+            state.set_permission(body.owner, state.me.login, "admin")
+        return JSONResponse({"id": state.hooks.add(body.owner, body.url, body.secret).id}, status_code=201)
+
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)
         if not state.set_log(body.repository, body.job, body.log):
@@ -111,6 +139,8 @@ def _state_routes(state: State) -> list[Route]:
 
     return [
         Route("/_sandbox/plant", seed, methods=["POST"]),
+        Route("/_sandbox/hooks", add_hook, methods=["POST"]),
+        Route("/_sandbox/send", send, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
         Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", set_conclusion, methods=["POST"]),

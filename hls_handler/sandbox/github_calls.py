@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from hls_handler.sandbox import github_request, repository_calls, shapes
+from hls_handler.sandbox import github_request, hook_calls, repository_calls, shapes
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError, moved, repository_of
 from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository, Review
 from hls_handler.sandbox.state import State
@@ -279,6 +279,7 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", REVIEWS, reviews, "pull_requests=read"),
     ("GET", f"{REVIEWS}/{{review:int}}/comments", review_comments, "pull_requests=read"),
     *repository_calls.ROUTES,
+    *hook_calls.ROUTES,
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

@@ -92,6 +92,11 @@ def page_routes(state: State) -> list[Route]:
             return RedirectResponse(address(found))
         return page(conversation=_conversation(found, state))
 
+    async def shortened(request: Request) -> Response:
+        number = request.path_params["number"]
+        found = next((one for one in state.conversations() if one.number == number and not one.gone), None)
+        return RedirectResponse(address(found) if found is not None else "/")
+
     async def run(request: Request) -> Response:
         path = request.path_params
         found = state.run(f"{path['owner']}/{path['repo']}", path["run"])
@@ -118,6 +123,7 @@ def page_routes(state: State) -> list[Route]:
     return [
         Route("/", index),
         Route("/_sandbox/pages.css", style),
+        Route("/{number:int}", shortened),  # of the repository with the newest conversation; for the demo's output
         Route("/{owner}/{repo}/issues/{number:int}", conversation),
         Route("/{owner}/{repo}/pull/{number:int}", conversation),
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),

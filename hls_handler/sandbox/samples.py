@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hls_handler import shipped
 from hls_handler.analysis import Reply
 from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
@@ -34,7 +35,7 @@ from hls_handler.settings.github_events import ACTIONS
 from hls_handler.settings.model import Claude
 from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
-from hls_handler.work.library import FACTS, GUID, SHIPPED
+from hls_handler.work.library import FACTS, GUID
 
 HISTORY = EmptyHistory(corrected=(Correction("priority", "priority-high", "priority-low", "Typo in the README"),))
 """History for the handlers: one label correction, as a sample value for templates."""
@@ -131,7 +132,7 @@ def write_facts(folder: Path = FACTS) -> None:
 def write_front_matter(folder: Path = SHIPPED_FRONT_MATTER) -> None:
     """Copy the front matter of each shipped prompt to a file of the same path below `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name, source in read_folder(SHIPPED)[0].items():
+    for name, source in read_folder(shipped.PROMPTS)[0].items():
         if source.front is not None:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

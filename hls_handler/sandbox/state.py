@@ -15,6 +15,7 @@ import msgspec
 from hls_handler.errors import HlsError
 from hls_handler.sandbox import seeding
 from hls_handler.sandbox.effects import effects_of
+from hls_handler.sandbox.hooks import Hooks
 from hls_handler.sandbox.objects import (
     Account,
     Attempt,
@@ -62,6 +63,7 @@ class State:
         self._clock = clock
         self._lock = threading.Lock()
         self.me = me
+        self.hooks = Hooks(clock)  # not in the state file
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
         self._world = _load(path) if path is not None and path.exists() else begin

@@ -103,6 +103,10 @@ class RepositoryTable:
             self._found[full_name] = found
         return found
 
+    def all(self) -> tuple[EffectiveSettings, ...]:
+        """Return the settings of every entry, the most specific entry first."""
+        return tuple(effective for _, effective in self._entries)
+
     def find_all(self, full_name: str) -> tuple[EffectiveSettings, ...]:
         """Return the settings of every entry that matches "owner/repo", the most specific entry first."""
         parts = full_name.lower().split("/")

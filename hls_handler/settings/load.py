@@ -8,29 +8,31 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
+from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
-from hls_handler.settings.reference import Reference, explain
+from hls_handler.settings.reference import REQUIRED, Reference, explain
 from hls_handler.settings.values import is_false, is_loopback
-from hls_handler.settings.yaml_parser import Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
+from hls_handler.settings.yaml_parser import OMIT, Expansion, Sources, decode, expand, iter_leaves, parse_tree, value_at
 
 SETTINGS_FILE = Path("config/settings.yaml")
-EXAMPLE_FILE = Path("config/settings.example.yaml")
 
 
 def find_settings_file(environ: Mapping[str, str]) -> Path:
-    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped example if there is no such file."""
+    """Return the file in $HLS_CONFIG, else config/settings.yaml, else the shipped settings if there is no such file."""
     if environ.get("HLS_CONFIG"):
         return Path(environ["HLS_CONFIG"])
-    return EXAMPLE_FILE if EXAMPLE_FILE.exists() and not SETTINGS_FILE.exists() else SETTINGS_FILE
+    return SETTINGS_FILE if SETTINGS_FILE.exists() else shipped.SETTINGS
 
 
 def load_settings(
@@ -38,13 +40,18 @@ def load_settings(
     environ: Mapping[str, str],
     *,
     dotenv: Path | None,
-    read_key: Callable[[Path], bytes] | None = Path.read_bytes,
+    allow_unset: bool = False,
+    options: Mapping[str, object] = MappingProxyType({}),
+    read_key: Callable[[Path], bytes] = Path.read_bytes,
 ) -> Settings:
     """Read a settings file, expand its variables, and validate its values.
 
     Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads the file that
-    `github.app.private_key_path` names; with None, the file is not read. Raises `SettingsError`, whose `problems`
-    contain each mistake with its line: "config/settings.yaml:12: server.prot: unknown key; ...".
+    `github.app.private_key_path` names. Raises `SettingsError`, whose `problems` contain each mistake with its line:
+    "config/settings.yaml:12: server.prot: unknown key; ...".
+
+    With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
+    default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
     """
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
@@ -54,10 +61,18 @@ def load_settings(
         raise SettingsError([f"{path}: cannot be read: {exc.strerror}"]) from None
     if not isinstance(tree.root, dict):
         raise SettingsError(
-            [f"{path}: expected sections such as github:, claude: and repositories:; see {EXAMPLE_FILE}"]
+            [f"{path}: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"]
         )
-    expansion = expand(tree.root, read_environment(environ, dotenv))
-    reference = Reference()
+    if options and isinstance(tree.root.setdefault("server", {}), dict | None):
+        tree.root["server"] = {**(tree.root["server"] or {}), **options}
+    reference, variables = Reference(), read_environment(environ, dotenv)
+    if allow_unset:
+        variables = {name: value for name, value in variables.items() if value.strip()}
+        expansion = expand(tree.root, variables, stand_in=partial(_stand_in, reference))
+        unset = {key: f"{variable} is not set" for key, variable in expansion.unset.items()}
+        unset |= _replace_unusable_app(expansion)
+    else:
+        expansion, unset = expand(tree.root, variables), {}
     problems: dict[str, str] = {}
     settings = None
     try:
@@ -66,7 +81,7 @@ def load_settings(
         problems = explain(error, expansion.root, expansion.variables, reference)
     for key, sentence in _find_problems(expansion.root):  # not validated: finds problems beside other invalid values
         problems.setdefault(key, sentence)
-    if settings is not None and read_key is not None:
+    if settings is not None:
         try:
             settings = _with_app_key(settings, read_key)
         except InvalidAppKey as exc:
@@ -79,11 +94,32 @@ def load_settings(
     if lines or settings is None:
         secrets = _collect_secrets(expansion, reference)
         raise SettingsError([masked(line, secrets) for line in lines])
-    warnings = (*_find_warnings(settings, tree.sources), *_find_exposed_files(settings, tree.sources, dotenv))
+    sources = replace(tree.sources, options={f"server.{name}": f"--{name}" for name in options})
+    warnings = (*_find_warnings(settings, sources), *_find_exposed_files(settings, sources, dotenv))
     model = resolve_model(settings.claude.model)
     settings = settings.model_copy(update={"claude": settings.claude.model_copy(update={"model": model})})
-    settings._sources, settings._warnings = tree.sources, warnings
+    settings._sources, settings._warnings, settings._unset = sources, warnings, unset
     return settings
+
+
+def _stand_in(reference: Reference, path: str, name: str) -> object:
+    key = reference.find(path)
+    if path.startswith("github.app."):
+        return OMIT
+    if key is not None and key.secret:
+        return f"{name}-of-this-name-is-not-set"  # long enough for a webhook secret
+    return None if key is None or (key.kind == "key" and key.default == REQUIRED) else OMIT
+
+
+def _replace_unusable_app(expansion: Expansion) -> dict[str, str]:
+    github, path = value_at(expansion.root, "github"), value_at(expansion.root, "github.app.private_key_path")
+    found = {}
+    if isinstance(path, str) and not os.access(path, os.R_OK):
+        found["github.app.private_key_path"] = f"{os.path.abspath(path)} cannot be read"  # noqa: PTH100
+    if isinstance(github, dict) and any(key.startswith("github.app.") for key in (*expansion.unset, *found)):
+        del github["app"]
+        github |= {"token": "stands-for-the-app"}
+    return found
 
 
 def _find_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -99,9 +135,9 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         if isinstance(name, str) and first.setdefault(name.lower(), index) != index:
             yield f"repositories[{index}].name", f"{name} is already repositories[{first[name.lower()]}]; remove one"
     for key, path in {"storage.url": value_at(root, "storage.url"), **_prompt_folders(root)}.items():
-        if isinstance(path, str) and not path.startswith("postgresql") and not _is_encodable(unquote(path)):
-            encoding = sys.getfilesystemencoding()
-            yield key, f"{path} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+        problem = _find_encoding_problem(path) if isinstance(path, str) else None
+        if problem is not None:
+            yield key, problem
 
 
 def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
@@ -137,12 +173,18 @@ def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Sett
     return settings.model_copy(update={"github": github})
 
 
-def _is_encodable(path: str) -> bool:
+def _find_encoding_problem(path: str) -> str | None:
+    encoding = sys.getfilesystemencoding()
+    shown = "the address" if path.startswith("postgresql") else path.encode("utf-8", "backslashreplace").decode()
+    if any("\ud800" <= character <= "\udfff" for character in path):  # of a variable, whose bytes were not decoded
+        rename = "rename it" if encoding == "utf-8" else "rename it, or set PYTHONUTF8=1"
+        return f"{shown} has bytes that are not valid in the locale's encoding ({encoding}); {rename}"
     try:
-        os.fsencode(path)
+        if not path.startswith("postgresql"):
+            os.fsencode(unquote(path))
     except UnicodeEncodeError:
-        return False
-    return True
+        return f"{shown} has a character that the locale's encoding ({encoding}) lacks; set PYTHONUTF8=1"
+    return None
 
 
 def _prompt_folders(root: object) -> dict[str, object]:
@@ -154,8 +196,9 @@ def _prompt_folders(root: object) -> dict[str, object]:
 
 def _find_missing_folders(root: object) -> Iterator[tuple[str, str]]:
     for path, folder in _prompt_folders(root).items():
-        if isinstance(folder, str) and not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` may raise)
-            yield path, f"there is no folder {folder}"
+        # not Path.is_dir, which may raise
+        if isinstance(folder, str) and folder != "shipped" and not os.path.isdir(folder):  # noqa: PTH112
+            yield path, f"there is no folder {os.path.abspath(folder)}"  # noqa: PTH100
 
 
 def _collect_secrets(expansion: Expansion, reference: Reference) -> tuple[str, ...]:
@@ -260,22 +303,6 @@ def find_missing_credentials(environ: Mapping[str, str], dotenv: Path | None) ->
     return tuple(name for name in CREDENTIALS if not variables.get(name, "").strip())
 
 
-def with_dummy_credentials(environ: Mapping[str, str], dotenv: Path | None) -> Mapping[str, str]:
-    """Return `environ` with a dummy value for each missing credential, for commands that do not use all credentials."""
-    return {**environ, **{name: _dummy_value(name) for name in find_missing_credentials(environ, dotenv)}}
-
-
-def find_missing(secret: SecretStr | None) -> str | None:
-    """Return the name of the missing variable ("GITHUB_TOKEN") if `secret` is a dummy value; else None."""
-    if secret is None:
-        return None
-    return next((name for name in CREDENTIALS if secret.get_secret_value() == _dummy_value(name)), None)
-
-
-def _dummy_value(name: str) -> str:
-    return f"{name}-is-not-set"
-
-
 MASK = "***"
 _MIN_CHARS = 8  # a shorter text may occur inside ordinary words
 _PASSWORDS = (re.compile(r"://[^:/]*:([^@]+)@"), re.compile(r"[?&](?:ssl)?password=([^&]+)"))
@@ -314,10 +341,19 @@ class SettingsFile:
     """
 
     def __init__(
-        self, path: Path, environ: Mapping[str, str], *, dotenv: Path | None, clock_ns: Callable[[], int] = time.time_ns
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        *,
+        dotenv: Path | None,
+        options: Mapping[str, object] = MappingProxyType({}),
+        clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Read the settings. Raises `SettingsError`. `clock_ns` is compared with the modification times of files."""
-        self._clock_ns = clock_ns
+        """Read the settings. Raises `SettingsError`.
+
+        `options` override the file as in `load_settings`. `clock_ns` is compared with the modification times of files.
+        """
+        self._clock_ns, self._options = clock_ns, options
         self._path, self._environ, self._dotenv = path, dict(environ), dotenv
         self._last_stamps: tuple[Stamp, ...] | None = None
         self._key_path: Path | None = None
@@ -336,7 +372,9 @@ class SettingsFile:
         """Read the settings. Raises `SettingsError`. If a file changes meanwhile, `has_changed` returns True later."""
         self._last_stamps = self._stamps()
         self._key_path = self._key_stamp = None
-        return load_settings(self._path, self._environ, dotenv=self._dotenv, read_key=self._read_key)
+        return load_settings(
+            self._path, self._environ, dotenv=self._dotenv, options=self._options, read_key=self._read_key
+        )
 
     def mark_as_changed(self) -> None:
         """Make `has_changed` return True, so that settings that could not be applied are read again."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
+from hls_handler import shipped
 from hls_handler.analysis import Severity
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.values import (
@@ -166,10 +167,14 @@ class Storage(Section):
     )
 
 
+DEFAULT_FOLDERS = (Path("prompts"), Path("shipped"))
+
+
 class Prompts(Section):
     directory: Path | Folders = Field(
-        Path("prompts"),
-        description="folder of the prompt library; in a list, each file is read from the first folder that has it",
+        DEFAULT_FOLDERS,
+        description="folder of the prompt library, relative to the working directory, or shipped for that of HLS; in a "
+        "list, each file is read from the first folder that has it; by default, prompts need not exist",
     )
     use: Mapping[EventKey, PromptUse] = Field(
         default_factory=dict,
@@ -181,10 +186,20 @@ class Prompts(Section):
 
     @property
     def folders(self) -> Mapping[str, Path]:
-        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}."""
-        if isinstance(self.directory, tuple):
-            return {f"prompts.directory[{index}]": folder for index, folder in enumerate(self.directory)}
-        return {"prompts.directory": self.directory}
+        """The folders by key path, in the order of the search: {"prompts.directory[0]": Path("own"), ...}.
+
+        Of `DEFAULT_FOLDERS`, the first one need not exist.
+        """
+        if isinstance(self.directory, Path):
+            return {"prompts.directory": _find_folder(self.directory)}
+        folders = self.directory
+        if folders == DEFAULT_FOLDERS and folders[0].absolute() == shipped.PROMPTS:  # in a checkout
+            folders = folders[:1]
+        return {f"prompts.directory[{index}]": _find_folder(folder) for index, folder in enumerate(folders)}
+
+
+def _find_folder(folder: Path) -> Path:
+    return shipped.PROMPTS if folder == Path("shipped") else folder
 
 
 class Limits(Section):
@@ -338,6 +353,19 @@ class Repository(Section):
     findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
 
 
+class CatchUp(Section):
+    enabled: bool = Field(
+        True, description="read the webhooks that GitHub could not deliver from its API, at start and at intervals"
+    )
+    interval_m: Number = Field(10.0, ge=1, le=1440, description="pause between two runs, in minutes")
+    window_h: Number = Field(
+        72.0, gt=0, le=72, description="age up to which a missed webhook is processed; GitHub keeps them for 72 h"
+    )
+    hook_id: Integer | None = Field(
+        None, ge=1, description="id of the webhook to read, if several have this service's path; unset: the only one"
+    )
+
+
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least severe level that is logged")
     format: Literal["json", "text"] = Field("json", description="json: one object per line; text: for people")
@@ -358,9 +386,11 @@ class Settings(Section):
     findings: Findings = Field(default_factory=lambda: Findings())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
+    catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())
+    _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def sources(self) -> Sources:
@@ -376,6 +406,11 @@ class Settings(Section):
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each key that is valid, but outdated, without effect or unsafe."""
         return self._warnings
+
+    @property
+    def unset(self) -> Mapping[str, str]:
+        """Key path -> why it has no value ("PORT is not set"), if the settings were loaded with `allow_unset`."""
+        return self._unset
 
 
 HAIKU, SONNET, OPUS = "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"

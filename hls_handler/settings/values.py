@@ -141,6 +141,11 @@ def _find_database_url_problem(url: str) -> str | None:
         return "SQLite takes no options here, and the name of the file must not contain a ?"
     if scheme != "sqlite" and rest.partition("?")[0].count("@") > 1:
         return "contains more than one @; write an @ in the user name or password as %40"
+    if scheme != "sqlite" and "," in rest.partition("?")[0].rpartition("@")[2].partition("/")[0]:
+        return (
+            "names several hosts; write them as postgresql+psycopg://user:password@/name"
+            "?host=one:5432&host=two:5432&target_session_attrs=read-write"
+        )
     return None
 
 

@@ -7,7 +7,7 @@ keys and expands aliases without a limit. Messages never quote values of the fil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -50,6 +50,7 @@ class Sources:
     file: str  # as given: "config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     repository: Sources | None = None  # lines of the repository settings
+    options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
 
     def contains(self, key: str) -> bool:
         """Return True if the file has the key itself, not only the mapping that would contain it."""
@@ -67,6 +68,8 @@ class Sources:
 
     def where(self, key: str) -> str:
         """Return file, line and key for a message: "config/settings.yaml:14 (repositories[0].events)"."""
+        if key in self.options:
+            return f"{self.options[key]} ({key})"
         sources, path = self._split_key(key)
         line = sources.find_line(path)
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
@@ -116,12 +119,29 @@ class InvalidYaml(SettingsError):
         self.line, self.sentence = line, sentence
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's loader with a limit on depth. Without it, the depth at which Python fails depends on its version."""
+
+    def __init__(self, text: str, file: str) -> None:
+        super().__init__(text)
+        self._file, self._depth = file, 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:  # the document itself is one
+            sentence = f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
+            raise InvalidYaml(self._file, self.line + 1, sentence)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse_tree(text: str, file: str) -> Tree:
     """Parse a YAML text. Raises `InvalidYaml`, whose message begins with `file`."""
     loader = None
     tree = Tree(file)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text, file)
         node = loader.get_single_node()
         if node is not None:
             tree.root = _TreeBuilder(tree).value(node, "", 0)
@@ -130,9 +150,7 @@ def parse_tree(text: str, file: str) -> Tree:
         line, sentence = text.count("\n", 0, exc.position) + 1, CONTROL_CHARACTER
     except yaml.MarkedYAMLError as exc:
         line, sentence = _line(exc), f"not valid YAML: {_sentence(exc)}"
-    except RecursionError:
-        line, sentence = loader.line + 1 if loader else 1, f"nested too deeply; at most {MAX_DEPTH} levels are allowed"
-    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes
+    except (ValueError, OverflowError):  # "\UFFFFFFFF" in double quotes: the one or the other, by version of Python
         line = loader.line + 1 if loader else 1
         sentence = "not valid YAML: an escape sequence is not a valid character"
     finally:
@@ -274,21 +292,33 @@ class Expansion:
     root: object = None
     variables: dict[str, str] = field(default_factory=dict)  # key path -> first variable in its value
     problems: dict[str, str] = field(default_factory=dict)  # key path -> sentence
+    unset: dict[str, str] = field(default_factory=dict)  # key path -> first missing variable in its value
 
 
-def expand(root: object, variables: Mapping[str, str]) -> Expansion:
+OMIT = object()
+"""Result of `stand_in` in `expand` for a key that is to be left out."""
+
+
+def expand(
+    root: object, variables: Mapping[str, str], *, stand_in: Callable[[str, str], object] | None = None
+) -> Expansion:
     """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
     The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
     For such a string, `problems` has a sentence that does not quote the string, which may contain a secret.
+
+    With `stand_in`, a missing variable need not be a problem: the function gets the key path and the variable's name,
+    and returns the value of the key, `OMIT`, or None if the variable is necessary.
     """
     expansion = Expansion()
 
     def expand_value(value: object, path: str) -> object:
         if isinstance(value, dict):
-            return {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+            values = {key: expand_value(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+            return {key: item for key, item in values.items() if item is not OMIT}
         if isinstance(value, list):
-            return [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            items = [expand_value(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            return [item for item in items if item is not OMIT]
         if not isinstance(value, str) or "${" not in value:
             return value
         if "${" in VARIABLE.sub("", value):
@@ -296,6 +326,11 @@ def expand(root: object, variables: Mapping[str, str]) -> Expansion:
             return value
         found = list(VARIABLE.finditer(value))
         missing = dict.fromkeys(match[1] for match in found if match[2] is None and match[1] not in variables)
+        first = next(iter(missing), "")
+        replacement = stand_in(path, first) if missing and stand_in is not None else None
+        if replacement is not None:
+            expansion.unset[path] = first
+            return replacement
         if missing:
             which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
             expansion.problems[path] = f"the variable {which} not set; set it in the environment or in .env"

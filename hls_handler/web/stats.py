@@ -102,6 +102,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     return {
         "uptime_seconds": round(uptime_s, 3),
         "total_webhooks": counters.get(("webhooks", ""), 0),
+        "caught_up": counters.get(("caught_up", ""), 0),
         "successful_processing": done,
         "failed_processing": dead,
         "success_rate": done / (done + dead) if done + dead else None,

@@ -8,16 +8,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from hls_handler.deliveries import PRIORITY_BOT_REQUEST, PRIORITY_OTHER, PRIORITY_PULL_REQUEST, NewDelivery
+from hls_handler.deliveries import (
+    CAUGHT_UP,
+    PRIORITY_BOT_REQUEST,
+    PRIORITY_OTHER,
+    PRIORITY_PULL_REQUEST,
+    DeliveryAttempt,
+    NewDelivery,
+)
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
@@ -232,6 +239,30 @@ def new_delivery(
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
     )
+
+
+def caught_up_delivery(
+    attempt: DeliveryAttempt,
+    payload: Mapping[str, object],
+    *,
+    route: Callable[[str, WebhookEnvelope], Rule | LabelCorrection | Ignored],
+    settings: Settings,
+) -> NewDelivery:
+    """Return the delivery for a payload that catch-up read from GitHub. Raises `PayloadError`.
+
+    It has no digest, because GitHub returns the parsed payload, not the bytes that it signed. It was read over the
+    verified connection to `github.base_url` with our own credentials, which replaces the signature.
+    """
+    body = msgspec.json.encode(payload)
+    if len(body) > settings.server.max_body_bytes:
+        raise PayloadError(f"the payload has {len(body)} bytes, more than server.max_body_bytes")
+    envelope = parse_envelope(body)
+    check_payload(attempt.event, envelope)
+    headers = WebhookHeaders(attempt.event, attempt.guid, b"", False, None)
+    routed = route(attempt.event, envelope)
+    request_id, settle_s = f"{CAUGHT_UP}{attempt.id}", settings.limits.settle_s
+    new = new_delivery(headers, envelope, routed, body, request_id=request_id, settle_s=settle_s)
+    return msgspec.structs.replace(new, digest=None)
 
 
 def _priority(event: str, action: str | None) -> int:

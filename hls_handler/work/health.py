@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from hls_handler.errors import StoreUnavailable
 
-Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks"]
+Component = Literal["store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up"]
 Severity = Literal["degraded", "unhealthy"]
 ComponentState = Literal["unknown", "healthy", "degraded", "unhealthy"]
 Overall = Literal["healthy", "degraded", "unhealthy"]
@@ -29,7 +29,7 @@ class ComponentHealth:
     since: datetime
     message: str | None = None  # the problem; None if there is none
     remedy: str | None = None  # the operator's next step
-    metrics: Mapping[str, int] = field(default_factory=dict)  # "database_bytes" -> 81920
+    metrics: Mapping[str, int | str] = field(default_factory=dict)  # "database_bytes" -> 81920
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +136,8 @@ class Health:
         remedy = "see the message; HLS continues when the database responds again"
         self.report_problem("store", str(exc), remedy, severity="unhealthy")
 
-    def set_metrics(self, component: Component, metrics: Mapping[str, int]) -> None:
-        """Set the numbers that `/health` shows for a component: {"database_bytes": 81920}."""
+    def set_metrics(self, component: Component, metrics: Mapping[str, int | str]) -> None:
+        """Set the values that `/health` shows for a component: {"database_bytes": 81920}."""
         with self._lock:
             self._components[component] = replace(self._components[component], metrics=metrics)
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 
+from hls_handler import shipped
 from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.events import parse_event
@@ -18,12 +18,9 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts, list_prompt_choices
 from hls_handler.settings.github_events import ACTIONS, CONVERSATION_EVENTS
-from hls_handler.settings.model import Settings
+from hls_handler.settings.model import DEFAULT_FOLDERS, Settings
 from hls_handler.work.job import GATHER, facts_codec
 from hls_handler.work.library_warnings import find_library_warnings
-
-SHIPPED = Path(__file__).parent.parent.parent / "prompts"
-"""The prompt library that HLS ships, next to the package."""
 
 FACTS = recorded.PAYLOADS / "facts"
 """Folder with the facts of recorded events. "issues.json" maps names of recorded `issues` events to their facts.
@@ -37,13 +34,19 @@ GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
 def load_checked(settings: Settings) -> Library:
     """Load and check the prompt library that the settings name. Raises `PromptError` with all problems."""
     folders, where = settings.prompts.folders, settings.sources.where
-    missing = [f"{where(key)}: there is no folder {folder}" for key, folder in folders.items() if not folder.is_dir()]
+    if settings.prompts.directory == DEFAULT_FOLDERS:
+        folders = {key: folder for key, folder in folders.items() if folder.is_dir()}
+    missing = [
+        f"{where(key)}: there is no folder {folder.absolute()}"
+        for key, folder in folders.items()
+        if not folder.is_dir()
+    ]
     if missing:
         raise PromptError(missing)
     library = load_library(
         *folders.values(),
         families=families(),
-        shipped=SHIPPED,
+        shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
         config=_all_variables(settings),
@@ -66,7 +69,9 @@ def library_basis(settings: Settings) -> tuple[object, ...]:
 
 def load_shipped(settings: Settings) -> Library:
     """Load and check only the prompts that HLS ships. Raises `PromptError` with all problems."""
-    return load_library(SHIPPED, families=families(), shipped=SHIPPED, chosen=find_chosen_events(settings))
+    return load_library(
+        shipped.PROMPTS, families=families(), shipped=shipped.PROMPTS, chosen=find_chosen_events(settings)
+    )
 
 
 def families() -> Mapping[str, Family]:

@@ -44,6 +44,12 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
                     yield f"{where}: {prompt.path} uses config.{variable}, which {effective.pattern} lacks; {advice}"
 
 
+def find_own_prompts(library: Library) -> tuple[Prompt, ...]:
+    """Return the prompts whose front matter is not the shipped one."""
+    shipped = _shipped_front_matter()
+    return tuple(p for p in library.prompts.values() if shipped.get(p.name) != library.sources[p.name].front)
+
+
 def find_unused_shipped_prompts(settings: Settings, library: Library) -> tuple[Prompt, ...]:
     """Return the prompts with shipped front matter of which no repository enables an event."""
     shipped = _shipped_front_matter()

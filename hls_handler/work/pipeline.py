@@ -107,7 +107,8 @@ def _run_steps(job: Job) -> DeliveryResult:
         end_reason = _find_end_reason(job.handler, skip_reason, conversation)
         if end_reason is not None:
             return DeliveryResult("done", end_reason, handler=job.handler.name)
-        if conversation is not None and job.lease.number != conversation.number:  # from the facts or the settings
+        # The facts or the settings name the conversation, not the event.
+        if conversation is not None and (job.lease.number is None or conversation.is_fallback_issue):
             job = _store_conversation_number(job, conversation)
             ignored = _check_run_limit(job)
             if ignored is not None:

@@ -250,15 +250,15 @@ def test_unusable_prompts_are_reported_only_with_event(path: Path) -> None:
     result = explain(path, "octo/widgets", "--event", "issues.opened")
     assert result.exit_code == 2
     assert result.stdout == explain(path, "octo/widgets").stdout
-    assert result.stderr == f"{path}:13 (prompts.directory): there is no folder nowhere\n"
+    assert result.stderr == f"{path}:13 (prompts.directory): there is no folder {Path.cwd()}/nowhere\n"
 
 
 def test_each_missing_prompt_folder_is_reported_with_its_line(path: Path) -> None:
     path.write_text(f"{SETTINGS}prompts:\n  directory:\n    - nowhere\n    - prompts\n    - neither\n")
     result = explain(path, "octo/widgets", "--event", "issues.opened")
     assert result.stderr == (
-        f"{path}:15 (prompts.directory[0]): there is no folder nowhere\n"
-        f"{path}:17 (prompts.directory[2]): there is no folder neither\n"
+        f"{path}:15 (prompts.directory[0]): there is no folder {Path.cwd()}/nowhere\n"
+        f"{path}:17 (prompts.directory[2]): there is no folder {Path.cwd()}/neither\n"
     )
 
 

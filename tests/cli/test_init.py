@@ -213,10 +213,11 @@ def test_an_app_whose_secrets_were_not_yet_stored_is_stored_by_the_next_run(run:
         "webhook_secret": stored.webhook_secret,
     }
     Path("config/github-app.pending.json").write_text(json.dumps(document))
-    Path("config/github-app.pem").unlink()
+    Path("config/github-app.pem").write_text("another key")
     Path(".env").unlink()
     run()
     assert Path("config/github-app.pem").read_text() == pem
+    assert Path("config/github-app.pem.bak").read_text() == "another key"
     assert variables()["GITHUB_WEBHOOK_SECRET"] == stored.webhook_secret
     assert not Path("config/github-app.pending.json").exists()
 
@@ -233,13 +234,17 @@ def test_a_code_that_was_used_is_forgotten_and_the_remedy_named(run: Run, sandbo
     assert variables()["GITHUB_APP_ID"] == str(sandbox.state.world.apps["my-other-hls"].id)
 
 
-def test_nothing_is_written_if_a_file_cannot_be(run: Run, sandbox: Sandbox) -> None:
-    Path("config").write_text("not a folder")
+def test_no_app_is_created_if_its_key_cannot_be_stored(run: Run, sandbox: Sandbox) -> None:
     browser = Browser()
-    with pytest.raises(SettingsError) as failed:
-        run(None, browser, **APP)
-    assert "config" in failed.value.problems[0]
+    with pytest.raises(SettingsError, match=r"/proc/hls/settings.yaml: cannot be written"):  # not even by root
+        run(None, browser, **APP, config=Path("/proc/hls/settings.yaml"))
     assert (browser.opened, dict(sandbox.state.world.apps), Path(".env").exists()) == ([], {}, False)
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(run: Run) -> None:
+    Path("config").write_text("not a folder")
+    with pytest.raises(SettingsError, match=r"config/github-app.*: Not a directory"):
+        run(**APP)
 
 
 def test_a_present_secret_is_replaced_only_after_a_yes_and_before_the_app_is_created(
@@ -399,7 +404,11 @@ def test_without_a_key_of_claude_the_remaining_step_names_it(run: Run, capsys: p
         ({**APP, "webhook_url": "http://localhost:8000/webhook"}, "which GitHub rejects"),
         ({**APP, "webhook_url": "hls.example.com"}, "is not an address"),
         ({**APP, "repositories": ("octo",)}, "expected a repository such as owner/repo"),
-        ({**APP, "github_url": "http://ghe.example.com"}, "--github-url"),
+        (
+            {**APP, "github_url": "http://ghe.example.com"},
+            "--github-url: http://ghe.example.com: http:// to",
+        ),
+        ({**APP, "github_url": "ghe.example.com"}, "ghe.example.com: expected an address that starts with https://"),
         ({"token_file": Path("missing"), "repositories": ("o/r",)}, "there is no such file"),
     ],
 )

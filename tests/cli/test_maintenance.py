@@ -60,7 +60,7 @@ def test_pause_prints_what_waits_and_how_to_resume(hls: Hls) -> None:
             "1 queued, which will wait, as will new deliveries; 1 running, which will finish\n"
         ),
     )
-    resumed = hls("resume", "octo/widgets")
+    resumed = hls("resume", "https://github.com/octo/widgets")
     assert (resumed.exit_code, resumed.output) == (0, "octo/widgets resumed: 1 queued\n")
 
 
@@ -114,7 +114,7 @@ def test_a_repository_without_any_webhook_gets_a_hint_about_the_spelling(hls: Hl
     assert "ever received" not in hls("pause", "Octo/Docs").output
 
 
-@pytest.mark.parametrize("name", ["widgets", "octo/*", "https://github.com/octo/widgets", ""])
+@pytest.mark.parametrize("name", ["widgets", "octo/*", "https://gitlab.com/octo/widgets", ""])
 def test_an_invalid_repository_name_is_a_usage_error(hls: Hls, name: str) -> None:
     assert (hls("pause", name).exit_code, hls("resume", name).exit_code) == (2, 2)
 

@@ -42,6 +42,7 @@ github: {{token: {sandbox.token}, webhook_secret: "0123456789abcdef", base_url: 
 claude: {{api_key: {sandbox.api_key}, base_url: "{sandbox.claude_url}", requests_per_second: 100}}
 storage: {{url: "sqlite:///hls.db"}}
 repositories: [{{name: "Codertocat/*", events: [issues.opened, pull_request]}}]
+prompts: {{directory: prompts}}
 """
 
 Hls = Callable[..., Result]

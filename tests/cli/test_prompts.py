@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hls_handler import shipped
 from hls_handler.analysis import Usage
 from hls_handler.cli import app
 from hls_handler.deliveries import Lease
 from hls_handler.storage import Storage
-from hls_handler.work.library import SHIPPED
 from tests.prompting.samples import write
 from tests.queue.builders import begin, start_call
 
@@ -34,8 +34,8 @@ LIBRARY = {
 }
 
 SHIPPED_NAMES = (
-    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, releases/announce, reviews/analyze, "
-    "workflows/analyze"
+    "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, pull_requests/changelog, "
+    "releases/announce, reviews/analyze, workflows/analyze"
 )
 
 Hls = Callable[..., Result]
@@ -292,7 +292,7 @@ def test_show_prints_the_files_with_line_numbers(hls: Hls) -> None:
             f"prompt      {mine}\n"
             "from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
             "files       lib/issues/mine.j2\n"
-            f"            {SHIPPED}/base.j2\n"
+            f"            {shipped.PROMPTS}/base.j2\n"
             "            lib/issues/mine.comment.md.j2\n"
             "reply       issue_analysis\n"
             "labels      kind: bug, enhancement, question, documentation, maintenance\n"
@@ -321,7 +321,7 @@ def test_show_prints_the_file_of_inherited_front_matter(hls: Hls, tmp_path: Path
     (tmp_path / "lib/issues/more.j2").unlink()
     shown = hls("show", "issues/respond")
     assert shown.exit_code == 0, shown.stderr
-    assert f"--- front matter ({SHIPPED}/issues/respond.j2) ---\n   2  description: An answer" in shown.stdout
+    assert f"--- front matter ({shipped.PROMPTS}/issues/respond.j2) ---\n   2  description: An answer" in shown.stdout
     assert shown.stdout.endswith(
         "--- template (lib/issues/respond.j2) ---\n   1  {# \\x1b[2J #}\n   2\n   3  Answer {{ issue.title }}\n"
     )
@@ -361,19 +361,19 @@ def test_diff_covers_all_files_of_two_prompts(hls: Hls) -> None:
 
 
 def test_diff_of_one_prompt_compares_with_the_shipped_one(hls: Hls, tmp_path: Path) -> None:
-    shipped = (SHIPPED / "reviews/analyze.j2").read_text()
-    assert shipped.count("# Your task") == 1
-    write(tmp_path / "lib", {"reviews/analyze.j2": shipped.replace("# Your task", "# Thy task")})
+    text = (shipped.PROMPTS / "reviews/analyze.j2").read_text()
+    assert text.count("# Your task") == 1
+    write(tmp_path / "lib", {"reviews/analyze.j2": text.replace("# Your task", "# Thy task")})
     compared = hls("diff", "reviews/analyze")
     assert compared.exit_code == 1
     first, second, _, *lines = compared.stdout.splitlines()
-    assert (first, second) == (f"--- {SHIPPED}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
+    assert (first, second) == (f"--- {shipped.PROMPTS}/reviews/analyze.j2", "+++ lib/reviews/analyze.j2")
     changed = [line[:11] for line in lines if line.startswith(("+", "-")) and "task" in line]
     assert changed == ["-# Your tas", "+# Thy task"]
 
 
 def test_diff_without_differences(hls: Hls, tmp_path: Path) -> None:
-    words = (SHIPPED / "reviews/analyze.j2").read_text().split("---\n", 2)[2]
+    words = (shipped.PROMPTS / "reviews/analyze.j2").read_text().split("---\n", 2)[2]
     write(tmp_path / "lib", {"reviews/analyze.j2": words})
     alone, twice = hls("diff", "reviews/analyze"), hls("diff", "issues/mine", "issues/mine")
     assert (alone.exit_code, alone.stdout) == (0, "no differences: reviews/analyze and the shipped prompt\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -19,6 +20,7 @@ from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.transport import (
+    ProxySettings,
     describe_cause,
     find_proxy_settings,
     proxy_passwords,
@@ -178,6 +180,35 @@ def test_untrusted_certificate_is_reported_with_the_authority_file(network: Netw
             "set SSL_CERT_FILE to a PEM file with the certificate of the server's authority, and restart; "
             f"the trusted authorities now come from SSL_CERT_FILE ({other})"
         )
+
+
+def handshake(authority: Authority) -> None:
+    """Connect as Python 3.13 does by default, and older versions with this flag."""
+    context = ProxySettings(None, str(authority.file), "SSL_CERT_FILE").ssl_context()
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        tls_server(authority.certificate_for("api.github.test"), {}) as server,
+        socket.create_connection((HOST, server.port)) as plain,
+        context.wrap_socket(plain, server_hostname="api.github.test"),
+    ):
+        pass
+
+
+def test_certificates_of_the_tests_have_what_python_3_13_requires(tmp_path: Path) -> None:
+    handshake(Authority(tmp_path))
+
+
+def test_certificate_without_authority_key_identifier_is_reported_with_that_reason(tmp_path: Path) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError) as failed:
+        handshake(Authority(tmp_path, names_key=False))
+    settings = ProxySettings(None, str(tmp_path / "own.pem"), "SSL_CERT_FILE")
+    assert settings.explain_failure(failed.value, otherwise="wait") == (
+        ": certificate verification failed: Missing Authority Key Identifier",
+        (
+            "issue the certificates again with this extension, which Python 3.13 and newer require of a private "
+            "authority's certificates (with OpenSSL: authorityKeyIdentifier = keyid in the section of the extensions)"
+        ),
+    )
 
 
 def test_unreachable_proxy_is_reported_with_its_address(network: Network) -> None:

@@ -41,6 +41,14 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/releases": ("get",),
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
+    f"{REPOSITORY}/hooks": ("get",),
+    f"{REPOSITORY}/hooks/{{hook_id}}/deliveries": ("get",),
+    f"{REPOSITORY}/hooks/{{hook_id}}/deliveries/{{delivery_id}}": ("get",),
+    "/orgs/{org}/hooks": ("get",),
+    "/orgs/{org}/hooks/{hook_id}/deliveries": ("get",),
+    "/orgs/{org}/hooks/{hook_id}/deliveries/{delivery_id}": ("get",),
+    "/app/hook/deliveries": ("get",),
+    "/app/hook/deliveries/{delivery_id}": ("get",),
 }
 """The only operations that HLS may use; none approves, merges, closes or pushes."""
 

@@ -10,13 +10,13 @@ from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
 
+from hls_handler import shipped
 from hls_handler.app import Service
 from hls_handler.cli.serve import run_service
-from hls_handler.work.library import SHIPPED
 from tests.crash.commits import CommitCounter, count_commits
 
 EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run", "release", "issue_comment", "push")
-PROMPTS = (Path(__file__).parent / "prompts", SHIPPED)
+PROMPTS = (Path(__file__).parent / "prompts", shipped.PROMPTS)
 
 
 def serve(settings: Path, environ: Mapping[str, str], log: Path, commits: CommitCounter | None) -> None:

@@ -37,6 +37,7 @@ storage: {{url: "${{STORAGE_URL}}"}}
 prompts: {{directory: {prompts}}}
 logging: {{level: WARNING}}
 limits: {{{limits}}}
+catch_up: {{enabled: false}}
 repositories:
   - name: "Codertocat/*"
     events: {events}

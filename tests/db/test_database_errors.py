@@ -330,6 +330,21 @@ def test_close_ends_the_wait_for_a_silent_server(postgres: Cluster) -> None:
     postgres.drop(name)
 
 
+def test_next_of_several_hosts_takes_over(postgres: Cluster) -> None:
+    name = postgres.create()
+    with Proxy(postgres.socket) as one, Proxy(postgres.socket) as other:
+        hosts = f"host=127.0.0.1:{one.port}&host=127.0.0.1:{other.port}&target_session_attrs=read-write"
+        user = parse_url(postgres.url(name)).username
+        store = Storage.open(f"postgresql+psycopg://{user}@/{name}?{hosts}")
+        accept(store, queued("g1"))
+        one.refuse()
+        with suppress(StoreUnavailable):  # the open connection was lost
+            accept(store, queued("g2"))
+        assert accept(store, queued("g3"))[0].outcome == "queued"
+        store.close()
+    postgres.drop(name)
+
+
 def test_idle_transaction_ends_after_its_timeout(postgres: Cluster) -> None:
     name = postgres.create()
     store = Storage.open(f"{postgres.url(name)}&options=-c%20idle_in_transaction_session_timeout%3D100")

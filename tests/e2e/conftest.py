@@ -54,6 +54,7 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
         server: str = "",
         slowest_write_s: float = 1,
         port: int = 0,
+        catch_up: str = "enabled: false",
     ) -> Service:
         url = storage_url or f"sqlite:///{tmp_path}/hls.db"
         path = tmp_path / f"settings-{len(made)}.yaml"
@@ -67,6 +68,7 @@ def make_service(sandbox: Sandbox, tmp_path: Path) -> Iterator[MakeService]:
                 limits=limits,
                 server=server,
                 slowest_write_s=slowest_write_s,
+                catch_up=catch_up,
             )
         )
         made.append(Service(path, port, tmp_path / f"service-{len(made)}.log", url))

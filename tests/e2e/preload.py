@@ -11,11 +11,12 @@ import importlib
 
 from pydantic import SecretStr
 
+from hls_handler import shipped
 from hls_handler.cli import COMMANDS
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
-from hls_handler.work.library import SHIPPED, load_checked
+from hls_handler.work.library import load_checked
 from tests.crash.forked_service import PROMPTS
 
 for imported_on_first_use in (
@@ -45,7 +46,7 @@ _LIBRARIES = {
             prompts=Prompts(directory=folders),
         )
     )
-    for folders in ((SHIPPED,), PROMPTS)
+    for folders in ((shipped.PROMPTS,), PROMPTS)
 }
 gc.freeze()  # otherwise the garbage collector of each forked process would copy this memory
 

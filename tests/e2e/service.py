@@ -43,6 +43,7 @@ claude:
   requests_per_second: 100
 storage: {{url: "{storage_url}"}}
 prompts: {{directory: {prompts}}}
+catch_up: {{{catch_up}}}
 limits: {{retry_backoff_s: 0.2, settle_s: 0, {limits}}}
 repositories:
   - name: "Codertocat/*"
@@ -61,8 +62,9 @@ def settings_text(
     server: str = "",
     slowest_write_s: float = 1,
     more: str = "",
+    catch_up: str = "enabled: false",
 ) -> str:
-    """Return settings with a sandbox as GitHub and Claude. `limits` and `server` are additional keys of these sections.
+    """Return settings with a sandbox as GitHub and Claude. `limits`, `server`, `catch_up`: keys of these sections.
 
     With port 0, the service selects a free port at each start.
     """
@@ -79,6 +81,7 @@ def settings_text(
         server=server,
         slowest_write_s=slowest_write_s,
         more=more,
+        catch_up=catch_up,
     )
 
 

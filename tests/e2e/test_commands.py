@@ -20,6 +20,7 @@ from hls_handler.cli import app
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
+from tests.cli.test_json import assert_documented
 from tests.e2e.conftest import MakeService, violations
 from tests.e2e.fork_server import run_command
 from tests.e2e.service import ROOT, Service, free_port
@@ -83,6 +84,11 @@ def test_send_posts_a_signed_event_and_why_shows_its_processing(service: Service
     assert ": bug, priority high" in result.stdout
     assert "Comment: commented" in result.stdout
     assert "1 call to Claude" in result.stdout
+    page = f"{sandbox.page_url}Codertocat/Hello-World/issues/11"
+    (delivery,) = json.loads(hls("why", page, "--json", *config).stdout)["deliveries"]
+    assert_documented(delivery, "hls deliveries list", "hls deliveries show")
+    assert (delivery["state"], delivery["replies"][0]["type"]) == ("done", "issue_analysis")
+    assert [call["outcome"] for call in delivery["calls"]] == ["ok"]
 
 
 def test_send_verbatim_twice_is_a_replay(service: Service) -> None:
@@ -186,7 +192,7 @@ def test_check_succeeds_for_valid_settings(service: Service) -> None:
     checked = hls("check", "--config", str(service.settings))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "the token belongs to hls-bot" in checked.stdout
-    assert checked.stdout.endswith("settings and 7 prompts are fine; GitHub and Claude answer\n")
+    assert checked.stdout.endswith("settings and 8 prompts are fine; GitHub and Claude answer\n")
 
 
 @pytest.mark.parametrize(
@@ -255,21 +261,25 @@ def test_check_reports_a_rejected_key(make_service: MakeService, sandbox: Sandbo
 
 
 def test_the_demo_processes_its_events_and_exits_with_0(tmp_path: Path) -> None:
-    (tmp_path / "prompts").symlink_to(ROOT / "prompts")
-    result, requests = run_demo_until_it_waits(tmp_path)
-    assert "Claude's replies are canned" in result
-    assert "labels    bug, priority-high" in result
-    assert "added component-database; removed component-backend" in result
-    assert "pull_requests/analyze@" in result
+    result, requests, page_url = run_demo_until_it_waits(tmp_path)
+    lines = result.splitlines()
+    assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
+    assert lines[4] == f" 4 issues.edited                 +1 -1 labels, edited {page_url}11"
+    assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
+    assert lines[17].startswith("16 done: ")
+    assert lines[21] == f"Open   {page_url}   Ctrl-C ends the demo."
+    assert all(len(line) <= 80 for line in (*lines[:18], lines[21]))  # the others have the path of this environment
+    assert len(lines) == 23  # the last one is about Ctrl-C
+    assert "\x1b" not in result
     assert {request["stand_in"] for request in requests} == {"github", "claude"}
     assert violations(requests) == []
-    again = hls("demo", "--once", cwd=tmp_path)  # on the same data: nothing comes twice
+    again = hls("demo", "--once", "--verbose", cwd=tmp_path)  # on the same data: nothing comes twice
     assert again.returncode == 0, again.stdout + again.stderr
+    assert "   prompt    pull_requests/analyze@" in again.stdout
 
 
 def test_the_demo_with_the_real_claude_prints_the_cost(tmp_path: Path, sandbox: Sandbox) -> None:
     """Another sandbox serves as the real Claude; the demo's own sandbox gets no request for Claude."""
-    (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     (tmp_path / "mine.yaml").write_text(
         f"""\
 github: {{token: "${{GITHUB_TOKEN}}", webhook_secret: "${{GITHUB_WEBHOOK_SECRET}}"}}
@@ -280,12 +290,10 @@ repositories: [{{name: octo/widgets}}]
     real = ("demo", "--once", "--claude", "real", "--config", "mine.yaml")
     result = hls(*real, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    first, second, *_ = result.stdout.splitlines()
-    assert first == (
-        "Demo: GitHub is a stand-in on this machine; "
-        f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
-    )
-    assert second.startswith("It asks Claude up to 18 questions; about 0.0")
+    first, second, third, *_ = result.stdout.splitlines()
+    assert first.startswith("Demo: GitHub is a stand-in, at http://127.0.0.1:")
+    assert second == f"Claude is the real one at {sandbox.claude_url} (claude-haiku-5-5)."
+    assert third.startswith("It is asked up to 18 questions; about 0.0")
     asked = [request for request in sandbox.requests.all("claude") if request.writes]
     assert 8 <= len(asked) <= 18
     written = [path for path in (tmp_path / "data/demo").rglob("*") if path.is_file()]
@@ -296,15 +304,15 @@ repositories: [{{name: octo/widgets}}]
     assert len([request for request in sandbox.requests.all("claude") if request.writes]) == len(asked)
 
 
-def run_demo_until_it_waits(folder: Path) -> tuple[str, list[dict[str, Any]]]:
-    """Run the demo until it waits, stop it with Ctrl-C; return its output and the requests to its sandbox."""
+def run_demo_until_it_waits(folder: Path) -> tuple[str, list[dict[str, Any]], str]:
+    """Run the demo until it waits, stop it with Ctrl-C; return its output, the sandbox's requests and its address."""
     with started("demo", cwd=folder) as demo:
         assert demo.stdout is not None
         output = ""
         for line in demo.stdout:
             output += line
-            if line.endswith("as a contributor would see them\n"):
-                page_url = line.split()[0]
+            if line.endswith("Ctrl-C ends the demo.\n"):
+                page_url = line.split()[1]
                 break
         else:
             raise AssertionError(output)
@@ -313,7 +321,7 @@ def run_demo_until_it_waits(folder: Path) -> tuple[str, list[dict[str, Any]]]:
         demo.send_signal(signal.SIGINT)
         output += demo.stdout.read()
         assert demo.wait(timeout=60) == 0, output
-    return output, requests
+    return output, requests, page_url
 
 
 @pytest.mark.parametrize(

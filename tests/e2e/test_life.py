@@ -137,15 +137,12 @@ def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT
 
 def test_all_problems_of_a_start_are_printed_together(make_service: MakeService, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = make_service(
-            port=listener.getsockname()[1],
-            storage_url="sqlite:////proc/nowhere/hls.db",
-            prompts=str(tmp_path / "none"),
-        )
-        ended = run("serve", "--config", str(service.settings))
+        service = make_service(storage_url="sqlite:////proc/nowhere/hls.db", prompts=str(tmp_path / "none"))
+        port = str(listener.getsockname()[1])
+        ended = run("serve", "--config", str(service.settings), "--host", "127.0.0.1", "--port", port)
     assert ended.returncode == 2
     said = ended.stderr
-    assert "cannot listen on 127.0.0.1" in said
+    assert f"--port (server.port): cannot listen on 127.0.0.1:{port}: " in said
     assert "(storage.url)" in said
     assert f"{service.settings}:14 (prompts.directory): there is no folder {tmp_path}/none\n" in said
     assert "Traceback" not in said

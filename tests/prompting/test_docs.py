@@ -120,7 +120,7 @@ def test_shadow_example_loads_and_is_routed_next_to_the_original(tmp_path: Path)
         text = (SHIPPED / f"issues/analyze{ending}").read_text(encoding="utf-8")
         write(tmp_path / "own", {f"issues/strict{ending}": text})
     settings = load_settings_of(
-        tmp_path, SMALLEST + settings_text.replace("[own, prompts]", f"[{tmp_path}/own, {SHIPPED}]")
+        tmp_path, SMALLEST + settings_text.replace("[own, shipped]", f"[{tmp_path}/own, shipped]")
     )
     event = routing_input(repository="owner/repo")
     rule = route(event, settings=settings, table=RepositoryTable(settings), catalogue=load_checked(settings), bot=None)

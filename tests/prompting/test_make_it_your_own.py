@@ -40,7 +40,7 @@ GUIDE = (Path(__file__).parent.parent.parent / "docs" / "prompts.md").read_text(
 SECTION = re.search(r"^## Make it your own\n(.*?)^## ", GUIDE, re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+) ([^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SETTINGS = "config/settings.yaml"
-FOLDER = "prompts:\n  directory: [our-prompts, prompts]\n"
+FOLDER = "prompts:\n  directory: [our-prompts, shipped]\n"
 BUDGET = PromptLimits(input_tokens=30_000)
 
 

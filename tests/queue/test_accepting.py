@@ -242,6 +242,30 @@ def test_redelivered_older_push_does_not_supersede_newer_delivery(store: Storage
     assert [state_of(store, guid) for guid in ("g1", "g2")] == ["queued", "queued"]
 
 
+def test_push_that_catch_up_read_late_supersedes_only_what_catch_up_read_before(store: Storage) -> None:
+    accept(store, push("received", "ccc"))
+    accept(store, push("missed-1", "aaa", request_id="caught-up:1"))
+    accept(store, push("missed-2", "bbb", request_id="caught-up:2"))
+    assert [state_of(store, guid) for guid in ("received", "missed-1", "missed-2")] == [
+        "queued",
+        "superseded",
+        "queued",
+    ]
+
+
+def test_closing_that_catch_up_read_late_supersedes_only_what_catch_up_read_before(store: Storage) -> None:
+    accept(store, queued("reopened", number=7, action="reopened"))
+    accept(store, queued("missed-1", number=7, request_id="caught-up:1"))
+    accept(store, queued("missed-2", number=7, request_id="caught-up:2", action="closed", supersedes="all"))
+    assert [state_of(store, guid) for guid in ("reopened", "missed-1")] == ["queued", "superseded"]
+
+
+def test_received_push_supersedes_what_catch_up_read(store: Storage) -> None:
+    accept(store, push("missed", "aaa", request_id="caught-up:1"))
+    accept(store, push("received", "bbb"))
+    assert state_of(store, "missed") == "superseded"
+
+
 def test_closing_a_conversation_supersedes_its_queued_deliveries(store: Storage) -> None:
     accept(store, queued("g1", number=7), queued("g2", number=7, event="issue_comment"), queued("g3", number=8))
     accept(store, ignored("g4", number=7, action="closed", supersedes="all"))

@@ -124,3 +124,26 @@ def test_delivery_without_conversation_is_never_superseded(store: Storage) -> No
         head_sha=None, is_closed=False, is_answered=False
     )
     assert store.calls.count_conversation_runs(lease) == 0
+
+
+@pytest.mark.parametrize(
+    ("running", "stored_later", "head"),
+    [
+        ("request", "caught-up:1", None),
+        ("request", "request", "bbb"),
+        ("caught-up:1", "caught-up:2", "bbb"),
+        ("caught-up:1", "request", "bbb"),
+    ],
+)
+def test_delivery_that_catch_up_read_late_is_not_newer_than_a_received_one(
+    store: Storage, running: str, stored_later: str, head: str | None
+) -> None:
+    accept(store, push("g1", "aaa", request_id=running))
+    lease = claim(store)
+    accept(
+        store,
+        push("g2", "bbb", request_id=stored_later),
+        queued("g3", number=7, event="pull_request", action="closed", request_id=stored_later),
+    )
+    newer = store.conversations.find_newer(lease, PROMPT)
+    assert (newer.head_sha, newer.is_closed) == (head, head is not None)

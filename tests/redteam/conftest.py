@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from hls_handler import shipped
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Claude, Github, Prompts, Repository, Settings
-from hls_handler.work.library import SHIPPED, load_checked
+from hls_handler.work.library import load_checked
 
 GENERIC = ("push", "deployment_status", "discussion")
 PROMPT = """\
@@ -25,7 +26,7 @@ reply: generic_analysis
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path_factory.mktemp("red") / "prompts"))
+    folder = Path(shutil.copytree(shipped.PROMPTS, tmp_path_factory.mktemp("red") / "prompts"))
     for event in GENERIC:
         (folder / event).mkdir()
         (folder / event / "tell.j2").write_text(PROMPT.format(event=event))

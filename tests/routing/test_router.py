@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, RoutingInput, Rule, Shadow
-from tests.routing.world import decide, find_prompt, ignored, routing_input, settings
+from hls_handler.routing import Ignored, RoutingInput, Rule, Shadow, may_be_processed
+from hls_handler.settings.effective import RepositoryTable
+from tests.routing.world import FakeCatalogue, decide, find_prompt, ignored, routing_input, settings
 
 
 def test_rule_names_its_prompt_and_the_enabling_line() -> None:
@@ -289,3 +290,26 @@ def test_every_review_request_is_processed_while_the_bot_account_is_unknown() ->
 def test_review_request_is_ignored_if_no_pull_request_event_is_enabled() -> None:
     by = settings({"name": "octo/hello", "events": ["issues", "pull_request_review"]})
     assert ignored(review_requested("hls-bot"), by, bot=WE)[0] == "event not enabled"
+
+
+@pytest.mark.parametrize(
+    ("event", "action", "repository", "expected"),
+    [
+        ("issues", "opened", "octo/hello", True),
+        ("issues", "transferred", "octo/hello", False),  # no prompt
+        ("push", None, "octo/hello", False),  # not enabled
+        ("issues", "opened", "octo/other", False),  # not configured
+        ("issues", "opened", "octo/off", False),  # switched off
+        ("issues", "opened", None, True),  # repository unknown
+        ("push", None, None, False),
+        ("issues", "unlabeled", "octo/hello", True),  # may be a label correction
+        ("check_run", "created", "octo/hello", False),
+    ],
+)
+def test_event_of_which_the_payload_is_unknown_may_be_processed(
+    event: str, action: str | None, repository: str | None, expected: bool
+) -> None:
+    by = settings({"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues", "push"]})
+    table, catalogue = RepositoryTable(by), FakeCatalogue()
+    result = may_be_processed(event, action, repository, settings=by, table=table, catalogue=catalogue)
+    assert result == expected

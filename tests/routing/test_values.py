@@ -154,3 +154,37 @@ def test_both_parsers_reject_invalid_fields(invalid: dict[str, Any]) -> None:
         parse_event("issues", "guid", body)
     with pytest.raises(PayloadError, match="invalid payload"):
         parse_envelope(body)
+
+
+OUT_OF_RANGE = [
+    "1e400",
+    "-1E+400",
+    "[0.5e0400]",
+    "9" * 5000,
+    f"1{'0' * 309}.5",
+    f"{'1' * 250}e99",
+    f"-{'1' * 211}.25E99",
+    f'{{"a": [{"7" * 4301}]}}',
+]
+
+
+@pytest.mark.parametrize("shift", range(0, 120, 7))
+@pytest.mark.parametrize("number", OUT_OF_RANGE, ids=lambda number: number[:12])
+def test_both_parsers_reject_numbers_out_of_range(number: str, shift: int) -> None:
+    body = f'{{"x": "{"x" * shift}", "y": {number}, "z": 1}}'.encode()
+    with pytest.raises(PayloadError):
+        parse_envelope(body)
+    with pytest.raises(PayloadError):
+        parse_event("push", "guid", body)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1e308", "-1e-400", "9" * 300, f"{'1' * 199}e99", f"0.{'1' * 5000}", '"1e400"', f'"{"9" * 5000}"', '"3f9e400c"'],
+    ids=lambda value: value[:12],
+)
+def test_both_parsers_accept_other_numbers_and_texts(value: str) -> None:
+    payload = {"repository": {"id": 1, "full_name": "octo/shop"}, "sender": {"id": 1, "login": "anna"}}
+    body = json.dumps(payload).replace("{", f'{{"x": {value}, ', 1).encode()
+    parse_envelope(body)
+    parse_event("push", "guid", body)

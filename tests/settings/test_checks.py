@@ -166,6 +166,17 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
             "postgresql+psycopg://u:hidden-marker@x@h/n",
             "contains more than one @; write an @ in the user name or password as %40",
         ),
+        *(
+            (
+                "storage.url",
+                f"postgresql+psycopg://u:hidden-marker@{hosts}/n",
+                (
+                    "names several hosts; write them as postgresql+psycopg://user:password@/name"
+                    "?host=one:5432&host=two:5432&target_session_attrs=read-write"
+                ),
+            )
+            for hosts in ("one,two", "one:5432,two:5432", "one,two:5432")
+        ),
         (
             "storage.url",
             "sqlite:///data/a?b.db",
@@ -222,6 +233,8 @@ def test_an_unusable_address_is_rejected(tmp_path: Path, key: str, value: str, s
         ("storage.url", "sqlite:////var/lib/hls.db"),
         ("storage.url", "postgresql+psycopg://hls:pass%40word@db/hls?application_name=a@b"),
         ("storage.url", "postgresql+psycopg://hls:password@db/hls"),
+        ("storage.url", "postgresql+psycopg://hls:pass,word@db/hls"),
+        ("storage.url", "postgresql+psycopg://u:p@/n?host=one:5432&host=two:5432&target_session_attrs=read-write"),
         ("github.base_url", "http://127.0.0.1:9000/api/v3"),
         ("github.base_url", "http://localhost:9000"),
         ("claude.base_url", "http://[::1]:9000"),
@@ -324,7 +337,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
             "xyzzy",
             (
                 "unknown key; the file has server, github, claude, repositories, storage, prompts, limits, labels, "
-                "comments, findings, features, logging"
+                "comments, findings, features, logging, catch_up"
             ),
         ),
     ],

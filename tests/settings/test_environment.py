@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler.errors import SettingsError
 from hls_handler.settings.load import (
     CREDENTIALS,
     export_proxy_settings,
-    find_missing,
     find_missing_credentials,
     load_settings,
-    with_dummy_credentials,
 )
 from tests.settings.files import SMALLEST
 
@@ -54,9 +53,37 @@ def test_a_dotenv_file_counts(tmp_path: Path) -> None:
     assert find_missing_credentials(ALL, tmp_path / "absent") == ()
 
 
-def test_settings_load_with_dummy_values_that_name_the_missing_variable(tmp_path: Path) -> None:
-    (tmp_path / "settings.yaml").write_text(SMALLEST, encoding="utf-8")
-    environ = with_dummy_credentials({"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}, None)
-    settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None)
-    assert find_missing(settings.github.token) is None
-    assert find_missing(settings.claude.api_key) == "ANTHROPIC_API_KEY"
+def test_settings_load_without_the_variables_that_they_name(tmp_path: Path) -> None:
+    lines = 'server: {port: "${PORT}", api_key: "${KEY}"}\nlabels: {allow: [bug, "${LABEL}"]}\n'
+    (tmp_path / "settings.yaml").write_text(f"{SMALLEST}{lines}", encoding="utf-8")
+    environ = {"GITHUB_TOKEN": "t", "ANTHROPIC_API_KEY": " "}
+    settings = load_settings(tmp_path / "settings.yaml", environ, dotenv=None, allow_unset=True)
+    assert settings.unset == {
+        "github.webhook_secret": "GITHUB_WEBHOOK_SECRET is not set",
+        "claude.api_key": "ANTHROPIC_API_KEY is not set",
+        "server.port": "PORT is not set",
+        "server.api_key": "KEY is not set",
+        "labels.allow[1]": "LABEL is not set",
+    }
+    assert (settings.github.access_tokens, settings.server.port, settings.labels.allow) == (
+        ("t",),
+        8000,
+        ("bug",),
+    )
+
+
+def test_settings_load_without_the_key_of_the_app(tmp_path: Path) -> None:
+    app = 'app: {id: "${APP_ID}", private_key_path: /nowhere/app.pem}'
+    (tmp_path / "settings.yaml").write_text(SMALLEST.replace('token: "${GITHUB_TOKEN}"', app), encoding="utf-8")
+    settings = load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
+    assert settings.github.app is None
+    assert settings.unset["github.app.id"] == "APP_ID is not set"
+    assert settings.unset["github.app.private_key_path"] == "/nowhere/app.pem cannot be read"
+
+
+def test_required_key_that_is_no_secret_needs_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(SMALLEST.replace("owner/repo", '"${REPOSITORY}"'), encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load_settings(tmp_path / "settings.yaml", {}, dotenv=None, allow_unset=True)
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{tmp_path}/settings.yaml:7: repositories[0].name: the variable REPOSITORY is not set;")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from hls_handler import shipped
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import (
-    EXAMPLE_FILE,
     SettingsFile,
     collect_secrets,
     find_settings_file,
@@ -81,17 +81,15 @@ def test_own_settings_file_takes_precedence_over_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert find_settings_file({}) == Path("config/settings.yaml")  # the error names this file
+    assert find_settings_file({}) == shipped.SETTINGS
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "settings.example.yaml").touch()
-    assert find_settings_file({}) == Path("config/settings.example.yaml")
     (tmp_path / "config" / "settings.yaml").touch()
     assert find_settings_file({}) == Path("config/settings.yaml")
     assert find_settings_file({"HLS_CONFIG": "/etc/hls/settings.yaml"}) == Path("/etc/hls/settings.yaml")
 
 
 def test_the_shipped_file_loads_as_it_is_without_a_warning() -> None:
-    settings = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
+    settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     assert settings.warnings == ()
     assert settings.repositories[0].name == "*/*"
 
@@ -102,7 +100,7 @@ CREDENTIAL_LINES = ('token: "', "tokens: [", "app: {id: 12345, private_key_path"
 
 def shipped_with_every_key(credential: str = CREDENTIAL_LINES[0]) -> str:
     """Return the shipped file with every line active, except those of the other credentials."""
-    text = EXAMPLE_FILE.read_text(encoding="utf-8")
+    text = shipped.SETTINGS.read_text(encoding="utf-8")
     text = re.sub(r"^( +)# (?=[a-z_]+: )", r"\1", text, flags=re.MULTILINE)
     lines = [line for line in text.splitlines() if not line.strip().startswith(CREDENTIAL_LINES)]
     lines += [line for line in text.splitlines() if line.strip().startswith(credential)]
@@ -124,11 +122,11 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         line
         for line in shipped_with_every_key().splitlines()
         if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line and "temperature" not in line
-        if not line.strip().startswith(("language:", "expect_webhook_within_h:"))
+        if not line.strip().startswith(("language:", "expect_webhook_within_h:", "hook_id:"))
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
-    shipped = load_settings(EXAMPLE_FILE, VARIABLES, dotenv=None)
-    assert everything == shipped.model_dump(exclude={"repositories"})
+    unchanged = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
+    assert everything == unchanged.model_dump(exclude={"repositories"})
 
 
 def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
@@ -156,7 +154,7 @@ prompts:
             'settings.yaml:10: repositories[0].events[0]: the event "issues" has no action "openend"; did you mean '
             "issues.opened?"
         ),
-        "settings.yaml:12: prompts.directory: there is no folder nowhere/prompts",
+        f"settings.yaml:12: prompts.directory: there is no folder {Path.cwd()}/nowhere/prompts",
     ]
 
 
@@ -169,15 +167,15 @@ def test_an_unreadable_prompt_folder_is_a_problem_and_not_a_crash(tmp_path: Path
     name = "n" * 300
     assert problems(tmp_path, f"{SMALLEST}servr: 1\nprompts: {{directory: {name}}}") == [
         "settings.yaml:8: servr: unknown key; did you mean server?",
-        f"settings.yaml:9: prompts.directory: there is no folder {name}",
+        f"settings.yaml:9: prompts.directory: there is no folder {Path.cwd()}/{name}",
     ]
 
 
 def test_every_missing_folder_of_a_list_is_reported_with_its_line(tmp_path: Path) -> None:
     text = f"{SMALLEST}prompts:\n  directory:\n    - none\n    - {tmp_path}\n    - neither\nservr: 1\n"
     assert problems(tmp_path, text) == [
-        "settings.yaml:10: prompts.directory[0]: there is no folder none",
-        "settings.yaml:12: prompts.directory[2]: there is no folder neither",
+        f"settings.yaml:10: prompts.directory[0]: there is no folder {Path.cwd()}/none",
+        f"settings.yaml:12: prompts.directory[2]: there is no folder {Path.cwd()}/neither",
         "settings.yaml:13: servr: unknown key; did you mean server?",
     ]
 
@@ -187,10 +185,44 @@ def test_every_missing_folder_of_a_list_is_reported_with_its_line(tmp_path: Path
     [
         ("own", {"prompts.directory": Path("own")}),
         ("[own, prompts]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": Path("prompts")}),
+        ("[own, shipped]", {"prompts.directory[0]": Path("own"), "prompts.directory[1]": shipped.PROMPTS}),
     ],
 )
 def test_prompt_folders_are_mapped_by_their_keys(tmp_path: Path, written: str, folders: dict[str, Path]) -> None:
     assert load(tmp_path, f"{SMALLEST}prompts: {{directory: {written}}}").prompts.folders == folders
+
+
+def test_prompts_in_the_working_directory_precede_the_shipped_ones_by_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = load(tmp_path, SMALLEST).prompts
+    assert list(prompts.folders.values()) == [Path("prompts")]  # here, they are the shipped ones
+    monkeypatch.chdir(tmp_path)
+    assert list(prompts.folders.values()) == [Path("prompts"), shipped.PROMPTS]
+
+
+def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"{SMALLEST}server:\n  port: 8001\n", encoding="utf-8")
+    settings = load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0", "port": 8002})
+    assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
+    assert settings.sources.where("server.port") == "--port (server.port)"
+    (warning,) = settings.warnings
+    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; ")
+
+
+def test_a_reload_keeps_the_options_of_the_command(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", SMALLEST)
+    file = SettingsFile(path, VARIABLES, dotenv=None, options={"port": 8002})
+    write(path, f"{SMALLEST}server: {{port: 8001}}\n")
+    assert (file.initial.server.port, file.read().server.port) == (8002, 8002)
+    assert plan_reload(file.initial, file.read()).waiting == ()
+
+
+def test_an_option_of_the_command_does_not_make_an_unsafe_combination_possible(tmp_path: Path) -> None:
+    path = write(tmp_path / "settings.yaml", f"{SMALLEST}features: {{signature_validation: false}}\n")
+    with pytest.raises(SettingsError, match="false is allowed on a loopback host only"):
+        load_settings(path, VARIABLES, dotenv=None, options={"host": "0.0.0.0"})
 
 
 def test_every_key_has_its_line(tmp_path: Path) -> None:
@@ -210,7 +242,7 @@ def test_a_section_whose_keys_are_all_commented_out_has_its_defaults(tmp_path: P
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "- a\n- list\n", "just text\n"])
 def test_the_message_about_a_file_without_sections_names_the_expected_ones(tmp_path: Path, text: str) -> None:
     assert problems(tmp_path, text) == [
-        "settings.yaml: expected sections such as github:, claude: and repositories:; see config/settings.example.yaml"
+        f"settings.yaml: expected sections such as github:, claude: and repositories:; see {shipped.SETTINGS}"
     ]
 
 
@@ -228,6 +260,31 @@ def test_a_variable_that_looks_like_a_number_stays_text_if_the_key_is_text(tmp_p
 def test_the_value_of_a_variable_is_not_expanded_again(tmp_path: Path) -> None:
     settings = load(tmp_path, SMALLEST + 'prompts: {directory: "${DIR}"}\n', VARIABLES | {"DIR": "$HOME/$(id)"})
     assert str(settings.prompts.directory) == "$HOME/$(id)"
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            'storage: {url: "sqlite:///${PLACE}/hls.db"}',
+            "storage.url: sqlite:///b\\udcfccher/hls.db has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+        (
+            'storage: {url: "postgresql+psycopg://${PLACE}:x@h/n"}',
+            "storage.url: the address has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+        (
+            "prompts: {directory: '${PLACE}'}",
+            "prompts.directory: b\\udcfccher has bytes that are not valid in the locale's encoding (utf-8)",
+        ),
+    ],
+    ids=["database", "address", "prompts"],
+)
+def test_bytes_of_a_variable_that_the_locale_cannot_decode_are_reported(
+    tmp_path: Path, line: str, sentence: str
+) -> None:
+    variables = {**VARIABLES, "PLACE": os.fsdecode(b"b\xfccher")}
+    assert f"settings.yaml:8: {sentence}; rename it" in problems(tmp_path, f"{SMALLEST}{line}\n", variables)
 
 
 def test_a_dotenv_file_is_read_and_the_environment_takes_precedence(tmp_path: Path) -> None:

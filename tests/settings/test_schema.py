@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from hls_handler.settings.load import EXAMPLE_FILE
+from hls_handler import shipped
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.schema import repository_schema, settings_schema
 from tests.settings.files import SMALLEST, with_value
@@ -42,14 +42,14 @@ def test_the_shipped_schema_of_repository_settings_is_what_the_command_prints() 
 
 
 def test_the_shipped_file_points_editors_to_the_schema_beside_it() -> None:
-    first = EXAMPLE_FILE.read_text(encoding="utf-8").splitlines()[0]
+    first = shipped.SETTINGS.read_text(encoding="utf-8").splitlines()[0]
     assert first == "# yaml-language-server: $schema=settings.schema.json"
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        EXAMPLE_FILE.read_text(encoding="utf-8"),
+        shipped.SETTINGS.read_text(encoding="utf-8"),
         shipped_with_every_key(),
         USERS_FILE,
         SMALLEST,

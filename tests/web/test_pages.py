@@ -56,6 +56,7 @@ def test_health_has_time_and_remedy_of_each_component(setup: WebSetup) -> None:
                 "prompts": unknown,
                 "settings": unknown,
                 "webhooks": unknown,
+                "catch_up": unknown,
             },
         },
     )

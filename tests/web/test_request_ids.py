@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from hls_handler import logs
+from hls_handler.deliveries import CAUGHT_UP
 from hls_handler.web.request_ids import given_request_id, new_request_id
 from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
 
@@ -75,3 +76,8 @@ def test_log_lines_contain_request_id_and_delivery_id(lines: io.StringIO) -> Non
             "X-GitHub-Delivery must be an id of at most 64 letters, digits and hyphens",
         ),
     ]
+
+
+def test_rule_2_no_request_passes_as_a_delivery_that_catch_up_read() -> None:
+    assert given_request_id([(b"x-request-id", f"{CAUGHT_UP}1234567".encode())]) is None
+    assert not new_request_id().startswith(CAUGHT_UP)

@@ -35,6 +35,7 @@ def test_stats_of_an_empty_store() -> None:
     assert page_of({}) == {
         "uptime_seconds": 1.0,
         "total_webhooks": 0,
+        "caught_up": 0,
         "successful_processing": 0,
         "failed_processing": 0,
         "success_rate": None,

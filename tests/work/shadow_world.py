@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hls_handler import shipped
 from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
 from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
-from hls_handler.work.library import SHIPPED, library_basis, load_checked
+from hls_handler.work.library import library_basis, load_checked
 from tests.prompting.samples import write
 from tests.work.world import BUG, GUID, MakeWorld, World, settings
 
@@ -22,8 +23,8 @@ BUG_LABELS = (
     RequestedLabel("difficulty-easy", "difficulty"),
 )
 MINOR_LABELS = (BUG_LABELS[0], RequestedLabel("priority-high", "priority"), BUG_LABELS[2])
-ANALYZE = (SHIPPED / "issues/analyze.j2").read_text(encoding="utf-8")
-COMMENT = (SHIPPED / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
+ANALYZE = (shipped.PROMPTS / "issues/analyze.j2").read_text(encoding="utf-8")
+COMMENT = (shipped.PROMPTS / "issues/analyze.comment.md.j2").read_text(encoding="utf-8")
 
 
 def shadow_settings(own: Path, *, prompt: str = "issues/strict", calls_per_hour: int = 200) -> Settings:
@@ -33,7 +34,7 @@ def shadow_settings(own: Path, *, prompt: str = "issues/strict", calls_per_hour:
         write(own, {f"{prompt}.j2": ANALYZE, f"{prompt}.comment.md.j2": COMMENT})
     given = settings()
     prompts = Prompts.model_validate(
-        {"directory": [own, SHIPPED], "use": {"issues": {"prompt": prompt, "shadow": True}}}
+        {"directory": [own, shipped.PROMPTS], "use": {"issues": {"prompt": prompt, "shadow": True}}}
     )
     claude = given.claude.model_copy(update={"calls_per_hour": calls_per_hour})
     return given.model_copy(update={"prompts": prompts, "claude": claude})

@@ -26,7 +26,7 @@ class SteppedClock:
 def test_unused_component_is_unknown_and_counts_as_healthy() -> None:
     snapshot = Health(SteppedClock()).snapshot()
     assert dict(snapshot.components) == {name: ComponentHealth("unknown", NOON) for name in COMPONENTS}
-    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks")
+    assert COMPONENTS == ("store", "queue", "github", "claude", "prompts", "settings", "webhooks", "catch_up")
     assert snapshot.overall == "healthy"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from hls_handler.cli.event_input import find_conversation, web_host
+from hls_handler.cli.github_names import find_conversation, require_repository, web_host
 
 GITHUB = "https://api.github.com"
 
@@ -47,6 +47,32 @@ def test_an_issue_is_found_by_url_or_short_name(
     given: str, base_url: str, conversation: tuple[str, int] | None
 ) -> None:
     assert find_conversation(given, base_url=base_url) == conversation
+
+
+@pytest.mark.parametrize(
+    ("given", "base_url", "repository"),
+    [
+        ("octo/widgets", GITHUB, "octo/widgets"),
+        ("https://github.com/octo/widgets", GITHUB, "octo/widgets"),
+        ("https://github.com/octo/widgets.git", GITHUB, "octo/widgets"),
+        ("https://github.com/octo/widgets/", GITHUB, "octo/widgets"),
+        ("https://github.com/octo/widgets/pull/13/files", GITHUB, "octo/widgets"),
+        ("https://ghe.example.com/a/b.js", "https://ghe.example.com/api/v3", "a/b.js"),
+    ],
+)
+def test_a_repository_is_named_by_url_or_short_name(given: str, base_url: str, repository: str) -> None:
+    assert require_repository(given, base_url=base_url) == repository
+
+
+def test_a_repository_on_another_host_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        require_repository("https://gitlab.com/octo/widgets", base_url=GITHUB)
+    assert capsys.readouterr().err == (
+        "https://gitlab.com/octo/widgets is not on github.com, the host of github.base_url (https://api.github.com); "
+        "change github.base_url\n"
+    )
+    with pytest.raises(typer.BadParameter, match="write it as owner/repo, or as the URL of the repository"):
+        require_repository("widgets", base_url=GITHUB)
 
 
 @pytest.mark.parametrize(

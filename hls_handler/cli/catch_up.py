@@ -1,0 +1,198 @@
+"""`hls catch-up` reads missed webhooks once. `hls listen` runs the service without a public address."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+
+from hls_handler.app import Service
+from hls_handler.catch_up import Listening, connect_catch_up
+from hls_handler.cli.options import Config, abort, config_path, fail, load, open_store, print_line, utc_now
+from hls_handler.cli.serve import listen_on_loopback, run_service
+from hls_handler.deliveries import Accepted, Finished, NewDelivery
+from hls_handler.errors import PromptError, SettingsError
+from hls_handler.events import event_key
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import Settings
+from hls_handler.wording import count
+from hls_handler.work.active_config import ActiveConfig, BotAccount
+from hls_handler.work.catch_up import CatchUp, Report
+from hls_handler.work.library import load_checked
+
+
+def catch_up(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list the missed webhooks whose payload a run would read.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    config: Config = None,
+) -> None:
+    """Process the webhooks of the last catch_up.window_h hours that were not received.
+
+    `hls serve` does this at start and every catch_up.interval_m; the command does it now, also if catch_up.enabled is
+    false. Works while the service runs, which processes the deliveries. Webhooks that were received, are stored
+    already, or belong to events and repositories that the settings ignore are skipped.
+
+    Exit codes: 0 complete; 1 at least one webhook could not be read, or another process is catching up; 2 usage error,
+    or unusable settings, prompts or database.
+    """
+    settings = load(config)
+    with open_catch_up(settings) as run:
+        report = run.run(dry_run=dry_run)
+        total = report
+        while report.remaining and not report.problems and not dry_run:
+            report = run.run()
+            total = add(total, report)
+    if as_json:
+        typer.echo(json.dumps(to_json(total), indent=2))
+    else:
+        _print(total, dry_run=dry_run)
+    if total.is_busy or total.problems:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def open_catch_up(settings: Settings) -> Iterator[CatchUp]:
+    with open_store(settings) as store:
+        try:
+            prompts = ReloadingLibrary(lambda: load_checked(settings), *settings.prompts.folders.values())
+        except PromptError as exc:
+            abort(*exc.problems)
+        bot = BotAccount(settings.github, store.bot_accounts, store.database)
+        active = ActiveConfig(settings, RepositoryTable(settings), prompts, bot)
+
+        def wait(seconds: float) -> bool:
+            time.sleep(seconds)
+            return False
+
+        try:
+            yield connect_catch_up(store, lambda: active, observe=lambda _: None, on_commit=lambda *_: None, wait=wait)
+        except SettingsError as exc:
+            abort(*exc.problems)
+
+
+def add(total: Report, more: Report) -> Report:
+    """Return the report of two runs, one after the other."""
+    return Report(
+        hooks=more.hooks,
+        looked_at=total.looked_at,
+        fetched=total.fetched + more.fetched,
+        accepted=total.accepted + more.accepted,
+        lost=total.lost + more.lost,
+        remaining=more.remaining,
+        missed=total.missed,
+        problems=[*total.problems, *more.problems],
+        is_busy=more.is_busy,
+    )
+
+
+def to_json(report: Report) -> dict[str, object]:
+    """Return what `--json` prints. `missed` are the webhooks that the settings may admit, the oldest first."""
+    missed = [
+        {
+            "guid": one.attempt.guid,
+            "event": event_key(one.attempt.event, one.attempt.action),
+            "repository": one.repository,
+            "delivered_at": one.attempt.delivered_at.isoformat(),
+            "status_code": one.attempt.status_code,
+        }
+        for one in report.missed
+    ]
+    return {
+        "webhooks": report.hooks,
+        "looked_at": report.looked_at,
+        "fetched": report.fetched,
+        "accepted": report.accepted,
+        "lost": report.lost,
+        "remaining": report.remaining,
+        "is_busy": report.is_busy,
+        "problems": [{"message": problem.message, "remedy": problem.remedy} for problem in report.problems],
+        "missed": missed,
+    }
+
+
+def _print(report: Report, *, dry_run: bool) -> None:
+    if report.is_busy:
+        fail("another process is catching up; try again in a minute")
+    if dry_run and report.missed:
+        print_line(f"{'sent (UTC)':<19}  {'delivery':<8}  {'status':>6}  {'event':<28}  repository")
+        for one in report.missed:
+            event, sent = event_key(one.attempt.event, one.attempt.action), f"{one.attempt.delivered_at:%F %T}"
+            where = one.repository or f"id {one.attempt.repository_id}"
+            print_line(f"{sent}  {one.attempt.guid[:8]}  {one.attempt.status_code:>6}  {event:<28}  {where}")
+    looked_at = f"{count(report.looked_at, 'attempt')} of {count(report.hooks, 'webhook')} looked at"
+    if dry_run:
+        print_line(f"{looked_at}, {count(len(report.missed), 'payload')} would be read")
+    else:
+        lost = f", {report.lost} lost (GitHub no longer keeps the payload)" if report.lost else ""
+        remaining = f", {report.remaining} remaining" if report.remaining else ""
+        read = f"{count(report.fetched, 'payload')} read, {report.accepted} queued"
+        print_line(f"{looked_at}, {read}{lost}{remaining}")
+    for problem in report.problems:
+        print_line(f"{problem.message}; {problem.remedy}", err=True)
+
+
+SINCE = re.compile(r"(?P<number>[0-9]{1,4})(?P<unit>[smh])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours"}
+
+
+def listen(
+    every: Annotated[
+        float, typer.Option("--every", min=1, max=300, metavar="SECONDS", help="Pause between two requests.")
+    ] = 5.0,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="AGE", help="Also process missed webhooks of this age: 90s, 30m, 2h."),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Run the service without a public address: read webhooks from GitHub's API.
+
+    For development: the webhook has a URL that no server responds to, and this command reads from GitHub what could
+    not be delivered. Prints one line for each delivery. Only webhooks that are sent from now on are processed, unless
+    --since is given. The service listens on 127.0.0.1 only. Reading one webhook every 5 s costs 720 of the token's
+    requests an hour.
+
+    Exit codes: those of `hls serve`.
+    """
+    begin: datetime | Literal["now"] = "now" if since is None else utc_now() - parse_age(since)
+    lines = DeliveryLines()
+    listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
+    make = partial(Service, listening=listening)
+    raise typer.Exit(run_service(config_path(config), make, open_socket=listen_on_loopback))
+
+
+def parse_age(text: str) -> timedelta:
+    match = SINCE.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter("write it as 90s, 30m or 2h", param_hint="--since")
+    return timedelta(**{UNITS[match["unit"]]: int(match["number"])})
+
+
+class DeliveryLines:
+    """Prints one line for each delivery when it has ended: "issues.opened  octo/widgets#7  done: commented"."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, str] = {}  # GUID -> beginning of the line
+
+    def on_accepted(self, new: NewDelivery, accepted: Accepted) -> None:
+        number = f"#{new.number}" if new.number is not None else ""
+        about = f"{event_key(new.event, new.action)}  {new.repository or '-'}{number}"
+        if accepted.outcome == "queued":
+            self._open[new.guid] = about
+        elif accepted.outcome == "ignored":
+            print_line(f"{about}  ignored: {accepted.reason}")
+
+    def on_finished(self, end: Finished) -> None:
+        about = self._open.pop(end.guid, None)
+        if about is not None:
+            print_line(f"{about}  {end.state}: {end.reason}")

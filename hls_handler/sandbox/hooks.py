@@ -1,0 +1,153 @@
+"""Webhooks of the stand-in GitHub: hooks, signed requests to them, and the record of every attempt.
+
+https://docs.github.com/en/rest/repos/webhooks
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from hls_handler.sandbox.objects import Document
+
+TIMEOUT_S = 10.0  # as at GitHub
+FAILED_TO_CONNECT = 502
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+APP = ""
+"""Owner of the hook of an App: it receives the events of all repositories."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    id: int
+    owner: str  # "owner/repo", "organisation" or `APP`
+    url: str
+    secret: str
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to deliver a webhook."""
+
+    id: int
+    hook: int
+    guid: str
+    delivered_at: datetime
+    redelivery: bool
+    duration_s: float
+    status_code: int
+    event: str
+    payload: Document = field(repr=False)
+
+    def document(self) -> Document:
+        """Return the entry of the list of deliveries."""
+        received = 200 <= self.status_code < 300
+        return {
+            "id": self.id,
+            "guid": self.guid,
+            "delivered_at": self.delivered_at.isoformat().replace("+00:00", "Z"),
+            "redelivery": self.redelivery,
+            "duration": self.duration_s,
+            "status": "OK" if received else "failed to connect" if self.status_code == FAILED_TO_CONNECT else "failed",
+            "status_code": self.status_code,
+            "event": self.event,
+            "action": self.payload.get("action"),
+            "installation_id": (self.payload.get("installation") or {}).get("id"),
+            "repository_id": (self.payload.get("repository") or {}).get("id"),
+            "throttled_at": None,
+        }
+
+
+class Hooks:
+    """All hooks and attempts, in memory. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._hooks: dict[int, Hook] = {}
+        self._attempts: list[Attempt] = []
+        self._next_id = 1
+
+    def add(self, owner: str, url: str, secret: str, *, active: bool = True) -> Hook:
+        with self._lock:
+            hook = Hook(self._take_id(), owner, url, secret, active)
+            self._hooks[hook.id] = hook
+        return hook
+
+    def of(self, owner: str) -> list[Hook]:
+        """Return the hooks of "owner/repo", of an organisation or of the App."""
+        return [hook for hook in list(self._hooks.values()) if hook.owner.lower() == owner.lower()]
+
+    def find(self, owner: str, hook_id: int) -> Hook | None:
+        return next((hook for hook in self.of(owner) if hook.id == hook_id), None)
+
+    def attempts(self, hook: Hook) -> list[Attempt]:
+        """Return the hook's attempts, newest first."""
+        return [attempt for attempt in reversed(self._attempts) if attempt.hook == hook.id]
+
+    def send(self, event: str, payload: Document, *, guid: str | None = None) -> list[Attempt]:
+        """Send a webhook to all hooks of the payload's repository, and record each attempt. Blocks.
+
+        All requests have the same GUID, as at GitHub.
+        """
+        full_name = str((payload.get("repository") or {}).get("full_name") or "")
+        owners = (full_name, full_name.partition("/")[0], APP) if full_name else (APP,)
+        hooks = [hook for owner in owners for hook in self.of(owner) if hook.active]
+        body, shared_guid = json.dumps(payload).encode(), guid or str(uuid.uuid4())
+        return [self._send(hook, event, payload, body, shared_guid) for hook in hooks]
+
+    def record(self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int) -> Attempt:
+        """Record an attempt without a request."""
+        return self._record(hook, event, payload, guid=guid, status_code=status_code, duration_s=0.0)
+
+    def _send(self, hook: Hook, event: str, payload: Document, body: bytes, guid: str) -> Attempt:
+        began = time.monotonic()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "GitHub-Hookshot/sandbox",
+            "X-GitHub-Event": event,
+            "X-GitHub-Delivery": guid,
+            "X-GitHub-Hook-ID": str(hook.id),
+            "X-Hub-Signature-256": "sha256=" + hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
+        }
+        status = post(hook.url, body, headers)
+        took_s = round(time.monotonic() - began, 2)
+        return self._record(hook, event, payload, guid=guid, status_code=status, duration_s=took_s)
+
+    def _record(
+        self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int, duration_s: float
+    ) -> Attempt:
+        with self._lock:
+            again = any(attempt.guid == guid and attempt.hook == hook.id for attempt in self._attempts)
+            attempt = Attempt(
+                self._take_id(), hook.id, guid, self._clock(), again, duration_s, status_code, event, payload
+            )
+            self._attempts.append(attempt)
+        return attempt
+
+    def _take_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Return the status of the response. Requests never leave this machine: other hosts fail to connect."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or parts.hostname not in LOOPBACK:
+        return FAILED_TO_CONNECT
+    try:
+        with closing(http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=TIMEOUT_S)) as connection:
+            connection.request("POST", parts.path or "/", body=body, headers=dict(headers))
+            return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return FAILED_TO_CONNECT

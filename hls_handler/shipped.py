@@ -1,0 +1,14 @@
+"""The files that HLS ships outside of its modules: the prompt library and the settings that apply without a file.
+
+In a wheel they are in `hls_handler/shipped_files` (setup.py), in a checkout in the folders beside the package.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_FOLDER = _PACKAGE / "shipped_files" if (_PACKAGE / "shipped_files").is_dir() else _PACKAGE.parent
+
+PROMPTS = _FOLDER / "prompts"
+SETTINGS = _FOLDER / "config" / "settings.example.yaml"

@@ -1,0 +1,80 @@
+"""The terminal of `hls init`: waiting for Enter, numbered choices, and confirmations."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import pytest
+
+from hls_handler.cli.init_dialogue import Dialogue, StandardInput
+from hls_handler.errors import SettingsError
+
+
+@dataclass(slots=True)
+class Typed:
+    """A terminal on which these lines are typed; an empty line takes the default."""
+
+    lines: list[str]
+    asked: list[str] = field(default_factory=list)
+
+    def ask(self, question: str, default: str | None) -> str:
+        self.asked.append(question)
+        return self.lines.pop(0) or default or ""
+
+    def ask_hidden(self, question: str, default: str | None) -> str:
+        return self.ask(question, default)
+
+    def wait_for_enter(self, timeout_s: float) -> bool:
+        return False
+
+
+@pytest.fixture
+def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """File descriptor of what is typed on standard input."""
+    read, write = os.pipe()
+    with closing(os.fdopen(read)) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        yield write
+    os.close(write)
+
+
+def test_waiting_ends_with_the_time_or_with_enter(keyboard: int) -> None:
+    terminal = StandardInput()
+    assert terminal.wait_for_enter(0) is False
+    os.write(keyboard, b"\n")
+    assert terminal.wait_for_enter(10) is True
+    assert terminal.wait_for_enter(0) is False
+
+
+def test_a_choice_is_asked_for_until_it_is_a_number_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert Dialogue(Typed(["3", "x", "2"])).choose("Which?", ("first", "second")) == 1
+    assert capsys.readouterr().out == (
+        "Which?\n  1  first\n  2  second\n3: expected a number from 1 to 2\nx: expected a number from 1 to 2\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "chosen"), [("", ("a", "b", "c")), ("3 1", ("a", "c")), ("2,2", ("b",))], ids=["all", "two", "one twice"]
+)
+def test_several_choices_keep_the_order_of_the_list(typed: str, chosen: tuple[str, ...]) -> None:
+    assert Dialogue(Typed([typed])).choose_several("Which?", ("a", "b", "c")) == chosen
+
+
+@pytest.mark.parametrize(("typed", "given"), [("", False), ("n", False), ("y", True), ("YES", True)])
+def test_a_confirmation_needs_a_yes(typed: str, given: bool) -> None:
+    assert Dialogue(Typed([typed])).confirm("Replace it?") is given
+
+
+def test_yes_confirms_without_a_question() -> None:
+    terminal = Typed([])
+    assert Dialogue(terminal, yes=True).confirm("Replace it?") is True
+    assert terminal.asked == []
+
+
+def test_without_a_terminal_a_confirmation_names_the_option() -> None:
+    with pytest.raises(SettingsError, match=r"Replace it\? .*--yes"):
+        Dialogue(None).confirm("Replace it?")

@@ -1,0 +1,100 @@
+"""`--json`: one document on standard output, with the keys that docs/cli.md lists."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hls_handler.cli import app
+from hls_handler.storage import Storage
+from tests.queue.builders import dead_letter
+
+SETTINGS = """\
+github: {token: "${UNSET}", webhook_secret: "0123456789abcdef"}
+claude: {api_key: a-key}
+repositories: [{name: octo/widgets}]
+storage: {url: "sqlite:///hls.db"}
+"""
+PAGE = Path("docs/cli.md").read_text(encoding="utf-8").split("## JSON")[1]
+DOCUMENTED = dict(re.findall(r"^\| `(hls [^`]+)` \| (.*) \|$", PAGE, re.MULTILINE))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HLS_CONFIG", "settings.yaml")
+    (tmp_path / "settings.yaml").write_text(SETTINGS)
+    return tmp_path
+
+
+def run(*arguments: str) -> Any:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def keys(document: object) -> Iterator[str]:
+    """Names of all keys, also of nested documents; those of `labels` and `reply` are names of fields."""
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield key
+            if key not in ("labels", "reply"):
+                yield from keys(value)
+    elif isinstance(document, list):
+        for item in document:
+            yield from keys(item)
+
+
+def assert_documented(document: object, *commands: str) -> None:
+    documented = " ".join(DOCUMENTED[command] for command in commands)
+    assert set(keys(document)) <= set(re.findall("`([a-z_]+)`", documented))
+
+
+def test_prompts_are_listed_without_a_database(folder: Path) -> None:
+    document = run("prompts", "list")
+    assert document["prompts"][0]["name"] == "comments/reply"
+    assert document["prompts"][0]["on"] == ["issue_comment.created"]
+    assert_documented(document, "hls prompts list")
+
+
+def test_variables_are_listed_with_their_types(folder: Path) -> None:
+    document = run("prompts", "vars", "releases")
+    title = next(one for one in document["sections"][0]["variables"] if one["name"] == "release.name")
+    assert (title["trust"], title["type"]) == ("untrusted", "text")
+    assert_documented(document, "hls prompts vars")
+
+
+def test_recorded_payloads_are_listed(folder: Path) -> None:
+    document = run("send", "--list")
+    assert "demo/question" in document["payloads"]
+    assert_documented(document, "hls send")
+
+
+def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNSET", "a-token")
+    document = run("config", "explain", "https://github.com/octo/widgets", "--event", "issues.opened")
+    assert document["settings"][0] == {
+        "key": "name",
+        "value": "octo/widgets",
+        "source": "settings.yaml:3 (repositories[0].name)",
+    }
+    assert (document["event"]["key"], document["event"]["ignored"]) == ("issues.opened", False)
+    assert_documented(document, "hls config explain")
+
+
+def test_deliveries_are_listed_and_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNSET", "a-token")
+    with closing(Storage.open(f"sqlite:///{folder}/hls.db")) as store:
+        dead_letter(store, "dead-1")
+    listed = run("deliveries", "list")
+    assert [(one["delivery"], one["state"]) for one in listed["deliveries"]] == [("dead-1", "dead")]
+    assert_documented(listed, "hls deliveries list")
+    assert run("deliveries", "show", "dead-1")["delivery"] == "dead-1"
+    assert run("deliveries", "list", "--state", "queued") == {"deliveries": []}

@@ -1,0 +1,111 @@
+"""Missed webhooks: read from the stand-in GitHub by the service, by `hls catch-up` and by `hls listen`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import closing
+from typing import Any
+
+from typer.testing import CliRunner
+
+from hls_handler.cli import app
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.hooks import Hook
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import SECRET, Service, Waiting, free_port
+
+REPOSITORY = "Codertocat/Hello-World"
+ENTRY = f'  - {{name: "{REPOSITORY}", events: [issues]}}'
+UNSERVED = "https://hls.invalid/webhook"
+
+
+def add_hook(sandbox: Sandbox, url: str) -> Hook:
+    sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "admin")
+    return sandbox.state.hooks.add(REPOSITORY, url, SECRET)
+
+
+def open_issue(sandbox: Sandbox, number: int) -> str:
+    """Open an issue in the sandbox, which sends the webhook; return the GUID."""
+    opened = recorded.load("issues.opened")
+    payload: dict[str, Any] = json.loads(recorded.unique(opened.body))
+    payload["issue"] |= {"number": number, "id": 1000 + number}
+    sandbox.state.seed("issues", payload)
+    return sandbox.state.hooks.send("issues", payload)[0].guid
+
+
+def comments_on(sandbox: Sandbox, number: int) -> int:
+    conversation = sandbox.state.conversation(REPOSITORY, number)
+    assert conversation is not None
+    return len(conversation.comments)
+
+
+def until_complete(service: Service, *, of: int) -> None:
+    waiting = Waiting(30)
+    while waiting.more():
+        shown = service.get("/health").body["components"]["catch_up"]
+        if shown["state"] == "healthy" and shown["looked_at"] >= of:
+            assert shown["remaining"] == 0
+            return
+    raise AssertionError(f"{shown}\n{service.log.read_text()}")
+
+
+def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanwhile(
+    sandbox: Sandbox, make_service: MakeService
+) -> None:
+    port = free_port()
+    service = make_service(port=port, more=ENTRY, catch_up="enabled: true")
+    add_hook(sandbox, f"http://127.0.0.1:{port}/webhook")
+    guids = [open_issue(sandbox, number) for number in range(21, 26)]
+    service.start()
+    waiting = Waiting(30)
+    while waiting.more() and sum("/deliveries/" in one.path for one in sandbox.requests.all()) < 2:
+        pass
+    service.stop(signal.SIGKILL)
+    service.start()
+    guids.append(open_issue(sandbox, 26))  # received
+    until_complete(service, of=5)
+    service.until_idle()
+    with closing(service.open_store()) as store:
+        rows = {row.guid: row for row in store.deliveries.newest()}
+    assert {guid: (rows[guid].state, rows[guid].is_caught_up) for guid in guids} == {
+        **dict.fromkeys(guids[:5], ("done", True)),
+        guids[5]: ("done", False),
+    }
+    assert [comments_on(sandbox, number) for number in range(21, 27)] == [1] * 6
+
+
+def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sandbox, make_service: MakeService) -> None:
+    service = make_service(more=ENTRY)  # not started; catch-up is switched off in its settings
+    add_hook(sandbox, UNSERVED)
+    guid = open_issue(sandbox, 21)
+    arguments = ["catch-up", "--config", str(service.settings)]
+    listed = CliRunner().invoke(app, [*arguments, "--dry-run"])
+    assert listed.exit_code == 0
+    assert f"{guid[:8]}     502  issues.opened                 {REPOSITORY}\n" in listed.output
+    assert "1 attempt of 1 webhook looked at, 1 payload would be read" in listed.output
+    ran = CliRunner().invoke(app, [*arguments, "--json"])
+    assert (ran.exit_code, json.loads(ran.output)["accepted"]) == (0, 1)
+    shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
+    assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
+    sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1
+    assert "Webhooks: read" in refused.output
+
+
+def test_listen_processes_webhooks_without_a_public_address(sandbox: Sandbox, make_service: MakeService) -> None:
+    service = make_service(port=free_port(), more=ENTRY)
+    service.program, service.options = ("hls_handler", "listen"), ("--every", "1")
+    add_hook(sandbox, UNSERVED)
+    open_issue(sandbox, 20)  # before the start
+    service.start()
+    waiting = Waiting(30)
+    while waiting.more() and "last_run" not in service.get("/health").body["components"]["catch_up"]:
+        pass
+    open_issue(sandbox, 21)
+    waiting = Waiting(30)
+    while waiting.more() and f"issues.opened  {REPOSITORY}#21  done: " not in service.log.read_text():
+        pass
+    assert [comments_on(sandbox, number) for number in (20, 21)] == [0, 1]

@@ -1,0 +1,63 @@
+"""What catch-up stores: its progress, its lease, and the repositories that it may look at."""
+
+from __future__ import annotations
+
+from hls_handler.queue.catch_up import LEASE_MS
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, ignored, queued
+
+HOOK = "https://api.github.com/repos/octo/widgets/hooks/5"
+
+
+def test_lease_excludes_others_until_it_is_released_or_expires(store: Storage, skew: Skew) -> None:
+    first = store.catch_up.acquire()
+    assert first is not None
+    assert store.catch_up.acquire() is None
+    store.catch_up.release(first)
+    second = store.catch_up.acquire()
+    assert second is not None
+    skew.advance(milliseconds=LEASE_MS + 1)
+    assert store.catch_up.acquire() is not None
+    assert store.catch_up.renew(second) is None
+
+
+def test_renewed_lease_lasts_longer(store: Storage, skew: Skew) -> None:
+    lease = store.catch_up.acquire()
+    assert lease is not None
+    skew.advance(seconds=40)
+    assert store.catch_up.renew(lease) is not None
+    skew.advance(seconds=40)
+    assert store.catch_up.acquire() is None
+
+
+def test_lease_from_before_the_clock_was_set_back_has_ended(store: Storage, skew: Skew) -> None:
+    assert store.catch_up.acquire() is not None
+    skew.advance(hours=-5)
+    assert store.catch_up.acquire() is not None
+
+
+def test_start_of_the_only_process_ends_the_lease_of_a_killed_one(store: Storage) -> None:
+    assert store.catch_up.acquire() is not None
+    store.catch_up.release()
+    assert store.catch_up.acquire() is not None
+
+
+def test_progress_is_stored_for_each_hook(store: Storage) -> None:
+    assert store.catch_up.caught_up_to(HOOK) == 0
+    store.catch_up.save_caught_up_to(HOOK, 2**62)
+    store.catch_up.save_caught_up_to(f"{HOOK}0", 7)
+    assert store.catch_up.caught_up_to(HOOK) == 2**62
+    assert store.statistics.counters() == {}
+
+
+def test_known_guids_are_found_among_many(store: Storage) -> None:
+    accept(store, queued("g1"), ignored("g2"))
+    assert store.catch_up.find_known([f"g{number}" for number in range(1_200)]) == {"g1", "g2"}
+
+
+def test_received_repositories_begin_with_the_last_active_one(store: Storage, skew: Skew) -> None:
+    for guid, repository in (("g1", "octo/widgets"), ("g2", "octo/gadgets"), ("g3", "octo/widgets")):
+        skew.advance(minutes=1)
+        accept(store, queued(guid, repository=repository))
+    accept(store, queued("g4", repository="octo/tools", request_id="caught-up:4"))
+    assert store.catch_up.received_repositories() == ["octo/widgets", "octo/gadgets", "octo/tools"]

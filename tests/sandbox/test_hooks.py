@@ -1,0 +1,129 @@
+"""Webhooks of the stand-in GitHub, as its API and HLS's client show them."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.hooks import GithubHooks
+from hls_handler.errors import Permanent
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.clients.conftest import github_settings
+from tests.contracts import github as github_contract
+from tests.sandbox.conftest import REPOSITORY, ask, ask_github
+
+SECRET = "the-secret-of-the-hook"
+OPENED = recorded.load("issues.opened")
+
+
+@contextmanager
+def receiver(status: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A server that answers every webhook with `status`; yields its URL and the requests."""
+    received: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append((dict(self.headers.items()), body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/webhook", received
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def client(sandbox: Sandbox) -> Iterator[GithubHooks]:
+    settings = github_settings(sandbox.github_url, sandbox.token)
+    with closing(GithubApi(settings, observe=lambda _: None, now=lambda: datetime.now(UTC))) as api:
+        yield GithubHooks(api)
+
+
+def add_hook(sandbox: Sandbox, owner: str, url: str) -> int:
+    answer = ask(sandbox.page_url, "POST", "/_sandbox/hooks", {"owner": owner, "url": url, "secret": SECRET})
+    return int(answer.document["id"])
+
+
+@pytest.mark.parametrize(("status", "is_received"), [(202, True), (503, False)])
+def test_sent_webhook_is_signed_and_recorded_with_the_status(sandbox: Sandbox, status: int, is_received: bool) -> None:
+    event, payload = OPENED.event, OPENED.payload
+    with receiver(status) as (url, received):
+        hook = add_hook(sandbox, REPOSITORY, url)
+        ask(sandbox.page_url, "POST", "/_sandbox/send", {"event": event, "payload": payload})
+    ((headers, body),) = received
+    assert headers["X-Hub-Signature-256"] == "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    with client(sandbox) as github:
+        (found,) = github.hooks(f"/repos/{REPOSITORY}")
+        assert (found.id, found.url, found.active) == (hook, url, True)
+        log = github.deliveries(f"/repos/{REPOSITORY}", hook)
+        (attempt,), following = log.page(None)
+        assert (attempt.status_code, attempt.is_received, following) == (status, is_received, None)
+        assert (attempt.event, attempt.action, attempt.guid) == ("issues", "opened", headers["X-GitHub-Delivery"])
+        assert attempt.repository_id == payload["repository"]["id"]
+        stored = log.find_payload(attempt.id)
+        assert stored is not None
+        assert stored["issue"]["title"] == payload["issue"]["title"]
+    assert github_contract.violations(request.document() for request in sandbox.requests.all()) == []
+
+
+@pytest.mark.parametrize("url", ["https://hls.invalid/webhook", "http://example.com/webhook", "http://127.0.0.1:1/"])
+def test_webhook_to_a_host_that_does_not_respond_is_recorded_as_failed(sandbox: Sandbox, url: str) -> None:
+    event, payload = OPENED.event, OPENED.payload
+    hook = sandbox.state.hooks.add(REPOSITORY, url, SECRET)
+    assert [attempt.status_code for attempt in sandbox.state.hooks.send(event, payload)] == [502]
+    assert sandbox.state.hooks.attempts(hook)[0].payload == payload
+
+
+def test_deliveries_are_listed_newest_first_in_pages(sandbox: Sandbox) -> None:
+    event, payload = OPENED.event, OPENED.payload
+    sandbox.state.seed(event, payload)
+    hook = sandbox.state.hooks.find(REPOSITORY, add_hook(sandbox, REPOSITORY, "https://hls.invalid/webhook"))
+    assert hook is not None
+    for number in range(201):
+        sandbox.state.hooks.record(hook, event, payload, guid=f"guid-{number}", status_code=502)
+    with client(sandbox) as github:
+        log, cursor, seen = github.deliveries(f"/repos/{REPOSITORY}", hook.id), None, list[str]()
+        for size in (100, 100, 1):
+            page, cursor = log.page(cursor)
+            assert len(page) == size
+            seen += [attempt.guid for attempt in page]
+        assert cursor is None
+        assert log.find_payload(10**9) is None
+    assert seen == [f"guid-{number}" for number in reversed(range(201))]
+    assert github_contract.violations(request.document() for request in sandbox.requests.all()) == []
+
+
+def test_hooks_of_an_organisation_receive_the_events_of_its_repositories(sandbox: Sandbox) -> None:
+    event, payload = OPENED.event, OPENED.payload
+    owner = REPOSITORY.split("/")[0]
+    hook = add_hook(sandbox, owner, "https://hls.invalid/webhook")
+    sandbox.state.hooks.send(event, payload)
+    with client(sandbox) as github:
+        assert [found.id for found in github.hooks(f"/orgs/{owner}")] == [hook]
+        assert len(github.deliveries(f"/orgs/{owner}", hook).page(None)[0]) == 1
+
+
+def test_only_an_administrator_lists_hooks(sandbox: Sandbox) -> None:
+    sandbox.state.seed(OPENED.event, OPENED.payload)
+    with client(sandbox) as github, pytest.raises(Permanent, match="404 Not Found"):
+        github.hooks(f"/repos/{REPOSITORY}")
+    assert ask_github(sandbox, "GET", "/orgs/nobody/hooks").status == 404

@@ -1,0 +1,64 @@
+"""The installed package: `hls` runs from any folder, with the prompts and settings that the wheel contains."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from hls_handler import __version__
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`hls` in a virtual environment, installed by pip from a copy of the checkout."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("hls_handler", "prompts", "config"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "requirements.txt"):
+        shutil.copy(ROOT / name, source)
+    (source / "config" / "settings.yaml").write_text("the file of a user\n")
+    environment = tmp_path_factory.mktemp("venv")
+    venv.create(environment)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    # The dependencies of this environment, without its .pth files, one of which names the checkout.
+    (packages / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    pip = [sys.executable, "-m", "pip", "--python", str(environment), "--disable-pip-version-check"]
+    install = ["install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--no-compile", str(source)]
+    subprocess.run([*pip, *install], check=True, cwd=environment)
+    assert list((packages / "hls_handler" / "shipped_files" / "config").glob("*.yaml")) == [
+        packages / "hls_handler" / "shipped_files" / "config" / "settings.example.yaml"
+    ]
+    shutil.rmtree(source)
+    return environment / "bin" / "hls"
+
+
+def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: Path) -> None:
+    hidden = ("HLS_CONFIG", "PYTHONPATH", "GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET", "ANTHROPIC_API_KEY")
+    environ = {name: value for name, value in os.environ.items() if name not in hidden}
+
+    def hls(*arguments: str) -> str:
+        return subprocess.check_output([program, *arguments], cwd=tmp_path, env=environ, text=True, timeout=120)
+
+    assert hls("--version") == f"hls {__version__}\n"
+    (tmp_path / "prompts" / "issues").mkdir(parents=True)
+    (tmp_path / "prompts" / "issues" / "analyze.j2").write_text("What does {{ issue.title }} need?\n")
+    shipped = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
+    assert f"{next(shipped)}/config/settings.example.yaml: settings and " in hls("check", "--offline")
+    listed = hls("prompts", "list")
+    assert "prompts/issues/analyze.j2, your own" in listed
+    assert "/shipped_files/prompts/pull_requests/analyze.j2, in the shipped library" in listed
+    with subprocess.Popen([program, "demo"], cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        try:
+            assert next(line for line in demo.stdout if "issues.opened" in line)
+            assert next(line for line in demo.stdout if "done" in line)
+        finally:
+            demo.kill()  # its service ends with it
