@@ -45,6 +45,13 @@ class Reply(_Part):
     )
 
 
+class SuggestedLabel(_Part):
+    """One of the repository's own labels that fits."""
+
+    name: str = Field(max_length=200, description="The label's name, copied exactly from the list.")
+    confidence: float = Field(ge=0, le=1, description="How sure you are that a maintainer would set it, from 0 to 1.")
+
+
 class IssueAnalysis(Reply):
     """What a maintainer wants to know about an issue."""
 
@@ -68,6 +75,9 @@ class IssueAnalysis(Reply):
         max_length=6000,
         description="What helps the author now, addressed to them, as Markdown: the answer to their question, a "
         "workaround or a next step. Empty if there is nothing to say.",
+    )
+    suggested_labels: list[SuggestedLabel] = Field(
+        max_length=20, description="Labels from the repository's list that fit; empty if there is no list."
     )
 
 

@@ -37,7 +37,9 @@ def _describe(reply: Reply) -> list[str]:
             parts = [f"{', '.join(fields)}: {_shorten(reply.summary) or 'no summary'}"]
             parts += [f"asks the author for: {_list(reply.missing)}"] if reply.missing else []
             answer = _shorten(reply.recommended_response)
-            return [*parts, f"tells the author: {answer}"] if answer else parts
+            parts += [f"tells the author: {answer}"] if answer else []
+            suggested = [f"{label.name} (confidence {label.confidence:g})" for label in reply.suggested_labels]
+            return [*parts, f"suggests the labels {_list(suggested)}"] if suggested else parts
         case PullRequestAnalysis():
             return [f"{reply.type}, {count(len(reply.findings), 'finding')}: {_shorten(reply.summary) or 'no summary'}"]
         case ReviewAnalysis():

@@ -17,8 +17,9 @@ from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, Writ
 from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
-from hls_handler.clients.writer import GithubWriter, RepositoryLabels
+from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
@@ -183,7 +184,7 @@ class Github:
         return missing
 
     def reader(self, repository: str) -> GithubReader:
-        return GithubReader(self._api_for(repository), repository)
+        return GithubReader(self._api_for(repository), repository, self._labels)
 
     def writer(
         self,
@@ -254,7 +255,9 @@ class ReadOnlyGithub(Github):
 
     def reader(self, repository: str) -> GithubReader:
         return (
-            _AssumeOpenReader(self._api_for(repository), repository) if self.assume_open else super().reader(repository)
+            _AssumeOpenReader(self._api_for(repository), repository, self._labels)
+            if self.assume_open
+            else super().reader(repository)
         )
 
 

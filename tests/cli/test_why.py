@@ -16,10 +16,14 @@ from tests.handlers.world import issue_analysis, request, review_analysis
 
 REPLIES: dict[str, tuple[dict[str, Any], str]] = {
     "issue_analysis": (
-        issue_analysis(missing=["The version", "The log"], recommended_response="Try 2.1.").model_dump(),
+        issue_analysis(
+            missing=["The version", "The log"],
+            recommended_response="Try 2.1.",
+            suggested_labels=[{"name": "area/cart", "confidence": 0.9}, {"name": "v2", "confidence": 0.35}],
+        ).model_dump(),
         (
             "bug, priority high, easy, component backend: It crashes; asks the author for: The version, The log; "
-            "tells the author: Try 2.1."
+            "tells the author: Try 2.1; suggests the labels area/cart (confidence 0.9), v2 (confidence 0.35)."
         ),
     ),
     "issue_response": (

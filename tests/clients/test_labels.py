@@ -9,7 +9,7 @@ import pytest
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.clients.writer import RepositoryLabels
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState

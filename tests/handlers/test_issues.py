@@ -32,7 +32,13 @@ def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
     assert facts == IssueFacts(now)
-    assert HANDLER.variables(facts) == {"issue": now, "corrections": (), "requests": (), "author_comments": ()}
+    assert HANDLER.variables(facts) == {
+        "issue": now,
+        "corrections": (),
+        "requests": (),
+        "author_comments": (),
+        "repository_labels": (),
+    }
     assert HANDLER.skip_reason(facts) is None
 
 
