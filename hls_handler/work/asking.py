@@ -164,9 +164,9 @@ def prompt_limits(
     settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
 ) -> PromptLimits:
     """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
-    offer = None
-    if effective.labels.suggest and library.uses(prompt, "repository_labels"):
-        offer = OfferLimits(effective.labels, taken=frozenset(library.label_groups(event_name)))
+    offer, labels = None, effective.labels
+    if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
+        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name)))
     return PromptLimits(
         settings.claude.input_tokens, effective.paths, effective.findings, effective.comments.summary, offer
     )

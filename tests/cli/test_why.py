@@ -31,8 +31,14 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
         "a guess: Set DATABASE_URL.",
     ),
     "pull_request_analysis": (
-        {"type": "feature", "summary": "Adds paging.", "files": [], "findings": []},
-        "feature, 0 findings: Adds paging.",
+        {
+            "type": "feature",
+            "summary": "Adds paging.",
+            "files": [],
+            "findings": [],
+            "suggested_labels": [{"name": "area/users", "confidence": 1}],
+        },
+        "feature, 0 findings: Adds paging; suggests the labels area/users (confidence 1).",
     ),
     "review_analysis": (
         review_analysis(request("a"), request("b", blocking=False)).model_dump(),

@@ -226,7 +226,14 @@ def request(quote: str, **known: Any) -> ReviewRequest:
 
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
-    plain = {"worth_saying": True, "type": "bug-fix", "summary": "Squares.", "files": [], "findings": []}
+    plain = {
+        "worth_saying": True,
+        "type": "bug-fix",
+        "summary": "Squares.",
+        "files": [],
+        "findings": [],
+        "suggested_labels": [],
+    }
     return PullRequestAnalysis.model_validate({**plain, **known})
 
 

@@ -156,6 +156,7 @@ def pull_request_variables() -> dict[str, object]:
         "skipped": SKIPPED,
         "unlisted": 0,
         "size": "small",
+        "repository_labels": (),
     }
 
 

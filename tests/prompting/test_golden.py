@@ -79,6 +79,7 @@ REVIEW = PullRequestAnalysis(
         FileSummary(path="shop/money.py", summary="Is the former `prices.py`."),
     ],
     findings=[FINDING],
+    suggested_labels=[],
 )
 REMOVED = FINDING.model_copy(
     update={"side": "LEFT", "start_line": 21, "line": 22, "severity": "low", "category": "style", "title": "x | y"}
