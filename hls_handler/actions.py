@@ -23,6 +23,8 @@ class EnsureLabels:
     groups: tuple[str, ...]  # HLS removes its labels in these groups, even if no label of the group is requested
     custom_labels: tuple[RequestedLabel, ...] = ()  # labels that the prompts can request and HLS does not ship
     prompt_ids: Mapping[str, str] = field(default_factory=dict)  # group -> id of the first prompt that can set it
+    existing_only: frozenset[str] = frozenset()  # names of requested labels that are never created in the repository
+    rejected: tuple[tuple[str, str], ...] = ()  # labels that a reply suggests and that are not requested, with reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, get_origin
+from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -45,6 +45,19 @@ class Reply(_Part):
     )
 
 
+class SuggestedLabel(_Part):
+    """One of the repository's own labels that fits."""
+
+    name: str = Field(max_length=200, description="The label's name, copied exactly from the list.")
+    confidence: float = Field(ge=0, le=1, description="How sure you are that a maintainer would set it, from 0 to 1.")
+
+
+SuggestedLabels = Annotated[
+    list[SuggestedLabel],
+    Field(max_length=20, description="Labels from the repository's list that fit; empty if there is no list."),
+]
+
+
 class IssueAnalysis(Reply):
     """What a maintainer wants to know about an issue."""
 
@@ -69,6 +82,7 @@ class IssueAnalysis(Reply):
         description="What helps the author now, addressed to them, as Markdown: the answer to their question, a "
         "workaround or a next step. Empty if there is nothing to say.",
     )
+    suggested_labels: SuggestedLabels
 
 
 class IssueResponse(Reply):
@@ -108,6 +122,7 @@ class PullRequestAnalysis(Reply):
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
     files: list[FileSummary] = Field(max_length=300)
     findings: list[Finding] = Field(max_length=50)
+    suggested_labels: SuggestedLabels
 
 
 class ReviewRequest(_Part):

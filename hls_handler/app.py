@@ -29,8 +29,8 @@ from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import proxy_passwords
-from hls_handler.clients.writer import RepositoryLabels
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished, NewDelivery

@@ -16,14 +16,14 @@ from hls_handler.clients.claude import cost_usd, request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import PromptLimits, template_variables
+from hls_handler.handlers.handler import template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.prompting.render import render as render_prompt
 from hls_handler.settings.effective import RepositoryTable, without_entry
 from hls_handler.settings.model import Claude, Settings, resolve_model
-from hls_handler.settings.values import EMPTY_PATH_FILTER
+from hls_handler.work.asking import prompt_limits
 from hls_handler.work.library import GUID
 
 DELIMITER_KEY = b"render"
@@ -68,9 +68,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
         parsed_event = parse_event(chosen.event, GUID, chosen.body)
         effective = RepositoryTable(settings).find(parsed_event.repository.full_name)
         with open_reader(chosen, parsed_event.repository.full_name, settings) as reader:
-            budget = PromptLimits(
-                settings.claude.input_tokens, ignored_paths=effective.paths if effective else EMPTY_PATH_FILTER
-            )
+            budget = prompt_limits(settings, library, chosen.event, effective or without_entry(settings), name)
             facts = handler.gather(parsed_event, reader, EMPTY_HISTORY, budget)
         skipped = handler.skip_reason(facts)
         if skipped is not None:

@@ -13,6 +13,7 @@ from hls_handler.analysis import (
     ReleaseAnalysis,
     Reply,
     ReviewAnalysis,
+    SuggestedLabel,
     ValidReply,
     WorkflowAnalysis,
 )
@@ -37,9 +38,12 @@ def _describe(reply: Reply) -> list[str]:
             parts = [f"{', '.join(fields)}: {_shorten(reply.summary) or 'no summary'}"]
             parts += [f"asks the author for: {_list(reply.missing)}"] if reply.missing else []
             answer = _shorten(reply.recommended_response)
-            return [*parts, f"tells the author: {answer}"] if answer else parts
+            parts += [f"tells the author: {answer}"] if answer else []
+            return [*parts, *_suggestions(reply.suggested_labels)]
         case PullRequestAnalysis():
-            return [f"{reply.type}, {count(len(reply.findings), 'finding')}: {_shorten(reply.summary) or 'no summary'}"]
+            findings = count(len(reply.findings), "finding")
+            parts = [f"{reply.type}, {findings}: {_shorten(reply.summary) or 'no summary'}"]
+            return [*parts, *_suggestions(reply.suggested_labels)]
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")
@@ -59,6 +63,11 @@ def _describe(reply: Reply) -> list[str]:
             return [*parts, f"details: {_shorten(reply.details)}"] if reply.details else parts
         case _:
             return [f"{name}: {_format_value(value)}" for name, value in dict(reply).items() if name != "worth_saying"]
+
+
+def _suggestions(labels: list[SuggestedLabel]) -> list[str]:
+    texts = [f"{label.name} (confidence {label.confidence:g})" for label in labels]
+    return [f"suggests the labels {_list(texts)}"] if texts else []
 
 
 def _list(texts: list[str]) -> str:

@@ -18,8 +18,9 @@ from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken, Token, Tokens
-from hls_handler.clients.writer import GithubWriter, RepositoryLabels
+from hls_handler.clients.writer import GithubWriter
 from hls_handler.errors import AppNotInstalled, DependencyDown, Permanent
 from hls_handler.events import Account, Issue, PullRequest
 from hls_handler.history.conversations import ConversationHistory
@@ -190,7 +191,7 @@ class Github:
         return missing
 
     def reader(self, repository: str) -> GithubReader:
-        return GithubReader(self._api_for(repository), repository)
+        return GithubReader(self._api_for(repository), repository, self._labels)
 
     def writer(
         self,
@@ -261,7 +262,9 @@ class ReadOnlyGithub(Github):
 
     def reader(self, repository: str) -> GithubReader:
         return (
-            _AssumeOpenReader(self._api_for(repository), repository) if self.assume_open else super().reader(repository)
+            _AssumeOpenReader(self._api_for(repository), repository, self._labels)
+            if self.assume_open
+            else super().reader(repository)
         )
 
 

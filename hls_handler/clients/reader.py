@@ -11,8 +11,17 @@ from pydantic import Base64Bytes, BaseModel, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
-from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    RepositoryLabel,
+    ReviewComment,
+    WorkflowJob,
+)
 
 
 class WireContent(BaseModel):
@@ -58,8 +67,8 @@ def _lacks_patch(file: ChangedFile) -> bool:
 class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
-    def __init__(self, api: GithubApi, repository: str) -> None:
-        self._api = api
+    def __init__(self, api: GithubApi, repository: str, labels: RepositoryLabels) -> None:
+        self._api, self._repository, self._labels = api, repository, labels
         self._base = repository_path(repository)
 
     def issue(self, number: int) -> Issue:
@@ -129,6 +138,9 @@ class GithubReader:
     def commits_between(self, base: str, head: str) -> Comparison | None:
         path = f"{self._base}/compare/{quote(base, safe='')}...{quote(head, safe='')}"
         return self._api.find(path, _COMPARISON)
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        return self._labels.find_or_list(self._api, self._repository)
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         query = {"ref": ref} if ref else None

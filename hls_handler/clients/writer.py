@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 from urllib.parse import quote
@@ -13,46 +12,15 @@ from pydantic import TypeAdapter
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
 from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
+from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
 from hls_handler.errors import Retryable
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.settings.model import EffectiveLabels
 
-MAX_PAGES = 50  # only the first 5,000 labels of a repository are searched
-
-LABELS_FRESH_S = 3600.0
-"""Time for which the labels of a repository are known. If a person deletes one within it, GitHub creates it again."""
-
 _LABEL = TypeAdapter(Label)
 _LABELS = TypeAdapter(tuple[Label, ...])
-
-
-class RepositoryLabels:
-    """The labels of repositories, as last listed. Thread-safe: all workers of a process share it."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` returns monotonic seconds."""
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._listed: dict[str, tuple[float, frozenset[str]]] = {}  # repository -> (time of the listing, names)
-
-    def find(self, repository: str) -> frozenset[str] | None:
-        """Return the case-folded names; None if they are not known or too old."""
-        with self._lock:
-            at, names = self._listed.get(repository, (0.0, None))
-            return names if names is not None and self._clock() - at < LABELS_FRESH_S else None
-
-    def store(self, repository: str, names: frozenset[str]) -> None:
-        with self._lock:
-            self._listed[repository] = (self._clock(), names)
-
-    def add(self, repository: str, name: str) -> None:
-        """Add a label that was just created to the known ones."""
-        with self._lock:
-            if repository in self._listed:
-                at, names = self._listed[repository]
-                self._listed[repository] = (at, names | {name.casefold()})
 
 
 class GithubWriter:
@@ -127,11 +95,10 @@ class GithubWriter:
             return optimistic
         if not settings.create:  # then a label that a person has just deleted must not be created by setting it
             return decide(self._find_in_repository(optimistic.add))
-        known = self._labels.find(self._repository)
-        if known is None:
-            pages = self._api.pages(f"{self._base}/labels", _LABELS, max_pages=MAX_PAGES)
-            known = frozenset(label.name.casefold() for page in pages for label in page)
-            self._labels.store(self._repository, known)
+        known = frozenset(label.name for label in self._labels.find_or_list(self._api, self._repository))
+        suggested = [name for name in optimistic.add if name in action.existing_only]
+        if suggested:  # the same holds for these
+            known = (known - frozenset(suggested)) | self._find_in_repository(suggested)
         return decide(known)
 
     def _find_in_repository(self, names: Sequence[str]) -> frozenset[str]:

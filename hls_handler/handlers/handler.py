@@ -16,7 +16,7 @@ from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationLocked, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
-from hls_handler.handlers.labels import plan_labels
+from hls_handler.handlers.labels import OfferLimits, plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
@@ -43,6 +43,7 @@ class PromptLimits:
     ignored_paths: PathFilter = EMPTY_PATH_FILTER  # files of pull requests that Claude is not shown
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
     summary: Summary = "on_findings"  # whether pull requests get a comment without findings
+    offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from hls_handler.handlers.handler import (
     parse_comment_state,
     plan_comment,
 )
-from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
+from hls_handler.handlers.labels import LabelOffer, plan_labels, select_offer
+from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.routing import MARKER
 
 FAMILY = "issues"
@@ -66,18 +66,24 @@ class IssueFacts:
     corrections: tuple[Correction, ...] = ()  # corrections by people in this repository
     requests: tuple[InformationRequest, ...] = ()  # the checklist in our comment, as posted last
     author_comments: tuple[Comment, ...] = ()  # oldest first; empty if nothing was asked for
+    offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
+
+    @property
+    def repository_labels(self) -> tuple[RepositoryLabel, ...]:
+        return self.offer.labels if self.offer is not None else ()
 
 
 class IssueHandler(Handler[IssueFacts]):
     family = FAMILY
     replies = frozenset({"issue_analysis", "issue_response", "generic_analysis"})
     facts_type = IssueFacts
-    facts_version = 4
+    facts_version = 5
     variable_types: Mapping[str, object] = {
         "issue": Issue,
         "corrections": tuple[Correction, ...],
         "requests": tuple[InformationRequest, ...],
         "author_comments": tuple[Comment, ...],
+        "repository_labels": tuple[RepositoryLabel, ...],
     }
     comment_variable_types: Mapping[str, object] = {"checklist": tuple[InformationRequest, ...]}
     superseded_by_newer_answer = True
@@ -93,7 +99,8 @@ class IssueHandler(Handler[IssueFacts]):
                 listed.setdefault(event.comment.id, event.comment)
             own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
             comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
-        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments)
+        offer = select_offer(reader.labels(), limits.offer) if limits.offer is not None else None
+        return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments, offer)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
         """Return `checklist`: what the author is or was asked for, and whether the reply still misses it."""
@@ -103,6 +110,9 @@ class IssueHandler(Handler[IssueFacts]):
 
     def plan(self, event: Event, facts: IssueFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. The label `status/needs-info` is set while the checklist has open items."""
+        if event.is_closing:
+            comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
+            return (*plan_labels(analysis, offer=facts.offer), *comment)
         checklists = [
             update_requests(facts.requests, answer.reply.missing)
             for answer in analysis.answers
@@ -112,7 +122,7 @@ class IssueHandler(Handler[IssueFacts]):
         is_shown = analysis.worth_saying or bool(facts.requests)
         needs_info = is_shown and any(not request.answered for request in checklist)
         status = (RequestedLabel(NEEDS_INFO, STATUS),) if needs_info else ()
-        labels = plan_labels(analysis, *status, groups=(STATUS,) if checklists else ())
+        labels = plan_labels(analysis, *status, groups=(STATUS,) if checklists else (), offer=facts.offer)
         comments = plan_comment(analysis, self.family, create=analysis.worth_saying)
         state = _REQUESTS.dump_json(checklist).decode() if checklist else None
         return (*labels, *(replace(comment, state=state) for comment in comments))

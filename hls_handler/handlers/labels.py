@@ -18,7 +18,12 @@ from hls_handler.analysis import (
     list_possible_labels,
     to_rule_values,
 )
+from hls_handler.handlers.reader import RepositoryLabel
+from hls_handler.routing.filters import SKIP_LABEL
 from hls_handler.settings.model import EffectiveLabels
+from hls_handler.untrusted.cleaning import clean
+
+GROUPS_OF_FACTS = frozenset({"size", "status"})  # labels that handlers set without Claude
 
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
@@ -138,13 +143,15 @@ def decide_labels(
     current = _current_labels(action, present, stored)
     existing = frozenset(map(_fold, in_repository))
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
-    withheld: list[tuple[str, str]] = []
+    withheld = [*action.rejected]
+    existing_only = frozenset(map(_fold, action.existing_only))
     wanted: list[RequestedLabel] = []
     for label in action.requested:
         name = _fold(label.name)
         if name in chosen.values():  # requested twice
             continue
-        reason = _reason_to_withhold(label, current, chosen, settings, exists=name in existing)
+        may_create = settings.create and name not in existing_only
+        reason = _reason_to_withhold(label, current, chosen, settings, can_exist=name in existing or may_create)
         if reason is not None:
             withheld.append((label.name, reason))
             continue
@@ -178,7 +185,7 @@ def _reason_to_withhold(
     chosen: Mapping[str, str],
     settings: EffectiveLabels,
     *,
-    exists: bool,
+    can_exist: bool,
 ) -> str | None:
     name = _fold(label.name)
     if not 0 < len(label.name.strip()) <= MAX_LABEL_CHARACTERS:
@@ -199,8 +206,9 @@ def _reason_to_withhold(
         return f"a person set {set_by_person}"
     if name in current.removed:
         return "a person removed it"
-    if name not in current.shown and not (exists or settings.create):
-        return "the repository has no such label, and labels.create is off in the settings"
+    if name not in current.shown and not can_exist:
+        off = "" if settings.create else ", and labels.create is off in the settings"
+        return f"the repository has no such label{off}"
     return None
 
 
@@ -212,17 +220,22 @@ SHIPPED = frozenset(RequestedLabel(spec.name, spec.group) for spec in SHIPPED_LA
 
 
 def plan_labels(
-    analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = ()
+    analysis: Analysis, *from_facts: RequestedLabel, groups: tuple[str, ...] = (), offer: LabelOffer | None = None
 ) -> tuple[EnsureLabels, ...]:
     """Return the action that sets the labels `from_facts` and the labels that the replies request.
 
     The action also removes labels that HLS set before and does not set now, but only labels of these groups: `groups`,
-    the groups of `from_facts`, and the groups of all labels that the prompts can request. If there is no such group,
-    returns ().
+    the groups of `from_facts`, and the groups of all labels that the prompts can request. `offer` are the repository's
+    own labels that the prompts listed. If there is no such group and no rejected label, returns ().
     """
     requested = [*from_facts]
     possible: list[RequestedLabel] = []
     prompt_ids: dict[str, str] = {}
+    suggested, rejected = _choose_suggested(analysis, offer)
+    requested += suggested
+    for label in (_suggested_label(one.name) for one in (offer.labels if offer and analysis.answers else ())):
+        possible.append(label)
+        prompt_ids[label.group] = analysis.answers[0].prompt_id
     for answer in analysis.answers:
         requested += _requested_labels(answer.reply)
         for label in _possible_labels(type(answer.reply)):
@@ -230,7 +243,70 @@ def plan_labels(
             prompt_ids.setdefault(label.group, answer.prompt_id)
     covered = dict.fromkeys([*(label.group for label in from_facts), *groups, *prompt_ids])
     custom = tuple(dict.fromkeys(label for label in possible if label not in SHIPPED))
-    return (EnsureLabels(tuple(requested), tuple(covered), custom, prompt_ids),) if covered else ()
+    existing_only = frozenset(label.name for label in suggested)
+    action = EnsureLabels(tuple(requested), tuple(covered), custom, prompt_ids, existing_only, rejected)
+    return (action,) if covered or rejected else ()
+
+
+def _choose_suggested(
+    analysis: Analysis, offer: LabelOffer | None
+) -> tuple[tuple[RequestedLabel, ...], tuple[tuple[str, str], ...]]:
+    """Return the suggested labels that are certain enough, and those that are not set, with reasons."""
+    by_name = {_fold(label.name): label.name for label in offer.labels} if offer else {}
+    chosen: dict[str, RequestedLabel] = {}
+    rejected: dict[str, str] = {}
+    for suggestion in (one for answer in analysis.answers for one in getattr(answer.reply, "suggested_labels", [])):
+        known = by_name.get(_fold(suggestion.name.strip()))
+        if offer is None:
+            rejected[_shown_name(suggestion.name)] = "the prompt did not list the repository's labels"
+        elif known is None:
+            rejected[_shown_name(suggestion.name)] = "it is not among the labels that the prompt listed"
+        elif suggestion.confidence < offer.min_confidence:
+            least = f"labels.min_confidence is {offer.min_confidence:g}"
+            rejected[known] = f"Claude's confidence is {suggestion.confidence:g}, and {least}"
+        else:
+            chosen[known] = _suggested_label(known)
+    return tuple(chosen.values()), tuple((name, reason) for name, reason in rejected.items() if name not in chosen)
+
+
+def _suggested_label(name: str) -> RequestedLabel:
+    return RequestedLabel(name, f"suggested_labels {name}")
+
+
+def _shown_name(name: str) -> str:
+    return " ".join(clean(name).split())[:MAX_LABEL_CHARACTERS]  # Claude's text, which `hls why` shows
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOffer:
+    """The labels of the repository that a prompt lists, so that the reply can suggest some of them."""
+
+    labels: tuple[RepositoryLabel, ...]
+    min_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfferLimits:
+    """Which labels of a repository a prompt lists, from the settings."""
+
+    settings: EffectiveLabels
+    taken: frozenset[str]  # case-folded names of the labels that other fields of the reply set
+
+
+MAX_OFFERED = 100
+
+
+def select_offer(labels: Iterable[RepositoryLabel], limits: OfferLimits) -> LabelOffer:
+    """Return the labels that settings allow and that nothing else sets or reads; at most `MAX_OFFERED`."""
+    taken = limits.taken | {SKIP_LABEL} | {_fold(spec.name) for spec in SHIPPED_LABELS if spec.group in GROUPS_OF_FACTS}
+    lists = (limits.settings.repository_allow, limits.settings.allow)
+    offered = [
+        label
+        for label in labels
+        if _fold(label.name) not in taken
+        and all(any(fnmatchcase(_fold(label.name), _fold(glob)) for glob in globs) for globs in lists)
+    ]
+    return LabelOffer(tuple(offered[:MAX_OFFERED]), limits.settings.min_confidence)
 
 
 def _requested_labels(reply: Reply) -> Iterator[RequestedLabel]:

@@ -30,8 +30,8 @@ from hls_handler.handlers.handler import (
     plan_comment,
     web_url,
 )
-from hls_handler.handlers.labels import plan_labels
-from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
+from hls_handler.handlers.labels import LabelOffer, plan_labels, select_offer
+from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review import RANK, Patch, Side, locate_findings, numbered, parse_numbered, parse_patch, truncate_patch
 from hls_handler.settings.model import Findings
@@ -223,6 +223,11 @@ class PullRequestFacts:
     shown: Findings  # thresholds for the findings in the comment
     summary: Summary  # whether a comment is posted without findings
     earlier: tuple[EarlierFinding, ...] = ()  # the findings that our comment has shown
+    offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
+
+    @property
+    def repository_labels(self) -> tuple[RepositoryLabel, ...]:
+        return self.offer.labels if self.offer is not None else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,13 +252,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 6
+    facts_version = 7
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
         "skipped": tuple[SkippedFile, ...],
         "unlisted": int,
         "size": Size,
+        "repository_labels": tuple[RepositoryLabel, ...],
     }
     comment_variable_types: Mapping[str, object] = {
         "commit": str,
@@ -292,6 +298,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             shown=limits.shown,
             summary=limits.summary,
             earlier=parse_earlier(history.comment_state(pull_request.number, self.family)),
+            offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
 
     def skip_reason(self, facts: PullRequestFacts) -> SkipReason | None:
@@ -342,8 +349,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and a comment. By default a comment is created only if something was found."""
         if event.is_closing:
-            return super().plan(event, facts, analysis)
-        labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"))
+            comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
+            return (*plan_labels(analysis, offer=facts.offer), *comment)
+        labels = plan_labels(analysis, RequestedLabel(f"size/{facts.size}", "size"), offer=facts.offer)
         reply = analysis.answers[analysis.comment_index].reply if analysis.answers else None
         result = _evaluate(facts, reply)
         is_found = bool(result.findings or result.unrepeated) or not isinstance(reply, PullRequestAnalysis)

@@ -77,6 +77,14 @@ class FileAtRef:
     content: bytes | None  # content of a file; None if it is over 1 MB, because GitHub omits it
 
 
+@dataclass(frozen=True, slots=True)
+class RepositoryLabel:
+    """A label that exists in the repository. https://docs.github.com/en/rest/issues/labels"""
+
+    name: str
+    description: Text  # "" if it has none
+
+
 _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
 
 
@@ -153,6 +161,9 @@ class Reader(Protocol):
 
         None if one of them does not exist, or if they have no common history.
         """
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        """The labels of the repository; at most 5,000, and possibly an hour old."""
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         """The file or folder at `path` in the branch `ref`; None if not found. `ref` None means the default branch."""

@@ -224,6 +224,12 @@ class Library:
         used = {node.attr for node in read if isinstance(node.node, nodes.Name) and node.node.name == "config"}
         return frozenset(used - optional)
 
+    def uses(self, name: str, variable: str) -> bool:
+        """Return True if a template of the prompt or of its follow-ups reads the variable, its comments included."""
+        sources = {source for one in (name, *self.followers(name)) for source in self.sources[one].sources}
+        trees = [self.environment.parse(source.template) for source in sources]
+        return any(node.name == variable for tree in trees for node in tree.find_all(nodes.Name))
+
     def file(self, name: str) -> str:
         """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""
         return self.prompts[name].path

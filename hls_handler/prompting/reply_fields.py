@@ -32,7 +32,7 @@ from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 
 EMPTY_VALUES: Mapping[object, Any] = {bool: False, int: 0, float: 0.0}
-"""Field type -> value of an additional field in a reply that HLS writes without Claude. Other types: "" or []."""
+"""Field type -> value of a field that a reply lacks. Other types: "" or []."""
 
 
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
@@ -149,23 +149,29 @@ def complete_static_reply(reply: Reply, model: type[Reply]) -> Reply:
         return reply
     added = model.model_fields.keys() - type(reply).model_fields.keys()
     hints = {name: model.model_fields[name].annotation for name in added}
-    empty = {name: [] if get_origin(hint) is list else EMPTY_VALUES.get(hint, "") for name, hint in hints.items()}
+    empty = {name: _empty_value(hint) for name, hint in hints.items()}
     return model.model_construct(**dict(reply), **empty)
+
+
+def _empty_value(hint: object) -> Any:
+    return [] if get_origin(hint) is list else EMPTY_VALUES.get(hint, "")
 
 
 @cache
 def permissive_reply_model(base: type[Reply]) -> type[Reply]:
     """Return a variant of the reply type `base` that accepts any string as an enum value, and any additional field.
 
-    It is for stored replies: the fields of the prompt may have changed after Claude replied.
+    It is for stored replies: the fields of the prompt or of the reply type may have changed after Claude replied. A
+    field that is missing is empty, and is not in `model_fields_set`.
     """
-    any_values: dict[str, Any] = {
-        name: (list[str] if get_origin(field.annotation) is list else str, ...)
-        for name, field in base.model_fields.items()
-        if enum_values(field.annotation)
-    }
+    fields: dict[str, Any] = {}
+    for name, field in base.model_fields.items():
+        annotation = field.annotation
+        if enum_values(annotation):
+            annotation = list[str] if get_origin(annotation) is list else str
+        fields[name] = (annotation, _empty_value(annotation))
     extra = ConfigDict(extra="allow")
-    return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **any_values)
+    return create_model(base.__name__, __base__=base, __config__=extra, __module__=base.__module__, **fields)
 
 
 def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -> Iterator[tuple[str, str]]:

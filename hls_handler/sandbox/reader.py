@@ -10,7 +10,15 @@ from pydantic import TypeAdapter
 from hls_handler.clients.reader import WireContent
 from hls_handler.errors import Permanent
 from hls_handler.events import Comment, Issue, PullRequest, Release, Review
-from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    RepositoryLabel,
+    ReviewComment,
+    WorkflowJob,
+)
 from hls_handler.sandbox import objects, repository_shapes, shapes
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
@@ -99,6 +107,14 @@ class SandboxReader:
         documents = (repository_shapes.commit(self._repository, one, world.accounts) for one in compared.commits[:250])
         document = {"total_commits": len(compared.commits), "commits": list(documents)}
         return _COMPARISON.validate_python(document)
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        home = self._state.repository(self._repository)
+        return (
+            tuple(RepositoryLabel(label.name, label.description or "") for label in home.labels.values())
+            if home
+            else ()
+        )
 
     def find_file(self, path: str, *, ref: str | None) -> FileAtRef | None:
         world = self._state.world

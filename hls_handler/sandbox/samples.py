@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hls_handler.errors import HlsError
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.labels import OfferLimits
 from hls_handler.handlers.reader import Correction, EmptyHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
@@ -32,7 +34,7 @@ from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines
 from hls_handler.sandbox.state import State
 from hls_handler.sandbox.world import World
 from hls_handler.settings.github_events import ACTIONS
-from hls_handler.settings.model import Claude
+from hls_handler.settings.model import Claude, EffectiveLabels
 from hls_handler.untrusted.placeholders import Trusted
 from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
@@ -49,6 +51,9 @@ STATES = {
 
 NEW, CHANGED = EmptyHistory(corrected=CORRECTED), EmptyHistory(corrected=CORRECTED, states=STATES)
 CHANGES = ("edited", "synchronize")
+
+OFFER = OfferLimits(EffectiveLabels(suggest=True, allow=("good*", "help*")), taken=frozenset())
+"""Limits on the labels of the repository that are sample values. Events of `CHANGES` have none."""
 
 
 def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> tuple[Event, Any]:
@@ -82,7 +87,7 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
         try:
-            _, facts = facts_of(sample, handler, budget)
+            _, facts = facts_of(sample, handler, _with_offer(budget, sample))
         except HlsError:
             continue
         found[sample.name] = json.loads(facts_codec(handler).encode(facts, index=0, took_s=0.0).value)
@@ -98,7 +103,7 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
     schema = request_schema(kind.model_json_schema())
     for sample in sorted(recorded.for_event(event_name), key=lambda sample: not sample.name.startswith("demo/")):
         try:
-            event, facts = facts_of(sample, handler, budget)
+            event, facts = facts_of(sample, handler, _with_offer(budget, sample))
         except HlsError:  # raised for closed, locked and deleted conversations
             continue
         if handler.skip_reason(facts) is not None:
@@ -109,6 +114,10 @@ def comment_examples(event_name: str, kind: type[Reply], budget: PromptLimits) -
         made = handler.comment_variables(facts, reply)
         ours = {"analysis": reply, "prompt_id": Trusted(f"{name}@3f9c2a"), "shortened": 0}
         yield {**variables, **made, **ours}
+
+
+def _with_offer(budget: PromptLimits, sample: Recorded) -> PromptLimits:
+    return budget if sample.payload.get("action") in CHANGES else replace(budget, offer=OFFER)
 
 
 def _reading_of(variables: Mapping[str, Any]) -> Reading:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel
 
 from hls_handler.settings.model import EffectiveComments, EffectiveLabels, Features, Findings, Repository, Settings
-from hls_handler.settings.repository import PATH, RepositorySettings
+from hls_handler.settings.repository import LABEL_SWITCHES, PATH, RepositorySettings
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.wording import count
@@ -176,9 +176,13 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
     decided = {f"features.{name}" for name in off}
     if effective.enabled and not values.enabled:
         decided.add("enabled")
-    if labels.create and values.labels.create is False:
-        labels = labels.model_copy(update={"create": False})
-        decided.add("labels.create")
+    for switch in LABEL_SWITCHES:
+        if getattr(labels, switch) and getattr(values.labels, switch) is False:
+            labels = labels.model_copy(update={switch: False})
+            decided.add(f"labels.{switch}")
+    if (values.labels.min_confidence or 0) > labels.min_confidence:
+        labels = labels.model_copy(update={"min_confidence": values.labels.min_confidence})
+        decided.add("labels.min_confidence")
     if values.labels.allow is not None:
         source = sources.where("labels.allow")
         labels = labels.model_copy(update={"repository_allow": values.labels.allow, "repository_allow_source": source})

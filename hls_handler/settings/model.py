@@ -241,6 +241,10 @@ class Limits(Section):
 class Labels(Section):
     create: bool = Field(True, description="create HLS's labels in repositories that lack them")
     allow: tuple[str, ...] = Field(("*",), description="globs of labels that may be set")
+    suggest: bool = Field(
+        False, description="let Claude choose from the repository's own labels, if the prompt's template lists them"
+    )
+    min_confidence: Confidence = Field(0.7, description="least confidence with which such a label is set")
 
 
 class Comments(Section):
@@ -291,6 +295,8 @@ class Features(Section):
 class RepositoryLabels(Section):
     create: bool | None = Field(None, description="overrides labels.create")
     allow: tuple[str, ...] | None = Field(None, description="overrides labels.allow")
+    suggest: bool | None = Field(None, description="overrides labels.suggest")
+    min_confidence: Confidence | None = Field(None, description="overrides labels.min_confidence")
 
 
 class RepositoryComments(Section):

@@ -44,6 +44,9 @@ MAX_VALUE_CHARS = 500
 MAX_PROBLEMS = 20
 """Limit on the problems that are reported."""
 
+LABEL_SWITCHES = ("create", "suggest")
+"""Keys of `labels` that the file can switch off."""
+
 RepositoryFilePromptUse = Annotated[
     Annotated[str, Field(min_length=1)] | Literal[False],
     Expected("the name of one of the operator's prompts, or false"),
@@ -54,6 +57,10 @@ class RepositoryFileLabels(Section):
     create: bool | None = Field(None, description="false: labels that the repository lacks are not created")
     allow: tuple[str, ...] | None = Field(
         None, description="globs of labels that may be set, among those that the operator allows"
+    )
+    suggest: bool | None = Field(None, description="false: none of the repository's own labels are suggested")
+    min_confidence: Confidence | None = Field(
+        None, description="least confidence with which a suggested label is set, if higher than the operator's"
     )
 
 
@@ -204,7 +211,7 @@ def _parse_switched_off(root: dict[str, object]) -> RepositoryFile:
     off = {key: False for key in RepositoryFileFeatures.model_fields if is_false(value_at(root, f"features.{key}"))}
     use = value_at(root, "prompts.use")
     ignored = {event: False for event, name in use.items() if name is False} if isinstance(use, dict) else {}
-    labels = {"create": False} if is_false(value_at(root, "labels.create")) else {}
+    labels = {key: False for key in LABEL_SWITCHES if is_false(value_at(root, f"labels.{key}"))}
     enabled, prompts = not is_false(root.get("enabled")), {"use": ignored}
     return RepositoryFile.model_validate({"enabled": enabled, "labels": labels, "features": off, "prompts": prompts})
 
@@ -215,20 +222,20 @@ def merge_with_last_valid(current: RepositorySettings, last_valid: RepositorySet
     `current` is from a later, invalid version of the file. The copy has the problems of `current`.
     """
     off = {key: False for key in RepositoryFileFeatures.model_fields if getattr(current.values.features, key) is False}
-    create = {} if current.values.labels.create is None else {"create": False}
+    labels = {key: False for key in LABEL_SWITCHES if getattr(current.values.labels, key) is False}
     use = {**last_valid.values.prompts.use, **current.values.prompts.use}
     values = last_valid.values.model_copy(
         update={
             "enabled": current.values.enabled and last_valid.values.enabled,
             "features": last_valid.values.features.model_copy(update=off),
-            "labels": last_valid.values.labels.model_copy(update=create),
+            "labels": last_valid.values.labels.model_copy(update=labels),
             "prompts": last_valid.values.prompts.model_copy(update={"use": use}),
         }
     )
     switched_off = [
         *(f"features.{key}" for key in off),
         *([] if current.values.enabled else ["enabled"]),
-        *(f"labels.{key}" for key in create),
+        *(f"labels.{key}" for key in labels),
         *(f"prompts.use.{event}" for event in current.values.prompts.use),
     ]
     lines = {**last_valid.lines, **{key: current.lines.get(key, 1) for key in switched_off}}

@@ -27,13 +27,16 @@ from hls_handler.errors import (
     StepFailed,
     StoreUnavailable,
 )
-from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
+from hls_handler.handlers.labels import OfferLimits
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
+from hls_handler.settings.effective import EffectiveSettings
+from hls_handler.settings.model import Settings
 from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import ASK, Codec, Job, decode_reply, encode_reply
 
@@ -155,6 +158,18 @@ def _render_comment(
     longest = MAX_SECTION_CHARS if handler.has_sections else MAX_COMMENT_CHARS - MARKER_CHARS
     comment = render_comment(library, prompt, variables, key=key, max_characters=longest)
     return comment, render_footer(library, prompt, variables, key=key) if handler.has_sections else ""
+
+
+def prompt_limits(
+    settings: Settings, library: Library, event_name: str, effective: EffectiveSettings, prompt: str
+) -> PromptLimits:
+    """Return the limits on what a prompt gets: tokens, files and findings, and whether it lists labels."""
+    offer, labels = None, effective.labels
+    if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
+        offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name)))
+    return PromptLimits(
+        settings.claude.input_tokens, effective.paths, effective.findings, effective.comments.summary, offer
+    )
 
 
 def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:

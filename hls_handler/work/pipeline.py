@@ -23,13 +23,13 @@ from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import Conversation, Handler, PromptLimits, SkipReason, check_conversation
+from hls_handler.handlers.handler import Conversation, Handler, SkipReason, check_conversation
 from hls_handler.handlers.issues import has_open_requests
 from hls_handler.queue.changes import Change, Posted
 from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
 from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_result, run_shadow
+from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_limits, prompt_result, run_shadow
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
 from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
 from hls_handler.work.repository_settings import (
@@ -185,13 +185,8 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
 
 
 def _gather(job: Job) -> Any:
-    handler, event, effective = job.handler, job.event, job.rule.effective
-    limits = PromptLimits(
-        job.config.settings.claude.input_tokens,
-        ignored_paths=effective.paths,
-        shown=effective.findings,
-        summary=effective.comments.summary,
-    )
+    handler, event = job.handler, job.event
+    limits = prompt_limits(job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt)
 
     def read() -> Any:
         job.require_reads_allowed()

@@ -109,7 +109,7 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
         "rule        settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
-    assert "system      the first 8 of 86 lines; --full prints all" in lines
+    assert "system      the first 8 of 88 lines; --full prints all" in lines
     assert "reply       issue_analysis" in lines
     assert "│ kind: bug" in lines
     assert "labels      would have: added bug, priority-high, difficulty-moderate, component-backend" in lines
@@ -147,7 +147,7 @@ def test_full_prints_the_whole_system_message(try_: Hls) -> None:
     short, full = try_("issues.opened").stdout, try_("issues.opened", "--full").stdout
     assert "Return the JSON object" not in short
     assert "the first 8 of" not in full
-    assert len(full.splitlines()) - len(short.splitlines()) == 86 - 8
+    assert len(full.splitlines()) - len(short.splitlines()) == 88 - 8
 
 
 def test_untrusted_text_cannot_imitate_a_line_of_output(try_: Hls, folder: Path) -> None:

@@ -16,10 +16,14 @@ from tests.handlers.world import issue_analysis, request, review_analysis
 
 REPLIES: dict[str, tuple[dict[str, Any], str]] = {
     "issue_analysis": (
-        issue_analysis(missing=["The version", "The log"], recommended_response="Try 2.1.").model_dump(),
+        issue_analysis(
+            missing=["The version", "The log"],
+            recommended_response="Try 2.1.",
+            suggested_labels=[{"name": "area/cart", "confidence": 0.9}, {"name": "v2", "confidence": 0.35}],
+        ).model_dump(),
         (
             "bug, priority high, easy, component backend: It crashes; asks the author for: The version, The log; "
-            "tells the author: Try 2.1."
+            "tells the author: Try 2.1; suggests the labels area/cart (confidence 0.9), v2 (confidence 0.35)."
         ),
     ),
     "issue_response": (
@@ -27,8 +31,14 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
         "a guess: Set DATABASE_URL.",
     ),
     "pull_request_analysis": (
-        {"type": "feature", "summary": "Adds paging.", "files": [], "findings": []},
-        "feature, 0 findings: Adds paging.",
+        {
+            "type": "feature",
+            "summary": "Adds paging.",
+            "files": [],
+            "findings": [],
+            "suggested_labels": [{"name": "area/users", "confidence": 1}],
+        },
+        "feature, 0 findings: Adds paging; suggests the labels area/users (confidence 1).",
     ),
     "review_analysis": (
         review_analysis(request("a"), request("b", blocking=False)).model_dump(),

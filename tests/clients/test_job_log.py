@@ -6,12 +6,14 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
+from time import monotonic
 
 import pytest
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.job_log import MAX_LINE_CHARS, is_allowed_url, read_log
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.handlers.reader import NoLog
 from tests.clients.conftest import NOON
@@ -22,7 +24,7 @@ STORED = "/stored/6"
 
 
 def lines_of(api: GithubApi) -> list[str]:
-    log = GithubReader(api, "o/r").job_log(6)
+    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
     assert isinstance(log, Iterator)
     return list(log)
 
@@ -64,7 +66,7 @@ def test_invalid_utf_8_is_replaced_and_split_characters_are_joined(api: GithubAp
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"], ids=["nothing", "a mark alone"])
 def test_log_without_content_is_empty(api: GithubApi, github: FakeGithub, content: bytes) -> None:
     github.log = content
-    assert GithubReader(api, "o/r").job_log(6) == NoLog("empty")
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6) == NoLog("empty")
 
 
 @pytest.mark.parametrize(
@@ -79,14 +81,14 @@ def test_log_without_content_is_empty(api: GithubApi, github: FakeGithub, conten
 )
 def test_missing_log_has_expired(api: GithubApi, github: FakeGithub, fault: Fault) -> None:
     github.log, github.faults = b"one\n", [fault]
-    assert GithubReader(api, "o/r").job_log(6) == NoLog("expired")
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6) == NoLog("expired")
 
 
 def test_missing_permission_is_named(api: GithubApi, github: FakeGithub) -> None:
     headers = {"X-Accepted-GitHub-Permissions": "actions=read"}
     github.faults = [Fault("GET", LOGS, status=403, body={"message": "Resource not accessible"}, headers=headers)]
     with pytest.raises(Permanent, match=r"the token lacks a permission; GitHub asks for actions=read$"):
-        GithubReader(api, "o/r").job_log(6)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_failed_download_is_reported_without_the_url(api: GithubApi, github: Fak
     github.log, github.faults = b"one\n", [fault]
     expected: type[Exception] = Permanent if fault.status == 307 else DependencyDown
     with pytest.raises(expected, match=rf"^GET {LOGS}: ") as caught:
-        GithubReader(api, "o/r").job_log(6)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
     assert "5ecret" not in str(caught.value)
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
@@ -115,7 +117,7 @@ def test_failed_download_is_reported_without_the_url(api: GithubApi, github: Fak
 def test_truncated_transfer_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     cut = {"Content-Length": "900", "Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" + b"x" * 496, headers=cut)]
-    log = GithubReader(api, "o/r").job_log(6)
+    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
     assert isinstance(log, Iterator)
     assert next(log) == "one"
     with pytest.raises(DependencyDown, match=rf"^GET {LOGS}: no answer: "):
@@ -165,7 +167,7 @@ def test_only_a_chunk_of_a_log_is_in_memory(github: FakeGithub) -> None:
 def test_abandoned_log_closes_its_connection(api: GithubApi, github: FakeGithub) -> None:
     closed = {"Connection": "close"}
     github.log, github.faults = b"", [Fault("GET", STORED, status=200, body=b"one\n" * 2**15, headers=closed)]
-    log = GithubReader(api, "o/r").job_log(6)
+    log = GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
     assert isinstance(log, Iterator)
     assert next(log) == "one"
     del log  # an open connection would be a warning, which is an error
@@ -202,5 +204,5 @@ def test_only_https_or_http_between_loopback_addresses_is_allowed(
 def test_url_that_is_not_allowed_is_not_requested(api: GithubApi, github: FakeGithub) -> None:
     github.log, github.log_address = b"one\n", "http://169.254.169.254/latest?signature=5ecret"
     with pytest.raises(DependencyDown, match=r"the URL of the log must begin with https$"):
-        GithubReader(api, "o/r").job_log(6)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).job_log(6)
     assert github.calls == [f"GET {LOGS}"]

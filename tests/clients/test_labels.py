@@ -9,10 +9,11 @@ import pytest
 from hls_handler.actions import EnsureLabels, Outcome, RequestedLabel
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.github import Github
-from hls_handler.clients.writer import RepositoryLabels
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Postponed, Retryable
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin, LabelState
+from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.settings.model import EffectiveLabels
 from tests.clients.conftest import NOON
 from tests.clients.fake_github import HLS, FakeGithub, Fault
@@ -111,6 +112,40 @@ def test_labels_of_a_repository_are_listed_once_an_hour(api: GithubApi, github: 
     assert set_labels(7, HIGH) == [f"POST {ON}"]  # it was created, so it exists
     now = 3600.0
     assert set_labels(7, BUG) == [f"GET {ALL}", f"POST {ON}"]
+
+
+def test_one_listing_serves_the_prompt_and_the_writes(api: GithubApi, github: FakeGithub) -> None:
+    client = Github(api)
+    github.add_label("bug")
+    github.labels["area/cart"] = {"name": "area/cart", "description": "The cart"}
+    github.labels["stale"] = {"name": "stale", "description": None}  # type: ignore[dict-item]
+    assert client.reader("o/r").labels() == (
+        RepositoryLabel("bug", ""),
+        RepositoryLabel("area/cart", "The cart"),
+        RepositoryLabel("stale", ""),
+    )
+    writer = client.writer(
+        "o/r", bot=BOT, history=FakeHistory(), begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
+    )
+    writer.ensure_labels(7, EnsureLabels((BUG,), ("kind",)), labels=EffectiveLabels(), before={}, present=frozenset())
+    assert client.reader("o/r").labels()[0] == RepositoryLabel("bug", "")
+    assert github.calls == [f"GET {ALL}", f"POST {ON}"]
+
+
+def test_rule_14_suggested_label_is_looked_up_and_never_created(api: GithubApi, github: FakeGithub) -> None:
+    client = Github(api)
+    github.add_label("area/cart")
+    client.reader("o/r").labels()
+    del github.labels["area/cart"]  # a person deletes it while the listing is known
+    cart = RequestedLabel("area/cart", "suggested_labels area/cart")
+    action = EnsureLabels((cart, BUG), ("kind", cart.group), existing_only=frozenset({"area/cart"}))
+    writer = client.writer(
+        "o/r", bot=BOT, history=FakeHistory(), begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
+    )
+    outcome = writer.ensure_labels(7, action, labels=EffectiveLabels(), before={}, present=frozenset())
+    assert outcome.detail == "added bug; area/cart not added: the repository has no such label"
+    assert github.calls == [f"GET {ALL}", f"GET {ALL}/area%2Fcart", f"POST {ALL}", f"POST {ON}"]
+    assert github.issue_labels == ["bug"]
 
 
 def test_label_is_stored_with_the_prompt_that_requested_it(api: GithubApi) -> None:

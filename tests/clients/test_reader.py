@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import Account, Comment, Issue, Label, PullRequest, Release
 from hls_handler.handlers.reader import ChangedFile, Commit, Comparison, FileAtRef, WorkflowJob
@@ -41,7 +43,7 @@ PULL_REQUEST: dict[str, Any] = {
 
 def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     github.issue = ISSUE
-    assert GithubReader(api, "o/r").issue(7) == Issue(
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7) == Issue(
         number=7,
         title="It crashes",
         body="",
@@ -57,12 +59,12 @@ def test_issue_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
 
 def test_pull_request_can_be_read_as_issue_and_deleted_author_is_ghost(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {**ISSUE, "pull_request": {"url": "https://api.github.com/repos/o/r/pulls/7"}, "user": None}
-    assert GithubReader(api, "o/r").issue(7).user == Account("ghost", 10137, "User")
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7).user == Account("ghost", 10137, "User")
 
 
 def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> None:
     github.pull_request = PULL_REQUEST
-    assert GithubReader(api, "o/r").pull_request(7) == PullRequest(
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_request(7) == PullRequest(
         number=7,
         title="It crashes",
         body="",
@@ -90,7 +92,7 @@ def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: Fa
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
     changed = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     github.files = [moved, *[changed] * 149]
-    files = GithubReader(api, "o/r").files(7)
+    files = GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)
     assert len(files) == 150
     assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None)
     assert files[149] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
@@ -103,7 +105,7 @@ def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
     whole = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
     github.files = [{**whole, "filename": f"f{number}"} for number in range(120)]
     github.most_files_with_patches = 50
-    files = GithubReader(api, "o/r").files(7)
+    files = GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)
     assert [file.path for file in files] == [f"f{number}" for number in range(120)]
     assert {file.patch for file in files} == {"@@ -1 +1,2 @@"}
     assert [(seen.query["per_page"], seen.query["page"]) for seen in github.seen] == [
@@ -125,20 +127,20 @@ def test_page_without_a_patch_of_moderate_size_is_read_again_in_smaller_pages(
 )
 def test_file_that_has_no_patch_is_not_read_again(api: GithubApi, github: FakeGithub, file: dict[str, Any]) -> None:
     github.files = [file]
-    assert GithubReader(api, "o/r").files(7)[0].patch is None
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)[0].patch is None
     assert len(github.calls) == 1
 
 
 def test_at_most_3000_files_are_read(api: GithubApi, github: FakeGithub) -> None:
     github.files = [{"filename": "f", "status": "added"}] * 3_100
-    assert len(GithubReader(api, "o/r").files(7)) == 3_000
+    assert len(GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)) == 3_000
     assert len(github.calls) == 30
 
 
 def test_response_of_wrong_shape_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     github.issue = {"number": 7, "title": "It crashes", "state": "melted"}
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: state: Input should be 'open'"):
-        GithubReader(api, "o/r").issue(7)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_response_of_wrong_shape_raises_dependency_down(api: GithubApi, github: 
 def test_missing_or_moved_issue_raises_permanent(api: GithubApi, github: FakeGithub, status: int, message: str) -> None:
     github.faults = [Fault("GET", "/repos/o/r/issues/7", status=status, body={"message": message})]
     with pytest.raises(Permanent, match=f"^GET /repos/o/r/issues/7: {status} {message}"):
-        GithubReader(api, "o/r").issue(7)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).issue(7)
 
 
 def a_comment(number: int) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def test_the_newest_comments_are_read_from_the_end(
     api: GithubApi, github: FakeGithub, there: int, most: int, pages: list[str]
 ) -> None:
     github.comments = [a_comment(number) for number in range(1, there + 1)]
-    found = GithubReader(api, "o/r").comments(7, most=most)
+    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).comments(7, most=most)
     assert [comment.id for comment in found] == list(range(1, there + 1))[max(there - most, 0) :]
     assert [seen.query["page"] for seen in github.seen] == pages
 
@@ -181,7 +183,7 @@ def test_comment_has_author_text_and_time(api: GithubApi, github: FakeGithub) ->
     url = "https://github.com/o/r/issues/7#issuecomment-5"
     whole = {**a_comment(5), "author_association": "MEMBER", "html_url": url}
     github.comments = [whole, {"id": 6, "user": None, "body": None}]
-    assert GithubReader(api, "o/r").comments(7, most=9) == (
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).comments(7, most=9) == (
         Comment(
             5, Account("mallory", 13, "User"), "comment 5", "MEMBER", url, datetime(2026, 11, 2, 9, 14, 31, tzinfo=UTC)
         ),
@@ -213,7 +215,7 @@ JOB: dict[str, Any] = {
 
 def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGithub) -> None:
     github.jobs = [JOB, {"id": 7, "name": "lint", "conclusion": "skipped", "run_attempt": 2, "steps": None}]
-    assert GithubReader(api, "o/r").jobs(5, 2) == (
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2) == (
         WorkflowJob(
             id=6,
             name="test (3.11)",
@@ -237,7 +239,7 @@ def test_jobs_of_an_attempt_include_their_steps(api: GithubApi, github: FakeGith
 
 def test_at_most_1000_jobs_are_read_page_by_page(api: GithubApi, github: FakeGithub) -> None:
     github.jobs = [{**JOB, "id": number} for number in range(1_150)]
-    assert [job.id for job in GithubReader(api, "o/r").jobs(5, 2)] == list(range(1_000))
+    assert [job.id for job in GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)] == list(range(1_000))
     assert github.calls == ["GET /repos/o/r/actions/runs/5/attempts/2/jobs"] * 10
 
 
@@ -246,19 +248,19 @@ def test_a_missing_permission_to_read_actions_is_named(api: GithubApi, github: F
     error = {"message": "Resource not accessible by personal access token"}
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=403, body=error, headers=headers)]
     with pytest.raises(Permanent, match=r": the token lacks a permission; GitHub asks for actions=read$"):
-        GithubReader(api, "o/r").jobs(5, 2)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)
 
 
 @pytest.mark.parametrize("data", [[], {"total_count": 1}, {"jobs": {}}, None])
 def test_jobs_without_their_key_raise_dependency_down(api: GithubApi, github: FakeGithub, data: Any) -> None:
     github.faults = [Fault("GET", "/repos/o/r/actions/.*", status=200, body=data)]
     with pytest.raises(DependencyDown, match="unexpected response from GitHub: the response: "):
-        GithubReader(api, "o/r").jobs(5, 2)
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).jobs(5, 2)
 
 
 def test_pull_requests_are_filtered_by_owner_and_branch(api: GithubApi, github: FakeGithub) -> None:
     github.pulls = [{**PULL_REQUEST, "number": 9}, PULL_REQUEST]
-    found = GithubReader(api, "o/r").pull_requests_from("octocat:fix/a&state=all #1 ä")
+    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_requests_from("octocat:fix/a&state=all #1 ä")
     assert [pull.number for pull in found] == [9, 7]
     assert github.seen[0].query == {
         "state": "open",
@@ -273,7 +275,7 @@ def test_incomplete_branch_is_not_sent_because_github_would_list_all(
     api: GithubApi, github: FakeGithub, head: str
 ) -> None:
     github.pulls = [PULL_REQUEST]
-    assert GithubReader(api, "o/r").pull_requests_from(head) == ()
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_requests_from(head) == ()
     assert github.calls == []
 
 
@@ -294,7 +296,7 @@ RELEASE: dict[str, Any] = {
 def test_releases_take_one_request(api: GithubApi, github: FakeGithub) -> None:
     nameless = {"id": 3, "tag_name": "v1.0.0", "name": None, "body": None, "author": None, "published_at": None}
     github.releases = [RELEASE, nameless, *[RELEASE] * 150]
-    found = GithubReader(api, "o/r").releases()
+    found = GithubReader(api, "o/r", RepositoryLabels(monotonic)).releases()
     assert len(found) == 100
     assert found[0] == Release(
         id=4,
@@ -323,7 +325,7 @@ def test_commits_between_two_refs_have_authors(api: GithubApi, github: FakeGithu
             {"sha": "c3", "commit": {"message": "Three", "author": None}, "author": {}},
         ],
     }
-    assert GithubReader(api, "o/r").commits_between("release/1", "v2#x") == Comparison(
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).commits_between("release/1", "v2#x") == Comparison(
         total=300,
         commits=(Commit("a1", "One\n\nBody", "mallory"), Commit("b2", "Two", "Mona Lisa"), Commit("c3", "Three", "")),
     )
@@ -331,7 +333,7 @@ def test_commits_between_two_refs_have_authors(api: GithubApi, github: FakeGithu
 
 
 def test_comparison_of_unknown_refs_is_none(api: GithubApi, github: FakeGithub) -> None:
-    assert GithubReader(api, "o/r").commits_between("v0", "v1") is None
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).commits_between("v0", "v1") is None
 
 
 BLOB: dict[str, Any] = {"type": "file", "sha": "c0ffee", "size": 14, "path": ".github/hls.yaml"}
@@ -361,25 +363,25 @@ def test_file_at_ref_takes_one_request(
     api: GithubApi, github: FakeGithub, content: Any, found: FileAtRef | None
 ) -> None:
     github.content = content
-    assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="release/1") == found
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref="release/1") == found
     (seen,) = github.seen
     assert (seen.call, seen.query) == ("GET /repos/o/r/contents/.github/hls.yaml", {"ref": "release/1"})
 
 
 def test_no_ref_is_sent_for_the_default_branch(api: GithubApi, github: FakeGithub) -> None:
-    assert GithubReader(api, "o/r").find_file(".github/hls.yaml", ref=None) is None
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref=None) is None
     assert github.seen[0].query == {}
 
 
 def test_invalid_base64_raises_dependency_down(api: GithubApi, github: FakeGithub) -> None:
     github.content = {**BLOB, "encoding": "base64", "content": "a"}
     with pytest.raises(DependencyDown, match="content"):
-        GithubReader(api, "o/r").find_file(".github/hls.yaml", ref="main")
+        GithubReader(api, "o/r", RepositoryLabels(monotonic)).find_file(".github/hls.yaml", ref="main")
 
 
 @pytest.mark.parametrize("name", ["o/../o/r", "o/r?x=1", "o/r#x", "o/%72", "o/r/issues/1/..", "o/..", "o"])
 def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, github: FakeGithub, name: str) -> None:
     github.issue = ISSUE
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
-        GithubReader(api, name).issue(7)
+        GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
     assert github.calls == []

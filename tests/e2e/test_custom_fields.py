@@ -8,7 +8,7 @@ from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
 from tests.e2e.test_commands import hls
 from tests.e2e.test_main_job import BUG, REPOSITORY, send
-from tests.prompting.test_front_matter import USERS_TEMPLATE
+from tests.prompting.samples import USERS_TEMPLATE
 
 PROMPT = """\
 ---

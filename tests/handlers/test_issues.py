@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,8 +33,22 @@ def test_the_current_issue_is_read() -> None:
     now = issue(title="Crash at start")
     facts = HANDLER.gather(event(issue(title="Crash")), FakeReader(now), EMPTY_HISTORY, PromptLimits(1_000))
     assert facts == IssueFacts(now)
-    assert HANDLER.variables(facts) == {"issue": now, "corrections": (), "requests": (), "author_comments": ()}
+    assert HANDLER.variables(facts) == {
+        "issue": now,
+        "corrections": (),
+        "requests": (),
+        "author_comments": (),
+        "repository_labels": (),
+    }
     assert HANDLER.skip_reason(facts) is None
+
+
+def test_closed_issue_has_a_comment_of_its_own_and_needs_no_information() -> None:
+    closed = replace(event(issue(state="closed")), action="closed")
+    labels, comment = HANDLER.plan(closed, FACTS, analysis(issue_analysis(missing=["The version"])))
+    assert isinstance(labels, EnsureLabels)
+    assert "status" not in [label.group for label in labels.requested]
+    assert comment == EnsureComment("issues-closed-7", "Hello.", create=True)
 
 
 def test_the_newest_label_corrections_are_shown() -> None:

@@ -19,7 +19,15 @@ from hls_handler.analysis import (
     ValidReply,
 )
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
-from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    RepositoryLabel,
+    ReviewComment,
+    WorkflowJob,
+)
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
@@ -116,6 +124,7 @@ class FakeReader:
         pulls: Mapping[str, tuple[PullRequest, ...]] | None = None,
         releases: tuple[Release, ...] = (),
         comparison: Comparison | None = None,
+        labels: tuple[RepositoryLabel, ...] = (),
     ) -> None:
         """`jobs` by attempt; `logs` by job (a missing log has expired); `pulls` by "owner:branch"."""
         self._now, self._files = now, files
@@ -123,6 +132,10 @@ class FakeReader:
         self._comments, self._jobs, self._logs = comments, jobs or {}, logs or {}
         self._pulls, self._releases, self._comparison = pulls or {}, releases, comparison
         self.compared: list[tuple[str, str]] = []
+        self._labels = labels
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        return self._labels
 
     def issue(self, number: int) -> Issue:
         assert isinstance(self._now, Issue)
@@ -193,6 +206,7 @@ def issue_analysis(**known: Any) -> IssueAnalysis:
         "summary": "It crashes.",
         "missing": [],
         "recommended_response": "",
+        "suggested_labels": [],
     }
     return IssueAnalysis.model_validate({**plain, **known})
 
@@ -212,7 +226,14 @@ def request(quote: str, **known: Any) -> ReviewRequest:
 
 
 def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
-    plain = {"worth_saying": True, "type": "bug-fix", "summary": "Squares.", "files": [], "findings": []}
+    plain = {
+        "worth_saying": True,
+        "type": "bug-fix",
+        "summary": "Squares.",
+        "files": [],
+        "findings": [],
+        "suggested_labels": [],
+    }
     return PullRequestAnalysis.model_validate({**plain, **known})
 
 

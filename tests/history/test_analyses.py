@@ -29,6 +29,7 @@ def review(*findings: Finding) -> ValidReply:
         summary="Adds a parser.",
         files=[FileSummary(path="src/a.py", summary="A parser.")],
         findings=list(findings),
+        suggested_labels=[],
     )
     return ValidReply("pull_requests/analyze@aa", "pull_request_analysis", reply, Usage("claude-haiku-5-5"))
 

@@ -12,7 +12,7 @@ from hls_handler.events import Account, Comment, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.issues import InformationRequest
 from hls_handler.handlers.pull_requests import PatchedFile, SkippedFile
-from hls_handler.handlers.reader import Correction
+from hls_handler.handlers.reader import Correction, RepositoryLabel
 from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
@@ -76,6 +76,7 @@ ANALYSIS = IssueAnalysis(
     summary="The total of a cart counts an article once, whatever its quantity.",
     missing=["The version of the shop", "Whether tax is shown as well"],
     recommended_response="The total seems to ignore quantities. Ordering the articles one by one is a way around it.",
+    suggested_labels=[],
 )
 CHECKLIST = (
     InformationRequest("The version of the shop", answered=True),
@@ -135,6 +136,7 @@ def issue_variables(
     corrections: tuple[Correction, ...] = (),
     requests: tuple[InformationRequest, ...] = (),
     author_comments: tuple[Comment, ...] = (),
+    repository_labels: tuple[RepositoryLabel, ...] = (),
 ) -> dict[str, object]:
     return {
         **common(),
@@ -142,6 +144,7 @@ def issue_variables(
         "corrections": corrections,
         "requests": requests,
         "author_comments": author_comments,
+        "repository_labels": repository_labels,
     }
 
 
@@ -153,6 +156,7 @@ def pull_request_variables() -> dict[str, object]:
         "skipped": SKIPPED,
         "unlisted": 0,
         "size": "small",
+        "repository_labels": (),
     }
 
 
@@ -249,6 +253,14 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 BASE = "{% block system %}\nYou judge issues.\n{% endblock %}\n{% block task %}{% endblock %}\n"
+USERS_TEMPLATE = (
+    "Analyze this GitHub issue: Repository {{ repository.name }}, Title {{ issue.title }}, "
+    "Description {{ issue.body }}, Author {{ issue.user.login }}, "
+    "Labels {{ issue.labels | map(attribute='name') | list }}. Provide 1. type (bug, feature, question, documentation) "
+    "2. priority 3. difficulty 4. suggested labels 5. recommended response."
+)
+"""A template without front matter that must work in place of a shipped one."""
+
 FRONT = "---\ndescription: A test\non: [issues.opened]\nreply: issue_analysis\n---\n"
 PLAIN = {"base.j2": BASE, "issues/plain.j2": FRONT + "Judge {{ issue.title }}\n"}
 

@@ -13,7 +13,7 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
-from tests.prompting.samples import BASE, FAMILIES, KEY, SHIPPED, issue_variables, write
+from tests.prompting.samples import BASE, FAMILIES, KEY, SHIPPED, USERS_TEMPLATE, issue_variables, write
 
 
 def load_own(folder: Path, files: Mapping[str, str], *, shipped: Path = SHIPPED) -> Library:
@@ -66,14 +66,6 @@ def test_spaces_after_a_fence_are_ignored(tmp_path: Path) -> None:
 def test_dashes_above_text_are_part_of_the_template(tmp_path: Path) -> None:
     library = load_own(tmp_path, {"issues/analyze.j2": "----\nSort {{ issue.title }}\n----"})
     assert render(library, "issues/analyze", issue_variables(), key=KEY).task.startswith("----\nSort <untrusted ")
-
-
-USERS_TEMPLATE = (
-    "Analyze this GitHub issue: Repository {{ repository.name }}, Title {{ issue.title }}, "
-    "Description {{ issue.body }}, Author {{ issue.user.login }}, "
-    "Labels {{ issue.labels | map(attribute='name') | list }}. Provide 1. type (bug, feature, question, documentation) "
-    "2. priority 3. difficulty 4. suggested labels 5. recommended response."
-)
 
 
 def test_copies_of_the_shipped_front_matter_are_up_to_date() -> None:

@@ -388,8 +388,8 @@ def test_line_numbers_include_the_front_matter(tmp_path: Path) -> None:
     assert problems(tmp_path, PLAIN | {"issues/plain.j2": longer + "\n{{ nope }}"}) == [
         (
             "issues/plain.j2:10: unknown variable 'nope'; "
-            "known: action, author_comments, config, corrections, delivery, event, issue, repository, requests, rule, "
-            "sender"
+            "known: action, author_comments, config, corrections, delivery, event, issue, repository, "
+            "repository_labels, requests, rule, sender"
         )
     ]
 

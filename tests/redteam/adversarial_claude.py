@@ -16,6 +16,7 @@ from hls_handler.review import Line
 from hls_handler.sandbox.claude import CHARACTERS_PER_TOKEN, Asked
 from hls_handler.sandbox.reading import UNTRUSTED, Reading, read_request
 from tests.redteam.attacks import REPLY, attacks
+from tests.redteam.scenarios import OFFERED_LABEL
 
 LONG_LISTS_EVERY = 8
 """One of so many replies has lists of the maximum length; the others have short lists."""
@@ -97,6 +98,7 @@ class _Writer:
             "FileSummary": lambda at: {"path": self._lines[at % len(self._lines)][0]},
             "Place": lambda at: {"path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]},
             "WorkflowAnalysis": self._log_line,
+            "SuggestedLabel": lambda at: {"name": (OFFERED_LABEL, "approved")[at % 2], "confidence": 1.0},
         }
         anchor = anchors.get(model.__name__)
         return {**written, **(anchor(number) if anchor else {})}

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 
 from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.github import Github as GithubClient
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.leases import ExclusiveLease
@@ -24,7 +26,7 @@ from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import State
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Claude as ClaudeSettings
-from hls_handler.settings.model import Comments, Github, Limits, Repository, RepositoryComments, Settings
+from hls_handler.settings.model import Comments, Github, Labels, Limits, Repository, RepositoryComments, Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import WebhookHeaders, check_payload, new_delivery
 from hls_handler.work.active_config import BotAccount, ChosenAccount, DeliveryConfig, WorkerContext
@@ -100,6 +102,7 @@ def settings(sandbox: Sandbox) -> Settings:
             max_tokens=64_000,
         ),
         limits=Limits(thread_runs_per_hour=10_000),
+        labels=Labels(suggest=True),
         comments=Comments(summary="always"),
         repositories=(
             Repository(
@@ -115,7 +118,9 @@ def settings(sandbox: Sandbox) -> Settings:
 def worker(sandbox: Sandbox, library: Library, url: str) -> Iterator[WorkerContext]:
     """Make the context of a worker, with real clients."""
     given, store = settings(sandbox), Storage.open(url)
-    github = GithubClient(GithubApi(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC)))
+    api = GithubApi(given.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
+    hours = count(step=3600)
+    github = GithubClient(api, labels=RepositoryLabels(lambda: next(hours)))  # every use lists the labels again
     claude = Claude(given.claude, clock=time.monotonic, now=lambda: datetime.now(UTC))
     bot = BotAccount(given.github, store.bot_accounts, store.database)
     config = DeliveryConfig(given, RepositoryTable(given), library)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting import recorded
@@ -96,7 +98,10 @@ def test_reviews_are_equal_with_and_without_http() -> None:
             token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
         )
         with closing(GithubApi(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
-            over_http, without = GithubReader(api, REPOSITORY), SandboxReader(sandbox.state, REPOSITORY)
+            over_http, without = (
+                GithubReader(api, REPOSITORY, RepositoryLabels(monotonic)),
+                SandboxReader(sandbox.state, REPOSITORY),
+            )
             page = f"{sandbox.page_url}{REPOSITORY}/pull/13#pullrequestreview-2304417713"
             assert over_http.reviews(13) == (replace(without.reviews(13)[0], html_url=page),)
             assert over_http.review_comments(13, 2304417713) == without.review_comments(13, 2304417713)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 
 from hls_handler.clients.api import GithubApi
 from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.handlers.reader import FileAtRef, NoLog
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.reader import SandboxReader
@@ -50,7 +52,7 @@ def sandbox(clock: Clock) -> Iterator[Sandbox]:
 def over_http(sandbox: Sandbox) -> Iterator[GithubReader]:
     settings = Github(token=SecretStr(sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url)
     with closing(GithubApi(settings, observe=lambda rate: None, now=lambda: datetime.now(UTC))) as api:
-        yield GithubReader(api, REPOSITORY)
+        yield GithubReader(api, REPOSITORY, RepositoryLabels(monotonic))
 
 
 def here(sandbox: Sandbox, url: str) -> str:

@@ -50,6 +50,18 @@ def test_rule_23_features_can_only_be_switched_off(tmp_path: Path) -> None:
     assert holds.repository_keys == {"features.auto_commenting"}
 
 
+def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confidence(tmp_path: Path) -> None:
+    operators = effective(load(tmp_path, SMALLEST + OPERATORS + "labels: {suggest: true, min_confidence: 0.8}\n"))
+    wider = apply_repository_settings(operators, own("labels: {suggest: true, min_confidence: 0.2}\n"))
+    assert (wider.labels.suggest, wider.labels.min_confidence) == (True, 0.8)
+    assert wider.repository_keys == frozenset()
+    narrower = apply_repository_settings(operators, own("labels: {suggest: false, min_confidence: 0.9}\n"))
+    assert (narrower.labels.suggest, narrower.labels.min_confidence) == (False, 0.9)
+    assert narrower.repository_keys == {"labels.suggest", "labels.min_confidence"}
+    off = effective(load(tmp_path, SMALLEST + OPERATORS))
+    assert apply_repository_settings(off, own("labels: {suggest: true}\n")).labels.suggest is False
+
+
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:
     holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
     assert (holds.labels.allow, holds.labels.repository_allow) == (("bug", "priority-*"), ("*",))

@@ -23,7 +23,7 @@ from hls_handler.settings.schema import repository_schema
 
 EVERYTHING = """\
 enabled: true
-labels: {create: false, allow: [bug, "priority-*"]}
+labels: {create: false, allow: [bug, "priority-*"], suggest: false, min_confidence: 0.9}
 comments: {language: German, tone: friendly, length: short, summary: always}
 features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
@@ -40,6 +40,7 @@ def test_every_allowed_key_is_read_with_its_line() -> None:
     parsed = parse_repository_file(EVERYTHING)
     assert parsed.problems == ()
     assert (parsed.values.labels.create, parsed.values.labels.allow) == (False, ("bug", "priority-*"))
+    assert (parsed.values.labels.suggest, parsed.values.labels.min_confidence) == (False, 0.9)
     assert parsed.values.prompts.use == {"issues.opened": "issues/own", "pull_request": False}
     assert (parsed.values.findings.min_severity, parsed.values.findings.min_confidence) == ("medium", 0.6)
     assert (parsed.lines["labels.allow"], parsed.lines["prompts.use.pull_request"]) == (2, 5)
@@ -180,6 +181,7 @@ def test_what_a_broken_file_switches_off_stays_off() -> None:
         ('enabled: "no"\n', {"enabled": False}),
         ("features: {auto_commenting: 0}\n", {"features": {"auto_commenting": False}}),
         ("labels: {create: off}\n", {"labels": {"create": False}}),
+        ("labels: {suggest: off, min_confidence: 2}\n", {"labels": {"suggest": False}}),
         ("prompts: {use: {issues: false, push: x}}\n", {"prompts": {"use": {"issues": False}}}),
         ("enabled: perhaps\n", {}),
     ],

@@ -634,11 +634,12 @@ def test_rule_7_a_model_behaves_like_a_dataclass() -> None:
         summary="bug",
         missing=["a version"],
         recommended_response="high",
+        suggested_labels=[],
     )
     shown = show("{{ a.kind }} {{ a.summary }} {{ a.missing }} {{ a.worth_saying }} {{ a }}", a=analysis)
     assert shown == (
         "bug «bug» [«a version»] True IssueAnalysis(worth_saying=True, kind='bug', priority='high', difficulty='easy', "
-        "component='none', summary=«bug», missing=[«a version»], recommended_response=«high»)"
+        "component='none', summary=«bug», missing=[«a version»], recommended_response=«high», suggested_labels=[])"
     )
 
 

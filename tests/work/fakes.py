@@ -18,7 +18,15 @@ from hls_handler.clients.writer import label_origins
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.labels import LabelState
-from hls_handler.handlers.reader import ChangedFile, Comparison, FileAtRef, NoLog, ReviewComment, WorkflowJob
+from hls_handler.handlers.reader import (
+    ChangedFile,
+    Comparison,
+    FileAtRef,
+    NoLog,
+    RepositoryLabel,
+    ReviewComment,
+    WorkflowJob,
+)
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Labels
@@ -66,6 +74,7 @@ class FakeGithub:
     comparison: Comparison | None = None
     files_at: dict[str, FileAtRef] = field(default_factory=dict)  # by "branch:path"
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    repository_labels: tuple[RepositoryLabel, ...] = ()
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
@@ -127,6 +136,10 @@ class FakeReader:
     def pull_request(self, number: int) -> PullRequest:
         self.github._call(f"pull_request {number}")
         return self.github.pull_requests[number]
+
+    def labels(self) -> tuple[RepositoryLabel, ...]:
+        self.github._call("labels")
+        return self.github.repository_labels
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         self.github._call(f"files {number}")

@@ -213,7 +213,7 @@ def test_changed_prompt_that_cannot_use_the_reply_calls_claude_again(make_world:
     world.claude.replies = [model.model_validate({**BUG.model_dump(), **custom_fields})]
     world.advance(60)
     assert world.run() is not None
-    assert [len(rendered.schema["properties"]) for rendered in world.claude.asked] == [8, 10]  # type: ignore[arg-type]
+    assert [len(rendered.schema["properties"]) for rendered in world.claude.asked] == [9, 11]  # type: ignore[arg-type]
     assert world.github.labels == {1: ("defect", "priority-low", "difficulty-easy")}
 
 

@@ -44,6 +44,7 @@ def test_rule_10_reply_that_exceeds_its_length_after_redaction_is_decoded() -> N
         summary=f"{summary}{'.' * (2000 - len(summary))}",
         missing=[],
         recommended_response="",
+        suggested_labels=[],
     )
     step = encode_reply(ValidReply("issues/analyze@1", "issue_analysis", reply, Usage("claude")), index=0)
     decoded = decode_reply(step, reply_type="issue_analysis", model=IssueAnalysis)

@@ -46,6 +46,7 @@ BUG = IssueAnalysis(
     summary="The README says committ.",
     missing=[],
     recommended_response="Thanks to whoever fixes it.",
+    suggested_labels=[],
 )
 QUESTION = BUG.model_copy(update={"kind": "question"})
 
