@@ -62,7 +62,7 @@ def print_json(document: object) -> None:
 
 
 def config_path(config: Path | None) -> Path:
-    return config or find_settings_file(os.environ)
+    return (config or find_settings_file(os.environ)).absolute()
 
 
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
@@ -82,7 +82,7 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
     for path, problem in settings.unset.items():
         if path.startswith(keys):
             where = settings.sources.where(path)
-            abort(f"{where}: {problem}; set it in the environment or in .env, or {alternative}")
+            abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
 
 
 @contextmanager

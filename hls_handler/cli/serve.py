@@ -157,7 +157,8 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     )
     if path == shipped.SETTINGS:
         log.info(
-            f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
+            f"there is no {SETTINGS_FILE.absolute()}: the shipped settings apply, to every repository whose webhook "
+            "has the secret"
         )
     for warning in settings.warnings:
         log.warning(warning)
@@ -186,5 +187,6 @@ def up(config: Config = None) -> None:
         print_line(f"None of {', '.join(CREDENTIALS)} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False, fresh=False))
     if missing:
-        abort(*[f"{name} is not set: set it in the environment or in .env (see README.md)" for name in missing])
+        advice = f"set it in the environment or in {DOTENV.absolute()} (see README.md)"
+        abort(*[f"{name} is not set: {advice}" for name in missing])
     raise typer.Exit(run_service(path))

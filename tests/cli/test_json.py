@@ -83,7 +83,7 @@ def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytes
     assert document["settings"][0] == {
         "key": "name",
         "value": "octo/widgets",
-        "source": "settings.yaml:3 (repositories[0].name)",
+        "source": f"{folder}/settings.yaml:3 (repositories[0].name)",
     }
     assert (document["event"]["key"], document["event"]["ignored"]) == ("issues.opened", False)
     assert_documented(document, "hls config explain")
