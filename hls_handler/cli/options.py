@@ -112,6 +112,11 @@ def connect_claude(settings: Claude) -> closing[ClaudeClient]:
     return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
 
 
+def http_origin(host: str, port: int) -> str:
+    """Return "http://127.0.0.1:8000", or "http://[::1]:8000" for an IPv6 address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
