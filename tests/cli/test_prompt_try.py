@@ -30,6 +30,7 @@ from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import DeliveryResult
+from tests.cli.test_json import assert_documented
 from tests.prompting.samples import write
 from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import seed_story
@@ -88,7 +89,9 @@ def tried(try_: Hls, *arguments: str) -> Any:
     """Run a try and return its JSON output."""
     result = try_(*arguments, "--json")
     assert result.stderr == ""
-    return json.loads(result.stdout)
+    document = json.loads(result.stdout)
+    assert_documented(document, "hls prompts try")
+    return document
 
 
 def page(sandbox: Sandbox, kind: str, number: int) -> str:
