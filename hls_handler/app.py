@@ -24,7 +24,7 @@ import anyio.to_thread
 from starlette.applications import Starlette
 
 from hls_handler import logs
-from hls_handler.catch_up import Listening, connect_catch_up
+from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
@@ -73,7 +73,7 @@ from hls_handler.work.active_config import (
     route_envelope,
 )
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
-from hls_handler.work.catch_up import CatchUpLoop
+from hls_handler.work.catch_up import CatchUp, CatchUpLoop
 from hls_handler.work.checks import make_checks
 from hls_handler.work.connections import ConnectionReport
 from hls_handler.work.health import Health
@@ -330,12 +330,16 @@ class Service:
             self._accepts.count({("github_requests", ""): made})
 
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
-        catch_up = connect_catch_up(
+        connection = CatchUpConnection(
             self._store,
             lambda: self._reloader.latest,
             self._credentials_of,
             observe=self._rates.observe,
             on_commit=self._caught_up,
+        )
+        catch_up = CatchUp(
+            self._store.catch_up,
+            connection,
             wait=lambda seconds: thread.wait(seconds),
             since=listening.since if listening else None,
         )

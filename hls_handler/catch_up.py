@@ -15,12 +15,13 @@ from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, may_be_processed, route
+from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, may_be_processed
+from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.work.active_config import ActiveConfig, CachedClient
-from hls_handler.work.catch_up import MAX_FETCHES, CatchUp, Source, Sources, find_reserved
+from hls_handler.work.catch_up import Source, Sources, find_reserved
 from hls_handler.work.hooks import HookLists, HookSearch
 
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
@@ -45,52 +46,51 @@ def connect_hooks(credentials: Credentials, observe: Callable[[RateLimit], None]
     return GithubHooks(GithubApi(credentials.settings, observe=observe, now=credentials.now, credential=token))
 
 
-def connect_catch_up(
-    store: Storage,
-    active: Callable[[], ActiveConfig],
-    credentials_of: Callable[[Settings], Credentials],
-    *,
-    observe: Callable[[RateLimit], None],
-    on_commit: Callable[[NewDelivery, Accepted], object],
-    wait: Callable[[float], bool],
-    since: datetime | Literal["now"] | None = None,
-    max_fetches: int = MAX_FETCHES,
-    connect: Callable[[Credentials, Callable[[RateLimit], None]], HookLists] = connect_hooks,
-) -> CatchUp:
-    """Return catch-up for a service or a command. `active` returns the configuration in use.
+class CatchUpConnection:
+    """GitHub, the queue and the configuration in use, as catch-up needs them. Implements `work.catch_up.Port`."""
 
-    `credentials_of` returns the App or the tokens of settings; the same object while they do not change.
+    def __init__(
+        self,
+        store: Storage,
+        active: Callable[[], ActiveConfig],
+        credentials_of: Callable[[Settings], Credentials],
+        *,
+        observe: Callable[[RateLimit], None],
+        on_commit: Callable[[NewDelivery, Accepted], object],
+        connect: Callable[[Credentials, Callable[[RateLimit], None]], HookLists] = connect_hooks,
+    ) -> None:
+        """`active` returns the configuration in use. `credentials_of` returns the App or the tokens of settings; the
+        same object while they do not change.
+        """
+        self._store, self._active, self._credentials_of = store, active, credentials_of
+        self._observe, self._on_commit, self._connect = observe, on_commit, connect
+        self._own_rate = RateLimitMonitor()
+        self._hooks = CachedClient(self._connect_counted, close=lambda hooks: hooks.close())
+        self._search = HookSearch(clock=time.monotonic)
 
-    `CatchUp` explains the other arguments.
-    """
-    own_rate = RateLimitMonitor()
+    @property
+    def settings(self) -> CatchUpSettings:
+        return self._active().settings.catch_up
 
-    def count_request(rate_limit: RateLimit) -> None:
-        own_rate.observe(rate_limit)
-        observe(rate_limit)
+    def now(self) -> datetime:
+        return self._store.now()
 
-    def connect_counted(credentials: Credentials) -> HookLists:
-        return connect(credentials, count_request)
-
-    hooks_of = CachedClient(connect_counted, close=lambda hooks: hooks.close())
-    search = HookSearch(clock=time.monotonic)
-
-    def find_sources(before_request: Callable[[], None]) -> Sources:
-        config = active()
-        credentials = credentials_of(config.settings)
-        lists = hooks_of.of(credentials)
+    def find_sources(self, before_request: Callable[[], None]) -> Sources:
+        config = self._active()
+        credentials = self._credentials_of(config.settings)
+        lists = self._hooks.of(credentials)
         if isinstance(credentials, App):
             return Sources((Source(f"{lists.base_url}/app/{credentials.id}/hook", None, lists.app_deliveries()),))
-        return search.find(
+        return self._search.find(
             lists,
             config.settings,
             config.table,
-            received=store.catch_up.received_repositories(),
+            received=self._store.catch_up.received_repositories(),
             before_request=before_request,
         )
 
-    def is_wanted(attempt: DeliveryAttempt, repository: str | None) -> bool:
-        config = active()
+    def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
+        config = self._active()
         return may_be_processed(
             attempt.event,
             attempt.action,
@@ -100,48 +100,34 @@ def connect_catch_up(
             catalogue=config.prompts.latest,
         )
 
-    def accept(attempt: DeliveryAttempt, payload: Mapping[str, object]) -> Accepted:
-        config = active()
+    def accept(self, attempt: DeliveryAttempt, payload: Mapping[str, object]) -> Accepted:
+        config = self._active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
-            return route(
-                from_envelope(event, envelope),
-                settings=config.settings,
-                table=config.table,
-                catalogue=config.prompts.latest,
-                bot=config.bot.cached,
-                others=tuple(bot.cached for bot in config.bots[1:] if bot.cached is not None),
-            )
+            return config.route(event, envelope, config.prompts.latest)
 
         new = caught_up_delivery(attempt, payload, route=decide, settings=config.settings)
-        accepted = store.queue.accept([new], replay_window_h=0)[0]
-        on_commit(new, accepted)
+        accepted = self._store.queue.accept([new], replay_window_h=0)[0]
+        self._on_commit(new, accepted)
         return accepted
 
-    def rate_limit() -> str:
-        credentials = credentials_of(active().settings)
-        return APP_RATE_LIMIT if isinstance(credentials, App) else credentials.preferred.rate_limit
-
-    def find_reason_to_wait() -> str | None:
-        held_until = store.rate_limiter.held_until(rate_limit())
+    def find_reason_to_wait(self) -> str | None:
+        held_until = self._store.rate_limiter.held_until(self._rate_limit())
         if held_until is not None:
             return f"GitHub asked to wait, or the last request failed: no requests until {held_until:%H:%M:%S} UTC"
-        return find_reserved(own_rate.rate_limit, datetime.now(UTC))
+        return find_reserved(self._own_rate.rate_limit, datetime.now(UTC))
 
-    def on_down(exc: DependencyDown) -> None:
+    def on_down(self, exc: DependencyDown) -> None:
         if exc.applies_to_all_calls and exc.not_before is not None:
-            store.rate_limiter.hold(rate_limit(), exc.not_before)
+            self._store.rate_limiter.hold(self._rate_limit(), exc.not_before)
 
-    return CatchUp(
-        store.catch_up,
-        settings=lambda: active().settings.catch_up,
-        find_sources=find_sources,
-        is_wanted=is_wanted,
-        accept=accept,
-        find_reason_to_wait=find_reason_to_wait,
-        on_down=on_down,
-        wait=wait,
-        now=store.now,
-        since=since,
-        max_fetches=max_fetches,
-    )
+    def _connect_counted(self, credentials: Credentials) -> HookLists:
+        def count_request(rate_limit: RateLimit) -> None:
+            self._own_rate.observe(rate_limit)
+            self._observe(rate_limit)
+
+        return self._connect(credentials, count_request)
+
+    def _rate_limit(self) -> str:
+        credentials = self._credentials_of(self._active().settings)
+        return APP_RATE_LIMIT if isinstance(credentials, App) else credentials.preferred.rate_limit

@@ -76,7 +76,7 @@ class DeliveryAttempt:
     id: int  # a later attempt has a higher id
     guid: str
     delivered_at: datetime  # aware UTC
-    status_code: int  # of the response; 0 or 5xx if nobody responded
+    status_code: int  # of the response; 0 or 5xx if there was no response
     event: str
     action: str | None
     repository_id: int | None

@@ -128,7 +128,7 @@ class _LineSelector:
 
     @property
     def ended_with_error(self) -> bool:
-        """Whether the last line is an error of the runner or of an action, as of a step with `continue-on-error`."""
+        """True if the last line is an error of the runner or of an action, as of a step with `continue-on-error`."""
         return bool(self._tail) and self._tail[-1].text.startswith(PREFIXES["error"])
 
     @property

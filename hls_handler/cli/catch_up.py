@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from hls_handler.app import Service
-from hls_handler.catch_up import Listening, connect_catch_up
+from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.cli.options import (
     AsJson,
     Config,
@@ -87,14 +87,10 @@ def open_catch_up(settings: Settings) -> Iterator[CatchUp]:
 
         try:
             credentials = make_credentials(settings.github, observe=lambda _: None, now=utc_now)
-            yield connect_catch_up(
-                store,
-                lambda: active,
-                lambda _: credentials,
-                observe=lambda _: None,
-                on_commit=lambda *_: None,
-                wait=wait,
+            connection = CatchUpConnection(
+                store, lambda: active, lambda _: credentials, observe=lambda _: None, on_commit=lambda *_: None
             )
+            yield CatchUp(store.catch_up, connection, wait=wait)
         except SettingsError as exc:
             abort(*exc.problems)
 

@@ -95,7 +95,9 @@ def _call_to_dict(call: CallRow) -> Document:
         "cache_write_tokens": call.cache_write_tokens,
         "cache_read_tokens": call.cache_read_tokens,
         "cost_usd": call.cost_usd,
+        "is_estimate": call.is_estimate,
         "took_s": call.took_s,
+        "request_id": call.request_id,
     }
 
 

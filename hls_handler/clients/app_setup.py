@@ -1,4 +1,4 @@
-"""What `hls init` asks of GitHub: the manifest of a new App, the exchange of its code, and the App's installations.
+"""Requests of `hls init`: the manifest of a new App, the exchange of its code, and the App's installations.
 
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
 """

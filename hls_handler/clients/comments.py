@@ -45,12 +45,12 @@ def compare_comment(
     *,
     bot: Account,
     history: ConversationHistory,
-    has_comments: bool,
+    may_exist: bool,
 ) -> CommentWrite | NoWrite:
     """Read the current comment and return the needed write, or `NoWrite` if there is nothing to write.
 
     Sends no request if the text is that of the last write. Sends one request if the comment's id is stored and the bot
-    wrote that comment. Otherwise, the comments of the conversation are listed, 100 with each request.
+    wrote that comment. Otherwise, and if `may_exist`, the conversation's comments are listed, 100 with each request.
     """
     mark = marker(action.family)
     known = history.comment(action.family)
@@ -68,7 +68,7 @@ def compare_comment(
             return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
         if not _is_by(found, bot):
             found = None  # another account wrote it, when HLS had that account's token
-    if found is None and has_comments:
+    if found is None and (may_exist or known is not None):
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
     last_digest = known.body_digest if known and found and known.comment_id == found.id else None
     decision = decide_body(action, None if found is None else found.body, last_digest=last_digest)

@@ -72,7 +72,7 @@ class GithubWriter:
         self._labels = labels
         self._base, self._guard = repository_path(repository), guard
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
         change = compare_comment(
             self._api,
             self._repository,
@@ -80,7 +80,7 @@ class GithubWriter:
             action,
             bot=self._bot,
             history=self._history,
-            has_comments=has_comments,
+            may_exist=may_exist,
         )
         if self._guard is None:
             return preview_comment(change)

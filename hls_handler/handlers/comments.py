@@ -15,20 +15,18 @@ from hls_handler.handlers.handler import (
     PromptLimits,
     SkipReason,
     check_conversation,
+    count_comment_tokens,
     current_issue,
     newest_within_budget,
     plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory
-from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import addressed_to_bot, asks_how_to_start
 
 QuestionKind = Literal["how to start", "a question"]
 
 MAX_COMMENTS = 30  # the newest comments of the conversation are read, up to this number
-MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompt shows
-TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author and delimiters
 
 ONBOARDING = "onboarding"  # `EnsureComment.family` of the reply to newcomers; a conversation gets it once
 
@@ -66,7 +64,7 @@ class CommentHandler(Handler[CommentFacts]):
         if not (is_question or asks_how_to_start(comment.body)):
             raise Superseded("the comment was edited meanwhile and no longer asks HLS anything")
         asked: QuestionKind = "a question" if is_question else "how to start"
-        before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, _count_tokens)
+        before = newest_within_budget(listed[: listed.index(comment)], limits.input_tokens, count_comment_tokens)
         replied = not is_question and history.has_comment(issue.number, ONBOARDING)
         return CommentFacts(issue, comment, asked, before, replied)
 
@@ -77,7 +75,3 @@ class CommentHandler(Handler[CommentFacts]):
         """Plan labels and a comment. Each question gets its own comment. Newcomers get one comment per conversation."""
         family = f"{self.family}-{facts.comment.id}" if facts.asked == "a question" else ONBOARDING
         return (*plan_labels(analysis), *plan_comment(analysis, family, create=analysis.worth_saying))
-
-
-def _count_tokens(comment: Comment) -> int:
-    return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT

@@ -1,4 +1,6 @@
-"""What became of the findings that our comment on a pull request has shown: still open, fixed, or their lines gone.
+"""Compares the findings that a comment on a pull request has shown with the present patches and the newest reply.
+
+Each is still open, fixed, or gone with its lines.
 
 Findings are matched by file and quoted line, because Claude sees no earlier reply. A finding that Claude does not
 repeat stays open until the patch of its file changes, because replies about the same text differ.
@@ -11,9 +13,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from hls_handler.analysis import Finding, Severity
+from hls_handler.handlers.handler import parse_comment_state
 from hls_handler.review import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
@@ -51,10 +54,7 @@ _FINDINGS = TypeAdapter(tuple[EarlierFinding, ...])
 
 def parse_earlier(state: str | None) -> tuple[EarlierFinding, ...]:
     """Return the findings that `EnsureComment.state` contains; () if there are none."""
-    try:
-        return _FINDINGS.validate_json(state) if state else ()
-    except ValidationError:  # written by another version
-        return ()
+    return parse_comment_state(_FINDINGS, state)
 
 
 def dump_earlier(findings: Sequence[EarlierFinding]) -> str | None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationLocked, Superseded
-from hls_handler.events import Event, Issue, PullRequest
+from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
-from hls_handler.prompting.render import LabelsView, PathsView, RuleView
+from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Findings
@@ -24,6 +28,11 @@ Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
+
+CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
+
+MAX_BODY_CHARACTERS = 4_000  # characters of each comment that the shipped prompts show
+TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text: author or position, and delimiters
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,32 @@ class Handler(ABC, Generic[Facts]):
         return {}
 
 
+def permalink(html_url: str, commit: str, path: str, line: int | None, *, start: int | None = None) -> str:
+    """Return the address of a file at a commit, or of the lines from `start` to `line`; "" if it is unknown.
+
+    `html_url` is that of a pull request or workflow run of the repository.
+    """
+    if not commit:
+        return ""
+    lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
+    plain = "?plain=1" if path.lower().endswith((".md", ".markdown")) else ""  # GitHub renders these files
+    return web_url(html_url, f"blob/{commit}/{quote(path)}{plain}{lines}")
+
+
+def web_url(html_url: str, path: str) -> str:
+    """Return the address of `path` in the repository whose pull request or workflow run has `html_url`."""
+    found = CONVERSATION_OR_RUN.search(html_url)
+    return f"{html_url[: found.start()]}/{path}" if found else ""
+
+
+def parse_comment_state(items: TypeAdapter[tuple[Item, ...]], state: str | None) -> tuple[Item, ...]:
+    """Return what the JSON text `EnsureComment.state` contains; () if there is none."""
+    try:
+        return items.validate_json(state) if state else ()
+    except ValidationError:  # written by another version
+        return ()
+
+
 def plan_comment(
     analysis: Analysis, family: str, *, create: bool, section: str | None = None
 ) -> tuple[EnsureComment, ...]:
@@ -175,6 +210,10 @@ def check_conversation(event: Event, conversation: Issue | PullRequest) -> None:
         raise Superseded(f"{name} is skipped: {skip_reason}")
 
 
+def count_comment_tokens(comment: Comment) -> int:
+    return estimate_tokens(comment.body[:MAX_BODY_CHARACTERS]) + TOKENS_PER_COMMENT
+
+
 def newest_within_budget(items: Sequence[Item], tokens: int, count_tokens: Callable[[Item], int]) -> tuple[Item, ...]:
     """Return as many of the last `items` as fit into `tokens`, in the same order."""
     first = len(items)
@@ -206,6 +245,9 @@ def template_variables(
             language=comments.language,
             tone=comments.tone,
             length=comments.length,
+            summary=comments.summary,
+            show_prompt=comments.show_prompt,
+            about_url=comments.about_url,
             labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
             paths=PathsView(effective.paths.globs),
             post_to=effective.find_fallback_number(event.key),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, IssueAnalysis, Reply
@@ -18,13 +18,14 @@ from hls_handler.handlers.handler import (
     Handler,
     PromptLimits,
     check_conversation,
+    count_comment_tokens,
     current_issue,
     newest_within_budget,
+    parse_comment_state,
     plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Correction, Reader, RepositoryHistory
-from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import MARKER
 
 FAMILY = "issues"
@@ -34,8 +35,6 @@ MAX_CORRECTIONS = 6
 """Limit on the label corrections that the prompt shows as examples. More would increase the cost of every prompt."""
 
 MAX_COMMENTS = 30  # newest comments of the issue in which the author's are searched
-MAX_COMMENT_CHARACTERS = 4_000  # characters of each that the shipped prompt shows
-TOKENS_PER_COMMENT = 60  # tokens of a comment in addition to its text
 
 MAX_REQUESTS = 20  # items of one checklist
 
@@ -53,10 +52,7 @@ _REQUESTS = TypeAdapter(tuple[InformationRequest, ...])
 
 def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
     """Return the checklist that `EnsureComment.state` contains; () if there is none."""
-    try:
-        return _REQUESTS.validate_json(state) if state else ()
-    except ValidationError:  # written by another version
-        return ()
+    return parse_comment_state(_REQUESTS, state)
 
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
@@ -96,7 +92,7 @@ class IssueHandler(Handler[IssueFacts]):
             if event.comment is not None:  # GitHub's list may not have it yet
                 listed.setdefault(event.comment.id, event.comment)
             own = [c for c in listed.values() if c.user.id == issue.user.id and MARKER not in c.body]
-            comments = newest_within_budget(own, limits.input_tokens, _count_tokens)
+            comments = newest_within_budget(own, limits.input_tokens, count_comment_tokens)
         return IssueFacts(issue, history.corrections(most=MAX_CORRECTIONS), requests, comments)
 
     def comment_variables(self, facts: IssueFacts, reply: Reply) -> Mapping[str, object]:
@@ -133,7 +129,3 @@ def update_requests(requests: Sequence[InformationRequest], missing: Iterable[st
 
 def _normalize(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(".?! ")
-
-
-def _count_tokens(comment: Comment) -> int:
-    return estimate_tokens(comment.body[:MAX_COMMENT_CHARACTERS]) + TOKENS_PER_COMMENT

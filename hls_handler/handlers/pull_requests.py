@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
-from urllib.parse import quote
 
 from hls_handler.actions import Action, RequestedLabel
 from hls_handler.analysis import Analysis, Category, Finding, PullRequestAnalysis, Reply, Severity
@@ -27,7 +26,9 @@ from hls_handler.handlers.handler import (
     PromptLimits,
     SkipReason,
     check_conversation,
+    permalink,
     plan_comment,
+    web_url,
 )
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory
@@ -328,7 +329,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         states = [finding.state for finding in result.earlier]
         return {
             "commit": facts.pull_request.head_sha[:10],
-            "commit_url": _web_url(facts.pull_request, f"commit/{facts.pull_request.head_sha}"),
+            "commit_url": web_url(facts.pull_request.html_url, f"commit/{facts.pull_request.head_sha}"),
             "findings": tuple(_to_shown(facts, finding) for finding in result.findings),
             "dropped": result.dropped,
             "held_back": result.held_back,
@@ -406,13 +407,4 @@ def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None
     if side == "LEFT":
         commit = facts.pull_request.base_sha
         path = next((file.previous_path for file in facts.files if file.path == path), None) or path
-    if not commit:
-        return ""
-    lines = "" if line is None else f"#L{line}" if start in (None, line) else f"#L{start}-L{line}"
-    plain = "?plain=1" if path.lower().endswith((".md", ".markdown")) else ""  # GitHub renders these files
-    return _web_url(facts.pull_request, f"blob/{commit}/{quote(path)}{plain}{lines}")
-
-
-def _web_url(pull_request: PullRequest, path: str) -> str:
-    repository, separator, _ = pull_request.html_url.rpartition("/pull/")
-    return f"{repository}/{path}" if separator else ""
+    return permalink(facts.pull_request.html_url, commit, path, line, start=start)

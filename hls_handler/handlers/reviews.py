@@ -12,10 +12,13 @@ from hls_handler.analysis import Analysis, Reply, ReviewAnalysis, ReviewRequest
 from hls_handler.errors import Permanent, Superseded
 from hls_handler.events import GHOST, Event, PullRequest, Review
 from hls_handler.handlers.handler import (
+    MAX_BODY_CHARACTERS,
+    TOKENS_PER_COMMENT,
     Handler,
     PromptLimits,
     SkipReason,
     check_conversation,
+    permalink,
     plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
@@ -33,10 +36,6 @@ VERDICTS = ("approved", "changes_requested")
 
 PLAIN_QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2039": "<", "\u203a": ">"})
 QUOTE_PREFIX = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
-
-MAX_BODY_CHARACTERS = 4_000  # characters of a comment that the shipped prompt shows
-TOKENS_PER_COMMENT = 60
-"""Tokens of a comment in addition to its text and code: number, file and delimiters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ class Todo:
     line: int | None
     side: Side  # LEFT for a removed line, with its old line number
     blocking: bool
+    url: str = ""  # permanent address of the line at the reviewed commit; "" if unknown
 
 
 class ReviewHandler(Handler[ReviewFacts]):
@@ -125,7 +125,8 @@ class ReviewHandler(Handler[ReviewFacts]):
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
         """Return variables for the comment template. `dropped` is the number of requests that are not in `todos`."""
         todos, dropped = _find_todos(facts, reply)
-        return {"commit": facts.review.commit_id[:10], "todos": todos, "dropped": dropped}
+        linked = tuple(replace(todo, url=_permalink(facts, todo)) for todo in todos)
+        return {"commit": facts.review.commit_id[:10], "todos": linked, "dropped": dropped}
 
     def plan(self, event: Event, facts: ReviewFacts, analysis: Analysis) -> tuple[Action, ...]:
         """Plan labels and the reviewer's section of the comment.
@@ -207,6 +208,13 @@ def _find_todo(request: ReviewRequest, text: str, bodies: Sequence[tuple[ShownCo
     if place is None:  # the quote is in no comment, or in several
         return None
     return Todo(task, request.quote, place.path, place.line, place.side, request.blocking)
+
+
+def _permalink(facts: ReviewFacts, todo: Todo) -> str:
+    if todo.path is None or todo.line is None:
+        return ""
+    commit = facts.pull_request.base_sha if todo.side == "LEFT" else facts.review.commit_id
+    return permalink(facts.pull_request.html_url, commit, todo.path, todo.line)
 
 
 def _normalize(text: str) -> str:

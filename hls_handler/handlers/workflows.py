@@ -27,6 +27,7 @@ from hls_handler.handlers.handler import (
     SkipReason,
     check_conversation,
     find_fallback_issue,
+    permalink,
     plan_comment,
 )
 from hls_handler.handlers.labels import plan_labels
@@ -58,6 +59,16 @@ class WorkflowFacts:
         return self.run.conclusion == PASSED
 
 
+@dataclass(frozen=True, slots=True)
+class LinkedPlace:
+    """A place of the reply, as the comment shows it."""
+
+    path: str
+    line: int | None
+    why: str
+    url: str  # permanent address at the run's commit; "" if only a log has the path, as it may be elsewhere
+
+
 class WorkflowHandler(Handler[WorkflowFacts]):
     family = "workflows"
     replies = frozenset({"workflow_analysis"})
@@ -75,7 +86,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         "passed": bool,
         "flaky": bool,
         "shown_by": Quoted | None,
-        "places": tuple[Place, ...],
+        "places": tuple[LinkedPlace, ...],
     }
     has_sections = True
     superseded_by_push = True
@@ -202,7 +213,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
             "passed": facts.passed,
             "flaky": facts.passed and facts.failed_itself,
             "shown_by": find_quoted_line(facts.steps, analysis.quote),
-            "places": tuple(place for place in analysis.where if _is_path_in_prompt(facts, place.path)),
+            "places": tuple(_to_linked(facts, place) for place in analysis.where if _is_known_path(facts, place.path)),
         }
 
     def plan(self, event: Event, facts: WorkflowFacts, analysis: Analysis) -> tuple[Action, ...]:
@@ -245,5 +256,15 @@ def _pull_request(run: WorkflowRun, reader: Reader) -> tuple[PullRequest | None,
     return oldest, oldest is None and bool(found)
 
 
-def _is_path_in_prompt(facts: WorkflowFacts, path: str) -> bool:
-    return bool(path) and (path in (facts.run.path, *facts.changed) or is_path_in_logs(facts.steps, path))
+def _is_known_path(facts: WorkflowFacts, path: str) -> bool:
+    return _is_in_repository(facts, path) or is_path_in_logs(facts.steps, path)
+
+
+def _is_in_repository(facts: WorkflowFacts, path: str) -> bool:
+    return bool(path) and path in (facts.run.path, *facts.changed)
+
+
+def _to_linked(facts: WorkflowFacts, place: Place) -> LinkedPlace:
+    run = facts.run
+    url = permalink(run.html_url, run.head_sha, place.path, place.line) if _is_in_repository(facts, place.path) else ""
+    return LinkedPlace(place.path, place.line, place.why, url)

@@ -84,7 +84,7 @@ class CallRow:
 
     @property
     def is_estimate(self) -> bool:
-        """Whether tokens and cost are an upper estimate, because the usage is unknown."""
+        """True if tokens and cost are an upper estimate, because the usage is unknown."""
         return self.outcome in (None, "failed", "miscounted", "oversized") and self.output_tokens is not None
 
     @property

@@ -48,13 +48,13 @@ _NEWER = and_(  # no rows for a delivery without a conversation
 )
 _HAS_NEWER = select(_d.id).where(_NEWER).limit(1)  # usually no row; a tenth of the cost of _SELECT_NEWER
 # A delivery that catch-up read was stored later than it happened: it is newer only than others that catch-up read.
-_HAPPENED_LATER = and_(
+_LATER_EVENT = and_(
     _NEWER, or_(~is_caught_up(deliveries), exists().where(_own.c.guid == bindparam("of_guid"), is_caught_up(_own)))
 )
 _NEWEST_HEAD = (
     select(_d.head_sha)
     .where(
-        _HAPPENED_LATER,
+        _LATER_EVENT,
         _d.event == "pull_request",
         _d.state.in_([literal("queued"), literal("running"), literal("done")]),
         _d.head_sha.is_not(None),
@@ -65,7 +65,7 @@ _NEWEST_HEAD = (
 _LAST_CLOSING = (
     select(_d.action)
     .where(
-        _HAPPENED_LATER,
+        _LATER_EVENT,
         or_(_d.event == "issues", _d.event == "pull_request"),
         or_(*(_d.action == action for action in ("closed", "deleted", "transferred", "reopened"))),
     )
@@ -73,7 +73,7 @@ _LAST_CLOSING = (
     .limit(1)
 )
 _IS_ANSWERED = exists().where(
-    _HAPPENED_LATER,
+    _LATER_EVENT,
     _d.state == literal("done"),
     _d.posting_status == "done",
     analyses.c.delivery_id == _d.id,
@@ -147,6 +147,12 @@ class ConversationHistory:
             query = _COMMENTS.where(comments.c.family == family)
             row = connection.execute(query, self._conversation.columns).first()
         return None if row is None else StoredComment(row.comment_id, row.body_digest, row.state)
+
+    def count_comments(self) -> int:
+        """Return the number of the bot's stored comments on the conversation, without `pending`."""
+        with self._database.reading() as connection:
+            count = select(func.count()).select_from(comments).where(of_conversation(comments))
+            return connection.execute(count, self._conversation.columns).scalar_one()
 
     def store_comment(self, family: str, comment_id: int, body_digest: str, state: str | None = None) -> None:
         self._pending.add(CommentChange(self._conversation, family, comment_id, body_digest, state))

@@ -1,4 +1,4 @@
-"""What catch-up stores: how far each hook was read, and which process is reading."""
+"""State of catch-up in the database: how far each hook was read, and which process is reading."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
@@ -53,8 +52,8 @@ class Writer(Protocol):
         """
         ...
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
-        """Create or edit the bot's comment. With `has_comments=False`, the conversation has no comment yet."""
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+        """Create or edit the bot's comment. With `may_exist=False`, only a known one exists."""
         ...
 
 
@@ -203,6 +202,18 @@ class ActiveConfig:
     def bot(self) -> BotAccount:
         return self.bots[0]
 
+    def route(self, event: str, envelope: WebhookEnvelope, catalogue: Library) -> Rule | LabelCorrection | Ignored:
+        """Return the routing result of a received webhook."""
+        others = tuple(bot.cached for bot in self.bots[1:] if bot.cached is not None)
+        return route(
+            from_envelope(event, envelope),
+            settings=self.settings,
+            table=self.table,
+            catalogue=catalogue,
+            bot=self.bot.cached,
+            others=others,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
@@ -243,17 +254,9 @@ async def route_envelope(
     active: ActiveConfig, event: str, envelope: WebhookEnvelope
 ) -> Rule | LabelCorrection | Ignored:
     """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
-    decide = partial(
-        route,
-        from_envelope(event, envelope),
-        settings=active.settings,
-        table=active.table,
-        bot=active.bot.cached,
-        others=tuple(bot.cached for bot in active.bots[1:] if bot.cached is not None),
-    )
-    rule = decide(catalogue=active.prompts.latest)
+    rule = active.route(event, envelope, active.prompts.latest)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):
-        return decide(catalogue=await asyncio.to_thread(active.prompts.current))
+        return active.route(event, envelope, await asyncio.to_thread(active.prompts.current))
     return rule
 
 

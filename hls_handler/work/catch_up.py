@@ -1,4 +1,4 @@
-"""Catch-up: processes webhooks that GitHub sent and nobody received, by reading them from GitHub's API.
+"""Catch-up: processes webhooks that GitHub could not deliver, by reading them from GitHub's API.
 
 GitHub lists every attempt to deliver a webhook for three days, with the status of the response. Headers and payload of
 an attempt need one more request. The GUID decides whether a delivery is new, so nothing is processed twice.
@@ -107,6 +107,35 @@ class Store(Protocol):
     def release(self, lease: int | None = None) -> None: ...
 
 
+class Port(Protocol):
+    """The rest of the service, as catch-up needs it; `hls_handler.catch_up.CatchUpConnection` implements it."""
+
+    @property
+    def settings(self) -> CatchUpSettings: ...
+
+    def now(self) -> datetime:
+        """Return the database's time, aware UTC."""
+        ...
+
+    def find_sources(self, before_request: Callable[[], None]) -> Sources:
+        """Return the hooks to read. Calls `before_request` before each request."""
+        ...
+
+    def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
+        """Return False if the settings ignore the attempt. `repository` is "owner/repo", if known."""
+        ...
+
+    def accept(self, attempt: DeliveryAttempt, payload: Mapping[str, Any]) -> Accepted:
+        """Store a delivery. Raises `PayloadError` for a payload that the receiver would reject."""
+        ...
+
+    def find_reason_to_wait(self) -> str | None:
+        """Return why no request may be sent to GitHub now; None if one may."""
+        ...
+
+    def on_down(self, exc: DependencyDown) -> None: ...
+
+
 def select_missed(
     attempts: Iterable[DeliveryAttempt], is_wanted: Callable[[DeliveryAttempt], bool]
 ) -> tuple[DeliveryAttempt, ...]:
@@ -144,28 +173,17 @@ class CatchUp:
     def __init__(
         self,
         store: Store,
+        port: Port,
         *,
-        settings: Callable[[], CatchUpSettings],
-        find_sources: Callable[[Callable[[], None]], Sources],
-        is_wanted: Callable[[DeliveryAttempt, str | None], bool],
-        accept: Callable[[DeliveryAttempt, Mapping[str, Any]], Accepted],
-        find_reason_to_wait: Callable[[], str | None],
-        on_down: Callable[[DependencyDown], None],
         wait: Callable[[float], bool],
-        now: Callable[[], datetime],
         since: datetime | Literal["now"] | None = None,
         max_fetches: int = MAX_FETCHES,
     ) -> None:
-        """`find_sources` calls its argument before each request, as this class does.
+        """`wait` sleeps, and returns True to stop.
 
-        `is_wanted` gets an attempt and the name of its repository, if known. `accept` stores a delivery; it raises
-        `PayloadError` for a payload that the receiver would reject. `find_reason_to_wait` returns why no requests may
-        be sent to GitHub now. `wait` sleeps, and returns True to stop. `now` returns aware UTC. With `since`, older
-        attempts are ignored; "now" is the first time that a hook is read.
+        With `since`, older attempts are ignored; "now" is the first time that a hook is read.
         """
-        self._store, self._settings, self._find_sources = store, settings, find_sources
-        self._is_wanted, self._accept = is_wanted, accept
-        self._find_reason_to_wait, self._on_down, self._wait, self._now = find_reason_to_wait, on_down, wait, now
+        self._store, self._port, self._wait = store, port, wait
         self._since, self._max_fetches = since, max_fetches
         self._ignored_up_to = dict[str, int]()  # by source: the last attempt before `since` "now"
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
@@ -189,14 +207,14 @@ class CatchUp:
         except Stopped as exc:
             report.problems.append(Problem(str(exc), "wait: the next run continues"))
         except DependencyDown as exc:
-            self._on_down(exc)
+            self._port.on_down(exc)
             report.problems.append(Problem(str(exc), exc.remedy))
         finally:
             self._store.release(self._lease)
         return report
 
     def _run(self, report: Report, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        sources = self._find_sources(self._before_request)
+        sources = self._port.find_sources(self._before_request)
         report.problems += sources.problems
         report.hooks = len(sources.found)
         self._names |= self._store.repository_names()
@@ -209,7 +227,7 @@ class CatchUp:
                 report.problems.append(Problem(str(exc), READ_REMEDY))
 
     def _read(self, source: Source, report: Report, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        began = self._now()
+        began = self._port.now()
         complete_to = 0
 
         def look_at(attempts: Iterable[DeliveryAttempt]) -> Iterator[DeliveryAttempt]:
@@ -221,7 +239,9 @@ class CatchUp:
                 yield attempt
 
         attempts = look_at(self._attempts(source, began))
-        missed = select_missed(attempts, lambda attempt: self._is_wanted(attempt, self._repository(source, attempt)))
+        missed = select_missed(
+            attempts, lambda attempt: self._port.is_wanted(attempt, self._repository(source, attempt))
+        )
         known = self._store.find_known([attempt.guid for attempt in missed])
         unread = [attempt for attempt in missed if attempt.guid not in known | self._settled]
         report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in unread]
@@ -231,7 +251,7 @@ class CatchUp:
         for attempt in unread:
             if report.fetched >= self._max_fetches:
                 return
-            if self._is_wanted(attempt, self._repository(source, attempt)):  # its repository may be known by now
+            if self._is_wanted(source, attempt):  # its repository may be known by now
                 self._before_request()
                 self._fetch(source, attempt, report)
             report.remaining -= 1
@@ -240,7 +260,7 @@ class CatchUp:
             self._store.save_caught_up_to(source.name, complete_to)
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
-        oldest = began - timedelta(hours=self._settings().window_h)
+        oldest = began - timedelta(hours=self._port.settings.window_h)
         if isinstance(self._since, datetime):
             oldest = max(oldest, self._since)
         done_to = max(self._store.caught_up_to(source.name), self._ignored_up_to.get(source.name, 0))
@@ -269,7 +289,7 @@ class CatchUp:
             return
         self._remember_name(attempt, payload)
         try:
-            accepted = self._accept(attempt, payload)
+            accepted = self._port.accept(attempt, payload)
         except PayloadError as exc:
             self._settled.add(attempt.guid)
             log.warning("missed webhook rejected", extra={**about, "why": str(exc)})
@@ -288,7 +308,7 @@ class CatchUp:
 
     def _before_request(self) -> None:
         """Wait for this request's turn. Raises `Stopped`."""
-        reason = self._find_reason_to_wait()
+        reason = self._port.find_reason_to_wait()
         if reason is not None:
             raise Stopped(reason)
         if self._wait(REST_S):
@@ -297,6 +317,9 @@ class CatchUp:
         if renewed is None:
             raise Stopped("this process was suspended, and another one is catching up")
         self._lease = renewed
+
+    def _is_wanted(self, source: Source, attempt: DeliveryAttempt) -> bool:
+        return self._port.is_wanted(attempt, self._repository(source, attempt))
 
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)

@@ -80,13 +80,14 @@ def post(
     """
     require_not_superseded()
     job.require_reads_allowed()
-    current = None
+    current, may_exist = None, True
     if not any(name == OUTCOME.name for name, _ in job.steps):
         for action in actions:
             if isinstance(action, EnsureComment) and job.rule.effective.features.auto_commenting:
                 _acquire_lock(job, action)
         current = _check_current_state(job, conversation)
-    execute = partial(_execute, job, conversation, current, require_not_superseded)
+        may_exist = _may_have_unknown_comment(job, current)
+    execute = partial(_execute, job, conversation, current, may_exist, require_not_superseded)
     outcomes = tuple(
         job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
         for index, action in enumerate(actions)
@@ -113,10 +114,17 @@ def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRe
     return current
 
 
+def _may_have_unknown_comment(job: Job, current: Issue | PullRequest) -> bool:
+    # An earlier attempt may have written a comment whose id is not stored, because the response was lost.
+    known = _history(job).count_comments() if job.lease.attempt == 1 else 0
+    return current.comments is None or current.comments > known
+
+
 def _execute(
     job: Job,
     conversation: Conversation,
     current: Issue | PullRequest | None,
+    may_exist: bool,
     require_not_superseded: Callable[[], None],
     index: int,
     action: Action,
@@ -143,7 +151,8 @@ def _execute(
                 action,
                 index=index,
                 require_not_superseded=require_not_superseded,
-                locked=current,
+                is_locked=current is not None,
+                may_exist=may_exist,
             )
         case _:
             assert_never(action)
@@ -156,14 +165,15 @@ def ensure_comment(
     *,
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
-    locked: Issue | PullRequest | None = None,
+    is_locked: bool = False,
+    may_exist: bool = True,
 ) -> Outcome:
     """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
 
-    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `locked` is the conversation, read after the lock
-    was acquired; None if it was not acquired yet. If an earlier attempt wrote the comment but got
-    no response, the outcome of that write is returned. The lock is released when a shadow prompt begins, or when the
-    delivery ends or is rescheduled.
+    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_locked` means that the lock is already
+    acquired, and `may_exist=False` that all comments of the conversation are known. If an earlier attempt wrote the
+    comment but got no response, the outcome of that write is returned. The lock is released when a shadow prompt
+    begins, or when the delivery ends or is rescheduled.
     """
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
     if begun is not None and begun.family != action.family:
@@ -175,14 +185,13 @@ def ensure_comment(
             job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
         job.begin_write(name)
 
-    if locked is None:
+    if not is_locked:
         _acquire_lock(job, action)
     name = _lock_name(job, action)
     require_not_superseded()
     completed = WriteCompleted(name)
-    has_comments = locked is None or locked.comments != 0
     try:
-        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action, has_comments=has_comments)
+        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action, may_exist=may_exist)
     except (StepFailed, TokenReplaced, AppNotInstalled) as exc:
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)

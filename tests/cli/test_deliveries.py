@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -56,3 +57,6 @@ def test_show_lists_each_step_with_its_cost(tmp_path: Path, given: str) -> None:
         "  Step ask: no duration, unfinished, at most 9000 tokens in, 4000 out, 0.050000 USD, claude-haiku-5-5",
         "  Requests to GitHub: 4",
     ]
+    printed = CliRunner().invoke(app, ["deliveries", "show", given, "--config", str(settings), "--json"])
+    calls = json.loads(printed.stdout)["calls"]
+    assert [(call["request_id"], call["is_estimate"]) for call in calls] == [("req_011", False), (None, True)]

@@ -182,20 +182,20 @@ def test_untrusted_certificate_is_reported_with_the_authority_file(network: Netw
         )
 
 
-def handshake(authority: Authority) -> None:
-    """Connect as Python 3.13 does by default, and older versions with this flag."""
+def handshake(authority: Authority) -> str | None:
+    """Connect as Python 3.13 does by default, and older versions with this flag. Return the TLS version."""
     context = ProxySettings(None, str(authority.file), "SSL_CERT_FILE").ssl_context()
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     with (
         tls_server(authority.certificate_for("api.github.test"), {}) as server,
         socket.create_connection((HOST, server.port)) as plain,
-        context.wrap_socket(plain, server_hostname="api.github.test"),
+        context.wrap_socket(plain, server_hostname="api.github.test") as connection,
     ):
-        pass
+        return connection.version()
 
 
 def test_certificates_of_the_tests_have_what_python_3_13_requires(tmp_path: Path) -> None:
-    handshake(Authority(tmp_path))
+    assert handshake(Authority(tmp_path)) == "TLSv1.3"
 
 
 def test_certificate_without_authority_key_identifier_is_reported_with_that_reason(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,6 +174,9 @@ def test_claude_is_asked_about_a_review_with_text(body: str, comments: tuple[Rev
 # --- the checklist ---------------------------------------------------------------------------------------------------
 
 
+BLOB = "https://github.com/o/r/blob/abcdef0123456789"
+
+
 def test_a_request_is_located_by_its_quote_and_blocking_requests_come_first() -> None:
     facts = gather(review(), review_comment("Nit: a\n  blank line."), review_comment("Test it.", path="b.py", line=7))
     reply = review_analysis(
@@ -182,9 +186,16 @@ def test_a_request_is_located_by_its_quote_and_blocking_requests_come_first() ->
     )
     assert todos(facts, reply) == (
         Todo("Square it.", "square the side", None, None, "RIGHT", blocking=True),
-        Todo("Test it.", "Test it.", "b.py", 7, "RIGHT", blocking=True),
-        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, "RIGHT", blocking=False),
+        Todo("Test it.", "Test it.", "b.py", 7, "RIGHT", blocking=True, url=f"{BLOB}/b.py#L7"),
+        Todo("Add a line.", "Nit: a blank line.", "area.py", 2, "RIGHT", blocking=False, url=f"{BLOB}/area.py#L2"),
     )
+
+
+def test_a_request_on_a_removed_line_links_to_the_base_commit() -> None:
+    facts = gather(review(), review_comment("Why?", path="a b.md", line=3, side="LEFT"))
+    facts = replace(facts, pull_request=replace(facts.pull_request, base_sha="ba5e"))
+    (todo,) = todos(facts, review_analysis(request("Why?", comment=1)))
+    assert todo.url == "https://github.com/o/r/blob/ba5e/a%20b.md?plain=1#L3"
 
 
 def test_the_comment_number_decides_between_equal_quotes() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from hls_handler.actions import EnsureComment
-from hls_handler.analysis import Place
 from hls_handler.errors import Superseded
 from hls_handler.events import PullRequest, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
@@ -21,6 +20,7 @@ from hls_handler.handlers.workflows import (
     MAX_LOG_CHARACTERS,
     NOT_STARTED,
     NOTHING_FAILED,
+    LinkedPlace,
     WorkflowFacts,
     WorkflowHandler,
 )
@@ -346,7 +346,16 @@ def test_places_outside_of_logs_and_changed_files_are_left_out() -> None:
     where = [{"path": path, "line": None, "why": "Here."} for path in (*real, *made_up)]
     places = variables(facts(), where=where)["places"]
     assert isinstance(places, tuple)
-    assert tuple(place.path for place in places if isinstance(place, Place)) == real
+    assert tuple(place.path for place in places if isinstance(place, LinkedPlace)) == real
+
+
+def test_places_in_the_repository_link_to_their_line_at_the_commit_of_the_run() -> None:
+    where = [{"path": path, "line": 7, "why": "Here."} for path in ("area.py", "tests/test_area.py")]
+    url = "https://github.com/octo/hello/blob/0123456789abcdef0123456789abcdef01234567/area.py#L7"
+    assert variables(facts(), where=where)["places"] == (
+        LinkedPlace("area.py", 7, "Here.", url),
+        LinkedPlace("tests/test_area.py", 7, "Here.", ""),
+    )
 
 
 def test_each_workflow_has_its_own_section() -> None:

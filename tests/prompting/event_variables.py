@@ -10,6 +10,7 @@ from hls_handler.analysis import CommentReply, GenericAnalysis, Place, ReleaseAn
 from hls_handler.events import Account, Comment, Release, WorkflowRun
 from hls_handler.handlers.failed_steps import Quoted, ShownStep
 from hls_handler.handlers.reader import Commit
+from hls_handler.handlers.workflows import LinkedPlace
 
 CARA = Account("cara", 9, "User")
 NINE = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -122,13 +123,16 @@ def run_variables(**overrides: object) -> dict[str, object]:
     return {**variables, **overrides}
 
 
+PLACE_URL = "https://github.com/acme/shop/blob/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334/shop/cart.py#L24"
+
+
 def run_comment(**overrides: object) -> dict[str, object]:
     variables = {
         "commit": "1f0c2d3e4b",
         "passed": False,
         "flaky": False,
         "shown_by": SHOWN_BY,
-        "places": tuple(FAILED.where),
+        "places": (LinkedPlace("shop/cart.py", 24, "The total is made here, and it is changed.", PLACE_URL),),
     }
     return {"analysis": FAILED, **variables, **overrides}
 

@@ -105,7 +105,15 @@ REVIEW_SUMMARY = ReviewAnalysis(worth_saying=True, summary="A test for zero, and
 TODOS = {
     "commit": "1f0c2d3e4b",
     "todos": (
-        Todo("Add a test for zero.", "Please add a test for a quantity of zero.", "shop/cart.py", 24, "LEFT", True),
+        Todo(
+            "Add a test for zero.",
+            "Please add a test for a quantity of zero.",
+            "shop/cart.py",
+            24,
+            "LEFT",
+            True,
+            f"{LINK}#L24",
+        ),
         Todo(
             "Say what happens to lines without one.",
             "What about @lines without a quantity?",

@@ -19,7 +19,7 @@ from hls_handler.routing import (
     from_event,
     parse_envelope,
 )
-from hls_handler.routing.envelope import EnvelopeAccount
+from hls_handler.routing.envelope import EnvelopeAccount, EnvelopeRepository
 
 RECORDINGS = [name for name in recorded.names() if recorded.load(name).event in REQUIRED_OBJECTS]
 
@@ -186,5 +186,5 @@ def test_both_parsers_reject_numbers_out_of_range(number: str, shift: int) -> No
 def test_both_parsers_accept_other_numbers_and_texts(value: str) -> None:
     payload = {"repository": {"id": 1, "full_name": "octo/shop"}, "sender": {"id": 1, "login": "anna"}}
     body = json.dumps(payload).replace("{", f'{{"x": {value}, ', 1).encode()
-    parse_envelope(body)
-    parse_event("push", "guid", body)
+    assert parse_envelope(body).repository == EnvelopeRepository(id=1, full_name="octo/shop")
+    assert parse_event("push", "guid", body).repository.full_name == "octo/shop"

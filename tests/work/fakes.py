@@ -71,6 +71,7 @@ class FakeGithub:
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
+    may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
     installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
     calls: list[str] = field(default_factory=list)  # every call, in order
     on_call: Callable[[str], None] = _do_nothing  # runs during every call, before it has an effect
@@ -194,7 +195,8 @@ class FakeWriter:
         self.github.labels[number] = names
         return Outcome("labels", "changed", f"added {', '.join(names)}", added=names)
 
-    def ensure_comment(self, number: int, action: EnsureComment, *, has_comments: bool = True) -> Outcome:
+    def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
+        self.github.may_exist.append(may_exist)
         if self.dry_run:
             return Outcome("comment", "dry_run", "would comment", body=action.body)
         if self.github.comments.get(number) == action.body:
@@ -204,8 +206,7 @@ class FakeWriter:
         self.github.comments[number] = action.body
         if self.github.lost_responses:
             raise self.github.lost_responses.pop(0)
-        if action.state is not None:
-            self.history.store_comment(action.family, number, "digest", action.state)
+        self.history.store_comment(action.family, number, "digest", action.state)
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )

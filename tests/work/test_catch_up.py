@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hls_handler.catch_up import connect_catch_up
+from hls_handler.catch_up import CatchUpConnection
 from hls_handler.clients.api import RateLimit
 from hls_handler.clients.github import make_credentials
 from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
@@ -133,16 +133,19 @@ class World:
         bots = load_bot_accounts(self.settings.github, self.store)
         active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
         credentials = make_credentials(self.settings.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
-        return connect_catch_up(
+        connection = CatchUpConnection(
             self.store,
             lambda: active,
             lambda _: credentials,
             observe=lambda _: None,
             on_commit=lambda new, accepted: self.committed.append((new, accepted)),
-            wait=lambda _: len(self.github.requests) >= self.requests_before_stop,
             connect=lambda credentials, observe: self.github,
-            **options,
         )
+
+        def wait(_: float) -> bool:
+            return len(self.github.requests) >= self.requests_before_stop
+
+        return CatchUp(self.store.catch_up, connection, wait=wait, **options)
 
     def process_all(self) -> list[str]:
         """Claim and finish every queued delivery; return the GUIDs in this order."""

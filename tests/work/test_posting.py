@@ -51,6 +51,33 @@ def test_comments_of_different_conversations_have_different_locks(make_world: Ma
     assert results == [Finished("second", "done", "added bug, priority-low, difficulty-easy; commented")]
 
 
+@pytest.mark.parametrize(("on_github", "may_exist"), [(0, False), (1, False), (2, True), (None, True)])
+def test_comment_is_searched_unless_all_comments_are_known(
+    make_world: MakeWorld, on_github: int | None, may_exist: bool
+) -> None:
+    world = make_world()
+    world.accept()
+    world.run()  # stores one comment
+    world.github.issues[1] = replace(ISSUE, comments=on_github)
+    world.accept(guid="second")
+    world.run()
+    assert world.github.may_exist == [True, may_exist]
+
+
+def test_retry_searches_the_comment_that_an_earlier_attempt_may_have_written(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.accept()
+    world.run()
+    world.github.issues[1] = replace(ISSUE, comments=1)  # the second, because a person deleted the first
+    world.github.comments.clear()
+    world.github.lost_responses = [GITHUB_DOWN]
+    world.accept(guid="second")
+    assert world.run() is None
+    world.advance(60)
+    world.run()
+    assert world.github.may_exist == [True, False, True]
+
+
 def test_lock_is_released_at_the_end(make_world: MakeWorld) -> None:
     world = make_world()
     world.accept()
