@@ -19,7 +19,7 @@ from typer.main import get_group
 from hls_handler import __version__
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "init": ("init:init", "Create a GitHub App or use a token, and write the settings."),
+    "init": ("init.command:init", "Create a GitHub App or use a token, and write the settings."),
     "serve": ("serve:serve", "Receive and process webhooks until SIGTERM or Ctrl-C."),
     "up": ("serve:up", "Run the service, or the demo if nothing is set up."),
     "listen": ("catch_up:listen", "Run the service without a public address."),

@@ -61,9 +61,9 @@ def check(
         if prompt.reply_model is not REPLY_TYPES[prompt.reply]:
             fields = "; ".join(format_custom_fields(prompt)) or "as in the reply type"
             labels = "; ".join(f"{field}: {names}" for field, names in list_labels(prompt.reply_model)) or "none"
-            print_line(f"{prompt.path}: fields {fields}. Labels {labels}")
+            print_line(f"{prompt.absolute_path}: fields {fields}. Labels {labels}")
     for prompt in find_unused_shipped_prompts(settings, library) if library else ():
-        print_line(f"{prompt.path}: not in use, because no repository enables {' or '.join(prompt.on)}")
+        print_line(f"{prompt.absolute_path}: not in use, because no repository enables {' or '.join(prompt.on)}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
     for finding in findings:
@@ -80,7 +80,7 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
         # `settings.warnings` checks claude.model
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
-            yield f"{prompt.path}: model: {retirement}"
+            yield f"{prompt.absolute_path}: model: {retirement}"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _check_claude(settings: Settings, library: Library | None) -> Iterator[str]:
     models = {settings.claude.model: settings.sources.where("claude.model")}
     for prompt in library.prompts.values() if library else ():
         if prompt.model is not None and describe_retirement(prompt.model) is None:  # retired ones are reported above
-            models.setdefault(prompt.model, prompt.path)
+            models.setdefault(prompt.model, prompt.absolute_path)
     with client as claude:
         for model, where in models.items():
             try:

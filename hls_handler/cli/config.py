@@ -84,7 +84,7 @@ def _load_repository_settings(
 
 @config_commands.command("check-repository")
 def check_repository(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to check.", resolve_path=True)],
     config: Config = None,
 ) -> None:
     """Report the problems of a .github/hls.yaml.

@@ -58,7 +58,7 @@ def load_claude_settings(config: Path | None) -> ClaudeSettings:
     except SettingsError as exc:
         abort(*exc.problems)
     if not key:
-        abort(f"{KEY_VARIABLE} is not set; set it in the environment or in .env, or {KEY_ALTERNATIVE}")
+        abort(f"{KEY_VARIABLE} is not set; set it in the environment or in {DOTENV.absolute()}, or {KEY_ALTERNATIVE}")
     if not (key.isascii() and key.isprintable()):
         abort(f"{KEY_VARIABLE} contains a character that is not allowed in HTTP headers; copy it again")
     return ClaudeSettings(api_key=SecretStr(key))

@@ -27,12 +27,12 @@ def load_payload(given: str, event: str | None) -> Recorded:
     """Load a recorded payload by name, or a JSON file. `event` is the file's event name. Exits with 2 on failure."""
     try:
         if given.endswith(".json") or Path(given).is_file():
-            return recorded.from_file(Path(given), event)
+            return recorded.from_file(Path(given).absolute(), event)
         return recorded.load(given)
     except UnknownPayload as exc:
         abort(str(exc))
     except OSError as exc:
-        abort(f"{given}: {exc.strerror}")
+        abort(f"{Path(given).absolute()}: {exc.strerror}")
 
 
 SUBJECT_HELP = (

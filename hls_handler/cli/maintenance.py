@@ -92,7 +92,9 @@ def add_author(reason: str | None) -> str:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to create; its folder must exist.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to create; its folder must exist.", resolve_path=True)
+    ],
     config: Config = None,
 ) -> None:
     """Copy the SQLite database to FILE.

@@ -62,7 +62,7 @@ def print_json(document: object) -> None:
 
 
 def config_path(config: Path | None) -> Path:
-    return config or find_settings_file(os.environ)
+    return (config or find_settings_file(os.environ)).absolute()
 
 
 def load(config: Path | None, *, credentials: bool = True) -> Settings:
@@ -82,7 +82,7 @@ def require_credential(settings: Settings, key: Literal["github.token", "claude.
     for path, problem in settings.unset.items():
         if path.startswith(keys):
             where = settings.sources.where(path)
-            abort(f"{where}: {problem}; set it in the environment or in .env, or {alternative}")
+            abort(f"{where}: {problem}; set it in the environment or in {DOTENV.absolute()}, or {alternative}")
 
 
 @contextmanager
@@ -110,6 +110,11 @@ def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | 
 def connect_claude(settings: Claude) -> closing[ClaudeClient]:
     """Return a client for a `with` block. Raises `SettingsError` for unusable proxy or certificate settings."""
     return closing(ClaudeClient(settings, clock=time.monotonic, now=utc_now))
+
+
+def http_origin(host: str, port: int) -> str:
+    """Return "http://127.0.0.1:8000", or "http://[::1]:8000" for an IPv6 address."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def utc_now() -> datetime:

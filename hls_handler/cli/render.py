@@ -61,7 +61,7 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
     handler = handler_for(chosen.event)
     name = prompt or next(iter(library.on(chosen.key) or library.on(chosen.event)), None)
     if name is None:
-        folders = " or ".join(map(str, settings.prompts.folders.values()))
+        folders = " or ".join(str(folder.absolute()) for folder in settings.prompts.folders.values())
         fail(f"no prompt in {folders} has {chosen.key} in its `on:`; choose one with --prompt")
     name = get_prompt(library, name).name
     try:

@@ -18,7 +18,8 @@ def sandbox(
         int, typer.Option(metavar="PORT", help="Port on this machine; 0: a free one.", min=0, max=65535)
     ] = 9000,
     state: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File that keeps the objects. Default: memory only.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File that keeps the objects. Default: memory only.", resolve_path=True),
     ] = None,
 ) -> None:
     """Run the stand-ins for GitHub and Claude alone.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from hls_handler.cli.event_input import PAYLOAD_HELP, load_payload
-from hls_handler.cli.options import Config, abort, fail, load, print_json, print_line, print_lines
+from hls_handler.cli.options import Config, abort, fail, http_origin, load, print_json, print_line, print_lines
 from hls_handler.errors import PayloadError
 from hls_handler.events import event_key
 from hls_handler.prompting import recorded
@@ -80,8 +80,7 @@ def send(
 
 def _webhook_url(settings: Settings) -> str:
     host = WILDCARD_HOSTS.get(settings.server.host, settings.server.host)
-    bracketed = f"[{host}]" if ":" in host else host
-    return f"http://{bracketed}:{settings.server.port}{settings.server.webhook_path}"
+    return http_origin(host, settings.server.port) + settings.server.webhook_path
 
 
 def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | None = None) -> Response:

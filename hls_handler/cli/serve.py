@@ -20,7 +20,7 @@ import uvicorn
 
 from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
-from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, print_line
+from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, http_origin, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
 from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
@@ -136,11 +136,12 @@ async def _run(server: uvicorn.Server, service: Service, sock: socket.socket) ->
 
 def _announce(path: Path, settings: Settings, service: Service, *, host: str, port: int) -> None:
     role = service.role
-    webhook = f"http://{host}:{port}{settings.server.webhook_path}"
+    address = http_origin(host, port)
+    webhook = f"{address}{settings.server.webhook_path}"
     on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
     if on_terminal:  # the first of three lines; the probe shows the others when it has connected
         receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
-        print_line(f"Listening: {receives}; http://{host}:{port}/ shows the rest", err=True)
+        print_line(f"Listening: {receives}; {address}/ shows the rest", err=True)
         service.connections.show = partial(print_line, err=True)
     log.log(
         logging.DEBUG if on_terminal else logging.INFO,
@@ -148,8 +149,8 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
         extra={
             "role": role,
             "webhook": None if role == "worker" else webhook,
-            "health": f"http://{host}:{port}/health",
-            "stats": f"http://{host}:{port}/stats",
+            "health": f"{address}/health",
+            "stats": f"{address}/stats",
             "settings": str(path.resolve()),
             "prompts": ", ".join(str(folder.resolve()) for folder in settings.prompts.folders.values()),
             "repositories": [repository.name for repository in settings.repositories],
@@ -157,7 +158,8 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     )
     if path == shipped.SETTINGS:
         log.info(
-            f"there is no {SETTINGS_FILE}: the shipped settings apply, to every repository whose webhook has the secret"
+            f"there is no {SETTINGS_FILE.absolute()}: the shipped settings apply, to every repository whose webhook "
+            "has the secret"
         )
     for warning in settings.warnings:
         log.warning(warning)
@@ -186,5 +188,6 @@ def up(config: Config = None) -> None:
         print_line(f"None of {', '.join(CREDENTIALS)} is set: running the demo against a built-in sandbox.")
         raise typer.Exit(run_demo(once=False, fresh=False))
     if missing:
-        abort(*[f"{name} is not set: set it in the environment or in .env (see README.md)" for name in missing])
+        advice = f"set it in the environment or in {DOTENV.absolute()} (see README.md)"
+        abort(*[f"{name} is not set: {advice}" for name in missing])
     raise typer.Exit(run_service(path))

@@ -293,7 +293,7 @@ class Database:
                 "disk_free_bytes": shutil.disk_usage(self.file.parent).free,
             }
         except OSError as exc:
-            raise StoreUnavailable(f"the size of {self.file} cannot be read: {exc.strerror}") from exc
+            raise StoreUnavailable(f"the size of {self.file.absolute()} cannot be read: {exc.strerror}") from exc
 
     def close(self) -> None:
         """Close all connections, and interrupt threads that wait for the server. A later use connects again."""
@@ -373,7 +373,9 @@ _UNSUPPORTED = (
 
 
 def masked(url: URL) -> str:
-    """Return the URL with its passwords hidden, for messages."""
+    """Return the URL with its passwords hidden and the path of an SQLite file absolute, for messages."""
+    if (file := sqlite_file(url)) is not None:
+        return f"sqlite:///{file.absolute()}"
     hidden = {name: "hidden" for name in ("password", "sslpassword") if name in url.query}
     if hidden:
         url = url.update_query_dict(hidden)

@@ -89,8 +89,8 @@ def hold_exclusively(url: str) -> Iterator[bool]:
 
 def _cannot_be_opened(url: URL, path: Path, exc: OSError) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the database {masked(url)} cannot be opened: {path}: {exc.strerror}; let the user that runs HLS create and "
-        "write the file and its folder, or name another file in storage.url"
+        f"the database {masked(url)} cannot be opened: {path.absolute()}: {exc.strerror}; let the user that runs HLS "
+        "create and write the file and its folder, or name another file in storage.url"
     )
 
 
@@ -107,7 +107,7 @@ def back_up(url: str, target: Path) -> int:
             "docs/operating.md describes"
         )
     if not source.is_file():
-        raise StoreUnavailable(f"there is no database {source} to copy")
+        raise StoreUnavailable(f"there is no database {source.absolute()} to copy")
     if target.exists():
         raise StoreUnavailable(f"{target} exists: name another file; a backup never replaces a file")
     try:
@@ -123,7 +123,7 @@ def back_up(url: str, target: Path) -> int:
         copy.rename(target)
         _sync(target.parent)
     except (OSError, sqlite3.Error, UnicodeError) as exc:
-        raise StoreUnavailable(f"{source} cannot be copied to {target}: {exc}") from exc
+        raise StoreUnavailable(f"{source.absolute()} cannot be copied to {target}: {exc}") from exc
     finally:
         with suppress(FileNotFoundError):
             copy.unlink()

@@ -120,9 +120,8 @@ def require_in_place(connection: Connection, path: Path, *, after_writing: bool 
     else:
         return
     connection.invalidate()
-    raise StoreUnavailable(
-        f"the database sqlite:///{path} cannot be used: {missing} was removed or replaced; {_PUT_BACK}"
-    )
+    problem = f"{missing.absolute()} was removed or replaced"
+    raise StoreUnavailable(f"the database sqlite:///{path.absolute()} cannot be used: {problem}; {_PUT_BACK}")
 
 
 def _file_id(path: Path) -> tuple[int, int] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 
 from hls_handler.errors import PromptError
 
@@ -23,8 +24,12 @@ class Problem:
 
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
-    """Return one error that lists all problems, sorted by file and line, without duplicates."""
-    return PromptError([str(problem) for problem in sorted(set(problems))])
+    """Return one error that lists all problems, with absolute paths, sorted by file and line, without duplicates."""
+    return PromptError([_with_absolute_path(problem) for problem in sorted(set(problems))])
+
+
+def _with_absolute_path(problem: Problem) -> str:
+    return str(replace(problem, file=str(Path(problem.file).absolute())))
 
 
 def suggest_name(name: str, known: Iterable[str]) -> str:
@@ -41,5 +46,5 @@ class BrokenTemplateError(PromptError):
     """A template cannot be rendered; `problem` has the file, the line and the reason."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__([str(problem)])
+        super().__init__([_with_absolute_path(problem)])
         self.problem = problem

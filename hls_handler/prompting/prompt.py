@@ -135,7 +135,7 @@ def _split_lines(text: str) -> list[str]:
 class Prompt:
     name: str  # "issues/analyze"
     id: str  # "issues/analyze@3f9c2a": the name, and a hash of the front matter and all templates, comment included
-    path: str  # for messages: "prompts/issues/analyze.j2"
+    path: str  # relative, if its folder is relative in the settings: "prompts/issues/analyze.j2"
     on: tuple[str, ...]  # event keys: "issues.opened"
     reply: str  # a key of analysis.REPLY_TYPES
     reply_model: type[Reply]  # the type of `reply`, extended by the fields and label rules of the front matter
@@ -143,6 +143,11 @@ class Prompt:
     max_tokens: int | None
     effort: Effort | None
     then: Then | None
+
+    @property
+    def absolute_path(self) -> str:
+        """The path for errors and warnings."""
+        return str(Path(self.path).absolute())
 
 
 @dataclass(frozen=True, slots=True)

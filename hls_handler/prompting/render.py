@@ -177,7 +177,7 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         if system is None:
             system = _blocks(library.environment.get_template(BASE), converted)[0] or ""
         # If a template has no task block, its whole output is the task.
-        task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.path)
+        task = _fill_placeholders(placeholders, (rest if task is None else task).strip(), prompt.absolute_path)
         return RenderedPrompt(prompt, system.strip(), task, _schema(prompt.reply_model), placeholders.missing())
     except AUTHOR_ERRORS as exc:
         raise _to_template_error(exc, prompt.path) from exc

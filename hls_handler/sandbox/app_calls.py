@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hls_handler.sandbox import hook_calls, shapes
 from hls_handler.sandbox.apps import Apps, InstallationToken, hook_of
 from hls_handler.sandbox.github_request import Answer, GitHubError
-from hls_handler.sandbox.objects import App, Document, Installation
+from hls_handler.sandbox.objects import App, Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def hook_delivery(call: AppCall) -> Answer:
 
 def installations(call: AppCall) -> Answer:
     found = call.signed_by()
-    return Answer([_installation(found, one) for one in call.apps.installations(found)], listed=True)
+    return Answer([shapes.installation(found, one) for one in call.apps.installations(found)], listed=True)
 
 
 def installation(call: AppCall) -> Answer:
@@ -70,7 +70,7 @@ def installation(call: AppCall) -> Answer:
     one = next((one for one in call.apps.installations(found) if one.id == wanted), None)
     if one is None:
         raise GitHubError(404, "Not Found")
-    return Answer(_installation(found, one))
+    return Answer(shapes.installation(found, one))
 
 
 def repository_installation(call: AppCall) -> Answer:
@@ -78,7 +78,7 @@ def repository_installation(call: AppCall) -> Answer:
     one = call.apps.installation_of(found, f"{call.path['owner']}/{call.path['repo']}")
     if one is None:
         raise GitHubError(404, "Not Found")
-    return Answer(_installation(found, one))
+    return Answer(shapes.installation(found, one))
 
 
 def access_tokens(call: AppCall) -> Answer:
@@ -119,28 +119,6 @@ def _app(this: App) -> Document:
         "updated_at": at,
         "permissions": dict(this.permissions),
         "events": list(this.events),
-    }
-
-
-def _installation(of: App, this: Installation) -> Document:
-    return {
-        "id": this.id,
-        "account": shapes.account(this.account),
-        "repository_selection": "all" if this.repositories is None else "selected",
-        "access_tokens_url": f"{shapes.API}/app/installations/{this.id}/access_tokens",
-        "repositories_url": f"{shapes.API}/installation/repositories",
-        "html_url": f"{shapes.WEB}/settings/installations/{this.id}",
-        "app_id": of.id,
-        "app_slug": of.slug,
-        "target_id": this.account.id,
-        "target_type": this.account.type,
-        "permissions": dict(this.permissions),
-        "events": list(of.events),
-        "created_at": shapes.stamp(this.created_at),
-        "updated_at": shapes.stamp(this.created_at),
-        "single_file_name": None,
-        "suspended_at": shapes.stamp(this.suspended_at) if this.suspended_at else None,
-        "suspended_by": None,
     }
 
 

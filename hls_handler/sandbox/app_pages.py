@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def app_page_routes(apps: Apps) -> list[Route]:
         everything = form.get("selection") == ["all"]
         if not everything and not selected:
             return page(422, title=f"Install {app.name}", message="Choose at least one repository.")
-        made = apps.install(app, app.owner, None if everything else selected)
+        # In a thread, because a webhook is sent.
+        made = await asyncio.to_thread(apps.install, app, app.owner, None if everything else selected)
         return page(title=f"{app.name} is installed", installed=made.repositories or (f"all of {app.owner.login}",))
 
     return [

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from hls_handler.sandbox import shapes
 from hls_handler.sandbox.github_request import GitHubError
 from hls_handler.sandbox.hooks import Attempt, Hook
 from hls_handler.sandbox.objects import Account, App, Document, Installation
@@ -132,6 +133,8 @@ class Apps:
             return world.with_app(app).with_account(app.bot)
 
         self.state.change(add)
+        if created[0].webhook_url:
+            self.state.hooks.ping(hook_of(created[0]), {"sender": shapes.account(owner)})
         return created[0]
 
     def owner_named(self, organization: str | None) -> Account:
@@ -152,7 +155,10 @@ class Apps:
         return tuple(sorted(name for name in names if name.lower().startswith(f"{owner}/")))
 
     def install(self, app: App, account: Account, repositories: Sequence[str] | None) -> Installation:
-        """Install the App, or change the repositories of the installation on this account."""
+        """Install the App, or change the repositories of the installation on this account.
+
+        A new installation sends `installation.created` to the App's webhook. Blocks.
+        """
         known = next((one for one in self.installations(app) if one.account.login == account.login), None)
         installation = Installation(
             id=known.id if known else 70_000_001 + len(self.state.world.installations),
@@ -163,6 +169,11 @@ class Apps:
             created_at=known.created_at if known else self._clock(),
         )
         self.state.change(lambda world: world.with_installation(installation))
+        if known is None and app.webhook_url:
+            homes = [home for home in self.state.world.repositories.values() if covers(installation, home.full_name)]
+            self.state.hooks.send_to(
+                hook_of(app), "installation", shapes.installation_created(app, installation, homes)
+            )
         return installation
 
     def uninstall(self, installation_id: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -115,7 +116,10 @@ def _state_routes(state: State, apps: Apps) -> list[Route]:
         body = await _parse(request, AddHook)
         if "/" in body.owner:
             state.set_permission(body.owner, state.me.login, "admin")
-        return JSONResponse({"id": state.hooks.add(body.owner, body.url, body.secret).id}, status_code=201)
+        home = state.repository(body.owner)
+        add = partial(state.hooks.add, repository=home.document if home is not None else None)
+        hook = await asyncio.to_thread(add, body.owner, body.url, body.secret)  # sends the ping
+        return JSONResponse({"id": hook.id}, status_code=201)
 
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)

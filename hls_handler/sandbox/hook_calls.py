@@ -6,23 +6,21 @@ https://docs.github.com/en/rest/repos/webhooks
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError, page_of, repository_of
 from hls_handler.sandbox.hooks import Hook, Hooks
-from hls_handler.sandbox.objects import Document
 
 
 def repository_hooks(call: Call) -> Answer:
-    return Answer([_shape(hook) for hook in call.state.hooks.of(_administered(call))], listed=True)
+    return Answer([hook.document() for hook in call.state.hooks.of(_administered(call))], listed=True)
 
 
 def organization_hooks(call: Call) -> Answer:
     hooks = call.state.hooks.of(call.path["org"])
     if not hooks:
         raise GitHubError(404, "Not Found")
-    return Answer([_shape(hook) for hook in hooks], listed=True)
+    return Answer([hook.document() for hook in hooks], listed=True)
 
 
 def repository_deliveries(call: Call) -> Answer:
@@ -77,18 +75,6 @@ def _hook(call: Call, owner: str) -> Hook:
     if found is None:
         raise GitHubError(404, "Not Found")
     return found
-
-
-def _shape(hook: Hook) -> Document:
-    config: dict[str, Any] = {"url": hook.url, "content_type": "json", "insecure_ssl": "0", "secret": "********"}
-    return {
-        "type": "Repository",
-        "id": hook.id,
-        "name": "web",
-        "active": hook.active,
-        "events": ["*"],
-        "config": config,
-    }
 
 
 _REPOSITORY, _ORGANIZATION = "/repos/{owner}/{repo}/hooks", "/orgs/{org}/hooks"

@@ -22,6 +22,7 @@ from hls_handler.sandbox.objects import Document
 
 TIMEOUT_S = 10.0  # as at GitHub
 FAILED_TO_CONNECT = 502
+ZEN = "Keep it logically awesome."
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -32,6 +33,17 @@ class Hook:
     url: str
     secret: str
     active: bool = True
+
+    def document(self) -> Document:
+        """Return the hook as GitHub's API and the event `ping` show it."""
+        return {
+            "type": "Repository" if "/" in self.owner else "Organization" if self.owner else "App",
+            "id": self.id,
+            "name": "web",
+            "active": self.active,
+            "events": ["*"],
+            "config": {"url": self.url, "content_type": "json", "insecure_ssl": "0", "secret": "********"},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +88,22 @@ class Hooks:
         self._attempts: list[Attempt] = []
         self._next_id = 1
 
-    def add(self, owner: str, url: str, secret: str, *, active: bool = True) -> Hook:
+    def add(
+        self, owner: str, url: str, secret: str, *, active: bool = True, repository: Document | None = None
+    ) -> Hook:
+        """Create a hook and send its `ping`, with the document of the hook's `repository`. Blocks."""
         with self._lock:
             hook = Hook(self._take_id(), owner, url, secret, active)
             self._hooks[hook.id] = hook
+        self.ping(hook, {"repository": repository} if repository else {})
         return hook
+
+    def ping(self, hook: Hook, about: Document) -> None:
+        """Send the first webhook of a new hook; `about` has further keys of the payload. Blocks.
+
+        https://docs.github.com/en/webhooks/webhook-events-and-payloads#ping
+        """
+        self.send_to(hook, "ping", {"zen": ZEN, "hook_id": hook.id, "hook": hook.document(), **about})
 
     def of(self, owner: str) -> list[Hook]:
         """Return the hooks of "owner/repo" or of an organisation."""
@@ -104,6 +127,10 @@ class Hooks:
         installed = [(hook, {**payload, "installation": {"id": number}}) for hook, number in of_apps]
         guid = str(uuid.uuid4())
         return [self._send(hook, event, sent, guid) for hook, sent in (*own, *installed)]
+
+    def send_to(self, hook: Hook, event: str, payload: Document) -> Attempt:
+        """Send a webhook to one hook, and record the attempt. Blocks."""
+        return self._send(hook, event, payload, str(uuid.uuid4()))
 
     def record(self, hook: Hook, event: str, payload: Document, *, guid: str, status_code: int) -> Attempt:
         """Record an attempt without a request."""

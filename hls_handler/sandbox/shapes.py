@@ -6,17 +6,19 @@ URLs are those of api.github.com and github.com until `localised` replaces them.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from hls_handler.sandbox.objects import (
     DEFAULT_LABELS,
     Account,
+    App,
     Comment,
     Conversation,
     ConversationEvent,
     Document,
+    Installation,
     Label,
     Permission,
     Repository,
@@ -265,3 +267,37 @@ def event(conversation: Conversation, this: ConversationEvent, home: Repository)
     if this.kind == "renamed":
         document["rename"] = {"from": this.detail, "to": conversation.title}
     return document
+
+
+def installation(of: App, this: Installation) -> Document:
+    return {
+        "id": this.id,
+        "account": account(this.account),
+        "repository_selection": "all" if this.repositories is None else "selected",
+        "access_tokens_url": f"{API}/app/installations/{this.id}/access_tokens",
+        "repositories_url": f"{API}/installation/repositories",
+        "html_url": f"{WEB}/settings/installations/{this.id}",
+        "app_id": of.id,
+        "app_slug": of.slug,
+        "target_id": this.account.id,
+        "target_type": this.account.type,
+        "permissions": dict(this.permissions),
+        "events": list(of.events),
+        "created_at": stamp(this.created_at),
+        "updated_at": stamp(this.created_at),
+        "single_file_name": None,
+        "suspended_at": stamp(this.suspended_at) if this.suspended_at else None,
+        "suspended_by": None,
+    }
+
+
+def installation_created(of: App, this: Installation, homes: Iterable[Repository]) -> Document:
+    """Return the payload of the webhook `installation.created`; `homes` are the repositories of the installation."""
+    keys = ("id", "node_id", "name", "full_name", "private")
+    return {
+        "action": "created",
+        "installation": installation(of, this),
+        "repositories": [{key: home.document[key] for key in keys} for home in homes],
+        "requester": None,
+        "sender": account(this.account),
+    }

@@ -48,11 +48,12 @@ def load_settings(
 
     Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads the file that
     `github.app.private_key_path` names. Raises `SettingsError`, whose `problems` contain each mistake with its line:
-    "config/settings.yaml:12: server.prot: unknown key; ...".
+    "/srv/hls/config/settings.yaml:12: server.prot: unknown key; ...".
 
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
     default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.
     """
+    path, dotenv = path.absolute(), dotenv and dotenv.absolute()
     try:
         tree = parse_tree(decode(path.read_bytes(), str(path)), str(path))
     except FileNotFoundError:
@@ -66,13 +67,14 @@ def load_settings(
     if options and isinstance(tree.root.setdefault("server", {}), dict | None):
         tree.root["server"] = {**(tree.root["server"] or {}), **options}
     reference, variables = Reference(), read_environment(environ, dotenv)
+    expand_values = partial(expand, tree.root, dotenv=str(dotenv or ".env"))
     if allow_unset:
         variables = {name: value for name, value in variables.items() if value.strip()}
-        expansion = expand(tree.root, variables, stand_in=partial(_stand_in, reference))
+        expansion = expand_values(variables, stand_in=partial(_stand_in, reference))
         unset = {key: f"{variable} is not set" for key, variable in expansion.unset.items()}
         unset |= _replace_unusable_app(expansion)
     else:
-        expansion, unset = expand(tree.root, variables), {}
+        expansion, unset = expand_values(variables), {}
     problems: dict[str, str] = {}
     settings = None
     try:
@@ -228,7 +230,7 @@ def _find_exposed_files(settings: Settings, sources: Sources, dotenv: Path | Non
     app = settings.github.app
     if app is not None and app.private_key_path is not None and _is_readable_by_others(app.private_key_path):
         where = sources.where("github.app.private_key_path")
-        yield f"{where}: other users of this machine can read {app.private_key_path}; run chmod 600 on it"
+        yield f"{where}: other users of this machine can read {app.private_key_path.absolute()}; run chmod 600 on it"
     if dotenv is not None and _is_readable_by_others(dotenv):
         yield f"{dotenv}: other users of this machine can read this file; run chmod 600 on it"
 
@@ -287,10 +289,10 @@ def read_environment(environ: Mapping[str, str], dotenv: Path | None) -> Mapping
     except UnicodeDecodeError:
         problem = "not UTF-8; save the file as UTF-8"
     if problem:  # raised outside of `except`: a decoding error contains the bytes of the file, which has secrets
-        raise SettingsError([f"{dotenv}: {problem}"])
+        raise SettingsError([f"{dotenv.absolute()}: {problem}"])
     broken = [binding.original.line for binding in bindings if binding.error]
     if broken:
-        raise SettingsError([f"{dotenv}:{line}: invalid line; expected NAME=value" for line in broken])
+        raise SettingsError([f"{dotenv.absolute()}:{line}: invalid line; expected NAME=value" for line in broken])
     return {b.key: b.value for b in bindings if b.key is not None and b.value is not None} | dict(environ)
 
 

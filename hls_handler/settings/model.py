@@ -418,6 +418,13 @@ class Settings(Section):
         settings._sources = replace(self._sources, repository=sources)
         return settings
 
+    def shorten_paths(self, text: str) -> str:
+        """Return a text that GitHub shows, without the folders above the settings file and above the prompt folders."""
+        files = (Path(self.sources.file), *(folder.absolute() for folder in self.prompts.folders.values()))
+        for above in sorted({f"{file.parent}/" for file in files}, key=len, reverse=True):
+            text = text.replace(above, "")
+        return text
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """One sentence for each key that is valid, but outdated, without effect or unsafe."""

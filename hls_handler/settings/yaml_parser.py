@@ -47,7 +47,7 @@ class Sources:
     A key path of the second file has a prefix: ".github/hls.yaml:features.bots".
     """
 
-    file: str  # as given: "config/settings.yaml"
+    file: str  # absolute: "/srv/hls/config/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     repository: Sources | None = None  # lines of the repository settings
     options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
@@ -300,12 +300,17 @@ OMIT = object()
 
 
 def expand(
-    root: object, variables: Mapping[str, str], *, stand_in: Callable[[str, str], object] | None = None
+    root: object,
+    variables: Mapping[str, str],
+    *,
+    dotenv: str = ".env",
+    stand_in: Callable[[str, str], object] | None = None,
 ) -> Expansion:
     """Expand `${NAME}` and `${NAME:-default}` in every string of `root`, but not inside the values of `variables`.
 
     The default replaces an unset or empty variable. A string with a missing variable or an invalid `${` is not changed.
-    For such a string, `problems` has a sentence that does not quote the string, which may contain a secret.
+    For such a string, `problems` has a sentence that names the file `dotenv` and does not quote the string, which may
+    contain a secret.
 
     With `stand_in`, a missing variable need not be a problem: the function gets the key path and the variable's name,
     and returns the value of the key, `OMIT`, or None if the variable is necessary.
@@ -333,7 +338,7 @@ def expand(
             return replacement
         if missing:
             which = f"{' and '.join(missing)} {is_or_are(len(missing))}"
-            expansion.problems[path] = f"the variable {which} not set; set it in the environment or in .env"
+            expansion.problems[path] = f"the variable {which} not set; set it in the environment or in {dotenv}"
             return value
         expansion.variables[path] = found[0][1]
         return VARIABLE.sub(lambda match: variables.get(match[1], "") or (match[2] or ""), value)

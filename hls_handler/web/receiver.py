@@ -152,7 +152,7 @@ class WebhookReceiver:
         new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)
         if self._settings.features.async_processing or new.state == "ignored":
             accepted = await self._commit(new, routed, line)
-            return _accepted_response(accepted, ids)
+            return self._accepted_response(accepted, ids)
         return await self._commit_and_wait(new, routed, ids, line)
 
     async def _verify(self, headers: WebhookHeaders, body: bytes) -> tuple[WebhookEnvelope, bytes]:
@@ -193,11 +193,37 @@ class WebhookReceiver:
         try:
             accepted = await self._commit(new, routed, line)
             if accepted.outcome != "queued":
-                return _accepted_response(accepted, ids)
+                return self._accepted_response(accepted, ids)
             await asyncio.wait((outcome,), timeout=self._settings.server.sync_timeout_s)
-            return _finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
+            return self._finished_response(outcome.result(), ids) if outcome.done() else _queued(ids)
         finally:
             outcome.cancel()
+
+    def _accepted_response(self, accepted: Accepted, ids: dict[str, str]) -> Response:
+        match accepted.outcome:
+            case "queued":
+                return _queued(ids)
+            case "ignored":
+                return self._explain("ignored", accepted.reason, ids)
+            case "duplicate":
+                return _json(200, {"status": "duplicate", "state": accepted.state, **ids})
+            case "replay":
+                return self._explain("ignored", f"replay of {accepted.guid}", ids)
+
+    def _finished_response(self, finished: Finished, ids: dict[str, str]) -> Response:
+        match finished.state:
+            case "done":
+                return self._explain("processed", finished.reason, ids)
+            case "dead":
+                return self._explain("failed", finished.reason, ids)
+            case "ignored" | "superseded":
+                return self._explain("ignored", finished.reason, ids)
+            case "queued" | "running":
+                return _queued(ids)
+
+    def _explain(self, status: str, reason: str | None, ids: dict[str, str]) -> Response:
+        shown = None if reason is None else self._settings.shorten_paths(reason)  # GitHub shows it to other people
+        return _json(200, {"status": status, "reason": shown, **ids})
 
 
 def _describe(accepted: Accepted, routed: Rule | LabelCorrection | Ignored) -> str | None:
@@ -212,30 +238,6 @@ def _describe(accepted: Accepted, routed: Rule | LabelCorrection | Ignored) -> s
             return f"replay of {accepted.guid}"
         case _:
             return accepted.reason
-
-
-def _accepted_response(accepted: Accepted, ids: dict[str, str]) -> Response:
-    match accepted.outcome:
-        case "queued":
-            return _queued(ids)
-        case "ignored":
-            return _json(200, {"status": "ignored", "reason": accepted.reason, **ids})
-        case "duplicate":
-            return _json(200, {"status": "duplicate", "state": accepted.state, **ids})
-        case "replay":
-            return _json(200, {"status": "ignored", "reason": f"replay of {accepted.guid}", **ids})
-
-
-def _finished_response(finished: Finished, ids: dict[str, str]) -> Response:
-    match finished.state:
-        case "done":
-            return _json(200, {"status": "processed", "reason": finished.reason, **ids})
-        case "dead":
-            return _json(200, {"status": "failed", "reason": finished.reason, **ids})
-        case "ignored" | "superseded":
-            return _json(200, {"status": "ignored", "reason": finished.reason, **ids})
-        case "queued" | "running":
-            return _queued(ids)
 
 
 def _queued(ids: dict[str, str]) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from hls_handler.events import event_key
 from hls_handler.prompting.prompt import Library, Prompt
@@ -34,14 +35,16 @@ def find_library_warnings(settings: Settings, library: Library) -> Iterator[str]
         if shipped.get(prompt.name) != sources.front:
             line = next((number for number, text in sources.numbered_front if text.startswith("on")), 1)
             advice = f"add one to repositories[].events in {settings.sources.file}, or remove the prompt"
-            yield f"{sources.front_file}:{line}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
+            where = f"{Path(sources.front_file).absolute()}:{line}"
+            yield f"{where}: on: no repository enables {' or '.join(prompt.on)}; {advice}"
     for effective in _enabled_entries(settings):
         where = settings.sources.where(f"{effective.key}.variables")
         for name, prompt in library.prompts.items():
             if _can_run(name, effective, library):
                 for variable in sorted(library.used_variables(name) - effective.variables.keys()):
                     advice = f"add {variable} there or to prompts.variables"
-                    yield f"{where}: {prompt.path} uses config.{variable}, which {effective.pattern} lacks; {advice}"
+                    uses = f"{prompt.absolute_path} uses config.{variable}"
+                    yield f"{where}: {uses}, which {effective.pattern} lacks; {advice}"
 
 
 def find_own_prompts(library: Library) -> tuple[Prompt, ...]:

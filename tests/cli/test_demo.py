@@ -96,13 +96,13 @@ def test_the_claude_section_of_the_settings_is_used_and_no_other_credential_is_n
     [
         (
             None,
-            "ANTHROPIC_API_KEY is not set; set it in the environment or in .env, or omit --claude real\n",
+            "ANTHROPIC_API_KEY is not set; set it in the environment or in FOLDER/.env, or omit --claude real\n",
         ),
         (
             SMALLEST,
             (
-                "config/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or "
-                "in .env, or omit --claude real\n"
+                "FOLDER/config/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the "
+                "environment or in FOLDER/.env, or omit --claude real\n"
             ),
         ),
     ],
@@ -113,7 +113,7 @@ def test_a_missing_key_is_reported_with_the_place_to_set_it(folder: Path, settin
         (folder / "config").mkdir()
         (folder / "config" / "settings.yaml").write_text(settings)
     result = CliRunner().invoke(app, ["demo", "--once", "--claude", "real"])
-    assert (result.exit_code, result.stdout, result.stderr) == (2, "", complaint)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", complaint.replace("FOLDER", str(folder)))
     assert not (folder / "data").exists()
 
 
@@ -131,7 +131,7 @@ def test_a_named_settings_file_that_does_not_exist_is_an_error(folder: Path) -> 
     result = CliRunner().invoke(app, ["demo", "--claude", "real", "--config", "mine.yaml"])
     assert (result.exit_code, result.stderr) == (
         2,
-        "mine.yaml: there is no such file; name another with --config or HLS_CONFIG\n",
+        f"{folder}/mine.yaml: there is no such file; name another with --config or HLS_CONFIG\n",
     )
 
 

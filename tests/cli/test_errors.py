@@ -76,7 +76,9 @@ def test_a_payload_of_another_shape_is_not_sent(folder: Path, config: tuple[str,
     (folder / "event.json").write_text('{"issue": {"title": "x"}}')
     sent = hls("send", "./event.json", *config)
     assert sent.exit_code == 2
-    assert sent.stderr == ("event.json: invalid payload: Object missing required field `number` - at `$.issue`\n")
+    assert sent.stderr == (
+        f"{folder}/event.json: invalid payload: Object missing required field `number` - at `$.issue`\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["send", "render"])
@@ -84,7 +86,7 @@ def test_a_payload_that_is_nested_too_deeply_is_rejected(folder: Path, config: t
     (folder / "event.json").write_text("[" * 200_000)
     result = hls(command, "./event.json", *config)
     assert result.exit_code == 2
-    assert result.stderr == "event.json is not JSON: it is nested too deeply\n"
+    assert result.stderr == f"{folder}/event.json is not JSON: it is nested too deeply\n"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,8 @@ def test_a_database_error_during_a_read_is_reported_with_its_setting(
     result = hls(*command, *config)
     assert result.exit_code == 2
     assert result.stderr == (
-        "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: no such table: deliveries; "
+        f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database} cannot be used: no such "
+        "table: deliveries; "
         "see whether it is intact\n"
     )
 
@@ -113,7 +116,8 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
     result = hls("deliveries", "retry", "dead-1", *config)
     assert result.exit_code == 2
     assert result.stderr == (
-        "settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: the disk is full; "
+        f"{database.parent}/settings.yaml:4 (storage.url): the database sqlite:///{database} cannot be used: the disk "
+        "is full; "
         "free disk space\n"
     )
 
@@ -156,7 +160,8 @@ def test_serve_exits_with_2_if_the_tables_are_of_another_version(
     (folder / "prompts").symlink_to(PROMPTS)
     serve = hls_process("serve", *config)
     (line,) = serve.stderr.splitlines()
-    assert (serve.returncode, line[:51]) == (2, "settings.yaml:4 (storage.url): the database sqlite:")
+    assert serve.returncode == 2
+    assert line.startswith(f"{folder}/settings.yaml:4 (storage.url): the database sqlite:///{folder}/hls.db ")
     assert f"was written by {problem}" in line
 
 
@@ -189,7 +194,7 @@ def test_path_that_the_locale_cannot_encode_is_reported(tmp_path: Path, lines: s
     (tmp_path / "settings.yaml").write_text(f"{SETTINGS}{lines}\n", encoding="utf-8")
     result = hls_with_ascii_locale(tmp_path, "serve")
     problem = f"{path} has a character that the locale's encoding (ascii) lacks; set PYTHONUTF8=1"
-    assert (result.returncode, result.stderr) == (2, f"settings.yaml:4: {where}: {problem}\n")
+    assert (result.returncode, result.stderr) == (2, f"{tmp_path}/settings.yaml:4: {where}: {problem}\n")
 
 
 @pytest.mark.parametrize("command", [("deliveries", "show", "guid-1"), ("why", "octo/widgets#7")], ids=["show", "why"])
@@ -209,8 +214,8 @@ def test_a_damaged_checkpoint_is_reported(
     result = hls(*command, *config)
     assert result.exit_code == 2
     assert result.stderr == (
-        f"settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may be damaged; "
-        "restore a backup\n"
+        f"{database.parent}/settings.yaml:4 (storage.url): a stored value cannot be read ({problem}): the database may "
+        "be damaged; restore a backup\n"
     )
 
 
@@ -229,4 +234,6 @@ def test_a_demo_without_write_access_does_not_report_another_running_demo(folder
     (folder / "data").write_text("a file where the folder should be")
     result = hls("demo", "--once")
     assert result.exit_code == 2
-    assert result.output.startswith("the demo cannot run: the database sqlite:///data/demo/hls.db cannot be opened: ")
+    assert result.output.startswith(
+        f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db cannot be opened: "
+    )

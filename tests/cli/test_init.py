@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hls_handler.cli import app
-from hls_handler.cli.init_run import Init, InitOptions
+from hls_handler.cli.init.setup import Init, InitOptions
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox

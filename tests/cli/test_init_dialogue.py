@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.cli.init_dialogue import Dialogue, StandardInput
+from hls_handler.cli.init.dialogue import Dialogue, StandardInput
 from hls_handler.errors import SettingsError
 
 
@@ -32,22 +29,14 @@ class Typed:
         return False
 
 
-@pytest.fixture
-def keyboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """File descriptor of what is typed on standard input."""
+def test_waiting_ends_with_the_time_or_with_enter() -> None:
     read, write = os.pipe()
-    with closing(os.fdopen(read)) as stream:
-        monkeypatch.setattr(sys, "stdin", stream)
-        yield write
-    os.close(write)
-
-
-def test_waiting_ends_with_the_time_or_with_enter(keyboard: int) -> None:
-    terminal = StandardInput()
-    assert terminal.wait_for_enter(0) is False
-    os.write(keyboard, b"\n")
-    assert terminal.wait_for_enter(10) is True
-    assert terminal.wait_for_enter(0) is False
+    with os.fdopen(read) as stream, os.fdopen(write, "w") as keyboard:
+        terminal = StandardInput(stream)
+        assert terminal.wait_for_enter(0) is False
+        print(file=keyboard, flush=True)
+        assert terminal.wait_for_enter(10) is True
+        assert terminal.wait_for_enter(0) is False
 
 
 def test_a_choice_is_asked_for_until_it_is_a_number_of_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init_files import TOKEN_IDENTITY, DotenvFile, app_identity, settings_text, write_file
+from hls_handler.cli.init.files import TOKEN_IDENTITY, DotenvFile, app_identity, settings_text, write_file
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import read_environment
 from tests.settings.files import VARIABLES, load

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from hls_handler.cli.init_page import ManifestServer
+from hls_handler.cli.init.dialogue import ManifestServer
 from hls_handler.errors import HlsError, Permanent, SettingsError
 from tests.sandbox.conftest import Answer, ask
 

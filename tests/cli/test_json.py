@@ -6,14 +6,19 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.core import TyperCommand, TyperGroup
 from typer.testing import CliRunner
 
-from hls_handler.cli import app
+from hls_handler.cli import COMMANDS, app, load_command
+from hls_handler.cli.catch_up import to_json
+from hls_handler.deliveries import DeliveryAttempt
 from hls_handler.storage import Storage
+from hls_handler.work.catch_up import Missed, Problem, Report
 from tests.queue.builders import dead_letter
 
 SETTINGS = """\
@@ -41,11 +46,11 @@ def run(*arguments: str) -> Any:
 
 
 def keys(document: object) -> Iterator[str]:
-    """Names of all keys, also of nested documents; those of `labels` and `reply` are names of fields."""
+    """Names of all keys, also of nested documents, except in maps whose keys are names of fields or kinds."""
     if isinstance(document, dict):
         for key, value in document.items():
             yield key
-            if key not in ("labels", "reply"):
+            if key not in ("labels", "reply", "left_out", "differing_by_group"):
                 yield from keys(value)
     elif isinstance(document, list):
         for item in document:
@@ -55,6 +60,36 @@ def keys(document: object) -> Iterator[str]:
 def assert_documented(document: object, *commands: str) -> None:
     documented = " ".join(DOCUMENTED[command] for command in commands)
     assert set(keys(document)) <= set(re.findall("`([a-z_]+)`", documented))
+
+
+def commands(command: TyperCommand | TyperGroup, name: str) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperGroup):
+        for sub_name, sub_command in command.commands.items():
+            assert isinstance(sub_command, TyperCommand | TyperGroup)
+            yield from commands(sub_command, f"{name} {sub_name}")
+    else:
+        yield name, command
+
+
+def test_document_lists_the_commands_that_have_the_option() -> None:
+    found = [one for name in COMMANDS for one in commands(load_command(name), f"hls {name}")]
+    assert {name for name, command in found if any("--json" in one.opts for one in command.params)} == set(DOCUMENTED)
+
+
+def test_missed_webhooks_are_listed() -> None:
+    attempt = DeliveryAttempt(1, "guid-1", datetime(2026, 11, 20, 12, tzinfo=UTC), 502, "issues", "opened", 7)
+    report = Report(missed=[Missed(attempt, "octo/widgets")], problems=[Problem("no permission", "grant it")])
+    document = to_json(report)
+    assert document["missed"] == [
+        {
+            "guid": "guid-1",
+            "event": "issues.opened",
+            "repository": "octo/widgets",
+            "delivered_at": "2026-11-20T12:00:00+00:00",
+            "status_code": 502,
+        }
+    ]
+    assert_documented(document, "hls catch-up")
 
 
 def test_prompts_are_listed_without_a_database(folder: Path) -> None:
@@ -83,7 +118,7 @@ def test_settings_are_listed_with_their_sources(folder: Path, monkeypatch: pytes
     assert document["settings"][0] == {
         "key": "name",
         "value": "octo/widgets",
-        "source": "settings.yaml:3 (repositories[0].name)",
+        "source": f"{folder}/settings.yaml:3 (repositories[0].name)",
     }
     assert (document["event"]["key"], document["event"]["ignored"]) == ("issues.opened", False)
     assert_documented(document, "hls config explain")

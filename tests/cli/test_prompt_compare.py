@@ -20,6 +20,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.storage import Storage
 from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
 from hls_handler.work.comparison import Comparison, Pair, Side
+from tests.cli.test_json import assert_documented
 from tests.queue.builders import begin
 
 SETTINGS = """\
@@ -100,6 +101,7 @@ def test_a_shadow_is_compared_with_what_was_posted(hls_with_data: Hls) -> None:
 
 def test_comparison_as_json(hls_with_data: Hls) -> None:
     document = json.loads(hls_with_data("issues/strict", "--json", "--since", "24h", "--with", "issues/analyze").stdout)
+    assert_documented(document, "hls prompts compare")
     deliveries = document.pop("deliveries")
     assert document == {
         "prompt": {"ids": ["issues/strict@222222"], "spoke": 1, "mean_tokens": 1150, "mean_cost_usd": 0.25},

@@ -30,6 +30,7 @@ from hls_handler.sandbox.state import BOT
 from hls_handler.storage import Storage
 from hls_handler.work.library import load_checked
 from hls_handler.work.pipeline import DeliveryResult
+from tests.cli.test_json import assert_documented
 from tests.prompting.samples import write
 from tests.queue.builders import begin, open_history
 from tests.sandbox.conftest import seed_story
@@ -88,7 +89,9 @@ def tried(try_: Hls, *arguments: str) -> Any:
     """Run a try and return its JSON output."""
     result = try_(*arguments, "--json")
     assert result.stderr == ""
-    return json.loads(result.stdout)
+    document = json.loads(result.stdout)
+    assert_documented(document, "hls prompts try")
+    return document
 
 
 def page(sandbox: Sandbox, kind: str, number: int) -> str:
@@ -106,7 +109,7 @@ def test_an_issue_is_tried_by_its_url_and_nothing_is_written(try_: Hls, sandbox:
     first, rule, *lines = result.stdout.splitlines()
     assert first == f"event       issues.opened of {REPOSITORY}#11 ({page(sandbox, 'issues', 11)}; facts from GitHub)"
     assert rule == (
-        "rule        settings.yaml:4 (repositories[0].events) enables issues.opened, and "
+        f"rule        {folder}/settings.yaml:4 (repositories[0].events) enables issues.opened, and "
         "prompts/issues/analyze.j2 is for it"
     )
     assert "system      the first 8 of 88 lines; --full prints all" in lines
@@ -199,18 +202,21 @@ def test_an_unreadable_database_is_noted_and_the_try_continues(try_: Hls, folder
     assert result["end"]["state"] == "done"
     (note,) = result["notes"]
     assert note.startswith(
-        "the service's stored data about this issue or pull request could not be read: the database sqlite:///hls.db"
+        "the service's stored data about this issue or pull request could not be read: the database "
+        f"sqlite:///{folder}/hls.db"
     )
     assert (folder / "hls.db").read_bytes() == b"this is no database" * 100
 
 
-def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(try_: Hls, sandbox: Sandbox) -> None:
+def test_an_ignored_event_is_explained_and_can_be_tried_with_a_prompt(
+    try_: Hls, sandbox: Sandbox, folder: Path
+) -> None:
     alone = try_("issues.pinned")
     assert alone.exit_code == 1
     assert alone.stdout.splitlines()[1:] == [
         (
             "ignored     (event not enabled) issues.pinned is not among the events of "
-            "settings.yaml:4 (repositories[0].events); add it there to process it"
+            f"{folder}/settings.yaml:4 (repositories[0].events); add it there to process it"
         ),
         "─" * 80,
         "ignored     the service would ignore this event, see above; use --prompt NAME to try it anyway",
@@ -316,7 +322,7 @@ def test_a_template_that_fails_for_this_event_is_reported_and_claude_is_not_aske
     (folder / "event.json").write_text(json.dumps(payload))
     result = try_("./event.json")
     assert result.exit_code == 1
-    assert "failed      prompts/issues/mine.j2:6: " in result.stdout
+    assert f"failed      {folder}/prompts/issues/mine.j2:6: " in result.stdout
     assert sandbox.requests.all("claude") == ()
 
 
@@ -339,21 +345,23 @@ def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path
         (
             ["issues.opened"],
             (
-                "settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or in .env, "
-                "or use --claude sandbox, whose answers are canned\n"
+                "FOLDER/settings.yaml:5 (claude.api_key): ANTHROPIC_API_KEY is not set; set it in the environment or "
+                "in FOLDER/.env, or use --claude sandbox, whose answers are canned\n"
             ),
         ),
         (
             ["octo/widgets#7", "--claude", "sandbox"],
             (
-                "settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in .env, "
+                "FOLDER/settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in "
+                "FOLDER/.env, "
                 "or try a recorded payload, which needs no token: issues.opened\n"
             ),
         ),
         (
             ["issues.opened", "--live", "--claude", "sandbox"],
             (
-                "settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in .env, "
+                "FOLDER/settings.yaml:2 (github.token): GITHUB_TOKEN is not set; set it in the environment or in "
+                "FOLDER/.env, "
                 "or try a recorded payload, which needs no token: issues.opened\n"
             ),
         ),
@@ -363,7 +371,7 @@ def test_a_payload_is_tried_with_canned_replies_without_credentials(folder: Path
 def test_a_missing_credential_is_reported_with_an_alternative(folder: Path, arguments: list[str], message: str) -> None:
     (folder / "settings.yaml").write_text(SMALLEST)
     result = CliRunner().invoke(app, ["prompts", "try", *arguments, "--config", "settings.yaml"])
-    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", message.replace("FOLDER", str(folder)))
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_list_shows_events_and_files_and_creates_no_database(hls: Hls, tmp_path:
         "issues/more@\n"
         "  for         after issues/mine\n"
         "  from        lib/issues/more.j2, your own; from the shipped library: base.j2\n"
-        "settings.yaml:4 (storage.url): there is no database yet, so there are no statistics\n"
+        f"{tmp_path}/settings.yaml:4 (storage.url): there is no database yet, so there are no statistics\n"
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lib", "settings.yaml"]
 
@@ -149,7 +149,9 @@ def test_an_unusable_database_is_reported_with_its_setting(hls: Hls, tmp_path: P
     (tmp_path / "hls.db").write_text("no database, but a text that is long enough to be looked at")
     listed = hls("list")
     assert listed.exit_code == 2
-    assert listed.stderr.startswith("settings.yaml:4 (storage.url): the database sqlite:///hls.db cannot be used: ")
+    assert listed.stderr.startswith(
+        f"{tmp_path}/settings.yaml:4 (storage.url): the database sqlite:///{tmp_path}/hls.db cannot be used: "
+    )
     assert listed.stdout == ""
 
 
@@ -157,7 +159,9 @@ def test_an_invalid_database_url_is_reported_with_its_setting(hls: Hls, tmp_path
     (tmp_path / "settings.yaml").write_text(SETTINGS.replace("sqlite:///hls.db", "postgresql+psycopg://u@h:port/d"))
     listed = hls("list")
     assert listed.exit_code == 2
-    assert listed.stderr.startswith("settings.yaml:4 (storage.url): storage.url must be sqlite:///relative/path")
+    assert listed.stderr.startswith(
+        f"{tmp_path}/settings.yaml:4 (storage.url): storage.url must be sqlite:///relative/path"
+    )
 
 
 # --- vars ------------------------------------------------------------------------------------------------------------
@@ -272,10 +276,10 @@ def test_check_prints_custom_fields_and_labels(hls: Hls, tmp_path: Path) -> None
     assert (checked.exit_code, checked.stdout) == (
         0,
         (
-            "lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one of api, docs; "
-            "version: text. Labels kind: defect; component: component-payments, component-search; "
+            f"{tmp_path}/lib/issues/own.j2: fields component: one of payments, search, none; areas: list: one "
+            "of api, docs; version: text. Labels kind: defect; component: component-payments, component-search; "
             "areas: area/api, area/docs\n"
-            "settings.yaml: settings and 3 prompts are fine\n"
+            f"{tmp_path}/settings.yaml: settings and 3 prompts are fine\n"
         ),
     )
 
@@ -426,4 +430,4 @@ def test_unusable_settings_are_reported(hls: Hls, tmp_path: Path, command: list[
     (tmp_path / "settings.yaml").write_text(f"{SETTINGS}prompt: {{}}\n")
     result = hls(*command)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("settings.yaml:6: prompt: unknown key")
+    assert result.stderr.startswith(f"{tmp_path}/settings.yaml:6: prompt: unknown key")

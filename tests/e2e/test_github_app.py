@@ -8,11 +8,12 @@ from contextlib import closing
 from typing import Any
 
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.apps import hook_of
 from hls_handler.sandbox.objects import Account, App, Installation
 from hls_handler.sandbox.server import Sandbox
 from tests.clients.test_credentials import ALL, OWNER, REPOSITORY, public_key
 from tests.e2e.conftest import MakeService
-from tests.e2e.service import Service, Waiting
+from tests.e2e.service import SECRET, Service, Waiting, free_port
 from tests.settings.files import app_key
 
 BUG, QUESTION = recorded.load("demo/bug"), recorded.load("demo/question")
@@ -25,16 +26,22 @@ def install(sandbox: Sandbox) -> tuple[App, Installation]:
 
 
 def make_app_service(
-    make_service: MakeService, sandbox: Sandbox, app: App, *, catch_up: str = "enabled: false"
+    make_service: MakeService,
+    sandbox: Sandbox,
+    app: App,
+    *,
+    catch_up: str = "enabled: false",
+    port: int = 0,
+    secret: str = SECRET,
 ) -> Service:
-    service = make_service(catch_up=catch_up)
+    service = make_service(catch_up=catch_up, port=port)
     key = service.settings.with_name("app.pem")
     key.write_text(app_key())
     key.chmod(0o600)
     text = service.settings.read_text().replace(
         f'token: "{sandbox.token}"', f'app: {{id: {app.id}, private_key_path: "{key}"}}'
     )
-    service.settings.write_text(text)
+    service.settings.write_text(text.replace(SECRET, secret))
     return service.start()
 
 
@@ -108,6 +115,21 @@ def test_app_comments_as_its_bot_until_it_is_suspended(make_service: MakeService
     assert authors(sandbox, other) == ["my-hls[bot]"]
     assert '"level": "ERROR"' not in service.log.read_text()
     assert service.log.read_text().count("the installation of the GitHub App has changed") == 2
+
+
+def test_installation_that_the_sandbox_announces_is_used_at_once(make_service: MakeService, sandbox: Sandbox) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/webhook"
+    app = sandbox.apps.add("My HLS", owner=OWNER, public_key=public_key(), permissions=ALL, webhook_url=url)
+    sandbox.state.seed(BUG.event, BUG.payload)
+    service = make_app_service(make_service, sandbox, app, port=port, secret=app.webhook_secret)
+    until_identity(service, lambda found: found.get("identity", {}).get("installations") == [])
+    sandbox.apps.install(app, OWNER, (REPOSITORY,))
+    until_identity(service, lambda found: len(found["identity"]["installations"]) == 1)
+    answers = [(one.event, one.status_code) for one in sandbox.state.hooks.attempts(hook_of(app))]
+    assert answers == [("installation", 200), ("ping", 502)]  # the service was started after the ping
+    with closing(service.open_store()) as store:
+        assert [row.reason_kind for row in store.deliveries.newest()] == ["app installation"]
 
 
 def test_spare_token_takes_over_and_a_conversation_stays_with_its_account(

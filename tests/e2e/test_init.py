@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init_run import Init, InitOptions
+from hls_handler.cli.init.setup import Init, InitOptions
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import read_environment

@@ -109,22 +109,22 @@ def problems(own: dict[str, str]) -> tuple[str, ...]:
 def test_unclosed_front_matter_is_reported_at_its_first_line(here: Path) -> None:
     write(here / "team", {"issues/plain.j2": "---\non: [issues.opened]\nx"})
     assert problems({"issues/plain.j2": WORDS}) == (
-        "team/issues/plain.j2:1: the front matter has no end; close it with a line ---",
+        f"{here}/team/issues/plain.j2:1: the front matter has no end; close it with a line ---",
     )
 
 
-def test_problem_names_the_folder_of_the_file() -> None:
+def test_problem_names_the_folder_of_the_file(here: Path) -> None:
     assert problems({"issues/_issue.j2": "\n{{ isue }}"}) == (
-        "own/issues/_issue.j2:2: unknown variable 'isue'; did you mean 'issue'?",
+        f"{here}/own/issues/_issue.j2:2: unknown variable 'isue'; did you mean 'issue'?",
     )
 
 
-def test_every_missing_folder_is_reported() -> None:
+def test_every_missing_folder_is_reported(here: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("team"), Path("b"), families=FAMILIES)
     assert caught.value.problems == (
-        "a:1: there is no such folder; check prompts.directory in the settings",
-        "b:1: there is no such folder; check prompts.directory in the settings",
+        f"{here}/a:1: there is no such folder; check prompts.directory in the settings",
+        f"{here}/b:1: there is no such folder; check prompts.directory in the settings",
     )
 
 
@@ -134,7 +134,7 @@ def test_folders_without_a_prompt_are_reported(here: Path) -> None:
     with pytest.raises(PromptError) as caught:
         load_library(Path("a"), Path("b"), families=FAMILIES)
     assert caught.value.problems == (
-        "a:1: there is no prompt in any of a, b; a prompt is a file such as issues/analyze.j2",
+        f"{here}/a:1: there is no prompt in any of a, b; a prompt is a file such as issues/analyze.j2",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -63,19 +64,50 @@ def add_hook(sandbox: Sandbox, owner: str, url: str) -> int:
     return int(answer.document["id"])
 
 
+def signature(body: bytes, secret: str) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def test_new_hook_receives_a_signed_ping_about_its_repository(sandbox: Sandbox) -> None:
+    sandbox.state.seed(OPENED.event, OPENED.payload)
+    with receiver(200) as (url, received):
+        hook = add_hook(sandbox, REPOSITORY, url)
+    ((headers, body),) = received
+    assert (headers["X-GitHub-Event"], headers["X-Hub-Signature-256"]) == ("ping", signature(body, SECRET))
+    ping = json.loads(body)
+    assert (ping["hook_id"], ping["hook"]["type"], ping["hook"]["config"]["url"]) == (hook, "Repository", url)
+    assert ping["repository"]["full_name"] == REPOSITORY
+
+
+def test_new_app_receives_a_ping_and_the_event_of_its_installation(sandbox: Sandbox) -> None:
+    sandbox.state.seed(OPENED.event, OPENED.payload)
+    owner = sandbox.apps.owner_named(None)
+    with receiver(200) as (url, received):
+        app = sandbox.apps.add("My HLS", owner=owner, public_key="-", permissions={"issues": "write"}, webhook_url=url)
+        installation = sandbox.apps.install(app, owner, (REPOSITORY,))
+        sandbox.apps.install(app, owner, None)  # changes the repositories
+    assert [headers["X-GitHub-Event"] for headers, _ in received] == ["ping", "installation"]
+    assert all(headers["X-Hub-Signature-256"] == signature(body, app.webhook_secret) for headers, body in received)
+    ping, created = (json.loads(body) for _, body in received)
+    assert (ping["hook_id"], ping["hook"]["type"]) == (app.id, "App")
+    assert (created["action"], created["installation"]["id"]) == ("created", installation.id)
+    assert created["installation"]["account"]["login"] == owner.login
+    assert [one["full_name"] for one in created["repositories"]] == [REPOSITORY]
+
+
 @pytest.mark.parametrize(("status", "is_received"), [(202, True), (503, False)])
 def test_sent_webhook_is_signed_and_recorded_with_the_status(sandbox: Sandbox, status: int, is_received: bool) -> None:
     event, payload = OPENED.event, OPENED.payload
     with receiver(status) as (url, received):
         hook = add_hook(sandbox, REPOSITORY, url)
         ask(sandbox.page_url, "POST", "/_sandbox/send", {"event": event, "payload": payload})
-    ((headers, body),) = received
-    assert headers["X-Hub-Signature-256"] == "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
+    _, (headers, body) = received
+    assert headers["X-Hub-Signature-256"] == signature(body, SECRET)
     with client(sandbox) as github:
         (found,) = github.hooks(f"/repos/{REPOSITORY}")
         assert (found.id, found.url, found.active) == (hook, url, True)
         log = github.deliveries(f"/repos/{REPOSITORY}", hook)
-        (attempt,), following = log.page(None)
+        (attempt, _), following = log.page(None)
         assert (attempt.status_code, attempt.is_received, following) == (status, is_received, None)
         assert (attempt.event, attempt.action, attempt.guid) == ("issues", "opened", headers["X-GitHub-Delivery"])
         assert attempt.repository_id == payload["repository"]["id"]
@@ -102,13 +134,13 @@ def test_deliveries_are_listed_newest_first_in_pages(sandbox: Sandbox) -> None:
         sandbox.state.hooks.record(hook, event, payload, guid=f"guid-{number}", status_code=502)
     with client(sandbox) as github:
         log, cursor, seen = github.deliveries(f"/repos/{REPOSITORY}", hook.id), None, list[str]()
-        for size in (100, 100, 1):
+        for size in (100, 100, 2):
             page, cursor = log.page(cursor)
             assert len(page) == size
             seen += [attempt.guid for attempt in page]
         assert cursor is None
         assert log.find_payload(10**9) is None
-    assert seen == [f"guid-{number}" for number in reversed(range(201))]
+    assert seen[:-1] == [f"guid-{number}" for number in reversed(range(201))]  # the last one is the ping
     assert github_contract.violations(request.document() for request in sandbox.requests.all()) == []
 
 
@@ -119,7 +151,7 @@ def test_hooks_of_an_organisation_receive_the_events_of_its_repositories(sandbox
     sandbox.state.hooks.send(event, payload)
     with client(sandbox) as github:
         assert [found.id for found in github.hooks(f"/orgs/{owner}")] == [hook]
-        assert len(github.deliveries(f"/orgs/{owner}", hook).page(None)[0]) == 1
+        assert [one.event for one in github.deliveries(f"/orgs/{owner}", hook).page(None)[0]] == ["issues", "ping"]
 
 
 def test_only_an_administrator_lists_hooks(sandbox: Sandbox) -> None:

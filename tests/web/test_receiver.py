@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from hls_handler.deliveries import Accepted, NewDelivery, State
+from hls_handler.settings.yaml_parser import Sources
 from tests.web.fakes import (
     GUID,
     OWN_SECRET,
@@ -271,6 +272,18 @@ def test_without_async_processing_the_response_has_the_final_state(
     body = payload()
     response = ask(setup.app(), headers=headers(body, **WITH_ID), chunks=[body])
     assert (response.status, response.json) == (status, {**answer, **IDS})
+
+
+def test_paths_in_the_response_lack_the_folders_of_the_machine() -> None:
+    configured = settings(features={"async_processing": False}, prompts={"directory": "/srv/hls/lib/prompts"})
+    configured._sources = Sources("/home/ann/hls/settings.yaml")
+    setup = WebSetup(configured)
+    setup.workers.state = "dead"
+    setup.workers.reason = "see /home/ann/hls/settings.yaml:4 (labels) and /srv/hls/lib/prompts/issues/mine.j2:6"
+    body = payload()
+    assert ask(setup.app(), headers=headers(body), chunks=[body]).json["reason"] == (
+        "see settings.yaml:4 (labels) and prompts/issues/mine.j2:6"
+    )
 
 
 def test_without_async_processing_work_that_takes_too_long_is_queued() -> None:

@@ -1,4 +1,4 @@
-"""`hls init`: from nothing to a settings file, with a GitHub App or a token."""
+"""The command `hls init` and its options."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.cli.init_dialogue import StandardInput
-from hls_handler.cli.init_run import STANDARD_INPUT, Init, InitOptions
+from hls_handler.cli.init.dialogue import StandardInput
+from hls_handler.cli.init.files import STANDARD_INPUT
+from hls_handler.cli.init.setup import Init, InitOptions
 from hls_handler.cli.options import abort, print_line, with_remedy
 from hls_handler.errors import HlsError, SettingsError
 
@@ -88,7 +89,7 @@ def init(
         yes=yes,
     )
     reads_secret = STANDARD_INPUT in (token_file, claude_key_file)
-    terminal = StandardInput() if sys.stdin.isatty() and not reads_secret else None
+    terminal = StandardInput(sys.stdin) if sys.stdin.isatty() and not reads_secret else None
     try:
         Init(options, os.environ, terminal).run()
     except SettingsError as exc:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,36 +14,35 @@ from pydantic import SecretStr, ValidationError
 
 from hls_handler.cli.demo import find_hls_command
 from hls_handler.cli.demo_claude import KEY_VARIABLE, require_claude_access
-from hls_handler.cli.init_app import (
+from hls_handler.cli.init.dialogue import Dialogue, Outcome, Terminal, open_browser, remaining_steps
+from hls_handler.cli.init.files import (
+    ALL_REPOSITORIES,
     APP_ID,
+    SETTINGS_MODE,
+    STANDARD_INPUT,
+    TOKEN_IDENTITY,
     WEBHOOK_SECRET,
     AppFiles,
-    AppRequest,
-    AppSetup,
-    InstalledApp,
-    check_name,
-    check_webhook_url,
-)
-from hls_handler.cli.init_dialogue import Dialogue, Terminal
-from hls_handler.cli.init_files import (
-    ALL_REPOSITORIES,
-    SETTINGS_MODE,
-    TOKEN_IDENTITY,
     DotenvFile,
     Identity,
     app_identity,
     free_copy_name,
+    read_secret,
     read_text,
     require_writable,
     settings_text,
     write_file,
 )
-from hls_handler.cli.init_steps import Outcome, remaining_steps
-from hls_handler.cli.init_token import (
+from hls_handler.cli.init.github import (
     KINDS_OF_TOKENS,
     TOKEN,
+    AppRequest,
+    AppSetup,
+    InstalledApp,
+    check_name,
     check_repositories,
     check_token,
+    check_webhook_url,
     webhook_secret,
 )
 from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now, with_remedy
@@ -58,7 +54,6 @@ from hls_handler.settings.model import Claude, Github
 from hls_handler.settings.values import PROBLEM
 
 KEY_FILE_NAME = "github-app.pem"
-STANDARD_INPUT = Path("-")
 DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
 DEFAULT_WEBHOOK_PATH = "/webhook"
 
@@ -81,18 +76,6 @@ class InitOptions:
     browser: bool = True
     wait: bool = True
     yes: bool = False
-
-
-def open_browser(url: str) -> bool:
-    """Open a graphical browser. Text browsers would take the terminal."""
-    if sys.platform.startswith("linux") and not any(
-        os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    ):
-        return False
-    try:
-        return webbrowser.open(url)
-    except (webbrowser.Error, OSError):
-        return False
 
 
 class Init:
@@ -158,7 +141,7 @@ class Init:
         for number, step in enumerate(steps, start=1):
             print_lines(f"  {number}. {step}")
 
-    # --- what was given --------------------------------------------------------------------------------------------
+    # --- options ---------------------------------------------------------------------------------------------------
 
     def _variables(self) -> Mapping[str, str]:
         return {**self._dotenv.read(), **{name: value for name, value in self._environ.items() if value.strip()}}
@@ -242,7 +225,7 @@ class Init:
         variables = self._variables()
         token = variables.get(TOKEN, "")
         if self._options.token_file is not None:
-            token = _read_secret(self._options.token_file)
+            token = read_secret(self._options.token_file)
         elif not token:
             assert self._dialogue.terminal is not None
             print_lines(KINDS_OF_TOKENS)
@@ -260,7 +243,7 @@ class Init:
     def _set_up_claude(self) -> bool:
         """Return False if the user has no key yet."""
         if self._options.claude_key_file is not None:
-            key = _read_secret(self._options.claude_key_file)
+            key = read_secret(self._options.claude_key_file)
             self._check_claude(key)
         elif KEY_VARIABLE in self._variables():
             key = self._variables()[KEY_VARIABLE].strip()
@@ -353,15 +336,6 @@ def _check_url(option: str, url: str) -> str:
         error = exc.errors()[0]
         reason = error["msg"] if error["type"] == PROBLEM else "expected an address that starts with https://"
     raise SettingsError([f"{option}: {url}: {reason}"])
-
-
-def _read_secret(path: Path) -> str:
-    text = sys.stdin.read() if path == STANDARD_INPUT else read_text(path)
-    if text is None:
-        raise SettingsError([f"{path.absolute()}: there is no such file"])
-    if not text.strip():
-        raise SettingsError([f"{path.absolute()}: is empty"])
-    return text.strip()
 
 
 def _require_header_text(noun: str, secret: str) -> None:

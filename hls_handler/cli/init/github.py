@@ -1,25 +1,24 @@
-"""`hls init` with a GitHub App: create it on GitHub, store its secrets, wait until it is installed."""
+"""The account of HLS on GitHub: create and install a GitHub App, or check a token."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr
 
-from hls_handler.cli.init_dialogue import Dialogue
-from hls_handler.cli.init_files import DotenvFile, free_copy_name, read_text, write_file
-from hls_handler.cli.init_page import ManifestServer
+from hls_handler.cli.init.dialogue import Dialogue, ManifestServer
+from hls_handler.cli.init.files import APP_ID, WEBHOOK_SECRET, AppFiles, read_text, write_file
 from hls_handler.cli.options import print_line
 from hls_handler.clients.app_setup import (
     MAX_NAME_CHARS,
     UNSERVED_URL,
     AppClient,
-    CreatedApp,
     ExistingApp,
     convert_code,
     installation_url,
@@ -27,11 +26,13 @@ from hls_handler.clients.app_setup import (
     new_app_url,
     web_url,
 )
+from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
+from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
+from hls_handler.settings.model import Github
 from hls_handler.settings.values import is_loopback
 
-APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
 POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0
 NO_URL = "none"
@@ -46,40 +47,6 @@ class AppRequest:
     webhook_url: str | None = None  # `NO_URL`: there is no public address yet
     port: int = 0
     wait: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class AppFiles:
-    key: Path  # "config/github-app.pem"
-    dotenv: DotenvFile
-
-    @property
-    def pending(self) -> Path:
-        """A file that exists only between the confirmation on GitHub and the storage of all secrets."""
-        return self.key.with_name("github-app.pending.json")
-
-    def read_pending(self) -> str | CreatedApp | None:
-        """Return a code to exchange or an App to store, after an interruption; None if there was none."""
-        text = read_text(self.pending)
-        if text is None:
-            return None
-        try:
-            document = json.loads(text)
-            return document["code"] if "code" in document else CreatedApp.model_validate(document)
-        except (ValueError, TypeError, ValidationError):
-            problem = f"{self.pending.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
-        raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
-
-    def store(self, app: CreatedApp) -> None:
-        """Store the App's secrets. After an interruption at any point, `read_pending` returns the App again."""
-        write_file(self.pending, app.model_dump_json())
-        present = read_text(self.key)
-        if present not in (None, app.pem):  # the key of another App, which the user put there meanwhile
-            write_file(free_copy_name(self.key), present)
-        write_file(self.key, app.pem)
-        self.dotenv.set({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
-        self.pending.unlink(missing_ok=True)
-        print_line(f"Stored in {self.dotenv.path}: {APP_ID}, {WEBHOOK_SECRET}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,3 +248,60 @@ def check_webhook_url(url: str) -> str:
         expected = "expected one such as https://hls.example.com/webhook, or none"
         raise SettingsError([f"--webhook-url: {url} {problem}; {expected}"])
     return url if parts.path.strip("/") else f"{url.rstrip('/')}/webhook"
+
+
+TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
+KINDS_OF_TOKENS = """\
+GitHub does not let an invited collaborator create a fine-grained token for a personal repository. A token works for
+  - your own account, or a member of the organisation: a fine-grained token for the repositories, with Issues and Pull
+    requests (read and write), Actions and Contents (read);
+  - a separate bot account that is a collaborator: a classic token with the scope repo."""
+
+
+def check_token(
+    base_url: str, token: str, repositories: tuple[str, ...], dialogue: Dialogue, *, now: Callable[[], datetime]
+) -> tuple[str, ...]:
+    """Check the token, print what it lacks, and return the repositories, which are asked for if none is given.
+
+    Raises `SettingsError`, or an error of `clients/` if GitHub rejects the token or fails.
+    """
+    with closing(connect_read_only(_github_section(base_url, token), now=now)) as github:
+        account = github.fetch_bot_account()
+        print_line(f"GitHub: the token belongs to {account.login} ({account.type})")
+        names = repositories or dialogue.ask_valid(
+            "Repositories, separated by commas, such as owner/repo", None, parse_repositories
+        )
+        for name in names:
+            if "*" not in name:
+                for sentence in github.find_missing_permissions(name):
+                    print_line(f"  {sentence}")
+    return names
+
+
+def _github_section(base_url: str, token: str) -> Github:
+    return Github(token=SecretStr(token), webhook_secret=SecretStr(secrets.token_hex()), base_url=base_url)
+
+
+def parse_repositories(text: str) -> tuple[str, ...]:
+    """Return ("owner/repo", "owner/*") for names separated by commas or spaces. Raises `SettingsError`."""
+    return check_repositories(tuple(text.replace(",", " ").split()))
+
+
+def check_repositories(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names without duplicates; a URL is shortened to owner/repo. Raises `SettingsError`."""
+    found = tuple(_shorten(name) if "://" in name else name for name in names)
+    for name in found:
+        if not REPOSITORY_NAME.fullmatch(name.replace("*", "x")):
+            raise SettingsError([f"{name}: expected a repository such as owner/repo, or owner/* for all of an account"])
+    if not found:
+        raise SettingsError(["name at least one repository, such as owner/repo"])
+    return tuple(dict.fromkeys(found))
+
+
+def _shorten(url: str) -> str:
+    return "/".join(urlsplit(url).path.strip("/").split("/")[:2]).removesuffix(".git")
+
+
+def webhook_secret(present: Mapping[str, str], name: str) -> str:
+    """Return the stored secret of the webhook, or a new one."""
+    return present.get(name) or secrets.token_hex(32)

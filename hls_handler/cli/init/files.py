@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,13 +15,17 @@ from itertools import count
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
+from pydantic import ValidationError
 
+from hls_handler.cli.options import print_line
+from hls_handler.clients.app_setup import CreatedApp
 from hls_handler.errors import SettingsError
 from hls_handler.settings.load import read_environment
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:+=@%-]+")  # values that every reader of .env files takes as they are
 
 PRIVATE_MODE, SETTINGS_MODE = 0o600, 0o644
+STANDARD_INPUT = Path("-")
 
 
 def write_file(path: Path, text: str, *, mode: int = PRIVATE_MODE) -> None:
@@ -70,6 +75,16 @@ def read_text(path: Path) -> str | None:
         raise SettingsError([f"{path.absolute()}: not UTF-8; save the file as UTF-8"]) from None
 
 
+def read_secret(path: Path) -> str:
+    """Return the content of a file, or of standard input. Raises `SettingsError` if there is none."""
+    text = sys.stdin.read() if path == STANDARD_INPUT else read_text(path)
+    if text is None:
+        raise SettingsError([f"{path.absolute()}: there is no such file"])
+    if not text.strip():
+        raise SettingsError([f"{path.absolute()}: is empty"])
+    return text.strip()
+
+
 def free_copy_name(path: Path) -> Path:
     """Return the first of "settings.yaml.bak", "settings.yaml.bak2", ... that does not exist."""
     names = (path.with_name(f"{path.name}.bak{number if number > 1 else ''}") for number in count(1))
@@ -95,9 +110,9 @@ class DotenvFile:
                 self.path.chmod(PRIVATE_MODE)
             return
         lines = {name: f"{name}={_quoted(value)}\n" for name, value in new.items()}
-        kept = "".join(self._replace(binding, lines) for binding in self._bindings())
-        separator = "\n" if kept and not kept.endswith("\n") else ""
-        write_file(self.path, kept + separator + "".join(lines.values()))
+        earlier = "".join(self._replace(binding, lines) for binding in self._bindings())
+        separator = "\n" if earlier and not earlier.endswith("\n") else ""
+        write_file(self.path, earlier + separator + "".join(lines.values()))
 
     @staticmethod
     def _replace(binding: Binding, lines: dict[str, str]) -> str:
@@ -120,6 +135,43 @@ def _quoted(value: str) -> str:
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
+
+
+@dataclass(frozen=True, slots=True)
+class AppFiles:
+    key: Path  # "config/github-app.pem"
+    dotenv: DotenvFile
+
+    @property
+    def pending(self) -> Path:
+        """A file that exists only between the confirmation on GitHub and the storage of all secrets."""
+        return self.key.with_name("github-app.pending.json")
+
+    def read_pending(self) -> str | CreatedApp | None:
+        """Return a code to exchange or an App to store, after an interruption; None if there was none."""
+        text = read_text(self.pending)
+        if text is None:
+            return None
+        try:
+            document = json.loads(text)
+            return document["code"] if "code" in document else CreatedApp.model_validate(document)
+        except (ValueError, TypeError, ValidationError):
+            problem = f"{self.pending.absolute()}: damaged; delete the file, and the App on GitHub if it exists"
+        raise SettingsError([problem])  # outside of `except`, because the error may contain secrets
+
+    def store(self, app: CreatedApp) -> None:
+        """Store the App's secrets. After an interruption at any point, `read_pending` returns the App again."""
+        write_file(self.pending, app.model_dump_json())
+        present = read_text(self.key)
+        if present not in (None, app.pem):  # the key of another App, which the user put there meanwhile
+            write_file(free_copy_name(self.key), present)
+        write_file(self.key, app.pem)
+        self.dotenv.set({APP_ID: str(app.id), WEBHOOK_SECRET: app.webhook_secret})
+        self.pending.unlink(missing_ok=True)
+        print_line(f"Stored in {self.dotenv.path}: {APP_ID}, {WEBHOOK_SECRET}")
 
 
 @dataclass(frozen=True, slots=True)
