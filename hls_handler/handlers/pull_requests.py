@@ -247,7 +247,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis"})
     facts_type = PullRequestFacts
-    facts_version = 6
+    facts_version = 7
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
         "files": tuple[PatchedFile, ...],
@@ -371,9 +371,8 @@ def _evaluate(facts: PullRequestFacts, reply: Reply | None) -> _Evaluation:
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     findings, dropped = locate_findings(wanted, patches)
-    located, _ = locate_findings(reported, patches)
     unread = {file.path for file in facts.files if file.cut} | {f.path for f in facts.skipped if f.needs_review}
-    earlier = follow_up(facts.earlier, located, patches, unread=unread)
+    earlier = follow_up(facts.earlier, patches, unread=unread)
     shown = remember(findings, patches)
     others = without_repeated(earlier, shown)
     unrepeated = locate_open(others, patches)
