@@ -7,6 +7,7 @@ requester is used, because its other objects send hidden requests.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from hls_handler.clients.github_errors import (
     translate_status,
     unexpected_response,
 )
-from hls_handler.clients.transport import find_proxy_settings, redact_secret
+from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, redact_secret
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
@@ -170,6 +171,11 @@ class _SingleRequestAdapter(HTTPAdapter):
         if response.status_code == 202 or 300 <= response.status_code < 400:
             response.close()
             raise _InterceptedResponseError(response.status_code, response.headers.get("location"))
+        if response.status_code >= 400:
+            # `requests` would read any number of bytes. The rest of a longer body is lost, and with it the message.
+            body = response.raw.read(MAX_ERROR_BYTES, decode_content=True)
+            response.close()
+            response.raw = io.BytesIO(body)
         return response
 
 

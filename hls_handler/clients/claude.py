@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import genai_prices
 import httpx2
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from hls_handler.analysis import Unusable, UnusableReply, Usage, ValidReply
 from hls_handler.clients.claude_errors import MODEL_REMEDY, translate, unexpected_response
-from hls_handler.clients.transport import find_proxy_settings, shorten
+from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, shorten
 from hls_handler.errors import ModelNotFound, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
@@ -67,7 +67,7 @@ class Claude:
         self._key = settings.api_key.get_secret_value()
         self._proxy = find_proxy_settings(settings.base_url)
         # The SDK's own client always reads the proxy variables.
-        transport = httpx2.HTTPTransport(
+        transport = _LimitedTransport(
             verify=self._proxy.ssl_context(),
             trust_env=False,
             proxy=self._proxy.proxy,
@@ -112,7 +112,7 @@ class Claude:
                 messages=_messages(rendered, correction),
                 output_config=output,
             ) as response:
-                body, request_id = _read_body(response, max_bytes), _request_id(response.headers)
+                body, request_id = _read_body(response.iter_bytes(), max_bytes), _request_id(response.headers)
         except (self._sdk_error, httpx2.HTTPError) as exc:
             raise self._translate(exc, prompt.id, model) from None
         took_s = self._clock() - started
@@ -146,7 +146,7 @@ class Claude:
         label = f"the request for the model {model}"
         try:
             with self._client.models.with_streaming_response.retrieve(model) as response:
-                body = _read_body(response, MAX_BYTES)
+                body = _read_body(response.iter_bytes(), MAX_BYTES)
         except anthropic.NotFoundError as exc:
             if exc.type != "not_found_error":  # not Claude's API, but a service that has only the Messages API
                 return "unlisted"
@@ -190,13 +190,31 @@ def _messages(rendered: RenderedPrompt, correction: UnusableReply | None) -> lis
     return messages
 
 
+class _LimitedTransport(httpx2.HTTPTransport):
+    """Reads error responses, of which the SDK would read any number of bytes. A body over the limit becomes empty."""
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = super().handle_request(request)
+        if response.is_success:
+            return response
+        try:
+            body = _read_body(response.iter_bytes(), MAX_ERROR_BYTES)
+        finally:
+            response.close()
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _BODY_HEADERS]
+        return httpx2.Response(response.status_code, headers=headers, content=body, extensions=response.extensions)
+
+
+_BODY_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
 M = TypeVar("M", bound=BaseModel)
 
 
-def _read_body(response: anthropic.APIResponse[Any], max_bytes: int) -> bytes | None:
+def _read_body(chunks: Iterator[bytes], max_bytes: int) -> bytes | None:
     """Return the body, or None if it is larger; the rest is not read."""
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in chunks:
         body += chunk
         if len(body) > max_bytes:
             return None

@@ -165,6 +165,8 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
+MAX_ERROR_BYTES = 65_536  # limit for the body of an error response; real ones have a few hundred bytes
+
 MAX_CHARS = 300  # limit for foreign text in one message, in characters
 
 TUNNEL_STATUS = re.compile(r"(?:Tunnel connection failed: )?([45][0-9]{2}) ")

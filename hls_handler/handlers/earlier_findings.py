@@ -1,14 +1,14 @@
-"""Compares the findings that a comment on a pull request has shown with the present patches and the newest reply.
+"""Compares the findings that a comment on a pull request has shown with the present patches.
 
 Each is still open, fixed, or gone with its lines.
 
-Findings are matched by file and quoted line, because Claude sees no earlier reply. A finding that Claude does not
-repeat stays open until the patch of its file changes, because replies about the same text differ.
+Findings are matched by file and quoted line, because Claude sees no earlier reply. A finding stays open while its
+quoted line is in the patch, also if Claude does not repeat it: replies about the same text differ, and an author must
+not be able to clear a finding by changing another line. A person decides about a finding that stays open.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,15 +24,15 @@ MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show 
 MAX_FINDINGS = 200  # findings that are stored for one pull request
 
 FindingState = Literal["open", "fixed", "gone"]
-"""Gone: the file is no longer part of the change, or neither the quoted line nor the lines around it are."""
+"""Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is."""
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierFinding:
     path: str
+    side: Side
     quote: str  # the quoted line, as `normalize_line` returns it
     nearby: tuple[str, ...]  # the lines around it, likewise
-    patch_digest: str  # of the file's patch in which it was found
     severity: Severity
     title: str
     state: FindingState
@@ -40,7 +40,7 @@ class EarlierFinding:
 
 @dataclass(frozen=True, slots=True)
 class OpenFinding:
-    """An earlier finding that is still open, but that the reply does not repeat."""
+    """An earlier finding that is still open, but that the newest reply does not repeat."""
 
     path: str
     side: Side
@@ -62,19 +62,15 @@ def dump_earlier(findings: Sequence[EarlierFinding]) -> str | None:
 
 
 def follow_up(
-    earlier: Iterable[EarlierFinding],
-    reported: Iterable[Finding],
-    patches: Mapping[str, Patch],
-    *,
-    unread: Collection[str],
+    earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch], *, unread: Collection[str]
 ) -> tuple[EarlierFinding, ...]:
-    """Return the earlier findings with their present state. Those in `reported` are open.
+    """Return the earlier findings with their present state.
 
-    `patches` are the patches that Claude was shown, and `unread` the paths of files that it was not shown completely.
+    `patches` are the patches that Claude was shown, and `unread` the paths of files that it was not shown completely:
+    a finding there keeps its state unless its line is shown.
     """
-    repeated = {_key_of(finding, patches) for finding in reported}
     return tuple(
-        replace(finding, state=_find_state(finding, repeated, patches.get(finding.path), finding.path in unread))
+        replace(finding, state=_find_state(finding, patches.get(finding.path), finding.path in unread))
         for finding in earlier
     )
 
@@ -87,15 +83,15 @@ def remember(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple
         around = [*lines[max(index - NEARBY_LINES, 0) : index], *lines[index + 1 : index + 1 + NEARBY_LINES]]
         nearby = tuple(text for line in around if len(text := normalize_line(line.text)) >= MIN_CHARACTERS)
         quote = normalize_line(lines[index].text) if lines else normalize_line(finding.quote)
-        digest = _digest_of(patches.get(finding.path))
-        remembered.append(EarlierFinding(finding.path, quote, nearby, digest, finding.severity, finding.title, "open"))
+        place = (finding.path, finding.side, quote, nearby)
+        remembered.append(EarlierFinding(*place, finding.severity, finding.title, "open"))
     return tuple(remembered)
 
 
 def without_repeated(earlier: Iterable[EarlierFinding], shown: Iterable[EarlierFinding]) -> tuple[EarlierFinding, ...]:
     """Return the earlier findings that are not among those that the comment shows now."""
-    keys = {(finding.path, finding.quote) for finding in shown}
-    return tuple(finding for finding in earlier if (finding.path, finding.quote) not in keys)
+    keys = {(finding.path, finding.side, finding.quote) for finding in shown}
+    return tuple(finding for finding in earlier if (finding.path, finding.side, finding.quote) not in keys)
 
 
 def locate_open(earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch]) -> tuple[OpenFinding, ...]:
@@ -103,30 +99,24 @@ def locate_open(earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch])
     located: list[OpenFinding] = []
     for finding in earlier:
         if finding.state == "open":
-            lines = _lines_of(patches.get(finding.path))
-            found = next((line for line in lines if normalize_line(line.text) == finding.quote), None)
-            side: Side = found.side if found else "RIGHT"
+            found = _find_quote(finding, patches.get(finding.path))
             line = found.number if found else None
-            located.append(OpenFinding(finding.path, side, line, finding.severity, finding.title))
+            located.append(OpenFinding(finding.path, finding.side, line, finding.severity, finding.title))
     return tuple(located)
 
 
-def _find_state(
-    finding: EarlierFinding, repeated: Collection[tuple[str, str]], patch: Patch | None, is_unread: bool
-) -> FindingState:
-    if (finding.path, finding.quote) in repeated:
+def _find_state(finding: EarlierFinding, patch: Patch | None, is_unread: bool) -> FindingState:
+    if _find_quote(finding, patch) is not None:
         return "open"
-    if finding.state != "open":
+    if finding.state != "open" or is_unread:
         return finding.state
-    if is_unread or (patch is not None and _digest_of(patch) == finding.patch_digest):
-        return "open"
     present = {normalize_line(line.text) for line in _lines_of(patch)}
-    return "fixed" if present.intersection((finding.quote, *finding.nearby)) else "gone"
+    return "fixed" if present.intersection(finding.nearby) else "gone"
 
 
-def _key_of(finding: Finding, patches: Mapping[str, Patch]) -> tuple[str, str]:
-    lines, index = _find_line(finding, patches)
-    return finding.path, normalize_line(lines[index].text if lines else finding.quote)
+def _find_quote(finding: EarlierFinding, patch: Patch | None) -> Line | None:
+    lines = (line for line in _lines_of(patch) if line.side == finding.side)
+    return next((line for line in lines if normalize_line(line.text) == finding.quote), None)
 
 
 def _find_line(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence[Line], int]:
@@ -137,11 +127,6 @@ def _find_line(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence
             if (line.side, line.number) == (finding.side, finding.line):
                 return hunk.lines, index
     return (), 0
-
-
-def _digest_of(patch: Patch | None) -> str:
-    text = "\n".join(f"{line.mark}{line.text}" for line in _lines_of(patch))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _lines_of(patch: Patch | None) -> list[Line]:

@@ -379,9 +379,8 @@ def _evaluate(facts: PullRequestFacts, reply: Reply | None) -> _Evaluation:
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     findings, dropped = locate_findings(wanted, patches)
-    located, _ = locate_findings(reported, patches)
     unread = {file.path for file in facts.files if file.cut} | {f.path for f in facts.skipped if f.needs_review}
-    earlier = follow_up(facts.earlier, located, patches, unread=unread)
+    earlier = follow_up(facts.earlier, patches, unread=unread)
     shown = remember(findings, patches)
     others = without_repeated(earlier, shown)
     unrepeated = locate_open(others, patches)

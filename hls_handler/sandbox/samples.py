@@ -43,8 +43,8 @@ CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in th
 STATES = {
     "issues": '[{"text": "Which version do you use?", "answered": false}]',
     "pull_requests": (
-        '[{"path": "shop/discounts.py", "quote": "from__future__importannotations", "nearby": [],'
-        ' "patch_digest": "d804ed2d2cd75664", "severity": "low", "title": "Needless import", "state": "open"}]'
+        '[{"path": "shop/discounts.py", "side": "RIGHT", "quote": "from__future__importannotations",'
+        ' "nearby": [], "severity": "low", "title": "Needless import", "state": "open"}]'
     ),
 }
 """States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.init.files import TOKEN_IDENTITY, DotenvFile, app_identity, settings_text, write_file
+from hls_handler.cli.init.files import (
+    TOKEN_IDENTITY,
+    AppFiles,
+    DotenvFile,
+    app_identity,
+    free_copy_name,
+    settings_text,
+    write_file,
+)
+from hls_handler.cli.init.setup import KEY_FILE_NAME
+from hls_handler.cli.options import DOTENV
 from hls_handler.errors import SettingsError
-from hls_handler.settings.load import read_environment
+from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from tests.settings.files import VARIABLES, load
 
 
@@ -107,3 +120,30 @@ def test_defaults_are_not_written() -> None:
     assert "base_url" not in text
     assert "server:" not in text
     assert 'private_key_path: "config/github-app.pem"' in text
+
+
+KILLED_BEFORE_RENAME = """
+import os, signal, sys
+from pathlib import Path
+from hls_handler.cli.init.files import write_file
+sys.addaudithook(lambda event, _: os.kill(os.getpid(), signal.SIGKILL) if event == "os.rename" else None)
+write_file(Path(sys.argv[1]), "a secret")
+"""
+
+
+@pytest.mark.parametrize("kind", ["dotenv", "key", "pending", "settings"])
+def test_git_ignores_secret_files_their_copies_and_what_a_kill_leaves(tmp_path: Path, kind: str) -> None:
+    files = AppFiles(tmp_path / KEY_FILE_NAME, DotenvFile(tmp_path / DOTENV))
+    settings = tmp_path / SETTINGS_FILE.name
+    path = {"dotenv": files.dotenv.path, "key": files.key, "pending": files.pending, "settings": settings}[kind]
+    killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_RENAME, path], check=False)
+    (left,) = tmp_path.iterdir()
+    assert (killed.returncode, left.read_text()) == (-signal.SIGKILL, "a secret")
+
+    names = [f"{folder}{file.name}" for folder in ("", "config/") for file in (path, left, free_copy_name(path))]
+    if kind == "settings":
+        names = [
+            name for name in names if name.startswith("config/")
+        ]  # the default; another place is the user's choice
+    shown = subprocess.run(["git", "check-ignore", *names], check=False, capture_output=True, text=True)
+    assert shown.stdout.splitlines() == names

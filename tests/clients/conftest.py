@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +20,23 @@ NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 def github_settings(base_url: str, token: str = TOKEN) -> GithubSettings:
     return GithubSettings(token=SecretStr(token), webhook_secret=SecretStr("sixteen bytes at least"), base_url=base_url)
+
+
+@dataclass
+class Peak:
+    bytes: int = 0  # allocated at most at one time, beyond what was allocated before
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """Measure Python's memory; the result is set at the end of the block."""
+    peak = Peak()
+    tracemalloc.start()
+    try:
+        yield peak
+    finally:
+        _, peak.bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
 
 
 @pytest.fixture

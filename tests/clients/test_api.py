@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
-from tests.clients.conftest import NOON, github_settings
+from tests.clients.conftest import NOON, github_settings, peak_memory
 from tests.clients.fake_github import TOKEN, FakeGithub, Fault
 
 ANYTHING: TypeAdapter[object] = TypeAdapter(object)
@@ -57,6 +58,26 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
         api.get(ISSUE, ANYTHING)
     assert caught.value.dependency == "github"
     assert github.calls == [f"GET {ISSUE}"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
+def test_error_response_is_read_up_to_a_limit(api: GithubApi, github: FakeGithub, headers: dict[str, str]) -> None:
+    body = b'{"message": "' + b"x" * 30_000_000 + b'"}'
+    github.faults = [Fault("GET", ISSUE, status=500, body=gzip.compress(body, 1) if headers else body, headers=headers)]
+    del body
+    with peak_memory() as peak, pytest.raises(DependencyDown, match=r"^GET /repos/o/r/issues/7: .*500"):
+        api.get(ISSUE, ANYTHING)
+    assert peak.bytes < 5_000_000
+
+
+def test_connection_is_used_again_after_an_error_response(api: GithubApi, github: FakeGithub) -> None:
+    body = gzip.compress(b'{"message": "Validation Failed"}')
+    github.faults = [Fault("GET", ISSUE, status=422, body=body, headers={"Content-Encoding": "gzip"})]
+    github.issue = {"number": 7}
+    with pytest.raises(Retryable, match="Validation Failed"):
+        api.get(ISSUE, ANYTHING)
+    assert api.get(ISSUE, ANYTHING) == {"number": 7}
+    assert github.connections == 1
 
 
 @pytest.mark.parametrize(("verb", "waits_s"), [("GET", None), ("POST", 60), ("PATCH", 60), ("DELETE", 60)])

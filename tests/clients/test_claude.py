@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import traceback
@@ -19,7 +20,7 @@ from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
-from tests.clients.conftest import NOON
+from tests.clients.conftest import NOON, peak_memory
 from tests.clients.fake_claude import KEY, FakeClaude, Say, error, message
 
 PROMPT = Prompt(
@@ -317,6 +318,26 @@ def failure(build: Build, fake: FakeClaude, say: Say, **settings: Any) -> StepFa
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert KEY not in shown
     return caught.value
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Encoding": "gzip"}], ids=["plain", "compressed"])
+@pytest.mark.parametrize("status", [307, 400, 500])
+def test_error_response_is_read_up_to_a_limit(
+    build: Build, fake: FakeClaude, status: int, headers: dict[str, str]
+) -> None:
+    body = json.dumps(error("api_error", "x" * 30_000_000)).encode()
+    say = Say(status, gzip.compress(body, 1) if headers else body, headers)
+    del body
+    with peak_memory() as peak:
+        down = failure(build, fake, say)
+    assert f"Claude answered {status} to issues/respond@3f9c2a: no reason given" in str(down)
+    assert peak.bytes < 5_000_000
+
+
+def test_message_of_a_compressed_error_response_is_shown(build: Build, fake: FakeClaude) -> None:
+    body = gzip.compress(json.dumps(error("api_error", "Oops")).encode())
+    down = failure(build, fake, Say(500, body, {"Content-Encoding": "gzip"}))
+    assert str(down).startswith("Claude answered 500 to issues/respond@3f9c2a: Oops")
 
 
 IN_5_MIN = "Fri, 20 Nov 2026 12:05:00 GMT"

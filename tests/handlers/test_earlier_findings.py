@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.analysis import Finding
 from hls_handler.handlers.earlier_findings import (
     EarlierFinding,
     OpenFinding,
@@ -24,6 +23,8 @@ BEFORE = """@@ -1,2 +1,4 @@
 +    total = side ** 2
 +    log(total)
      return total"""
+CHANGED_BESIDE = BEFORE.replace("** 2", "** 3").replace("def area", "def volume").replace("return total", "return 0")
+REPLACED = BEFORE.replace("log(total)", "log('done')")
 FOUND = finding(path="area.py", line=3, quote="    log(total)", title="Logs a secret")
 
 
@@ -31,45 +32,57 @@ def patches(text: str = BEFORE, path: str = "area.py") -> dict[str, Patch]:
     return {path: parse_patch(text)}
 
 
-def state_after(text: str | None, *reported: Finding, unread: tuple[str, ...] = ()) -> str:
+def state_after(text: str | None, *, unread: tuple[str, ...] = ()) -> str:
     earlier = remember([FOUND], patches())
     now = {} if text is None else patches(text)
-    return follow_up(earlier, reported, now, unread=unread)[0].state
+    return follow_up(earlier, now, unread=unread)[0].state
 
 
 @pytest.mark.parametrize(
-    ("text", "reported", "state"),
+    ("text", "state"),
     [
-        (BEFORE, [], "open"),
-        (BEFORE.replace("+1,4", "+8,4"), [], "open"),
-        (BEFORE.replace("** 2", "** 3"), [FOUND], "open"),
-        (BEFORE.replace("** 2", "** 3"), [], "fixed"),
-        (BEFORE.replace("log(total)", "log('done')"), [], "fixed"),
-        ("@@ -90,1 +90,2 @@\n other()\n+another()", [], "gone"),
-        (None, [], "gone"),
+        (BEFORE, "open"),
+        (BEFORE.replace("+1,4", "+8,4"), "open"),
+        (CHANGED_BESIDE, "open"),
+        ("@@ -80,2 +90,3 @@\n other()\n+\tlog( total )\n another()", "open"),
+        (REPLACED, "fixed"),
+        (BEFORE.replace("+    log(total)", "-    log(total)"), "fixed"),
+        ("@@ -90,1 +90,2 @@\n other()\n+another()", "gone"),
+        (None, "gone"),
     ],
     ids=[
         "nothing changed",
         "moved",
-        "reported again",
-        "not reported again",
+        "lines around it changed",
+        "moved to other lines and indented",
         "line replaced",
+        "line removed from the base",
         "place gone",
         "file gone",
     ],
 )
-def test_state_of_an_earlier_finding(text: str | None, reported: list[Finding], state: str) -> None:
-    assert state_after(text, *reported) == state
+def test_state_of_an_earlier_finding(text: str | None, state: str) -> None:
+    assert state_after(text) == state
 
 
 def test_finding_in_a_file_that_was_not_read_completely_stays_open() -> None:
     assert state_after(None, unread=("area.py",)) == "open"
 
 
-def test_finding_that_was_fixed_stays_fixed_until_it_is_reported_again() -> None:
-    fixed = follow_up(remember([FOUND], patches()), [], patches(BEFORE.replace("** 2", "** 3")), unread=())
-    assert follow_up(fixed, [], patches(), unread=())[0].state == "fixed"
-    assert follow_up(fixed, [FOUND], patches(), unread=())[0].state == "open"
+def test_finding_that_was_fixed_stays_fixed_until_its_line_is_back() -> None:
+    fixed = follow_up(remember([FOUND], patches()), patches(REPLACED), unread=())
+    assert follow_up(fixed, {}, unread=())[0].state == "fixed"
+    assert follow_up(fixed, {}, unread=("area.py",))[0].state == "fixed"
+    assert follow_up(fixed, patches(), unread=())[0].state == "open"
+
+
+def test_finding_about_a_removed_line_is_fixed_when_the_line_is_restored() -> None:
+    removed = FOUND.model_copy(update={"side": "LEFT", "line": 2, "quote": "    return side * 2"})
+    earlier = remember([removed], patches())
+    assert follow_up(earlier, patches(CHANGED_BESIDE), unread=())[0].state == "open"
+    restored = patches(BEFORE.replace("-    return", "     return"))
+    assert follow_up(earlier, restored, unread=())[0].state == "fixed"
+    assert locate_open(earlier, patches()) == (OpenFinding("area.py", "LEFT", 2, "high", "Logs a secret"),)
 
 
 def test_repeated_finding_is_matched_by_file_and_line_in_any_indentation() -> None:
@@ -103,9 +116,9 @@ def test_remembered_finding_has_its_line_and_its_place() -> None:
     (remembered,) = remember([FOUND], patches())
     assert remembered == EarlierFinding(
         path="area.py",
+        side="RIGHT",
         quote="log(total)",
         nearby=("defarea(side):", "returnside*2", "total=side**2", "returntotal"),
-        patch_digest=remembered.patch_digest,
         severity="high",
         title="Logs a secret",
         state="open",

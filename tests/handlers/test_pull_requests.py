@@ -395,12 +395,15 @@ def test_earlier_findings_are_counted_by_their_state_and_stored_again() -> None:
     assert (comment.create, [one.state for one in parse_earlier(comment.state)]) == (False, ["fixed", "fixed"])
 
 
-def test_earlier_finding_that_the_reply_does_not_repeat_is_shown_while_its_file_is_unchanged() -> None:
+def test_earlier_finding_that_the_reply_does_not_repeat_is_shown_while_its_line_is_in_the_patch() -> None:
     state = state_of(gather(file()), pull_request_analysis(findings=[finding()]))
-    facts = gather(file(), states={(8, "pull_requests"): state or ""})
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
-    (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
-    assert (shown.title, shown.line, shown.severity, variables["still_open"]) == ("Wrong", 2, "high", 1)
+    pushed = file(patch=f"{PATCH}\n+    # checked", additions=2, deletions=1)
+    for present in (file(), pushed):
+        facts = gather(present, states={(8, "pull_requests"): state or ""})
+        variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
+        (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
+        assert (shown.title, shown.line, shown.severity, variables["still_open"]) == ("Wrong", 2, "high", 1)
+        assert variables["fixed"] == 0
 
 
 @pytest.mark.parametrize(
