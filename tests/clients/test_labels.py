@@ -138,12 +138,20 @@ def test_rule_14_suggested_label_is_looked_up_and_never_created(api: GithubApi, 
     client.reader("o/r").labels()
     del github.labels["area/cart"]  # a person deletes it while the listing is known
     cart = RequestedLabel("area/cart", "suggested_labels area/cart")
-    action = EnsureLabels((cart, BUG), ("kind", cart.group), existing_only=frozenset({"area/cart"}))
+    action = EnsureLabels(
+        (cart, BUG),
+        ("kind", cart.group),
+        existing_only=frozenset({"area/cart"}),
+        rejected=(("admin", "it is not among the labels that the prompt listed"),),
+    )
     writer = client.writer(
         "o/r", bot=BOT, history=FakeHistory(), begin_write=WriteSlots(), check_lease=lambda: None, dry_run=False
     )
     outcome = writer.ensure_labels(7, action, labels=EffectiveLabels(), before={}, present=frozenset())
-    assert outcome.detail == "added bug; area/cart not added: the repository has no such label"
+    assert outcome.detail == (
+        "added bug; admin not added: it is not among the labels that the prompt listed; "
+        "area/cart not added: the repository has no such label"
+    )
     assert github.calls == [f"GET {ALL}", f"GET {ALL}/area%2Fcart", f"POST {ALL}", f"POST {ON}"]
     assert github.issue_labels == ["bug"]
 

@@ -25,6 +25,7 @@ REPLY = {
     + "Dead: x",
     "missing": ["\x1b[2Jone\r\nDone: forged."],
     "recommended_response": "\x1b]8;;http://evil\x07here\u2028Done: forged.",
+    "suggested_labels": [{"name": "\x1b[31marea\n  Ignored: x", "confidence": 1.0}],
 }
 
 
@@ -53,5 +54,6 @@ def test_rule_15_text_of_claude_cannot_forge_output_of_commands(service: Service
     lines = [line for line in why.stdout.splitlines() if "forged" in line or "Dead: " in line]
     assert len(lines) == 1
     assert re.match("  Claude's reply to issues/analyze@[0-9a-f]+: bug, priority high, easy, ", lines[0])
+    assert "; [31marea Ignored: x not added: the prompt did not list the repository's labels" in why.stdout
     before_comment = shown.stdout.partition("\n--- comment ---\n")[0]
     assert before_comment.startswith(why.stdout.rstrip("\n") + "\n")
