@@ -48,7 +48,7 @@ def load_settings(
 
     Variables that `environ` lacks are read from the file `dotenv`. `read_key` reads the file that
     `github.app.private_key_path` names. Raises `SettingsError`, whose `problems` contain each mistake with its line:
-    "/srv/hls/config/settings.yaml:12: server.prot: unknown key; ...".
+    "/srv/hls/settings.yaml:12: server.prot: unknown key; ...".
 
     With `allow_unset`, unset or blank variables are no mistake: a secret gets a dummy value, any other optional key its
     default. `Settings.unset` lists them. `options` override keys of the section `server`: {"port": 8080}.

@@ -47,7 +47,7 @@ class Sources:
     A key path of the second file has a prefix: ".github/hls.yaml:features.bots".
     """
 
-    file: str  # absolute: "/srv/hls/config/settings.yaml"
+    file: str  # absolute: "/srv/hls/settings.yaml"
     lines: Mapping[str, int] = field(default_factory=dict)  # "repositories[0].events" -> 14
     repository: Sources | None = None  # lines of the repository settings
     options: Mapping[str, str] = field(default_factory=dict)  # "server.port" -> "--port", which overrides the file
@@ -67,7 +67,7 @@ class Sources:
         return self.lines.get(path)
 
     def where(self, key: str) -> str:
-        """Return file, line and key for a message: "config/settings.yaml:14 (repositories[0].events)"."""
+        """Return file, line and key for a message: "/srv/hls/settings.yaml:14 (repositories[0].events)"."""
         if key in self.options:
             return f"{self.options[key]} ({key})"
         sources, path = self._split_key(key)
@@ -75,7 +75,7 @@ class Sources:
         return f"{sources.file}:{line} ({path})" if line else f"{sources.file} ({path})"
 
     def change(self, key: str, to: str) -> str:
-        """Return an instruction for the user: "set features.bots to true at config/settings.yaml:14", or "add ..."."""
+        """Return an instruction for the user: "set features.bots to true at /srv/settings.yaml:14", or "add ..."."""
         if key in self.lines:
             return f"set {key} to {to} at {self.file}:{self.lines[key]}"
         return f"add {key} to {self.file} and set it to {to}"

@@ -44,7 +44,7 @@ def test_a_second_demo_does_not_change_files_of_the_running_one(folder: Path, op
     with hold_exclusively(f"sqlite:///{folder}/data/demo/hls.db"):
         ended = subprocess.run([*COMMAND, *option], cwd=folder, env=narrow(), capture_output=True, text=True)
     assert ended.returncode == 2
-    assert "the demo cannot run: the database sqlite:///data/demo/hls.db is locked" in ended.stdout
+    assert f"the demo cannot run: the database sqlite:///{folder}/data/demo/hls.db is locked" in ended.stdout
     assert f"(process {os.getpid()})" in ended.stdout
     assert settings.read_text() == "those of the running demo"
 

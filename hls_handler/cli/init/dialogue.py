@@ -1,4 +1,4 @@
-"""What `hls init` asks and shows: questions at the terminal, the page in the browser, and the steps that remain.
+"""The interaction with the user: questions at the terminal, the page in the browser, and the steps that remain.
 
 The page posts the manifest of the App to GitHub, which redirects the browser to the page with a code.
 https://docs.github.com/en/apps/sharing-github-apps/registering-a-github-app-from-a-manifest
