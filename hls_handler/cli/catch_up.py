@@ -186,6 +186,7 @@ def listen(
     begin: datetime | Literal["now"] = "now" if since is None else utc_now() - parse_age(since)
     lines = DeliveryLines()
     listening = Listening(every, begin, lines.on_accepted, lines.on_finished)
+    print_line(f"Reading webhooks from GitHub every {every:g} s. Ctrl-C ends it.")
     options: dict[str, object] = {"host": "127.0.0.1"} | ({} if port is None else {"port": port})
     raise typer.Exit(run_service(config_path(config), partial(Service, listening=listening), options))
 

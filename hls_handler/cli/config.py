@@ -152,7 +152,7 @@ def explain(
     unknown = find_single_event_problem(event) if event is not None else None
     if unknown is not None:
         raise typer.BadParameter(unknown, param_hint="--event")
-    settings = load(config)
+    settings = load(config, credentials=False)
     repository = require_repository(repository, base_url=settings.github.base_url)
     table = RepositoryTable(settings)
     matching = table.find_all(repository)

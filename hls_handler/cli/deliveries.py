@@ -67,7 +67,7 @@ def list_(
 
     Exit codes: 0 listed (also if there are none); 2 usage error, or unusable settings or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
@@ -103,7 +103,7 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
     unusable settings or database.
     """
-    with open_store(load(config)) as store:
+    with open_store(load(config, credentials=False)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
     if as_json:
         from hls_handler.cli.json_documents import report_to_dict  # imports this module
@@ -127,7 +127,7 @@ def retry(guid: Guid, config: Config = None) -> None:
     Exit codes: 0 queued; 1 there is no such delivery, it is neither dead nor waiting, or its body was deleted; 2 usage
     error, or unusable settings or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     body_days_source = settings.sources.where("storage.body_days")
     with open_store(settings) as store:
         row = _require_found(store.deliveries.find(guid), guid)
@@ -172,7 +172,7 @@ def why(
 
     Exit codes: 0 printed; 1 nothing was received for it; 2 usage error, or unusable settings or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
     keep_days_source = settings.sources.where("storage.keep_days")
     with open_store(settings) as store:

@@ -39,7 +39,7 @@ def pause(
 
     Exit codes: 0 paused; 2 usage error, or unusable settings or database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
@@ -65,7 +65,7 @@ def resume(repository: RepositoryArgument = None, config: Config = None) -> None
     Exit codes: 0 resumed; 1 it was not paused, or another pause still applies; 2 usage error, or unusable settings or
     database.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
     with open_store(settings) as store:
@@ -104,7 +104,7 @@ def backup(
 
     Exit codes: 0 copied; 1 the copy failed, and no partial file is left; 2 usage error or unusable settings.
     """
-    settings = load(config)
+    settings = load(config, credentials=False)
     try:
         size = back_up(settings.storage.url, file)
     except StoreUnavailable as exc:

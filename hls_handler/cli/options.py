@@ -91,15 +91,20 @@ def open_store(settings: Settings) -> Iterator[Storage]:
 
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
+    where = settings.sources.where("storage.url")
+    if "storage.url" in settings.unset:
+        abort(f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}")
     try:
         with closing(Storage.open(settings.storage.url)) as store:
             yield store
     except HlsError as exc:
-        abort(f"{settings.sources.where('storage.url')}: {exc}")
+        abort(f"{where}: {exc}")
 
 
 def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | None]:
-    """Open the store like `open_store`, but yield None if the database does not exist."""
+    """Open the store like `open_store`, but yield None if the database does not exist or its address is not set."""
+    if "storage.url" in settings.unset:
+        return nullcontext()
     try:
         exists = database_exists(settings.storage.url)
     except StoreUnavailable as exc:

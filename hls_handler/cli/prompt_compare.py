@@ -101,7 +101,7 @@ def compare(
     database.
     """
     span = parse_since(since)
-    settings = load(config)
+    settings = load(config, credentials=False)
     with open_store(settings) as store:
         after = store.now() - span
         if ask:

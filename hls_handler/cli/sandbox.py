@@ -39,6 +39,8 @@ def sandbox(
             print_line(f"GitHub: {running.github_url}   token {running.token}")
             print_line(f"Claude: {running.claude_url}   key {running.api_key}")
             print_line(f"Try:    hls init --github-url {running.github_url} --claude-url {running.claude_url}")
+            event = f"{running.page_url}_sandbox/send/demo/bug"
+            print_line(f"Event:  curl -X POST {event}   (other names: hls send --list)")
             threading.Event().wait()
     except HlsError as exc:
         fail(str(exc))

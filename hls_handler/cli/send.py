@@ -67,6 +67,9 @@ def send(
     body = chosen.body if verbatim else recorded.unique(chosen.body)
     try:
         _plant_in_sandbox(settings, chosen, body)
+    except (OSError, http.client.HTTPException) as exc:
+        fail(f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings name running?")
+    try:
         response = post_webhook(settings, chosen.event, body)
     except PayloadError as exc:
         abort(f"{chosen.name}: {exc}")

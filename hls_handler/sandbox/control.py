@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, TypeVar, get_args
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
 from hls_handler.sandbox.request_log import RequestLog
@@ -107,7 +109,19 @@ def _state_routes(state: State, apps: Apps) -> list[Route]:
     async def send(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         state.seed(body.event, body.payload, files=body.files)
-        attempts = await asyncio.to_thread(apps.send_webhook, body.event, body.payload)
+        return await send_webhook(body.event, body.payload)
+
+    async def send_recorded(request: Request) -> Response:
+        try:
+            found = recorded.load(request.path_params["name"])
+        except recorded.UnknownPayload as exc:
+            raise BadRequest(str(exc)) from None
+        payload = json.loads(recorded.unique(found.body))
+        state.seed(found.event, payload)
+        return await send_webhook(found.event, payload)
+
+    async def send_webhook(event: str, payload: dict[str, Any]) -> Response:
+        attempts = await asyncio.to_thread(apps.send_webhook, event, payload)
         if not attempts:
             raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
         return JSONResponse([attempt.document() for attempt in attempts], status_code=201)
@@ -148,6 +162,7 @@ def _state_routes(state: State, apps: Apps) -> list[Route]:
         Route("/_sandbox/plant", seed, methods=["POST"]),
         Route("/_sandbox/hooks", add_hook, methods=["POST"]),
         Route("/_sandbox/send", send, methods=["POST"]),
+        Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
         Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", set_conclusion, methods=["POST"]),

@@ -46,7 +46,7 @@ START_PAGE = """<!DOCTYPE html>
 answers with labels and a comment.</p>
 <ul>
 <li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
-<li><a href="stats">Statistics</a>: numbers since the start{key}</li>
+<li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
 <li>Documentation: <code>README.md</code> and the folder <code>docs/</code> of HLS; <code>hls --help</code> lists the
 commands</li>
 </ul>

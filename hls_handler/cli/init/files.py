@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from itertools import count
@@ -140,6 +141,20 @@ def _quoted(value: str) -> str:
 APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
 
 
+@contextmanager
+def redirect_file(path: Path, url: str) -> Iterator[str]:
+    """Write a page that leads to `url`, delete it at the end, and yield its address.
+
+    Every user of the machine can read the arguments of a browser, but only the owner can read this file.
+    """
+    address = html.escape(url)
+    write_file(path, f'<meta http-equiv="refresh" content="0; url={address}">\n<a href="{address}">Continue</a>\n')
+    try:
+        yield path.absolute().as_uri()
+    finally:
+        path.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, slots=True)
 class AppFiles:
     key: Path  # "config/github-app.pem"
@@ -149,6 +164,11 @@ class AppFiles:
     def pending(self) -> Path:
         """A file that exists only between the confirmation on GitHub and the storage of all secrets."""
         return self.key.with_name("github-app.pending.json")
+
+    @property
+    def page(self) -> Path:
+        """A file that leads the browser to the page of `hls init` while this is shown."""
+        return self.key.with_name("github-app.html")
 
     def read_pending(self) -> str | CreatedApp | None:
         """Return a code to exchange or an App to store, after an interruption; None if there was none."""

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from hls_handler.cli.init.dialogue import Dialogue, ManifestServer
-from hls_handler.cli.init.files import APP_ID, WEBHOOK_SECRET, AppFiles, read_text, write_file
+from hls_handler.cli.init.files import APP_ID, WEBHOOK_SECRET, AppFiles, read_text, redirect_file, write_file
 from hls_handler.cli.options import print_line
 from hls_handler.clients.app_setup import (
     MAX_NAME_CHARS,
@@ -94,7 +94,8 @@ class AppSetup:
         client = AppClient(self._base_url, stored[0], stored[1], now=self._now)
         app = self._fetch_app(client)
         settings_url = app.settings_url(web_url(self._base_url))
-        print_line(f"GitHub App: {app.slug} (id {stored[0]}); its private key is in {self._files.key}")
+        owner = f"of {app.owner.login}"
+        print_line(f"GitHub App: {app.slug} (id {stored[0]}) {owner}; its private key is in {self._files.key}")
         webhook_url = client.fetch_webhook_url()
         if self._request.webhook_url is not None and check_webhook_url(self._request.webhook_url) != webhook_url:
             print_line(f"The App's webhook URL is {webhook_url}; change it at {settings_url}")
@@ -149,11 +150,14 @@ class AppSetup:
                 webhook_url=webhook_url,
             )
             page.offer(manifest, action=new_app_url(self._base_url, organization, state=page.state))
-            print_line("Create the App: confirm it on GitHub, in the browser that opens, or open this address:")
-            print_line(f"  {page.url}")
-            print_line(f"  (browser on another machine: first run ssh -L {page.port}:127.0.0.1:{page.port} HOST there)")
-            self._open_browser(page.url)
-            if not page.ended.wait(CODE_LIFETIME_S):
+            with redirect_file(self._files.page, page.url) as address:
+                print_line("Create the App: confirm it on GitHub. If no browser opens, open this address:")
+                print_line(f"  {page.url}")
+                tunnel = f"ssh -L {page.port}:127.0.0.1:{page.port} HOST"
+                print_line(f"  (browser on another machine: first run {tunnel} there)")
+                self._open_browser(address)
+                is_ended = page.ended.wait(CODE_LIFETIME_S)
+            if not is_ended:
                 raise SettingsError(["GitHub sent no answer within an hour; start `hls init` again"])
             if page.problem is not None:
                 raise page.problem
@@ -254,8 +258,9 @@ TOKEN = "GITHUB_TOKEN"  # noqa: S105 (the name of a variable)
 KINDS_OF_TOKENS = """\
 GitHub does not let an invited collaborator create a fine-grained token for a personal repository. A token works for
   - your own account, or a member of the organisation: a fine-grained token for the repositories, with Issues and Pull
-    requests (read and write), Actions and Contents (read);
-  - a separate bot account that is a collaborator: a classic token with the scope repo."""
+    requests (read and write), Actions, Contents and Webhooks (read);
+  - a separate bot account that is a collaborator: a classic token with the scope repo. `hls listen` and missed webhooks
+    need an account that administers the repository, as only such an account may list its webhooks."""
 
 
 def check_token(
@@ -273,7 +278,7 @@ def check_token(
         )
         for name in names:
             if "*" not in name:
-                for sentence in github.find_missing_permissions(name):
+                for sentence in github.find_missing_permissions(name, with_webhooks=True):
                     print_line(f"  {sentence}")
     return names
 

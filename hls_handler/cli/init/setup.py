@@ -297,8 +297,9 @@ class Init:
                 f"{DOTENV} has another {name}. Replace it? The present line is kept as a comment."
             ):
                 raise SettingsError([f"{DOTENV} is unchanged; remove {name} from it, then start `hls init` again"])
-        self._dotenv.set(variables)
-        print_line(f"Stored in {DOTENV}: {', '.join(variables)}")
+        if any(present.get(name) != value for name, value in variables.items()):
+            self._dotenv.set(variables)
+            print_line(f"Stored in {DOTENV}: {', '.join(variables)}")
 
     def _write_settings(self, identity: Identity, repositories: tuple[str, ...], *, webhook_path: str) -> None:
         text = settings_text(
