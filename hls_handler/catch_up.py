@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -21,7 +21,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.work.active_config import ActiveConfig, CachedClient
-from hls_handler.work.catch_up import Source, Sources, find_reserved
+from hls_handler.work.catch_up import Request, Source, Sources, find_reserved
 from hls_handler.work.hooks import HookLists, HookSearch
 
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
@@ -75,7 +75,7 @@ class CatchUpConnection:
     def now(self) -> datetime:
         return self._store.now()
 
-    def find_sources(self, before_request: Callable[[], None]) -> Sources:
+    def find_sources(self, request: Request) -> Sources:
         config = self._active()
         credentials = self._credentials_of(config.settings)
         lists = self._hooks.of(credentials)
@@ -86,7 +86,7 @@ class CatchUpConnection:
             config.settings,
             config.table,
             received=self._store.catch_up.received_repositories(),
-            before_request=before_request,
+            request=request,
         )
 
     def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
@@ -100,16 +100,18 @@ class CatchUpConnection:
             catalogue=config.prompts.latest,
         )
 
-    def accept(self, attempt: DeliveryAttempt, payload: Mapping[str, object]) -> Accepted:
+    def accept(
+        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
+    ) -> tuple[NewDelivery, Accepted]:
         config = self._active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
             return config.route(event, envelope, config.prompts.latest)
 
-        new = caught_up_delivery(attempt, payload, route=decide, settings=config.settings)
+        new = caught_up_delivery(attempt, payload, repository=repository, route=decide, settings=config.settings)
         accepted = self._store.queue.accept([new], replay_window_h=0)[0]
         self._on_commit(new, accepted)
-        return accepted
+        return new, accepted
 
     def find_reason_to_wait(self) -> str | None:
         held_until = self._store.rate_limiter.held_until(self._rate_limit())
