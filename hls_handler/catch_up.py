@@ -15,6 +15,7 @@ from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
+from hls_handler.handlers.issues import FAMILY, is_open
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, may_be_processed
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
@@ -67,6 +68,7 @@ class CatchUpConnection:
         self._own_rate = RateLimitMonitor()
         self._hooks = CachedClient(self._connect_counted, close=lambda hooks: hooks.close())
         self._search = HookSearch(clock=time.monotonic)
+        self._awaiting = dict[int, bool]()  # repository id -> result of `_awaits_answers` in this run
 
     @property
     def settings(self) -> CatchUpSettings:
@@ -76,6 +78,7 @@ class CatchUpConnection:
         return self._store.now()
 
     def find_sources(self, request: Request) -> Sources:
+        self._awaiting.clear()
         config = self._active()
         credentials = self._credentials_of(config.settings)
         lists = self._hooks.of(credentials)
@@ -98,7 +101,17 @@ class CatchUpConnection:
             settings=config.settings,
             table=config.table,
             catalogue=config.prompts.latest,
+            awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
         )
+
+    def _awaits_answers(self, repository_id: int | None) -> bool:
+        """Return whether a checklist in the repository has open items, so that an author's comment may answer it."""
+        if repository_id is None:
+            return True
+        if repository_id not in self._awaiting:
+            states = self._store.repositories.comment_states(repository_id, FAMILY)
+            self._awaiting[repository_id] = any(map(is_open, states))
+        return self._awaiting[repository_id]
 
     def accept(
         self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
