@@ -40,8 +40,12 @@ def test_a_review_becomes_a_checklist_and_a_status_label(service: Service, sandb
     assert "status/needs-changes" in pull(sandbox).labels
     body = checklist(sandbox).body
     assert "**Review by `Codertocat`**, of commit d7a6e5f7fd" in body
-    assert "- [ ] **Needed:** It must be `for code in codes:`, and needs a test. (`shop/discounts.py`, line 36)" in body
-    assert "(`shop/checkout.py`, removed line 32)" in body
+    assert (
+        "- [ ] **Needed:** It must be `for code in codes:`, and needs a test. ([`shop/discounts.py`, line 36](http"
+        in body
+    )
+    assert "/Codertocat/Hello-World/blob/d7a6e5f7" in body
+    assert "`shop/checkout.py`, removed line 32" in body
     assert "reviews/analyze@" not in body
     assert len(pull(sandbox).comments) == 2  # the other is about the pull request itself
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from hls_handler.cli.deliveries import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.model import Prompts
+from hls_handler.settings.model import Comments, Prompts
 from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -118,6 +119,20 @@ def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: M
     comment = world.github.comments[2]
     assert "| File |" not in comment
     assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
+
+
+def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
+    about = "https://wiki.example.com/hls"
+    comments = Comments.model_validate({"summary": "always", "show_prompt": True, "about_url": about})
+    reply = pull_request_analysis(worth_saying=True, summary="Counts the lines of a file.")
+    world = make_world(reply, given=settings().model_copy(update={"comments": comments}))
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened")
+    world.run()
+    comment = world.github.comments[2]
+    assert comment.startswith("Counts the lines of a file.")
+    assert re.search(rf"\[Automatic comment\]\({about}\) by HLS, .*prompt `pull_requests/analyze@", comment)
 
 
 def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWorld) -> None:
