@@ -129,6 +129,13 @@ def test_outage_costs_a_few_requests_and_loses_nothing(world: World) -> None:
     assert sorted(world.process_all()) == sorted(guids)
 
 
+def test_outage_ends_the_search_for_hooks_after_four_requests(world: World) -> None:
+    world.settings = make_settings(*(f"octo/widgets-{number}" for number in range(20)))
+    world.github.down = server_error("502")
+    report = world.catch_up().run()
+    assert (len(world.github.requests), [problem.message for problem in report.problems]) == (4, ["502"])
+
+
 def test_outage_in_the_middle_of_a_run_ends_it_after_a_few_requests(world: World) -> None:
     for number in range(1, 41):
         world.github.send(f"guid-{number}", number=number)
