@@ -73,7 +73,8 @@ from hls_handler.work.active_config import (
     route_envelope,
 )
 from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_probe, make_retention
-from hls_handler.work.catch_up import CatchUp, CatchUpLoop
+from hls_handler.work.catch_up import CatchUp
+from hls_handler.work.catch_up_loop import CatchUpLoop
 from hls_handler.work.checks import make_checks
 from hls_handler.work.connections import ConnectionReport
 from hls_handler.work.health import Health

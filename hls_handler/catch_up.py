@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,13 +15,14 @@ from hls_handler.clients.hooks import GithubHooks
 from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
+from hls_handler.handlers.issues import FAMILY, is_open
 from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, may_be_processed
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.work.active_config import ActiveConfig, CachedClient
-from hls_handler.work.catch_up import Source, Sources, find_reserved
+from hls_handler.work.catch_up import Request, Source, Sources, find_reserved
 from hls_handler.work.hooks import HookLists, HookSearch
 
 APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
@@ -67,6 +68,7 @@ class CatchUpConnection:
         self._own_rate = RateLimitMonitor()
         self._hooks = CachedClient(self._connect_counted, close=lambda hooks: hooks.close())
         self._search = HookSearch(clock=time.monotonic)
+        self._awaiting = dict[int, bool]()  # repository id -> result of `_awaits_answers` in this run
 
     @property
     def settings(self) -> CatchUpSettings:
@@ -75,7 +77,8 @@ class CatchUpConnection:
     def now(self) -> datetime:
         return self._store.now()
 
-    def find_sources(self, before_request: Callable[[], None]) -> Sources:
+    def find_sources(self, request: Request) -> Sources:
+        self._awaiting.clear()
         config = self._active()
         credentials = self._credentials_of(config.settings)
         lists = self._hooks.of(credentials)
@@ -86,7 +89,7 @@ class CatchUpConnection:
             config.settings,
             config.table,
             received=self._store.catch_up.received_repositories(),
-            before_request=before_request,
+            request=request,
         )
 
     def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
@@ -98,18 +101,30 @@ class CatchUpConnection:
             settings=config.settings,
             table=config.table,
             catalogue=config.prompts.latest,
+            awaits_answers=attempt.event == "issue_comment" and self._awaits_answers(attempt.repository_id),
         )
 
-    def accept(self, attempt: DeliveryAttempt, payload: Mapping[str, object]) -> Accepted:
+    def _awaits_answers(self, repository_id: int | None) -> bool:
+        """Return whether a checklist in the repository has open items, so that an author's comment may answer it."""
+        if repository_id is None:
+            return True
+        if repository_id not in self._awaiting:
+            states = self._store.repositories.comment_states(repository_id, FAMILY)
+            self._awaiting[repository_id] = any(map(is_open, states))
+        return self._awaiting[repository_id]
+
+    def accept(
+        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
+    ) -> tuple[NewDelivery, Accepted]:
         config = self._active()
 
         def decide(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
             return config.route(event, envelope, config.prompts.latest)
 
-        new = caught_up_delivery(attempt, payload, route=decide, settings=config.settings)
+        new = caught_up_delivery(attempt, payload, repository=repository, route=decide, settings=config.settings)
         accepted = self._store.queue.accept([new], replay_window_h=0)[0]
         self._on_commit(new, accepted)
-        return accepted
+        return new, accepted
 
     def find_reason_to_wait(self) -> str | None:
         held_until = self._store.rate_limiter.held_until(self._rate_limit())

@@ -61,7 +61,7 @@ def catch_up(
     with open_catch_up(settings) as run:
         report = run.run(dry_run=dry_run)
         total = report
-        while report.remaining and not report.problems and not dry_run:
+        while report.is_cut:
             report = run.run()
             total = add(total, report)
     if as_json:
@@ -102,10 +102,11 @@ def add(total: Report, more: Report) -> Report:
         looked_at=total.looked_at,
         fetched=total.fetched + more.fetched,
         accepted=total.accepted + more.accepted,
+        unread=more.unread,
         lost=total.lost + more.lost,
         remaining=more.remaining,
         missed=total.missed,
-        problems=[*total.problems, *more.problems],
+        problems=list(dict.fromkeys([*total.problems, *more.problems])),
         is_busy=more.is_busy,
     )
 
@@ -127,6 +128,7 @@ def to_json(report: Report) -> dict[str, object]:
         "looked_at": report.looked_at,
         "fetched": report.fetched,
         "accepted": report.accepted,
+        "unread": report.unread,
         "lost": report.lost,
         "remaining": report.remaining,
         "is_busy": report.is_busy,
@@ -148,10 +150,11 @@ def _print(report: Report, *, dry_run: bool) -> None:
     if dry_run:
         print_line(f"{looked_at}, {count(len(report.missed), 'payload')} would be read")
     else:
+        unread = f", {report.unread} not readable" if report.unread else ""
         lost = f", {report.lost} lost (GitHub no longer keeps the payload)" if report.lost else ""
         remaining = f", {report.remaining} remaining" if report.remaining else ""
         read = f"{count(report.fetched, 'payload')} read, {report.accepted} queued"
-        print_line(f"{looked_at}, {read}{lost}{remaining}")
+        print_line(f"{looked_at}, {read}{unread}{lost}{remaining}")
     for problem in report.problems:
         print_line(f"{problem.message}; {problem.remedy}", err=True)
 

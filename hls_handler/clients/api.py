@@ -78,7 +78,7 @@ class RateLimitMonitor:
 class Response:
     status: int
     headers: Mapping[str, str]  # names in lower case
-    data: Any  # parsed JSON; None for an empty body
+    data: Any  # parsed JSON; None for an empty body; the text itself if it is not parsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,11 @@ class GithubApi:
         response = self._send("GET", path, parameters=dict(query) if query else None, expected=(404, 410))
         return None if response.status in (404, 410) else validate(f"GET {path}", shape, response.data)
 
+    def find_text(self, path: str) -> str | None:
+        """Return the body of the response, which is not parsed; None if the resource does not exist (404, 410)."""
+        response = self._send("GET", path, expected=(404, 410), is_parsed=False)
+        return None if response.status in (404, 410) else str(response.data)
+
     def find_redirect_url(self, path: str) -> str | None:
         """Return the URL that GitHub redirects a download to; None if the file does not exist (404, 410).
 
@@ -346,11 +351,12 @@ class GithubApi:
         parameters: dict[str, Any] | None = None,
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
+        is_parsed: bool = True,
     ) -> Response:
         call, is_repeated = f"{verb} {path}", False
         while True:
             authorization = self._credential.authorization()
-            response, error = self._exchange(call, verb, path, parameters, body, expected, authorization)
+            response, error = self._exchange(call, verb, path, parameters, body, expected, authorization, is_parsed)
             if error is None:
                 return response
             if is_repeated or not self._credential.handle_error(authorization, response, error):
@@ -366,6 +372,7 @@ class GithubApi:
         body: Mapping[str, object] | None,
         expected: tuple[int, ...],
         authorization: str,
+        is_parsed: bool,
     ) -> tuple[Response, StepFailed | None]:
         self._auth.authorization = authorization
         try:
@@ -386,7 +393,7 @@ class GithubApi:
         finally:
             self._sent.value += 1
             self._observe(self._rate_limit())
-        data = _parse_json(text)
+        data = _parse_json(text) if is_parsed or status >= 400 else text
         message = data.get("message") if isinstance(data, dict) else None
         secret = authorization.partition(" ")[2]
         error_message = redact_secret(message, secret) if isinstance(message, str) else None

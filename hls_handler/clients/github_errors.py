@@ -52,10 +52,17 @@ def translate_status(
         return _down(what, remedy=LIMIT_REMEDY, not_before=_limited_until(headers, now))
     if status >= 500 or status == 408:
         retry_at = retry_after(headers, now)
-        return _down(what, remedy=OUTAGE_REMEDY, not_before=retry_at, may_have_succeeded=_is_write(call))
+        return _down(
+            what,
+            remedy=OUTAGE_REMEDY,
+            not_before=retry_at,
+            may_have_succeeded=_is_write(call),
+            applies_to_all_calls=retry_at is not None,
+        )
     if status in (403, 404, 410, 451):
         if message is None:
-            return _down(f"{what}: not a response of GitHub's API", remedy=ADDRESS_REMEDY)
+            message = f"{what}: not a response of GitHub's API"
+            return _down(message, remedy=ADDRESS_REMEDY, applies_to_all_calls=False)
         return Permanent(what + _permanent_reason(status, headers, message))
     return Retryable(what)
 
@@ -89,7 +96,7 @@ def _is_write(call: str) -> bool:
 def unexpected_response(call: str, what: str) -> DependencyDown:
     """Return the error for a response that GitHub's API does not document."""
     message = f"{call}: unexpected response from GitHub: {what}"
-    return _down(message, remedy=ADDRESS_REMEDY, may_have_succeeded=_is_write(call))
+    return _down(message, remedy=ADDRESS_REMEDY, may_have_succeeded=_is_write(call), applies_to_all_calls=False)
 
 
 def translate_redirect(call: str, status: int, location: str | None, base_url: str) -> StepFailed:

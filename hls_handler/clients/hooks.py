@@ -5,14 +5,18 @@ https://docs.github.com/en/rest/repos/webhooks
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote
 
+import msgspec
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from hls_handler.clients.api import PAGE_SIZE, GithubApi
+from hls_handler.clients.github_errors import unexpected_response
 from hls_handler.deliveries import DeliveryAttempt
+from hls_handler.errors import PayloadError
 
 MAX_HOOK_PAGES = 3
 
@@ -49,17 +53,17 @@ class _WireAttempt(BaseModel):
     repository_id: int | None = None
 
 
-class _WireRequest(BaseModel):
-    payload: dict[str, Any] | None
+class _WireRequest(msgspec.Struct):
+    payload: msgspec.Raw
 
 
-class _WireDetails(BaseModel):
+class _WireDetails(msgspec.Struct):
     request: _WireRequest
 
 
 _HOOKS = TypeAdapter(tuple[Hook, ...])
 _ATTEMPTS = TypeAdapter(tuple[_WireAttempt, ...])
-_DETAILS = TypeAdapter(_WireDetails)
+_DETAILS = msgspec.json.Decoder(_WireDetails)
 
 
 class HookDeliveries:
@@ -75,10 +79,34 @@ class HookDeliveries:
         following = _NEXT_CURSOR.search(headers.get("link", ""))
         return tuple(DeliveryAttempt(**dict(one)) for one in found), unquote(following[1]) if following else None
 
-    def find_payload(self, attempt_id: int) -> dict[str, Any] | None:
-        """Return the payload as parsed JSON; None if GitHub does not keep it any more."""
-        found = self._api.find(f"{self._path}/{attempt_id}", _DETAILS)
-        return found.request.payload if found else None
+    def find_payload(self, attempt_id: int) -> bytes | None:
+        """Return the payload as JSON, which is not validated; None if GitHub does not keep it any more.
+
+        Raises `PayloadError` if the response has a text or a depth that no webhook may have.
+        """
+        path = f"{self._path}/{attempt_id}"
+        text = self._api.find_text(path)
+        if text is None:
+            return None
+        try:
+            payload = bytes(_DETAILS.decode(text).request.payload)
+        except RecursionError as exc:
+            raise PayloadError("the payload is nested too deeply") from exc
+        except msgspec.ValidationError as exc:
+            raise unexpected_response(f"GET {path}", str(exc)) from None
+        except msgspec.DecodeError as exc:
+            if _is_json_with_lone_surrogates(text):
+                raise PayloadError("the payload is not valid JSON: it has a lone surrogate") from exc
+            raise unexpected_response(f"GET {path}", "a body that is not JSON") from None
+        return None if payload == b"null" else payload
+
+
+def _is_json_with_lone_surrogates(text: str) -> bool:
+    try:
+        json.loads(text)  # accepts them; the decoder of msgspec does not
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class GithubHooks:

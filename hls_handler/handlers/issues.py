@@ -57,7 +57,12 @@ def parse_requests(state: str | None) -> tuple[InformationRequest, ...]:
 
 def has_open_requests(history: RepositoryHistory, number: int) -> bool:
     """Return True if our comment on the issue asks the author for something that is still missing."""
-    return any(not request.answered for request in parse_requests(history.comment_state(number, FAMILY)))
+    return is_open(history.comment_state(number, FAMILY))
+
+
+def is_open(state: str | None) -> bool:
+    """Return True if the checklist that `EnsureComment.state` contains has an item that is not answered."""
+    return any(not request.answered for request in parse_requests(state))
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,13 +188,16 @@ def may_be_processed(
     settings: Settings,
     table: RepositoryTable,
     catalogue: PromptCatalogue,
+    awaits_answers: bool,
 ) -> bool:
     """Return whether `route` could admit an event of which only these values are known, not the payload.
 
-    `repository` is None if it is unknown, as in GitHub's list of an App's deliveries.
+    `repository` is None if it is unknown, as in GitHub's list of an App's deliveries. `awaits_answers` is True if HLS
+    asked the author of an issue for something, so that a comment may be the answer.
     """
     routing_input = RoutingInput(event=event, action=action, repository=repository, sender="", sender_is_bot=False)
     found = table.find(repository) if repository is not None else None
+    may_be_answer = awaits_answers and routing_input.key in NEW_COMMENT
     candidates = table.all() if repository is None else (found,) if found is not None else ()
     return any(
         effective.enabled
@@ -202,7 +205,7 @@ def may_be_processed(
             _may_be_label_correction(routing_input, effective, catalogue)
             or any(
                 _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)
-                for one in (routing_input, *([_as_edit(routing_input)] if routing_input.key in NEW_COMMENT else []))
+                for one in (routing_input, *([_as_edit(routing_input)] if may_be_answer else []))
             )
         )
         for effective in candidates

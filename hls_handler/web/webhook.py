@@ -243,26 +243,37 @@ def new_delivery(
 
 def caught_up_delivery(
     attempt: DeliveryAttempt,
-    payload: Mapping[str, object],
+    body: bytes,
     *,
+    repository: str | None,
     route: Callable[[str, WebhookEnvelope], Rule | LabelCorrection | Ignored],
     settings: Settings,
 ) -> NewDelivery:
     """Return the delivery for a payload that catch-up read from GitHub. Raises `PayloadError`.
 
-    It has no digest, because GitHub returns the parsed payload, not the bytes that it signed. It was read over the
-    verified connection to `github.base_url` with our own credentials, which replaces the signature.
+    `repository` is that of the hook: "owner/repo"; None for an organisation or an App. The delivery has no digest,
+    because GitHub returns the parsed payload, not the bytes that it signed. It was read over the verified connection to
+    `github.base_url` with our own credentials, which replaces the signature.
     """
-    body = msgspec.json.encode(payload)
     if len(body) > settings.server.max_body_bytes:
         raise PayloadError(f"the payload has {len(body)} bytes, more than server.max_body_bytes")
+    require_utf8(body)
     envelope = parse_envelope(body)
     check_payload(attempt.event, envelope)
+    _check_repository(envelope, attempt.repository_id, repository)
     headers = WebhookHeaders(attempt.event, attempt.guid, b"", False, None)
     routed = route(attempt.event, envelope)
     request_id, settle_s = f"{CAUGHT_UP}{attempt.id}", settings.limits.settle_s
     new = new_delivery(headers, envelope, routed, body, request_id=request_id, settle_s=settle_s)
     return msgspec.structs.replace(new, digest=None)
+
+
+def _check_repository(envelope: WebhookEnvelope, repository_id: int | None, name: str | None) -> None:
+    found = envelope.repository
+    if repository_id is not None and (found is None or found.id != repository_id):
+        raise PayloadError(f"the payload does not belong to the repository with the id {repository_id}")
+    if name is not None and (found is None or found.full_name.lower() != name.lower()):
+        raise PayloadError(f"the payload does not belong to {name}, whose webhook it is")
 
 
 def _priority(event: str, action: str | None) -> int:

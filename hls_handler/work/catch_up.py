@@ -7,17 +7,19 @@ an attempt need one more request. The GUID decides whether a delivery is new, so
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.deliveries import Accepted, DeliveryAttempt
-from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed, StoreUnavailable
+from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
+from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed
 from hls_handler.events import event_key
 from hls_handler.settings.model import CatchUp as CatchUpSettings
-from hls_handler.work.health import Health
+from hls_handler.wording import count
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,11 @@ REST_S = 0.2
 """Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in a minute."""
 RESERVED_SHARE = 0.25
 """Share of GitHub's hourly limit that catch-up leaves to deliveries."""
-BUSY_RETRY_S = 15.0
-"""Pause before the next run while another process is catching up."""
+MAX_TRIES = 3
+"""Runs that try to read a payload before its delivery is lost."""
+MAX_FAILURES_IN_A_ROW = 3
+"""Failed requests after which a hook is left. If one more request fails, GitHub is down and the run ends."""
+READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
 
 
 class DeliveryLog(Protocol):
@@ -38,7 +43,9 @@ class DeliveryLog(Protocol):
 
     def page(self, cursor: str | None) -> tuple[Sequence[DeliveryAttempt], str | None]: ...
 
-    def find_payload(self, attempt_id: int) -> Mapping[str, Any] | None: ...
+    def find_payload(self, attempt_id: int) -> bytes | None:
+        """Return the payload as JSON; None if GitHub no longer keeps it. Raises `PayloadError` if it is not JSON."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +85,12 @@ class Report:
     looked_at: int = 0  # attempts in GitHub's lists
     fetched: int = 0  # payloads
     accepted: int = 0  # deliveries queued for the workers
-    lost: int = 0  # deliveries whose payload GitHub no longer keeps
+    unread: int = 0  # deliveries whose payload this run could not read, and the next one tries again
+    lost: int = 0  # deliveries whose payload GitHub no longer keeps, or could not be read by several runs
     remaining: int = 0  # deliveries whose payload was not read yet
     missed: list[Missed] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    is_cut: bool = False  # True: the run read as many payloads as it may, and the next one can begin at once
     is_busy: bool = False  # True: another process is catching up, and this run did nothing
 
 
@@ -107,6 +116,10 @@ class Store(Protocol):
     def release(self, lease: int | None = None) -> None: ...
 
 
+Request = Callable[[], AbstractContextManager[None]]
+"""Context of one request to GitHub: waits for its turn and counts failures. It may raise, and end the run."""
+
+
 class Port(Protocol):
     """The rest of the service, as catch-up needs it; `hls_handler.catch_up.CatchUpConnection` implements it."""
 
@@ -117,16 +130,21 @@ class Port(Protocol):
         """Return the database's time, aware UTC."""
         ...
 
-    def find_sources(self, before_request: Callable[[], None]) -> Sources:
-        """Return the hooks to read. Calls `before_request` before each request."""
+    def find_sources(self, request: Request) -> Sources:
+        """Return the hooks to read."""
         ...
 
     def is_wanted(self, attempt: DeliveryAttempt, repository: str | None) -> bool:
         """Return False if the settings ignore the attempt. `repository` is "owner/repo", if known."""
         ...
 
-    def accept(self, attempt: DeliveryAttempt, payload: Mapping[str, Any]) -> Accepted:
-        """Store a delivery. Raises `PayloadError` for a payload that the receiver would reject."""
+    def accept(
+        self, attempt: DeliveryAttempt, payload: bytes, *, repository: str | None
+    ) -> tuple[NewDelivery, Accepted]:
+        """Store a delivery. `repository` is that of the hook: "owner/repo"; None for an organisation or an App.
+
+        Raises `PayloadError` for a payload that the receiver would reject, or of another repository.
+        """
         ...
 
     def find_reason_to_wait(self) -> str | None:
@@ -187,6 +205,9 @@ class CatchUp:
         self._since, self._max_fetches = since, max_fetches
         self._ignored_up_to = dict[str, int]()  # by source: the last attempt before `since` "now"
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
+        self._tries = Counter[str]()  # by GUID: failed requests for its payload
+        self._unread = list[tuple[DeliveryAttempt, StepFailed]]()  # in this run
+        self._failures_in_a_row = 0  # requests
         self._names = dict[int, str]()  # repository id -> "owner/repo"
         self._lease = 0
         self.report = Report()
@@ -201,12 +222,16 @@ class CatchUp:
         if lease is None:
             report.is_busy = True
             return report
-        self._lease = lease
+        self._lease, self._failures_in_a_row = lease, 0
+        self._unread.clear()
         try:
             self._run(report, dry_run=dry_run, on_progress=on_progress)
+            self._give_up(report)
         except Stopped as exc:
+            report.is_cut = False
             report.problems.append(Problem(str(exc), "wait: the next run continues"))
-        except DependencyDown as exc:
+        except DependencyDown as exc:  # its failures do not make a delivery lost
+            report.is_cut = False
             self._port.on_down(exc)
             report.problems.append(Problem(str(exc), exc.remedy))
         finally:
@@ -214,19 +239,26 @@ class CatchUp:
         return report
 
     def _run(self, report: Report, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
-        sources = self._port.find_sources(self._before_request)
+        sources = self._port.find_sources(self._request)
         report.problems += sources.problems
         report.hooks = len(sources.found)
         self._names |= self._store.repository_names()
         for source in sources.found:
             try:
                 self._read(source, report, dry_run=dry_run, on_progress=on_progress)
-            except DependencyDown:
-                raise
             except StepFailed as exc:
-                report.problems.append(Problem(str(exc), READ_REMEDY))
+                if applies_to_all(exc):
+                    raise
+                report.problems.append(to_problem(exc))
 
-    def _read(self, source: Source, report: Report, *, dry_run: bool, on_progress: Callable[[], object]) -> None:
+    def _read(
+        self,
+        source: Source,
+        report: Report,
+        *,
+        dry_run: bool,
+        on_progress: Callable[[], object],
+    ) -> None:
         began = self._port.now()
         complete_to = 0
 
@@ -239,25 +271,58 @@ class CatchUp:
                 yield attempt
 
         attempts = look_at(self._attempts(source, began))
-        missed = select_missed(
-            attempts, lambda attempt: self._port.is_wanted(attempt, self._repository(source, attempt))
-        )
+        missed = select_missed(attempts, lambda attempt: self._is_wanted(source, attempt))
         known = self._store.find_known([attempt.guid for attempt in missed])
-        unread = [attempt for attempt in missed if attempt.guid not in known | self._settled]
-        report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in unread]
+        waiting = [attempt for attempt in missed if attempt.guid not in known | self._settled]
+        report.missed += [Missed(attempt, self._repository(source, attempt)) for attempt in waiting]
         if dry_run:
             return
-        report.remaining += len(unread)
-        for attempt in unread:
-            if report.fetched >= self._max_fetches:
+        report.remaining += len(waiting)
+        # Those that could not be read come last, so that they do not delay the others.
+        for attempt in sorted(waiting, key=lambda attempt: (self._tries[attempt.guid], attempt.id)):
+            if report.fetched + report.unread >= self._max_fetches:
+                report.is_cut = True
                 return
-            if self._is_wanted(source, attempt):  # its repository may be known by now
-                self._before_request()
-                self._fetch(source, attempt, report)
-            report.remaining -= 1
+            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+                return
+            try:
+                if self._is_wanted(source, attempt):  # its repository may be known by now
+                    self._fetch(source, attempt, report)
+                report.remaining -= 1
+            except StepFailed as exc:
+                if applies_to_all(exc):
+                    raise
+                self._tries[attempt.guid] += 1
+                report.unread += 1
+                self._unread.append((attempt, exc))
+                complete_to = min(complete_to, attempt.id - 1)
             on_progress()
         if complete_to:
             self._store.save_caught_up_to(source.name, complete_to)
+
+    def _give_up(self, report: Report) -> None:
+        """Count deliveries as lost that several runs could not read; report the others as a problem."""
+        waiting = list[Problem]()
+        for attempt, exc in self._unread:
+            if self._tries[attempt.guid] < MAX_TRIES:
+                waiting.append(to_problem(exc))
+                continue
+            self._lose(attempt, report)
+            report.unread -= 1
+            report.remaining -= 1
+            message = "missed webhook is lost: its payload could not be read; redeliver it on GitHub"
+            log.warning(message, extra={**_about(attempt), "why": str(exc)})
+        if waiting:
+            first, unread = waiting[0], count(len(waiting), "missed webhook")
+            report.problems.append(Problem(f"{unread} could not be read: {first.message}", first.remedy))
+
+    def _lose(self, attempt: DeliveryAttempt, report: Report) -> None:
+        report.lost += 1
+        self._settled.add(attempt.guid)
+
+    def _reject(self, attempt: DeliveryAttempt, exc: PayloadError) -> None:
+        self._settled.add(attempt.guid)
+        log.warning("missed webhook rejected", extra={**_about(attempt), "why": str(exc)})
 
     def _attempts(self, source: Source, began: datetime) -> Iterator[DeliveryAttempt]:
         oldest = began - timedelta(hours=self._port.settings.window_h)
@@ -266,8 +331,8 @@ class CatchUp:
         done_to = max(self._store.caught_up_to(source.name), self._ignored_up_to.get(source.name, 0))
         cursor = None
         while True:
-            self._before_request()
-            page, cursor = source.deliveries.page(cursor)
+            with self._request():
+                page, cursor = source.deliveries.page(cursor)
             if self._since == "now" and source.name not in self._ignored_up_to:
                 self._ignored_up_to[source.name] = max((attempt.id for attempt in page), default=0)
                 return
@@ -279,32 +344,51 @@ class CatchUp:
                 return
 
     def _fetch(self, source: Source, attempt: DeliveryAttempt, report: Report) -> None:
-        payload = source.deliveries.find_payload(attempt.id)
-        report.fetched += 1
-        about = {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
-        if payload is None:
-            report.lost += 1
-            self._settled.add(attempt.guid)
-            log.warning("missed webhook is lost: GitHub no longer keeps its payload", extra=about)
-            return
-        self._remember_name(attempt, payload)
         try:
-            accepted = self._port.accept(attempt, payload)
+            with self._request():
+                payload = source.deliveries.find_payload(attempt.id)
         except PayloadError as exc:
-            self._settled.add(attempt.guid)
-            log.warning("missed webhook rejected", extra={**about, "why": str(exc)})
+            report.fetched += 1
+            self._reject(attempt, exc)
             return
+        report.fetched += 1
+        if payload is None:
+            self._lose(attempt, report)
+            log.warning("missed webhook is lost: GitHub no longer keeps its payload", extra=_about(attempt))
+            return
+        try:
+            new, accepted = self._port.accept(attempt, payload, repository=source.repository)
+        except PayloadError as exc:
+            self._reject(attempt, exc)
+            return
+        if attempt.repository_id is not None and new.repository is not None:
+            self._names[attempt.repository_id] = new.repository
         report.accepted += accepted.outcome == "queued"
         fields = {
             "event": attempt.event,
             "action": attempt.action,
-            "repository": self._repository(source, attempt),
+            "repository": new.repository,
             "delivery": attempt.guid,
             "decision": accepted.outcome,
             "reason": accepted.reason,
             "caught_up": True,
         }
         log.info("webhook received", extra=fields)  # the receiver logs the others
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        self._before_request()
+        try:
+            yield
+        except DependencyDown as exc:
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row > MAX_FAILURES_IN_A_ROW:
+                exc.applies_to_all_calls = True
+            raise
+        except HlsError:
+            self._failures_in_a_row = 0
+            raise
+        self._failures_in_a_row = 0
 
     def _before_request(self) -> None:
         """Wait for this request's turn. Raises `Stopped`."""
@@ -324,90 +408,15 @@ class CatchUp:
     def _repository(self, source: Source, attempt: DeliveryAttempt) -> str | None:
         return source.repository or self._names.get(attempt.repository_id or 0)
 
-    def _remember_name(self, attempt: DeliveryAttempt, payload: Mapping[str, Any]) -> None:
-        repository = payload.get("repository")
-        name = repository.get("full_name") if isinstance(repository, dict) else None
-        if attempt.repository_id is not None and isinstance(name, str):
-            self._names[attempt.repository_id] = name
+
+def _about(attempt: DeliveryAttempt) -> dict[str, object]:
+    return {"event": event_key(attempt.event, attempt.action), "delivery": attempt.guid}
 
 
-NOTHING_TO_READ = Problem(
-    "no webhook is read, because `repositories` has only patterns and no event was received yet",
-    "name each repository under `repositories` as owner/repo",
-)
-READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
+def applies_to_all(exc: StepFailed) -> bool:
+    """Return whether all other requests to GitHub would fail as well."""
+    return isinstance(exc, DependencyDown) and exc.applies_to_all_calls
 
 
-class CatchUpLoop:
-    """Runs catch-up at intervals, and shows the result in `/health`."""
-
-    def __init__(
-        self,
-        catch_up: CatchUp,
-        *,
-        settings: Callable[[], CatchUpSettings],
-        health: Health,
-        every_s: float | None = None,
-    ) -> None:
-        """With `every_s`, the settings `enabled` and `interval_m` have no effect."""
-        self._catch_up, self._settings, self._health, self._fixed_every_s = catch_up, settings, health, every_s
-        self._lost = 0  # since the start
-        self._logged = list[Problem]()
-        self._next_in_s: float | None = None  # None: the interval
-
-    def run(self) -> None:
-        self._next_in_s = None
-        if self._fixed_every_s is None and not self._settings().enabled:
-            self._health.forget("catch_up")
-            return
-        try:
-            report = self._catch_up.run(on_progress=self._show_progress)
-        except StoreUnavailable as exc:
-            self._health.report_store_problem(exc)
-            return
-        if report.is_busy:
-            self._next_in_s = BUSY_RETRY_S
-            return
-        self._lost += report.lost
-        if self._fixed_every_s is not None and not report.hooks and not report.problems:
-            report.problems.append(NOTHING_TO_READ)
-        self._show(report, lost=self._lost)
-        if report.remaining and not report.problems:
-            self._next_in_s = 0.0
-
-    def every_s(self) -> float:
-        regular = self._fixed_every_s or self._settings().interval_m * 60
-        return regular if self._next_in_s is None else min(regular, self._next_in_s)
-
-    def _show_progress(self) -> None:
-        report = self._catch_up.report
-        self._health.set_metrics("catch_up", _metrics(report, lost=self._lost + report.lost))
-
-    def _show(self, report: Report, *, lost: int) -> None:
-        last_run = self._health.clock().isoformat(timespec="seconds")
-        self._health.set_metrics("catch_up", {"last_run": last_run, **_metrics(report, lost=lost)})
-        if report.problems:
-            message = "; ".join(problem.message for problem in report.problems)
-            remedy = "; ".join(dict.fromkeys(problem.remedy for problem in report.problems))
-            self._health.report_problem("catch_up", message, remedy)
-        elif report.hooks:
-            self._health.ok("catch_up")
-        else:
-            self._health.forget("catch_up")
-        for problem in report.problems:
-            if problem not in self._logged:
-                log.warning("catch-up is incomplete", extra={"why": problem.message, "remedy": problem.remedy})
-        self._logged = report.problems
-        if report.fetched:
-            log.info("caught up", extra=_metrics(report, lost=report.lost))
-
-
-def _metrics(report: Report, *, lost: int) -> dict[str, int]:
-    return {
-        "hooks": report.hooks,
-        "looked_at": report.looked_at,
-        "fetched": report.fetched,
-        "accepted": report.accepted,
-        "lost": lost,
-        "remaining": report.remaining,
-    }
+def to_problem(exc: StepFailed) -> Problem:
+    return Problem(str(exc), exc.remedy if isinstance(exc, DependencyDown) else READ_REMEDY)

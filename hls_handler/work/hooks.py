@@ -11,7 +11,7 @@ from hls_handler.clients.hooks import WEBHOOKS_REMEDY
 from hls_handler.errors import DependencyDown, StepFailed
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.work.catch_up import DeliveryLog, Problem, Source, Sources
+from hls_handler.work.catch_up import DeliveryLog, Problem, Request, Source, Sources, applies_to_all
 
 FOUND_FOR_S, PROBLEMS_FOR_S = 600.0, 60.0
 """Seconds for which a result is used again, without and with problems."""
@@ -54,7 +54,14 @@ class HookLists(Protocol):
 def own_hooks(hooks: Sequence[Hook], *, webhook_path: str, hook_id: int | None) -> tuple[Hook, ...]:
     """Return the hook with the id `hook_id`; without it, all active hooks whose URL ends with `webhook_path`."""
     named = tuple(hook for hook in hooks if hook.id == hook_id)
-    return named or tuple(hook for hook in hooks if hook.active and urlsplit(hook.url).path.endswith(webhook_path))
+    return named or tuple(hook for hook in hooks if hook.active and _path(hook.url).endswith(webhook_path))
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path
+    except ValueError:  # of a webhook that is not ours
+        return ""
 
 
 class HookSearch:
@@ -71,7 +78,7 @@ class HookSearch:
         table: RepositoryTable,
         *,
         received: Sequence[str],
-        before_request: Callable[[], None],
+        request: Request,
     ) -> Sources:
         """Return the hooks. `received` are the repositories whose events were received, the last active one first."""
         names = [entry.name for entry in settings.repositories if entry.enabled]
@@ -80,7 +87,7 @@ class HookSearch:
         owners = {name.split("/")[0] for name in names if _is_pattern(name)}
         search = _Search(
             lists,
-            before_request,
+            request,
             webhook_path=settings.server.webhook_path,
             hook_id=settings.catch_up.hook_id,
             exact=tuple(exact),
@@ -99,7 +106,7 @@ class HookSearch:
 @dataclass(frozen=True, slots=True)
 class _Search:
     lists: HookLists
-    before_request: Callable[[], None] = field(compare=False)
+    request: Request = field(compare=False)
     webhook_path: str
     hook_id: int | None
     exact: tuple[str, ...]  # "owner/repo"
@@ -118,19 +125,21 @@ class _Search:
         return Sources(tuple(sources), tuple(problems))
 
     def _find(self, path: str, repository: str | None) -> Source | Problem | None:
-        self.before_request()
+        owner = path.split("/", 2)[2]
         try:
-            hooks = self.lists.hooks(path)
-        except DependencyDown:
-            raise
+            with self.request():
+                hooks = self.lists.hooks(path)
         except StepFailed as exc:
+            if applies_to_all(exc):
+                raise
+            if isinstance(exc, DependencyDown):
+                return Problem(f"the webhooks of {owner} cannot be listed: {exc}", exc.remedy)
             if repository is None:
                 return None
             return Problem(f"the webhooks of {repository} cannot be listed: {exc}", WEBHOOKS_REMEDY)
         own = own_hooks(hooks, webhook_path=self.webhook_path, hook_id=self.hook_id)
         if len(own) > 1:
             ids = ", ".join(str(hook.id) for hook in own)
-            owner = path.split("/", 2)[2]
             return Problem(f"{owner} has several webhooks that end with {self.webhook_path}: {ids}", CHOOSE_REMEDY)
         if own:
             deliveries = self.lists.deliveries(path, own[0].id)

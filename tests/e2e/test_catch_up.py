@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hls_handler.cli import app
 from hls_handler.prompting import recorded
+from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.hooks import Hook
 from hls_handler.sandbox.server import Sandbox
 from tests.e2e.conftest import MakeService
@@ -89,6 +90,12 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     assert (ran.exit_code, json.loads(ran.output)["accepted"]) == (0, 1)
     shown = CliRunner().invoke(app, ["deliveries", "list", "--config", str(service.settings)])
     assert f"{guid[:8]}  queued      issues.opened  {REPOSITORY}#21  (caught up)" in shown.output
+    open_issue(sandbox, 22)
+    sandbox.faults.add(Fault(effect="status", status=502, stand_in="github", path="/deliveries/"))
+    unread = CliRunner().invoke(app, arguments)
+    assert unread.exit_code == 1
+    assert "2 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining" in unread.output
+    assert "1 missed webhook could not be read: GET /repos/" in unread.output
     sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
     refused = CliRunner().invoke(app, arguments)
     assert refused.exit_code == 1

@@ -311,5 +311,26 @@ def test_event_of_which_the_payload_is_unknown_may_be_processed(
 ) -> None:
     by = settings({"name": "octo/hello"}, {"name": "octo/off", "enabled": False, "events": ["issues", "push"]})
     table, catalogue = RepositoryTable(by), FakeCatalogue()
-    result = may_be_processed(event, action, repository, settings=by, table=table, catalogue=catalogue)
+    result = may_be_processed(
+        event, action, repository, settings=by, table=table, catalogue=catalogue, awaits_answers=False
+    )
     assert result == expected
+
+
+@pytest.mark.parametrize("awaits_answers", [False, True])
+@pytest.mark.parametrize("action", ["created", "edited"])
+def test_comment_of_which_the_payload_is_unknown_may_be_an_answer_if_one_is_awaited(
+    action: str, awaits_answers: bool
+) -> None:
+    by = settings({"name": "octo/hello", "events": ["issues"]})
+    table, catalogue = RepositoryTable(by), FakeCatalogue({"issues.edited": ("issues/analyze",)})
+    result = may_be_processed(
+        "issue_comment",
+        action,
+        "octo/hello",
+        settings=by,
+        table=table,
+        catalogue=catalogue,
+        awaits_answers=awaits_answers,
+    )
+    assert result == awaits_answers

@@ -113,7 +113,7 @@ def test_sent_webhook_is_signed_and_recorded_with_the_status(sandbox: Sandbox, s
         assert attempt.repository_id == payload["repository"]["id"]
         stored = log.find_payload(attempt.id)
         assert stored is not None
-        assert stored["issue"]["title"] == payload["issue"]["title"]
+        assert json.loads(stored)["issue"]["title"] == payload["issue"]["title"]
     assert github_contract.violations(request.document() for request in sandbox.requests.all()) == []
 
 

@@ -2,158 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from hls_handler.catch_up import CatchUpConnection
 from hls_handler.clients.api import RateLimit
-from hls_handler.clients.github import make_credentials
-from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
+from hls_handler.deliveries import DeliveryAttempt, NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
-from hls_handler.prompting.library import ReloadingLibrary
-from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import ActiveConfig, load_bot_accounts
-from hls_handler.work.catch_up import CatchUp, CatchUpLoop, find_reserved, select_missed
-from hls_handler.work.health import ComponentHealth, Health
+from hls_handler.work.catch_up import find_reserved, select_missed
 from hls_handler.work.hooks import own_hooks
-from tests.work.world import library
-
-REPOSITORY = "octo/widgets"
-HOOK = f"/repos/{REPOSITORY}/hooks"
-REPOSITORY_ID = 7
-
-
-@dataclass
-class Hook:
-    id: int
-    url: str = "https://hls.example/webhook"
-    active: bool = True
-
-
-@dataclass
-class FakeHooks:
-    """GitHub's lists of hooks and attempts, in memory. `hook_lists` has a list or an error for each path."""
-
-    base_url: str = "https://api.github.com"
-    hook_lists: dict[str, list[Hook] | Exception] = field(default_factory=lambda: {f"/repos/{REPOSITORY}": [Hook(1)]})
-    attempts: list[DeliveryAttempt] = field(default_factory=list)  # oldest first
-    payloads: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # by GUID
-    down: DependencyDown | None = None
-    requests: list[str] = field(default_factory=list)
-
-    def close(self) -> None:
-        pass
-
-    def hooks(self, path: str) -> list[Hook]:
-        self._request(path)
-        found = self.hook_lists.get(path, Permanent("404 Not Found"))
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def deliveries(self, path: str, hook_id: int) -> FakeHooks:
-        return self
-
-    def app_deliveries(self) -> FakeHooks:
-        return self
-
-    def page(self, cursor: str | None) -> tuple[list[DeliveryAttempt], str | None]:
-        self._request(f"page {cursor}")
-        begin = int(cursor or 0)
-        page = self.attempts[::-1][begin : begin + 100]
-        return page, str(begin + 100) if begin + 100 < len(self.attempts) else None
-
-    def find_payload(self, attempt_id: int) -> Mapping[str, Any] | None:
-        self._request(f"payload {attempt_id}")
-        guid = next(attempt.guid for attempt in self.attempts if attempt.id == attempt_id)
-        return self.payloads.get(guid)
-
-    @property
-    def read(self) -> int:
-        """Number of payloads that were requested."""
-        return sum(request.startswith("payload") for request in self.requests)
-
-    def _request(self, what: str) -> None:
-        self.requests.append(what)
-        if self.down is not None:
-            raise self.down
-
-    def send(
-        self,
-        guid: str,
-        *,
-        event: str = "issues",
-        action: str | None = "opened",
-        status: int = 502,
-        number: int = 1,
-        age: timedelta = timedelta(hours=1),
-        repository_id: int = REPOSITORY_ID,
-    ) -> None:
-        """Record one attempt to deliver a webhook."""
-        self.attempts.append(
-            DeliveryAttempt(len(self.attempts) + 1, guid, datetime.now(UTC) - age, status, event, action, repository_id)
-        )
-        self.payloads[guid] = {
-            "action": action,
-            "repository": {"id": repository_id, "full_name": REPOSITORY},
-            "sender": {"login": "ann"},
-            "issue": {"number": number, "title": f"Widget {number} is broken", "user": {"login": "ann", "id": 3}},
-        }
-
-
-def make_settings(name: str = REPOSITORY, **catch_up: object) -> Settings:
-    return Settings.model_validate(
-        {
-            "github": {"token": "t" * 40, "webhook_secret": "s" * 40},
-            "claude": {"api_key": "k" * 40},
-            "repositories": [{"name": name, "events": ["issues"]}],
-            "catch_up": catch_up,
-        }
-    )
-
-
-@dataclass
-class World:
-    store: Storage
-    github: FakeHooks = field(default_factory=FakeHooks)
-    settings: Settings = field(default_factory=make_settings)
-    committed: list[tuple[NewDelivery, Accepted]] = field(default_factory=list)
-    requests_before_stop: int = 1_000_000
-
-    def catch_up(self, **options: Any) -> CatchUp:
-        bots = load_bot_accounts(self.settings.github, self.store)
-        active = ActiveConfig(self.settings, RepositoryTable(self.settings), ReloadingLibrary(library), bots)
-        credentials = make_credentials(self.settings.github, observe=lambda _: None, now=lambda: datetime.now(UTC))
-        connection = CatchUpConnection(
-            self.store,
-            lambda: active,
-            lambda _: credentials,
-            observe=lambda _: None,
-            on_commit=lambda new, accepted: self.committed.append((new, accepted)),
-            connect=lambda credentials, observe: self.github,
-        )
-
-        def wait(_: float) -> bool:
-            return len(self.github.requests) >= self.requests_before_stop
-
-        return CatchUp(self.store.catch_up, connection, wait=wait, **options)
-
-    def process_all(self) -> list[str]:
-        """Claim and finish every queued delivery; return the GUIDs in this order."""
-        done = []
-        while (lease := self.store.queue.claim(worker="w", lease_s=30, max_crashes=3)) is not None:
-            self.store.queue.finish(lease, "done", reason="processed", kind=None, handler=None, took_s=0.0)
-            done.append(lease.guid)
-        return done
+from tests.work.catch_up_world import REPOSITORY, REPOSITORY_ID, Hook, World, component, make_loop, make_settings
 
 
 @pytest.fixture
@@ -226,7 +90,7 @@ def test_rule_5_delivery_that_arrives_by_webhook_meanwhile_is_processed_once(wor
     received = NewDelivery("guid", "issues", "opened", "request", "queued", repository_id=REPOSITORY_ID, number=4)
     find_payload = world.github.find_payload
 
-    def receive_first(attempt_id: int) -> Mapping[str, Any] | None:
+    def receive_first(attempt_id: int) -> bytes | None:
         world.store.queue.accept([received], replay_window_h=72)
         return find_payload(attempt_id)
 
@@ -278,7 +142,8 @@ def test_expired_payload_is_reported_once(world: World, caplog: pytest.LogCaptur
 
 def test_rule_5_payload_that_does_not_fit_its_event_is_rejected_once(world: World) -> None:
     world.github.send("guid", age=timedelta(minutes=1))
-    world.github.payloads["guid"] = {"action": "opened", "repository": {"id": 7, "full_name": REPOSITORY}}
+    payload = {"action": "opened", "repository": {"id": 7, "full_name": REPOSITORY}}
+    world.github.payloads["guid"] = json.dumps(payload).encode()
     catch_up = world.catch_up()
     assert (catch_up.run().fetched, catch_up.run().fetched, world.committed) == (1, 0, [])
 
@@ -325,18 +190,6 @@ def test_only_one_process_catches_up_at_a_time(world: World) -> None:
     assert world.github.requests == []
     world.store.catch_up.release(lease)
     assert not world.catch_up().run().is_busy
-
-
-def make_loop(world: World, every_s: float | None = None, **options: Any) -> tuple[CatchUpLoop, Health]:
-    health = Health(lambda: datetime.now(UTC))
-    loop = CatchUpLoop(
-        world.catch_up(**options), settings=lambda: world.settings.catch_up, health=health, every_s=every_s
-    )
-    return loop, health
-
-
-def component(health: Health) -> ComponentHealth:
-    return health.snapshot().components["catch_up"]
 
 
 def test_missing_permission_is_one_state_with_the_remedy(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -388,7 +241,15 @@ def test_metrics_show_the_last_run(world: World) -> None:
     loop.run()
     metrics = dict(component(health).metrics)
     assert datetime.fromisoformat(str(metrics.pop("last_run"))).tzinfo is not None
-    assert metrics == {"hooks": 1, "looked_at": 2, "fetched": 1, "accepted": 1, "lost": 0, "remaining": 0}
+    assert metrics == {
+        "hooks": 1,
+        "looked_at": 2,
+        "fetched": 1,
+        "accepted": 1,
+        "unread": 0,
+        "lost": 0,
+        "remaining": 0,
+    }
 
 
 RESET = datetime(2026, 11, 20, 13, 0, tzinfo=UTC)
@@ -448,6 +309,7 @@ HOOKS = [
         ([*HOOKS, Hook(4)], None, [2, 4]),
         ([*HOOKS, Hook(4)], 4, [4]),
         ([], None, []),
+        ([Hook(5, "https://exa\u2100mple.invalid/webhook"), Hook(6, "http://[::1/webhook"), Hook(7)], None, [7]),
     ],
 )
 def test_own_hook_is_the_active_one_with_our_path_or_the_chosen_one(
