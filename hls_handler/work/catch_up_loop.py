@@ -40,7 +40,8 @@ class CatchUpLoop:
     def run(self) -> None:
         self._next_in_s = None
         if self._fixed_every_s is None and not self._settings().enabled:
-            self._health.forget("catch_up")
+            self._health.set_metrics("catch_up", {"is_enabled": False})
+            self._health.ok("catch_up")
             return
         try:
             report = self._catch_up.run(on_progress=self._show_progress)
@@ -51,6 +52,7 @@ class CatchUpLoop:
             self._health.report_problem("catch_up", f"catch-up failed: {type(exc).__name__}", "see the log")
             raise
         if report.is_busy:
+            self._health.ok("catch_up")
             self._next_in_s = BUSY_RETRY_S
             return
         self._lost += report.lost
@@ -75,10 +77,8 @@ class CatchUpLoop:
             message = "; ".join(problem.message for problem in report.problems)
             remedy = "; ".join(dict.fromkeys(problem.remedy for problem in report.problems))
             self._health.report_problem("catch_up", message, remedy)
-        elif report.hooks:
-            self._health.ok("catch_up")
         else:
-            self._health.forget("catch_up")
+            self._health.ok("catch_up")
         for problem in report.problems:
             if problem not in self._logged:
                 log.warning("catch-up is incomplete", extra={"why": problem.message, "remedy": problem.remedy})

@@ -213,7 +213,7 @@ def test_switched_off_sends_no_request(world: World) -> None:
     world.settings = make_settings(enabled=False)
     loop, health = make_loop(world)
     loop.run()
-    assert (component(health).state, world.github.requests) == ("unknown", [])
+    assert (component(health).state, world.github.requests) == ("healthy", [])
 
 
 def test_run_while_github_is_down_is_repeated_by_the_next_one(world: World) -> None:
