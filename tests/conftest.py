@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.postgres import Cluster, postgres
 from tests.queue.builders import Skew
 
 __all__ = ["postgres"]
+
+# In a background job of a shell, SIGINT is ignored, and processes that tests start would inherit this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 

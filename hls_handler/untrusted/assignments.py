@@ -1,4 +1,4 @@
-"""Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`.
+"""Secrets that follow a name: `password=...`, `"api_key": "..."`, `--token ...`, `**Password:** ...`.
 
 Calls, types, other names and dummy values are not secrets, because reviews of code that mentions passwords would report
 our markers. In doubtful cases, a value with a digit or a symbol is a secret, and a plain word is not. Words such as
@@ -12,16 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-PASSWORD_NAMES = r"pass(?:word|wd|phrase|code)|pwd|(?<=[_-])pass"  # noqa: S105 (a pattern)
+PASSWORD_NAMES = r"pass(?:word|wd|phrase|code)|pwd|(?<![A-Za-z0-9])pass"  # noqa: S105 (a pattern)
 KEY_NAMES = (
     r"(?:api|access|account|private|secret|encryption|signing|master|shared|auth)[_-]?key"
     r"|secret(?:[_-]?access[_-]?key)?|token"
 )
 
+# `value:` after `name: DB_PASSWORD`, in the next line (which may be one of a patch) or after a comma
+ENTRY_VALUE = r"""
+    (?: ,?[ \t]{0,8}\n (?:[LR][ ]{1,9}[0-9]{1,9}[ ][-+ ])? [ \t>+-]{0,80} | ,[ \t]{0,8} ) ["']?value["']?[ \t]{0,4}:
+"""
+
 ASSIGNMENT = re.compile(
     rf"""
-    (?: (?P<name>{PASSWORD_NAMES}|{KEY_NAMES}) [0-9]{{0,3}} \\{{0,3}}["'`]?\]?
-        (?P<before>[ \t]{{0,8}}) (?P<sign> => | := | ={{1,3}}(?!>) | :(?!:) ) (?P<after>[ \t]{{0,8}})
+    (?: (?P<name>{PASSWORD_NAMES}|{KEY_NAMES}) [0-9]{{0,3}} \\{{0,3}}["'`]?\]? (?:[*_]{{1,3}}|</[a-z]{{1,10}}>)?
+        (?P<before>[ \t]{{0,8}}) (?P<sign> => | := | ={{1,3}}(?!>) | :(?!:) | \|(?!\|) | (?P<entry>{ENTRY_VALUE}) )
+        (?P<after>(?:[*_]{{1,3}}(?=[ \t])|</[a-z]{{1,10}}>)?[ \t]{{0,8}})
+      | (?-i:ENV|setx)[ ]{{1,4}}[A-Z0-9_]{{0,60}}?
+        (?P<variable>{PASSWORD_NAMES}|{KEY_NAMES})[0-9]{{0,3}}[ ]{{1,4}}(?!=)
       | --(?:[a-z]{{1,20}}-){{0,3}} (?P<flag>{PASSWORD_NAMES}|{KEY_NAMES}) [ ]{{1,4}}(?!-)
       | <(?P<tag>{PASSWORD_NAMES}|{KEY_NAMES})>(?=[^<\n]{{1,300}}</)
     )
@@ -47,7 +55,7 @@ DUMMY_VALUE = re.compile(
 )
 URL_OR_PATH = re.compile(r"https?://|\.{0,2}/|~/|[A-Za-z]:\\")  # a URL or path may lead to a secret, but is none
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(?:(?:\.|::|->|\?\.)[A-Za-z_]\w*)+")
-CODE_PUNCTUATION = re.compile(r"[()\[\]{},;&|]")
+CODE_PUNCTUATION, PROSE_PUNCTUATION = re.compile(r"[()\[\]{},;&|]"), re.compile(r"[()\[\]{},;|]")
 REST_OF_BARE = re.compile(r"[^\s\"'`<>()\[\]{},;&|]*+")
 REST_OF_ENVIRONMENT_LINE = re.compile(r"[^\s\"'`<>]*+")
 REST_OF_LINE_IS_BLANK = re.compile(r"[ \t]{0,80}(?:\n|\Z)")
@@ -55,6 +63,12 @@ OPTION = re.compile(r"--(?:[a-z]{1,20}-){0,3}\Z")
 OPTION_FOLLOWS = re.compile(r"[ \t]{1,80}-")
 START_OF_SETTING = re.compile(r"[\s\w+>|-]*+")  # indentation, a list item, a quote, the marks of a patch
 START_OF_LINE = re.compile(r"(?:[LR] {1,9}[0-9]{1,9} [-+ ] |[-+]|> ?)?")
+START_OF_PROPERTY = re.compile(  # "spring.datasource."
+    START_OF_LINE.pattern + r"(?:(?!(?:self|this|cls)\.)[a-z][\w-]{0,40}(?:\.[\w-]{1,40}){0,8}\.[\w-]{0,40})?"
+)
+START_OF_TABLE_ROW = re.compile(START_OF_LINE.pattern + r"[ \t]{0,80}\|")
+END_OF_CELL = re.compile(r"[*_`]{0,4}[ \t]{0,80}\|")
+NAME_OF_ENTRY = re.compile(r"""\bname["']?[ \t]{0,4}:[ \t]{0,4}["']?[\w.-]*+\Z""")
 SECRET_WORD = re.compile(  # in a word of a name such as db_password; not in "monkey"
     r"(?i:passw|pwd|secret|token|credential)|\b(?i:(?:by)?pass|(?:access|account|api|private|public)?keys?\b)"
     r"|Key(?![a-z])"
@@ -104,15 +118,34 @@ def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
         if text.startswith("]", found.end("name")) and OPEN_REDACTION_MARKER.search(before):
             continue
         count = _bare_secret_length if group == "bare" else _quoted_secret_length
-        length = count(found, found[group])
+        length = count(found, found[group]) if _is_in_place(found) else 0
         if length:
             yield at, at + length, _kind(found)
             at += length
 
 
 def _kind(found: re.Match[str]) -> str:
-    name = str(found["name"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
+    name = str(found["name"] or found["variable"] or found["flag"] or found["tag"]).casefold().replace("_", "-")
     return "password" if name.startswith("pass") or name == "pwd" else name
+
+
+def _is_in_place(found: re.Match[str]) -> bool:
+    """Return False for a form that is only an assignment at one place of a line, if it is somewhere else."""
+    if found["variable"]:  # ENV and setx
+        is_last = REST_OF_LINE_IS_BLANK.match(found.string, found.end()) is not None
+        return is_last and START_OF_LINE.fullmatch(_line_before(found)) is not None
+    if found["entry"]:
+        return NAME_OF_ENTRY.search(_line_before(found)) is not None
+    if found["sign"] == "|":
+        bare = found["bare"]
+        end = found.end("closed") if bare is None else found.start("bare") + len(bare.partition("|")[0])
+        is_row = START_OF_TABLE_ROW.match(_line_before(found)) is not None
+        return is_row and end > 0 and END_OF_CELL.match(found.string, end) is not None
+    return True
+
+
+def _line_before(found: re.Match[str]) -> str:
+    return found.string[max(found.start() - 80, 0) : found.start()].rpartition("\n")[2]
 
 
 def _quoted_secret_length(found: re.Match[str], value: str) -> int:
@@ -120,6 +153,8 @@ def _quoted_secret_length(found: re.Match[str], value: str) -> int:
     if DUMMY_VALUE.fullmatch(value) or URL_OR_PATH.match(value):
         return 0
     kind = _kind(found)
+    if _needs_proof(found):
+        return len(value) if _is_unmistakable(value, min_words=3 if found["sign"] == "|" else 1) else 0
     if any(character.isspace() for character in value):
         is_secret = closed and kind == "password" and PASSPHRASE.fullmatch(value) is not None
     elif kind == "password":
@@ -132,30 +167,56 @@ def _quoted_secret_length(found: re.Match[str], value: str) -> int:
 
 def _bare_secret_length(found: re.Match[str], value: str) -> int:
     is_environment_line = _is_environment_line(found)
-    cut = None if is_environment_line else CODE_PUNCTUATION.search(value)
+    is_prose = found["sign"] == ":" and found["after"] != ""
+    cut = None if is_environment_line else (PROSE_PUNCTUATION if is_prose else CODE_PUNCTUATION).search(value)
     core, mark = (value[: cut.start()], cut[0]) if cut else (value, "")
     core = core.rstrip(".:!?")
-    if not core or mark in {"(", "[", "{"} or DUMMY_VALUE.fullmatch(core) or URL_OR_PATH.match(core):
+    plain = core.strip("*_~") if core[:1] in {"*", "_", "~"} else core  # without emphasis
+    if not plain or mark in {"(", "[", "{"} or DUMMY_VALUE.fullmatch(plain) or URL_OR_PATH.match(plain):
         return 0
+    if _needs_proof(found):
+        return len(core) if _is_unmistakable(plain, min_words=3) else 0
     is_listed = mark in {";", "&"} and _has_plain_sign(found)  # user=x;password=y; or ?user=x&password=y&
     kind = _kind(found)
-    names_a_variable = mark and core.isidentifier() and not _is_key(core) and not is_listed
-    names_an_attribute = DOTTED_NAME.fullmatch(core) and not (is_environment_line and kind == "password")
+    is_pair = found["sign"] == ":" and not is_prose and mark == "," and _is_long_phrase(plain)  # password:a_b_c,
+    names_a_variable = mark and plain.isidentifier() and not _is_key(plain) and not is_listed and not is_pair
+    names_an_attribute = DOTTED_NAME.fullmatch(plain) and not (is_environment_line and kind == "password")
     if names_a_variable or names_an_attribute:
         return 0
-    if kind == "password" and core.isdigit():
-        is_secret = len(core) >= 4
+    if kind == "password" and plain.isdigit():
+        is_secret = len(plain) >= 4
     elif kind == "password":
-        is_secret = _has_digit_or_symbol(core.replace("+", "-")) or _is_made_of_words(found, core)
-    elif is_environment_line and len(core) >= MIN_KEY_CHARS:
-        is_phrase = kind == "secret" and _is_phrase(WORD_SEPARATOR.split(core))
-        is_secret = _is_key(core) or _is_word(core) or is_phrase
+        is_secret = _has_digit_or_symbol(plain.replace("+", "-")) or _is_made_of_words(found, plain)
+    elif is_environment_line and len(plain) >= MIN_KEY_CHARS:
+        is_phrase = kind == "secret" and _is_phrase(WORD_SEPARATOR.split(plain))
+        is_secret = _is_key(plain) or _is_word(plain) or is_phrase
     else:
-        is_secret = _is_key(core)
+        is_secret = _is_key(plain) or (_names_a_secret(found, kind) and _is_long_phrase(plain))
     if not is_secret:
         return 0
     rest = (REST_OF_ENVIRONMENT_LINE if is_environment_line else REST_OF_BARE).match(found.string, found.end())
     return rest.end() - found.start("bare") if rest and rest[0] and not cut else len(core)
+
+
+def _needs_proof(found: re.Match[str]) -> bool:
+    """Return True for a cell of a table and for the name "pass", because most of these are no credentials."""
+    return found["sign"] == "|" or ((found["name"] or "").casefold() == "pass" and not _is_prefixed(found))
+
+
+def _is_unmistakable(value: str, *, min_words: int) -> bool:
+    if len(value) < MIN_KEY_CHARS:
+        return False
+    is_mixed = any(map(str.isdigit, value)) and any(map(str.isalpha, value)) and not {"_", "/", " "}.intersection(value)
+    return is_mixed or _is_long_phrase(value, min_words=min_words)
+
+
+def _names_a_secret(found: re.Match[str], kind: str) -> bool:
+    """Return True for "client_secret" and "secret_key"; the value of "secret" may be the name of a secret."""
+    return kind.startswith("secret") and (kind != "secret" or _is_prefixed(found))
+
+
+def _is_prefixed(found: re.Match[str]) -> bool:
+    return found.string[max(found.start() - 1, 0) : found.start()] in ("-", "_")
 
 
 def _is_key(value: str) -> bool:
@@ -177,7 +238,10 @@ def _has_plain_sign(found: re.Match[str]) -> bool:
 
 
 def _is_environment_line(found: re.Match[str]) -> bool:
-    return _has_plain_sign(found) and found["name"].isupper()  # DB_PASSWORD=...
+    """Return True for `DB_PASSWORD=...`, `ENV DB_PASSWORD ...`, and `value: ...` after `name: DB_PASSWORD`."""
+    if found["variable"]:
+        return True
+    return (_has_plain_sign(found) or found["entry"] is not None) and found["name"].isupper()
 
 
 def _is_made_of_words(found: re.Match[str], value: str) -> bool:
@@ -192,17 +256,23 @@ def _is_made_of_words(found: re.Match[str], value: str) -> bool:
         return False
     if len(words) > 2:
         return True
-    before = found.string[max(found.start() - 80, 0) : found.start()].rpartition("\n")[2]
+    before = _line_before(found)
     is_last = REST_OF_LINE_IS_BLANK.match(found.string, found.end()) is not None
     if len(words) == 1 and found["flag"]:
         return OPTION_FOLLOWS.match(found.string, found.end()) is not None
     if len(words) == 1 and found["sign"] == "=":
-        starts_line = is_last and START_OF_LINE.fullmatch(before) is not None
-        return _has_plain_sign(found) and (starts_line or OPTION.search(before) is not None)
+        starts_line = is_last and START_OF_PROPERTY.fullmatch(before) is not None
+        is_listed = before.endswith((";", "&", "?"))
+        return _has_plain_sign(found) and (starts_line or is_listed or OPTION.search(before) is not None)
     if found["flag"] or _has_plain_sign(found):
         return True
     is_setting = is_last and START_OF_SETTING.fullmatch(before) is not None
     return is_setting and ((found["sign"] == ":" and value.islower()) or "-" in value)
+
+
+def _is_long_phrase(value: str, *, min_words: int = 3) -> bool:
+    words = WORD_SEPARATOR.split(value)
+    return len(words) >= min_words and _is_phrase(words) and not value.isupper()
 
 
 def _is_phrase(words: list[str]) -> bool:

@@ -293,6 +293,14 @@ FRAGMENTS += [
     "blue_turtle",
     "-",
     "+",
+    "**",
+    "|",
+    "ENV ",
+    "name: DB_PASSWORD",
+    "\nvalue: ",
+    "</b>",
+    "pass: ",
+    "db.",
 ]
 
 
@@ -438,6 +446,17 @@ HOSTILE = [
     "%25",
     "pwd%3Da",
     "pwd%253Daaa-bbb-ccc%26",
+    "**pwd**: a",
+    "| token ",
+    "|token|a1",
+    "ENV A",
+    "ENV PWD a",
+    "pass: a-b-c-",
+    "pwd,\n",
+    "name: PWD\nvalue: a",
+    "pwd,value:",
+    "a.pwd=a",
+    "</b>pwd</b>:</b>",
 ]
 
 
