@@ -7,7 +7,6 @@ an attempt need one more request. The GUID decides whether a delivery is new, so
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +30,8 @@ REST_S = 0.2
 """Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in a minute."""
 RESERVED_SHARE = 0.25
 """Share of GitHub's hourly limit that catch-up leaves to deliveries."""
-MAX_TRIES = 3
-"""Runs that try to read a payload before its delivery is lost."""
+GIVE_UP_AFTER = timedelta(hours=1)
+"""Time after its first failed request at which a payload that cannot be read counts as lost."""
 MAX_FAILURES_IN_A_ROW = 3
 """Failed requests after which a hook is left. If one more request fails, GitHub is down and the run ends."""
 READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
@@ -205,7 +204,7 @@ class CatchUp:
         self._since, self._max_fetches = since, max_fetches
         self._ignored_up_to = dict[str, int]()  # by source: the last attempt before `since` "now"
         self._settled = set[str]()  # GUIDs that are not stored and must not be read again: lost or rejected
-        self._tries = Counter[str]()  # by GUID: failed requests for its payload
+        self._failing_since = dict[str, datetime]()  # by GUID: time of the first failed request for its payload
         self._unread = list[tuple[DeliveryAttempt, StepFailed]]()  # in this run
         self._failures_in_a_row = 0  # requests
         self._names = dict[int, str]()  # repository id -> "owner/repo"
@@ -279,7 +278,7 @@ class CatchUp:
             return
         report.remaining += len(waiting)
         # Those that could not be read come last, so that they do not delay the others.
-        for attempt in sorted(waiting, key=lambda attempt: (self._tries[attempt.guid], attempt.id)):
+        for attempt in sorted(waiting, key=lambda attempt: (attempt.guid in self._failing_since, attempt.id)):
             if report.fetched + report.unread >= self._max_fetches:
                 report.is_cut = True
                 return
@@ -288,11 +287,12 @@ class CatchUp:
             try:
                 if self._is_wanted(source, attempt):  # its repository may be known by now
                     self._fetch(source, attempt, report)
+                self._failing_since.pop(attempt.guid, None)
                 report.remaining -= 1
             except StepFailed as exc:
                 if applies_to_all(exc):
                     raise
-                self._tries[attempt.guid] += 1
+                self._failing_since.setdefault(attempt.guid, began)
                 report.unread += 1
                 self._unread.append((attempt, exc))
                 complete_to = min(complete_to, attempt.id - 1)
@@ -301,10 +301,11 @@ class CatchUp:
             self._store.save_caught_up_to(source.name, complete_to)
 
     def _give_up(self, report: Report) -> None:
-        """Count deliveries as lost that several runs could not read; report the others as a problem."""
+        """Count deliveries as lost that could not be read for an hour; report the others as a problem."""
+        now = self._port.now()
         waiting = list[Problem]()
         for attempt, exc in self._unread:
-            if self._tries[attempt.guid] < MAX_TRIES:
+            if now - self._failing_since[attempt.guid] < GIVE_UP_AFTER:
                 waiting.append(to_problem(exc))
                 continue
             self._lose(attempt, report)

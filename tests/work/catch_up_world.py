@@ -144,6 +144,7 @@ class World:
     settings: Settings = field(default_factory=make_settings)
     committed: list[tuple[NewDelivery, Accepted]] = field(default_factory=list)
     requests_before_stop: int = 1_000_000
+    ahead: list[timedelta] = field(default_factory=list)  # added to the database's clock
 
     def catch_up(self, **options: Any) -> CatchUp:
         bots = load_bot_accounts(self.settings.github, self.store)

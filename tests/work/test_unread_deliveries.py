@@ -36,8 +36,9 @@ def server_error(message: str = SERVER_ERROR) -> DependencyDown:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
-        yield World(store)
+    ahead: list[timedelta] = []
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=lambda: sum(ahead, timedelta()))) as store:
+        yield World(store, ahead=ahead)
 
 
 def two_repositories(world: World) -> None:
@@ -80,15 +81,20 @@ def test_progress_is_not_stored_beyond_an_unread_delivery(world: World) -> None:
 
 
 @pytest.mark.parametrize("every_s", [None, 5.0])
-def test_delivery_that_three_runs_could_not_read_is_lost_with_one_warning(
+def test_delivery_that_could_not_be_read_for_an_hour_is_lost_with_one_warning(
     world: World, caplog: pytest.LogCaptureFixture, every_s: float | None
 ) -> None:
     world.github.send("bad")
     world.github.errors["bad"] = server_error()
     loop, health = make_loop(world, every_s=every_s)
     with caplog.at_level(logging.WARNING):
-        for _ in range(6):
-            loop.run()
+        loop.run()
+        world.ahead.append(timedelta(minutes=59))
+        loop.run()
+        assert component(health).metrics["lost"] == 0
+        world.ahead.append(timedelta(minutes=1))
+        loop.run()
+        loop.run()
     assert world.github.read == 3
     (lost,) = (record for record in caplog.records if record.message.startswith("missed webhook is lost"))
     assert (lost.__dict__["delivery"], lost.__dict__["why"]) == ("bad", SERVER_ERROR)
@@ -107,8 +113,9 @@ def test_many_adjacent_unread_payloads_do_not_block_the_others(world: World) -> 
     catch_up.run()
     catch_up.run()
     assert world.process_all() == ["other", "good"]
+    world.ahead.append(timedelta(hours=1))
     assert sum(catch_up.run().lost for _ in range(8)) == 5
-    assert world.github.read == 2 + 5 * 3
+    assert world.github.read == 15
 
 
 def test_outage_costs_a_few_requests_and_loses_nothing(world: World) -> None:
