@@ -28,7 +28,6 @@ from hls_handler.web.webhook import (
     not_verified,
     parse_headers,
     payload_of_form,
-    require_utf8,
 )
 from hls_handler.work.health import Health
 
@@ -166,7 +165,6 @@ class WebhookReceiver:
             if secret is None:
                 raise not_verified("the signature matches none of the secrets")
         payload = payload_of_form(body) if headers.is_form else body
-        require_utf8(payload)
         envelope = parse_envelope(payload)
         check_payload(headers.event, envelope)
         repository = envelope.repository.full_name if envelope.repository else None

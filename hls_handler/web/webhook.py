@@ -124,15 +124,6 @@ def payload_of_form(body: bytes) -> bytes:
     return unquote_to_bytes(values[0].replace(b"+", b" "))
 
 
-def require_utf8(payload: bytes) -> None:
-    """Raise `PayloadError` unless the payload is UTF-8. `parse_envelope` checks only the fields that it reads."""
-    try:
-        if not payload.isascii():
-            payload.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise PayloadError("the body is not valid JSON: it is not UTF-8") from exc
-
-
 def sign(secret: bytes, body: bytes) -> bytes:
     """Return the body's signature, as in X-Hub-Signature-256: "sha256=" and 64 lower-case hexadecimal digits.
 
@@ -257,7 +248,6 @@ def caught_up_delivery(
     """
     if len(body) > settings.server.max_body_bytes:
         raise PayloadError(f"the payload has {len(body)} bytes, more than server.max_body_bytes")
-    require_utf8(body)
     envelope = parse_envelope(body)
     check_payload(attempt.event, envelope)
     _check_repository(envelope, attempt.repository_id, repository)

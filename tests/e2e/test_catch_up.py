@@ -94,7 +94,7 @@ def test_catch_up_command_lists_and_then_processes_missed_webhooks(sandbox: Sand
     sandbox.faults.add(Fault(effect="status", status=502, stand_in="github", path="/deliveries/"))
     unread = CliRunner().invoke(app, arguments)
     assert unread.exit_code == 1
-    assert "2 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining" in unread.output
+    assert "3 attempts of 1 webhook looked at, 0 payloads read, 0 queued, 1 not readable, 1 remaining" in unread.output
     assert "1 missed webhook could not be read: GET /repos/" in unread.output
     sandbox.state.set_permission(REPOSITORY, sandbox.state.me.login, "write")
     refused = CliRunner().invoke(app, arguments)

@@ -188,3 +188,16 @@ def test_both_parsers_accept_other_numbers_and_texts(value: str) -> None:
     body = json.dumps(payload).replace("{", f'{{"x": {value}, ', 1).encode()
     assert parse_envelope(body).repository == EnvelopeRepository(id=1, full_name="octo/shop")
     assert parse_event("push", "guid", body).repository.full_name == "octo/shop"
+
+
+def test_both_parsers_take_the_last_of_repeated_keys() -> None:
+    repositories = b'"repository": {"id": "1"}, "repository": {"id": 2, "full_name": "octo/shop"}'
+    body = b'{%s, "sender": {"id": 1, "login": "anna"}}' % repositories
+    assert parse_envelope(body).repository == EnvelopeRepository(id=2, full_name="octo/shop")
+    assert parse_event("push", "guid", body).repository.id == 2
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xed\xa0\x80"])
+def test_text_that_is_not_utf8_is_rejected_in_every_field(text: bytes) -> None:
+    with pytest.raises(PayloadError, match="not UTF-8"):
+        parse_envelope(b'{"x": {"title": "' + text + b'"}}')

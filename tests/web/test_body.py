@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from starlette.types import Message
 
-from hls_handler.errors import PayloadError
 from hls_handler.web.limits import BodyBudget
-from hls_handler.web.webhook import Rejected, payload_of_form, require_utf8
+from hls_handler.web.webhook import Rejected, payload_of_form
 from tests.web.fakes import FakeClock, WebSetup, ask, headers, payload, settings
 
 
@@ -203,12 +202,6 @@ def test_a_form_without_exactly_one_payload_is_400(form: bytes) -> None:
     with pytest.raises(Rejected) as rejected:
         payload_of_form(form)
     assert rejected.value.status == 400
-
-
-@pytest.mark.parametrize("check", [lambda: require_utf8(b'{"title": "\xff"}'), lambda: require_utf8(b"\xc3")])
-def test_bytes_that_are_not_utf8_are_not_json(check: Callable[[], None]) -> None:
-    with pytest.raises(PayloadError, match="not UTF-8"):
-        check()
 
 
 def test_utf8_is_accepted() -> None:
