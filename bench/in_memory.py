@@ -121,10 +121,11 @@ class InMemory:
     def take_slot(self, lease: Lease, _name: str, *, changes: Sequence[Change] = (), **_why: object) -> None:
         self.save(lease, *changes)
 
-    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
+    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> bool:
         self.save(lease, *changes)
         self._locks.setdefault(name, threading.Lock()).acquire(timeout=ttl_s)
         self._locked.setdefault(lease.guid, []).append(name)
+        return False
 
     def calls_of(self, _guid: str) -> tuple[()]:
         return ()

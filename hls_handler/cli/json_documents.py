@@ -34,7 +34,7 @@ def report_to_dict(report: DeliveryReport) -> Document:
         **_delivery_to_dict(row, report.pause),
         "finished_at": _to_text(row.finished_at),
         "took_s": row.took_s,
-        "attempts": row.attempts,
+        "failed_attempts": row.attempts,
         "rule": report.rule,
         "repository_settings": report.repository_settings,
         "omitted": list(report.omitted),

@@ -27,7 +27,7 @@ from hls_handler.prompting.environment import (
     check_references,
 )
 from hls_handler.prompting.front_matter import SUFFIX
-from hls_handler.prompting.problems import Problem, prompt_error
+from hls_handler.prompting.problems import Problem, prompt_error, with_absolute_path
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import (
@@ -82,7 +82,7 @@ def load_library(
     if problems:
         raise prompt_error(problems)
     found = sorted(warning for name in library.prompts for warning in check.warnings(name))
-    return replace(library, warnings=tuple(map(str, found)))
+    return replace(library, warnings=tuple(map(with_absolute_path, found)))
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:

@@ -25,10 +25,10 @@ class Problem:
 
 def prompt_error(problems: Iterable[Problem]) -> PromptError:
     """Return one error that lists all problems, with absolute paths, sorted by file and line, without duplicates."""
-    return PromptError([_with_absolute_path(problem) for problem in sorted(set(problems))])
+    return PromptError([with_absolute_path(problem) for problem in sorted(set(problems))])
 
 
-def _with_absolute_path(problem: Problem) -> str:
+def with_absolute_path(problem: Problem) -> str:
     return str(replace(problem, file=str(Path(problem.file).absolute())))
 
 
@@ -46,5 +46,5 @@ class BrokenTemplateError(PromptError):
     """A template cannot be rendered; `problem` has the file, the line and the reason."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__([_with_absolute_path(problem)])
+        super().__init__([with_absolute_path(problem)])
         self.problem = problem

@@ -175,8 +175,8 @@ class LockStatements:
             set_={"delivery_id": new.excluded["delivery_id"], "locked_until": new.excluded["locked_until"]},
             where=is_free,
         ).returning(locks.c.name)
-        self._pending_until = select(locks.c.locked_until).where(
-            locks.c.name == bindparam("of_write"), ~has_passed(locks.c.locked_until, now)
+        self._pending = select(locks.c.locked_until, has_passed(locks.c.locked_until, now).label("has_expired")).where(
+            locks.c.name == bindparam("of_write")
         )
 
     def begin_write(self, connection: Connection, row_id: int, name: str, *, ttl_ms: int) -> int | None:
@@ -192,8 +192,13 @@ class LockStatements:
         return None
 
     def pending_until(self, connection: Connection, name: str) -> int | None:
-        until: int | None = connection.execute(self._pending_until, {"of_write": PENDING_WRITE + name}).scalar()
-        return until
+        """Return when the pending write for the lock `name` expires (ms); None if there is none or it has expired."""
+        row = connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
+        return None if row is None or row.has_expired else row.locked_until
+
+    def has_record(self, connection: Connection, name: str) -> bool:
+        """Return True if a write for the lock `name` was recorded and never completed, even if it has expired."""
+        return connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first() is not None
 
 
 def complete_write(connection: Connection, row_id: int, name: str) -> None:

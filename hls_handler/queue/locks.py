@@ -26,9 +26,10 @@ class Locks:
             .where(locks.c.name == bindparam("of_name"))
         )
 
-    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> None:
+    def acquire(self, lease: Lease, name: str, *, ttl_s: float, changes: Sequence[Change] = ()) -> bool:
         """Acquire or extend the lock `name` for `ttl_s` seconds. Raises `LeaseLost`.
 
+        Returns True if an earlier write under this lock had no response, so that it may have taken effect.
         Raises `Postponed` if another delivery holds the lock, or if the lock has a pending write. The changes are
         stored even if `Postponed` is raised. The lock is released by `Checkpoints.save` with `unlock`, by a reschedule,
         or at the delivery's end.
@@ -41,9 +42,11 @@ class Locks:
                 holder = connection.execute(self._holder, {"of_name": name}).one()
             # Read after the attempt to lock, because the former holder records its write before it releases the lock.
             pending_until = self._locks.pending_until(connection, name)
+            is_unanswered = self._locks.has_record(connection, name)
         if pending_until is not None:
             raise write_pending(pending_until)
         if holder is not None:
             guid, until, now = holder
             at = from_ms(min(until, now + _LOCK_POLL_MS))
             raise Postponed(f"waits for delivery {guid}, which holds the lock {name}", at=at)
+        return is_unanswered

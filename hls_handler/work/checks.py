@@ -89,6 +89,13 @@ def make_checks(
     ]
 
 
+INSTALLATION_REMEDY = "choose the repositories on that page"
+PERMISSION_REMEDY = (
+    "add the permission: for an App on its page, where the owner of each installation then accepts it; for a token in "
+    "its settings. Or switch the feature off"
+)
+
+
 def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str, object]:
     failures: list[DependencyDown] = []
     for bot, account in zip(config.bots, client.accounts(), strict=True):
@@ -106,8 +113,8 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
             remedy=failures[0].remedy,
             metrics=metrics,
         )
-    if identity.details.get("installations") == []:
-        remedy = "choose the repositories on that page"
+    if identity.missing:
+        remedy = PERMISSION_REMEDY if identity.details.get("installations") != [] else INSTALLATION_REMEDY
         raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
     return metrics
 

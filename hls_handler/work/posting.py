@@ -80,13 +80,14 @@ def post(
     """
     require_not_superseded()
     job.require_reads_allowed()
-    current, may_exist = None, True
+    current, may_exist, is_unanswered = None, True, False
     if not any(name == OUTCOME.name for name, _ in job.steps):
         for action in actions:
             if isinstance(action, EnsureComment) and job.rule.effective.features.auto_commenting:
-                _acquire_lock(job, action)
+                is_unanswered |= _acquire_lock(job, action)
         current = _check_current_state(job, conversation)
-        may_exist = _may_have_unknown_comment(job, current)
+        known = _history(job).count_comments()
+        may_exist = is_unanswered or current.comments is None or current.comments > known
     execute = partial(_execute, job, conversation, current, may_exist, require_not_superseded)
     outcomes = tuple(
         job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
@@ -112,12 +113,6 @@ def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRe
     shown = _shown_labels(current, job.config.library)
     _log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, shown))
     return current
-
-
-def _may_have_unknown_comment(job: Job, current: Issue | PullRequest) -> bool:
-    # An earlier attempt may have written a comment whose id is not stored, because the response was lost.
-    known = _history(job).count_comments() if job.lease.attempt == 1 else 0
-    return current.comments is None or current.comments > known
 
 
 def _execute(
@@ -206,8 +201,8 @@ def _lock_name(job: Job, action: EnsureComment) -> str:
     return f"{job.lease.conversation_key}/{action.family}"
 
 
-def _acquire_lock(job: Job, action: EnsureComment) -> None:
-    job.store.locks.acquire(job.lease, _lock_name(job, action), ttl_s=LOCK_S, changes=job.pending.take())
+def _acquire_lock(job: Job, action: EnsureComment) -> bool:
+    return job.store.locks.acquire(job.lease, _lock_name(job, action), ttl_s=LOCK_S, changes=job.pending.take())
 
 
 def _make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
