@@ -114,6 +114,7 @@ def check_repository(
 
 
 PERSON = "somebody"
+AUTHOR = "author"
 CONDITIONS = "if a person triggers it, on an issue or pull request that is not a draft and has not opted out of HLS"
 QUESTION = "@hls What should I try next?"  # any account counts as mentioned while the bot account is unknown
 EXTRA_CONDITIONS = {
@@ -222,7 +223,7 @@ def _event_by_person(key: str, repository: str) -> RoutingInput:
         repository=repository,
         sender=PERSON,
         sender_is_bot=False,
-        author=PERSON,
+        author=PERSON if name != "issue_comment" else AUTHOR,  # an author's comment counts as an edit of the issue
         changed=ANALYSED_FIELDS if action == "edited" else frozenset(),
         comment_author=PERSON,
         comment_body=QUESTION if name == "issue_comment" else "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import html
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ from hls_handler.work.health import Health
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
+MAX_LOGGED_PATH = 200  # characters
+
+log = logging.getLogger(__name__)
 
 START_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -170,8 +174,11 @@ def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
     )
 
 
-def _http_error(_request: Request, exc: Exception) -> Response:
+def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
+    if exc.status_code == 404 and "x-github-event" in request.headers:
+        reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
+        log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 

@@ -195,6 +195,14 @@ def test_example_events_are_not_ignored_for_their_content(
             ),
         ),
         (
+            "octo/widgets",
+            "issue_comment.created",
+            (
+                "ignored (event not enabled)   issue_comment.created is not among the events of "
+                "hls.yaml:10 (repositories[1].events); add it there to process it"
+            ),
+        ),
+        (
             "octo/asleep",
             "issues.opened",
             (

@@ -299,6 +299,10 @@ class Outcome:
     has_claude_key: bool
 
 
+FOR_OTHER_TOKENS = """
+     If the token may not list webhooks, `gh webhook forward` brings them to `hls serve` (docs/operating.md)."""
+
+
 def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: Path) -> Iterator[str]:
     """Yield the steps; further lines of a step are indented. `config` is the value of --config."""
     option = f" --config {config}" if config is not None else ""
@@ -323,7 +327,8 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
         forward = f"A proxy with TLS forwards {outcome.webhook_url} to it (docs/operating.md)."
         yield f"Receive events: {hls} serve{option}\n     {forward}"
     else:
-        yield f"Receive events, without a public address: {hls} listen{option}"
+        reader = "" if app is not None else FOR_OTHER_TOKENS
+        yield f"Receive events, without a public address: {hls} listen{option}{reader}"
     first = next((name for name in outcome.repositories if "*" not in name), "one of the repositories")
     yield f"Open an issue in {first}, and see what HLS does: {hls} why {first}#1{option}"
     if not is_public:
