@@ -4,12 +4,17 @@ from __future__ import annotations
 
 
 def count(number: int, noun: str) -> str:
-    """Return "1 request", or "2 requests". For the nouns of HLS, the plural follows from the last letters."""
+    """Return "1 request", or "2 requests"."""
+    return f"{number} {inflect(number, noun)}"
+
+
+def inflect(number: int, noun: str) -> str:
+    """Return "request" for 1, else "requests". For the nouns of HLS, the plural follows from the last letters."""
     if number == 1:
-        return f"1 {noun}"
+        return noun
     if noun.endswith("y") and not noun.endswith("ay"):
-        return f"{number} {noun[:-1]}ies"
-    return f"{number} {noun}{'es' if noun.endswith('ch') else 's'}"
+        return f"{noun[:-1]}ies"
+    return f"{noun}{'es' if noun.endswith('ch') else 's'}"
 
 
 def is_or_are(number: int) -> str:

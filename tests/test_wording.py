@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.wording import count, is_or_are, was_or_were
+from hls_handler.wording import count, inflect, is_or_are, was_or_were
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 requests"), (1, "1 request"), (2, "2 requests")])
@@ -17,6 +17,7 @@ def test_noun_agrees_with_its_number(number: int, text: str) -> None:
 )
 def test_plural_follows_the_end_of_the_noun(noun: str, plural: str) -> None:
     assert (count(1, noun), count(3, noun)) == (f"1 {noun}", f"3 {plural}")
+    assert (inflect(1, noun), inflect(3, noun)) == (noun, plural)
 
 
 @pytest.mark.parametrize(("number", "present", "past"), [(0, "are", "were"), (1, "is", "was"), (2, "are", "were")])

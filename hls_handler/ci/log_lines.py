@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hls_handler.untrusted.redaction import redact
+from hls_handler.wording import inflect
 
 MAX_PARSED_CHARS = 4_000
 """Limit on the characters of a line that are parsed. A private key in one line has 3,300."""
@@ -60,7 +61,7 @@ def truncate_line(line: LogLine) -> LogLine:
         return line
     text = redact(line.text)
     cut_chars = max(len(text) - MAX_SHOWN_CHARS, 0) + line.unread
-    shown = f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} characters cut]" if cut_chars else text
+    shown = f"{text[:MAX_SHOWN_CHARS]}… [{cut_chars:,} {inflect(cut_chars, 'character')} cut]" if cut_chars else text
     return replace(line, text=shown, unread=0)
 
 

@@ -260,27 +260,36 @@ def _describe_state(report: DeliveryReport) -> str:
 def _cost(report: DeliveryReport) -> str:
     costs = [call.cost_usd for call in report.calls if call.cost_usd is not None]
     calls = count(len(report.calls), "call")
-    tokens_in = sum(call.all_input_tokens for call in report.calls)
+    tokens_in = count(sum(call.all_input_tokens for call in report.calls), "token")
     tokens_out = sum(call.output_tokens or 0 for call in report.calls)
     shadow_calls = sum(call.of_shadow for call in report.calls)
     shadow_part = f" ({shadow_calls} of them for the shadow prompt)" if shadow_calls else ""
-    return f"{calls} to Claude{shadow_part}, {tokens_in} tokens in, {tokens_out} out, {sum(costs):.6f} USD."
+    return f"{calls} to Claude{shadow_part}, {tokens_in} in, {tokens_out} out, {sum(costs):.6f} USD."
 
 
 def _describe_steps(report: DeliveryReport) -> Iterator[str]:
-    yield from (f"Step {name}: {took_s:.3f} s" for name, took_s in report.times if not name.startswith(_CALL_STEPS))
-    for call in report.calls:
-        name = _step_name(ASK, call.index)
-        outcome = call.outcome or "unfinished"
-        took = "no duration" if call.took_s is None else f"{call.took_s:.3f} s"
-        usage = "no tokens"
-        if call.output_tokens is not None:
-            at_most = "at most " if call.is_estimate else ""
-            usage = f"{at_most}{call.all_input_tokens} tokens in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
-        request = f", request {call.request_id}" if call.request_id else ""
-        yield f"Step {name}: {took}, {outcome}, {usage}, {call.model}{request}"
+    yield from _describe_times(report, GATHER)
+    yield from (_describe_call(call) for call in report.calls if not call.of_shadow)
+    yield from _describe_times(report, OUTCOME.name)
+    yield from (_describe_call(call) for call in report.calls if call.of_shadow)
     if report.delivery.github_requests is not None:
         yield f"Requests to GitHub: {report.delivery.github_requests}"
+
+
+def _describe_times(report: DeliveryReport, step: str) -> Iterator[str]:
+    return (f"Step {name}: {took_s:.3f} s" for name, took_s in report.times if name.startswith(step))
+
+
+def _describe_call(call: CallRow) -> str:
+    outcome = call.outcome or "unfinished"
+    took = "no duration" if call.took_s is None else f"{call.took_s:.3f} s"
+    usage = "no tokens"
+    if call.output_tokens is not None:
+        tokens_in = count(call.all_input_tokens, "token")
+        usage = f"{tokens_in} in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
+        usage = f"at most {usage}" if call.is_estimate else usage
+    request = f", request {call.request_id}" if call.request_id else ""
+    return f"Step {_step_name(ASK, call.index)}: {took}, {outcome}, {usage}, {call.model}{request}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +320,7 @@ class DeliveryReport:
 
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
-    ordered = sorted(steps.items(), key=lambda item: (_ORDER.get(item[0][0], 9), item[0][1]))
+    ordered = sorted(steps.items(), key=lambda item: _position(*item[0]))
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     answers = [
         decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
@@ -339,5 +348,8 @@ def _step_name(name: str, index: int) -> str:
     return name if index == 0 else f"{name} {index + 1}"
 
 
-_CALL_STEPS = (UNUSABLE.name, ASK)
+def _position(name: str, index: int) -> tuple[bool, int, int]:
+    return index >= FIRST_SHADOW_STEP, _ORDER.get(name, 9), index
+
+
 _ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

@@ -21,6 +21,7 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.wording import count, was_or_were
 
 KEY_VARIABLE = "ANTHROPIC_API_KEY"
 KEY_ALTERNATIVE = "omit --claude real"
@@ -92,7 +93,8 @@ def require_budget(claude: ClaudeSettings, cost: StoryCost, *, asked: int) -> No
     """Raise `SettingsError` if the demo, after `asked` calls in the last hour, could exceed claude.calls_per_hour."""
     if asked + cost.questions > claude.calls_per_hour:
         limit = f"claude.calls_per_hour allows {claude.calls_per_hour}"
-        problem = f"the demo asks up to {cost.questions} questions, {asked} were asked in the last hour, and {limit}"
+        questions, recent = count(cost.questions, "question"), f"{asked} {was_or_were(asked)}"
+        problem = f"the demo asks up to {questions}, {recent} asked in the last hour, and {limit}"
         raise SettingsError([f"{problem}; wait, or raise claude.calls_per_hour"])
 
 

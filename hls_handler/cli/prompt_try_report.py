@@ -237,7 +237,8 @@ def format_usages(usages: Sequence[Usage]) -> str:
     """Return "1500 tokens in, 300 out, 0.000600 USD". If a cost is unknown, the text ends with "unknown cost"."""
     cost = add_usd(usage.cost_usd for usage in usages)
     shown = "unknown cost" if cost is None else format_usd(cost)
-    return f"{sum(map(_input_tokens, usages))} tokens in, {sum(usage.output_tokens for usage in usages)} out, {shown}"
+    tokens_in = count(sum(map(_input_tokens, usages)), "token")
+    return f"{tokens_in} in, {sum(usage.output_tokens for usage in usages)} out, {shown}"
 
 
 def _input_tokens(usage: Usage) -> int:

@@ -286,7 +286,7 @@ def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFee
 
 
 def _share(one: FieldFeedback) -> str:
-    return f"{one.corrected} of {one.set} labels" + (f", {one.share:.0%}" if one.set else "")
+    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
 
 
 def _add_up(rows: list[PromptStats]) -> PromptStats:

@@ -26,6 +26,7 @@ from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import resolve_model
+from hls_handler.wording import count
 
 if TYPE_CHECKING:
     import anthropic
@@ -295,7 +296,9 @@ def _parse_reply(body: bytes, prompt: Prompt, *, took_s: float, request_id: str 
                 return unusable("invalid", f"the reply: the key {shorten(repeated)} occurs twice")
             return ValidReply(prompt.id, prompt.reply, reply, usage)
         case "max_tokens":
-            return unusable("truncated", f"the reply was cut off after {usage.output_tokens} tokens (max_tokens)")
+            return unusable(
+                "truncated", f"the reply was cut off after {count(usage.output_tokens, 'token')} (max_tokens)"
+            )
         case "model_context_window_exceeded":
             return unusable("truncated", "prompt and reply together are longer than the model's context window")
         case "refusal":

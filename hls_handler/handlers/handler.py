@@ -87,7 +87,7 @@ class Handler(ABC, Generic[Facts]):
         """Read the facts from GitHub. Raises `Superseded` if the event is outdated, and the errors of `Reader`."""
 
     def plan(self, event: Event, facts: Facts, analysis: Analysis) -> tuple[Action, ...]:
-        """Return the actions. By default: labels from the replies of all prompts, a comment from the last reply."""
+        """Return the actions. By default: the labels of all replies, and the comment of the last one worth saying."""
         comment = plan_comment(analysis, self.comment_family(event), create=analysis.worth_saying)
         return (*plan_labels(analysis), *comment)
 
@@ -129,7 +129,7 @@ class Handler(ABC, Generic[Facts]):
         return None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
-        """Return more variables for the comment template, by default none. `reply` is the last prompt's reply."""
+        """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""
         return {}
 
 

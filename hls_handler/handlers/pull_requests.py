@@ -37,7 +37,7 @@ from hls_handler.review import RANK, Patch, Side, locate_findings, numbered, par
 from hls_handler.settings.model import Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
-from hls_handler.wording import count, was_or_were
+from hls_handler.wording import count, is_or_are, was_or_were
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
 """Values of `status` in GitHub's list of changed files."""
@@ -192,7 +192,8 @@ def _to_patched_file(file: ChangedFile, whole: Patch, part: Patch) -> PatchedFil
     missing = total - _changed_lines(part)
     cut = part != whole or missing > 0
     if cut:
-        text = f"{text}\n[cut here: {missing} more changed lines of this file are not shown]"
+        lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
+        text = f"{text}\n[cut here: {lines} not shown]"
     status = STATUSES.get(file.status, "changed")
     return PatchedFile(file.path, file.previous_path, status, file.additions, file.deletions, text, cut)
 
@@ -319,7 +320,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             reasons = [count_reasons(facts.skipped)] if facts.skipped else []
             reasons += [f"{facts.unlisted} beyond those that GitHub lists"] if facts.unlisted else []
             total = len(facts.files) + missing
-            parts.append(f"{missing} of {total} files {was_or_were(missing)} not shown: {', '.join(reasons)}")
+            parts.append(f"{missing} of {count(total, 'file')} {was_or_were(missing)} not shown: {', '.join(reasons)}")
         cut = sum(file.cut for file in facts.files)
         if cut:
             parts.append(f"{count(cut, 'file')} {was_or_were(cut)} partly reviewed, because the patch is too long")

@@ -23,7 +23,7 @@ from hls_handler.handlers.reader import Commit, Reader, RepositoryHistory
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.routing import Rule
 from hls_handler.untrusted.cleaning import truncate
-from hls_handler.wording import was_or_were
+from hls_handler.wording import count, was_or_were
 
 MAX_MESSAGE_CHARACTERS = 1_000  # longer commit messages are cut
 TOKENS_PER_COMMIT = 40  # tokens of a commit in addition to its message: SHA, author and delimiters
@@ -72,7 +72,9 @@ class ReleaseHandler(Handler[ReleaseFacts]):
         if not facts.omitted:
             return None
         total = len(facts.commits) + facts.omitted
-        return f"{facts.omitted} of {total} commits {was_or_were(facts.omitted)} not shown: over the token budget"
+        return (
+            f"{facts.omitted} of {count(total, 'commit')} {was_or_were(facts.omitted)} not shown: over the token budget"
+        )
 
     def plan(self, event: Event, facts: ReleaseFacts, analysis: Analysis) -> tuple[Action, ...]:
         section = f"release-{facts.release.id}"

@@ -27,7 +27,7 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
-from hls_handler.wording import was_or_were
+from hls_handler.wording import count, was_or_were
 
 CONTEXT_LINES = 8  # lines of code shown with a comment, up to and including the commented line
 MAX_LINE_LENGTH = 200  # longer lines of code are cut
@@ -119,8 +119,8 @@ class ReviewHandler(Handler[ReviewFacts]):
         if not facts.omitted:
             return None
         total = len(facts.comments) + facts.omitted
-        count = f"{facts.omitted} of {total} comments on lines"
-        return f"{count} {was_or_were(facts.omitted)} not shown: over the token budget"
+        comments = f"{facts.omitted} of {count(total, 'comment')} on lines"
+        return f"{comments} {was_or_were(facts.omitted)} not shown: over the token budget"
 
     def comment_variables(self, facts: ReviewFacts, reply: Reply) -> Mapping[str, object]:
         """Return variables for the comment template. `dropped` is the number of requests that are not in `todos`."""

@@ -34,7 +34,7 @@ from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Failure, HistoryUpdate, Reader, RepositoryHistory, RunResult
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN
 from hls_handler.routing import FAILED, PASSED, Rule
-from hls_handler.wording import count
+from hls_handler.wording import count, inflect
 
 MAX_JOBS = 10  # failed jobs whose logs are read; a matrix of fifty jobs usually fails for one reason
 MAX_CHANGED_PATHS = 200  # paths of the pull request's files that are shown
@@ -199,7 +199,7 @@ class WorkflowHandler(Handler[WorkflowFacts]):
         texts = [step.excerpt for step in facts.steps if step.excerpt is not None and step.excerpt.state == "text"]
         shown, total = sum(len(text.lines) for text in texts), sum(text.total_lines for text in texts)
         if shown < total:
-            parts.append(f"{total - shown:,} of {total:,} lines of the failed steps' logs")
+            parts.append(f"{total - shown:,} of {total:,} {inflect(total, 'line')} of the failed steps' logs")
         unread = [step.log for step in facts.steps if step.log not in ("text", "elsewhere")]
         if unread:
             parts.append(f"{count(len(unread), 'log')} ({', '.join(dict.fromkeys(unread))})")

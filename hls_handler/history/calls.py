@@ -30,6 +30,7 @@ from hls_handler.errors import Postponed
 from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.wording import count
 
 CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
@@ -273,8 +274,8 @@ class ClaudeCalls:
         self._rate_limiter.reserve(connection, row_id, _BUDGET, frees_at)
         at = from_ms(frees_at)
         return Postponed(
-            f"the hourly budget is used up: claude.calls_per_hour allows {calls_per_hour} calls, the next one at "
-            f"{at:%H:%M:%S} UTC; raise that setting, or wait",
+            f"the hourly budget is used up: claude.calls_per_hour allows {count(calls_per_hour, 'call')}, the next one "
+            f"at {at:%H:%M:%S} UTC; raise that setting, or wait",
             at=at,
             waiting_for="claude",
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 from hls_handler.deliveries import Accepted, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.changes import Counts
+from hls_handler.wording import count
 
 _MAX_BATCH = 256
 COMMIT_TIMEOUT_S = 6.0
@@ -76,7 +77,8 @@ class AcceptQueue:
             if self._is_closed:
                 raise StoreUnavailable("the service is shutting down: send the delivery again")
             if self._waiting and self._waiting_bytes + len(new.body) > self._max_waiting_bytes:
-                problem = f"{len(self._waiting)} deliveries already wait for the database: see why it is slow"
+                waiting_now = count(len(self._waiting), "delivery")
+                problem = f"{waiting_now} already waiting for the database: see why it is slow"
                 raise StoreUnavailable(problem)
             self._waiting.append(waiting)
             self._waiting_bytes += len(new.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hls_handler.untrusted.redaction import redact
+from hls_handler.wording import inflect
 
 LONGEST_TEXT = 60_000
 """Limit on the characters of one untrusted text in a prompt. GitHub's limit for a body is 65,536."""
@@ -71,7 +72,7 @@ def remove_html_comments(text: str) -> str:
     if unclosed is None:
         return rest
     start = unclosed.end() - len(COMMENT_OPEN)
-    return f"{rest[:start]}[unclosed HTML comment: {len(rest) - start:,} characters cut]"
+    return f"{rest[:start]}[unclosed HTML comment: {_describe_cut(len(rest) - start)}]"
 
 
 def clean(text: str) -> str:
@@ -88,7 +89,11 @@ def clean(text: str) -> str:
 
 def truncate(text: str, n: int) -> str:
     """Return the first `n` characters of a text. If it is longer, append the number of cut characters."""
-    return text if len(text) <= n else f"{text[:n]}… [{len(text) - n:,} characters cut]"
+    return text if len(text) <= n else f"{text[:n]}… [{_describe_cut(len(text) - n)}]"
+
+
+def _describe_cut(characters: int) -> str:
+    return f"{characters:,} {inflect(characters, 'character')} cut"
 
 
 def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> str:

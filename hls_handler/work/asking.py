@@ -61,7 +61,7 @@ def _template_errors_as_retryable() -> Iterator[None]:
 
 @_template_errors_as_retryable()
 def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
-    """Ask Claude `job.rule.prompt` and its follow-up prompts (`then`), and render the comment from the last reply.
+    """Ask Claude `job.rule.prompt` and its follow-up prompts (`then`), and render the comment (see `render_chain`).
 
     `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.

@@ -18,7 +18,7 @@ from hls_handler.deliveries import Accepted, DeliveryAttempt, NewDelivery
 from hls_handler.errors import DependencyDown, HlsError, PayloadError, StepFailed
 from hls_handler.events import event_key
 from hls_handler.settings.model import CatchUp as CatchUpSettings
-from hls_handler.wording import count
+from hls_handler.wording import count, is_or_are
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,8 @@ def find_reserved(rate_limit: RateLimit, now: datetime) -> str | None:
     if remaining >= limit * RESERVED_SHARE:
         return None
     return (
-        f"{remaining} of GitHub's {limit} requests an hour are left, and deliveries need them: no requests of catch-up "
-        f"until {reset_at:%H:%M:%S} UTC"
+        f"{remaining} of GitHub's {limit} requests an hour {is_or_are(remaining)} left, and deliveries need them: no "
+        f"requests of catch-up until {reset_at:%H:%M:%S} UTC"
     )
 
 

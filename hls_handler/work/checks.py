@@ -139,7 +139,7 @@ def _check_queue(deliveries: Deliveries, pauses: Pauses) -> None:
     if active:
         paused = "; ".join(describe_pause(pause) for pause in active)
         remedy = f"to end the pause: {', '.join(resume_command(pause) for pause in active)}"
-        held = f"{queue.held} of {queue.queued} queued deliveries {is_or_are(queue.held)} paused"
+        held = f"{queue.held} of {count(queue.queued, 'queued delivery')} {is_or_are(queue.held)} paused"
         raise ProblemFound(f"{paused}; {held}", remedy=remedy)
 
 

@@ -21,12 +21,21 @@ from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Lease
 from hls_handler.errors import PayloadError, Permanent, Superseded
-from hls_handler.events import Account, Event, parse_event
+from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, SkipReason, check_conversation
 from hls_handler.handlers.issues import has_open_requests
 from hls_handler.queue.changes import Change, Posted
-from hls_handler.routing import Ignored, IgnoredKind, LabelCorrection, find_label_correction, from_event, route
+from hls_handler.routing import (
+    Ignored,
+    IgnoredKind,
+    LabelCorrection,
+    Rule,
+    find_label_correction,
+    from_event,
+    route,
+    route_author_comment,
+)
 from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_limits, prompt_result, run_shadow
@@ -92,11 +101,13 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
-    if rule.is_author_comment and not _is_information_requested(lease, context, bot):
-        return DeliveryResult("ignored", "HLS has asked the author of the issue for nothing", kind="nothing asked")
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
-    handler = handler_for(rule.event_key.partition(".")[0])
-    job = Job(lease, context, config, event, bot, rule, handler, steps, others=chosen.others)
+    job = Job(lease, context, config, event, bot, rule, _handler_for(rule), steps, others=chosen.others)
+    answer_rule = _find_answer_rule(job)
+    if answer_rule is not None:
+        job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
+    elif rule.is_author_comment:
+        return DeliveryResult("ignored", "HLS has asked the author of the issue for nothing", kind="nothing asked")
     ignored = _check_run_limit(job)
     if ignored is not None:
         return ignored
@@ -159,9 +170,27 @@ def _parse_event(lease: Lease) -> Event:
         raise Permanent(str(exc)) from exc
 
 
-def _is_information_requested(lease: Lease, context: WorkerContext, bot: Account) -> bool:
-    history = context.store.repositories.history(lease, bot.login)
-    return lease.number is not None and has_open_requests(history, lease.number)
+def _handler_for(rule: Rule) -> Handler[Any]:
+    return handler_for(rule.event_key.partition(".")[0])
+
+
+def _find_answer_rule(job: Job) -> Rule | None:
+    """Return the rule that evaluates a comment by an issue's author, if HLS asked them for something; else None.
+
+    This rule takes precedence over a reply to the comment.
+    """
+    rule = route_author_comment(
+        from_event(job.event),
+        job.rule.effective,
+        settings=job.config.settings,
+        catalogue=job.config.library,
+        bot=job.bot,
+        others=job.others,
+    )
+    if not isinstance(rule, Rule) or job.lease.number is None:
+        return None
+    history = job.store.repositories.history(job.lease, job.bot.login)
+    return rule if has_open_requests(history, job.lease.number) else None
 
 
 def _age_s(event: Event, now: datetime) -> float:

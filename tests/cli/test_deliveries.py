@@ -26,16 +26,17 @@ USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.
 
 
 @pytest.mark.parametrize("given", ["g1", "request-g1"], ids=["GUID", "request id"])
-def test_show_lists_each_step_with_its_cost(tmp_path: Path, given: str) -> None:
+def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path, given: str) -> None:
     url = f"sqlite:///{tmp_path}/hls.db"
     with closing(Storage.open(url)) as store:
         lease = begin(store, "g1")
         store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}", took_s=0.25))
         ended = {"request_id": "req_011"}
-        for end in ({"outcome": "invalid", "error": "no kind", "usage": USAGE, **ended}, None):
+        ok = {"outcome": "invalid", "error": "no kind", "usage": USAGE, **ended}
+        for index, end in ((0, ok), (0, None), (100, ok)):
             call = store.calls.begin(
                 lease,
-                index=0,
+                index=index,
                 prompt_id="issues/analyze@3f9c2a",
                 model="claude-haiku-5-5",
                 requests_per_second=100_000,
@@ -44,19 +45,28 @@ def test_show_lists_each_step_with_its_cost(tmp_path: Path, given: str) -> None:
             )
             if end is not None:
                 store.calls.end(lease, call, **end)  # type: ignore[arg-type]
-        store.checkpoints.save(lease, Checkpoint("ask", 0, 1, "{}", took_s=1.5))
+        steps = [("ask", 100, 1.5), ("post", 1, 0.5), ("post", 0, 0.75), ("ask", 0, 1.5)]
+        store.checkpoints.save(lease, *(Checkpoint(name, index, 1, "{}", took_s) for name, index, took_s in steps))
         store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, github_requests=4)
     settings = tmp_path / "settings.yaml"
     settings.write_text(SETTINGS.format(url=url))
     shown = CliRunner().invoke(app, ["deliveries", "show", given, "--config", str(settings)])
     assert shown.stdout.splitlines()[1:] == [
         "  Done: labels bug.",
-        "  2 calls to Claude, 9170 tokens in, 4020 out, 0.062346 USD.",
+        "  3 calls to Claude (1 of them for the shadow prompt), 9340 tokens in, 4040 out, 0.074692 USD.",
         "  Step gather: 0.250 s",
         "  Step ask: 1.500 s, invalid, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011",
         "  Step ask: no duration, unfinished, at most 9000 tokens in, 4000 out, 0.050000 USD, claude-haiku-5-5",
+        "  Step post: 0.750 s",
+        "  Step post 2: 0.500 s",
+        "  Step ask (shadow): 1.500 s, invalid, 170 tokens in, 20 out, 0.012346 USD, claude-haiku-5-5, request req_011",
         "  Requests to GitHub: 4",
     ]
     printed = CliRunner().invoke(app, ["deliveries", "show", given, "--config", str(settings), "--json"])
-    calls = json.loads(printed.stdout)["calls"]
-    assert [(call["request_id"], call["is_estimate"]) for call in calls] == [("req_011", False), (None, True)]
+    document = json.loads(printed.stdout)
+    assert [(call["request_id"], call["is_estimate"]) for call in document["calls"]] == [
+        ("req_011", False),
+        (None, True),
+        ("req_011", False),
+    ]
+    assert [step["name"] for step in document["steps"]] == ["gather", "ask", "post", "post 2", "ask (shadow)"]

@@ -39,13 +39,13 @@ def test_corrected_labels_are_shown_by_field_with_earlier_versions_in_parenthese
     feedback = {
         "issues/analyze@000000": {"priority": FieldFeedback(10, 5), "kind": FieldFeedback(3, 0)},
         "issues/analyze@111111": {"priority": FieldFeedback(10, 1)},
-        "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(4, 0)},
+        "issues/analyze@aaaaaa": {"priority": FieldFeedback(40, 6), "component": FieldFeedback(1, 1)},
         "issues/other@aaaaaa": {"priority": FieldFeedback(1, 1)},
     }
     assert list(format_feedback("issues/analyze@aaaaaa", feedback)) == [
         "corrected   priority: 6 of 40 labels, 15% (earlier versions: 6 of 20 labels, 30%)",
         "            kind: 0 of 0 labels (earlier versions: 0 of 3 labels, 0%)",
-        "            component: 0 of 4 labels, 0%",
+        "            component: 1 of 1 label, 100%",
     ]
 
 

@@ -433,7 +433,7 @@ def test_an_exhausted_hourly_budget_ends_the_try(try_: Hls, folder: Path) -> Non
     (folder / "settings.yaml").write_text(with_chain(settings, folder))
     result = tried(try_, "demo/question")
     assert (len(result["questions"]), result["end"]["state"]) == (1, "failed")
-    assert "claude.calls_per_hour allows 1 calls" in result["end"]["reason"]
+    assert "claude.calls_per_hour allows 1 call," in result["end"]["reason"]
 
 
 def test_a_rejected_token_is_reported_with_its_remedy(try_: Hls, folder: Path, sandbox: Sandbox) -> None:

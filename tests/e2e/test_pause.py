@@ -27,7 +27,7 @@ def test_deliveries_stay_queued_over_a_restart_until_the_pause_ends(
         pass
     queue = service.get("/health").body["components"]["queue"]
     assert (queue["state"], queue["remedy"]) == ("degraded", "to end the pause: `hls resume Codertocat/Hello-World`")
-    assert queue["message"].endswith(": a migration; 1 of 1 queued deliveries is paused")
+    assert queue["message"].endswith(": a migration; 1 of 1 queued delivery is paused")
     stats = service.get("/stats").body["queue"]
     assert (stats["queued"], stats["due"], stats["held"]) == (1, 0, 1)
     assert stats["paused"][0]["reason"] == "a migration"

@@ -299,6 +299,7 @@ def test_omissions_are_described() -> None:
         "partly reviewed, because the patch is too long"
     )
     assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
+    assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(file())) is None
 
 

@@ -100,6 +100,8 @@ def test_comments_beyond_the_budget_are_counted_and_not_shown() -> None:
     assert facts.omitted == 90
     assert HANDLER.describe_omissions(facts) == "90 of 100 comments on lines were not shown: over the token budget"
     assert HANDLER.describe_omissions(gather(review(), review_comment())) is None
+    only = gather(review(), review_comment("x" * 350), budget=PromptLimits(input_tokens=1))
+    assert HANDLER.describe_omissions(only) == "1 of 1 comment on lines was not shown: over the token budget"
 
 
 def test_only_the_shown_part_of_a_long_comment_counts_towards_the_budget() -> None:

@@ -195,6 +195,13 @@ def test_hold_postpones_calls(store: Storage, skew: Skew) -> None:
     begin_call(store, lease)
 
 
+def test_hourly_budget_of_one_call_is_named_in_the_singular(store: Storage) -> None:
+    lease = begin(store, "g1")
+    begin_call(store, lease, per_hour=1)
+    with pytest.raises(Postponed, match=r"claude\.calls_per_hour allows 1 call, the next one at"):
+        begin_call(store, lease, per_hour=1)
+
+
 def test_deliveries_over_the_hourly_budget_wait_for_different_times(store: Storage, skew: Skew) -> None:
     lease = begin(store, "g1")
     begin_call(store, lease, per_hour=2)

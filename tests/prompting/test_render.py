@@ -364,13 +364,16 @@ def test_rule_15_checklist_layout_is_safe_from_untrusted_text() -> None:
     assert all(line.startswith("- [ ] **Needed:** ") and line.endswith(", line 7)") for line in items)
 
 
-def pull_request_comment(found: Finding, files: int, *, url: str = "https://github.com/a/b/blob/1/c") -> str:
-    """A comment with one finding, and a table of `files` files whose paths and summaries contain Markdown."""
+def pull_request_comment(
+    found: Finding, files: int, *, url: str = "https://github.com/a/b/blob/1/c", findings: int = 1, unrepeated: int = 1
+) -> str:
+    """A comment with copies of a finding, and a table of `files` files whose paths and summaries contain Markdown."""
     shown = ShownFinding(**found.model_dump(), url=url)
     counts = dict.fromkeys(("dropped", "held_back", "fixed", "still_open", "gone"), 0)
     reply = {"files": [FileSummary(path="a`|b", summary="a | b\n\n| c")] * files, "summary": "s"}
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
-    variables = {**pull_request_variables(), **counts, **commit, "findings": (shown,), "unrepeated": (shown,)}
+    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated}
+    variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}
     comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": reply}, key=KEY)
     assert comment is not None
     return comment
@@ -393,6 +396,45 @@ def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
     titles = [line for line in comment.split("\n") if line.startswith(("**a ", "- **a "))]
     assert len(titles) == 2
     assert all("[`aˋb (c)`, line 23](javascript%3Aalert%281%29//%29%3Cb%3E)" in line for line in titles)
+
+
+@pytest.mark.parametrize(
+    ("more", "lines"),
+    [
+        (
+            1,
+            [
+                "And 1 less severe finding, for which there is no room here.",
+                "And 1 more that is still open.",
+                "And 1 more file.",
+            ],
+        ),
+        (
+            5,
+            [
+                "And 5 less severe findings, for which there is no room here.",
+                "And 5 more that are still open.",
+                "And 5 more files.",
+            ],
+        ),
+    ],
+)
+def test_lists_of_a_review_say_how_many_entries_are_left_out(more: int, lines: list[str]) -> None:
+    comment = pull_request_comment(FINDING, 100 + more, findings=50 + more, unrepeated=20 + more)
+    assert [line for line in comment.split("\n") if line.startswith("And ")] == lines
+
+
+def test_findings_follow_their_number_and_earlier_findings_follow_theirs() -> None:
+    lines = [line for line in pull_request_comment(FINDING, 0, findings=2).split("\n") if line]
+    shown = [line for line in lines if line.startswith(("**2", "**Q", "- **Q", "Of the", "Still"))]
+    assert [line.partition(" (")[0] for line in shown] == [
+        "**2 findings** in `1f0c2d3e4b`, the most severe first:",
+        "**Quantity may be None**",
+        "**Quantity may be None**",
+        "Of the earlier findings: 1 still open.",
+        "Still open from before:",
+        "- **Quantity may be None**",
+    ]
 
 
 def test_file_table_is_omitted_below_four_files() -> None:

@@ -222,7 +222,7 @@ def test_bytes_that_wait_for_a_commit_are_limited() -> None:
         await wait_for_commit(store)
         tasks += await submit(queue, "g1")
         (rejected,) = await submit(queue, "g2")
-        with pytest.raises(StoreUnavailable, match="1 deliveries already wait for the database"):
+        with pytest.raises(StoreUnavailable, match="1 delivery already waiting for the database"):
             await rejected
         store.commit(2)
         await asyncio.gather(*tasks)

@@ -171,7 +171,7 @@ def test_rule_7_no_closed_comment_survives(text: str) -> None:
     ("text", "n", "capped"),
     [
         ("abc", 3, "abc"),
-        ("abcd", 3, "abc… [1 characters cut]"),
+        ("abcd", 3, "abc… [1 character cut]"),
         ("x" * 61_234, 60_000, "x" * 60_000 + "… [1,234 characters cut]"),
         ("", 0, ""),
     ],

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import pytest
+
+from hls_handler.analysis import CommentReply
 from hls_handler.events import Account, Comment
+from hls_handler.prompting import recorded
+from hls_handler.settings.model import Repository, Settings
 from tests.work.fakes import ISSUE
-from tests.work.world import BUG, MakeWorld, World
+from tests.work.world import BUG, MakeWorld, World, settings
 
 AUTHOR = Account("Codertocat", 21031067, "User")
 ASKED = BUG.model_copy(update={"missing": ["The version"], "recommended_response": ""})
@@ -16,8 +22,10 @@ COMMENT = "issue_comment.created"
 
 def says(world: World, text: str, *, guid: str) -> None:
     """The author comments on issue 1."""
-    world.github.comments_of[1] = (Comment(5, AUTHOR, text, "NONE", "", None),)
-    world.accept(COMMENT, guid=guid, number=1)
+    payload = json.loads(recorded.load(COMMENT).body)
+    payload["comment"]["body"] = text
+    world.github.comments_of[1] = (Comment(payload["comment"]["id"], AUTHOR, text, "NONE", "", None),)
+    world.accept(COMMENT, guid=guid, number=1, body=json.dumps(payload).encode())
 
 
 def ask_for_the_version(world: World) -> None:
@@ -65,6 +73,36 @@ def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(ma
         "HLS has asked the author of the issue for nothing",
     )
     assert (world.github.calls, len(world.claude.asked)) == ([], 2)
+
+
+def with_comments() -> Settings:
+    """Settings with `issue_comment` among the events."""
+    repository = Repository(name="Codertocat/Hello-World", events=("issues", "issue_comment"))
+    return settings().model_copy(update={"repositories": (repository,)})
+
+
+@pytest.mark.parametrize("text", ["@hls-bot It is version 3.", "It is version 3. Can I work on this?"])
+def test_author_who_asks_something_also_answers_the_open_request(make_world: MakeWorld, text: str) -> None:
+    world = make_world(ASKED, ANSWERED, given=with_comments())
+    ask_for_the_version(world)
+    says(world, text, guid="2")
+    world.run()
+    assert (world.row("2").state, world.row("2").handler) == ("done", "IssueHandler")
+    assert world.github.comments[1].startswith("Everything that was asked for is here:\n\n- [x] The version\n")
+    assert world.github.labels[1] == ("bug", "priority-low", "difficulty-easy")
+    assert len(world.claude.asked) == 2
+
+
+def test_author_who_asks_something_is_answered_if_nothing_is_open(make_world: MakeWorld) -> None:
+    reply = CommentReply(worth_saying=True, answer="Yes, go ahead.", certain=True)
+    world = make_world(ASKED, ANSWERED, reply, given=with_comments())
+    ask_for_the_version(world)
+    says(world, "It is version 3.", guid="2")
+    world.run()
+    says(world, "@hls-bot Can I work on this?", guid="3")
+    world.run()
+    assert (world.row("3").state, world.row("3").handler) == ("done", "CommentHandler")
+    assert len(world.claude.asked) == 3
 
 
 def test_question_is_answered_with_one_call(make_world: MakeWorld) -> None:

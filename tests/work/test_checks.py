@@ -184,7 +184,7 @@ def test_pauses_and_late_deliveries_are_reported(make_world: MakeWorld, tmp_path
         "degraded",
         NOON,
         "everything is paused since 2026-11-20 12:00 UTC; codertocat/hello-world is paused since 2026-11-20 12:00 UTC: "
-        "a migration; 1 of 1 queued deliveries is paused",
+        "a migration; 1 of 1 queued delivery is paused",
         "to end the pause: `hls resume`, `hls resume codertocat/hello-world`",
     )
     world.store.pauses.resume(None)
