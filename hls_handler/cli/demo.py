@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hls_handler.cli.deliveries import DeliveryReport, load_report
+from hls_handler.cli.delivery_report import DeliveryReport, load_report
 from hls_handler.cli.demo_claude import (
     KEY_VARIABLE,
     estimate_story_cost,

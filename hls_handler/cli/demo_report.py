@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from hls_handler.cli.deliveries import DeliveryReport
+from hls_handler.cli.delivery_report import DeliveryReport
 from hls_handler.cli.options import add_usd, format_usd
 from hls_handler.cli.prompt_try_report import format_usages
 from hls_handler.events import event_key

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hls_handler.actions import Outcome
-from hls_handler.cli.deliveries import DeliveryReport, describe_shadow
+from hls_handler.cli.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.cli.reply_text import describe_reply
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow

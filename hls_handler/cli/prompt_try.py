@@ -17,7 +17,7 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.cli.deliveries import load_report
+from hls_handler.cli.delivery_report import load_report
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject
 from hls_handler.cli.options import (
     Config,

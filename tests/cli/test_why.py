@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, Usage, ValidReply
-from hls_handler.cli.deliveries import describe_shadow
+from hls_handler.cli.delivery_report import describe_shadow
 from hls_handler.cli.reply_text import describe_reply
 from hls_handler.prompting.reply_fields import permissive_reply_model
 from hls_handler.work.asking import PromptResult, ShadowResult

@@ -11,7 +11,7 @@ import pytest
 
 from hls_handler import shipped
 from hls_handler.analysis import FileSummary, IssueResponse
-from hls_handler.cli.deliveries import load_report
+from hls_handler.cli.delivery_report import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library

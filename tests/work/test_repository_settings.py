@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.deliveries import format_report, load_report
+from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import FileAtRef
