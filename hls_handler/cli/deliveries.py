@@ -12,12 +12,14 @@ from hls_handler.cli.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.cli.options import (
     AsJson,
     Config,
+    describe_missing_database,
     fail,
     load,
-    open_store,
+    open_existing_store,
     print_json,
     print_line,
     print_lines,
+    require_existing_store,
 )
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
@@ -58,14 +60,17 @@ def list_(
     settings = load(config, credentials=False)
     if repository is not None:
         repository = require_repository(repository, base_url=settings.github.base_url)
-    with open_store(settings) as store:
-        rows = store.deliveries.newest(state=state, repository=repository, limit=limit)
-        pauses = store.pauses.active()
+    with open_existing_store(settings) as store:
+        if store is None:
+            print_line(describe_missing_database(settings), err=as_json)
+        rows = store.deliveries.newest(state=state, repository=repository, limit=limit) if store else ()
+        pauses = store.pauses.active() if store else ()
     if as_json:
         print_json(deliveries_to_dict(rows, pauses))
         return
     if not rows:
-        print_line("no deliveries")
+        if store:
+            print_line("no deliveries")
         return
     for row in rows:
         event = event_key(row.event, row.action)
@@ -89,7 +94,7 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
     Exit codes: 0 shown; 1 no delivery, or more than one, has this GUID prefix or request id; 2 usage error, or
     unusable settings or database.
     """
-    with open_store(load(config, credentials=False)) as store:
+    with require_existing_store(load(config, credentials=False)) as store:
         report = load_report(store, _require_found(store.deliveries.find(guid), guid))
     if as_json:
         print_json(report_to_dict(report))
@@ -113,7 +118,7 @@ def retry(guid: Guid, config: Config = None) -> None:
     """
     settings = load(config, credentials=False)
     body_days_source = settings.sources.where("storage.body_days")
-    with open_store(settings) as store:
+    with require_existing_store(settings) as store:
         row = _require_found(store.deliveries.find(guid), guid)
         state = store.queue.retry(row.guid)
         pause = find_pause(row.repository, store.pauses.active())
@@ -159,7 +164,7 @@ def why(
     settings = load(config, credentials=False)
     repository, number = require_conversation(conversation, base_url=settings.github.base_url)
     keep_days_source = settings.sources.where("storage.keep_days")
-    with open_store(settings) as store:
+    with require_existing_store(settings) as store:
         reports = [load_report(store, row) for row in store.deliveries.of_conversation(repository, number)]
     if not reports:
         fail(

@@ -27,7 +27,7 @@ from hls_handler.cli.demo_claude import (
 )
 from hls_handler.cli.demo_report import SUCCESSFUL, format_details, format_event, format_totals
 from hls_handler.cli.options import Config, print_line, print_lines, with_remedy
-from hls_handler.cli.send import Response, post_webhook
+from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
@@ -225,7 +225,8 @@ def _send_story(settings: Settings, sandbox: Sandbox, service: ServiceProcess, *
 
 
 def _send_with_retries(settings: Settings, payload: Recorded, service: ServiceProcess, *, guid: str) -> Response:
-    body, until = recorded.unique(payload.body), time.monotonic() + RESTART_TIMEOUT_S
+    body = recorded.unique(with_sandbox_links(settings, payload.body))
+    until = time.monotonic() + RESTART_TIMEOUT_S
     response_lost = False  # True if an earlier request got no response, but may have been accepted
     while True:
         try:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from hls_handler.clients.claude import Claude as ClaudeClient
+from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
 from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
 from hls_handler.settings.load import find_settings_file, load_settings
@@ -92,8 +93,7 @@ def open_store(settings: Settings) -> Iterator[Storage]:
     Creates or migrates the tables if needed, as `hls serve` does. Works while the service runs.
     """
     where = settings.sources.where("storage.url")
-    if "storage.url" in settings.unset:
-        abort(f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}")
+    _require_storage_url(settings)
     try:
         with closing(Storage.open(settings.storage.url)) as store:
             yield store
@@ -110,6 +110,31 @@ def open_existing_store(settings: Settings) -> AbstractContextManager[Storage | 
     except StoreUnavailable as exc:
         abort(f"{settings.sources.where('storage.url')}: {exc}")
     return open_store(settings) if exists else nullcontext()
+
+
+def describe_missing_database(settings: Settings) -> str:
+    """Return the message for a store that is None. If the database's address is not set, exit with 2."""
+    _require_storage_url(settings)
+    file = sqlite_file(parse_url(settings.storage.url))
+    assert file is not None  # `database_exists` is true for PostgreSQL
+    where = settings.sources.where("storage.url")
+    return (
+        f"there is no database at {file.absolute()} yet ({where} names it; `hls serve` creates it); to read the "
+        "deliveries of a service, run this command in its folder and with its settings file (--config)"
+    )
+
+
+@contextmanager
+def require_existing_store(settings: Settings) -> Iterator[Storage]:
+    """Open the store like `open_store`, but exit with 1 if the database does not exist."""
+    with open_existing_store(settings) as store:
+        yield store or fail(describe_missing_database(settings))
+
+
+def _require_storage_url(settings: Settings) -> None:
+    if "storage.url" in settings.unset:
+        where = settings.sources.where("storage.url")
+        abort(f"{where}: {settings.unset['storage.url']}; set it in the environment or in {DOTENV.absolute()}")
 
 
 def connect_claude(settings: Claude) -> closing[ClaudeClient]:

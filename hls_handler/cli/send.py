@@ -64,9 +64,9 @@ def send(
         raise typer.BadParameter("name a payload, or use --list", param_hint="EVENT.json|NAME")
     settings = load(config)
     chosen = load_payload(payload, event)
-    body = chosen.body if verbatim else recorded.unique(chosen.body)
+    body = chosen.body if verbatim else recorded.unique(with_sandbox_links(settings, chosen.body))
     try:
-        _plant_in_sandbox(settings, chosen, body)
+        _plant_in_sandbox(settings, chosen)
     except (OSError, http.client.HTTPException) as exc:
         fail(f"{settings.github.base_url} did not respond ({exc}); is the sandbox that the settings name running?")
     try:
@@ -102,12 +102,32 @@ def post_webhook(settings: Settings, event: str, body: bytes, *, guid: str | Non
     return _post(_webhook_url(settings), body, headers)
 
 
-def _plant_in_sandbox(settings: Settings, chosen: Recorded, body: bytes) -> None:
-    parts = urlsplit(settings.github.base_url)
-    if parts.hostname not in {"127.0.0.1", "localhost", "::1"}:  # not a sandbox
+def with_sandbox_links(settings: Settings, body: bytes) -> bytes:
+    """Replace GitHub's URLs in a payload by the sandbox's, so that links in comments lead there.
+
+    Returns other services' payloads unchanged.
+    """
+    origin = _sandbox_origin(settings)
+    if origin is None:
+        return body
+    from hls_handler.sandbox.shapes import localised  # here: not needed without a sandbox
+
+    payload = localised(json.loads(body), api_url=settings.github.base_url, web_url=origin)
+    return json.dumps(payload).encode()
+
+
+def _plant_in_sandbox(settings: Settings, chosen: Recorded) -> None:
+    origin = _sandbox_origin(settings)
+    if origin is None:
         return
-    planted = json.dumps({"event": chosen.event, "payload": json.loads(body)}).encode()
-    _post(f"{parts.scheme}://{parts.netloc}/_sandbox/plant", planted, {"Content-Type": "application/json"})
+    planted = json.dumps({"event": chosen.event, "payload": json.loads(chosen.body)}).encode()
+    _post(f"{origin}/_sandbox/plant", planted, {"Content-Type": "application/json"})
+
+
+def _sandbox_origin(settings: Settings) -> str | None:
+    parts = urlsplit(settings.github.base_url)
+    is_sandbox = parts.hostname in {"127.0.0.1", "localhost", "::1"}
+    return f"{parts.scheme}://{parts.netloc}" if is_sandbox else None
 
 
 def _secret(settings: Settings, body: bytes) -> bytes:

@@ -18,6 +18,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
 from hls_handler.sandbox.request_log import RequestLog
+from hls_handler.sandbox.shapes import localised
 from hls_handler.sandbox.state import State
 
 T = TypeVar("T", bound=BaseModel)
@@ -94,13 +95,13 @@ def control_routes(
 
     return [
         Route("/_sandbox", about, methods=["GET"]),
-        *_state_routes(state, apps),
+        *_state_routes(state, apps, urls),
         *_fault_routes(faults),
         *_request_routes(log),
     ]
 
 
-def _state_routes(state: State, apps: Apps) -> list[Route]:
+def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Route]:
     async def seed(request: Request) -> Response:
         body = await _parse(request, SeedEvent)
         conversation = state.seed(body.event, body.payload, files=body.files)
@@ -121,7 +122,8 @@ def _state_routes(state: State, apps: Apps) -> list[Route]:
         return await send_webhook(found.event, payload)
 
     async def send_webhook(event: str, payload: dict[str, Any]) -> Response:
-        attempts = await asyncio.to_thread(apps.send_webhook, event, payload)
+        sent = localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
+        attempts = await asyncio.to_thread(apps.send_webhook, event, sent)
         if not attempts:
             raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
         return JSONResponse([attempt.document() for attempt in attempts], status_code=201)

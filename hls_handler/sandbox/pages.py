@@ -1,4 +1,4 @@
-"""Web pages of the stand-in GitHub: issues, pull requests, runs and releases. They have no scripts and no images."""
+"""Web pages of the stand-in GitHub: issues, pull requests, patches, runs and releases. No scripts and no images."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ EMPTY_PAGE: Mapping[str, Any] = {
     "conversation": None,
     "run": None,
     "release": None,
+    "patches": None,
     "conversations": (),
     "runs": (),
     "releases": (),
@@ -65,7 +66,7 @@ class Entry:
 
 
 def page_routes(state: State) -> list[Route]:
-    """Return the routes of the web pages. Issues, runs and releases have the same paths as on GitHub."""
+    """Return the routes of the web pages. All but the index have the same paths as on GitHub."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -115,6 +116,13 @@ def page_routes(state: State) -> list[Route]:
             return PlainTextResponse("There is no such release in the sandbox.", 404, headers=HEADERS)
         return page(release=repository_pages.release_shown(tagged[0]))
 
+    async def patches(request: Request) -> Response:
+        path = request.path_params
+        full_name = f"{path['owner']}/{path['repo']}"
+        if state.repository(full_name) is None:
+            return PlainTextResponse("There is no such repository in the sandbox.", 404, headers=HEADERS)
+        return page(patches=repository_pages.patches_shown(state, full_name, path["commit"], path.get("path")))
+
     async def style(request: Request) -> Response:
         del request
         text = (HERE / "pages.css").read_text(encoding="utf-8")
@@ -129,6 +137,8 @@ def page_routes(state: State) -> list[Route]:
         Route("/{owner}/{repo}/actions/runs/{run:int}", run),
         Route("/{owner}/{repo}/actions/runs/{run:int}/job/{job:int}", job),
         Route("/{owner}/{repo}/releases/tag/{tag:path}", release),
+        Route("/{owner}/{repo}/commit/{commit}", patches),
+        Route("/{owner}/{repo}/blob/{commit}/{path:path}", patches),
     ]
 
 

@@ -1,15 +1,29 @@
-"""Template variables of the web pages about workflow runs and releases."""
+"""Template variables of the web pages about workflow runs, releases, commits and files."""
 
 from __future__ import annotations
 
+import html
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
 
+from hls_handler.review import Side, parse_patch
+from hls_handler.sandbox import derived
 from hls_handler.sandbox.markdown import rendered
-from hls_handler.sandbox.objects import Attempt, Document, Job, Release, Run, read_account, read_count, read_text
+from hls_handler.sandbox.objects import (
+    Attempt,
+    Conversation,
+    Document,
+    Job,
+    Release,
+    Run,
+    read_account,
+    read_count,
+    read_text,
+)
 from hls_handler.sandbox.state import State
 
 MAX_ROWS = 20
@@ -111,3 +125,40 @@ def release_row(release: Release) -> dict[str, Any]:
 def release_shown(release: Release) -> dict[str, Any]:
     body = read_text(release.document.get("body"))
     return {**release_row(release), "body": Markup(rendered(body)) if body.strip() else ""}
+
+
+def patches_shown(state: State, full_name: str, commit: str, path: str | None) -> dict[str, Any]:
+    """Return the template variables of a commit's page, or of a file's page: the patches of a pull request.
+
+    They are empty if no known pull request has this head or base commit, or if it does not change the file.
+    """
+    shown = {"repository": full_name, "title": path or f"Commit {commit[:7]}", "path": path, "commit": commit[:7]}
+    for pull, side, changed in _patches_at(state, full_name, commit):
+        files = [
+            {"previous_filename": None, **file, "patch": _numbered_lines(read_text(file.get("patch")), side)}
+            for file in changed
+            if path in {None, file.get("filename"), file.get("previous_filename")}
+        ]
+        if files:
+            return {**shown, "pull": pull.number if pull else None, "files": files}
+    return {**shown, "pull": None, "files": ()}
+
+
+def _patches_at(
+    state: State, full_name: str, commit: str
+) -> Iterator[tuple[Conversation | None, Side, Iterable[Mapping[str, Any]]]]:
+    pulls = [one for one in state.conversations() if one.kind == "pull" and one.repository.lower() == full_name.lower()]
+    yield from ((pull, "RIGHT", pull.files) for pull in pulls if pull.head_sha == commit)
+    yield from ((pull, "LEFT", pull.files) for pull in pulls if (pull.document.get("base") or {}).get("sha") == commit)
+    yield None, "RIGHT", derived.files_at(commit) or ()  # an earlier head commit of the demo
+
+
+def _numbered_lines(patch: str, side: Side) -> Markup | None:
+    shown = []
+    for hunk in parse_patch(patch).hunks:
+        shown.append(f'<span class="hunk">{html.escape(hunk.header)}</span>')
+        for line in hunk.lines:
+            style = {"+": ' class="plus"', "-": ' class="minus"'}.get(line.mark, "")
+            anchor = f' id="L{line.number}"' if line.side == side else ""  # as at GitHub
+            shown.append(f"<span{style}{anchor}>{line.number:>4} {line.mark}{html.escape(line.text)}</span>")
+    return Markup("<pre><code>{}</code></pre>").format(Markup("\n".join(shown))) if shown else None

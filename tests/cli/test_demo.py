@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from hls_handler.cli.demo_claude import (
     require_budget,
     require_claude_access,
 )
+from hls_handler.cli.send import with_sandbox_links
 from hls_handler.errors import DependencyDown, SettingsError
+from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Claude
 from hls_handler.work.library import load_checked
@@ -176,3 +179,15 @@ def test_a_rejected_key_is_reported_before_the_demo_starts() -> None:
         require_claude_access(REAL.model_copy(update=access | {"model": "a-model-of-another-provider"}))
         with pytest.raises(DependencyDown, match="Claude answered 401"):
             require_claude_access(REAL.model_copy(update={"base_url": sandbox.claude_url}))
+
+
+def test_links_of_a_sent_payload_lead_to_the_sandbox(tmp_path: Path) -> None:
+    body = recorded.load("demo/lint-failed").body
+    settings = load(tmp_path, SMALLEST)
+    assert with_sandbox_links(settings, body) == body
+    local = settings.model_copy(
+        update={"github": settings.github.model_copy(update={"base_url": "http://127.0.0.1:9000/api/v3"})}
+    )
+    sent = json.loads(with_sandbox_links(local, body))
+    assert sent["workflow_run"]["html_url"] == ("http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728")
+    assert sent["repository"]["url"] == "http://127.0.0.1:9000/api/v3/repos/Codertocat/Hello-World"

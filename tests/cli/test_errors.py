@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -125,13 +126,6 @@ def test_a_database_error_during_a_write_is_reported_with_its_setting(config: tu
 @pytest.mark.parametrize(
     ("command", "code", "output"),
     [
-        (("deliveries", "list"), 0, "no deliveries\n"),
-        (
-            ("deliveries", "retry", "x"),
-            1,
-            "there is no delivery x, or several GUIDs begin with it or have this",
-        ),
-        (("why", "octo/widgets#7"), 1, "nothing was received for octo/widgets#7"),
         (("pause",), 0, "everything is paused since "),
         (("resume",), 1, "everything was not paused\n"),
     ],
@@ -145,6 +139,35 @@ def test_a_command_creates_a_missing_database(
     assert (result.stdout or result.stderr).startswith(output)
     with changed(folder / "hls.db") as connection:
         assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.3.0",)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("deliveries", "list"), 0),
+        (("deliveries", "show", "x"), 1),
+        (("deliveries", "retry", "x"), 1),
+        (("why", "octo/widgets#7"), 1),
+    ],
+    ids=["list", "show", "retry", "why"],
+)
+def test_a_command_that_reads_deliveries_creates_no_database(
+    folder: Path, config: tuple[str, str], command: tuple[str, ...], code: int
+) -> None:
+    result = hls(*command, *config)
+    assert result.exit_code == code
+    assert result.stdout + result.stderr == (
+        f"there is no database at {folder}/hls.db yet ({folder}/settings.yaml:4 (storage.url) names it; `hls serve` "
+        "creates it); to read the deliveries of a service, run this command in its folder and with its settings file "
+        "(--config)\n"
+    )
+    assert not (folder / "hls.db").exists()
+
+
+def test_a_list_of_deliveries_without_a_database_is_still_json(folder: Path, config: tuple[str, str]) -> None:
+    result = hls("deliveries", "list", "--json", *config)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"deliveries": []})
+    assert f"there is no database at {folder}/hls.db yet" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -175,7 +198,7 @@ def test_folder_whose_name_the_locale_cannot_encode_is_no_error(tmp_path: Path, 
     folder = tmp_path / "bücher"
     folder.mkdir()
     (folder / "settings.yaml").write_text(f'{SETTINGS}storage: {{url: "sqlite:///hls.db"}}\n')
-    assert hls_with_ascii_locale(folder, "deliveries", "list").returncode == 0
+    assert hls_with_ascii_locale(folder, "pause").returncode == 0  # creates the database
     result = hls_with_ascii_locale(folder, *command)
     assert (result.returncode, result.stderr) == (0, "")
 

@@ -295,3 +295,52 @@ def test_untrusted_text_of_runs_and_releases_is_escaped(sandbox: Sandbox) -> Non
         assert answer.status == 200
         assert "<script" not in answer.text
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+HEAD, EARLIER_HEAD, BASE = (
+    "d7a6e5f7fd70fc6d19584fbe682e1590fbeae450",
+    "18415b19a3c86b781ea9027b3367f3630b7aa675",
+    "755d7a41942446a30937c968b371b29da8af7dfa",
+)
+
+
+@pytest.mark.parametrize(
+    ("commit", "line"),
+    [
+        (HEAD, '<span class="plus" id="L27">  27 +    for code in codes:</span>'),
+        (EARLIER_HEAD, '<span class="plus" id="L22">'),
+        (BASE, '<span class="minus" id="L32">  32 -    if cart.owner.is_blocked:</span>'),
+    ],
+    ids=["head", "earlier head", "base"],
+)
+def test_a_permalink_leads_to_the_numbered_lines_of_the_patch(sandbox: Sandbox, commit: str, line: str) -> None:
+    seed_story(sandbox, "demo/feature", "demo/feature-push")
+    answer = page(sandbox, f"/{REPOSITORY}/blob/{commit}/shop/checkout.py?plain=1")
+    assert answer.status == 200
+    assert line in answer.text
+    assert answer.text.count("<details") == 1
+
+
+def test_a_commit_page_shows_the_patches_of_the_pull_request(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/feature")
+    text = page(sandbox, f"/{REPOSITORY}/commit/{EARLIER_HEAD}").text
+    assert f'<a href="/{REPOSITORY}/pull/13">pull request #13</a>' in text
+    assert "<code>shop/checkout.py</code>" in text
+    assert "<code>web/cart.js</code>" in text
+
+
+def test_a_page_of_a_file_without_a_patch_says_why(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "demo/feature")
+    text = page(sandbox, f"/{REPOSITORY}/blob/{EARLIER_HEAD}/{EVIL}.py").text
+    assert "it has none of this file at commit <code>18415b1</code>." in text
+    assert "<script>" not in text
+    assert page(sandbox, "/nobody/nothing/commit/abc").status == 404
+
+
+def test_code_in_a_patch_is_escaped(sandbox: Sandbox) -> None:
+    payload: dict[str, Any] = recorded.load("demo/feature").payload
+    file = {"filename": "a.py", "status": "added", "additions": 1, "deletions": 0, "patch": f"@@ -0,0 +1 @@\n+{EVIL}"}
+    sandbox.state.seed("pull_request", payload, files=[file])
+    text = page(sandbox, f"/{REPOSITORY}/blob/{EARLIER_HEAD}/a.py").text
+    assert 'id="L1">   1 +&quot;&gt;&lt;script&gt;alert(1)' in text
+    assert "<script>" not in text
