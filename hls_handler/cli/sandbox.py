@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from hls_handler.cli.demo import find_hls_command
 from hls_handler.cli.options import fail, print_line
 from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
@@ -24,7 +25,7 @@ def sandbox(
 ) -> None:
     """Run the stand-ins for GitHub and Claude alone.
 
-    They begin with the issues and pull requests of the demo, and run until Ctrl-C.
+    They begin with the issues and pull requests of the demo, as they were opened, and run until Ctrl-C.
 
     Exit codes: 1 the port is in use, or the file cannot be used; 130 Ctrl-C.
     """
@@ -32,15 +33,17 @@ def sandbox(
 
     try:
         with Sandbox(state_path=state, port=port) as running:
-            for name in recorded.DERIVED:
-                payload = recorded.load(name)
+            for payload in map(recorded.load, recorded.DERIVED):
+                if payload.action != "opened":  # an event that changes what was opened
+                    continue
                 running.state.seed(payload.event, payload.payload)
+            hls = find_hls_command()
             print_line(f"Pages:  {running.page_url}   (stand-ins on this machine; Claude's replies are canned)")
             print_line(f"GitHub: {running.github_url}   token {running.token}")
             print_line(f"Claude: {running.claude_url}   key {running.api_key}")
-            print_line(f"Try:    hls init --github-url {running.github_url} --claude-url {running.claude_url}")
+            print_line(f"Try:    {hls} init --github-url {running.github_url} --claude-url {running.claude_url}")
             event = f"{running.page_url}_sandbox/send/demo/bug"
-            print_line(f"Event:  curl -X POST {event}   (other names: hls send --list)")
+            print_line(f"Event:  curl -X POST {event}   (other names: {hls} send --list)")
             threading.Event().wait()
     except HlsError as exc:
         fail(str(exc))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Claude
 from hls_handler.work.library import load_checked
+from tests.sandbox.conftest import ask
 from tests.settings.files import SMALLEST, load
 
 
@@ -191,3 +194,19 @@ def test_links_of_a_sent_payload_lead_to_the_sandbox(tmp_path: Path) -> None:
     sent = json.loads(with_sandbox_links(local, body))
     assert sent["workflow_run"]["html_url"] == ("http://127.0.0.1:9000/Codertocat/Hello-World/actions/runs/19041222728")
     assert sent["repository"]["url"] == "http://127.0.0.1:9000/api/v3/repos/Codertocat/Hello-World"
+
+
+def test_sandbox_begins_with_opened_issues_and_prints_commands_of_this_installation(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hls_handler", "sandbox", "--port", "0"]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        page = ask(lines[0].split()[1], "GET", "/11").headers["location"]
+        text = ask(lines[0].split()[1], "GET", page).text
+        process.kill()
+    program = find_hls_command(folder=tmp_path, which=not_on_path)
+    assert lines[3].startswith(f"Try:    {program} init --github-url ")
+    assert lines[4].endswith(f"(other names: {program} send --list)\n")
+    assert "changed the title" not in text
+    assert "issuecomment" not in text
