@@ -19,6 +19,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, and_, bindparam, not_, or_, select
@@ -163,6 +164,12 @@ class ExclusiveLease:
         pass
 
 
+@dataclass(frozen=True, slots=True)
+class PendingWrite:
+    until: int  # ms
+    has_expired: bool
+
+
 class LockStatements:
     """SQL statements for the table `locks`, which contains locks and pending writes."""
 
@@ -186,19 +193,15 @@ class LockStatements:
         """
         begun = {"name": PENDING_WRITE + name, "delivery_id": row_id, "ttl_ms": ttl_ms}
         while connection.execute(self.take, begun).first() is None:
-            until = self.pending_until(connection, name)  # of a delivery that took the expired lock
-            if until is not None:
-                return until
+            pending = self.find_pending(connection, name)  # of a delivery that took the expired lock
+            if pending is not None and not pending.has_expired:
+                return pending.until
         return None
 
-    def pending_until(self, connection: Connection, name: str) -> int | None:
-        """Return when the pending write for the lock `name` expires (ms); None if there is none or it has expired."""
+    def find_pending(self, connection: Connection, name: str) -> PendingWrite | None:
+        """Return the write that was recorded for the lock `name` and never completed, even if it has expired."""
         row = connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first()
-        return None if row is None or row.has_expired else row.locked_until
-
-    def has_record(self, connection: Connection, name: str) -> bool:
-        """Return True if a write for the lock `name` was recorded and never completed, even if it has expired."""
-        return connection.execute(self._pending, {"of_write": PENDING_WRITE + name}).first() is not None
+        return None if row is None else PendingWrite(row.locked_until, bool(row.has_expired))
 
 
 def complete_write(connection: Connection, row_id: int, name: str) -> None:

@@ -41,12 +41,11 @@ class Locks:
             if connection.execute(self._locks.take, lock).first() is None:
                 holder = connection.execute(self._holder, {"of_name": name}).one()
             # Read after the attempt to lock, because the former holder records its write before it releases the lock.
-            pending_until = self._locks.pending_until(connection, name)
-            is_unanswered = self._locks.has_record(connection, name)
-        if pending_until is not None:
-            raise write_pending(pending_until)
+            pending = self._locks.find_pending(connection, name)
+        if pending is not None and not pending.has_expired:
+            raise write_pending(pending.until)
         if holder is not None:
             guid, until, now = holder
             at = from_ms(min(until, now + _LOCK_POLL_MS))
             raise Postponed(f"waits for delivery {guid}, which holds the lock {name}", at=at)
-        return is_unanswered
+        return pending is not None

@@ -80,14 +80,14 @@ def post(
     """
     require_not_superseded()
     job.require_reads_allowed()
-    current, may_exist, is_unanswered = None, True, False
+    current, may_exist = None, True
     if not any(name == OUTCOME.name for name, _ in job.steps):
-        for action in actions:
-            if isinstance(action, EnsureComment) and job.rule.effective.features.auto_commenting:
-                is_unanswered |= _acquire_lock(job, action)
+        is_commenting = job.rule.effective.features.auto_commenting
+        comments = [action for action in actions if isinstance(action, EnsureComment) and is_commenting]
+        unanswered = [comment for comment in comments if _acquire_lock(job, comment)]
         current = _check_current_state(job, conversation)
-        known = _history(job).count_comments()
-        may_exist = is_unanswered or current.comments is None or current.comments > known
+        if comments and not unanswered and current.comments is not None:
+            may_exist = current.comments > _history(job).count_comments()
     execute = partial(_execute, job, conversation, current, may_exist, require_not_superseded)
     outcomes = tuple(
         job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
