@@ -166,8 +166,10 @@ def route_author_comment(
     The comment may have the information that HLS asked for. Whether it asked for some is known only to the worker.
     """
     is_by_author = routing_input.comment_author is not None and routing_input.comment_author == routing_input.author
-    is_new, edit = routing_input.key in NEW_COMMENT, _as_edit(routing_input)
-    if not (is_new and is_by_author) or routing_input.is_pull_request or not _is_event_enabled(edit, effective):
+    if routing_input.key not in NEW_COMMENT or not is_by_author or routing_input.is_pull_request:
+        return None
+    edit = _as_edit(routing_input)
+    if not _is_event_enabled(edit, effective):
         return None
     rule = route_with_settings(edit, effective, settings=settings, catalogue=catalogue, bot=bot, others=others)
     return dataclasses.replace(rule, is_author_comment=True) if isinstance(rule, Rule) else rule

@@ -30,6 +30,7 @@ from hls_handler.routing import (
     Ignored,
     IgnoredKind,
     LabelCorrection,
+    RoutingInput,
     Rule,
     find_label_correction,
     from_event,
@@ -103,7 +104,7 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
     steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     job = Job(lease, context, config, event, bot, rule, _handler_for(rule), steps, others=chosen.others)
-    answer_rule = _find_answer_rule(job)
+    answer_rule = _find_answer_rule(job, routing_input)
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
@@ -174,13 +175,13 @@ def _handler_for(rule: Rule) -> Handler[Any]:
     return handler_for(rule.event_key.partition(".")[0])
 
 
-def _find_answer_rule(job: Job) -> Rule | None:
+def _find_answer_rule(job: Job, routing_input: RoutingInput) -> Rule | None:
     """Return the rule that evaluates a comment by an issue's author, if HLS asked them for something; else None.
 
     This rule takes precedence over a reply to the comment.
     """
     rule = route_author_comment(
-        from_event(job.event),
+        routing_input,
         job.rule.effective,
         settings=job.config.settings,
         catalogue=job.config.library,
