@@ -128,6 +128,10 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
         return self.pull_request or self.issue
 
 
+# msgspec describes a type at its first use and is not thread-safe then: two workers at once would crash the process.
+msgspec.convert({}, WebhookEnvelope)
+
+
 INSTALLATION_EVENTS = ("installation", "installation_repositories")
 """Events about the GitHub App itself: an account installed it, or changed the repositories of the installation."""
 

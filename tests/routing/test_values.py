@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -201,3 +203,36 @@ def test_both_parsers_take_the_last_of_repeated_keys() -> None:
 def test_text_that_is_not_utf8_is_rejected_in_every_field(text: bytes) -> None:
     with pytest.raises(PayloadError, match="not UTF-8"):
         parse_envelope(b'{"x": {"title": "' + text + b'"}}')
+
+
+FIRST_ENVELOPES_IN_THREADS = """
+import os, sys, threading
+from hls_handler.prompting import recorded
+from hls_handler.routing import from_event
+
+event = recorded.load("demo/bug")
+
+def build_at_once():
+    sys.setswitchinterval(1e-6)
+    barrier = threading.Barrier(4)
+    threads = [threading.Thread(target=lambda: (barrier.wait(), from_event(event))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        build_at_once()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, "a process crashed"
+"""
+"""Without the first use at import, 8 of 20 processes crashed."""
+
+
+def test_workers_that_build_the_first_routing_input_at_once_do_not_crash_the_process() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_ENVELOPES_IN_THREADS], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
