@@ -7,7 +7,7 @@ the prompts before it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -63,6 +63,7 @@ class LibraryCheck:
     templates: ParsedTemplates
     families: Mapping[str, Family]  # event name -> family
     config: Mapping[str, object]  # names and sample values of `config` in templates
+    _recorded: dict[str, tuple[tuple[str, Mapping[str, object]], ...]] = field(default_factory=dict)  # event -> samples
 
     def events(self, name: str) -> tuple[str, ...]:
         """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.
@@ -153,10 +154,10 @@ class LibraryCheck:
         lines, prompt = self.files.lines[name], self.library.prompts[name]
         front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
         used = self._used_names(name) | prompt.reply_model.label_rules.keys()
-        for field in front.fields:
-            if field not in shipped and field not in used:
-                message = f"no template shows analysis.{field} and no label uses it; use it, or remove the field"
-                yield problem_at(lines, f"fields.{field}", f"fields.{field}: {message}")
+        for defined in front.fields:
+            if defined not in shipped and defined not in used:
+                message = f"no template shows analysis.{defined} and no label uses it; use it, or remove the field"
+                yield problem_at(lines, f"fields.{defined}", f"fields.{defined}: {message}")
         for event, family in self.event_families(name).items():
             if not family.carries_labels and any(front.labels.values()):
                 message = f"the event {event} has no issue or pull request that can carry labels; remove them"
@@ -229,7 +230,9 @@ class LibraryCheck:
     def _samples(self, name: str) -> Iterator[tuple[str, Family, Mapping[str, object]]]:
         events = self.events(name)
         for event, family in self.event_families(name).items():
-            samples = [(name, family, {**variables, "config": self.config}) for name, variables in family.samples()]
+            if event not in self._recorded:
+                self._recorded[event] = tuple(family.samples())
+            samples = [(n, family, {**variables, "config": self.config}) for n, variables in self._recorded[event]]
             wanted = {key.partition(".")[2] or None for key in events if key.partition(".")[0] == event}
             # if no sample has a wanted action, all samples of the event are used
             yield from [each for each in samples if None in wanted or each[2].get("action") in wanted] or samples

@@ -91,7 +91,6 @@ def names() -> tuple[str, ...]:
     return tuple(_index())
 
 
-@cache
 def load(name: str) -> Recorded:
     """Return the payload with this name. If there is none, raises `UnknownPayload` with the most similar names."""
     known = _index()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 from hls_handler import shipped
 from hls_handler.deliveries import Checkpoint
@@ -90,7 +90,6 @@ def families() -> Mapping[str, Family]:
     }
 
 
-@cache
 def _samples(event_name: str) -> tuple[tuple[str, Mapping[str, object]], ...]:
     handler, file = handler_for(event_name), FACTS / f"{event_name}.json"
     stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
