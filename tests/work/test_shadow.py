@@ -130,10 +130,9 @@ def test_template_error_of_a_shadow_is_recorded(make_world: MakeWorld, tmp_path:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, prompt="issues/broken")
     world.github.issues = {1: replace(ISSUE, body="special")}
     assert world.run() == POSTED
-    assert (
-        stored_shadow(world).reason
-        == f"{tmp_path}/own/issues/broken.comment.md.j2:1: integer division or modulo by zero"
-    )
+    where, _, message = (stored_shadow(world).reason or "").partition(":1: ")
+    assert where == f"{tmp_path}/own/issues/broken.comment.md.j2"
+    assert message in ("integer division or modulo by zero", "division by zero")  # the second since Python 3.14
 
 
 def test_missing_shadow_prompt_is_recorded_without_a_call(make_world: MakeWorld, tmp_path: Path) -> None:

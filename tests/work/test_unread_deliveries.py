@@ -217,7 +217,7 @@ def changed_payload(**changes: object) -> bytes:
         changed_payload(x="\ud800"),
         changed_payload(x="7").replace(b'"7"', b"1e400"),
         changed_payload(x="7").replace(b'"7"', b"9" * 5000),
-        changed_payload(x="7").replace(b'"7"', b"[" * 3000 + b"]" * 3000),
+        changed_payload(x="7").replace(b'"7"', b"[" * 100_000 + b"]" * 100_000),
         b'"text"',
         b"[]",
         changed_payload(repository={"id": OTHER_ID, "full_name": REPOSITORY}),
