@@ -20,6 +20,7 @@ COPY --from=built /venv /venv
 WORKDIR /app
 COPY prompts/ prompts/
 COPY config/ config/
+COPY docs/ docs/
 COPY hls_handler/ hls_handler/
 RUN chmod -R a+rX,go-w . && python -m compileall -q hls_handler
 USER 10001:10001

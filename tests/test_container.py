@@ -51,7 +51,7 @@ def seconds(duration: str) -> int:
 
 
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
-    assert copied_paths() == ["requirements.txt", "prompts/", "config/", "hls_handler/"]
+    assert copied_paths() == ["requirements.txt", "prompts/", "config/", "docs/", "hls_handler/"]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     for path in copied_paths():

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`hls` in a virtual environment, installed by pip from a copy of the checkout."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("hls_handler", "prompts", "config"):
+    for name in ("hls_handler", "prompts", "config", "docs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "requirements.txt"):
         shutil.copy(ROOT / name, source)
@@ -52,6 +52,8 @@ def test_installed_program_has_all_files_that_it_needs(program: Path, tmp_path: 
     (tmp_path / "prompts" / "issues" / "analyze.j2").write_text("What does {{ issue.title }} need?\n")
     shipped = program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files")
     assert f"{next(shipped)}/config/settings.example.yaml: settings and " in hls("check", "--offline")
+    documents = next(program.parent.parent.glob("lib/python*/site-packages/hls_handler/shipped_files/docs"))
+    assert (documents / "operating.md").read_text() == (ROOT / "docs" / "operating.md").read_text()
     listed = hls("prompts", "list")
     assert "prompts/issues/analyze.j2, your own" in listed
     assert "/shipped_files/prompts/pull_requests/analyze.j2, in the shipped library" in listed

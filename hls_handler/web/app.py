@@ -26,6 +26,8 @@ from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
+from hls_handler.web.documentation import ROUTE as DOCUMENTATION
+from hls_handler.web.documentation import list_titles
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
@@ -51,10 +53,12 @@ answers with labels and a comment.</p>
 <ul>
 <li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
 <li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
-<li>Documentation: <code>README.md</code> and the folder <code>docs/</code> of HLS; <code>hls --help</code> lists the
-commands</li>
 </ul>
 {webhooks}
+<h2>Documentation</h2>
+<ul>
+{documents}
+</ul>
 </html>
 """
 
@@ -111,6 +115,7 @@ class WebApplication:
             Route("/", self._show_start),
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
+            DOCUMENTATION,
         ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(
@@ -167,7 +172,9 @@ class WebApplication:
 
 def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
     path = html.escape(settings.server.webhook_path)
+    documents = (f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in list_titles().items())
     return START_PAGE.format(
+        documents="\n".join(documents),
         version=__version__,
         key=" (with the key of the service)" if settings.server.api_key is not None else "",
         webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",

@@ -144,10 +144,17 @@ def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pyte
     run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
     assert settings.server.webhook_path == "/hooks/github"
+    assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert sandbox.state.world.apps["my-hls"].owner.type == "Organization"
     shown = capsys.readouterr().out
     assert "hls serve" in shown
+    assert f"A proxy with TLS forwards {url} and https://hls.example.com/docs/comments.md to it" in shown
     assert "hls listen" not in shown
+
+
+def test_footer_has_no_link_to_an_address_without_tls(run: Run) -> None:
+    run(**{**APP, "webhook_url": "http://hls.example.com/webhook"})
+    assert load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env")).comments.about_url is None
 
 
 def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,9 @@ def test_payload_that_github_does_not_keep_is_none(api: GithubApi, github: FakeG
 
 
 @pytest.mark.parametrize(
-    "payload", [b'{"x": "\\ud800"}', b"[" * 1_000_000 + b"]" * 1_000_000, b'{"x": NaN}'], ids=["surrogate", "depth", "NaN"]
+    "payload",
+    [b'{"x": "\\ud800"}', b"[" * 1_000_000 + b"]" * 1_000_000, b'{"x": NaN}'],
+    ids=["surrogate", "depth", "NaN"],
 )
 def test_rule_5_payload_that_is_no_valid_json_is_rejected(api: GithubApi, github: FakeGithub, payload: bytes) -> None:
     with pytest.raises(PayloadError):

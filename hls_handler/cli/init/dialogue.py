@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TextIO, TypeVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import typer
 
@@ -299,6 +299,12 @@ class Outcome:
     has_claude_key: bool
 
 
+def find_about_url(webhook_url: str) -> str | None:
+    """Return the address of the service's page for contributors; None without a public address with TLS."""
+    is_served = webhook_url != UNSERVED_URL and webhook_url.startswith("https://")
+    return urljoin(webhook_url, "/docs/comments.md") if is_served else None
+
+
 FOR_OTHER_TOKENS = """
      If the token may not list webhooks, `gh webhook forward` brings them to `hls serve` (docs/operating.md)."""
 
@@ -324,7 +330,8 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
                 f"     Events: {', '.join(EVENTS)}"
             )
     if is_public:
-        forward = f"A proxy with TLS forwards {outcome.webhook_url} to it (docs/operating.md)."
+        addresses = " and ".join(filter(None, (outcome.webhook_url, find_about_url(outcome.webhook_url))))
+        forward = f"A proxy with TLS forwards {addresses} to it (docs/operating.md)."
         yield f"Receive events: {hls} serve{option}\n     {forward}"
     else:
         reader = "" if app is not None else FOR_OTHER_TOKENS

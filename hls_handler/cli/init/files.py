@@ -230,6 +230,7 @@ def settings_text(
     github_url: str | None = None,
     claude_url: str | None = None,
     webhook_path: str | None = None,
+    about_url: str | None = None,
 ) -> str:
     """Return a settings file. Arguments that are None keep their defaults."""
     parts = [HEADER]
@@ -241,6 +242,8 @@ def settings_text(
     parts += ["", "claude:", '  api_key: "${ANTHROPIC_API_KEY}"']
     if claude_url is not None:
         parts.append(f"  base_url: {json.dumps(claude_url)}")
+    if about_url is not None:
+        parts += ["", "comments:", f"  about_url: {json.dumps(about_url)}  # page of HLS that the footer links to"]
     parts += ["", f"repositories:  # {REPOSITORIES_COMMENT}"]
     for name in repositories:
         comment = "  # every repository whose webhook has the secret" if name == ALL_REPOSITORIES else ""

@@ -14,7 +14,7 @@ from pydantic import SecretStr, ValidationError
 
 from hls_handler.cli.demo import find_hls_command
 from hls_handler.cli.demo_claude import KEY_VARIABLE, require_claude_access
-from hls_handler.cli.init.dialogue import Dialogue, Outcome, Terminal, open_browser, remaining_steps
+from hls_handler.cli.init.dialogue import Dialogue, Outcome, Terminal, find_about_url, open_browser, remaining_steps
 from hls_handler.cli.init.files import (
     ALL_REPOSITORIES,
     APP_ID,
@@ -123,7 +123,7 @@ class Init:
             identity, webhook_url = TOKEN_IDENTITY, self._app.ask_webhook_url()
             repositories = self._set_up_token()
         has_key = self._set_up_claude()
-        self._write_settings(identity, repositories, webhook_path=urlsplit(webhook_url).path)
+        self._write_settings(identity, repositories, webhook_url)
         self._warn_of_overridden_variables()
         if has_key:
             load_settings(self._path, self._environ, dotenv=DOTENV)
@@ -301,13 +301,15 @@ class Init:
             self._dotenv.set(variables)
             print_line(f"Stored in {DOTENV}: {', '.join(variables)}")
 
-    def _write_settings(self, identity: Identity, repositories: tuple[str, ...], *, webhook_path: str) -> None:
+    def _write_settings(self, identity: Identity, repositories: tuple[str, ...], webhook_url: str) -> None:
+        webhook_path = urlsplit(webhook_url).path
         text = settings_text(
             identity,
             repositories,
             github_url=self._github_url if self._github_url != DEFAULT_GITHUB else None,
             claude_url=self._claude_url if self._claude_url != DEFAULT_CLAUDE else None,
             webhook_path=webhook_path if webhook_path != DEFAULT_WEBHOOK_PATH else None,
+            about_url=find_about_url(webhook_url),
         )
         present = read_text(self._path)
         if present == text:
