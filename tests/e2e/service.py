@@ -125,8 +125,7 @@ class Service:
 
     def start(self) -> Service:
         environ = {**os.environ, **self.environ}
-        self.log.touch()
-        self._log_start = self.log.stat().st_size
+        self.begin_log()
         if self.program == SERVE and self.max_files is None:
             self.process = start_serve(self.settings, self.options, environ=environ, log=self.log)
             return self.until_up()
@@ -140,6 +139,11 @@ class Service:
                 env=environ,
             )
         return self.until_up()
+
+    def begin_log(self) -> None:
+        """Let `until_up` read the port from the log of the next process."""
+        self.log.touch()
+        self._log_start = self.log.stat().st_size
 
     def until_up(self) -> Service:
         """Wait until /health responds."""
