@@ -123,3 +123,57 @@ def test_remembered_finding_has_its_line_and_its_place() -> None:
         title="Logs a secret",
         state="open",
     )
+
+
+def test_finding_follows_its_line_into_a_renamed_file() -> None:
+    after = follow_up(remember([FOUND], patches()), patches(path="shapes.py"), unread=())
+    assert [(one.path, one.state) for one in after] == [("shapes.py", "open")]
+    assert locate_open(after, patches(path="shapes.py")) == (
+        OpenFinding("shapes.py", "RIGHT", 3, "high", "Logs a secret"),
+    )
+
+
+def test_finding_without_lines_around_it_follows_its_line() -> None:
+    only_line = "@@ -0,0 +1,1 @@\n+    log(total)"
+    alone = finding(path="area.py", line=1, quote="    log(total)", title="Logs a secret")
+    after = follow_up(remember([alone], patches(only_line)), patches(only_line, "shapes.py"), unread=())
+    assert [(one.path, one.state) for one in after] == [("shapes.py", "open")]
+
+
+def test_finding_does_not_move_to_an_equal_line_elsewhere() -> None:
+    elsewhere = {"other.py": parse_patch("@@ -1,1 +1,2 @@\n other()\n+    log(total)")}
+    fixed = {"area.py": parse_patch(REPLACED), "other.py": parse_patch(BEFORE)}
+    earlier = remember([FOUND], patches())
+    assert follow_up(earlier, elsewhere, unread=())[0].state == "gone"
+    assert follow_up(earlier, fixed, unread=())[0].state == "fixed"
+    assert follow_up(earlier, elsewhere, unread=("area.py",))[0].path == "area.py"
+
+
+TWICE = """@@ -1,4 +1,6 @@
+ def first(value):
+     check(value)
++    return None
+
+ def second(value):
+     measure(value)
++    return None"""
+FIRST = finding(path="area.py", line=3, quote="    return None", title="First")
+SECOND = finding(path="area.py", line=7, quote="    return None", title="Second")
+
+
+def test_fixed_finding_does_not_take_the_equal_line_of_another_one() -> None:
+    earlier = remember([FIRST, SECOND], patches(TWICE))
+    second_fixed = "return 0".join(TWICE.rsplit("return None", 1))
+    after = follow_up(earlier, patches(second_fixed), unread=())
+    assert [(one.title, one.state) for one in after] == [("First", "open"), ("Second", "fixed")]
+    assert [(one.title, one.line) for one in locate_open(after, patches(second_fixed))] == [("First", 3)]
+    first_fixed = TWICE.replace("return None", "return 0", 1)
+    after = follow_up(earlier, patches(first_fixed), unread=())
+    assert [(one.title, one.state) for one in after] == [("First", "fixed"), ("Second", "open")]
+
+
+def test_finding_on_an_equal_line_is_repeated_only_by_its_own_line() -> None:
+    earlier = remember([FIRST, SECOND], patches(TWICE))
+    others = without_repeated(earlier, remember([SECOND], patches(TWICE)))
+    assert [one.title for one in others] == ["First"]
+    assert without_repeated(earlier, remember([SECOND, FIRST], patches(TWICE))) == ()
