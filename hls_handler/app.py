@@ -231,7 +231,9 @@ class Service:
         """Return the credentials that all clients with these settings share."""
         with self._credentials_lock:
             if self._credentials is None or not uses_same_credentials(self._credentials.settings, settings.github):
-                self._credentials = make_credentials(settings.github, observe=self._rates.observe, now=_utc_now)
+                self._credentials = make_credentials(
+                    settings.github, observe=self._rates.observe, now=_utc_now, changed=lambda: self._probe.run_soon()
+                )
             return self._credentials
 
     def _choose_account(
@@ -380,7 +382,7 @@ class Service:
         if not isinstance(credentials, App):
             return
         credentials.forget(change.repositories or None, owner=change.owner)
-        fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or "all"}
+        fields = {"action": change.action, "account": change.owner, "repositories": change.repositories or None}
         log.info("the installation of the GitHub App has changed", extra=fields)
         self._probe.run_soon()
 

@@ -52,10 +52,17 @@ Credentials = App | Tokens
 
 
 def make_credentials(
-    settings: GithubSettings, *, observe: Callable[[RateLimit], None], now: Callable[[], datetime]
+    settings: GithubSettings,
+    *,
+    observe: Callable[[RateLimit], None],
+    now: Callable[[], datetime],
+    changed: Callable[[], object] = lambda: None,
 ) -> Credentials:
-    """Create the credentials that all clients of a process share. `observe` is called after requests of the App."""
-    return App(settings, observe=observe, now=now) if settings.app else Tokens(settings, now=now)
+    """Create the credentials that all clients of a process share.
+
+    `observe` is called after requests of the App, and `changed` when a token has a new problem, or none any more.
+    """
+    return App(settings, observe=observe, now=now) if settings.app else Tokens(settings, now=now, changed=changed)
 
 
 def uses_same_credentials(one: GithubSettings, other: GithubSettings) -> bool:

@@ -50,6 +50,9 @@ def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Iden
     owners = ", ".join(f"{one.owner}{' (suspended)' if one.suspended_at else ''}" for one in installations)
     details = {"kind": "app", "login": login, "app_id": app.id, "app_slug": app.slug, "installations": listed}
     sentence = f"GitHub: the App {app.slug} (id {app.id}) acts as {login}; installed on {owners or 'no account'}"
+    if installations and all(one.suspended_at is not None for one in installations):
+        where = f"{app.html_url}/installations/new"
+        missing.append(f"every installation of the App {app.slug} is suspended; unsuspend one at {where}")
     if not installations:
         missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
     return Identity(details, (sentence,), tuple(missing))

@@ -35,9 +35,15 @@ class TokenProblem:
 class Tokens:
     """The tokens of `github.token` or `github.tokens`, the preferred one first. Thread-safe."""
 
-    def __init__(self, settings: GithubSettings, *, now: Callable[[], datetime]) -> None:
-        """`now` returns aware UTC."""
-        self.settings, self.now = settings, now
+    def __init__(
+        self,
+        settings: GithubSettings,
+        *,
+        now: Callable[[], datetime],
+        changed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`now` returns aware UTC. `changed` is called when a token has a new problem, or none any more."""
+        self.settings, self.now, self._changed = settings, now, changed
         self._lock = threading.Lock()
         self._problems: dict[int, TokenProblem] = {}  # by the token's position
         self._denied: dict[str, datetime] = {}
@@ -75,6 +81,7 @@ class Tokens:
         if is_new and len(self.all) > 1:
             fields = {"token": token.key, "why": problem.sentence, "next": following.key if following else None}
             log.warning("a GitHub token cannot be used", extra=fields)
+            self._changed()
         return following
 
     def report_success(self, token: Token) -> None:
@@ -87,6 +94,7 @@ class Tokens:
     def _clear(self, token: Token) -> None:
         del self._problems[token.index]
         log.warning("a GitHub token can be used again", extra={"token": token.key})
+        self._changed()
 
     def report_denial(self, permissions: str) -> None:
         """Store what a 403 named: "issues=write; pull_requests=write"."""

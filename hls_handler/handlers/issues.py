@@ -134,9 +134,15 @@ class IssueHandler(Handler[IssueFacts]):
 
 
 def update_requests(requests: Sequence[InformationRequest], missing: Iterable[str]) -> tuple[InformationRequest, ...]:
-    """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new items follow."""
+    """Return the checklist after a reply: an item is answered if `missing` does not repeat it; new items follow.
+
+    An answered item stays answered, as its box stays checked, so that the author is not asked again and again.
+    """
     still_missing = {_normalize(text): text for text in missing}
-    known = [replace(request, answered=_normalize(request.text) not in still_missing) for request in requests]
+    known = [
+        replace(request, answered=request.answered or _normalize(request.text) not in still_missing)
+        for request in requests
+    ]
     asked = {_normalize(request.text) for request in requests}
     new = [InformationRequest(text, answered=False) for key, text in still_missing.items() if key not in asked]
     return (*known, *new)[:MAX_REQUESTS]

@@ -47,7 +47,8 @@ ASSIGNMENT = re.compile(
 
 DUMMY_VALUE = re.compile(
     r"""[*x.…•_-]{2,} | [<$%{#!&] .* | .*(?: \$\{ | \{\w*\} | \{\{ | %\(\w+\)s | %s ).* | \[redacted.*
-      | (?:your|example|changeme|change_me|change-me|placeholder|redacted|dummy|insert|replace).*
+      | (?:changeme|change_me|change-me|placeholder|redacted|dummy).*
+      | (?:your|example|insert|replace)(?:[\W_].*|[a-z]*)
       | null | nil | none | true | false | undefined | str | string | bytes | text | varchar | char | bool | boolean
       | int | integer | number | object | any | unknown | never | void | optional | required | inherit | hidden
       | secretstr""",
@@ -188,7 +189,7 @@ def _bare_secret_length(found: re.Match[str], value: str) -> int:
     elif kind == "password":
         is_secret = _has_digit_or_symbol(plain.replace("+", "-")) or _is_made_of_words(found, plain)
     elif is_environment_line and len(plain) >= MIN_KEY_CHARS:
-        is_phrase = kind == "secret" and _is_phrase(WORD_SEPARATOR.split(plain))
+        is_phrase = kind.startswith("secret") and _is_phrase(WORD_SEPARATOR.split(plain))
         is_secret = _is_key(plain) or _is_word(plain) or is_phrase
     else:
         is_secret = _is_key(plain) or (_names_a_secret(found, kind) and _is_long_phrase(plain))

@@ -301,6 +301,18 @@ def test_identity_names_app_installations_and_permissions(world: World) -> None:
     }
 
 
+def test_identity_lacks_an_installation_that_is_not_suspended(world: World) -> None:
+    world.sandbox.apps.suspend(world.installation.id)
+    with closing(world.connect()) as github:
+        identity = github.fetch_identity()
+    page = f"{world.sandbox.github_url.removesuffix('/api/v3')}/apps/my-hls/installations/new"
+    assert identity.missing == (f"every installation of the App my-hls is suspended; unsuspend one at {page}",)
+    other = SandboxAccount("octo-org", 583_231, "Organization")
+    world.sandbox.apps.install(world.registered, other, ("octo-org/Hello-World",))
+    with closing(world.connect()) as github:
+        assert github.fetch_identity().missing == ()
+
+
 def test_several_installations_work_at_the_same_time(world: World) -> None:
     """Each repository's token is one of the installation of its owner, and is valid for this repository only."""
     event = recorded.load("demo/bug")

@@ -31,6 +31,7 @@ FIRST, SECOND = "github.tokens[0]", "github.tokens[1]"
 class World:
     sandbox: Sandbox
     now: list[datetime] = field(default_factory=lambda: [NOON])
+    changes: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         event = recorded.load("demo/bug")
@@ -43,9 +44,14 @@ class World:
             webhook_secret=SecretStr("sixteen bytes at least"),
             base_url=self.sandbox.github_url,
         )
-        credentials = make_credentials(self.settings, observe=lambda _: None, now=lambda: self.now[-1])
+        credentials = make_credentials(
+            self.settings, observe=lambda _: None, now=lambda: self.now[-1], changed=self._record
+        )
         assert isinstance(credentials, Tokens)
         self.tokens = credentials
+
+    def _record(self) -> None:
+        self.changes.append(True)
 
     def connect(self) -> Github:
         """Return a client that uses the first token."""
@@ -84,10 +90,12 @@ def test_rejected_token_is_replaced_until_github_accepts_it_again(
     ):
         world.read()
     assert world.read() == SECOND
+    assert len(world.changes) == 1  # /health is updated at once
     world.sandbox.tokens[TOKEN] = BOT
     assert world.read() == SECOND
     assert world.fetch_accounts() == ["hls-bot", "spare-bot"]
     assert world.read() == FIRST
+    assert len(world.changes) == 2
     assert [record.getMessage() for record in caplog.records if record.name.endswith("tokens")] == [
         "a GitHub token cannot be used",
         "a GitHub token can be used again",

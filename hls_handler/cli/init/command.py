@@ -70,7 +70,7 @@ def init(
     again: it continues, and creates no second App.
 
     Exit codes: 0 everything is written; 1 GitHub or Claude rejected something or failed; 2 usage error, or a file that
-    cannot be used; 130 Ctrl-C.
+    cannot be used or was not replaced; 130 Ctrl-C.
     """
     options = InitOptions(
         config=config,

@@ -123,7 +123,7 @@ class Init:
             identity, webhook_url = TOKEN_IDENTITY, self._app.ask_webhook_url()
             repositories = self._set_up_token()
         has_key = self._set_up_claude()
-        self._write_settings(identity, repositories, webhook_url)
+        is_written = self._write_settings(identity, repositories, webhook_url)
         self._warn_of_overridden_variables()
         if has_key:
             load_settings(self._path, self._environ, dotenv=DOTENV)
@@ -140,6 +140,8 @@ class Init:
         steps = remaining_steps(outcome, hls=find_hls_command(), config=self._options.config, dotenv=DOTENV)
         for number, step in enumerate(steps, start=1):
             print_lines(f"  {number}. {step}")
+        if not is_written:
+            raise SettingsError([f"{self._path.absolute()} was not replaced; --yes replaces it and keeps a copy"])
 
     # --- options ---------------------------------------------------------------------------------------------------
 
@@ -301,7 +303,8 @@ class Init:
             self._dotenv.set(variables)
             print_line(f"Stored in {DOTENV}: {', '.join(variables)}")
 
-    def _write_settings(self, identity: Identity, repositories: tuple[str, ...], webhook_url: str) -> None:
+    def _write_settings(self, identity: Identity, repositories: tuple[str, ...], webhook_url: str) -> bool:
+        """Return False if a file with another content stays."""
         webhook_path = urlsplit(webhook_url).path
         text = settings_text(
             identity,
@@ -314,17 +317,18 @@ class Init:
         present = read_text(self._path)
         if present == text:
             print_line(f"{self._path} is up to date")
-            return
+            return True
         if present is not None:
             copy = free_copy_name(self._path)
             question = f"{self._path} exists. Replace it? A copy is kept as {copy.name}."
             if (self._dialogue.terminal is None and not self._options.yes) or not self._dialogue.confirm(question):
                 print_line(f"{self._path} is unchanged. It must contain:")
                 print_lines(text.rstrip("\n"))
-                return
+                return False
             write_file(copy, present)
         write_file(self._path, text, mode=SETTINGS_MODE)
         print_line(f"Written: {self._path}")
+        return True
 
     def _warn_of_overridden_variables(self) -> None:
         for name, value in self._dotenv.read().items():
