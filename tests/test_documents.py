@@ -151,6 +151,10 @@ def test_no_upgrade_touches_the_files_of_a_user(path: str) -> None:
     assert subprocess.run(["git", "ls-files", path], check=True, capture_output=True).stdout == b""
 
 
+def test_readme_is_short() -> None:
+    assert len(Path("README.md").read_text(encoding="utf-8")) <= 10_000
+
+
 def test_every_make_target_has_a_description() -> None:
     makefile = Path("Makefile").read_text(encoding="utf-8")
     declared = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)

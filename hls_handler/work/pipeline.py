@@ -108,7 +108,7 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
-        return DeliveryResult("ignored", "HLS has asked the author of the issue for nothing", kind="nothing asked")
+        return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
     ignored = _check_run_limit(job)
     if ignored is not None:
         return ignored

@@ -281,6 +281,15 @@ def test_present_settings_are_kept_or_copied(run: Run, capsys: pytest.CaptureFix
     assert "GITHUB_APP_ID" in Path("config/settings.yaml").read_text()
 
 
+def test_settings_that_were_not_replaced_are_an_error(run: Run) -> None:
+    run(**APP)
+    with Path("config/settings.yaml").open("a") as settings:
+        settings.write("# mine\n")
+    with pytest.raises(SettingsError, match="was not replaced; --yes replaces it"):
+        run(**APP)
+    assert Path("config/settings.yaml").read_text().endswith("# mine\n")
+
+
 def test_a_second_run_changes_no_file(run: Run) -> None:
     run(**APP)
     paths = (".env", "config/github-app.pem", "config/settings.yaml")

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -49,12 +50,26 @@ def second_issue(body: bytes) -> bytes:
     return body.replace(b'"number":11,', b'"number":111,').replace(b"/issues/11", b"/issues/111")
 
 
+def documented() -> list[tuple[str, int, int]]:
+    """Return the event, the requests and the writes of each row of the table in docs/operating.md."""
+    section = Path("docs/operating.md").read_text(encoding="utf-8").split("## Requests to GitHub\n")[1]
+    rows = re.findall(r"^\| ([a-z ]+)[:,][^|]*\| ([0-9]+) \| ([0-9]+) \|", section, re.MULTILINE)
+    return [(event, int(requests), int(writes)) for event, requests, writes in rows]
+
+
+def counted(event: str, requests: list[str]) -> tuple[str, int, int]:
+    return event, len(requests), sum(not request.startswith("GET ") for request in requests)
+
+
 def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: Deliver) -> None:
     deliver("demo/bug")  # the first one of the repository reads its settings and lists its labels
     writes = [f"POST {REPOSITORY}/issues/111/labels", f"POST {REPOSITORY}/issues/111/comments"]
-    assert deliver("demo/bug", change=second_issue) == [f"GET {REPOSITORY}/issues/111", *writes]
+    opened = deliver("demo/bug", change=second_issue)
+    assert opened == [f"GET {REPOSITORY}/issues/111", *writes]
     # an edit that changes nothing: the state before writing is read, and then there is nothing to write
-    assert deliver("demo/bug", change=lambda body: edited(second_issue(body))) == [f"GET {REPOSITORY}/issues/111"]
+    same = deliver("demo/bug", change=lambda body: edited(second_issue(body)))
+    assert same == [f"GET {REPOSITORY}/issues/111"]
+    assert documented()[:2] == [counted("issue opened", opened), counted("issue edited", same)]
     assert deliver("demo/bug", change=edited, recent=False) == [f"GET {REPOSITORY}/issues/11"] * 2
 
 
@@ -63,15 +78,20 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     pull, issue = f"{REPOSITORY}/pulls/13", f"{REPOSITORY}/issues/13"
     files, state = f"GET {pull}/files", f"GET {pull}"
     labels, comment = f"POST {issue}/labels", f"POST {issue}/comments"
-    assert deliver("demo/feature") == [files, state, labels, comment]
+    opened = deliver("demo/feature")
+    assert opened == [files, state, labels, comment]
     edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
-    assert _without_numbers(deliver("demo/feature-push")) == _without_numbers([files, state, *edit_comment])
+    pushed = deliver("demo/feature-push")
+    assert _without_numbers(pushed) == _without_numbers([files, state, *edit_comment])
     review = [f"GET {pull}/reviews", f"GET {pull}/reviews/2304417713/comments"]
-    assert deliver("demo/review") == [state, *review, state, labels, comment]
+    reviewed = deliver("demo/review")
+    assert reviewed == [state, *review, state, labels, comment]
     run = f"{REPOSITORY}/actions/runs/19041222731/attempts/1/jobs"
     log = f"{REPOSITORY}/actions/jobs/54110020701/logs"
     found = deliver("demo/tests-failed")
     assert found == [f"GET {REPOSITORY}/pulls", f"GET {run}", f"GET {log}", files, state, comment]
+    events = ("pull request opened", "push", "review", "failed workflow")
+    assert documented()[2:] == [counted(*one) for one in zip(events, (opened, pushed, reviewed, found), strict=True)]
 
 
 def _without_numbers(requests: list[str]) -> list[str]:

@@ -70,7 +70,7 @@ def test_comment_of_the_author_is_ignored_without_requests_if_nothing_is_open(ma
     world.run()
     assert (world.row("3").state, world.row("3").reason) == (
         "ignored",
-        "HLS has asked the author of the issue for nothing",
+        "the issue has no open checklist for its author",
     )
     assert (world.github.calls, len(world.claude.asked)) == ([], 2)
 

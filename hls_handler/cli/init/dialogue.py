@@ -336,8 +336,9 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
     else:
         reader = "" if app is not None else FOR_OTHER_TOKENS
         yield f"Receive events, without a public address: {hls} listen{option}{reader}"
-    first = next((name for name in outcome.repositories if "*" not in name), "one of the repositories")
-    yield f"Open an issue in {first}, and see what HLS does: {hls} why {first}#1{option}"
+    first = next((name for name in outcome.repositories if "*" not in name), None)
+    where = f"Open an issue in {first or 'one of the repositories'}, and see what HLS does"
+    yield f"{where}: {hls} why {first or 'OWNER/REPO'}#1{option}"
     if not is_public:
         where = "in each webhook" if app is None else f"at {app}"
         yield f"Later, with a public address: enter it as the webhook URL {where}, and use {hls} serve{option}."

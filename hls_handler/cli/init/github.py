@@ -96,6 +96,9 @@ class AppSetup:
         settings_url = app.settings_url(web_url(self._base_url))
         owner = f"of {app.owner.login}"
         print_line(f"GitHub App: {app.slug} (id {stored[0]}) {owner}; its private key is in {self._files.key}")
+        if not created and (self._request.name or self._request.organization):
+            ignored = "--name and --organization are for a new App; move its key and remove its id to create one"
+            print_line(f"{ignored} ({self._files.key}, {APP_ID} in {self._files.dotenv.path})")
         webhook_url = client.fetch_webhook_url()
         if self._request.webhook_url is not None and check_webhook_url(self._request.webhook_url) != webhook_url:
             print_line(f"The App's webhook URL is {webhook_url}; change it at {settings_url}")
