@@ -35,13 +35,14 @@ DERIVED = (
     "demo/main-failed",
     "demo/release",
     "demo/hint",
+    "demo/issue-closed",
     "demo/first-contribution",
     "demo/mention",
 )
 """The names of all derived payloads, in the order in which their events happen in the demo."""
 
-STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint"))
-"""The names of the derived payloads that the demo sends. The others are only stored in the sandbox's GitHub."""
+STORY = tuple(name for name in DERIVED if name not in ("demo/news", "demo/hint", "demo/issue-closed"))
+"""The names of the derived payloads that the demo sends."""
 
 
 ANSWERS = frozenset({"files", "review_comments", "jobs", "releases", "history"})
@@ -92,9 +93,15 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> Recorded:
-    """Return the payload with this name. If there is none, raises `UnknownPayload` with the most similar names."""
+    """Return the payload with this name, or the first one of this event key, which may be a derived one.
+
+    If there is none, raises `UnknownPayload` with the most similar names.
+    """
     known = _index()
     if name not in known:
+        same_event = for_event(name) if "." in name else ()
+        if same_event:
+            return same_event[0]
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "names look like issues.opened, push or demo/bug"
         raise UnknownPayload(f"no recorded payload is called {name!r}: {hint}")

@@ -89,7 +89,7 @@ def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path)
     file = tmp_path / "event.json"
     detected = {one.name: (detected_event(one, file), one.event) for one in map(recorded.load, recorded.names())}
     assert [name for name, (guess, event) in detected.items() if guess not in (None, event)] == []
-    assert sum(guess is not None for guess, _ in detected.values()) == 211
+    assert sum(guess is not None for guess, _ in detected.values()) == 212
 
 
 def test_events_with_a_handler_are_detected(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_recorded_jobs_logs_releases_and_history_are_found_by_id() -> None:
 
 def test_derived_payloads_are_in_chronological_order() -> None:
     assert recorded.names()[-len(DERIVED) :] == DERIVED
-    assert [name for name in DERIVED if name not in recorded.STORY] == ["demo/news", "demo/hint"]
+    assert [name for name in DERIVED if name not in recorded.STORY] == ["demo/news", "demo/hint", "demo/issue-closed"]
     assert {recorded.load(name).event for name in recorded.STORY} == {*REQUIRED_OBJECTS, "push"}
     assert [(one.key, one.name) for one in recorded.for_event("pull_request_review.submitted")[-2:]] == [
         ("pull_request_review.submitted", "demo/review"),
@@ -194,3 +194,14 @@ def test_derived_payloads_are_in_chronological_order() -> None:
 def test_the_licence_of_the_payloads_is_included() -> None:
     assert "MIT License" in (PAYLOADS / "LICENSE").read_text()
     assert "329 example payloads of 58 events" in (PAYLOADS / "README.md").read_text()
+
+
+def test_event_that_was_not_recorded_has_a_derived_payload_of_its_key() -> None:
+    closed = recorded.load("issues.closed")
+    assert (closed.name, closed.key, closed.payload["issue"]["state"]) == (
+        "demo/issue-closed",
+        "issues.closed",
+        "closed",
+    )
+    with pytest.raises(UnknownPayload, match=r"no recorded payload is called 'issues\.closd'"):
+        recorded.load("issues.closd")
