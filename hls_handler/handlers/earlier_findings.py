@@ -10,7 +10,7 @@ line or by moving the code to another file. A person decides about a finding tha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +21,7 @@ from hls_handler.handlers.handler import parse_comment_state
 from hls_handler.review import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
+MIN_SHARE = 0.5  # of the lines around it must have moved with a line
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
 MAX_FINDINGS = 200  # findings that are stored for one pull request
 
@@ -70,10 +71,11 @@ def follow_up(
     `patches` are the patches that Claude was shown, and `unread` the paths of files that it was not shown completely:
     a finding there keeps its state unless its line is shown.
     """
-    current = [_follow_move(finding, patches, unread) for finding in earlier]
+    places = _index_patches(patches)
+    current = [_follow_move(finding, places, unread) for finding in earlier]
     return tuple(
-        replace(finding, state=_find_state(finding, line, patches.get(finding.path), finding.path in unread))
-        for finding, line in zip(current, _find_lines(current, patches), strict=True)
+        replace(finding, state=_find_state(finding, line, places.get(finding.path, {}), finding.path in unread))
+        for finding, line in zip(current, _find_lines(current, places), strict=True)
     )
 
 
@@ -82,23 +84,27 @@ def remember(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple
     remembered: list[EarlierFinding] = []
     for finding in findings:
         lines, index = _find_line(finding, patches)
-        nearby = _find_nearby(lines, index)
+        nearby = _find_nearby([normalize_line(line.text) for line in lines], index)
         quote = normalize_line(lines[index].text) if lines else normalize_line(finding.quote)
         place = (finding.path, finding.side, quote, nearby)
         remembered.append(EarlierFinding(*place, finding.severity, finding.title, "open"))
     return tuple(remembered)
 
 
-def without_repeated(earlier: Iterable[EarlierFinding], shown: Iterable[EarlierFinding]) -> tuple[EarlierFinding, ...]:
-    """Return the earlier findings that are not among those that the comment shows now, each of which repeats one."""
-    others, repeating = list(earlier), list(shown)
-    for key in (_place_of, _line_of):
-        for finding in tuple(others):
-            same = next((one for one in repeating if key(one) == key(finding)), None)
+def without_repeated(
+    earlier: Sequence[EarlierFinding], shown: Sequence[EarlierFinding], patches: Mapping[str, Patch]
+) -> tuple[EarlierFinding, ...]:
+    """Return the earlier findings that no finding in the comment repeats. Each repeats one about the same line."""
+    places = _index_patches(patches)
+    others = list(zip(earlier, _find_lines(earlier, places), strict=True))
+    repeating = list(zip(shown, _find_lines(shown, places), strict=True))
+    for key in (_line_and_title, _line):
+        for one in tuple(repeating):
+            same = next((other for other in others if key(*other) == key(*one)), None)
             if same is not None:
-                others.remove(finding)
-                repeating.remove(same)
-    return tuple(others)
+                others.remove(same)
+                repeating.remove(one)
+    return tuple(finding for finding, _ in others)
 
 
 def locate_open(earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch]) -> tuple[OpenFinding, ...]:
@@ -106,75 +112,91 @@ def locate_open(earlier: Iterable[EarlierFinding], patches: Mapping[str, Patch])
     still_open = [finding for finding in earlier if finding.state == "open"]
     return tuple(
         OpenFinding(finding.path, finding.side, line.number if line else None, finding.severity, finding.title)
-        for finding, line in zip(still_open, _find_lines(still_open, patches), strict=True)
+        for finding, line in zip(still_open, _find_lines(still_open, _index_patches(patches)), strict=True)
     )
 
 
-def _line_of(finding: EarlierFinding) -> tuple[str, Side, str]:
-    return finding.path, finding.side, finding.quote
+def _line(finding: EarlierFinding, line: Line | None) -> tuple[object, ...]:
+    return finding.path, finding.side, finding.quote, line and line.number
 
 
-def _place_of(finding: EarlierFinding) -> tuple[object, ...]:
-    return _line_of(finding), finding.nearby
+def _line_and_title(finding: EarlierFinding, line: Line | None) -> tuple[object, ...]:
+    return *_line(finding, line), finding.title
 
 
-def _follow_move(finding: EarlierFinding, patches: Mapping[str, Patch], unread: Collection[str]) -> EarlierFinding:
+_Places = Mapping[tuple[Side, str], Sequence[tuple[Line, tuple[str, ...]]]]
+"""The lines of a patch by side and normalized text, each with the lines around it."""
+
+
+def _index_patches(patches: Mapping[str, Patch]) -> Mapping[str, _Places]:
+    return {path: _index_patch(patch) for path, patch in patches.items()}
+
+
+def _index_patch(patch: Patch) -> _Places:
+    places: dict[tuple[Side, str], list[tuple[Line, tuple[str, ...]]]] = {}
+    for hunk in patch.hunks:
+        texts = [normalize_line(line.text) for line in hunk.lines]
+        for index, line in enumerate(hunk.lines):
+            places.setdefault((line.side, texts[index]), []).append((line, _find_nearby(texts, index)))
+    return places
+
+
+def _follow_move(finding: EarlierFinding, places: Mapping[str, _Places], unread: Collection[str]) -> EarlierFinding:
     """Return the finding with the path of the file to which its line was moved together with lines around it."""
+    own = places.get(finding.path, {})
     is_settled = finding.state != "open" or finding.path in unread or len(finding.quote) < MIN_CHARACTERS
-    if is_settled or not _is_place_gone(finding, patches.get(finding.path)):
+    if is_settled or any((finding.side, text) in own for text in (finding.quote, *finding.nearby)):
         return finding
-    for path, patch in patches.items():
-        shares = [share for _, share in _lines_with_quote(finding, patch)]
-        if shares and (max(shares) > 0 or not finding.nearby):
-            return replace(finding, path=path)
-    return finding
+    shares = {
+        path: max(_share(finding.nearby, nearby) for _, nearby in found)
+        for path, of_file in places.items()
+        if (found := of_file.get((finding.side, finding.quote)))
+    }
+    best = max(shares, key=shares.__getitem__, default=None)
+    if best is None or (finding.nearby and shares[best] < MIN_SHARE):
+        return finding
+    return replace(finding, path=best)
 
 
-def _is_place_gone(finding: EarlierFinding, patch: Patch | None) -> bool:
-    present = {normalize_line(line.text) for line in _lines_of(patch)}
-    return not present.intersection((finding.quote, *finding.nearby))
-
-
-def _find_state(finding: EarlierFinding, line: Line | None, patch: Patch | None, is_unread: bool) -> FindingState:
+def _find_state(finding: EarlierFinding, line: Line | None, places: _Places, is_unread: bool) -> FindingState:
     if line is not None:
         return "open"
     if finding.state != "open" or is_unread:
         return finding.state
-    return "gone" if _is_place_gone(finding, patch) else "fixed"
+    is_place_present = any(
+        (side, text) in places for text in (finding.quote, *finding.nearby) for side in ("LEFT", "RIGHT")
+    )
+    return "fixed" if is_place_present else "gone"
 
 
-def _find_lines(findings: Sequence[EarlierFinding], patches: Mapping[str, Patch]) -> Sequence[Line | None]:
-    """Return the line of each finding's quote. Each line belongs to one finding, whose nearby lines it has."""
+def _find_lines(findings: Sequence[EarlierFinding], places: Mapping[str, _Places]) -> Sequence[Line | None]:
+    """Return the line of each finding's quote. Findings at different places have different lines."""
     candidates = [
-        (share, index, line)
+        (_similarity(finding.nearby, nearby), index, line)
         for index, finding in enumerate(findings)
-        for line, share in _lines_with_quote(finding, patches.get(finding.path))
+        for line, nearby in places.get(finding.path, {}).get((finding.side, finding.quote), ())
     ]
     found: dict[int, Line] = {}
-    taken: set[tuple[str, Side, int]] = set()
+    taken: dict[tuple[str, Side, int], tuple[str, ...]] = {}  # line -> the lines around it when it was remembered
     for _, index, line in sorted(candidates, key=lambda candidate: -candidate[0]):
-        place = (findings[index].path, line.side, line.number)
-        if index not in found and place not in taken:
+        finding = findings[index]
+        key = (finding.path, line.side, line.number)
+        if index not in found and taken.setdefault(key, finding.nearby) == finding.nearby:
             found[index] = line
-            taken.add(place)
     return [found.get(index) for index in range(len(findings))]
 
 
-def _lines_with_quote(finding: EarlierFinding, patch: Patch | None) -> Iterator[tuple[Line, float]]:
-    """Yield each line that equals the quote, with the share (0 to 1) of the finding's nearby lines around it."""
-    for hunk in patch.hunks if patch else ():
-        for index, line in enumerate(hunk.lines):
-            if line.side == finding.side and normalize_line(line.text) == finding.quote:
-                yield line, _share(finding.nearby, _find_nearby(hunk.lines, index))
+def _similarity(one: Collection[str], other: Collection[str]) -> float:
+    return len({*one} & {*other}) / max(len({*one} | {*other}), 1)
 
 
 def _share(wanted: Collection[str], present: Collection[str]) -> float:
     return sum(text in present for text in wanted) / max(len(wanted), 1)
 
 
-def _find_nearby(lines: Sequence[Line], index: int) -> tuple[str, ...]:
-    around = [*lines[max(index - NEARBY_LINES, 0) : index], *lines[index + 1 : index + 1 + NEARBY_LINES]]
-    return tuple(text for line in around if len(text := normalize_line(line.text)) >= MIN_CHARACTERS)
+def _find_nearby(texts: Sequence[str], index: int) -> tuple[str, ...]:
+    around = (*texts[max(index - NEARBY_LINES, 0) : index], *texts[index + 1 : index + 1 + NEARBY_LINES])
+    return tuple(text for text in around if len(text) >= MIN_CHARACTERS)
 
 
 def _find_line(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence[Line], int]:
@@ -185,7 +207,3 @@ def _find_line(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence
             if (line.side, line.number) == (finding.side, finding.line):
                 return hunk.lines, index
     return (), 0
-
-
-def _lines_of(patch: Patch | None) -> list[Line]:
-    return [line for hunk in patch.hunks for line in hunk.lines] if patch else []

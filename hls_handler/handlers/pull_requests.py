@@ -383,7 +383,7 @@ def _evaluate(facts: PullRequestFacts, reply: Reply | None) -> _Evaluation:
     unread = {file.path for file in facts.files if file.cut} | {f.path for f in facts.skipped if f.needs_review}
     earlier = follow_up(facts.earlier, patches, unread=unread)
     shown = remember(findings, patches)
-    others = without_repeated(earlier, shown)
+    others = without_repeated(earlier, shown, patches)
     unrepeated = locate_open(others, patches)
     return _Evaluation(findings, dropped, len(reported) - len(wanted), earlier, unrepeated, (*shown, *others))
 

@@ -88,9 +88,10 @@ def test_finding_about_a_removed_line_is_fixed_when_the_line_is_restored() -> No
 def test_repeated_finding_is_matched_by_file_and_line_in_any_indentation() -> None:
     moved = patches(BEFORE.replace("+    log(total)", "+\tlog( total )"))
     again = FOUND.model_copy(update={"title": "Another title", "quote": "\tlog( total )"})
-    assert without_repeated(remember([FOUND], patches()), remember([again], moved)) == ()
+    assert without_repeated(remember([FOUND], patches()), remember([again], moved), moved) == ()
     other = FOUND.model_copy(update={"path": "b.py"})
-    assert len(without_repeated(remember([FOUND], patches()), remember([other], patches(path="b.py")))) == 1
+    both = patches() | patches(path="b.py")
+    assert len(without_repeated(remember([FOUND], patches()), remember([other], both), both)) == 1
 
 
 def test_open_finding_has_the_line_on_which_it_is_now() -> None:
@@ -174,6 +175,33 @@ def test_fixed_finding_does_not_take_the_equal_line_of_another_one() -> None:
 
 def test_finding_on_an_equal_line_is_repeated_only_by_its_own_line() -> None:
     earlier = remember([FIRST, SECOND], patches(TWICE))
-    others = without_repeated(earlier, remember([SECOND], patches(TWICE)))
+    others = without_repeated(earlier, remember([SECOND], patches(TWICE)), patches(TWICE))
     assert [one.title for one in others] == ["First"]
-    assert without_repeated(earlier, remember([SECOND, FIRST], patches(TWICE))) == ()
+    assert without_repeated(earlier, remember([SECOND, FIRST], patches(TWICE)), patches(TWICE)) == ()
+
+
+def test_repeated_finding_is_matched_by_its_line_if_lines_around_it_changed() -> None:
+    changed = patches(TWICE.replace("measure(value)", "weigh(value)"))
+    earlier = follow_up(remember([FIRST, SECOND], patches(TWICE)), changed, unread=())
+    others = without_repeated(earlier, remember([SECOND], changed), changed)
+    assert [one.title for one in others] == ["First"]
+
+
+def test_two_findings_about_one_line_are_both_open() -> None:
+    other = FOUND.model_copy(update={"title": "Slow", "severity": "low"})
+    earlier = remember([FOUND, other], patches())
+    assert [one.state for one in follow_up(earlier, patches(), unread=())] == ["open", "open"]
+    others = without_repeated(earlier, remember([other], patches()), patches())
+    assert [one.title for one in others] == ["Logs a secret"]
+
+
+def test_finding_follows_a_function_that_is_removed_from_its_file() -> None:
+    removed = "@@ -1,4 +0,0 @@\n-def area(side):\n-    return side * 2\n-    log(total)\n-    return total"
+    moved = {"area.py": parse_patch(removed), "shapes.py": parse_patch(BEFORE)}
+    after = follow_up(remember([FOUND], patches()), moved, unread=())
+    assert [(one.path, one.state) for one in after] == [("shapes.py", "open")]
+
+
+def test_finding_does_not_move_to_a_line_with_one_equal_line_beside_it() -> None:
+    unrelated = {"mail.py": parse_patch("@@ -1,1 +1,3 @@\n send()\n+    log(total)\n+    return total")}
+    assert follow_up(remember([FOUND], patches()), unrelated, unread=())[0].state == "gone"
