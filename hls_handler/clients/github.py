@@ -60,7 +60,7 @@ def make_credentials(
 ) -> Credentials:
     """Create the credentials that all clients of a process share.
 
-    `observe` is called after requests of the App, and `changed` when a token has a new problem, or none any more.
+    `observe` is called after requests of the App, and `changed` when one of several tokens stops or starts to work.
     """
     return App(settings, observe=observe, now=now) if settings.app else Tokens(settings, now=now, changed=changed)
 

@@ -28,6 +28,7 @@ class Identity:
     details: Mapping[str, object]  # JSON: {"kind": "app", "login": "my-hls[bot]", "app_id": 7, ...}
     sentences: tuple[str, ...]  # "GitHub: the App my-hls (id 7) ..."
     missing: tuple[str, ...]  # "labels and comments on issues need issues: write (installation on octo-org)"
+    is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
 def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Identity:
@@ -55,7 +56,7 @@ def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Iden
         missing.append(f"every installation of the App {app.slug} is suspended; unsuspend one at {where}")
     if not installations:
         missing.append(f"the App {app.slug} is installed on no account; install it at {app.html_url}/installations/new")
-    return Identity(details, (sentence,), tuple(missing))
+    return Identity(details, (sentence,), tuple(missing), any(one.suspended_at is None for one in installations))
 
 
 def find_missing(granted: Mapping[str, str]) -> list[str]:

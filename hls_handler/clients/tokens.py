@@ -42,7 +42,7 @@ class Tokens:
         now: Callable[[], datetime],
         changed: Callable[[], object] = lambda: None,
     ) -> None:
-        """`now` returns aware UTC. `changed` is called when a token has a new problem, or none any more."""
+        """`now` returns aware UTC. `changed` is called when one of several tokens stops or starts to work."""
         self.settings, self.now, self._changed = settings, now, changed
         self._lock = threading.Lock()
         self._problems: dict[int, TokenProblem] = {}  # by the token's position
@@ -88,13 +88,15 @@ class Tokens:
         """Clear a rejection, because GitHub has accepted the token."""
         with self._lock:
             problem = self._problems.get(token.index)
-            if problem is not None and problem.until is None:
+            was_rejected = problem is not None and problem.until is None
+            if was_rejected:
                 self._clear(token)
+        if was_rejected:
+            self._changed()
 
     def _clear(self, token: Token) -> None:
         del self._problems[token.index]
         log.warning("a GitHub token can be used again", extra={"token": token.key})
-        self._changed()
 
     def report_denial(self, permissions: str) -> None:
         """Store what a 403 named: "issues=write; pull_requests=write"."""
@@ -201,6 +203,7 @@ def find_problem(response: Response, error: StepFailed, now: datetime) -> TokenP
     if response.status == 401:
         return TokenProblem("GitHub rejected it (401)", until=None)
     if response.status in (403, 429) and isinstance(error, DependencyDown):
-        until = error.not_before or now + LIMIT_PAUSE
+        # GitHub may still limit at the reset time, by which the problem would end at once and be found again
+        until = max(error.not_before or now, now + LIMIT_PAUSE)
         return TokenProblem(f"the limit of its account is used up until {until:%H:%M:%S} UTC", until)
     return None

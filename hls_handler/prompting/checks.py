@@ -63,7 +63,9 @@ class LibraryCheck:
     templates: ParsedTemplates
     families: Mapping[str, Family]  # event name -> family
     config: Mapping[str, object]  # names and sample values of `config` in templates
-    _recorded: dict[str, tuple[tuple[str, Mapping[str, object]], ...]] = field(default_factory=dict)  # event -> samples
+    _recorded: dict[str, tuple[tuple[str, Mapping[str, object]], ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )  # event -> samples
 
     def events(self, name: str) -> tuple[str, ...]:
         """Return the event keys in the `on` of a prompt, and in the `on` of all prompts that lead to it by `then`.

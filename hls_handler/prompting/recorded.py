@@ -99,7 +99,7 @@ def load(name: str) -> Recorded:
     """
     known = _index()
     if name not in known:
-        same_event = for_event(name) if "." in name else ()
+        same_event = for_event(name) if re.search(r"\.\w", name) else ()
         if same_event:
             return same_event[0]
         near = get_close_matches(name, known, n=3, cutoff=0.5)

@@ -89,7 +89,7 @@ def make_checks(
     ]
 
 
-INSTALLATION_REMEDY = "choose the repositories on that page"
+INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
 PERMISSION_REMEDY = (
     "add the permission: for an App on its page, where the owner of each installation then accepts it; for a token in "
     "its settings. Or switch the feature off"
@@ -114,7 +114,7 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
             metrics=metrics,
         )
     if identity.missing:
-        remedy = PERMISSION_REMEDY if identity.details.get("installations") != [] else INSTALLATION_REMEDY
+        remedy = PERMISSION_REMEDY if identity.is_installed else INSTALLATION_REMEDY
         raise ProblemFound("; ".join(identity.missing), remedy=remedy, metrics=metrics)
     return metrics
 

@@ -140,10 +140,10 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
 
 
 def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
-    url = "https://hls.example.com/hooks/github"
+    url = "https://hls.example.com/hooks/webhook"
     run(**{**APP, "webhook_url": url}, organization="Codertocat", repositories=(REPOSITORY,))
     settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
-    assert settings.server.webhook_path == "/hooks/github"
+    assert settings.server.webhook_path == "/hooks/webhook"
     assert settings.comments.about_url == "https://hls.example.com/docs/comments.md"
     assert sandbox.state.world.apps["my-hls"].owner.type == "Organization"
     shown = capsys.readouterr().out
@@ -152,8 +152,11 @@ def test_options_replace_every_question(run: Run, sandbox: Sandbox, capsys: pyte
     assert "hls listen" not in shown
 
 
-def test_footer_has_no_link_to_an_address_without_tls(run: Run) -> None:
-    run(**{**APP, "webhook_url": "http://hls.example.com/webhook"})
+@pytest.mark.parametrize(
+    "url", ["http://hls.example.com/webhook", "https://smee.io/AbC123", "https://hüls.example.com/webhook"]
+)
+def test_footer_has_no_link_to_an_address_that_may_not_be_the_service(run: Run, url: str) -> None:
+    run(**{**APP, "webhook_url": url})
     assert load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env")).comments.about_url is None
 
 

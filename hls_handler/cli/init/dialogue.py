@@ -24,10 +24,12 @@ from typing import Protocol, Self, TextIO, TypeVar
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.cli.options import print_line
 from hls_handler.clients.app_setup import EVENTS, UNSERVED_URL
 from hls_handler.errors import HlsError, SettingsError
+from hls_handler.settings.values import LinkUrl
 from hls_handler.untrusted.cleaning import escape_unprintable
 
 T = TypeVar("T")
@@ -300,9 +302,13 @@ class Outcome:
 
 
 def find_about_url(webhook_url: str) -> str | None:
-    """Return the address of the service's page for contributors; None without a public address with TLS."""
-    is_served = webhook_url != UNSERVED_URL and webhook_url.startswith("https://")
-    return urljoin(webhook_url, "/docs/comments.md") if is_served else None
+    """Return the address of the service's page for contributors; None if the URL does not look like the service's."""
+    about_url = urljoin(webhook_url, "/docs/comments.md")
+    is_served = webhook_url != UNSERVED_URL and webhook_url.endswith("/webhook")  # not that of a relay such as smee
+    try:
+        return TypeAdapter(LinkUrl).validate_python(about_url) if is_served else None
+    except ValidationError:
+        return None
 
 
 FOR_OTHER_TOKENS = """

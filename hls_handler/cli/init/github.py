@@ -96,9 +96,8 @@ class AppSetup:
         settings_url = app.settings_url(web_url(self._base_url))
         owner = f"of {app.owner.login}"
         print_line(f"GitHub App: {app.slug} (id {stored[0]}) {owner}; its private key is in {self._files.key}")
-        if not created and (self._request.name or self._request.organization):
-            ignored = "--name and --organization are for a new App; move its key and remove its id to create one"
-            print_line(f"{ignored} ({self._files.key}, {APP_ID} in {self._files.dotenv.path})")
+        if self._request.organization not in (None, app.owner.login):
+            print_line(f"--organization {self._request.organization} has no effect: this App exists already")
         webhook_url = client.fetch_webhook_url()
         if self._request.webhook_url is not None and check_webhook_url(self._request.webhook_url) != webhook_url:
             print_line(f"The App's webhook URL is {webhook_url}; change it at {settings_url}")
@@ -249,7 +248,7 @@ def check_webhook_url(url: str) -> str:
         problem = "is not an address"
     elif is_loopback(host):
         problem = "is an address of this machine only, which GitHub rejects"
-    elif parts.query or parts.fragment or parts.username:
+    elif parts.query or parts.fragment or "@" in parts.netloc:
         problem = "must have no user name, ? or #"
     if problem:
         expected = "expected one such as https://hls.example.com/webhook, or none"
