@@ -11,7 +11,7 @@ from tests.contracts.github import violations
 from tests.contracts.openapi_subset import OPERATIONS, SUBSET, extract
 
 HEADERS = {
-    "user-agent": "hls/0.2.0",
+    "user-agent": "hls/0.3.0",
     "authorization": "***",
     "x-github-api-version": "2022-11-28",
     "accept": "application/vnd.github+json",
