@@ -43,6 +43,35 @@ class EnsureComment:
     state: str | None = None  # JSON of what the comment reports, stored with its id for later events
 
 
+@dataclass(frozen=True, slots=True)
+class InlineComment:
+    """A comment on lines of a pull request. The lines are in one hunk of the patch, on one side."""
+
+    key: str  # identifies the finding; in the hidden marker of the comment
+    path: str
+    side: Literal["LEFT", "RIGHT"]
+    start_line: int | None  # None: a single line
+    line: int
+    body: str  # sanitized Markdown, without the marker
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureReview:
+    """Post one review with event COMMENT that has the comments which HLS has not posted yet."""
+
+    commit: str  # SHA that the lines are of
+    comments: tuple[InlineComment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureReply:
+    """Reply once in a review thread that HLS opened."""
+
+    comment_id: int  # of the first comment of the thread
+    key: str  # "fixed": identifies the reply; in its hidden marker. A thread has at most one reply of each key
+    body: str  # sanitized Markdown, without the marker
+
+
 Action = EnsureLabels | EnsureComment
 
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]

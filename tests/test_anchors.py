@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_handler.analysis import Finding
-from hls_handler.review import Patch, Side, locate_findings, parse_numbered, parse_patch
+from hls_handler.review.patches import Patch, Side, parse_numbered, parse_patch
+from hls_handler.review.positions import locate_findings
 
 PATCH = parse_patch("""\
 @@ -10,5 +10,6 @@

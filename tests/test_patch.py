@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review import Hunk, Line, Patch, numbered, parse_numbered, parse_patch, truncate_patch
+from hls_handler.review.patches import Hunk, Line, Patch, numbered, parse_numbered, parse_patch, truncate_patch
 
 TWO_HUNKS = """\
 @@ -10,3 +10,4 @@ def area():

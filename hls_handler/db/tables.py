@@ -221,6 +221,30 @@ comments = Table(
     Column("state", UntrustedString),  # JSON: what the comment reports (`EnsureComment.state`); NULL if nothing
 )
 
+findings = Table(
+    "findings",
+    metadata,
+    *_conversation_columns(),
+    Column("finding_key", Text, primary_key=True),  # file, quoted line and category; see review/ledger.py
+    Column("category", UntrustedString, nullable=False),
+    Column("severity", UntrustedString, nullable=False),
+    Column("prompt_id", UntrustedString, nullable=False),  # of the reply that first raised it
+    Column("state", Text, nullable=False),
+    Column("comment_id", BigInteger),  # of the review comment; NULL if only the summary has it
+    Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
+    Column("raised_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),  # when `state` changed
+    Index("ix_findings_prompt", "prompt_id", "category", "state"),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    *_conversation_columns(),
+    Column("rounds", Integer, nullable=False, server_default="0"),  # reviews that ended
+    Column("reviewed", LargeBinary),  # JSON, zstd: the digests of the reviewed changes by path
+)
+
 step_failures = Table(
     "step_failures",
     metadata,

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.handlers.handler import parse_comment_state
-from hls_handler.review import Line, Patch, Side, normalize_line
+from hls_handler.review.patches import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
 MIN_SHARE = 0.5  # of the lines around it must have moved with a line

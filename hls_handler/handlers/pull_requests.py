@@ -33,7 +33,8 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import LabelOffer, plan_labels, select_offer
 from hls_handler.handlers.reader import ChangedFile, Reader, RepositoryHistory, RepositoryLabel
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review import RANK, Patch, Side, locate_findings, numbered, parse_numbered, parse_patch, truncate_patch
+from hls_handler.review.patches import Patch, Side, numbered, parse_numbered, parse_patch, truncate_patch
+from hls_handler.review.positions import RANK, locate_findings
 from hls_handler.settings.model import Findings
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 from hls_handler.untrusted.cleaning import LONGEST_TEXT

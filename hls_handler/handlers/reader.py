@@ -45,6 +45,26 @@ class ReviewComment:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadReply:
+    author: str  # login; "" if the account was deleted
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewThread:
+    """A review thread that HLS opened. https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread"""
+
+    comment_id: int  # of HLS's comment, the first of the thread
+    key: str  # `InlineComment.key`, from the marker
+    is_resolved: bool
+    resolved_by: str | None  # login; None if it is open
+    replies: tuple[ThreadReply, ...]  # by others than the bot account, oldest first
+    own_replies: tuple[str, ...]  # keys of HLS's replies (`EnsureReply.key`)
+    thumbs_up: tuple[str, ...]  # logins of those who reacted so to HLS's comment, without the bot account
+    thumbs_down: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowJob:
     """A job of one attempt of a workflow run.
 

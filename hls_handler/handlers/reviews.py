@@ -24,7 +24,7 @@ from hls_handler.handlers.handler import (
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import Reader, RepositoryHistory, ReviewComment
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review import Hunk, Line, Patch, Side, numbered, parse_patch
+from hls_handler.review.patches import Hunk, Line, Patch, Side, numbered, parse_patch
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, was_or_were

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hls_handler.review import Line
+from hls_handler.review.patches import Line
 from hls_handler.sandbox.reading import PatchOfFile
 
 MAX_FINDINGS = 12

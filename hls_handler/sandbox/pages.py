@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hls_handler.review import parse_patch
+from hls_handler.review.patches import parse_patch
 from hls_handler.sandbox import repository_pages
 from hls_handler.sandbox.markdown import diff_lines, rendered
 from hls_handler.sandbox.objects import Account, Comment, Conversation, ConversationEvent, Document, Label, Repository

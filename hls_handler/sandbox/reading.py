@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hls_handler.review import Line, parse_numbered
+from hls_handler.review.patches import Line, parse_numbered
 
 UNTRUSTED = re.compile(r"<untrusted ([0-9A-Za-z]+)>(.*?)</untrusted \1>", re.DOTALL)
 NUMBERED = re.compile(r"^[LR] +\d+ [-+ ]", re.MULTILINE)

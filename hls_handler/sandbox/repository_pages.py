@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from hls_handler.review import Side, parse_patch
+from hls_handler.review.patches import Side, parse_patch
 from hls_handler.sandbox import derived
 from hls_handler.sandbox.markdown import rendered
 from hls_handler.sandbox.objects import (

@@ -138,7 +138,7 @@ def test_a_command_creates_a_missing_database(
     assert result.exit_code == code
     assert (result.stdout or result.stderr).startswith(output)
     with changed(folder / "hls.db") as connection:
-        assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.3.0",)
+        assert connection.execute("SELECT version_num FROM hls_version").fetchone() == ("0.4.0",)
 
 
 @pytest.mark.parametrize(

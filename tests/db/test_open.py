@@ -119,7 +119,7 @@ def test_open_rejects_tables_of_a_newer_version(fresh_url: str) -> None:
     engine = create_engine(fresh_url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hls_version SET version_num = '9999'"))
-    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*supports .* up to 0\.3\.0\)"):
+    with pytest.raises(StoreUnavailable, match=r"newer HLS \(its tables are version 9999.*supports .* up to 0\.4\.0\)"):
         Storage.open(fresh_url)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM hls_version")).scalar() == "9999"
@@ -255,7 +255,7 @@ def test_an_existing_database_is_opened_without_a_migration(fresh_url: str) -> N
 @pytest.mark.parametrize(
     ("version", "problem"),
     [
-        (None, r"are missing or older than version 0\.3\.0: start `hls serve`, which creates or migrates them"),
+        (None, r"are missing or older than version 0\.4\.0: start `hls serve`, which creates or migrates them"),
         ("0001", r"before 0\.2\.0 \(its tables are version 0001\)"),
         ("9999", r"newer HLS \(its tables are version 9999"),
     ],

@@ -14,7 +14,7 @@ from hls_handler.handlers.earlier_findings import (
     remember,
     without_repeated,
 )
-from hls_handler.review import Patch, parse_patch
+from hls_handler.review.patches import Patch, parse_patch
 from tests.handlers.world import finding
 
 BEFORE = """@@ -1,2 +1,4 @@

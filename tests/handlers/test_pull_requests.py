@@ -27,7 +27,7 @@ from hls_handler.handlers.pull_requests import (
 )
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review import parse_numbered
+from hls_handler.review.patches import parse_numbered
 from hls_handler.settings.model import Findings
 from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.untrusted.cleaning import LONGEST_TEXT

@@ -17,7 +17,7 @@ from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.render import RuleView
-from hls_handler.review import numbered, parse_patch
+from hls_handler.review.patches import numbered, parse_patch
 from tests.handlers.world import finding, issue, pull_request, review
 from tests.prompting import event_variables
 

@@ -38,7 +38,8 @@ from hls_handler.prompting.render import (
     render_comment,
     render_footer,
 )
-from hls_handler.review import locate_findings, parse_numbered
+from hls_handler.review.patches import parse_numbered
+from hls_handler.review.positions import locate_findings
 from tests.prompting import event_variables
 from tests.prompting.samples import (
     ANALYSIS,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, IssueResponse, PullRequestAnalysis, ReviewAnalysis
 from hls_handler.events import parse_event
 from hls_handler.prompting import recorded
-from hls_handler.review import parse_patch
+from hls_handler.review.patches import parse_patch
 from hls_handler.sandbox import derived
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from hls_handler.events import Comment, Release, WorkflowRun, parse_event
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import DERIVED, PAYLOADS, STORY
-from hls_handler.review import parse_patch
+from hls_handler.review.patches import parse_patch
 from hls_handler.routing import parse_envelope
 from hls_handler.sandbox import derived
 from hls_handler.sandbox.state import State

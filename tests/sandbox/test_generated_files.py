@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.review import parse_patch
+from hls_handler.review.patches import parse_patch
 from hls_handler.sandbox.seeding_pull_requests import generate_files
 
 

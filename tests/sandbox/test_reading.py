@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hls_handler.review import numbered, parse_patch
+from hls_handler.review.patches import numbered, parse_patch
 from hls_handler.sandbox.reading import Note, Reading, read_request
 
 

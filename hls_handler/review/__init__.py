@@ -1,0 +1,1 @@
+"""Decisions about reviews: patches, positions of findings, coverage."""
