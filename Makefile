@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help init run demo test lint style types pytest check bench load crash soak machines hostile clean
+.PHONY: help init run demo test lint style types pytest check bench load crash soak rounds machines hostile eval clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,8 +53,14 @@ crash: .venv/ready-dev ## kill the service at every commit and request of every 
 soak: .venv/ready-dev ## run random events, faults and kills: SOAK="--schedules 500 --database postgresql"
 	@$(BIN)/python -m tests.soak $(SOAK)
 
+rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals and kills
+	@$(BIN)/python -m tests.rounds $(ROUNDS)
+
 hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 1,000)
 	@HOSTILE_REQUESTS=10000 $(BIN)/python -m pytest -n0 tests/e2e/test_hostile.py
+
+eval: .venv/ready-dev ## ask Claude about the golden cases: EVAL="--runs 3 --judge MODEL --max-usd 2" (costs money)
+	@$(BIN)/python -m tests.golden.evaluate $(EVAL)
 
 clean: ## remove .venv and test caches, but not data/
 	rm -rf .venv .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -39,7 +39,7 @@ class InMemory:
     def queue(self) -> InMemory:
         return self
 
-    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = queue
+    database = checkpoints = locks = rate_limiter = calls = conversations = corrections = stops = queue
 
     @property
     def repositories(self) -> InMemoryRepositories:
@@ -98,6 +98,9 @@ class InMemory:
 
     def find_newer(self, _lease: Lease, _prompt: str) -> NewerEvents:
         return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
+
+    def find(self, _repository_id: int, _number: int) -> None:
+        """Return the stop of a pull request: none is stopped."""
 
     def begin(self, lease: Lease, *, changes: Sequence[Change], **call: object) -> int:
         self.save(lease, *changes)

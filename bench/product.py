@@ -18,7 +18,7 @@ from bench.requests import SECRET
 from hls_handler import logs
 from hls_handler.clients.api import RateLimit
 from hls_handler.queue.group_commit import AcceptQueue
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
+from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -44,7 +44,7 @@ def product(url: str) -> uvicorn.Server:
         store.queue, replay_window_h=lambda: settings.limits.replay_window_h, on_commit=lambda _accepted: None
     )
 
-    async def route_envelope(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
+    async def route_envelope(event: str, envelope: WebhookEnvelope) -> RoutingResult:
         return route(from_envelope(event, envelope), settings=settings, table=table, catalogue=_OnePrompt(), bot=None)
 
     @asynccontextmanager
@@ -62,6 +62,7 @@ def product(url: str) -> uvicorn.Server:
         counters=store.statistics.counters,
         queue=lambda: asdict(store.deliveries.queue_state()),
         recent_calls=tuple,
+        findings=dict,
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,

@@ -34,7 +34,8 @@ _numbers = itertools.count(1)
 
 def measure(folder: Path, *, rounds: int = ROUNDS, deliveries: int = DELIVERIES) -> tuple[Row, ...]:
     defaults = settings()
-    claude = defaults.claude.model_copy(update={"calls_per_hour": 100_000})
+    # Without the cache of replies: all deliveries have the same question.
+    claude = defaults.claude.model_copy(update={"calls_per_hour": 100_000, "cache_ttl_h": 0.0})
     unlimited = defaults.model_copy(update={"claude": claude})
     with closing(Storage.open(f"sqlite:///{folder / 'steps.db'}")) as store:
         with_database, without = (

@@ -1,4 +1,4 @@
-"""Actions that HLS can take on GitHub: set labels and write a comment. The code contains no others (SECURITY.md)."""
+"""Actions that HLS can take on GitHub: labels, comments, reviews, checks. The code has no others (SECURITY.md)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EnsureComment:
 class InlineComment:
     """A comment on lines of a pull request. The lines are in one hunk of the patch, on one side."""
 
-    key: str  # identifies the finding; in the hidden marker of the comment
+    key: str  # identifies the finding; in the hidden marker of the comment: letters, digits, single - _ . : between
     path: str
     side: Literal["LEFT", "RIGHT"]
     start_line: int | None  # None: a single line
@@ -72,7 +72,58 @@ class EnsureReply:
     body: str  # sanitized Markdown, without the marker
 
 
-Action = EnsureLabels | EnsureComment
+Reaction = Literal["+1", "eyes", "confused"]
+"""Reactions to commands: done, begun, and not possible."""
+
+
+Conclusion = Literal["success", "neutral", "failure", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A note on lines of a file, as the commit has it. A commit status has no annotations."""
+
+    path: str
+    start_line: int
+    end_line: int
+    level: Literal["notice", "warning", "failure"]
+    title: str
+    message: str  # plain text
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureCheck:
+    """End the check on a commit: with App credentials a check run, with a token a commit status."""
+
+    commit: str  # SHA
+    conclusion: Conclusion
+    title: str  # one line of plain text
+    summary: str  # sanitized Markdown, of any length
+    description: str  # one line for a commit status, which shows neither title nor summary
+    annotations: tuple[Annotation, ...] = ()  # of any number
+
+
+@dataclass(frozen=True, slots=True)
+class CommitCheck:
+    """A check that a delivery began, or is about to begin."""
+
+    commit: str  # SHA
+    external_id: str  # identifies the check run on GitHub; begins with a GUID
+    check_run_id: int | None = None  # None: a commit status, or GitHub's response has not arrived
+    is_shown: bool = False  # True: GitHub confirmed that the check is in progress
+    is_new: bool = True  # False: an earlier attempt may have created the check run
+    rejected: str | None = None  # why GitHub rejected the check, as a sentence; it is not tried again
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenCheck:
+    """GitHub's confirmation of a check."""
+
+    check_run_id: int | None = None  # None: a commit status
+    url: str | None = None
+
+
+Action = EnsureLabels | EnsureComment | EnsureReview | EnsureReply | EnsureCheck
 
 OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", "changed", "dry_run", "off"]
 
@@ -80,12 +131,15 @@ OutcomeKind = Literal["created", "edited", "unchanged", "declined", "withheld", 
 COMMENT_CREATED, COMMENT_EDITED, COMMENT_UP_TO_DATE = "commented", "edited our comment", "our comment is up to date"
 """Texts of `Outcome.detail` for a comment that was created, edited, or already up to date."""
 
+REPLY_CREATED, REPLY_EXISTS = "replied in a review thread", "our reply in the review thread is posted already"
+"""Texts of `Outcome.detail` for a reply that was posted now or earlier."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The stored result of one action. In a dry run, the outcome has the changes that HLS would have made."""
 
-    action: Literal["labels", "comment"]
+    action: Literal["labels", "comment", "review", "reply", "check"]
     kind: OutcomeKind
     detail: str  # one plain sentence for `hls why`
     added: tuple[str, ...] = ()  # names of labels
@@ -93,3 +147,6 @@ class Outcome:
     comment_id: int | None = None
     url: str | None = None
     body: str | None = None  # text of the comment, as written or as a dry run would have written it
+    comment_ids: Mapping[str, int] = field(default_factory=dict)
+    """Of a review: the ids of the comments on GitHub by `InlineComment.key`, also of those posted earlier."""
+    rejected: tuple[str, ...] = ()  # of a review: keys of the comments whose position GitHub rejected

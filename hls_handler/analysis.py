@@ -7,8 +7,9 @@ Docstrings and descriptions of reply types are part of the JSON schema that Clau
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -125,6 +126,17 @@ class PullRequestAnalysis(Reply):
     suggested_labels: SuggestedLabels
 
 
+class FindingVerdict(_Part):
+    number: int = Field(description="The number of the finding.")
+    is_refuted: bool = Field(description="Whether the code shown proves the finding wrong, or does not support it.")
+
+
+class FindingVerdicts(Reply):
+    """A second look at the findings of a review."""
+
+    verdicts: list[FindingVerdict] = Field(max_length=60, description="One for each finding, in their order.")
+
+
 class ReviewRequest(_Part):
     """One thing that a reviewer asks of the author."""
 
@@ -189,6 +201,7 @@ REPLY_TYPES: Mapping[str, type[Reply]] = {
     "issue_analysis": IssueAnalysis,
     "issue_response": IssueResponse,
     "pull_request_analysis": PullRequestAnalysis,
+    "finding_verdicts": FindingVerdicts,
     "review_analysis": ReviewAnalysis,
     "workflow_analysis": WorkflowAnalysis,
     "release_analysis": ReleaseAnalysis,
@@ -211,12 +224,28 @@ class Usage:
     request_id: str | None = None  # Claude's id of the request
 
 
+def sum_usage(usages: Iterable[Usage]) -> Usage:
+    """Return the sum of the usage of several calls, at least one. Its cost is None if that of a call is unknown."""
+    first, *others = usages
+    costs = [usage.cost_usd for usage in (first, *others)]
+    return replace(
+        first,
+        input_tokens=first.input_tokens + sum(usage.input_tokens for usage in others),
+        output_tokens=first.output_tokens + sum(usage.output_tokens for usage in others),
+        cache_write_tokens=first.cache_write_tokens + sum(usage.cache_write_tokens for usage in others),
+        cache_read_tokens=first.cache_read_tokens + sum(usage.cache_read_tokens for usage in others),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        took_s=first.took_s + sum(usage.took_s for usage in others),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ValidReply:
     prompt_id: str  # "issues/analyze@3f9c2a"
     reply_type: str  # "issue_analysis", a key of REPLY_TYPES
     reply: Reply
     usage: Usage
+    cached_at: datetime | None = None  # if it came from the cache of replies: when Claude gave it (aware UTC)
 
 
 Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted", "oversized"]
@@ -238,6 +267,21 @@ class UnusableReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the calls of one delivery to Claude used, failed calls and earlier attempts included."""
+
+    calls: int = 0  # that Claude accepted, without those of a shadow prompt
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0  # None if a model has no known price
+    is_estimate: bool = False  # tokens and cost of a call are an upper estimate
+    prompt_ids: tuple[str, ...] = ()  # ("pull_requests/review@3f9c2a",), each once
+
+
+NO_CALLS = Receipt()
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """All replies of Claude about one event, in order, and the comment rendered from them."""
 
@@ -245,6 +289,8 @@ class Analysis:
     comment: str | None  # Markdown, scrubbed, with footer; None when the last prompt has no comment template
     footer: str = ""  # the footer alone, for comments with sections; scrubbed
     comment_index: int = -1  # index in `answers` of the reply that the comment shows
+    inline: Mapping[str, str] = field(default_factory=dict)  # Markdown of review comments by key of the finding
+    receipt: Receipt = NO_CALLS
 
     @property
     def worth_saying(self) -> bool:

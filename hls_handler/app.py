@@ -76,6 +76,7 @@ from hls_handler.work.background import WATCH_EVERY_S, PeriodicThread, make_prob
 from hls_handler.work.catch_up import CatchUp
 from hls_handler.work.catch_up_loop import CatchUpLoop
 from hls_handler.work.checks import make_checks
+from hls_handler.work.commit_checks import END_EVERY_S, CheckEnder
 from hls_handler.work.connections import ConnectionReport
 from hls_handler.work.health import Health
 from hls_handler.work.library import library_basis, load_checked
@@ -181,7 +182,10 @@ class Service:
         self._probe = make_probe(checks, self._health, report=self.connections.report)
         watcher = PeriodicThread("watcher", self._check_changes, lambda: WATCH_EVERY_S)
         self._catch_up = self._make_catch_up(listening)
-        self._periodic = (self._probe, watcher, make_retention(self._store.retention, self.settings), self._catch_up)
+        retention = make_retention(self._store.retention, self.settings)
+        self._check_ender = self._make_check_ender()
+        self._periodic = [self._probe, watcher, retention, self._catch_up]
+        self._periodic += [self._check_ender] if role != "web" else []
         self._web = WebApplication(
             settings, first.table, self._ports(), lifespan=self._lifespan, receives_webhooks=role != "worker"
         )
@@ -326,11 +330,25 @@ class Service:
 
     def _finished(self, end: Finished) -> None:
         self._awaited.resolve(end)
+        if end.state != "done":
+            self._check_ender.run_soon()
         if self._listening is not None:
             self._listening.on_finished(end)
         made = self._rates.take_request_count()
         if made:
             self._accepts.count({("github_requests", ""): made})
+
+    def _make_check_ender(self) -> PeriodicThread:
+        observe = self._rates.observe
+        clients: GithubOf = CachedClient(lambda of: connect(of, observe=observe, now=_utc_now), close=Github.close)
+        ender = CheckEnder(
+            self._store,
+            lambda: clients.of(self._credentials_of(self.settings())).preferred(),
+            settings=self.settings,
+            wait=lambda seconds: thread.wait(seconds),
+        )
+        thread = PeriodicThread("check-ender", ender.run, lambda: END_EVERY_S)
+        return thread
 
     def _make_catch_up(self, listening: Listening | None) -> PeriodicThread:
         connection = CatchUpConnection(
@@ -371,6 +389,7 @@ class Service:
             counters=self._store.statistics.counters,
             queue=self._queue,
             recent_calls=lambda: self._store.statistics.recent_calls(limit=RECENT_CALLS),
+            findings=self._store.statistics.count_findings,
             rate_limit=lambda: self._rates.rate_limit,
             health=self._health,
             clock=time.monotonic,

@@ -16,7 +16,7 @@ from hls_handler.clients.tokens import GITHUB_RATE_LIMIT, AnyToken
 from hls_handler.deliveries import Accepted, DeliveryAttempt, Finished, NewDelivery
 from hls_handler.errors import DependencyDown
 from hls_handler.handlers.issues import FAMILY, is_open
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, may_be_processed
+from hls_handler.routing import RoutingResult, WebhookEnvelope, may_be_processed
 from hls_handler.settings.model import CatchUp as CatchUpSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -118,7 +118,7 @@ class CatchUpConnection:
     ) -> tuple[NewDelivery, Accepted]:
         config = self._active()
 
-        def decide(event: str, envelope: WebhookEnvelope) -> Rule | LabelCorrection | Ignored:
+        def decide(event: str, envelope: WebhookEnvelope) -> RoutingResult:
             return config.route(event, envelope, config.prompts.latest)
 
         new = caught_up_delivery(attempt, payload, repository=repository, route=decide, settings=config.settings)

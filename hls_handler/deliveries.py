@@ -24,6 +24,9 @@ CAUGHT_UP = "caught-up:"
 
 An HTTP request cannot have such an id, because of the colon (`web/request_ids.py`)."""
 
+REQUESTED = "requested:"
+"""Beginning of the request id of a review that a person requested. The rest is the GUID of the request's delivery."""
+
 OPEN_STATES: tuple[State, ...] = ("queued", "running")
 
 
@@ -48,16 +51,26 @@ class NewDelivery(msgspec.Struct, frozen=True):
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
     body: bytes = b""  # the JSON, also of a form; empty if ignored
-    supersedes: Literal["nothing", "older_commits", "all"] = "nothing"  # queued deliveries that it supersedes
+    supersedes: Literal["nothing", "older_commits", "pushes", "all"] = "nothing"  # queued deliveries that it supersedes
+    is_command: bool = False
 
     @property
     def conversation_key(self) -> str | None:
-        """Key of the issue or pull request: "186853002#7". Deliveries with the same key are processed one at a time."""
-        return _conversation_key(self.repository_id, self.number)
+        """Key of the issue or pull request: "186853002#7". Deliveries with the same key are processed one at a time.
+
+        Commands have a key of their own, "186853002#7/commands", so that they do not wait for other deliveries.
+        """
+        key = _conversation_key(self.repository_id, self.number)
+        return f"{key}/commands" if self.is_command and key is not None else key
 
     @property
     def is_caught_up(self) -> bool:
         return self.request_id.startswith(CAUGHT_UP)
+
+    @property
+    def is_requested(self) -> bool:
+        """Return True if HLS itself made the delivery, because a person requested a review."""
+        return self.request_id.startswith(REQUESTED)
 
 
 class Accepted(msgspec.Struct, frozen=True):

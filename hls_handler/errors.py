@@ -25,6 +25,7 @@ HlsError
 │   └── ConversationLocked a person locked the issue or pull request: the delivery is ignored
 └── StepFailed             one step of one delivery failed
     ├── Permanent          a retry cannot help: 404, rejected reply
+    │   └── BudgetExceeded the next call to Claude does not fit the money that the settings allow for a review
     └── Retryable          the same call may succeed later
         └── DependencyDown the call succeeds once GitHub or Claude is available again: no attempt is counted
             └── ModelNotFound Claude's service does not know the model (404)
@@ -115,6 +116,13 @@ class StepFailed(HlsError):
 
 class Permanent(StepFailed):
     """A step failed, and would fail again if it were retried."""
+
+
+class BudgetExceeded(Permanent):
+    """The next call to Claude may cost more than `review.max_usd` or `review.max_usd_per_pull_request` leaves.
+
+    The call was not sent. Replies to earlier calls of the delivery are stored as checkpoints.
+    """
 
 
 class Retryable(StepFailed):

@@ -251,6 +251,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRun:
+    id: int
+    head_sha: str
+    pull_request_numbers: Annotated[tuple[int, ...], Field(default=())]
+    """Pull requests of the commit into this repository. Empty if the branch is in a fork: GitHub lists none then."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A comment on an issue or pull request or, in `pull_request_review_comment` events, on lines of a patch."""
 
@@ -260,6 +268,20 @@ class Comment:
     author_association: Association  # "NONE", "CONTRIBUTOR", ...; not a permission
     html_url: Text
     created_at: OptionalTime  # aware UTC
+
+
+RequestedReview = Literal["new", "full"]
+"""A review of the changes that are new since the last review, or of all changes."""
+
+REQUEST_KEY = "hls"
+"""Key of the payload of a requested review, which HLS itself makes: {"hls": {"review": "full"}}. GitHub sends no such
+key."""
+
+
+def find_requested_review(payload: Mapping[str, object]) -> RequestedReview | None:
+    request = payload.get(REQUEST_KEY)
+    review = request.get("review") if isinstance(request, Mapping) else None
+    return next((one for one in get_args(RequestedReview) if one == review), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +301,7 @@ class Event:
     release: Annotated[Release | None, Field(default=None)]
     payload: SkipValidation[Mapping[str, object]]  # the parsed JSON, as GitHub sent it
     is_recent: bool = False  # GitHub has just sent it: its issue or pull request need not be read before the analysis
+    check_run: CheckRun | None = None
 
     @property
     def key(self) -> str:
@@ -297,6 +320,15 @@ class Event:
         return found if type(found) is int else None
 
     @property
+    def requested_review(self) -> RequestedReview | None:
+        """The review that a person requested by a command or by re-running a check; None for any other event."""
+        return find_requested_review(self.payload)
+
+    @property
+    def is_full_review_requested(self) -> bool:
+        return self.requested_review == "full"
+
+    @property
     def is_closing(self) -> bool:
         """Return True if the event is that its issue or pull request was closed."""
         return self.name in ("issues", "pull_request") and self.action == "closed"
@@ -309,7 +341,10 @@ class _RunPullRequest(BaseModel):
 
 class _RunPullRequests(BaseModel):
     each: Annotated[tuple[_RunPullRequest, ...], null_to(())] = Field(
-        default=(), validation_alias=AliasPath("workflow_run", "pull_requests")
+        default=(),
+        validation_alias=AliasChoices(
+            AliasPath("workflow_run", "pull_requests"), AliasPath("check_run", "pull_requests")
+        ),
     )
 
 
@@ -322,11 +357,15 @@ def parse_event(name: str, delivery: str, body: bytes) -> Event:
         payload = msgspec.json.decode(body, type=dict[str, Any])
         ours = {"delivery": delivery, "name": name, "payload": payload, "is_recent": False}
         event = _EVENT.validate_python(payload | ours)
-        run = event.workflow_run
-        if run is not None:  # drop pull requests into forks, which GitHub also lists
+        run, check_run = event.workflow_run, event.check_run
+        if run is not None or check_run is not None:  # drop pull requests into forks, which GitHub also lists
             listed = _RunPullRequests.model_validate(payload).each
             numbers = tuple(pull.number for pull in listed if pull.base_repository_id == event.repository.id)
-            event = replace(event, workflow_run=replace(run, pull_request_numbers=numbers))
+            event = replace(
+                event,
+                workflow_run=replace(run, pull_request_numbers=numbers) if run else None,
+                check_run=replace(check_run, pull_request_numbers=numbers) if check_run else None,
+            )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise PayloadError(f"the body of the event {name} is not a JSON object") from exc
     except ValidationError as exc:

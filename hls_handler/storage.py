@@ -15,8 +15,10 @@ from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import ClaudeCalls
+from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
+from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
 from hls_handler.history.statistics import Deliveries, Statistics
@@ -26,6 +28,7 @@ from hls_handler.queue.delivery_queue import DeliveryQueue
 from hls_handler.queue.locks import Locks
 from hls_handler.queue.pauses import Pauses
 from hls_handler.queue.rate_limiter import RateLimiter
+from hls_handler.queue.stops import Stops
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +50,13 @@ class Storage:
         self.rate_limiter: Final = RateLimiter(database, writer)
         self.locks: Final = Locks(database, writer)
         self.pauses: Final = Pauses(database)
+        self.stops: Final = Stops(database, writer)
         self.deliveries: Final = Deliveries(database)
         self.statistics: Final = Statistics(database)
-        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter)
+        self.reply_cache: Final = ReplyCache(database)
+        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)
         self.conversations: Final = Conversations(database)
+        self.commit_checks: Final = CommitChecks(database, writer)
         self.corrections: Final = Corrections(database, writer)
         self.repositories: Final = Repositories(database, writer)
         self.repository_files: Final = RepositoryFiles(database, writer)

@@ -139,6 +139,7 @@ def _no_ports() -> Ports:
         counters=unused,
         queue=unused,
         recent_calls=unused,
+        findings=unused,
         rate_limit=lambda: RateLimit(None, None, None),
         health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
         clock=lambda: 0.0,

@@ -17,7 +17,7 @@ from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.effective import list_prompt_choices
+from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
 from hls_handler.wording import count
@@ -119,7 +119,7 @@ def _check_identity(settings: Settings, github: ReadOnlyGithub) -> Iterator[str]
         raise failures[0]
     where = settings.sources.where(settings.github.credential_key)
     yield from (f"{where}: {with_remedy(failure)}" for failure in failures)
-    identity = github.fetch_identity()
+    identity = github.fetch_identity(unneeded=find_unneeded_permissions(RepositoryTable(settings)))
     for sentence in identity.sentences:
         print_line(sentence)
     yield from (f"{where}: {sentence}" for sentence in identity.missing)

@@ -29,7 +29,7 @@ from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
-from hls_handler.routing.router import LabelCorrection, Rule, route, route_with_settings
+from hls_handler.routing.router import RoutingResult, Rule, route, route_with_settings
 from hls_handler.settings.effective import (
     EffectiveSettings,
     RepositoryTable,
@@ -169,7 +169,7 @@ def explain(
         print_line(line)
     values = [_to_dict(line) for line in lines if " = " in line]
     document: dict[str, object] = {"repository": repository, "settings": values}
-    result: Rule | LabelCorrection | Ignored | None = None
+    result: RoutingResult | None = None
     if event is not None:
         routing_input = _event_by_person(event, repository)
         library = load_library(settings)
@@ -194,7 +194,7 @@ def _to_dict(line: str) -> dict[str, str]:
     return {"key": key, "value": value, "source": source}
 
 
-def _format_decision(settings: Settings, event: str, result: Rule | LabelCorrection | Ignored) -> Iterator[str]:
+def _format_decision(settings: Settings, event: str, result: RoutingResult) -> Iterator[str]:
     yield f"{event} = {_format_result(settings, result)}"
     if isinstance(result, Ignored):
         return
@@ -231,10 +231,10 @@ def _event_by_person(key: str, repository: str) -> RoutingInput:
     )
 
 
-def _format_result(settings: Settings, result: Rule | LabelCorrection | Ignored) -> str:
+def _format_result(settings: Settings, result: RoutingResult) -> str:
     if isinstance(result, Ignored):
         return f"ignored ({result.kind})   {result.reason}"
-    prompt = "feedback, no prompt" if isinstance(result, LabelCorrection) else result.prompt
+    prompt = result.prompt if isinstance(result, Rule) else "feedback, no prompt"
     return f"{prompt}   {result.why(settings.sources)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
@@ -18,7 +19,7 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
 from hls_handler.wording import count
-from hls_handler.work.asking import OMISSIONS, SHADOW, UNUSABLE, ShadowResult
+from hls_handler.work.asking import CONTEXT, OMISSIONS, SHADOW, UNUSABLE, ShadowResult
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
@@ -40,10 +41,13 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
         yield f"Accepted: {report.rule}."
     if report.repository_settings is not None:
         yield f"Repository settings: {report.repository_settings}."
+    if report.context is not None:
+        yield f"Context of the review: {report.context}."
     if report.omitted:
         yield f"Not shown to Claude: {'; '.join(report.omitted)}."
     for answered in report.answers:
-        yield f"Claude's reply to {answered.prompt_id}: {describe_reply(answered)}"
+        source = f", from the cache ({_minute(answered.cached_at)})" if answered.cached_at is not None else ""
+        yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
     if row.analysis_status == "failed":
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in report.outcomes:
@@ -59,6 +63,12 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     yield _describe_state(report)
     if report.calls:
         yield _cost(report)
+    elif any(answered.cached_at is not None for answered in report.answers):
+        yield "No call to Claude: the same question was answered before (claude.cache_ttl_h)."
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def describe_shadow(shadow: ShadowResult) -> str:
@@ -129,6 +139,7 @@ class DeliveryReport:
     repository_settings: str | None  # a sentence about .github/hls.yaml; None if there is no such file
     settings_comment: Outcome | None  # result of the comment about problems in .github/hls.yaml
     omitted: tuple[str, ...]  # sentences about content that was left out of the prompt
+    context: str | None  # what Claude got besides the event: "AGENTS.md (about 120 tokens)"
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
@@ -163,6 +174,7 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         repository_settings=repository_file.describe() if repository_file is not None else None,
         settings_comment=PROBLEMS_REPORTED.decode(steps.get((PROBLEMS_REPORTED.name, 0))),
         omitted=tuple(sentence for sentence in omitted if sentence is not None),
+        context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
         calls=tuple(store.calls.calls_of(delivery.guid)),

@@ -38,10 +38,12 @@ def report_to_dict(report: DeliveryReport) -> Document:
         "rule": report.rule,
         "repository_settings": report.repository_settings,
         "omitted": list(report.omitted),
+        "context": report.context,
         "replies": [
             {
                 "prompt_id": answered.prompt_id,
                 "type": answered.reply_type,
+                "cached_at": _to_text(answered.cached_at),
                 "sentence": describe_reply(answered),
                 "reply": answered.reply.model_dump(mode="json"),
             }
@@ -79,6 +81,7 @@ def _outcome_to_dict(outcome: Outcome) -> Document:
         "added": list(outcome.added),
         "removed": list(outcome.removed),
         "url": outcome.url,
+        "rejected": list(outcome.rejected),
     }
 
 

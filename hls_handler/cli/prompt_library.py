@@ -85,7 +85,8 @@ def list_variables(
     examples = (variables for _, variables in family.samples())
     title = f"Variables of prompts and comments about {event}"
     yield VariableSection(title, tuple(document_variables(prompts_see, examples)))
-    kinds = sorted(family.replies, key=lambda kind: (kind == "generic_analysis", kind))  # the family's own types first
+    others = ("finding_verdicts", "generic_analysis")  # after the types of which comments show something
+    kinds = sorted(family.replies, key=lambda kind: (kind in others, kind))
     from hls_handler.sandbox.samples import comment_examples  # here: `hls serve` does not need it
 
     comments = {kind: list(comment_examples(event, REPLY_TYPES[kind], budget)) for kind in kinds}

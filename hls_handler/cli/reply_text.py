@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hls_handler.analysis import (
     CommentReply,
+    FindingVerdicts,
     GenericAnalysis,
     IssueAnalysis,
     IssueResponse,
@@ -44,6 +45,9 @@ def _describe(reply: Reply) -> list[str]:
             findings = count(len(reply.findings), "finding")
             parts = [f"{reply.type}, {findings}: {_shorten(reply.summary) or 'no summary'}"]
             return [*parts, *_suggestions(reply.suggested_labels)]
+        case FindingVerdicts():
+            refuted = sum(verdict.is_refuted for verdict in reply.verdicts)
+            return [f"{refuted} of {count(len(reply.verdicts), 'finding')} refuted"]
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")

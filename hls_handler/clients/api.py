@@ -1,4 +1,4 @@
-"""GitHub's REST API: each call sends one request and returns validated values or raises an HLS error.
+"""GitHub's API: each call sends one request and returns validated values or raises an HLS error.
 
 A request is sent twice only if its credential was outdated, so that GitHub has executed nothing. Of PyGithub, only the
 requester is used, because its other objects send hidden requests.
@@ -26,8 +26,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hls_handler import __version__
 from hls_handler.clients.github_errors import (
+    GRAPHQL_CALL,
     TOKEN_REMEDY,
     translate_exception,
+    translate_graphql_errors,
     translate_redirect,
     translate_status,
     unexpected_response,
@@ -185,7 +187,7 @@ class _RequestCount:
 
 
 class GithubApi:
-    """Client for GitHub's REST API with one connection. Not thread-safe: use one per worker thread.
+    """Client for GitHub's API with one connection. Not thread-safe: use one per worker thread.
 
     Failed requests raise `Permanent`, `Retryable` or `DependencyDown`. A `path` begins with a slash and is already
     percent-encoded.
@@ -279,10 +281,11 @@ class GithubApi:
         *,
         max_pages: int,
         items_key: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Iterator[tuple[T, ...]]:
         """Yield the pages of a list, one request each. If a response is an object, `items_key` is the list's key."""
         for number in range(1, max_pages + 1):
-            items, headers = self.page(path, shape, number, items_key=items_key)
+            items, headers = self.page(path, shape, number, items_key=items_key, query=query)
             yield items
             links = headers.get("link")
             if 'rel="next"' not in links if links else len(items) < PAGE_SIZE:
@@ -316,7 +319,8 @@ class GithubApi:
     ) -> Response:
         """Send a write and return the response. Raises for a status of 400 or more that is not in `expected`.
 
-        Only `clients/writer.py` and `clients/comments.py` call this, for five kinds of writes (SECURITY.md rule 12).
+        Only `clients/writer.py`, `comments.py`, `reviews.py` and `checks.py` call this. A review has the event COMMENT,
+        and a reply is in a review thread that HLS opened (SECURITY.md rule 12).
 
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond. A status of 500 or
         more counts as no response, because a gateway may have sent that status.
@@ -338,6 +342,16 @@ class GithubApi:
         finally:
             self._adapter.before_send = lambda: None
 
+    def query(self, query: str, variables: Mapping[str, object], shape: TypeAdapter[T]) -> T:
+        """Send a GraphQL query, and return its validated `data`. `query` only reads, so it needs no `WriteGuard`.
+
+        Its URL is that of PyGithub: "https://HOST/api/graphql" for the base URL "https://HOST/api/v3".
+        """
+        body = {"query": query, "variables": variables}
+        response = self._send("POST", self._requester.graphql_url, body=body, call=GRAPHQL_CALL)
+        found = response.data.get("data") if isinstance(response.data, dict) else None
+        return validate(GRAPHQL_CALL, shape, found)
+
     def request_token(self, installation_id: int, body: Mapping[str, object]) -> Response:
         """Request a token of an installation. Returns the response also for 403, 404 and 422."""
         path = f"/app/installations/{installation_id}/access_tokens"
@@ -352,8 +366,9 @@ class GithubApi:
         body: Mapping[str, object] | None = None,
         expected: tuple[int, ...] = (),
         is_parsed: bool = True,
+        call: str | None = None,
     ) -> Response:
-        call, is_repeated = f"{verb} {path}", False
+        call, is_repeated = call or f"{verb} {path}", False
         while True:
             authorization = self._credential.authorization()
             response, error = self._exchange(call, verb, path, parameters, body, expected, authorization, is_parsed)
@@ -375,6 +390,8 @@ class GithubApi:
         is_parsed: bool,
     ) -> tuple[Response, StepFailed | None]:
         self._auth.authorization = authorization
+        requester = self._requester
+        before = requester.rate_limiting, requester.rate_limiting_resettime
         try:
             status, headers, text = self._requester.requestJson(
                 verb, path, parameters, input=body, cnx=self._connection
@@ -391,6 +408,8 @@ class GithubApi:
         except (ValueError, ArithmeticError):
             raise unexpected_response(call, "an invalid header") from None
         finally:
+            if call == GRAPHQL_CALL:  # which has a quota of its own
+                requester.rate_limiting, requester.rate_limiting_resettime = before
             self._sent.value += 1
             self._observe(self._rate_limit())
         data = _parse_json(text) if is_parsed or status >= 400 else text
@@ -403,6 +422,8 @@ class GithubApi:
             return response, translate_status(call, status, headers, error_message, self.now(), token_remedy=remedy)
         if data is None and text:
             raise unexpected_response(call, f"{status} with a body that is not JSON")
+        if call == GRAPHQL_CALL and isinstance(data, dict) and data.get("errors"):
+            return response, translate_graphql_errors(data["errors"], headers, self.now(), secret=secret)
         return response, None
 
     def _rate_limit(self) -> RateLimit:

@@ -34,7 +34,12 @@ PERMISSIONS: Mapping[str, str] = {
     "metadata": "read",
 }
 EVENTS = ("issues", "pull_request", "pull_request_review", "workflow_run", "issue_comment", "release")
-"""Events of the App's webhook. GitHub sends `installation` and `installation_repositories` to every App."""
+"""Events of a webhook; `issue_comment` also for commands."""
+
+APP_EVENTS = (*EVENTS, "check_run")
+"""Events of the App's webhook; `check_run` for its checks that people run again.
+
+GitHub sends `installation` and `installation_repositories` to every App."""
 
 MAX_NAME_CHARS = 34  # GitHub's limit for the name of an App
 TIMEOUT_S = 15.0
@@ -85,7 +90,7 @@ def make_manifest(*, name: str, homepage: str, redirect_url: str, webhook_url: s
         "redirect_url": redirect_url,
         "public": False,
         "default_permissions": dict(PERMISSIONS),
-        "default_events": list(EVENTS),
+        "default_events": list(APP_EVENTS),
     }
 
 

@@ -64,9 +64,9 @@ def compare_comment(
         found = api.find(f"{repository_path(repository)}/issues/comments/{known.comment_id}", _COMMENT)
         if found is None:
             return _declined("a person deleted our comment: it is not posted again", known.comment_id)
-        if _is_by(found, bot) and not _ends_with(found, mark):
+        if is_by(found.user, bot) and not _ends_with(found, mark):
             return _declined("a person removed our marker from our comment: it is not edited any more", found.id)
-        if not _is_by(found, bot):
+        if not is_by(found.user, bot):
             found = None  # another account wrote it, when HLS had that account's token
     if found is None and (may_exist or known is not None):
         found = _find_oldest(api, repository, number, bot=bot, mark=mark)
@@ -132,17 +132,17 @@ def preview_comment(change: CommentWrite | NoWrite) -> Outcome:
 def _find_oldest(api: GithubApi, repository: str, number: int, *, bot: Account, mark: str) -> Comment | None:
     pages = api.pages(f"{repository_path(repository)}/issues/{number}/comments", _COMMENTS, max_pages=MAX_PAGES)
     # Other people can write `mark`, and the account can write other comments (SECURITY.md rule 16).
-    return next((c for page in pages for c in page if _is_by(c, bot) and _ends_with(c, mark)), None)
+    return next((c for page in pages for c in page if is_by(c.user, bot) and _ends_with(c, mark)), None)
 
 
 def _declined(detail: str, comment_id: int) -> NoWrite:
     return NoWrite(Outcome("comment", "declined", detail, comment_id=comment_id))
 
 
-def _is_by(comment: Comment, bot: Account) -> bool:
+def is_by(author: Account, bot: Account) -> bool:
     if bot.id == 0:  # a GitHub App, whose account's id is not known
-        return comment.user.login.lower() == bot.login.lower()
-    return comment.user.id == bot.id  # a renamed account keeps its id
+        return author.login.lower() == bot.login.lower()
+    return author.id == bot.id  # a renamed account keeps its id
 
 
 def _ends_with(comment: Comment, mark: str) -> bool:

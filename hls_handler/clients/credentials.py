@@ -29,6 +29,7 @@ Level = Literal["read", "write"]
 REQUESTED_PERMISSIONS: Mapping[str, Level] = {
     "issues": "write",
     "pull_requests": "write",
+    "checks": "write",
     "actions": "read",
     "contents": "read",
     "metadata": "read",

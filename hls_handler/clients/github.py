@@ -5,7 +5,7 @@ Several clients share the credentials of their process: a GitHub App, or the tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from time import monotonic
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, TypeAdapter
 
 from hls_handler.clients.api import GithubApi, RateLimit, RateLimitMonitor, WriteGuard, repository_path
+from hls_handler.clients.checks import GithubChecks
 from hls_handler.clients.credentials import JWT_REMEDY, App
 from hls_handler.clients.hooks import WEBHOOKS_REMEDY, GithubHooks
 from hls_handler.clients.identity import Identity, describe_app, describe_tokens
@@ -108,10 +109,13 @@ class Github:
         """Return a client for each token, in their order. With an App, return this client."""
         return tuple(map(self.with_token, self._access.tokens.all)) if isinstance(self._access, Token) else (self,)
 
-    def fetch_identity(self) -> Identity:
-        """Describe the App and its installations (two requests), or the tokens as far as responses described them."""
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
+        """Describe the App and its installations (two requests), or the tokens as far as responses described them.
+
+        An App's permissions in `unneeded`, such as "checks", are not reported as missing.
+        """
         if isinstance(self._access, App):
-            return describe_app(self._access.fetch(), self._access.fetch_installations())
+            return describe_app(self._access.fetch(), self._access.fetch_installations(), unneeded=unneeded)
         assert self._access is not None
         return describe_tokens(self._access.tokens)
 
@@ -197,8 +201,9 @@ class Github:
                 missing.append(f"the webhooks of {repository} cannot be listed: {WEBHOOKS_REMEDY}")
         return missing
 
-    def reader(self, repository: str) -> GithubReader:
-        return GithubReader(self._api_for(repository), repository, self._labels)
+    def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
+        """Return a reader. `bot` is the bot account; without it, `GithubReader.review_threads` finds none."""
+        return GithubReader(self._api_for(repository), repository, self._labels, bot=bot)
 
     def writer(
         self,
@@ -217,6 +222,19 @@ class Github:
         guard = None if dry_run or self.is_read_only else WriteGuard(begin_write, check_lease)
         api = self._api_for(repository)
         return GithubWriter(api, repository, bot=bot, history=history, labels=self._labels, guard=guard)
+
+    def checks(
+        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+    ) -> GithubChecks:
+        """Return a writer of checks, which calls `begin_write` and `check_lease` before each write; both may raise."""
+        guard, api = WriteGuard(begin_write, check_lease), self._api_for(repository)
+        return GithubChecks(api, repository, uses_check_runs=isinstance(self._access, App), guard=guard)
+
+    def preferred(self) -> Github:
+        """Return the client of the token that works; with an App, this client."""
+        if not isinstance(self._access, Token):
+            return self
+        return self.with_token(self._access.tokens.preferred)
 
     def close(self) -> None:
         self._api.close()
@@ -267,11 +285,11 @@ class ReadOnlyGithub(Github):
         pull_request = api.get(f"{base}/pulls/{number}", _DOCUMENT)
         return "pull_request", {**common, "number": number, "pull_request": pull_request}
 
-    def reader(self, repository: str) -> GithubReader:
+    def reader(self, repository: str, *, bot: Account | None = None) -> GithubReader:
         return (
-            _AssumeOpenReader(self._api_for(repository), repository, self._labels)
+            _AssumeOpenReader(self._api_for(repository), repository, self._labels, bot=bot)
             if self.assume_open
-            else super().reader(repository)
+            else super().reader(repository, bot=bot)
         )
 
 

@@ -14,11 +14,14 @@ from urllib.parse import urlsplit
 import requests
 from github.Requester import Requester
 
-from hls_handler.clients.transport import MAX_WAIT, ProxySettings, retry_after
+from hls_handler.clients.transport import MAX_WAIT, ProxySettings, redact_secret, retry_after
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 
 SECONDARY_LIMIT_PAUSE = timedelta(seconds=60)
 """Pause that GitHub requires after a secondary rate limit if its response does not say how long to wait."""
+
+GRAPHQL_CALL = "POST /graphql"
+"""Name of all GraphQL queries in messages. HLS sends no GraphQL mutations, so it is not a write."""
 
 TOKEN_REMEDY = "set github.token to a valid token: this one is wrong, expired or revoked"  # noqa: S105 (a sentence)
 ADDRESS_REMEDY = "check github.base_url, and proxies and firewalls between this host and GitHub"
@@ -90,7 +93,34 @@ def translate_exception(call: str, exc: BaseException, now: datetime, proxy: Pro
 
 
 def _is_write(call: str) -> bool:
-    return not call.startswith("GET ")
+    return not call.startswith("GET ") and call != GRAPHQL_CALL
+
+
+def translate_graphql_errors(errors: object, headers: Mapping[str, str], now: datetime, *, secret: str) -> StepFailed:
+    """Return the error for the list `errors` in a response to a GraphQL query, which has the status 200.
+
+    `secret` is removed from GitHub's messages. https://docs.github.com/en/graphql/guides/forming-calls-with-graphql
+    """
+    first = errors[0] if isinstance(errors, list) and errors else None
+    first = first if isinstance(first, dict) else {}
+    extensions = first.get("extensions")
+    code = extensions.get("code") if isinstance(extensions, dict) else None
+    kind, message = str(first.get("type") or code or ""), str(first.get("message") or "")
+    what = f"{GRAPHQL_CALL}: {kind or 'error'}: {redact_secret(message, secret)}"
+    if kind == "RATE_LIMITED" or _is_limit({}, message):
+        # The limit of GraphQL does not apply to other requests, a secondary one does.
+        is_secondary = "secondary" in message.lower()
+        until = _limited_until(headers, now)
+        return _down(what, remedy=LIMIT_REMEDY, not_before=until, applies_to_all_calls=is_secondary)
+    if kind == "NOT_FOUND":
+        return Permanent(what + _permanent_reason(404, headers, message))
+    if kind in ("FORBIDDEN", "INSUFFICIENT_SCOPES"):
+        return Permanent(what + _permanent_reason(403, headers, message))
+    if kind == "undefinedField":
+        return Permanent(f"{what}: this GitHub Enterprise Server is too old for HLS")
+    if not kind or kind in ("SERVICE_UNAVAILABLE", "INTERNAL"):  # "Something went wrong while executing your query"
+        return _down(what, remedy=OUTAGE_REMEDY, applies_to_all_calls=False)
+    return Retryable(what)
 
 
 def unexpected_response(call: str, what: str) -> DependencyDown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from hls_handler.clients.credentials import REQUESTED_PERMISSIONS, AppAccount, Installation
@@ -11,6 +11,8 @@ from hls_handler.clients.tokens import Token, Tokens
 FEATURES: Mapping[str, str] = {
     "issues": "labels and comments on issues",
     "pull_requests": "labels, comments and the files of pull requests",
+    "checks": "checks on the commits of pull requests",
+    "statuses": "commit statuses of pull requests",
     "actions": "logs of failed workflow runs",
     "contents": ".github/hls.yaml and the commits of a release",
     "metadata": "all requests",
@@ -31,11 +33,12 @@ class Identity:
     is_installed: bool = True  # False: an App without an installation that is not suspended
 
 
-def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Identity:
+def describe_app(app: AppAccount, installations: Sequence[Installation], *, unneeded: Collection[str] = ()) -> Identity:
+    """Describe the App. Permissions in `unneeded` are not reported as missing."""
     listed: list[Mapping[str, object]] = []
     missing: list[str] = []
     for one in installations:
-        owner, lacking = one.owner, find_missing(one.permissions)
+        owner, lacking = one.owner, find_missing(one.permissions, unneeded)
         missing += [f"{sentence} (installation on {owner})" for sentence in lacking]
         listed.append(
             {
@@ -59,13 +62,13 @@ def describe_app(app: AppAccount, installations: Sequence[Installation]) -> Iden
     return Identity(details, (sentence,), tuple(missing), any(one.suspended_at is None for one in installations))
 
 
-def find_missing(granted: Mapping[str, str]) -> list[str]:
+def find_missing(granted: Mapping[str, str], unneeded: Collection[str] = ()) -> list[str]:
     """Return a sentence for each permission that a feature needs and that is not granted."""
     ranks = {"read": 1, "write": 2, "admin": 3}
     return [
         f"{FEATURES[name]} need {name}: {level}"
         for name, level in REQUESTED_PERMISSIONS.items()
-        if name != "metadata" and ranks.get(granted.get(name, ""), 0) < ranks[level]
+        if name not in ("metadata", *unneeded) and ranks.get(granted.get(name, ""), 0) < ranks[level]
     ]
 
 

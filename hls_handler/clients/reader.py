@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,16 +12,29 @@ from pydantic import Base64Bytes, BaseModel, TypeAdapter
 from hls_handler.clients.api import GithubApi, repository_path
 from hls_handler.clients.job_log import read_log
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.events import Comment, Issue, PullRequest, Release, Review
+from hls_handler.clients.review_context import read_head_files, read_review_context
+from hls_handler.clients.review_threads import read_review_threads
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
     FileAtRef,
     NoLog,
     RepositoryLabel,
+    RepositoryPermission,
     ReviewComment,
+    ReviewContext,
     WorkflowJob,
 )
+from hls_handler.review.ledger import ReviewThread
+
+
+class WirePermission(BaseModel):
+    """https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user"""
+
+    permission: (
+        RepositoryPermission  # of the role maintain "write", of triage "read", of an own role that it is based on
+    )
 
 
 class WireContent(BaseModel):
@@ -49,6 +62,7 @@ LAST_PAGE_LINK = re.compile(r'<[^>]*[?&]page=(\d{1,7})[^>]*>;\s*rel="last"')
 
 _ISSUE = TypeAdapter(Issue)
 _PULL_REQUEST = TypeAdapter(PullRequest)
+_DOCUMENT = TypeAdapter(dict[str, object])
 _FILES = TypeAdapter(tuple[ChangedFile, ...])
 _REVIEWS = TypeAdapter(tuple[Review, ...])
 _REVIEW_COMMENTS = TypeAdapter(tuple[ReviewComment, ...])
@@ -58,6 +72,7 @@ _PULL_REQUESTS = TypeAdapter(tuple[PullRequest, ...])
 _RELEASES = TypeAdapter(tuple[Release, ...])
 _CONTENT: TypeAdapter[WireContent | list[Any]] = TypeAdapter(WireContent | list[Any])  # a directory is a list
 _COMPARISON = TypeAdapter(Comparison)
+_PERMISSION = TypeAdapter(WirePermission)
 
 
 def _lacks_patch(file: ChangedFile) -> bool:
@@ -67,8 +82,10 @@ def _lacks_patch(file: ChangedFile) -> bool:
 class GithubReader:
     """Reads one repository from GitHub: the implementation of `handlers.reader.Reader`."""
 
-    def __init__(self, api: GithubApi, repository: str, labels: RepositoryLabels) -> None:
-        self._api, self._repository, self._labels = api, repository, labels
+    def __init__(
+        self, api: GithubApi, repository: str, labels: RepositoryLabels, *, bot: Account | None = None
+    ) -> None:
+        self._api, self._repository, self._labels, self._bot = api, repository, labels, bot
         self._base = repository_path(repository)
 
     def issue(self, number: int) -> Issue:
@@ -76,6 +93,9 @@ class GithubReader:
 
     def pull_request(self, number: int) -> PullRequest:
         return self._api.get(f"{self._base}/pulls/{number}", _PULL_REQUEST)
+
+    def pull_request_document(self, number: int) -> dict[str, object]:
+        return self._api.get(f"{self._base}/pulls/{number}", _DOCUMENT)
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         path = f"{self._base}/pulls/{number}/files"
@@ -99,6 +119,23 @@ class GithubReader:
         path = f"{self._base}/pulls/{number}/reviews/{review_id}/comments"
         pages = self._api.pages(path, _REVIEW_COMMENTS, max_pages=MAX_REVIEW_PAGES)
         return tuple(comment for page in pages for comment in page)
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        if self._bot is None:
+            return ()
+        return tuple(read_review_threads(self._api, self._repository, number, bot=self._bot))
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        return read_review_context(
+            self._api, self._repository, number, base_ref, guidance=guidance, linked_issues=linked_issues
+        )
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        return read_head_files(self._api, self._repository, sha, paths)
+
+    def permission(self, login: str) -> RepositoryPermission:
+        found = self._api.find(f"{self._base}/collaborators/{quote(login, safe='')}/permission", _PERMISSION)
+        return found.permission if found else "none"
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         path = f"{self._base}/issues/{number}/comments"

@@ -1,4 +1,4 @@
-"""Writes to one repository: adds and removes labels, and creates and edits the bot's comments."""
+"""Writes to one repository: labels, the bot's comments, its reviews, and replies in its review threads."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
-from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.actions import EnsureComment, EnsureLabels, EnsureReply, EnsureReview, Outcome, Reaction
 from hls_handler.clients.api import PAGE_SIZE, GithubApi, Response, WriteGuard, repository_path
 from hls_handler.clients.comments import compare_comment, preview_comment, write_comment
 from hls_handler.clients.repository_labels import MAX_PAGES, RepositoryLabels
+from hls_handler.clients.reviews import ensure_reply, ensure_review
 from hls_handler.errors import Retryable
 from hls_handler.events import Account, Label
 from hls_handler.handlers.labels import MAX_LABELS, LabelDifference, LabelOrigin, LabelSpec, LabelState, decide_labels
@@ -24,7 +25,7 @@ _LABELS = TypeAdapter(tuple[Label, ...])
 
 
 class GithubWriter:
-    """Sets labels and writes the bot's comment. Without a `guard`, it only reports what it would write (dry run)."""
+    """Sets labels, writes comments and reviews. Without a `guard`, it only reports what it would write (dry run)."""
 
     def __init__(
         self,
@@ -55,6 +56,27 @@ class GithubWriter:
         return write_comment(
             self._api, self._repository, number, change, action.family, guard=self._guard, history=self._history
         )
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        return ensure_review(
+            self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
+        )
+
+    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
+        return ensure_reply(self._api, self._repository, number, action, bot=self._bot, guard=self._guard)
+
+    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
+        """React to a comment of an issue or pull request, and return a sentence about it.
+
+        GitHub stores the same reaction of an account only once.
+        """
+        if self._guard is None:
+            return f"would have reacted with {content}"
+        path = f"{self._base}/issues/comments/{comment_id}/reactions"
+        response = self._api.write("POST", path, {"content": content}, guard=self._guard, expected=(404, 410))
+        if response.status in (404, 410):
+            return "a person deleted the comment, so it got no reaction"
+        return f"reacted with {content}"
 
     def ensure_labels(
         self,

@@ -156,10 +156,12 @@ calls = Table(
     Column("cost_micro_usd", BigInteger),
     Column("duration_ms", BigInteger),
     Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
+    Column("review_key", Text),  # key of the pull request on whose budget the call is counted; NULL for other calls
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
     # The columns after the first only make the index covering for sums.
     Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
+    _partial_index("ix_calls_review", "review_key", "delivery_id", "cost_micro_usd", where="review_key IS NOT NULL"),
 )
 
 deleted_calls = Table(
@@ -171,6 +173,27 @@ deleted_calls = Table(
     Column("calls_of_unknown_cost", BigInteger, nullable=False),
     Column("last_error", UntrustedString),
     Column("last_error_at", BigInteger),
+)
+
+deleted_review_calls = Table(
+    "deleted_review_calls",
+    metadata,
+    Column("review_key", Text, primary_key=True),
+    Column("cost_micro_usd", BigInteger, nullable=False),
+)
+
+cached_replies = Table(
+    "cached_replies",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the question: texts, schema, model and options
+    Column("prompt_id", UntrustedString, nullable=False),
+    Column("reply_type", Text, nullable=False),
+    Column("model", UntrustedString, nullable=False),
+    Column("reply", UntrustedString, nullable=False),  # JSON, redacted
+    Column("cost_micro_usd", BigInteger),  # what the reply cost, and another use saves; NULL if no price is known
+    Column("stored_at", BigInteger, nullable=False),
+    Index("ix_cached_replies_stored", "stored_at"),
 )
 
 analyses = Table(
@@ -229,12 +252,14 @@ findings = Table(
     Column("category", UntrustedString, nullable=False),
     Column("severity", UntrustedString, nullable=False),
     Column("prompt_id", UntrustedString, nullable=False),  # of the reply that first raised it
-    Column("state", Text, nullable=False),
+    Column("state", Text, nullable=False),  # that in `details`, or "ignored": open when the pull request was closed
     Column("comment_id", BigInteger),  # of the review comment; NULL if only the summary has it
+    Column("is_accepted", Boolean, nullable=False, server_default=false()),  # a person reacted with thumbs up
     Column("details", UntrustedString, nullable=False),  # JSON: the rest of the ledger's entry
     Column("raised_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),  # when `state` changed
-    Index("ix_findings_prompt", "prompt_id", "category", "state"),
+    # The last column only makes the index covering for sums.
+    Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
 )
 
 reviews = Table(
@@ -243,6 +268,31 @@ reviews = Table(
     *_conversation_columns(),
     Column("rounds", Integer, nullable=False, server_default="0"),  # reviews that ended
     Column("reviewed", LargeBinary),  # JSON, zstd: the digests of the reviewed changes by path
+)
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("repository_id", BigInteger, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("stopped_by", UntrustedString, nullable=False),  # login
+    Column("stopped_at", BigInteger, nullable=False),
+)
+
+checks = Table(
+    "checks",
+    metadata,
+    _delivery(primary_key=True),
+    Column("commit_sha", Text, primary_key=True),
+    Column("repository_id", BigInteger, nullable=False),
+    Column("external_id", Text, nullable=False),  # of the check run; begins with the GUID
+    Column("check_run_id", BigInteger),  # NULL: a commit status, or GitHub's response has not arrived
+    Column("is_shown", Boolean, nullable=False, server_default=false()),  # GitHub confirmed that it is in progress
+    Column("begun_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("rejected", UntrustedString),  # why GitHub rejected the check; NULL if it did not
+    Column("ending_until", BigInteger),  # while a process ends the check of a finished delivery
+    _partial_index("ix_checks_open", "repository_id", "commit_sha", where="ended_at IS NULL"),
 )
 
 step_failures = Table(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -12,22 +12,24 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.actions import Action, EnsureComment
+from hls_handler.actions import Action, EnsureCheck, EnsureComment
 from hls_handler.analysis import Analysis, Reply
 from hls_handler.errors import ConversationLocked, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.labels import OfferLimits, plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
+from hls_handler.review.ledger import ReviewRecord
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
-from hls_handler.settings.model import Findings
+from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter, Summary
 
 Facts = TypeVar("Facts")
 Item = TypeVar("Item")
 
 EVERY_FINDING = Findings()
+DEFAULT_REVIEW = Review()
 
 CONVERSATION_OR_RUN = re.compile(r"/(?:pull|actions/runs)/[0-9]+$")  # the end of `html_url`
 
@@ -44,6 +46,8 @@ class PromptLimits:
     shown: Findings = EVERY_FINDING  # thresholds for findings in comments
     summary: Summary = "on_findings"  # whether pull requests get a comment without findings
     offer: OfferLimits | None = None  # None: the prompt does not list the repository's labels
+    is_review: bool = False  # True if the prompt reviews a pull request
+    review: Review = DEFAULT_REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Handler(ABC, Generic[Facts]):
     facts_version: int = 1  # incremented when `facts_type` changes: older facts are then gathered again
     variable_types: Mapping[str, object]  # types of `variables`; templates are checked against them
     comment_variable_types: Mapping[str, object] = MappingProxyType({})  # types of `comment_variables`
+    verification: str | None = None  # name of the prompt that tries to refute findings, if the library has it
     has_sections: bool = False  # True: several sources (reviewers, workflows) have sections in one comment
     superseded_by_push: bool = False  # True: a newer push to the pull request supersedes the delivery
     superseded_by_newer_answer: bool = False  # True: a newer event's posted answer to the same prompt supersedes it
@@ -124,9 +129,57 @@ class Handler(ABC, Generic[Facts]):
         """Return the reason not to ask Claude; None to ask Claude. By default: None."""
         return None
 
+    def check_commit(self, facts: Facts) -> str | None:
+        """Return the SHA of the commit that gets a check in progress before Claude is asked. By default: None.
+
+        Then `plan` and `plan_unasked` return an `EnsureCheck` for this commit.
+        """
+        return None
+
+    def plan_unasked(self, facts: Facts) -> tuple[EnsureCheck, ...]:
+        """Return the actions if `skip_reason` returned a reason without a reply. By default: none."""
+        return ()
+
     def describe_omissions(self, facts: Facts) -> str | None:
         """Return a text for `hls why`, such as "3 of 90 commits were not shown"; None if Claude sees all facts."""
         return None
+
+    def describe_context(self, facts: Facts) -> str | None:
+        """Return a text for `hls why` about what Claude gets besides the event, with estimated tokens; None if none."""
+        return None
+
+    def split(self, facts: Facts) -> tuple[Facts, ...]:
+        """Return the facts for each call of the first prompt. By default one: all facts."""
+        return (facts,)
+
+    def merge(self, replies: Sequence[Reply]) -> Reply:
+        """Join the replies to the calls of `split`, at least one. By default: the first reply."""
+        return replies[0]
+
+    def with_unanswered(self, facts: Facts, unanswered: Mapping[int, str]) -> Facts:
+        """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
+        return facts
+
+    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
+        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
+        return None
+
+    def apply_verification(self, facts: Facts, reply: Reply, verdicts: Reply) -> Facts:
+        """Return the facts with the reply to the prompt `verification`."""
+        return facts
+
+    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
+        """Return template variables for each review comment, by the key of its finding. By default: none."""
+        return {}
+
+    def after_review(
+        self, facts: Facts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
+    ) -> tuple[Facts, ReviewRecord | None]:
+        """Return the facts and the record to store after the review was posted. By default: nothing to store.
+
+        `comment_ids` are the ids of the posted review comments, and `rejected` the keys of those that GitHub rejected.
+        """
+        return facts, None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
         """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""

@@ -5,7 +5,7 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
 
@@ -13,6 +13,7 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
+from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +43,6 @@ class ReviewComment:
     body: Text
     is_reply: Annotated[bool, Field(default=False, validation_alias="in_reply_to_id"), BeforeValidator(is_present)]
     """True for a reply in a review thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadReply:
-    author: str  # login; "" if the account was deleted
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewThread:
-    """A review thread that HLS opened. https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread"""
-
-    comment_id: int  # of HLS's comment, the first of the thread
-    key: str  # `InlineComment.key`, from the marker
-    is_resolved: bool
-    resolved_by: str | None  # login; None if it is open
-    replies: tuple[ThreadReply, ...]  # by others than the bot account, oldest first
-    own_replies: tuple[str, ...]  # keys of HLS's replies (`EnsureReply.key`)
-    thumbs_up: tuple[str, ...]  # logins of those who reacted so to HLS's comment, without the bot account
-    thumbs_down: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +86,34 @@ class RepositoryLabel:
     description: Text  # "" if it has none
 
 
+GUIDANCE_PATHS = (".github/hls.md", "AGENTS.md")
+"""Files of the base branch that say what reviewers of the repository should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuidanceFile:
+    path: str  # one of `GUIDANCE_PATHS`
+    text: str  # not blank; at most 60,000 characters
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedIssue:
+    """An issue of the same repository that a pull request closes."""
+
+    number: int
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewContext:
+    """What a review takes from the repository besides the patches; result of `Reader.review_context`."""
+
+    attributes: str = ""  # text of `.gitattributes` of the base branch
+    guidance: tuple[GuidanceFile, ...] = ()
+    linked_issues: tuple[LinkedIssue, ...] = ()  # at most 3
+
+
 _LOGIN, _GIT_NAME = AliasPath("author", "login"), AliasPath("commit", "author", "name")
 
 
@@ -130,6 +139,9 @@ class Comparison:
     commits: tuple[Commit, ...]  # oldest first; at most 250
 
 
+RepositoryPermission = Literal["admin", "write", "read", "none"]
+
+
 class Reader(Protocol):
     """Read access to one repository on GitHub.
 
@@ -141,6 +153,9 @@ class Reader(Protocol):
 
     def pull_request(self, number: int) -> PullRequest: ...
 
+    def pull_request_document(self, number: int) -> Mapping[str, object]:
+        """The pull request as GitHub sends it, and as webhooks contain it."""
+
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         """All files that GitHub lists (at most 3,000), in its order."""
 
@@ -149,6 +164,28 @@ class Reader(Protocol):
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         """The comments of one review, each on lines of a file or a whole file, oldest first; at most 1,000."""
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        """The review threads of a pull request that HLS opened, oldest first.
+
+        HLS opened a thread if its first comment is by the bot account and ends with our marker. At most 500 threads are
+        read, and of each thread 100 comments.
+        """
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        """Files of the branch `base_ref`, never of the head, and the issues that the pull request closes.
+
+        One request. `guidance` and `linked_issues` are False for parts that are not wanted.
+        """
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        """The text of the first 20 files at a commit, by path; one request.
+
+        Left out are files that do not exist, binary files, and those of more than 200,000 bytes.
+        """
+
+    def permission(self, login: str) -> RepositoryPermission:
+        """The permission of an account on the repository; "none" if GitHub does not know the account."""
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         """The newest `most` comments of an issue or a pull request, oldest first.
@@ -257,6 +294,9 @@ class RepositoryHistory(Protocol):
     def comment_state(self, number: int, family: str) -> str | None:
         """Return the `EnsureComment.state` that was last posted on the conversation; None if there is none."""
 
+    def review(self, number: int) -> ReviewRecord:
+        """Return what is stored about the reviews of a pull request."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmptyHistory:
@@ -265,6 +305,7 @@ class EmptyHistory:
     account: str = "hls-bot"
     corrected: tuple[Correction, ...] = ()
     states: Mapping[str, str] = field(default_factory=dict)  # of our comments, by family
+    reviewed: ReviewRecord = NO_REVIEW
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         return ()
@@ -280,6 +321,9 @@ class EmptyHistory:
 
     def comment_state(self, number: int, family: str) -> str | None:
         return self.states.get(family)
+
+    def review(self, number: int) -> ReviewRecord:
+        return self.reviewed
 
 
 EMPTY_HISTORY = EmptyHistory()

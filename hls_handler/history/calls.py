@@ -1,4 +1,7 @@
-"""Stores calls to Claude with cost and validated reply, and limits them by a rate and an hourly budget."""
+"""Stores calls to Claude with cost and validated reply, and limits them by a rate and by budgets.
+
+`claude.calls_per_hour` is a budget of calls for the whole service, `ReviewBudget` one of money for a pull request.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,22 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Text,
     and_,
     bindparam,
-    distinct,
     func,
     literal_column,
     select,
     true,
 )
 
-from hls_handler.analysis import Usage, ValidReply
+from hls_handler.analysis import Receipt, Usage, ValidReply
 from hls_handler.db.database import Database
-from hls_handler.db.tables import analyses, calls, deleted_calls, deliveries, slots
+from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review_calls, deliveries, slots
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
-from hls_handler.errors import Postponed
+from hls_handler.errors import BudgetExceeded, Postponed
+from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
 from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
@@ -46,14 +50,37 @@ _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_to
 _c, _d = calls.c, deliveries.c
 
 
-def _is_recent(now: ColumnElement[int]) -> ColumnElement[bool]:
-    # A call that seems to be more than an hour ahead does not count, because the clock must have been set back.
-    return and_(_c.started_at > now - HOUR_MS, _c.started_at <= now + HOUR_MS)
+def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
+    # What seems to be more than an hour ahead does not count, because the clock must have been set back.
+    return and_(moment > now - HOUR_MS, moment <= now + HOUR_MS)
 
 
-_RECENT = and_(_is_recent(bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE))
+_RECENT = and_(
+    _is_recent(_c.started_at, bindparam("now", type_=BigInteger())), _c.outcome.is_distinct_from(UNAVAILABLE)
+)
 _COUNT_RECENT = select(func.count()).select_from(calls).where(_RECENT)
 _DELETE_RESERVED = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"), slots.c.rate_limit == _BUDGET)
+
+_OF_REVIEW = bindparam("of_review", type_=Text())
+_DELETED_COST = select(deleted_review_calls.c.cost_micro_usd).where(deleted_review_calls.c.review_key == _OF_REVIEW)
+_REVIEW_COSTS = select(
+    func.coalesce(func.sum(_c.cost_micro_usd).filter(_c.delivery_id == bindparam("of_delivery")), 0),
+    func.coalesce(func.sum(_c.cost_micro_usd), 0),
+    func.coalesce(_DELETED_COST.scalar_subquery(), 0),
+).where(_c.review_key == _OF_REVIEW)
+"""The cost of a delivery's review, of all reviews of its pull request, and of those that retention has deleted.
+
+One statement reads them: between two statements, retention could delete a call, which would then be counted twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBudget:
+    """What the calls for a pull request may cost. `where...` name the settings with file and line."""
+
+    max_usd: float  # for one delivery
+    where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
+    max_usd_per_pull_request: float
+    where_per_pull_request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +120,20 @@ class CallRow:
         return sum(tokens or 0 for tokens in (self.input_tokens, self.cache_write_tokens, self.cache_read_tokens))
 
 
+def make_receipt(calls: Sequence[CallRow]) -> Receipt:
+    """Return the sums over the calls of a delivery that Claude accepted, without those of a shadow prompt."""
+    own = [call for call in calls if not call.of_shadow and call.outcome != UNAVAILABLE]
+    costs = [call.cost_usd for call in own]
+    return Receipt(
+        calls=len(own),
+        input_tokens=sum(call.all_input_tokens for call in own),
+        output_tokens=sum(call.output_tokens or 0 for call in own),
+        cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        is_estimate=any(call.is_estimate for call in own),
+        prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PromptStats:
     """Totals of all calls by one version of a prompt."""
@@ -119,8 +160,11 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
 
 
 class ClaudeCalls:
-    def __init__(self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter) -> None:
+    def __init__(
+        self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter, reply_cache: ReplyCache
+    ) -> None:
         self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
+        self._reply_cache = reply_cache
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         now = database.now
         self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
@@ -128,11 +172,16 @@ class ClaudeCalls:
         is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
         self._find_open = select(calls).where(is_open).with_for_update()
         self._end = calls.update().where(_c.id == bindparam("of_call")).values(finished_at=now)
-        self._count_runs = select(func.count(distinct(_c.delivery_id))).where(
-            _c.conversation_key == bindparam("of_conversation"),
-            _is_recent(now),
-            _c.delivery_id != DELIVERY_ID,
+        called = select(_c.delivery_id).where(
+            _c.conversation_key == bindparam("of_conversation"), _is_recent(_c.started_at, now)
         )
+        answered = (  # without a call, by the cache of replies
+            select(analyses.c.delivery_id)
+            .join(deliveries, _d.id == analyses.c.delivery_id)
+            .where(_d.conversation_key == bindparam("of_conversation"), _is_recent(analyses.c.analysed_at, now))
+        )
+        runs = called.union(answered).subquery()
+        self._count_runs = select(func.count()).select_from(runs).where(runs.c.delivery_id != DELIVERY_ID)
 
     def begin(
         self,
@@ -144,39 +193,50 @@ class ClaudeCalls:
         requests_per_second: float,
         calls_per_hour: int,
         estimate: Usage | None = None,
+        review: ReviewBudget | None = None,
+        is_cache_miss: bool = False,
         changes: Sequence[Change] = (),
     ) -> int:
         """Record the start of a call and count it, with the upper `estimate` as its usage; return its id.
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
-        `LeaseLost`.
+        `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
 
-        Raises `Postponed` if the rate limit or the budget does not allow the call yet; the changes are stored even
-        then. The budget counts the calls of the last hour, except calls that Claude did not accept.
+        Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, and `BudgetExceeded` if
+        the estimate does not fit what is left of `review`; the changes are stored even then. The hourly budget counts
+        the calls of the last hour, except calls that Claude did not accept. Since the estimate counts for the review
+        budget from now on, parallel workers cannot exceed it together. An unknown price counts as 0.
         """
         prepared = prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.require(connection, lease, prepared)
             state = self._rate_limiter.lock(connection, CLAUDE_RATE_LIMIT)  # else two workers could get the last call
             now = self._database.now_in(connection)
-            wait = self._check_budget(connection, row_id, calls_per_hour, now)
-            if wait is None:
+            error: Postponed | BudgetExceeded | None = None
+            if review is not None:
+                error = self._check_review_budget(connection, row_id, lease, review, estimate)
+            if error is None:
+                error = self._check_budget(connection, row_id, calls_per_hour, now)
+            if error is None:
                 interval_s = 1 / requests_per_second
                 slot = self._rate_limiter.use_slot(connection, row_id, CLAUDE_RATE_LIMIT, interval_s, state, now)
-                wait = None if slot.is_now else Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
-            if wait is None:
+                if not slot.is_now:
+                    error = Postponed("waits for a slot to call Claude", at=from_ms(slot.slot_at))
+            if error is None:
                 call = {
                     "delivery_id": row_id,
                     "step_index": index,
                     "conversation_key": lease.conversation_key,
+                    "review_key": lease.conversation_key if review is not None else None,
                     "prompt_id": prompt_id,
                     "model": model,
                     **(_usage_columns(estimate) if estimate is not None else {}),
                 }
                 call_id: int = connection.execute(self._begin, call).scalar_one()
-                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease))
+                misses = {CACHE_MISS: 1} if is_cache_miss else {}
+                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses)
                 return call_id
-        raise wait
+        raise error
 
     def end(
         self,
@@ -190,9 +250,12 @@ class ClaudeCalls:
         request_id: str | None = None,
         changes: Sequence[Change] = (),
         reply: ValidReply | None = None,
+        cache_key: CacheKey | None = None,
         is_last: bool = False,
     ) -> None:
         """Store outcome and cost of a call, with changes and reply, in one transaction.
+
+        With `cache_key`, the reply is also stored in the cache of replies.
 
         Without `usage` the call cost nothing. If `is_usage_unknown`, the estimate of `begin` remains instead.
         If the lease is lost, only outcome and cost are stored, because the call was paid. `LeaseLost` is then raised if
@@ -212,6 +275,8 @@ class ClaudeCalls:
                 connection.execute(self._end, {"of_call": call_id, **columns})
                 if row_id is not None and reply is not None:
                     connection.execute(self._save_analysis, _analysis(row_id, began.step_index, reply))
+                    if cache_key is not None:
+                        self._reply_cache.store(connection, cache_key, reply)
                 before = dict(began._mapping)
                 counts = Counter(_count_call({**before, **columns}, outcome, lease))
                 counts.subtract(_count_call(before, UNFINISHED, lease))
@@ -225,6 +290,28 @@ class ClaudeCalls:
             row_id = self._writer.require(connection, lease)
             connection.execute(self._save_analysis, _analysis(row_id, index, reply))
 
+    def save_cached(
+        self,
+        lease: Lease,
+        cached: CachedReply,
+        *,
+        index: int,
+        reply: ValidReply,
+        changes: Sequence[Change],
+        is_last: bool,
+    ) -> None:
+        """Store `reply`, which was made from `cached`, in place of a call, and count the hit. Raises `LeaseLost`.
+
+        `changes` have the checkpoint of the reply. `is_last` ends the analysis.
+        """
+        statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
+        prepared = prepare(changes)
+        with self._database.writing() as connection:
+            row_id = self._writer.require(connection, lease, prepared, **statuses)
+            connection.execute(self._save_analysis, _analysis(row_id, index, reply))
+            saved = {CACHE_SAVED: cached.cost_micro_usd} if cached.cost_micro_usd else {}
+            self._writer.counters.add(connection, {CACHE_HIT: 1} | saved)
+
     def count_last_hour(self) -> int:
         """Return the number of calls within the last hour that count for the budget."""
         with self._database.reading() as connection:
@@ -232,7 +319,10 @@ class ClaudeCalls:
             return connection.execute(_COUNT_RECENT, {"now": now}).scalar_one()
 
     def count_conversation_runs(self, lease: Lease) -> int:
-        """Return how many other deliveries of the lease's conversation called Claude within the last hour."""
+        """Return how many other deliveries of the lease's conversation had a question for Claude within the last hour.
+
+        Includes those whose reply came from the cache: a loop that repeats the same event must end, too.
+        """
         terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
         with self._database.reading() as connection:
             return connection.execute(self._count_runs, terms).scalar_one()
@@ -259,6 +349,25 @@ class ClaudeCalls:
         for row in rows:
             by_prompt.setdefault(row["prompt_id"], []).append(row)
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
+
+    def _check_review_budget(
+        self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget, estimate: Usage | None
+    ) -> BudgetExceeded | None:
+        terms = {"of_delivery": row_id, "of_review": lease.conversation_key or ""}
+        costs = connection.execute(_REVIEW_COSTS, terms).one()
+        of_delivery, existing, deleted = map(int, costs)  # sums are Decimal on PostgreSQL
+        next_cost = (_usage_columns(estimate)["cost_micro_usd"] if estimate is not None else None) or 0
+        for spent, limit_usd, where, what in (
+            (of_delivery, review.max_usd, review.where, "this event"),
+            (existing + deleted, review.max_usd_per_pull_request, review.where_per_pull_request, "this pull request"),
+        ):
+            if spent + next_cost > round(limit_usd * 1_000_000):
+                return BudgetExceeded(
+                    f"the next call to Claude may cost {next_cost / 1_000_000:.6f} USD, the calls for {what} have cost "
+                    f"up to {spent / 1_000_000:.6f} USD, and {where} allows {limit_usd:.6f} USD; "
+                    "raise that limit, then run it again"
+                )
+        return None
 
     def _check_budget(self, connection: Connection, row_id: int, calls_per_hour: int, now: int) -> Postponed | None:
         terms = {"now": now}
@@ -352,7 +461,7 @@ def _analysis(row_id: int, index: int, reply: ValidReply) -> dict[str, object]:
 _USAGE_COLUMNS = (*_TOKENS, "cost_micro_usd")
 
 
-def _usage_columns(usage: Usage) -> dict[str, object]:
+def _usage_columns(usage: Usage) -> dict[str, int | None]:
     cost = None if usage.cost_usd is None else round(usage.cost_usd * 1_000_000)
     return {**{name: getattr(usage, name) for name in _TOKENS}, "cost_micro_usd": cost}
 

@@ -10,15 +10,18 @@ from hls_handler.db.database import Database
 from hls_handler.db.tables import (
     comments,
     corrections,
+    findings,
     repository_file_reports,
     repository_files,
+    reviews,
     run_results,
     step_failures,
 )
-from hls_handler.db.values import HOUR_MS, from_row
+from hls_handler.db.values import HOUR_MS, decompress_text, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
+from hls_handler.review.ledger import ReviewRecord, parse_record
 
 DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30
@@ -33,8 +36,8 @@ _file, _report = repository_files.c, repository_file_reports.c
 class StoredHistory:
     """The stored history of one repository and bot account; implements `handlers.reader.RepositoryHistory`."""
 
-    def __init__(self, database: Database, lease: Lease, bot_login: str) -> None:
-        self._database, self._repository_id, self.account = database, lease.repository_id, bot_login
+    def __init__(self, database: Database, repository_id: int | None, bot_login: str) -> None:
+        self._database, self._repository_id, self.account = database, repository_id, bot_login
 
     def failures(self, workflow_id: int, *, days: int) -> tuple[Failure, ...]:
         query = (
@@ -93,13 +96,21 @@ class StoredHistory:
             state: str | None = connection.execute(query, key).scalar()
         return state
 
+    def review(self, number: int) -> ReviewRecord:
+        key = {"repository_id": self._repository_id, "bot_login": self.account, "number": number}
+        raised = select(findings.c.details).where(of_conversation(findings))
+        with self._database.reading() as connection:
+            record = connection.execute(select(reviews.c.reviewed).where(of_conversation(reviews)), key).scalar()
+            entries = connection.execute(raised.order_by(findings.c.raised_at, findings.c.finding_key), key).scalars()
+            return parse_record(None if record is None else decompress_text(record), entries)
+
 
 class Repositories:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
     def history(self, lease: Lease, bot_login: str) -> StoredHistory:
-        return StoredHistory(self._database, lease, bot_login)
+        return StoredHistory(self._database, lease.repository_id, bot_login)
 
     def comment_states(self, repository_id: int, family: str) -> tuple[str, ...]:
         """Return the `EnsureComment.state` of all comments of this family in a repository, of any bot account."""

@@ -1,4 +1,7 @@
-"""Retention: deletes old finished deliveries in small batches. Keeps the sums of replies and costs for each prompt."""
+"""Retention: deletes old finished deliveries and cached replies in small batches.
+
+Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, deleted_calls, deliveries
+from hls_handler.db.tables import cached_replies, calls, deleted_calls, deleted_review_calls, deliveries, findings
 from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
 
@@ -25,8 +28,24 @@ _IS_NEEDED_BY_NONE = ~exists().where(
 """Condition: no older delivery of the conversation may still run. This row may supersede the older delivery."""
 
 
+_f = findings.c
+_closing = deliveries.alias("closing")
+_LAST_ACTION = (
+    select(_closing.c.action)
+    .where(
+        _closing.c.conversation_key == cast(_f.repository_id, Text) + "#" + cast(_f.number, Text),
+        _closing.c.event == "pull_request",
+        _closing.c.action.in_(["closed", "reopened"]),
+    )
+    .order_by(_closing.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_IS_CLOSED = _LAST_ACTION == "closed"
+
+
 class RetentionStore:
-    """Deletes old finished deliveries and their bodies. Each method is one short transaction."""
+    """Deletes old finished deliveries, their bodies and cached replies. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -58,6 +77,25 @@ class RetentionStore:
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
         return len(ids)
+
+    def mark_ignored_findings(self) -> None:
+        """Count the open findings of pull requests that were closed as ignored, before the closing is deleted."""
+        with self._exclusive() as connection:
+            if connection is not None:
+                connection.execute(findings.update().where(_f.state == "open", _IS_CLOSED).values(state="ignored"))
+
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
+        """Delete up to `most` replies from the cache that were stored longer ago than `after`.
+
+        Returns the number of replies, or None if another process is deleting.
+        """
+        c, before = cached_replies.c, self._database.now - after // timedelta(milliseconds=1)
+        old = select(c.repository_id, c.digest).where(c.stored_at <= before).order_by(c.stored_at).limit(most)
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
+        return deleted.rowcount
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:
@@ -91,3 +129,14 @@ class RetentionStore:
                 name: case((is_later, more[name]), else_=before[name]) for name in ("last_error", "last_error_at")
             }
             connection.execute(new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest))
+        of_reviews = (
+            select(calls.c.review_key, func.sum(calls.c.cost_micro_usd).label("cost_micro_usd"))
+            .where(calls.c.delivery_id.in_(ids), calls.c.review_key.is_not(None), calls.c.cost_micro_usd.is_not(None))
+            .group_by(calls.c.review_key)
+        )
+        for review in connection.execute(of_reviews).all():
+            new = self._database.insert(deleted_review_calls).values(
+                review_key=review.review_key, cost_micro_usd=int(review.cost_micro_usd)
+            )
+            total = deleted_review_calls.c.cost_micro_usd + new.excluded["cost_micro_usd"]
+            connection.execute(new.on_conflict_do_update(index_elements=["review_key"], set_={"cost_micro_usd": total}))

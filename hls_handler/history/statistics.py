@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select
+from sqlalchemy import Select, and_, case, exists, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import calls, checkpoints, counters, deliveries
+from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
 from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
-_c = deliveries.c
+_c, _f = deliveries.c, findings.c
 _COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
 
 
@@ -123,6 +123,14 @@ class Deliveries:
         )
         return self._rows(select(*_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
 
+    def find_pull_request(self, repository: str, head_sha: str) -> int | None:
+        """Return the newest pull request that had this head commit in an event; None if there is none."""
+        found = select(func.max(_c.number)).where(
+            _c.repository == repository, _c.event == "pull_request", _c.head_sha == head_sha
+        )
+        with self._database.reading() as connection:
+            return connection.execute(found).scalar()
+
     def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """Return the deliveries received since `since` that have a checkpoint of this name, newest first."""
         has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
@@ -194,6 +202,23 @@ class Statistics:
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return {prompt id: {category: {state: number}}} of all findings on pull requests.
+
+        Besides the states, "raised" counts all findings, and "accepted" those with thumbs up.
+        """
+        accepted = func.sum(case((_f.is_accepted, 1), else_=0)).label("accepted")
+        groups = (_f.prompt_id, _f.category, _f.state)
+        query = select(*groups, func.count().label("raised"), accepted).group_by(*groups).order_by(*groups)
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                of_category = found.setdefault(row.prompt_id, {}).setdefault(row.category, {"raised": 0, "accepted": 0})
+                of_category["raised"] += row.raised
+                of_category["accepted"] += int(row.accepted)
+                of_category[row.state] = row.raised
+        return found
 
     def recent_calls(self, *, limit: int) -> list[RecentCall]:
         """Return the newest finished calls to Claude, at most `limit`, newest first."""

@@ -231,9 +231,15 @@ class Library:
 
     def uses(self, name: str, variable: str) -> bool:
         """Return True if a template of the prompt or of its follow-ups reads the variable, its comments included."""
+        return any(node.name == variable for tree in self._trees(name) for node in tree.find_all(nodes.Name))
+
+    def uses_attribute(self, name: str, attribute: str) -> bool:
+        """Return True if such a template reads an attribute of this name, of any variable."""
+        return any(node.attr == attribute for tree in self._trees(name) for node in tree.find_all(nodes.Getattr))
+
+    def _trees(self, name: str) -> list[nodes.Template]:
         sources = {source for one in (name, *self.followers(name)) for source in self.sources[one].sources}
-        trees = [self.environment.parse(source.template) for source in sources]
-        return any(node.name == variable for tree in trees for node in tree.find_all(nodes.Name))
+        return [self.environment.parse(source.template) for source in sources]
 
     def file(self, name: str) -> str:
         """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""

@@ -95,6 +95,7 @@ COMMENT: Mapping[str, object] = {"prompt_id": str, "shortened": int}
 TRUSTED_PATTERNS: Mapping[str, re.Pattern[str]] = {
     "action": re.compile(r"[a-z_]{1,60}"),
     "delivery": re.compile(r"[0-9a-fA-F-]{1,64}"),
+    "earlier_kind": re.compile(r"[a-z][a-z-]{0,39}"),
     "size": re.compile(r"small|medium|large"),
     "commit": re.compile(r"[0-9a-f]{7,64}"),
     "asked": re.compile(r"how to start|a question"),
@@ -150,6 +151,7 @@ MOST_SHORTENED = 4
 
 SYSTEM, TASK = "system", "task"
 FOOTER = "_footer.md.j2"
+REVIEW_COMMENT = "pull_requests/_finding.md.j2"
 TEXT_IN_SYSTEM_BLOCK = (
     "the system block shows text from an event, but it must be the same for all events; use the text in the task block"
 )
@@ -221,6 +223,15 @@ def render_footer(library: Library, name: str, variables: Mapping[str, object], 
         return ""
     shared = {variable: value for variable, value in variables.items() if variable != "commit"}
     return _render_markdown(library, name, template, shared, key)
+
+
+def render_review_comment(library: Library, name: str, variables: Mapping[str, object], *, key: bytes) -> str:
+    """Render a review comment on lines of a pull request, with the finding as the variable `finding`.
+
+    Raises `PromptError` as `render` does.
+    """
+    template = library.comment_environment.get_template(REVIEW_COMMENT)
+    return _render_markdown(library, name, template, variables, key)
 
 
 def _render_markdown(

@@ -40,6 +40,7 @@ _OLDER_OF_CONVERSATION = (
 _OLDER_CAUGHT_UP = _OLDER_OF_CONVERSATION.where(is_caught_up(_older))
 _OLDER_PUSHES = _OLDER_OF_CONVERSATION.where(_older.c.event == literal_column("'pull_request'"))
 # `<` and `>` read two ranges of an index; `!=` would read every queued event of the commit `sha`.
+_OLDER_SYNCHRONIZE = _OLDER_PUSHES.where(_older.c.action == literal_column("'synchronize'"))
 _OLDER_COMMITS = union_all(
     _OLDER_PUSHES.where(_older.c.head_sha < bindparam("sha")), _OLDER_PUSHES.where(_older.c.head_sha > bindparam("sha"))
 )
@@ -57,6 +58,7 @@ def _supersede_statement(older: Select[int] | CompoundSelect[int]) -> ReturningU
 _SUPERSEDE = {
     "all": _supersede_statement(_OLDER_OF_CONVERSATION),
     "older_commits": _supersede_statement(_OLDER_COMMITS),
+    "pushes": _supersede_statement(_OLDER_SYNCHRONIZE),
 }
 _IS_OTHER_COMMIT = and_(_older.c.event == literal_column("'pull_request'"), _older.c.head_sha != bindparam("sha"))
 # A delivery that catch-up read may be older than webhooks that were stored before it. Catch-up reads in order.
@@ -179,6 +181,8 @@ class BatchAcceptor:
                 continue  # usual case: no other delivery of the conversation is queued
             if new.supersedes == "all":
                 why = f"{event_key(new.event, new.action)} ended the work on this conversation (delivery {new.guid})"
+            elif new.supersedes == "pushes":
+                why = f"a review of this pull request was requested before this delivery started (delivery {new.guid})"
             else:
                 why = f"a newer commit, {new.head_sha}, was pushed before this delivery started (delivery {new.guid})"
             terms = {
@@ -279,15 +283,17 @@ def _superseding(batch: Sequence[NewDelivery], existing_guids: frozenset[str]) -
 
 
 def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
-    # Deliveries that catch-up read do not show that webhooks arrive.
-    names = {new.repository for new in batch if new.repository is not None and not new.is_caught_up}
+    # Deliveries that catch-up read, and requested reviews, do not show that webhooks arrive.
+    webhooks = (new for new in batch if not (new.is_caught_up or new.is_requested))
+    names = {new.repository for new in webhooks if new.repository is not None}
     return names | ({""} if ("webhooks", "") in counted else set())
 
 
 def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
-        arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
+        if not new.is_requested:
+            arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
         arrivals["event", event_key(new.event, new.action)] += 1
         if new.repository is not None:
             arrivals["repository", new.repository] += 1

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, assert_never
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, func, literal_column, select
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.database import Database, Insert
-from hls_handler.db.tables import checkpoints, comments, counters, deliveries, labels
+from hls_handler.db.tables import checkpoints, checks, comments, counters, deliveries, findings, labels, reviews
 from hls_handler.db.values import compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
+from hls_handler.review.ledger import ReviewRecord, dump_entry, dump_record
 
 Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""
@@ -91,13 +92,31 @@ class CommentChange:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewChange:
+    """Store what HLS knows about its reviews of a pull request."""
+
+    conversation: ConversationRef
+    record: ReviewRecord
+
+
+@dataclass(frozen=True, slots=True)
 class WriteCompleted:
     """A change that deletes the pending write of the lock `lock`. Store it when that write has ended."""
 
     lock: str
 
 
-Change = Checkpoint | LabelChange | CommentChange | WriteCompleted
+@dataclass(frozen=True, slots=True)
+class CheckChange:
+    """Store what GitHub confirmed about the delivery's check on `commit`: it is in progress, or it has ended."""
+
+    commit: str
+    check_run_id: int | None  # None: a commit status, or GitHub rejected the check
+    is_ended: bool
+    rejected: str | None = None  # why GitHub rejected it
+
+
+Change = Checkpoint | LabelChange | CommentChange | ReviewChange | CheckChange | WriteCompleted
 
 
 class PendingChanges:
@@ -123,7 +142,7 @@ class Prepared:
     """Changes to store. Checkpoints are already compressed, to keep the transaction short for other writers."""
 
     checkpoints: tuple[Mapping[str, object], ...] = ()
-    others: tuple[LabelChange | CommentChange | WriteCompleted, ...] = ()
+    others: tuple[LabelChange | CommentChange | ReviewChange | CheckChange | WriteCompleted, ...] = ()
 
 
 NO_CHANGES = Prepared()
@@ -203,7 +222,7 @@ class DeliveryWriter:
     """Writes the changes of a delivery in the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
-        held = is_held(database.now)
+        held, self._now = is_held(database.now), database.now
         is_marked = and_(_d.has_progress, _d.crashes == literal_column("0"), _d.first_failure_at.is_(None))
         self._select = select(_d.id, is_marked.label("has_progressed")).where(held).with_for_update()
         progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
@@ -220,6 +239,25 @@ class DeliveryWriter:
             "removed": _upsert_label(new, {}),
         }
         self._comment = database.upsert(comments, "comment_id", "body_digest", "state")
+        self._review = database.upsert(reviews, "rounds", "reviewed")
+        finding = database.insert(findings)
+        stored = finding.excluded
+        self._findings: ReturningInsert[Any] = (
+            finding.values(raised_at=database.now, changed_at=database.now)
+            .on_conflict_do_update(
+                index_elements=list(findings.primary_key),
+                set_={
+                    "state": stored["state"],
+                    "comment_id": stored["comment_id"],
+                    "is_accepted": stored["is_accepted"],
+                    "details": stored["details"],
+                    "changed_at": case(
+                        (findings.c.state == stored["state"], findings.c.changed_at), else_=stored["changed_at"]
+                    ),
+                },
+            )
+            .returning(findings.c.finding_key)
+        )
 
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store `prepared` and the columns `statuses` of the leased delivery. Return the row id; None for a lost lease.
@@ -256,6 +294,17 @@ class DeliveryWriter:
                 case CommentChange():
                     row = {"comment_id": change.comment_id, "body_digest": change.body_digest, "state": change.state}
                     connection.execute(self._comment, change.conversation.columns | {"family": change.family} | row)
+                case ReviewChange():
+                    self._change_review(connection, change)
+                case CheckChange():
+                    values: dict[str, object] = {
+                        "is_shown": True,
+                        "check_run_id": change.check_run_id,
+                        "rejected": change.rejected,
+                    }
+                    values |= {"ended_at": self._now} if change.is_ended else {}
+                    mine = and_(checks.c.delivery_id == row_id, checks.c.commit_sha == change.commit)
+                    connection.execute(checks.update().where(mine).values(values))
                 case WriteCompleted():
                     complete_write(connection, row_id, change.lock)
                 case _:
@@ -263,6 +312,27 @@ class DeliveryWriter:
         if prepared.checkpoints:
             connection.execute(self._save, [{"delivery_id": row_id, **row} for row in prepared.checkpoints])
         return counts
+
+    def _change_review(self, connection: Connection, change: ReviewChange) -> None:
+        columns, record = change.conversation.columns, change.record
+        reviewed = compress_text(dump_record(record))
+        connection.execute(self._review, {**columns, "rounds": record.rounds, "reviewed": reviewed})
+        rows = [
+            {
+                **columns,
+                "finding_key": entry.key,
+                "category": entry.category,
+                "severity": entry.severity,
+                "prompt_id": entry.prompt_id,
+                "state": entry.state,
+                "comment_id": entry.comment_id,
+                "is_accepted": entry.is_accepted,
+                "details": dump_entry(entry),
+            }
+            for entry in sorted(record.ledger, key=lambda entry: entry.key)  # sorted to avoid deadlocks
+        ]
+        if rows:
+            connection.execute(self._findings, rows)
 
     def _change_labels(self, connection: Connection, change: LabelChange) -> Counter[tuple[str, str]]:
         names, columns = sorted(set(change.names)), change.conversation.columns  # sorted to avoid deadlocks

@@ -113,6 +113,20 @@ class RateLimiter:
         if pending_until is not None:
             raise write_pending(pending_until)
 
+    def reserve_slot(self, name: str, *, interval_s: float, within_s: float) -> datetime:
+        """Reserve the next slot for a write that belongs to no running delivery, and return its time (aware UTC).
+
+        The caller waits until then. Raises `Postponed` and reserves nothing if the slot is more than `within_s` away.
+        """
+        with self._database.writing(durable=False) as connection:
+            state = self.lock(connection, name)
+            now = self._database.now_in(connection)
+            slot = next_slot(state, reserved=None, interval_ms=round(interval_s * 1000), now=now)
+            if slot.slot_at - now > within_s * 1000:
+                raise Postponed(f"waits for a slot of the rate limit {name}", at=from_ms(slot.slot_at))
+            self._update(connection, name, slot.after)
+        return from_ms(slot.slot_at)
+
     def hold(self, name: str, until: datetime) -> None:
         """Grant no slot before `until`, not even a reserved one, because a server asked to wait or failed."""
         until_ms = to_ms(until)

@@ -23,7 +23,7 @@ class FileCoverage:
 class Coverage:
     """What was reviewed of each changed file. The number of files is that which GitHub reports."""
 
-    files: tuple[FileCoverage, ...]  # in GitHub's order
+    files: tuple[FileCoverage, ...]  # those with a patch first, most important first
     unlisted: int = 0  # changed files that GitHub does not list
 
     @property

@@ -18,10 +18,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal, get_args
 
-from hls_handler.prompting.render import estimate_tokens
 from hls_handler.untrusted.cleaning import CodeText, clean
 
 Side = Literal["LEFT", "RIGHT"]
@@ -91,10 +89,14 @@ def numbered(patch: Patch) -> str:
     for hunk in patch.hunks:
         shown.append(hunk.header)
         for line in hunk.lines:
-            shown.append(f"{line.side[0]} {line.number:>4} {line.mark} {line.text}")
+            shown.append(number_line(line))
             if line.lacks_newline:
                 shown.append(NO_NEWLINE)
     return "\n".join(shown)
+
+
+def number_line(line: Line) -> str:
+    return f"{line.side[0]} {line.number:>4} {line.mark} {line.text}"
 
 
 def parse_numbered(text: str) -> Patch:
@@ -119,34 +121,9 @@ def parse_numbered(text: str) -> Patch:
 _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 
-MIN_LINES = 20  # a hunk is not cut to fewer lines than this
-
-
-def truncate_patch(patch: Patch, tokens: int) -> Patch:
-    """Return the first hunks of the patch, as many as fit into `tokens`.
-
-    If the first hunk alone does not fit, its last lines are removed. If fewer than `MIN_LINES` fit, no hunk is left.
-    """
-    left = tokens
-    hunks: list[Hunk] = []
-    for hunk in patch.hunks:
-        needed = estimate_tokens(hunk.header) + sum(_tokens(line) for line in hunk.lines)
-        if needed > left:
-            if not hunks:
-                left -= estimate_tokens(hunk.header)
-                ends = accumulate(_tokens(line) for line in hunk.lines)
-                count = sum(end <= left for end in ends)
-                hunks += [Hunk(hunk.header, hunk.lines[:count])] if count >= MIN_LINES else []
-            break
-        hunks.append(hunk)
-        left -= needed
-    return Patch(tuple(hunks))
-
-
-def _tokens(line: Line) -> int:
-    return estimate_tokens(f"R 1234 + {line.text}\n")  # the line as `numbered` writes it
-
-
 def normalize_line(text: str) -> str:
     # without blanks (Z) and invisible characters (C), so that texts that look the same are equal
+    joined = "".join(text.split())
+    if joined.isascii() and joined.isprintable():  # most lines, 20 times as fast
+        return joined
     return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")

@@ -6,26 +6,41 @@ from collections.abc import Iterable, Mapping
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Line, Patch, Side, normalize_line
+from hls_handler.untrusted.markdown import sanitize_code_block
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
 
 Position = tuple[Side, int]
 
 
-def locate_findings(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> tuple[tuple[Finding, ...], int]:
-    """Move each finding to the line that it quotes. Return the findings, and the number of dropped findings.
+MAX_MOVED_LINES = 20
+"""Distance up to which a finding moves to the line that it quotes. Farther away, the quote may mean another place."""
+
+
+def locate_findings(
+    findings: Iterable[Finding], patches: Mapping[str, Patch]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...]]:
+    """Move each finding to the line that it quotes. Return these findings, and those without such a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
-    line of the quote; blanks are ignored. If that line differs, the finding moves to the only equal line of the
-    finding's side (LEFT or RIGHT). If that side has no equal line, the finding moves to the only equal line of the
-    other side. If neither side has an equal line, or the first with equal lines has several, the finding is dropped. A
-    range of lines is cut to one hunk. A suggestion for a cut range or for removed lines is deleted, because GitHub
-    could not apply the suggestion. Findings of one category at one line are merged. The findings are sorted by
-    severity, path and line. GitHub accepts a review comment at each returned line.
+    line of the quote; blanks are ignored. If that line differs, the finding moves to the nearest equal line within
+    `MAX_MOVED_LINES`: of the finding's side (LEFT or RIGHT), or else of the other side. If there is none, or if two are
+    equally near, the finding has no line. A range of lines is cut to one hunk.
+
+    A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
+    was cut or moved, and if it changes nothing. Findings of one category at one line are merged. The located findings
+    are sorted by severity, path and line. GitHub accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
-    found = [shown[finding.path].find(finding) if finding.path in shown else None for finding in findings]
-    return tuple(_merge(finding for finding in found if finding is not None)), found.count(None)
+    located: list[Finding] = []
+    lost: list[Finding] = []
+    for finding in findings:
+        found = shown[finding.path].find(finding) if finding.path in shown else None
+        if found is None:
+            lost.append(finding)
+        else:
+            located.append(found)
+    return tuple(_merge(located)), tuple(lost)
 
 
 class _PatchIndex:
@@ -45,26 +60,42 @@ class _PatchIndex:
         line = self._lines.get(position)
         if line is not None and normalize_line(line.text) in variants:
             return self._move_to(position, finding)
-        quoted = [position for quote in variants if quote for position in self._positions_by_text.get(quote, ())]
         other_side: Side = "LEFT" if finding.side == "RIGHT" else "RIGHT"
         for side in (finding.side, other_side):
-            positions = [position for position in quoted if position[0] == side]
-            if positions:
-                return self._move_to(positions[0], finding) if len(positions) == 1 else None
+            near = sorted(
+                (abs(number - finding.line), number)
+                for quote in variants
+                if quote
+                for at, number in self._positions_by_text.get(quote, ())
+                if at == side and abs(number - finding.line) <= MAX_MOVED_LINES
+            )
+            if near:
+                is_tie = len(near) > 1 and near[0][0] == near[1][0]
+                return None if is_tie else self._move_to((side, near[0][1]), finding)
         return None
 
     def _move_to(self, position: Position, finding: Finding) -> Finding:
         side, line = position
         lines_above = finding.line - finding.start_line if finding.start_line is not None else 0
         start = self._range_start(position, line - lines_above)
-        replaceable = side == "RIGHT" and line - start == max(lines_above, 0)
+        is_moved = position != (finding.side, finding.line)
+        is_exact = line - start == lines_above and not (lines_above and is_moved)
+        suggestion = finding.suggestion if side == "RIGHT" and is_exact else None
+        if suggestion:
+            suggestion = suggestion.removesuffix("\n")  # GitHub would insert an empty line for it
+            # Sanitizing would change the code that people apply.
+            if not suggestion or suggestion == self._text(start, line) or sanitize_code_block(suggestion) != suggestion:
+                suggestion = None
         moved = {
             "side": side,
             "line": line,
             "start_line": start if start < line else None,
-            "suggestion": finding.suggestion if replaceable else None,
+            "suggestion": suggestion,
         }
         return finding.model_copy(update=moved)
+
+    def _text(self, start: int, line: int) -> str:
+        return "\n".join(self._lines["RIGHT", number].text.removesuffix("\r") for number in range(start, line + 1))
 
     def _range_start(self, position: Position, wanted: int) -> int:
         side, start = position

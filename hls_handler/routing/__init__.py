@@ -1,5 +1,7 @@
 """Routing: decides if an event is processed, by which prompt, and which line of the settings is the reason."""
 
+from hls_handler.routing.commands import Command as Command
+from hls_handler.routing.commands import route_command as route_command
 from hls_handler.routing.envelope import RoutingInput as RoutingInput
 from hls_handler.routing.envelope import WebhookEnvelope as WebhookEnvelope
 from hls_handler.routing.envelope import from_envelope as from_envelope
@@ -14,8 +16,10 @@ from hls_handler.routing.filters import addressed_to_bot as addressed_to_bot
 from hls_handler.routing.filters import asked_to_skip as asked_to_skip
 from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start
 from hls_handler.routing.router import LabelCorrection as LabelCorrection
+from hls_handler.routing.router import RoutingResult as RoutingResult
 from hls_handler.routing.router import Rule as Rule
 from hls_handler.routing.router import Shadow as Shadow
+from hls_handler.routing.router import find_disabled as find_disabled
 from hls_handler.routing.router import find_label_correction as find_label_correction
 from hls_handler.routing.router import may_be_processed as may_be_processed
 from hls_handler.routing.router import route as route

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from hls_handler.errors import PayloadError
-from hls_handler.events import Event, event_key, is_bot
+from hls_handler.events import Event, RequestedReview, event_key, is_bot
 
 REVIEW_REQUESTED = "review_requested"  # the action of `pull_request` when somebody requests a review
 
@@ -94,6 +94,16 @@ class EnvelopeWorkflowRun(msgspec.Struct, frozen=True):
     html_url: str | None = None
 
 
+class EnvelopeApp(msgspec.Struct, frozen=True):
+    id: Id
+
+
+class EnvelopeCheckRun(msgspec.Struct, frozen=True):
+    id: int
+    head_sha: Name
+    app: EnvelopeApp | None = None
+
+
 class EnvelopeRelease(msgspec.Struct, frozen=True):
     id: int
     tag_name: str
@@ -105,6 +115,12 @@ class EnvelopeRelease(msgspec.Struct, frozen=True):
     html_url: str | None = None
     published_at: datetime | None = None
     target_commitish: str | None = None
+
+
+class EnvelopeRequest(msgspec.Struct, frozen=True):
+    """The value of `events.REQUEST_KEY`."""
+
+    review: RequestedReview
 
 
 class WebhookEnvelope(msgspec.Struct, frozen=True):
@@ -119,6 +135,8 @@ class WebhookEnvelope(msgspec.Struct, frozen=True):
     comment: EnvelopeComment | None = None
     workflow_run: EnvelopeWorkflowRun | None = None
     release: EnvelopeRelease | None = None
+    check_run: EnvelopeCheckRun | None = None
+    hls: EnvelopeRequest | None = None
     requested_reviewer: EnvelopeAccount | None = None
     label: EnvelopeLabel | None = None
     changes: dict[str, object] | None = None
@@ -208,6 +226,8 @@ class RoutingInput(msgspec.Struct, frozen=True):
     comment_body: str = ""  # text of that comment or review
     conclusion: str | None = None  # of a workflow run: "success", "failure", "timed_out"
     is_pull_request: bool = False  # True if the conversation is a pull request, also in a comment event
+    check_app_id: int | None = None  # the GitHub App that created the check run that the event is about
+    is_requested: bool = False  # True: HLS made the event, because a person requested a review
 
     @property
     def key(self) -> str:
@@ -239,6 +259,8 @@ def from_envelope(name: str, envelope: WebhookEnvelope) -> RoutingInput:
         conclusion=envelope.workflow_run.conclusion if envelope.workflow_run else None,
         is_pull_request=envelope.pull_request is not None
         or (conversation is not None and conversation.pull_request is not None),
+        check_app_id=envelope.check_run.app.id if envelope.check_run and envelope.check_run.app else None,
+        is_requested=envelope.hls is not None,
     )
 
 

@@ -33,6 +33,8 @@ IgnoredKind = Literal[
     "app installation",
     "not a label of HLS",
     "too many runs",
+    "stopped",
+    "no permission",
 ]
 """Kinds of reasons to ignore a delivery. Ignored deliveries are counted by kind."""
 
@@ -145,7 +147,7 @@ def find_ignored(
             f"a review by {whom} was requested; request one by {bot.login}, the account of HLS, to have it analysed",
         )
     for account in accounts:
-        if _is_own_action(routing_input, account):
+        if is_own_action(routing_input, account):
             return ignore_own_action(settings, account)
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{bot.login}" if bot is not None else "HLS's account"
@@ -154,7 +156,8 @@ def find_ignored(
         login = routing_input.sender if routing_input.sender_is_bot else routing_input.author
         change = settings.sources.change(effective.find_feature_key("bots", settings), "true")
         return Ignored("other bot", f"{login} is a bot; {change} to process events of bots")
-    if routing_input.draft and not is_review_request and not effective.features.drafts:
+    is_requested = is_review_request or routing_input.is_requested
+    if routing_input.draft and not is_requested and not effective.features.drafts:
         change = settings.sources.change(effective.find_feature_key("drafts", settings), "true")
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
@@ -181,7 +184,7 @@ def asked_to_skip(title: str, labels: Iterable[str]) -> str | None:
 _LOOPS = "its own actions are ignored, because otherwise HLS would answer itself"
 
 
-def _is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
+def is_own_action(routing_input: RoutingInput, bot: Account) -> bool:
     if bot.is_bot:  # only HLS uses such an account
         return any(
             same_login(login, bot.login)

@@ -10,6 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from hls_handler.events import Account
+from hls_handler.routing.commands import Command, may_be_command, route_command
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import (
     Ignored,
@@ -72,6 +73,9 @@ class LabelCorrection:
         return f"{enabled_at} enables events of this kind, and changes of {self.group} labels by people are corrections"
 
 
+RoutingResult = Rule | LabelCorrection | Command | Ignored
+
+
 class PromptCatalogue(Protocol):
     """The part of the prompt library that routing uses."""
 
@@ -102,7 +106,7 @@ def route(
     catalogue: PromptCatalogue,
     bot: Account | None,
     others: Sequence[Account] = (),
-) -> Rule | LabelCorrection | Ignored:
+) -> RoutingResult:
     """Route one event. The receiver calls this, and later the worker, because the settings may have changed.
 
     `bot` is the bot account. While it is None, events that HLS itself caused are not ignored. `others` are HLS's other
@@ -111,6 +115,9 @@ def route(
     effective = _find_settings(routing_input, settings, table)
     if isinstance(effective, Ignored):
         return effective
+    command = route_command(routing_input, effective, settings=settings, bot=bot, others=others)
+    if command is not None:
+        return command
     if not _is_event_enabled(routing_input, effective):
         listed = settings.sources.where(f"{effective.key}.events")
         reason = f"{routing_input.key} is not among the events of {listed}; add it there to process it"
@@ -141,7 +148,7 @@ def route_with_settings(
     others: Sequence[Account] = (),
 ) -> Rule | Ignored:
     """Route an enabled event. `effective` may include the settings of the repository's `.github/hls.yaml`."""
-    rule = _find_disabled(routing_input, settings, effective) or _find_rule(
+    rule = find_disabled(routing_input, settings, effective) or _find_rule(
         routing_input, settings, effective, catalogue
     )
     if isinstance(rule, Ignored):
@@ -204,7 +211,8 @@ def may_be_processed(
     return any(
         effective.enabled
         and (
-            _may_be_label_correction(routing_input, effective, catalogue)
+            may_be_command(routing_input.key, effective, settings)
+            or _may_be_label_correction(routing_input, effective, catalogue)
             or any(
                 _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)
                 for one in (routing_input, *([_as_edit(routing_input)] if may_be_answer else []))
@@ -228,7 +236,7 @@ def _find_settings(
         where = settings.sources.where("repositories")
         reason = f"no entry of {where} matches {routing_input.repository}; add one to process it"
         return Ignored("repository not configured", reason)
-    return _find_disabled(routing_input, settings, effective) or effective
+    return find_disabled(routing_input, settings, effective) or effective
 
 
 def _ignore_installation(settings: Settings) -> Ignored:
@@ -239,7 +247,8 @@ def _ignore_installation(settings: Settings) -> Ignored:
     return Ignored("app installation", reason)
 
 
-def _find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
+def find_disabled(routing_input: RoutingInput, settings: Settings, effective: EffectiveSettings) -> Ignored | None:
+    """Return the reason if the settings switch the event's repository off, else None."""
     if effective.enabled:
         return None
     switch = settings.sources.where(effective.find_repository_key("enabled") or f"{effective.key}.enabled")
@@ -251,7 +260,8 @@ def _is_event_enabled(routing_input: RoutingInput, effective: EffectiveSettings)
     if routing_input.event in effective.events or routing_input.key in effective.events:
         return True
     is_review_request = routing_input.event == "pull_request" and routing_input.action == REVIEW_REQUESTED
-    return is_review_request and any(event.startswith("pull_request.") for event in effective.events)
+    is_explicit = is_review_request or routing_input.is_requested
+    return is_explicit and any(event.startswith("pull_request.") for event in effective.events)
 
 
 def _find_rule(

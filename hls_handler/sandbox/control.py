@@ -15,10 +15,11 @@ from starlette.routing import Route
 
 from hls_handler import __version__
 from hls_handler.prompting import recorded
+from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
+from hls_handler.sandbox.objects import Permission
 from hls_handler.sandbox.request_log import RequestLog
-from hls_handler.sandbox.shapes import localised
 from hls_handler.sandbox.state import State
 
 T = TypeVar("T", bound=BaseModel)
@@ -66,6 +67,41 @@ class SetFile(BaseModel):
     path: str
     text: str | None
     branch: str | None = None
+
+
+class SetThread(BaseModel):
+    """Request to resolve the review thread that begins with `comment`, or to reopen it if `resolved_by` is null."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    number: int
+    comment: int
+    resolved_by: str | None
+
+
+class React(BaseModel):
+    """Request to add an account's reaction to a review comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    number: int
+    comment: int
+    login: str
+    content: Literal["+1", "-1"]
+
+
+class AddComment(BaseModel):
+    """Request to comment as a person and to send the webhook. `permission` is set first; None keeps the present one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    number: int
+    author: str
+    body: str
+    permission: Permission | None = None
 
 
 class SetConclusion(BaseModel):
@@ -122,7 +158,7 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         return await send_webhook(found.event, payload)
 
     async def send_webhook(event: str, payload: dict[str, Any]) -> Response:
-        sent = localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
+        sent = shapes.localised(payload, api_url=urls["github_url"], web_url=urls["page_url"].rstrip("/"))
         attempts = await asyncio.to_thread(apps.send_webhook, event, sent)
         if not attempts:
             raise BadRequest("payload: its repository has no hook and no App: create a hook with POST /_sandbox/hooks")
@@ -136,6 +172,24 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         add = partial(state.hooks.add, repository=home.document if home is not None else None)
         hook = await asyncio.to_thread(add, body.owner, body.url, body.secret)  # sends the ping
         return JSONResponse({"id": hook.id}, status_code=201)
+
+    async def add_comment(request: Request) -> Response:
+        body = await _parse(request, AddComment)
+        home, conversation = state.repository(body.repository), state.conversation(body.repository, body.number)
+        if home is None or conversation is None:
+            raise BadRequest(f"number: the sandbox has no {body.repository}#{body.number}: send its event first")
+        author = state.add_person(body.author)
+        if body.permission is not None:
+            state.set_permission(body.repository, author.login, body.permission)
+        made = state.create_comment(conversation, body.body, by=author)
+        payload = {
+            "action": "created",
+            "issue": shapes.issue(conversation, home),
+            "comment": shapes.comment(conversation, made, state.association(home.full_name, author.login)),
+            "repository": home.document,
+            "sender": shapes.account(author),
+        }
+        return await send_webhook("issue_comment", payload)
 
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)
@@ -160,14 +214,29 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
             )
         return Response(status_code=204)
 
+    async def set_thread(request: Request) -> Response:
+        body = await _parse(request, SetThread)
+        if not state.set_resolved(body.repository, body.number, body.comment, body.resolved_by):
+            raise BadRequest(_no_review_comment(body))
+        return Response(status_code=204)
+
+    async def react(request: Request) -> Response:
+        body = await _parse(request, React)
+        if not state.react_to_line(body.repository, body.number, body.comment, body.login, body.content):
+            raise BadRequest(_no_review_comment(body))
+        return Response(status_code=204)
+
     return [
         Route("/_sandbox/plant", seed, methods=["POST"]),
         Route("/_sandbox/hooks", add_hook, methods=["POST"]),
         Route("/_sandbox/send", send, methods=["POST"]),
         Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
+        Route("/_sandbox/comments", add_comment, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
         Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", set_conclusion, methods=["POST"]),
+        Route("/_sandbox/threads", set_thread, methods=["POST"]),
+        Route("/_sandbox/reactions", react, methods=["POST"]),
     ]
 
 
@@ -211,6 +280,10 @@ def _request_routes(log: RequestLog) -> list[Route]:
         Route("/_sandbox/requests", get, methods=["GET"]),
         Route("/_sandbox/requests", clear, methods=["DELETE"]),
     ]
+
+
+def _no_review_comment(body: SetThread | React) -> str:
+    return f"comment: {body.repository}#{body.number} has no review comment {body.comment} in the sandbox"
 
 
 def bad_request(request: Request, exc: Exception) -> Response:

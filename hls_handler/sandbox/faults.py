@@ -14,6 +14,7 @@ StandIn = Literal["github", "claude"]
 
 Effect = Literal[
     "status",  # respond with `status`, `headers` and `body`; the request has no effect
+    "status_after",  # process the request, then respond with `status`, as a gateway does
     "drop",  # close the connection; the request has no effect
     "drop_after",  # process the request, then close the connection without a response
     "hang",  # never respond; the request has no effect

@@ -1,10 +1,11 @@
 """The stand-in GitHub over HTTP: authentication, content negotiation, pagination, rate limit and log downloads.
 
-The endpoints are in `github_calls` and `repository_calls`.
+The endpoints are in `github_calls`, `repository_calls` and `review_calls`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -21,12 +22,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from hls_handler.sandbox import app_calls, github_request, shapes
+from hls_handler.sandbox import app_calls, github_request, review_calls, shapes
 from hls_handler.sandbox.app_calls import AppCall
 from hls_handler.sandbox.apps import Apps, InstallationToken, includes
 from hls_handler.sandbox.github_calls import ROUTES
 from hls_handler.sandbox.github_request import Answer, Call, GitHubError
-from hls_handler.sandbox.objects import Account
+from hls_handler.sandbox.objects import Account, Document
 from hls_handler.sandbox.state import State
 
 API_VERSIONS = frozenset({"2022-11-28", "2026-03-10"})
@@ -123,6 +124,7 @@ class GitHubApi:
         self._state, self._tokens, self._storage, self._apps = state, tokens, storage, apps
         self._api_url, self._web_url = api_url, web_url
         self._limit_of = limit_of
+        self._sending: set[asyncio.Task[None]] = set()
 
     def app(self) -> Starlette:
         by_path: dict[str, dict[str, tuple[Endpoint, str]]] = {}
@@ -139,6 +141,25 @@ class GitHubApi:
             exception_handlers={GitHubError: self._error, HTTPException: self._not_found},
         )
 
+    def graphql_app(self) -> Starlette:
+        """Return the GraphQL API, which is beside the REST API and has a rate limit of its own."""
+        handlers: dict[Any, Any] = {GitHubError: self._error, HTTPException: self._not_found}
+        return Starlette(routes=[Route("/graphql", self._graphql, methods=["POST"])], exception_handlers=handlers)
+
+    async def _graphql(self, request: Request) -> Response:
+        account, token = self._authenticate(request)
+        name = account.login if token is None else f"installation {token.installation.id}"
+        self._count(request, f"graphql of {name}")
+        body = github_request.parse_body(await request.body(), request.headers.get("content-type", ""))
+
+        def can_read(full_name: str) -> bool:
+            if token is None:
+                return self._state.permission(full_name, account.login) != "none"
+            names = {granted.lower() for granted in self._apps.repositories_of(token)}
+            return full_name.lower() in names and includes(token.permissions.get("pull_requests"), "read")
+
+        return self._respond(request, 200, review_calls.query(self._state, body, can_read=can_read), {})
+
     def _endpoint(self, endpoints: Mapping[str, tuple[Endpoint, str]]) -> Callable[[Request], Any]:
         async def respond(request: Request) -> Response:
             account, token = self._authenticate(request)
@@ -150,9 +171,23 @@ class GitHubApi:
             if token is not None:
                 self._require_granted(token, request, needs)
             answer = endpoint(await _call(request, self._state, needs, account, token))
+            self._send_webhooks(answer.webhooks)
             return self._to_response(request, answer, {"X-Accepted-GitHub-Permissions": needs})
 
         return respond
+
+    def _send_webhooks(self, webhooks: tuple[tuple[str, Document], ...]) -> None:
+        """Send webhooks in order, without waiting for them."""
+
+        async def send() -> None:
+            for event, payload in webhooks:
+                local = shapes.localised(payload, api_url=self._api_url, web_url=self._web_url)
+                await asyncio.to_thread(self._apps.send_webhook, event, local)
+
+        if webhooks:
+            task = asyncio.get_running_loop().create_task(send())
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
 
     def _app_endpoint(
         self, endpoint: Callable[[AppCall], Answer], needs: app_calls.Authentication

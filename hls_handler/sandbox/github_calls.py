@@ -5,15 +5,24 @@ https://docs.github.com/en/rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from hls_handler.sandbox import github_request, hook_calls, repository_calls, shapes
-from hls_handler.sandbox.github_request import Answer, Call, GitHubError, moved, repository_of
-from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository, Review
+from hls_handler.sandbox import check_calls, github_request, hook_calls, repository_calls, review_calls, shapes
+from hls_handler.sandbox.github_request import (
+    LOCKED,
+    Answer,
+    Call,
+    GitHubError,
+    accepted_permissions,
+    conversation_of,
+    pull_of,
+    repository_of,
+    writable_repository,
+)
+from hls_handler.sandbox.objects import Comment, Conversation, Document, Repository
 from hls_handler.sandbox.state import State
 
 MAX_FILES = 3000
-LOCKED = "https://docs.github.com/articles/locking-conversations/"
 
 
 # --- accounts and repositories ---------------------------------------------------------------------------------------
@@ -45,16 +54,16 @@ def collaborator_permission(call: Call) -> Answer:
 
 def issue(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.issue(_conversation(call, home), home))
+    return Answer(shapes.issue(conversation_of(call, home), home))
 
 
 def pull_request(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.pull_request(_pull(call, home), home))
+    return Answer(shapes.pull_request(pull_of(call, home), home))
 
 
 def pull_request_files(call: Call) -> Answer:
-    return Answer([*_pull(call, repository_of(call)).files[:MAX_FILES]], listed=True)
+    return Answer([*pull_of(call, repository_of(call)).files[:MAX_FILES]], listed=True)
 
 
 def pull_requests(call: Call) -> Answer:
@@ -82,39 +91,22 @@ def commit_pulls(call: Call) -> Answer:
 
 def conversation_events(call: Call) -> Answer:
     home = repository_of(call)
-    conversation = _conversation(call, home)
+    conversation = conversation_of(call, home)
     listed = [event for event in conversation.events if event.kind not in shapes.UNLISTED_EVENTS]
     return Answer([shapes.event(conversation, event, home) for event in listed], listed=True)
-
-
-# --- reviews ---------------------------------------------------------------------------------------------------------
-
-
-def reviews(call: Call) -> Answer:
-    pull = _pull(call, repository_of(call))
-    documents = [
-        shapes.review(pull, one, call.state.association(pull.repository, one.author.login)) for one in pull.reviews
-    ]
-    return Answer(documents, listed=True)
-
-
-def review_comments(call: Call) -> Answer:
-    pull, found = _review(call)
-    association = call.state.association(pull.repository, found.author.login)
-    return Answer([shapes.review_comment(pull, found, one, association) for one in found.comments], listed=True)
 
 
 # --- comments --------------------------------------------------------------------------------------------------------
 
 
 def comments(call: Call) -> Answer:
-    conversation = _conversation(call, repository_of(call))
+    conversation = conversation_of(call, repository_of(call))
     return Answer([_shown(call.state, conversation, comment) for comment in conversation.comments], listed=True)
 
 
 def create_comment(call: Call) -> Answer:
-    home = _writable(call)
-    conversation = _conversation(call, home)
+    home = writable_repository(call)
+    conversation = conversation_of(call, home)
     body = github_request.comment_body(call.body)
     if conversation.locked:
         raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
@@ -128,14 +120,26 @@ def comment(call: Call) -> Answer:
 
 
 def edit_comment(call: Call) -> Answer:
-    home = _writable(call)
+    home = writable_repository(call)
     conversation, known = _comment(call, home)
     body = github_request.comment_body(call.body)
     if conversation.locked:
         raise GitHubError(403, "Unable to update comment because issue is locked.", documentation_url=LOCKED)
     if known.author.id != call.me.id:
-        raise GitHubError(403, "Must have admin rights to Repository.", headers=_accepted(call))
+        raise GitHubError(403, "Must have admin rights to Repository.", headers=accepted_permissions(call))
     return Answer(_shown(call.state, conversation, call.state.edit_comment(conversation, known, body)))
+
+
+def comment_reactions(call: Call) -> Answer:
+    return Answer([shapes.reaction(one) for one in _comment(call, repository_of(call))[1].reactions], listed=True)
+
+
+def create_reaction(call: Call) -> Answer:
+    """React to a comment: 201, or 200 if the account has reacted so before."""
+    home = writable_repository(call)
+    conversation, known = _comment(call, home)
+    reaction, is_new = call.state.react(conversation, known, github_request.reaction_content(call.body), by=call.me)
+    return Answer(shapes.reaction(reaction), status=201 if is_new else 200)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
@@ -155,7 +159,7 @@ def repository_label(call: Call) -> Answer:
 
 
 def create_label(call: Call) -> Answer:
-    home = _writable(call)
+    home = writable_repository(call)
     _must_push(call, home)
     name, color, description = github_request.new_label(call.body)
     if name.lower() in home.labels:
@@ -167,13 +171,13 @@ def create_label(call: Call) -> Answer:
 
 def conversation_labels(call: Call) -> Answer:
     home = repository_of(call)
-    return Answer(shapes.conversation_labels(_conversation(call, home), home), listed=True)
+    return Answer(shapes.conversation_labels(conversation_of(call, home), home), listed=True)
 
 
 def add_labels(call: Call) -> Answer:
-    home = _writable(call)
+    home = writable_repository(call)
     _must_push(call, home)
-    conversation = _conversation(call, home)
+    conversation = conversation_of(call, home)
     names = github_request.label_names(call.body)
     github_request.check_label_count([*conversation.labels, *names])
     labelled = call.state.add_labels(conversation, names, by=call.me)
@@ -181,9 +185,9 @@ def add_labels(call: Call) -> Answer:
 
 
 def remove_label(call: Call) -> Answer:
-    home = _writable(call)
+    home = writable_repository(call)
     _must_push(call, home)
-    conversation = _conversation(call, home)
+    conversation = conversation_of(call, home)
     name = call.path["name"]
     if name.lower() not in {known.lower() for known in conversation.labels}:
         raise GitHubError(404, "Label does not exist")
@@ -193,38 +197,9 @@ def remove_label(call: Call) -> Answer:
 # --- look-ups that raise `GitHubError` -------------------------------------------------------------------------------
 
 
-def _writable(call: Call) -> Repository:
-    home = repository_of(call)
-    if home.archived:
-        raise GitHubError(403, "Repository was archived so is read-only.")
-    return home
-
-
 def _must_push(call: Call, home: Repository) -> None:
     if call.permission(home.full_name) not in {"admin", "write"}:
-        raise GitHubError(403, "Resource not accessible by personal access token", headers=_accepted(call))
-
-
-def _accepted(call: Call) -> Mapping[str, str]:
-    return {"X-Accepted-GitHub-Permissions": call.needs}
-
-
-def _conversation(call: Call, home: Repository) -> Conversation:
-    conversation = call.state.conversation(home.full_name, int(call.path["number"]))
-    if conversation is None:
-        raise GitHubError(404, "Not Found")
-    if conversation.gone == "deleted":
-        raise GitHubError(410, "This issue was deleted")
-    if conversation.gone == "transferred":
-        raise moved(call, conversation.moved_to or shapes.API)
-    return conversation
-
-
-def _pull(call: Call, home: Repository) -> Conversation:
-    conversation = _conversation(call, home)
-    if conversation.kind != "pull":
-        raise GitHubError(404, "Not Found")
-    return conversation
+        raise GitHubError(403, "Resource not accessible by personal access token", headers=accepted_permissions(call))
 
 
 def _pulls(state: State, home: Repository) -> list[Conversation]:
@@ -244,19 +219,11 @@ def _comment(call: Call, home: Repository) -> tuple[Conversation, Comment]:
     return found
 
 
-def _review(call: Call) -> tuple[Conversation, Review]:
-    pull = _pull(call, repository_of(call))
-    found = pull.review(int(call.path["review"]))
-    if found is None:
-        raise GitHubError(404, "Not Found")
-    return pull, found
-
-
 def _shown(state: State, conversation: Conversation, comment: Comment) -> Document:
     return shapes.comment(conversation, comment, state.association(conversation.repository, comment.author.login))
 
 
-REVIEWS = "/repos/{owner}/{repo}/pulls/{number:int}/reviews"
+REACTIONS = "/repos/{owner}/{repo}/issues/comments/{id:int}/reactions"
 ISSUES = "issues=write; pull_requests=write"
 
 ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
@@ -268,6 +235,8 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/comments", create_comment, ISSUES),
     ("GET", "/repos/{owner}/{repo}/issues/comments/{id:int}", comment, "issues=read; pull_requests=read"),
     ("PATCH", "/repos/{owner}/{repo}/issues/comments/{id:int}", edit_comment, ISSUES),
+    ("GET", REACTIONS, comment_reactions, "issues=read; pull_requests=read"),
+    ("POST", REACTIONS, create_reaction, ISSUES),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}/events", conversation_events, "issues=read; pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/issues/{number:int}/labels", conversation_labels, "issues=read; pull_requests=read"),
     ("POST", "/repos/{owner}/{repo}/issues/{number:int}/labels", add_labels, ISSUES),
@@ -278,10 +247,10 @@ ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
     ("GET", "/repos/{owner}/{repo}/pulls", pull_requests, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}", pull_request, "pull_requests=read"),
     ("GET", "/repos/{owner}/{repo}/pulls/{number:int}/files", pull_request_files, "pull_requests=read"),
-    ("GET", REVIEWS, reviews, "pull_requests=read"),
-    ("GET", f"{REVIEWS}/{{review:int}}/comments", review_comments, "pull_requests=read"),
+    *review_calls.ROUTES,
     *repository_calls.ROUTES,
     *hook_calls.ROUTES,
+    *check_calls.ROUTES,
     ("GET", "/repos/{owner}/{repo}/commits/{sha}/pulls", commit_pulls, "pull_requests=read; contents=read"),
 )
 """(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hls_handler.sandbox import shapes
-from hls_handler.sandbox.objects import Account, Permission, Repository
+from hls_handler.sandbox.objects import Account, Conversation, Document, Permission, Repository
 from hls_handler.sandbox.state import State
 
 MAX_COMMENT_CHARACTERS = 65_536
 MAX_LABEL_CHARACTERS = 50
 MAX_DESCRIPTION_CHARACTERS = 100
 MAX_LABELS = 100  # on one issue or pull request
+MAX_CHECK_TEXT_CHARACTERS = 65_535
+MAX_ANNOTATIONS = 50
+MAX_ANNOTATION_TITLE_CHARACTERS = 255
+MAX_STATUS_CHARACTERS = 140
+CONCLUSIONS = ("action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out")
 DOCUMENTATION = "https://docs.github.com/rest"
+LOCKED = "https://docs.github.com/articles/locking-conversations/"
 
 
 @dataclass(eq=False)
@@ -25,7 +31,7 @@ class GitHubError(Exception):
 
     status: int
     message: str
-    errors: tuple[Mapping[str, str], ...] = ()
+    errors: tuple[Mapping[str, str] | str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     documentation_url: str = DOCUMENTATION
     url: str | None = None  # target of a redirect
@@ -67,6 +73,7 @@ class Answer:
     inside: str | None = None  # "jobs": the response is {"total_count": ..., "jobs": [...]}; None: the list itself
     file: str | None = None  # redirect to this file instead of a document: "logs/owner/repo/7"
     headers: Mapping[str, str] = field(default_factory=dict)
+    webhooks: tuple[tuple[str, Document], ...] = ()  # events and payloads to send after the response
 
 
 def repository_of(call: Call) -> Repository:
@@ -86,6 +93,35 @@ def moved(call: Call, url: str) -> GitHubError:
     if call.method == "GET":
         return GitHubError(301, "Moved Permanently", headers={"Location": url}, url=url)
     return GitHubError(307, "Temporary Redirect", headers={"Location": url}, url=url)
+
+
+def writable_repository(call: Call) -> Repository:
+    home = repository_of(call)
+    if home.archived:
+        raise GitHubError(403, "Repository was archived so is read-only.")
+    return home
+
+
+def accepted_permissions(call: Call) -> Mapping[str, str]:
+    return {"X-Accepted-GitHub-Permissions": call.needs}
+
+
+def conversation_of(call: Call, home: Repository) -> Conversation:
+    conversation = call.state.conversation(home.full_name, int(call.path["number"]))
+    if conversation is None:
+        raise GitHubError(404, "Not Found")
+    if conversation.gone == "deleted":
+        raise GitHubError(410, "This issue was deleted")
+    if conversation.gone == "transferred":
+        raise moved(call, conversation.moved_to or shapes.API)
+    return conversation
+
+
+def pull_of(call: Call, home: Repository) -> Conversation:
+    conversation = conversation_of(call, home)
+    if conversation.kind != "pull":
+        raise GitHubError(404, "Not Found")
+    return conversation
 
 
 def failed(resource: str, code: str, name: str, message: str | None = None) -> GitHubError:
@@ -108,7 +144,7 @@ def parse_body(raw: bytes, content_type: str) -> Any:
 
 def comment_body(body: Any) -> str:
     """Return the text of a comment to write. Raises `GitHubError` if the text is empty or too long."""
-    text = _valid(body, {"body": str}, required=("body",))["body"]
+    text = valid_fields(body, {"body": str}, required=("body",))["body"]
     if not text.strip():
         raise failed("IssueComment", "missing_field", "body")
     if len(text) > MAX_COMMENT_CHARACTERS:
@@ -117,9 +153,17 @@ def comment_body(body: Any) -> str:
     return str(text)
 
 
+def reaction_content(body: Any) -> str:
+    """Return the content of a reaction to create. Raises `GitHubError` if there is no such reaction."""
+    content = valid_fields(body, {"content": str}, required=("content",))["content"]
+    if content not in shapes.REACTIONS:
+        raise failed("Reaction", "invalid", "content")
+    return str(content)
+
+
 def label_names(body: Any) -> tuple[str, ...]:
     """Return the label names in a body `["bug"]` or `{"labels": ["bug"]}`. Raises `GitHubError` for invalid bodies."""
-    given = body if isinstance(body, list) else _valid(body, {"labels": list}, required=("labels",))["labels"]
+    given = body if isinstance(body, list) else valid_fields(body, {"labels": list}, required=("labels",))["labels"]
     if not given:
         raise GitHubError(422, 'Invalid request.\n\nNo subschema in "oneOf" matched: the list of labels is empty.')
     names: list[str] = []
@@ -140,7 +184,7 @@ def check_label_count(names: Sequence[str]) -> None:
 
 def new_label(body: Any) -> tuple[str, str, str | None]:
     """Return (name, colour, description) of a label to create. Raises `GitHubError` if one of them is invalid."""
-    given = _valid(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
+    given = valid_fields(body, {"name": str, "color": str, "description": (str, type(None))}, required=("name",))
     name, color, description = given["name"], given.get("color", "ededed"), given.get("description")
     _check_name(name)
     if not re.fullmatch(r"[0-9a-fA-F]{6}", color):
@@ -149,6 +193,57 @@ def new_label(body: Any) -> tuple[str, str, str | None]:
         limit = f"description is too long (maximum is {MAX_DESCRIPTION_CHARACTERS} characters)"
         raise failed("Label", "custom", "description", limit)
     return name, color, description
+
+
+def check_run(body: Any, *, required: tuple[str, ...]) -> dict[str, Any]:
+    """Return the fields of a check run to create or change. Raises `GitHubError` if one of them is invalid."""
+    kinds: Mapping[str, type | tuple[type, ...]] = {
+        "name": str,
+        "head_sha": str,
+        "external_id": str,
+        "status": str,
+        "conclusion": str,
+        "output": dict,
+    }
+    given = valid_fields(body, kinds, required=required)
+    if given.get("status", "queued") not in {"queued", "in_progress", "completed"}:
+        raise failed("CheckRun", "invalid", "status")
+    if given.get("status") == "completed" and given.get("conclusion") not in CONCLUSIONS:
+        raise failed("CheckRun", "missing_field", "conclusion")
+    if "output" in given:
+        texts = {"title": str, "summary": str, "annotations": list}
+        output = valid_fields(given["output"], texts, required=("title", "summary"))
+        if len(output["summary"]) > MAX_CHECK_TEXT_CHARACTERS:
+            raise failed("CheckRun", "too_long", "summary")
+        annotations = output.get("annotations", [])
+        if len(annotations) > MAX_ANNOTATIONS:
+            raise failed("CheckRun", "too_many", "annotations")
+        for annotation in annotations:
+            _check_annotation(annotation)
+    return given
+
+
+def _check_annotation(body: Any) -> None:
+    texts = ("path", "annotation_level", "message", "title")
+    kinds = {**dict.fromkeys(texts, str), "start_line": int, "end_line": int}
+    given = valid_fields(body, kinds, required=("path", "start_line", "end_line", "annotation_level", "message"))
+    if given["annotation_level"] not in {"notice", "warning", "failure"}:
+        raise failed("CheckAnnotation", "invalid", "annotation_level")
+    if not 1 <= given["start_line"] <= given["end_line"]:
+        raise failed("CheckAnnotation", "invalid", "end_line")
+    if len(given.get("title", "")) > MAX_ANNOTATION_TITLE_CHARACTERS:
+        raise failed("CheckAnnotation", "too_long", "title")
+
+
+def status(body: Any) -> dict[str, Any]:
+    """Return the fields of a commit status to create. Raises `GitHubError` if one of them is invalid."""
+    given = valid_fields(body, {"state": str, "description": str, "context": str}, required=("state",))
+    if given["state"] not in {"error", "failure", "pending", "success"}:
+        raise failed("Status", "invalid", "state")
+    if len(given.get("description", "")) > MAX_STATUS_CHARACTERS:
+        limit = f"description is too long (maximum is {MAX_STATUS_CHARACTERS} characters)"
+        raise failed("Status", "custom", "description", limit)
+    return {"description": None, "context": "default", **given}
 
 
 def page_of(query: Mapping[str, str]) -> tuple[int, int]:
@@ -167,7 +262,9 @@ def _check_name(name: str) -> None:
         raise failed("Label", "custom", "name", f"name is too long (maximum is {MAX_LABEL_CHARACTERS} characters)")
 
 
-def _valid(body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]) -> dict[str, Any]:
+def valid_fields(
+    body: Any, kinds: Mapping[str, type | tuple[type, ...]], *, required: tuple[str, ...]
+) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise GitHubError(400, "Body should be a JSON object")
     for name in required:

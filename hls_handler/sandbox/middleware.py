@@ -97,6 +97,8 @@ class FaultMiddleware:
         response = await self._call_app(scope, raw)
         if effect in {"drop_after", "hang_after"}:
             return None
+        if fault is not None and effect == "status_after":
+            return self._error_response(fault)
         if effect == "garbage":
             return _with_body(BufferedResponse(200, response.headers), INVALID_JSON)
         if effect in REPLY_FAULTS and response.status == 200:

@@ -112,6 +112,14 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    id: int
+    by: Account
+    content: str  # "+1", "eyes"
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     id: int
     author: Account
@@ -119,6 +127,7 @@ class Comment:
     created_at: datetime
     updated_at: datetime
     edits: tuple[Edit, ...] = ()  # earlier versions, oldest first
+    reactions: tuple[Reaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,15 @@ class Review:
     commit_id: str  # the commit that was reviewed
     submitted_at: datetime
     comments: tuple[Document, ...] = ()  # review comments as REST objects, oldest first
+
+
+@dataclass(frozen=True, slots=True)
+class LineReaction:
+    """A reaction to a review comment."""
+
+    comment: int
+    login: str
+    content: Literal["+1", "-1"]
 
 
 ConversationEventKind = Literal[
@@ -171,6 +189,8 @@ class Conversation:
     events: tuple[ConversationEvent, ...] = ()
     files: tuple[Document, ...] = ()
     reviews: tuple[Review, ...] = ()  # of a pull request, in the order of their events
+    resolved: Mapping[int, str] = field(default_factory=dict)  # first comments of resolved threads, to who resolved it
+    reactions: tuple[LineReaction, ...] = ()  # to review comments, oldest first
     gone: Literal["deleted", "transferred"] | None = None
     moved_to: str | None = None  # API URL of the new issue after a transfer
 
@@ -201,6 +221,10 @@ class Conversation:
 
     def review(self, review_id: int) -> Review | None:
         return next((review for review in self.reviews if review.id == review_id), None)
+
+    def review_comments(self) -> tuple[tuple[Review, Document], ...]:
+        """Return the comments of all reviews, each with its review."""
+        return tuple((review, comment) for review in self.reviews for comment in review.comments)
 
     @property
     def key(self) -> str:

@@ -192,7 +192,25 @@ def _conversation(conversation: Conversation, state: State) -> dict[str, Any]:
         "head_ref": (document.get("head") or {}).get("label") or "",
         "base_ref": (document.get("base") or {}).get("ref") or "",
         "commits": document.get("commits") or 1,
+        "checks": list(_checks(conversation, state)),
     }
+
+
+def _checks(conversation: Conversation, state: State) -> Iterator[dict[str, Any]]:
+    """Yield the last check run of each name, and the last status of each context, of the head commit."""
+    world, name, sha = state.world, conversation.repository, conversation.head_sha
+    for run in {run["name"]: run for run in world.check_runs_on(name, sha)}.values():
+        output = run["output"]
+        yield {
+            "name": run["name"],
+            "state": run["conclusion"] or run["status"],
+            "title": output["title"] or "",
+            "summary": Markup(rendered(output["summary"] or "")),
+            "annotations": [f"{one['path']}:{one['end_line']}: {one['message']}" for one in run["annotations"]],
+        }
+    for one in {status["context"]: status for status in world.statuses_on(name, sha)}.values():
+        title = one["description"] or ""
+        yield {"name": one["context"], "state": one["state"], "title": title, "summary": "", "annotations": []}
 
 
 def _state_of(conversation: Conversation) -> str:
@@ -250,6 +268,7 @@ def _review(event: ConversationEvent, conversation: Conversation) -> Entry | Non
             "place": _place(comment),
             "lines": _patch("\n".join(comment["diff_hunk"].split("\n")[-MAX_HUNK_LINES:])),
             "body": Markup(rendered(comment["body"])),
+            "resolved_by": conversation.resolved.get(comment["id"]),
         }
         for comment in review.comments
     ]

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import TypeAdapter
 
 from hls_handler.clients.reader import WireContent
+from hls_handler.clients.review_context import (
+    MAX_HEAD_FILES,
+    WireContext,
+    WireHeadFiles,
+    context_variables,
+)
+from hls_handler.clients.review_threads import WireData
 from hls_handler.errors import Permanent
-from hls_handler.events import Comment, Issue, PullRequest, Release, Review
+from hls_handler.events import Account, Comment, Issue, PullRequest, Release, Review
 from hls_handler.handlers.reader import (
     ChangedFile,
     Comparison,
     FileAtRef,
     NoLog,
     RepositoryLabel,
+    RepositoryPermission,
     ReviewComment,
+    ReviewContext,
     WorkflowJob,
 )
-from hls_handler.sandbox import objects, repository_shapes, shapes
+from hls_handler.review.ledger import ReviewThread
+from hls_handler.sandbox import objects, repository_shapes, review_calls, shapes
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 
@@ -44,6 +54,11 @@ class SandboxReader:
         conversation = self._pull(number)
         return _PULL_REQUEST.validate_python({**conversation.document, "labels": _labels(conversation)})
 
+    def pull_request_document(self, number: int) -> dict[str, object]:
+        conversation, home = self._pull(number), self._state.repository(self._repository)
+        assert home is not None  # it has a conversation
+        return shapes.pull_request(conversation, home)
+
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         return tuple(map(_FILE.validate_python, self._pull(number).files))
 
@@ -57,6 +72,27 @@ class SandboxReader:
 
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         return tuple(map(_REVIEW_COMMENT.validate_python, self._review(number, review_id)[1].comments))
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        me = self._state.me
+        data = WireData.model_validate(review_calls.review_threads(self._pull(number), after=0, most=None))
+        return tuple(data.own_threads(Account(me.login, me.id, me.type)))
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        variables = context_variables(
+            self._repository, number, base_ref, guidance=guidance, linked_issues=linked_issues
+        )
+        return WireContext.model_validate(
+            review_calls.review_context(self._state, self._pull(number), variables)
+        ).value()
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        first = tuple(paths[:MAX_HEAD_FILES])
+        found = review_calls.head_files(self._state, self._repository, [f"{sha}:{path}" for path in first])
+        return WireHeadFiles.model_validate(found).texts(first)
+
+    def permission(self, login: str) -> RepositoryPermission:
+        return self._state.permission(self._repository, login) or "none"
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         conversation = self._conversation(number)

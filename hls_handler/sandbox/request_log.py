@@ -33,7 +33,7 @@ class LoggedRequest:
 
     @property
     def writes(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and self.path != "/graphql"  # HLS sends no mutations
 
     def document(self) -> dict[str, Any]:
         return {**asdict(self), "at": self.at.isoformat()}

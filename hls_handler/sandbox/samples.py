@@ -27,6 +27,7 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
+from hls_handler.review.ledger import LedgerEntry, ReviewRecord
 from hls_handler.review.patches import parse_numbered
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reader import SandboxReader
@@ -40,16 +41,34 @@ from hls_handler.work.job import facts_codec
 from hls_handler.work.library import FACTS, GUID
 
 CORRECTED = (Correction("priority", "priority-high", "priority-low", "Typo in the README"),)
-STATES = {
-    "issues": '[{"text": "Which version do you use?", "answered": false}]',
-    "pull_requests": (
-        '[{"path": "shop/discounts.py", "side": "RIGHT", "quote": "from__future__importannotations",'
-        ' "nearby": [], "severity": "low", "title": "Needless import", "state": "open"}]'
-    ),
-}
+STATES = {"issues": '[{"text": "Which version do you use?", "answered": false}]'}
 """States of our comments, as sample values for templates. Only a conversation that was changed can have a comment."""
 
-NEW, CHANGED = EmptyHistory(corrected=CORRECTED), EmptyHistory(corrected=CORRECTED, states=STATES)
+REVIEWED = ReviewRecord(
+    rounds=1,
+    kind="feature",
+    summary="Adds discounts to the cart.",
+    ledger=(
+        LedgerEntry(
+            key="1c8aa5cdf6e21f0b",
+            path="shop/discounts.py",
+            side="RIGHT",
+            quote="from__future__importannotations",
+            nearby=(),
+            severity="low",
+            category="style",
+            title="Needless import",
+            state="open",
+            prompt_id="pull_requests/analyze@3f9c2a",
+        ),
+    ),
+)
+"""The record of an earlier review, for pull requests that were changed."""
+
+NEW, CHANGED = (
+    EmptyHistory(corrected=CORRECTED),
+    EmptyHistory(corrected=CORRECTED, states=STATES, reviewed=REVIEWED),
+)
 CHANGES = ("edited", "synchronize")
 
 OFFER = OfferLimits(EffectiveLabels(suggest=True, allow=("good*", "help*")), taken=frozenset())
@@ -64,8 +83,13 @@ def facts_of(sample: Recorded, handler: Handler[Any], budget: PromptLimits) -> t
     state = State(begin=_world_before(sample.name))
     state.seed(sample.event, sample.payload)
     event = parse_event(sample.event, GUID, sample.body)
+    if event.pull_request is not None:
+        branch = event.pull_request.base_ref
+        state.set_file(event.repository.full_name, ".github/hls.md", "Prices are integers, in cents.", branch=branch)
     history = CHANGED if event.action in CHANGES else NEW
-    return event, handler.gather(event, SandboxReader(state, event.repository.full_name), history, budget)
+    return event, handler.gather(
+        event, SandboxReader(state, event.repository.full_name), history, replace(budget, is_review=True)
+    )
 
 
 @cache
@@ -83,7 +107,8 @@ def recorded_facts(event_name: str) -> Mapping[str, object]:
 
     Events about closed, locked and deleted conversations are left out, because no handler processes them.
     """
-    handler, budget = handler_for(event_name), PromptLimits(Claude.model_fields["input_tokens"].default)
+    handler = handler_for(event_name)
+    budget = PromptLimits(Claude.model_fields["input_tokens"].default)
     found: dict[str, object] = {}
     for sample in recorded.for_event(event_name):
         try:

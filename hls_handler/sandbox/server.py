@@ -34,6 +34,7 @@ from hls_handler.sandbox.state import BOT, State, now_utc
 
 HOST = "127.0.0.1"
 GITHUB_PREFIX = "/api/v3"  # as on GitHub Enterprise Server
+GRAPHQL_PREFIX = "/api"  # the whole path is "/api/graphql"
 CLAUDE_PREFIX = "/claude"
 TOKEN = "sandbox-github-token"
 API_KEY = "sandbox-claude-key"
@@ -176,7 +177,7 @@ class Sandbox:
             storage=storage,
             apps=self.apps,
             limit_of=self.limit_of,
-        ).app()
+        )
         claude = claude_app(api_key=self.api_key, answer=self._answer, latency_s=self._latency_s)
         shared: dict[str, Any] = {
             "faults": self.faults,
@@ -187,9 +188,9 @@ class Sandbox:
         urls = {"github_url": self.github_url, "claude_url": self.claude_url, "page_url": self.page_url}
         return Starlette(
             routes=[
-                Mount(
-                    GITHUB_PREFIX,
-                    FaultMiddleware(github, "github", prefix=GITHUB_PREFIX, errors=error_of_status, **shared),
+                *(
+                    Mount(prefix, FaultMiddleware(app, "github", prefix=prefix, errors=error_of_status, **shared))
+                    for prefix, app in ((GITHUB_PREFIX, github.app()), (GRAPHQL_PREFIX, github.graphql_app()))
                 ),
                 Mount(
                     CLAUDE_PREFIX,

@@ -21,6 +21,7 @@ from hls_handler.sandbox.objects import (
     Installation,
     Label,
     Permission,
+    Reaction,
     Repository,
     Review,
 )
@@ -228,10 +229,13 @@ def _review_links(conversation: Conversation, fragment: str) -> dict[str, dict[s
     }
 
 
+REACTIONS = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
+
+
 def comment(conversation: Conversation, this: Comment, association: str) -> Document:
     url = f"{API}/repos/{conversation.repository}/issues/comments/{this.id}"
     page = "pull" if conversation.kind == "pull" else "issues"
-    reactions = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
+    counts = {content: sum(one.content == content for one in this.reactions) for content in REACTIONS}
     return {
         "id": this.id,
         "node_id": node_id("IssueComment", this.id),
@@ -243,8 +247,18 @@ def comment(conversation: Conversation, this: Comment, association: str) -> Docu
         "updated_at": stamp(this.updated_at),
         "author_association": association,
         "body": this.body,
-        "reactions": {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(reactions, 0)},
+        "reactions": {"url": f"{url}/reactions", "total_count": len(this.reactions), **counts},
         "performed_via_github_app": None,
+    }
+
+
+def reaction(this: Reaction) -> Document:
+    return {
+        "id": this.id,
+        "node_id": node_id("Reaction", this.id),
+        "user": account(this.by),
+        "content": this.content,
+        "created_at": stamp(this.at),
     }
 
 

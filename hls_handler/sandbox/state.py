@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -22,11 +22,15 @@ from hls_handler.sandbox.objects import (
     Comment,
     CommentEffects,
     Conversation,
+    Document,
     Edit,
     Job,
+    LineReaction,
     Permission,
+    Reaction,
     Release,
     Repository,
+    Review,
     Run,
 )
 from hls_handler.sandbox.seeding_repository import with_conclusion
@@ -149,6 +153,16 @@ class State:
             self._store(world)
             return conversation
 
+    def add_person(self, login: str) -> Account:
+        """Return the account with this login; a new one of a person if there is none."""
+        with self._lock:
+            known = self._world.accounts.get(login.lower())
+            if known is not None:
+                return known
+            person = Account(login, self._world.next_id, "User")
+            self._store(replace(self._world.with_account(person), next_id=self._world.next_id + 1))
+            return person
+
     def create_comment(self, conversation: Conversation, body: str, *, by: Account | None = None) -> Comment:
         with self._lock:
             at, author = self._clock(), by or self.me
@@ -169,6 +183,70 @@ class State:
 
             self._store(_with_comments(self._world, conversation, swap, edited, at))
             return edited
+
+    def create_review(
+        self, conversation: Conversation, body: str, commit_id: str, comments: Sequence[Document], *, by: Account
+    ) -> tuple[Conversation, Review]:
+        """Add a review with the state "commented". The comments get ids. Return the changed pull request, too."""
+        with self._lock:
+            at, world = self._clock(), self._world.with_account(by)
+            numbered = tuple({**one, "id": world.next_id + 1 + place} for place, one in enumerate(comments))
+            review = Review(world.next_id, by, "commented", body, commit_id, at, numbered)
+            texts = [(review.id, body), *((one["id"], one["body"]) for one in numbered)]
+            effects = tuple(CommentEffects(conversation.key, number, at, effects_of(text)) for number, text in texts)
+            world = replace(world, next_id=review.id + len(texts), effects=(*world.effects, *effects))
+            current = world.threads[conversation.key.lower()]
+            changed = replace(current, reviews=(*current.reviews, review))
+            self._store(world.with_event(changed, at, by, "reviewed", str(review.id)))
+            return self._world.threads[conversation.key.lower()], review
+
+    def set_resolved(self, full_name: str, number: int, comment: int, by: str | None) -> bool:
+        """Resolve the review thread that begins with `comment`, or reopen it (None). Return False if it is unknown."""
+
+        def change(pull: Conversation) -> Conversation:
+            others = {first: login for first, login in pull.resolved.items() if first != comment}
+            return replace(pull, resolved=others if by is None else {**others, comment: by})
+
+        return self._change_review_comment(full_name, number, comment, change)
+
+    def react_to_line(
+        self, full_name: str, number: int, comment: int, login: str, content: Literal["+1", "-1"]
+    ) -> bool:
+        """Add a reaction to a review comment. Return False for an unknown comment."""
+
+        def change(pull: Conversation) -> Conversation:
+            return replace(pull, reactions=(*pull.reactions, LineReaction(comment, login, content)))
+
+        return self._change_review_comment(full_name, number, comment, change)
+
+    def _change_review_comment(
+        self, full_name: str, number: int, comment: int, change: Callable[[Conversation], Conversation]
+    ) -> bool:
+        with self._lock:
+            pull = self._world.conversation(full_name, number)
+            if pull is None or comment not in {one["id"] for _, one in pull.review_comments()}:
+                return False
+            self._store(self._world.with_conversation(change(pull)))
+            return True
+
+    def react(
+        self, conversation: Conversation, comment: Comment, content: str, *, by: Account | None = None
+    ) -> tuple[Reaction, bool]:
+        """Return the account's reaction to a comment, and True if it is new."""
+        with self._lock:
+            author = by or self.me
+            known = next((one for one in comment.reactions if (one.by.id, one.content) == (author.id, content)), None)
+            if known is not None:
+                return known, False
+            reaction = Reaction(self._world.next_id, author, content, self._clock())
+            current = self._world.threads[conversation.key.lower()]
+            comments = tuple(
+                replace(one, reactions=(*one.reactions, reaction)) if one.id == comment.id else one
+                for one in current.comments
+            )
+            world = replace(self._world.with_account(author), next_id=self._world.next_id + 1)
+            self._store(world.with_conversation(replace(current, comments=comments)))
+            return reaction, True
 
     def create_label(self, full_name: str, name: str, color: str, description: str | None) -> Repository:
         with self._lock:
@@ -193,6 +271,7 @@ class State:
             return self._world.threads[conversation.key.lower()]
 
     def set_permission(self, full_name: str, login: str, permission: Permission) -> None:
+        self.add_person(login)
         with self._lock:
             key = f"{full_name}@{login}".lower()
             self._store(replace(self._world, permissions={**self._world.permissions, key: permission}))

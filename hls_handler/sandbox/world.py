@@ -43,6 +43,8 @@ class World:
     effects: tuple[CommentEffects, ...] = ()
     apps: Mapping[str, App] = field(default_factory=dict)  # by slug
     installations: tuple[Installation, ...] = ()
+    check_runs: Mapping[str, Document] = field(default_factory=dict)  # by "owner/repo/7", the last created last
+    statuses: Mapping[str, tuple[Document, ...]] = field(default_factory=dict)  # by "owner/repo@sha", oldest first
     next_id: int = 3_000_000_001
 
     def repository(self, full_name: str) -> Repository | None:
@@ -98,6 +100,26 @@ class World:
         key = f"{full_name.lower()}@{branch}:{path}"
         others = {known: old for known, old in self.files.items() if known != key}
         return replace(self, files=others if text is None else {**others, key: text})
+
+    def check_runs_on(self, full_name: str, sha: str) -> list[Document]:
+        """Return the check runs of a commit, oldest first."""
+        prefix = f"{full_name.lower()}/"
+        return [run for key, run in self.check_runs.items() if key.startswith(prefix) and run["head_sha"] == sha]
+
+    def with_check_run(self, full_name: str, run: Document) -> World:
+        """Return a copy with a new or changed check run."""
+        next_id = max(self.next_id, int(run["id"]) + 1)
+        check_runs = {**self.check_runs, f"{full_name.lower()}/{run['id']}": run}
+        return replace(self, check_runs=check_runs, next_id=next_id)
+
+    def statuses_on(self, full_name: str, sha: str) -> tuple[Document, ...]:
+        """Return the statuses of a commit, oldest first."""
+        return self.statuses.get(f"{full_name.lower()}@{sha}", ())
+
+    def with_status(self, full_name: str, status: Document) -> World:
+        key = f"{full_name.lower()}@{status['sha']}"
+        statuses = {**self.statuses, key: (*self.statuses.get(key, ()), status)}
+        return replace(self, statuses=statuses, next_id=self.next_id + 1)
 
     def with_account(self, account: Account) -> World:
         return replace(self, accounts={**self.accounts, account.login.lower(): account})

@@ -14,7 +14,15 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel
 
-from hls_handler.settings.model import EffectiveComments, EffectiveLabels, Features, Findings, Repository, Settings
+from hls_handler.settings.model import (
+    EffectiveComments,
+    EffectiveLabels,
+    Features,
+    Findings,
+    Repository,
+    Review,
+    Settings,
+)
 from hls_handler.settings.repository import LABEL_SWITCHES, PATH, RepositorySettings
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
@@ -34,6 +42,7 @@ class EffectiveSettings:
     features: Features
     labels: EffectiveLabels
     findings: Findings
+    review: Review
     comments: EffectiveComments
     paths: PathFilter
     use: Mapping[str, tuple[str | Literal[False], str]]  # event -> (prompt name or False, key path that sets it)
@@ -51,6 +60,11 @@ class EffectiveSettings:
         entry_key = f"{self.key}.features.{name}"
         operator_key = entry_key if settings.sources.contains(entry_key) else f"features.{name}"
         return self.find_repository_key(f"features.{name}") or operator_key
+
+    def find_review_key(self, name: str, settings: Settings) -> str:
+        """Return the key path that sets the key `name` of `review`, such as "repositories[0].review.max_usd"."""
+        entry_key = f"{self.key}.review.{name}"
+        return entry_key if settings.sources.contains(entry_key) else f"review.{name}"
 
     def find_prompt(self, event_key: str) -> tuple[str | Literal[False], str] | None:
         """Return (prompt, key path that chooses it) for an event: ("issues/strict", "prompts.use.issues.opened").
@@ -113,6 +127,11 @@ class RepositoryTable:
         return tuple(effective for patterns, effective in self._entries if _name_matches(patterns, parts))
 
 
+def find_unneeded_permissions(table: RepositoryTable) -> frozenset[str]:
+    """Return the permissions of a GitHub App that no enabled entry of `repositories` needs."""
+    return frozenset() if any(one.enabled and one.review.check for one in table.all()) else frozenset({"checks"})
+
+
 def explain_precedence(chosen: EffectiveSettings, other: EffectiveSettings) -> str:
     """Return why `chosen` has precedence over `other`: "10 literal characters against 6"."""
     (exact, literal), (other_exact, other_literal) = _specificity(chosen.pattern), _specificity(other.pattern)
@@ -146,6 +165,7 @@ def _build_effective(settings: Settings, index: int, entry: Repository) -> Effec
         features=settings.features.model_copy(update=entry.features.model_dump(exclude_none=True)),
         labels=EffectiveLabels.model_validate(_override(settings.labels, entry.labels)),
         findings=Findings.model_validate(_override(settings.findings, entry.findings)),
+        review=Review.model_validate(_override(settings.review, entry.review)),
         comments=EffectiveComments.model_validate(_override(settings.comments, entry.comments)),
         paths=PathFilter(entry.paths.ignore, settings.sources.where(f"{key}.paths.ignore")),
         use={choice.event: (choice.prompt, choice.key) for choice in choices if not choice.shadow},
@@ -266,7 +286,7 @@ def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Ite
     yield f"webhook_secret = {secrets}   {settings.sources.where(secret_key)}"
     expected_key = "expect_webhook_within_h"
     yield _sourced_value(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
-    for section in ("features", "labels", "comments", "findings"):
+    for section in ("features", "labels", "comments", "findings", "review"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)

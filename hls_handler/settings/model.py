@@ -41,6 +41,7 @@ from hls_handler.settings.values import (
     Tokens,
     Tone,
     UrlPath,
+    Usd,
     VariableName,
     VariableValue,
 )
@@ -152,6 +153,12 @@ class Claude(Section):
     timeout_s: Number = Field(120.0, gt=0, le=600, description="longest wait for one reply")
     input_tokens: Integer = Field(
         30_000, ge=2_000, le=900_000, description="budget of one prompt's patches, in estimated tokens"
+    )
+    cache_ttl_h: Number = Field(
+        168.0,
+        ge=0,
+        le=8760,
+        description="how long a reply is used again for the same question about the same repository; 0: never",
     )
 
 
@@ -281,6 +288,27 @@ class Findings(Section):
     min_confidence: Confidence = Field(0.0, description="least certain finding that a comment shows")
 
 
+class Review(Section):
+    max_inline: Integer = Field(8, ge=0, le=50, description="most comments of one review on lines of a pull request")
+    verify: bool = Field(True, description="let Claude try to refute its findings before they are posted")
+    guidance: bool = Field(True, description="show Claude .github/hls.md and AGENTS.md of the base branch")
+    linked_issues: bool = Field(True, description="show Claude the issues that the pull request closes, at most 3")
+    functions: bool = Field(True, description="show Claude the lines between a hunk and the beginning of its function")
+    max_usd: Usd = Field(2.0, description="most that the calls to Claude for one event of a pull request may cost")
+    max_usd_per_pull_request: Usd = Field(
+        10.0, description="most that the calls to Claude for all events of one pull request may cost"
+    )
+    check: bool = Field(
+        True, description="show a check on the head commit of a pull request: a check run, or with a token a status"
+    )
+    incomplete: Literal["neutral", "failure"] = Field(
+        "neutral", description="conclusion of the check if a file that needs a review was not reviewed as a whole"
+    )
+    fail_on: Severity | None = Field(
+        None, description="least severe open finding that makes the check fail; unset: findings never do"
+    )
+
+
 class Features(Section):
     signature_validation: bool = Field(True, description="check GitHub's signature; false only on a loopback host")
     async_processing: bool = Field(True, description="respond before the delivery is processed")
@@ -331,6 +359,19 @@ class RepositoryFindings(Section):
     min_confidence: Confidence | None = Field(None, description="overrides findings.min_confidence")
 
 
+class RepositoryReview(Section):
+    max_inline: Integer | None = Field(None, ge=0, le=50, description="overrides review.max_inline")
+    verify: bool | None = Field(None, description="overrides review.verify")
+    guidance: bool | None = Field(None, description="overrides review.guidance")
+    linked_issues: bool | None = Field(None, description="overrides review.linked_issues")
+    functions: bool | None = Field(None, description="overrides review.functions")
+    max_usd: Usd | None = Field(None, description="overrides review.max_usd")
+    max_usd_per_pull_request: Usd | None = Field(None, description="overrides review.max_usd_per_pull_request")
+    check: bool | None = Field(None, description="overrides review.check")
+    incomplete: Literal["neutral", "failure"] | None = Field(None, description="overrides review.incomplete")
+    fail_on: Severity | None = Field(None, description="overrides review.fail_on")
+
+
 class RepositoryPrompts(Section):
     use: Mapping[EventKey, PromptUse] = Field(default_factory=dict, description="overrides prompts.use, event by event")
 
@@ -364,6 +405,7 @@ class Repository(Section):
         default_factory=dict, description="values of this repository; override prompts.variables, name by name"
     )
     findings: RepositoryFindings = Field(default_factory=RepositoryFindings, description="overrides of findings")
+    review: RepositoryReview = Field(default_factory=RepositoryReview, description="overrides of review")
 
 
 class CatchUp(Section):
@@ -400,6 +442,7 @@ class Settings(Section):
     labels: Labels = Field(default_factory=lambda: Labels())
     comments: Comments = Field(default_factory=lambda: Comments())
     findings: Findings = Field(default_factory=lambda: Findings())
+    review: Review = Field(default_factory=lambda: Review())
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())

@@ -233,6 +233,7 @@ Language = Annotated[
 IssueNumber = Annotated[Integer, Field(ge=1, le=2_147_483_647), Expected("the number of an issue")]
 Confidence = Annotated[Number, Ge(0), Le(1)]
 Hours = Annotated[Number, Gt(0), Le(8760)]
+Usd = Annotated[Number, Gt(0), Le(100_000)]
 Tone = Literal["neutral", "friendly", "formal"]
 Length = Literal["short", "normal", "detailed"]
 Summary = Literal["on_findings", "always"]

@@ -22,7 +22,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.statistics import RecentCall
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope
+from hls_handler.routing import RoutingResult, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -31,7 +31,7 @@ from hls_handler.web.documentation import list_titles
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
-from hls_handler.web.stats import Counters, StatsReader, stats_page
+from hls_handler.web.stats import Counters, Findings, StatsReader, stats_page
 from hls_handler.web.webhook import WebhookSecrets
 from hls_handler.work.health import Health
 
@@ -67,7 +67,7 @@ answers with labels and a comment.</p>
 class Ports:
     """The functions that the web application calls; `hls_handler/app.py` passes them, and tests pass fakes."""
 
-    route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]]  # never blocks the event loop
+    route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]]  # never blocks the event loop
     accept: Callable[[NewDelivery], Awaitable[Accepted]]  # returns after the commit; raises StoreUnavailable
     count_ping: Callable[[], None]  # never blocks
     count_rejection: Callable[[int], None]  # of a request to the webhook path, by the response's status; never blocks
@@ -75,6 +75,7 @@ class Ports:
     counters: Callable[[], Counters]  # blocks; raises StoreUnavailable
     queue: Callable[[], Mapping[str, object]]  # "queued" -> 3; blocks; raises StoreUnavailable
     recent_calls: Callable[[], Sequence[RecentCall]]  # newest first; blocks; raises StoreUnavailable
+    findings: Callable[[], Findings]  # of reviews, by prompt, category and state; blocks; raises StoreUnavailable
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     health: Health
     clock: Callable[[], float]  # monotonic seconds
@@ -95,7 +96,7 @@ class WebApplication:
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
-        self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.clock)
+        self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.findings, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from hls_handler import logs
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import PayloadError, StoreUnavailable
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, parse_envelope
+from hls_handler.routing import Command, LabelCorrection, RoutingResult, Rule, WebhookEnvelope, parse_envelope
 from hls_handler.routing.envelope import INSTALLATION_EVENTS, InstallationChange, parse_installation_change
 from hls_handler.settings.model import Settings
 from hls_handler.web.limits import BodyBudget
@@ -61,7 +61,7 @@ class WebhookReceiver:
         secrets: WebhookSecrets,
         budget: BodyBudget,
         *,
-        route: Callable[[str, WebhookEnvelope], Awaitable[Rule | LabelCorrection | Ignored]],
+        route: Callable[[str, WebhookEnvelope], Awaitable[RoutingResult]],
         accept: Callable[[NewDelivery], Awaitable[Accepted]],
         count_ping: Callable[[], None],
         count_rejection: Callable[[int], None],
@@ -174,7 +174,7 @@ class WebhookReceiver:
             )
         return envelope, payload
 
-    async def _commit(self, new: NewDelivery, routed: Rule | LabelCorrection | Ignored, line: ReceivedLine) -> Accepted:
+    async def _commit(self, new: NewDelivery, routed: RoutingResult, line: ReceivedLine) -> Accepted:
         accepted = await self._accept(new)
         self._health.ok("store")
         line.decision, line.reason = accepted.outcome, _describe(accepted, routed)
@@ -183,7 +183,7 @@ class WebhookReceiver:
     async def _commit_and_wait(
         self,
         new: NewDelivery,
-        routed: Rule | LabelCorrection | Ignored,
+        routed: RoutingResult,
         ids: dict[str, str],
         line: ReceivedLine,
     ) -> Response:
@@ -224,12 +224,14 @@ class WebhookReceiver:
         return _json(200, {"status": status, "reason": shown, **ids})
 
 
-def _describe(accepted: Accepted, routed: Rule | LabelCorrection | Ignored) -> str | None:
+def _describe(accepted: Accepted, routed: RoutingResult) -> str | None:
     match accepted.outcome:
         case "queued" if isinstance(routed, Rule):
             return f"{routed.file} is for {routed.event_key}"
         case "queued" if isinstance(routed, LabelCorrection):
             return f"a person changed a {routed.group} label"
+        case "queued" if isinstance(routed, Command):
+            return f"the command /{routed.name}"
         case "duplicate":
             return f"this delivery is already {accepted.state}"
         case "replay":

@@ -9,12 +9,13 @@ import asyncio
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.corrections import feedback_in
+from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
 from hls_handler.web.webhook import PULL_REQUEST_EVENTS
@@ -26,6 +27,10 @@ RECENT_CALLS = 1000
 CACHED_S = 1.0
 WINDOW_S = 300.0
 READ_TIMEOUT_S = 5.0
+
+
+Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
+"""Prompt id -> category -> state -> number of findings; see `Statistics.count_findings`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,13 @@ class Snapshot:
     queue: Mapping[str, object]  # "queued" -> 3
     throughput: Throughput | None  # None until the counters were read twice
     calls: Sequence[RecentCall] = ()
+    findings: Findings = field(default_factory=dict)
 
 
 class StatsReader:
     """Reads counters and queue in a thread, at most once a second. All requests within a second share a snapshot.
 
-    `counters`, `queue` and `calls` may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
+    The first four arguments may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
 
     def __init__(
@@ -55,11 +61,13 @@ class StatsReader:
         counters: Callable[[], Counters],
         queue: Callable[[], Mapping[str, object]],
         calls: Callable[[], Sequence[RecentCall]],
+        findings: Callable[[], Findings],
         clock: Callable[[], float],
         *,
         timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
-        self._counters, self._queue, self._calls, self._clock = counters, queue, calls, clock
+        self._counters, self._queue, self._calls, self._findings = counters, queue, calls, findings
+        self._clock = clock
         self._timeout_s = timeout_s
         self._reading: asyncio.Task[Snapshot] | None = None
         self._newest: Snapshot | None = None
@@ -84,8 +92,10 @@ class StatsReader:
 
     async def _read(self) -> Snapshot:
         now = self._clock()
-        counters, queue, calls = await asyncio.to_thread(lambda: (self._counters(), self._queue(), self._calls()))
-        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters), calls)
+        counters, queue, calls, findings = await asyncio.to_thread(
+            lambda: (self._counters(), self._queue(), self._calls(), self._findings())
+        )
+        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters), calls, findings)
         return self._newest
 
     def _throughput(self, at: float, counters: Counters) -> Throughput | None:
@@ -129,9 +139,11 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
             prompt: {field: {**asdict(one), "share": round(one.share, 4)} for field, one in fields.items()}
             for prompt, fields in feedback_in(counters).items()
         },
+        "findings": snapshot.findings,
         "tokens": {
             kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
         },
+        "reply_cache": _reply_cache(counters),
         "cost_usd": counters.get(("cost_micro_usd", ""), 0) / 1_000_000,
         "cost_by_repository": {
             repository: cost / 1_000_000 for repository, cost in by_name.get("repository_cost_micro_usd", {}).items()
@@ -153,6 +165,16 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         },
         "queue": dict(snapshot.queue),
         "throughput": _per_minute(snapshot.throughput),
+    }
+
+
+def _reply_cache(counters: Counters) -> dict[str, object]:
+    hits, misses, saved = (counters.get(key, 0) for key in (CACHE_HIT, CACHE_MISS, CACHE_SAVED))
+    return {
+        "hits": hits,
+        "misses": misses,
+        "hit_rate": round(hits / (hits + misses), 4) if hits + misses else None,
+        "saved_usd": saved / 1_000_000,
     }
 
 

@@ -24,7 +24,7 @@ from hls_handler.deliveries import (
 )
 from hls_handler.errors import HlsError, PayloadError
 from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, parse_envelope
+from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
@@ -189,6 +189,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
         ("sender.login", envelope.sender.login if envelope.sender else ""),
         ("pull_request.head.sha", head.sha if head else ""),
         ("workflow_run.head_sha", envelope.workflow_run.head_sha if envelope.workflow_run else ""),
+        ("check_run.head_sha", envelope.check_run.head_sha if envelope.check_run else ""),
     ):
         if not name.isprintable():
             raise PayloadError(f"invalid payload: {where} has invisible characters")
@@ -197,7 +198,7 @@ def check_payload(event: str, envelope: WebhookEnvelope) -> None:
 def new_delivery(
     headers: WebhookHeaders,
     envelope: WebhookEnvelope,
-    routed: Rule | LabelCorrection | Ignored,
+    routed: RoutingResult,
     payload: bytes,
     *,
     request_id: str,
@@ -208,10 +209,12 @@ def new_delivery(
     A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
     """
     ignored = routed if isinstance(routed, Ignored) else None
+    is_command = isinstance(routed, Command)
     pushed = envelope.pull_request.head if envelope.pull_request else None
     repository_id = envelope.repository.id if envelope.repository else None
     number = envelope.conversation.number if envelope.conversation else None
-    head_sha = pushed.sha if pushed else envelope.workflow_run.head_sha if envelope.workflow_run else ""
+    run = envelope.workflow_run or envelope.check_run
+    head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
         guid=headers.delivery,
         event=headers.event,
@@ -224,11 +227,12 @@ def new_delivery(
         repository=(envelope.repository.full_name or None) if envelope.repository else None,
         number=number,
         head_sha=head_sha or None,
-        priority=_priority(headers.event, envelope.action),
+        priority=PRIORITY_BOT_REQUEST if is_command else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
         digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),
         body=b"" if ignored else payload,
         supersedes=_supersedes(headers.event, envelope.action, is_ignored=ignored is not None),
+        is_command=is_command,
     )
 
 
@@ -237,7 +241,7 @@ def caught_up_delivery(
     body: bytes,
     *,
     repository: str | None,
-    route: Callable[[str, WebhookEnvelope], Rule | LabelCorrection | Ignored],
+    route: Callable[[str, WebhookEnvelope], RoutingResult],
     settings: Settings,
 ) -> NewDelivery:
     """Return the delivery for a payload that catch-up read from GitHub. Raises `PayloadError`.

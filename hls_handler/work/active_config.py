@@ -11,7 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from hls_handler.actions import EnsureComment, EnsureLabels, Outcome
+from hls_handler.actions import (
+    CommitCheck,
+    EnsureCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    Outcome,
+    Reaction,
+    WrittenCheck,
+)
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.db.database import Database
 from hls_handler.deliveries import Lease
@@ -23,7 +33,7 @@ from hls_handler.history.conversations import BotAccounts, ConversationHistory
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.routing import Ignored, LabelCorrection, Rule, WebhookEnvelope, from_envelope, route
+from hls_handler.routing import Ignored, RoutingResult, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import EffectiveLabels, Settings
@@ -52,8 +62,35 @@ class Writer(Protocol):
         """
         ...
 
+    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
+        """React to a comment, which has no effect if the account has reacted so before. Return a sentence about it."""
+        ...
+
     def ensure_comment(self, number: int, action: EnsureComment, *, may_exist: bool = True) -> Outcome:
         """Create or edit the bot's comment. With `may_exist=False`, only a known one exists."""
+        ...
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        """Post the comments that the pull request lacks. `is_retry`: an earlier attempt may have posted some of them.
+
+        Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit.
+        """
+        ...
+
+    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
+        """Reply in a review thread, unless the reply exists."""
+        ...
+
+
+class Checks(Protocol):
+    """Writes of checks on commits of one repository; `clients.checks.GithubChecks` implements it."""
+
+    def begin(self, check: CommitCheck) -> WrittenCheck:
+        """Show the check in progress."""
+        ...
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        """End the check, which need not have begun."""
         ...
 
 
@@ -75,7 +112,9 @@ class Github(Protocol):
         """Store the id of the GitHub App's installation, which a payload contains."""
         ...
 
-    def reader(self, repository: str) -> Reader: ...
+    def reader(self, repository: str, *, bot: Account | None = None) -> Reader:
+        """Return a reader. `bot` is the bot account; without it, `Reader.review_threads` finds none."""
+        ...
 
     def writer(
         self,
@@ -88,6 +127,10 @@ class Github(Protocol):
         dry_run: bool,
     ) -> Writer:
         """Return a writer that calls `begin_write` and `check_lease` before each write, and raises their errors."""
+        ...
+
+    def checks(self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]) -> Checks:
+        """Return a writer of checks, with the same guard."""
         ...
 
 
@@ -202,7 +245,7 @@ class ActiveConfig:
     def bot(self) -> BotAccount:
         return self.bots[0]
 
-    def route(self, event: str, envelope: WebhookEnvelope, catalogue: Library) -> Rule | LabelCorrection | Ignored:
+    def route(self, event: str, envelope: WebhookEnvelope, catalogue: Library) -> RoutingResult:
         """Return the routing result of a received webhook."""
         others = tuple(bot.cached for bot in self.bots[1:] if bot.cached is not None)
         return route(
@@ -250,9 +293,7 @@ class WorkerContext:
     clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
 
 
-async def route_envelope(
-    active: ActiveConfig, event: str, envelope: WebhookEnvelope
-) -> Rule | LabelCorrection | Ignored:
+async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:
     """Return the routing result. If no prompt or several prompts match, load changed prompts and route again."""
     rule = active.route(event, envelope, active.prompts.latest)
     if isinstance(rule, Ignored) and rule.kind in ("no prompt", "several prompts"):

@@ -5,19 +5,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis, Reply, UnusableReply, ValidReply
+from hls_handler.analysis import Analysis, Reply, UnusableReply, Usage, ValidReply, sum_usage
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, MAX_SECTION_CHARS
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import (
+    BudgetExceeded,
     DependencyDown,
     LeaseLost,
     Permanent,
@@ -29,9 +33,16 @@ from hls_handler.errors import (
 )
 from hls_handler.handlers.handler import Handler, PromptLimits, template_variables
 from hls_handler.handlers.labels import OfferLimits
-from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE
+from hls_handler.history.calls import CLAUDE_RATE_LIMIT, UNAVAILABLE, ReviewBudget
+from hls_handler.history.reply_cache import CacheKey
 from hls_handler.prompting.prompt import Library
-from hls_handler.prompting.render import RenderedPrompt, render, render_comment, render_footer
+from hls_handler.prompting.render import (
+    RenderedPrompt,
+    render,
+    render_comment,
+    render_footer,
+    render_review_comment,
+)
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
@@ -44,10 +55,22 @@ log = logging.getLogger(__name__)
 
 MARKER_CHARS = 100  # more than the marker below a comment has
 
+FIRST_PART, VERIFICATION = 50, 90
+"""Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
+
+NO_BUDGET = "the budget for reviews is used up"
+"""Reason, for people on GitHub, why a call was not made."""
+CONTEXT_VARIABLES = ("guidance", "linked_issues")
+"""Template variables that a setting of `review` with this name switches off."""
+
 PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
+CONTEXT = Codec("context", 1, TypeAdapter(str))
+"""A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
+UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
+"""Checkpoint of a call of several that got no usable reply: the reason."""
 UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
@@ -59,32 +82,68 @@ def _template_errors_as_retryable() -> Iterator[None]:
         raise Retryable(str(exc)) from exc  # a retry succeeds after the template is corrected
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The replies of Claude about one event, before a comment is rendered from them."""
+
+    facts: Any  # with the calls that have no reply, and the refuted findings
+    answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
+    names: tuple[str, ...]  # of their prompts
+    variables: Mapping[str, object]  # of the comment
+
+
 @_template_errors_as_retryable()
-def analyse(job: Job, facts: Any, *, shadow: str | None = None) -> Analysis:
-    """Ask Claude `job.rule.prompt` and its follow-up prompts (`then`), and render the comment (see `render_chain`).
+def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
+    """Ask Claude `job.rule.prompt` and its follow-up prompts (see `run_prompts`).
 
     `shadow` is the name of a shadow prompt to run instead. The checkpoints then have indexes from
     `FIRST_SHADOW_STEP`, and errors do not change `/health`. Raises `Postponed`, `LeaseLost` or a `StepFailed`.
     """
     library, first_index, is_recalled = job.config.library, FIRST_SHADOW_STEP if shadow else 0, False
 
-    def ask(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+    failed: dict[int, str] = {}
+
+    def ask_one(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
         nonlocal is_recalled
         prompt, index = library.prompts[name], first_index + position
+        reason = job.find_result(UNANSWERED, index)
+        if reason is not None:
+            raise Permanent(reason)
         recalled = decode_reply(job.steps.get((ASK, index)), reply_type=prompt.reply, model=prompt.reply_model)
         is_recalled = recalled is not None
-        if recalled is None:
+        if recalled is not None:
+            job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
+            return recalled
+        try:
             return _ask(job, name, variables, index)
-        job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
-        return recalled
+        except BudgetExceeded:  # nothing was sent
+            raise
+        except Permanent as exc:
+            failed[index] = str(exc)
+            raise
 
     first = shadow or job.rule.prompt
-    variables = template_variables(job.event, job.handler, facts, prompt=first, effective=job.rule.effective)
-    answers, names = run_prompt_chain(library, first, variables, ask)
+    make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
+    try:
+        answers = run_prompts(library, first, job.handler, facts, make_variables, ask_one, is_verified=shadow is None)
+    except Permanent:
+        failed.clear()
+        job.store.checkpoints.delete(job.lease, UNANSWERED.name)  # so that a retry by an operator begins anew
+        raise
+    finally:
+        for index, reason in failed.items():  # other calls may get a reply, so a retry does not repeat these
+            job.add(UNANSWERED, reason, index)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
+    return answers
+
+
+@_template_errors_as_retryable()
+def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
+    """Render the comments for the replies (see `render_chain`). `facts` may be newer than those of `answered`."""
     key = job.store.database.secret(PROMPT_SECRET)
-    return render_chain(library, names, job.handler, facts, answers, variables, key)
+    variables = {**answered.variables, **job.handler.variables(facts)}
+    return render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
 
 
 @_template_errors_as_retryable()
@@ -99,26 +158,75 @@ def analyse_static_reply(job: Job, facts: Any, reply: Reply) -> Analysis:
     return Analysis((), comment, footer)
 
 
-def run_prompt_chain(
+def run_prompts(
     library: Library,
     first: str,
-    variables: Mapping[str, object],
-    ask: Callable[[str, Mapping[str, object], int], ValidReply],
-) -> tuple[tuple[ValidReply, ...], tuple[str, ...]]:
-    """Run the prompt `first` and its follow-up prompts (`then`). Return all replies, and the names of their prompts.
+    handler: Handler[Any],
+    facts: Any,
+    make_variables: Callable[[Any], Mapping[str, object]],
+    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
+    *,
+    is_verified: bool = True,
+) -> Answers:
+    """Run the prompt `first` for each part of the facts, the verification, and the follow-up prompts (`then`).
 
-    `ask` sends one prompt. Its arguments are the prompt's name, the variables and the prompt's position, from 0.
+    `ask_one` sends one prompt. Its arguments are the prompt's name, the variables and an index below
+    `FIRST_SHADOW_STEP`. If one of several parts gets no usable reply, the others count; the facts name the reason.
     """
-    answers: list[ValidReply] = []
-    names: list[str] = []
-    name: str | None = first
-    while name is not None:
+    parts = handler.split(facts)
+    replies: list[ValidReply] = []
+    unanswered: dict[int, str] = {}
+    failed: StepFailed | None = None
+    for number, part in enumerate(parts):
+        try:
+            replies.append(ask_one(first, make_variables(part), number and FIRST_PART + number))
+        except BudgetExceeded as exc:
+            failed = exc
+            unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
+            break
+        except Permanent as exc:
+            failed = exc
+            unanswered[number] = "Claude gave no usable reply"
+    if not replies:
+        assert failed is not None
+        raise failed
+    facts = handler.with_unanswered(facts, unanswered)
+    answers, names = [join_replies(handler, replies)], [first]
+    variables = make_variables(facts)
+    facts = _verify(library, handler, facts, answers[0].reply, variables, ask_one) if is_verified else facts
+    variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
+    while (name := library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
+        answers.append(ask_one(name, variables, len(answers)))
         names.append(name)
-        answers.append(ask(name, variables, len(answers)))
-        reply = answers[-1].reply
-        variables = {**variables, "analysis": reply}
-        name = library.find_next_prompt(name, reply)
-    return tuple(answers), tuple(names)
+        variables = {**variables, "analysis": answers[-1].reply}
+    return Answers(facts, tuple(answers), tuple(names), variables)
+
+
+def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
+    """Join the replies about the parts of the facts, at least one."""
+    merged = handler.merge([reply.reply for reply in replies])
+    return replace(replies[0], reply=merged, usage=sum_usage(reply.usage for reply in replies))
+
+
+def _verify(
+    library: Library,
+    handler: Handler[Any],
+    facts: Any,
+    reply: Reply,
+    variables: Mapping[str, object],
+    ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
+) -> Any:
+    """Ask Claude to refute the findings of a reply. If it gives no usable reply, all findings are kept."""
+    name = handler.verification
+    asked = handler.verification_variables(facts, reply) if name in library.prompts else None
+    if name is None or asked is None:
+        return facts
+    try:
+        verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
+    except Permanent as exc:
+        log.warning("findings were not verified", extra={"reason": str(exc)})
+        return facts
+    return handler.apply_verification(facts, reply, verdicts.reply)
 
 
 def render_chain(
@@ -130,9 +238,9 @@ def render_chain(
     variables: Mapping[str, object],
     key: bytes,
 ) -> Analysis:
-    """Render the comment for the replies `answers` of the prompts `names`. Raises `PromptError`.
+    """Render the comments for the replies `answers` of the prompts `names`. Raises `PromptError`.
 
-    It is the comment of the last prompt that has one and whose reply is worth saying, so that a second reply without
+    The comment is that of the last prompt that has one and whose reply is worth saying, so that a second reply without
     an answer does not hide the first one. If there is none, it is the comment of the last prompt.
     """
     worth_saying = [
@@ -141,8 +249,13 @@ def render_chain(
         if answer.reply.worth_saying and library.comments.get(names[index]) is not None
     ]
     index = worth_saying[-1] if worth_saying else len(answers) - 1
-    comment, footer = _render_comment(library, names[index], handler, facts, answers[index].reply, variables, key)
-    return Analysis(answers, comment, footer, comment_index=index)
+    reply = answers[index].reply
+    comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
+    inline = {
+        finding: render_review_comment(library, names[index], {**variables, **extra}, key=key)
+        for finding, extra in handler.inline_findings(facts, reply).items()
+    }
+    return Analysis(answers, comment, footer, comment_index=index, inline=inline)
 
 
 def _render_comment(
@@ -167,8 +280,16 @@ def prompt_limits(
     offer, labels = None, effective.labels
     if labels.suggest and effective.features.auto_labeling and library.uses(prompt, "repository_labels"):
         offer = OfferLimits(labels, taken=frozenset(library.label_groups(event_name)))
+    shown = {name: getattr(effective.review, name) and library.uses(prompt, name) for name in CONTEXT_VARIABLES}
+    shown["functions"] = effective.review.functions and library.uses_attribute(prompt, "above")
     return PromptLimits(
-        settings.claude.input_tokens, effective.paths, effective.findings, effective.comments.summary, offer
+        settings.claude.input_tokens,
+        effective.paths,
+        effective.findings,
+        effective.comments.summary,
+        offer,
+        is_review=library.prompts[prompt].reply == "pull_request_analysis",
+        review=effective.review.model_copy(update=shown),
     )
 
 
@@ -197,7 +318,13 @@ def _call(
     job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
+    if index < FIRST_SHADOW_STEP:
+        job.require_not_stopped()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
+    cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
+    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
+    if cached is not None:
+        return cached
     call = job.wait_in_place(
         lambda: store.calls.begin(
             job.lease,
@@ -207,6 +334,8 @@ def _call(
             estimate=estimate,
             requests_per_second=claude.requests_per_second,
             calls_per_hour=claude.calls_per_hour,
+            review=_review_budget(job) if index < FIRST_SHADOW_STEP else None,
+            is_cache_miss=cache_key is not None,
             changes=job.pending.take(),
         )
     )
@@ -247,6 +376,7 @@ def _call(
             request_id=answer.usage.request_id,
             changes=[*job.pending.take(), checkpoint],
             reply=recalled,
+            cache_key=cache_key,
             is_last=_is_last(job, prompt.name, recalled.reply),
         )
         return recalled
@@ -265,6 +395,56 @@ def _call(
     unusable = UNUSABLE.decode(step)  # redacted, because the correction shows it to Claude again
     assert unusable is not None
     return unusable
+
+
+def _cache_key(job: Job, rendered: RenderedPrompt, model: str) -> CacheKey | None:
+    """Return the key of a question in the cache of replies; None if it is off or a person asked for a new review."""
+    claude, prompt = job.config.settings.claude, rendered.prompt
+    if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
+        return None
+    options = [claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    question = json.dumps([rendered.system, rendered.task, prompt.reply, rendered.schema, *options])
+    return CacheKey(job.lease.repository_id, hashlib.sha256(question.encode()).digest())
+
+
+def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
+    """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
+    prompt, cached = rendered.prompt, job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
+    if cached is None:
+        return None
+    try:
+        reply = prompt.reply_model.model_validate_json(cached.reply)
+    except ValidationError:  # a check that the schema does not show has changed
+        return None
+    usage = Usage(cached.model, cost_usd=0.0)
+    answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
+    job.store.calls.save_cached(
+        job.lease,
+        cached,
+        index=index,
+        reply=answer,
+        changes=[*job.pending.take(), encode_reply(answer, index=index)],
+        is_last=_is_last(job, prompt.name, reply),
+    )
+    log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
+    return answer
+
+
+def _review_budget(job: Job) -> ReviewBudget | None:
+    """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
+    if job.event.name != "pull_request":
+        return None
+    settings, effective = job.config.settings, job.rule.effective
+
+    def where(name: str) -> str:
+        return settings.sources.where(effective.find_review_key(name, settings))
+
+    return ReviewBudget(
+        max_usd=effective.review.max_usd,
+        where=where("max_usd"),
+        max_usd_per_pull_request=effective.review.max_usd_per_pull_request,
+        where_per_pull_request=where("max_usd_per_pull_request"),
+    )
 
 
 def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
@@ -332,11 +512,13 @@ def prompt_result(analysis: Analysis, actions: tuple[Action, ...]) -> PromptResu
     )
 
 
-def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None) -> None:
+def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | None, *, is_cached: bool) -> None:
     """Run the rule's shadow prompt, if it has one, and store its result together with `posted`.
 
     The shadow prompt is skipped if the service stops, if Claude's rate limit is reached, or if the calls of the last
-    hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. A failed shadow prompt does not fail the delivery.
+    hour reach the share `SHADOW_SHARE` of `claude.calls_per_hour`. It is also skipped if a posted reply came from the
+    cache (`is_cached`): the same question was compared before, and a reply without a call has no cost to compare. The
+    shadow prompt itself does not use the cache. A failed shadow prompt does not fail the delivery.
     Raises only `LeaseLost` and `StoreUnavailable`.
     """
     shadow = job.rule.shadow
@@ -344,16 +526,17 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
     job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
-    result = _run_shadow(job, shadow, facts, posted)
+    result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
     job.add(SHADOW, result)
     log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 
 
-def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> ShadowResult:
+def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult, *, is_cached: bool) -> ShadowResult:
     try:
-        _check_shadow(job, shadow)
-        analysis = analyse(job, facts, shadow=shadow.prompt)
-        result = prompt_result(analysis, job.handler.plan(job.event, facts, analysis))
+        _check_shadow(job, shadow, is_cached=is_cached)
+        answered = ask(job, facts, shadow=shadow.prompt)
+        analysis = analyse(job, answered, answered.facts)
+        result = prompt_result(analysis, job.handler.plan(job.event, answered.facts, analysis))
         return ShadowResult(shadow.prompt, "done", None, result, posted)
     except (LeaseLost, StoreUnavailable):
         raise
@@ -369,10 +552,12 @@ def _run_shadow(job: Job, shadow: Shadow, facts: Any, posted: PromptResult) -> S
         return ShadowResult(shadow.prompt, "failed", reason, None, posted)
 
 
-def _check_shadow(job: Job, shadow: Shadow) -> None:
+def _check_shadow(job: Job, shadow: Shadow, *, is_cached: bool) -> None:
     settings = job.config.settings
     if shadow.prompt not in job.config.library.prompts:
         raise Permanent(f"{settings.sources.where(shadow.chosen_by)} names {shadow.prompt}, but no such prompt exists")
+    if is_cached:
+        raise Postponed("the posted reply came from the cache of replies (claude.cache_ttl_h)", at=job.store.now())
     calls, most = job.store.calls.count_last_hour(), settings.claude.calls_per_hour
     if calls >= SHADOW_SHARE * most:
         raise Postponed(

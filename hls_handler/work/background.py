@@ -138,11 +138,15 @@ def make_probe(checks: Sequence[Check], health: Health, *, report: Callable[[], 
 
 
 class RetentionStore(Protocol):
-    """Deletes old deliveries and bodies. Both methods return how many, or None if another process is deleting."""
+    """Deletes old rows. Each method returns how many, or None if another process is deleting."""
 
     def delete_deliveries(self, *, after: timedelta, most: int) -> int | None: ...
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None: ...
+
+    def mark_ignored_findings(self) -> None: ...
+
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None: ...
 
 
 def delete_old(
@@ -152,20 +156,23 @@ def delete_old(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Delete deliveries and bodies that are older than the settings allow, in batches.
+    """Delete deliveries, bodies and cached replies that are older than the settings allow, in batches.
 
     Deliveries are kept for at least `limits.replay_window_h`, because they serve to detect replays. `wait` sleeps for
     the given seconds, and returns True to stop.
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
     try:
+        store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
         deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)
+        replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait, clock)
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
         return
-    if bodies or deliveries:
-        log.info("old deliveries deleted", extra={"deliveries": deliveries, "bodies": bodies})
+    if bodies or deliveries or replies:
+        deleted = {"deliveries": deliveries, "bodies": bodies, "cached_replies": replies}
+        log.info("old deliveries deleted", extra=deleted)
 
 
 def _delete_all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,7 +14,7 @@ from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.pauses import Pauses, describe_pause, resume_command
 from hls_handler.queue.rate_limiter import RateLimiter
-from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.wording import count, is_or_are
@@ -33,7 +33,7 @@ class IdentityClient(Protocol):
         """Return a client for each token, or one for the App."""
         ...
 
-    def fetch_identity(self) -> Identity: ...
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity: ...
 
 
 def make_checks(
@@ -105,7 +105,7 @@ def _check_identity(client: IdentityClient, config: ActiveConfig) -> Mapping[str
             failures.append(exc)
     if len(failures) == len(config.bots):
         raise failures[0]
-    identity = client.fetch_identity()
+    identity = client.fetch_identity(unneeded=find_unneeded_permissions(config.table))
     metrics = {"identity": identity.details}
     if failures:
         raise ProblemFound(

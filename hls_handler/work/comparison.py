@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from hls_handler.analysis import Analysis, Usage, ValidReply
-from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
+from hls_handler.deliveries import Checkpoint
 from hls_handler.errors import PayloadError, Permanent
 from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
@@ -26,11 +27,14 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
 from hls_handler.work.asking import (
+    FIRST_PART,
     SHADOW,
+    VERIFICATION,
     PromptResult,
+    join_replies,
     prompt_result,
     render_chain,
-    run_prompt_chain,
+    run_prompts,
 )
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.posting import OUTCOME
@@ -198,7 +202,8 @@ def load_stored_delivery(
 ) -> StoredDelivery | None:
     """Return a delivery with its facts, for a run of `prompt`. None if `prompt` is for other events.
 
-    Also None if the delivery is not "done", or if its settings, body, facts or replies are missing or invalid.
+    Also None if the delivery is not "done", if its settings, body, facts or replies are missing or invalid, or if a
+    reply came from the cache: then an earlier delivery had the same question, and this one has no cost to compare.
     """
     handler = handler_for(row.event)
     body = store.deliveries.body(row.guid)
@@ -213,9 +218,8 @@ def load_stored_delivery(
         return None
     steps = store.checkpoints.load(row.guid)
     facts = facts_codec(handler).decode(steps.get((GATHER, 0)))
-    numbers = sorted(index for name, index in steps if name == ASK and index < FIRST_SHADOW_STEP)
-    answers = [answer for index in numbers if (answer := _decode(steps[ASK, index], library)) is not None]
-    if facts is None or not answers:
+    answers = _decode_answers(steps, handler, library)
+    if facts is None or not answers or any(answer.cached_at is not None for answer in answers):
         return None
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
     commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
@@ -224,6 +228,16 @@ def load_stored_delivery(
     result = prompt_result(analysis, handler.plan(event, facts, analysis))
     calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
     return StoredDelivery(row, event, handler, facts, rule, side(result, calls))
+
+
+def _decode_answers(
+    steps: Mapping[tuple[str, int], Checkpoint], handler: Handler[Any], library: Library
+) -> list[ValidReply]:
+    numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
+    decoded = {index: _decode(steps[ASK, index], library) for index in numbers}
+    of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
+    followed = [reply for index, reply in decoded.items() if reply and 0 < index < FIRST_PART]
+    return [*([join_replies(handler, of_parts)] if of_parts else []), *followed]
 
 
 def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
@@ -248,15 +262,18 @@ def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: byt
     Raises `PromptError` or a `StepFailed`.
     """
 
-    def ask(name: str, variables: Mapping[str, object], _position: int) -> ValidReply:
+    usages: list[Usage] = []
+
+    def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
         answer = claude.ask(render(library, name, variables, key=key))
+        usages.append(answer.usage)
         if not isinstance(answer, ValidReply):
             raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
         return answer
 
-    handler, event, facts, first = stored.handler, stored.event, stored.facts, stored.rule.prompt
-    variables = template_variables(event, handler, facts, prompt=first, effective=stored.rule.effective)
-    answers, names = run_prompt_chain(library, first, variables, ask)
-    analysis = render_chain(library, names, handler, facts, answers, variables, key)
-    result = prompt_result(analysis, handler.plan(event, facts, analysis))
-    return side(result, [answer.usage for answer in answers])
+    handler, event, first = stored.handler, stored.event, stored.rule.prompt
+    make_variables = partial(template_variables, event, handler, prompt=first, effective=stored.rule.effective)
+    answered = run_prompts(library, first, handler, stored.facts, make_variables, ask_one)
+    analysis = render_chain(library, answered.names, handler, answered.facts, answered.answers, answered.variables, key)
+    result = prompt_result(analysis, handler.plan(event, answered.facts, analysis))
+    return side(result, usages)

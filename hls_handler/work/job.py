@@ -7,11 +7,14 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     route                    RULE "route"
     load_repository_settings SETTINGS_FILE "repository_settings"
     gather                   facts_codec "gather"
-    ask                      _REPLY "ask" n: the valid reply of prompt n; UNUSABLE "unusable" n: an invalid first reply;
-                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n
+    ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
+                             UNUSABLE "unusable" n: an invalid first reply;
+                             OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n;
+                             CONTEXT "context": what Claude got besides the event
     post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
-                             begins to write a comment; LABELS_BEFORE "before": the label states before the first write
+                             begins to write; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX
+    run_command              REACTION "reaction"; for /help also OUTCOME "post" 0 and COMMENT_WRITE_BEGUN "writing" 0
     run_shadow               SHADOW "shadow"; the same as for `ask`, with n from FIRST_SHADOW_STEP
 
 `plan` is pure and has no checkpoint. The names are stored in databases, so never rename a checkpoint.
@@ -22,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
 
@@ -29,7 +33,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import REPLY_TYPES, Reply, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable
+from hls_handler.errors import LeaseLost, Postponed, StepFailed, StoreUnavailable, Superseded
 from hls_handler.events import Account, Event
 from hls_handler.handlers.handler import Handler
 from hls_handler.prompting.reply_fields import permissive_reply_model
@@ -58,6 +62,7 @@ class Codec(Generic[T]):
     name: str
     version: int
     type_adapter: TypeAdapter[T]
+    readable: tuple[int, ...] = ()  # earlier versions whose values the type accepts: they lack fields with a default
 
     def encode(self, value: T, *, index: int = 0, took_s: float = 0.0) -> Checkpoint:
         """Return the checkpoint, with credentials redacted in every string."""
@@ -65,8 +70,8 @@ class Codec(Generic[T]):
         return Checkpoint(self.name, index, self.version, _JSON.dump_json(plain).decode(), took_s)
 
     def decode(self, step: Checkpoint | None) -> T | None:
-        """Return the value; None if `step` is None, or was encoded with another version or type."""
-        if step is None or step.version != self.version:
+        """Return the value; None if `step` is None, or was encoded with a version that is not readable."""
+        if step is None or step.version not in (self.version, *self.readable):
             return None
         try:
             return self.type_adapter.validate_json(step.value)
@@ -186,10 +191,16 @@ class Job:
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
+    def require_not_stopped(self) -> None:
+        """Raise `Superseded` if a person has stopped the work on the lease's pull request."""
+        stop = self.store.stops.find(self.event.repository.id, self.lease.number) if self.lease.number else None
+        if stop is not None:
+            raise Superseded(str(stop))
+
     def begin_write(self, comment_lock: str | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.
 
-        For a write of a comment, pass the name of the comment's lock. The write is recorded as pending:
+        For a write of a comment or review, pass the name of its lock. The write is recorded as pending:
         `Locks.acquire` raises `Postponed` while it may still take effect, even if this process is killed.
         Raises `LeaseLost`, or `Postponed` if the wait would be longer than `IN_PLACE_S`.
         """
@@ -238,6 +249,7 @@ class _StoredReply:
     reply_type: str
     reply: dict[str, Any]
     usage: Usage
+    cached_at: datetime | None = None
 
 
 _REPLY = Codec(ASK, 1, TypeAdapter(_StoredReply))
@@ -251,7 +263,7 @@ def encode_reply(answered: ValidReply, *, index: int) -> Checkpoint:
     """
     plain = map_strings(answered.reply.model_dump(mode="json"), lambda text: redact(clean(CodeText(text))))
     reply = _cut_to_max_lengths(plain, type(answered.reply))
-    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage)
+    stored = _StoredReply(answered.prompt_id, answered.reply_type, reply, answered.usage, answered.cached_at)
     return _REPLY.encode(stored, index=index, took_s=answered.usage.took_s)
 
 
@@ -290,4 +302,4 @@ def _validate(stored: _StoredReply, model: type[Reply]) -> ValidReply | None:
         reply = model.model_validate(stored.reply)
     except ValidationError:
         return None
-    return ValidReply(stored.prompt_id, stored.reply_type, reply, stored.usage)
+    return ValidReply(stored.prompt_id, stored.reply_type, reply, stored.usage, stored.cached_at)

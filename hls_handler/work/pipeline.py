@@ -19,14 +19,16 @@ from pydantic import TypeAdapter
 
 from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
-from hls_handler.deliveries import Lease
-from hls_handler.errors import PayloadError, Permanent, Superseded
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import BudgetExceeded, PayloadError, Permanent, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, SkipReason, check_conversation
 from hls_handler.handlers.issues import has_open_requests
-from hls_handler.queue.changes import Change, Posted
+from hls_handler.history.calls import make_receipt
+from hls_handler.queue.changes import Change, ConversationRef, Posted, ReviewChange
 from hls_handler.routing import (
+    Command,
     Ignored,
     IgnoredKind,
     LabelCorrection,
@@ -38,10 +40,30 @@ from hls_handler.routing import (
     route_author_comment,
 )
 from hls_handler.wording import count
-from hls_handler.work.active_config import WorkerContext
-from hls_handler.work.asking import OMISSIONS, analyse, analyse_static_reply, prompt_limits, prompt_result, run_shadow
+from hls_handler.work.active_config import ChosenAccount, WorkerContext
+from hls_handler.work.asking import (
+    CONTEXT,
+    NO_BUDGET,
+    OMISSIONS,
+    Answers,
+    analyse,
+    analyse_static_reply,
+    ask,
+    prompt_limits,
+    prompt_result,
+    run_shadow,
+)
+from hls_handler.work.commands import run_command
+from hls_handler.work.commit_checks import begin_check
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
-from hls_handler.work.posting import describe_label_correction, post, record_label_correction, store_unposted
+from hls_handler.work.posting import (
+    describe_label_correction,
+    is_check_ended,
+    post,
+    post_unasked,
+    record_label_correction,
+    store_unposted,
+)
 from hls_handler.work.repository_settings import (
     load_repository_settings,
     report_settings_problems,
@@ -97,13 +119,18 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         if not result.compared:
             return DeliveryResult("ignored", reason, kind="not a label of HLS")
         return DeliveryResult("done", reason)
+    steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
+    if isinstance(rule, Command):
+        return _run_command(lease, context, event, chosen, rule, steps)
     correction = find_label_correction(
         routing_input, rule.effective, config.library, settings=config.settings, bot=bot, others=chosen.others
     )
     if isinstance(correction, LabelCorrection):  # an event can be a correction and have a prompt
         record_label_correction(store.corrections, lease, event, bot, correction, config.library)
-    steps = store.checkpoints.load(lease.guid) if lease.attempt > 1 else {}
     job = Job(lease, context, config, event, bot, rule, _handler_for(rule), steps, others=chosen.others)
+    stop = store.stops.find(event.repository.id, lease.number) if lease.number is not None else None
+    if stop is not None:
+        return DeliveryResult("ignored", str(stop), kind="stopped")
     answer_rule = _find_answer_rule(job, routing_input)
     if answer_rule is not None:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
@@ -121,6 +148,25 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     return run_job(replace(job, rule=rule))
 
 
+def _run_command(
+    lease: Lease,
+    context: WorkerContext,
+    event: Event,
+    chosen: ChosenAccount,
+    command: Command,
+    steps: Mapping[tuple[str, int], Checkpoint],
+) -> DeliveryResult:
+    rule = Rule(command.event_key, prompt="", effective=command.effective, file="")  # no prompt runs
+    handler, others = handler_for(event.name), chosen.others
+    job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, others=others)
+    job = load_repository_settings(job)
+    job.note(RULE, 0, command.why(job.config.settings.sources))
+    result = run_command(job, command)
+    if isinstance(result, Ignored):
+        return DeliveryResult("ignored", result.reason, kind=result.kind)
+    return DeliveryResult("done", result.reason, posting=result.posting, changes=job.pending.take())
+
+
 def run_job(job: Job) -> DeliveryResult:
     """Run all steps after routing. Raises `Postponed`, `Superseded`, `LeaseLost` or a `StepFailed`."""
     result = _run_steps(job)
@@ -134,8 +180,9 @@ def _run_steps(job: Job) -> DeliveryResult:
         skip_reason = job.handler.skip_reason(facts)
         conversation = job.handler.conversation(job.event, facts, job.rule)
         end_reason = _find_end_reason(job.handler, skip_reason, conversation)
-        if end_reason is not None:
-            return DeliveryResult("done", end_reason, handler=job.handler.name)
+    if end_reason is not None:
+        return _end_unasked(job, facts, end_reason)
+    with job.record_failure("analysis"):
         # The facts or the settings name the conversation, not the event.
         if conversation is not None and (job.lease.number is None or conversation.is_fallback_issue):
             job = _store_conversation_number(job, conversation)
@@ -144,19 +191,45 @@ def _run_steps(job: Job) -> DeliveryResult:
                 return ignored
             _check_fallback_issue(job, conversation)
         if skip_reason is not None and skip_reason.reply is not None:
-            analysis = analyse_static_reply(job, facts, skip_reason.reply)
+            analysis, answered = analyse_static_reply(job, facts, skip_reason.reply), None
         else:
             omitted = job.handler.describe_omissions(facts)
             if omitted is not None:
                 job.note(OMISSIONS, 0, omitted)
-            analysis = analyse(job, facts)
+            sent = job.handler.describe_context(facts)
+            if sent is not None:
+                job.note(CONTEXT, 0, sent)
+            commit = job.handler.check_commit(facts)
+            if commit is not None and not is_check_ended(job):
+                begin_check(job, commit)
+            try:
+                answered = ask(job, facts)
+            except BudgetExceeded as exc:
+                facts = job.handler.with_unanswered(
+                    facts, dict.fromkeys(range(len(job.handler.split(facts))), NO_BUDGET)
+                )
+                return _end_unasked(job, facts, str(exc))
+            facts = answered.facts
+            analysis = analyse(job, answered, facts)
     actions = _plan(job, facts, analysis, conversation)
     with job.record_failure("posting"):
-        outcomes, posting = _post(job, facts, actions, conversation)
+        outcomes, posting = _post(job, facts, analysis, answered, actions, conversation)
     if analysis.answers:
-        run_shadow(job, facts, prompt_result(analysis, actions), posting)
+        is_cached = any(answer.cached_at is not None for answer in analysis.answers)
+        run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
     reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
     reason = "; ".join(reasons) or "analysed; nothing to post"
+    return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
+
+
+def _end_unasked(job: Job, facts: Any, reason: str) -> DeliveryResult:
+    actions = job.handler.plan_unasked(facts)
+    if not actions:
+        return DeliveryResult("done", reason, handler=job.handler.name)
+    with job.record_failure("posting"):
+        outcomes = post_unasked(job, actions)
+    reason = "; ".join([reason, *(outcome.detail for outcome in outcomes)])
+    posting: Posted = "dry_run" if job.rule.effective.features.dry_run else "done"
     return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
 
 
@@ -220,7 +293,7 @@ def _gather(job: Job) -> Any:
 
     def read() -> Any:
         job.require_reads_allowed()
-        reader = job.context.github.reader(event.repository.full_name)
+        reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
         history = job.store.repositories.history(job.lease, job.bot.login)
         facts = handler.gather(event, reader, history, limits)
         job.store.repositories.save(job.lease, handler.history_update(event, facts))
@@ -231,6 +304,7 @@ def _gather(job: Job) -> Any:
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
+    job.require_not_stopped()
     later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
@@ -270,6 +344,8 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
+    if job.handler.check_commit(facts) is not None:
+        analysis = replace(analysis, receipt=make_receipt(job.store.calls.calls_of(job.lease.guid)))
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))
@@ -277,11 +353,35 @@ def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation |
 
 
 def _post(
-    job: Job, facts: Any, actions: tuple[Action, ...], conversation: Conversation | None
+    job: Job,
+    facts: Any,
+    analysis: Analysis,
+    answered: Answers | None,
+    actions: tuple[Action, ...],
+    conversation: Conversation | None,
 ) -> tuple[tuple[Outcome, ...], Posted | None]:
     if conversation is None:
         return store_unposted(job, actions), None
+
+    def after_review(outcome: Outcome | None) -> tuple[Action, ...]:
+        """Store the record of the review, and return the actions for the findings that GitHub rejected."""
+        ids, rejected = (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
+        now, record = job.handler.after_review(facts, analysis, comment_ids=ids, rejected=rejected)
+        if record is not None and conversation is not None and _is_posting(job):
+            ref = ConversationRef(job.event.repository.id, job.bot.login, conversation.number)
+            job.pending.add(ReviewChange(ref, record))
+        if not rejected or answered is None:
+            return actions
+        return _plan(job, now, analyse(job, answered, now), conversation)
+
     require_not_superseded = partial(_require_not_superseded, job, facts)
-    outcomes = post(job, conversation, actions, require_not_superseded=require_not_superseded)
+    outcomes = post(
+        job, conversation, actions, require_not_superseded=require_not_superseded, after_review=after_review
+    )
     report_settings_problems(job, conversation)
     return outcomes, "dry_run" if job.rule.effective.features.dry_run else "done"
+
+
+def _is_posting(job: Job) -> bool:
+    features = job.rule.effective.features
+    return features.auto_commenting and not features.dry_run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, assert_never
@@ -14,13 +14,18 @@ from hls_handler.actions import (
     COMMENT_CREATED,
     COMMENT_EDITED,
     COMMENT_UP_TO_DATE,
+    REPLY_CREATED,
+    REPLY_EXISTS,
     Action,
+    EnsureCheck,
     EnsureComment,
     EnsureLabels,
+    EnsureReply,
+    EnsureReview,
     Outcome,
 )
 from hls_handler.deliveries import Lease
-from hls_handler.errors import AppNotInstalled, DependencyDown, StepFailed, TokenReplaced
+from hls_handler.errors import AppNotInstalled, DependencyDown, Postponed, StepFailed, Superseded
 from hls_handler.events import Account, Event, Issue, PullRequest
 from hls_handler.handlers.handler import Conversation, check_conversation
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, LabelState
@@ -30,26 +35,33 @@ from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
 from hls_handler.work.active_config import Writer
+from hls_handler.work.commit_checks import ensure_check
 from hls_handler.work.job import Codec, Job
 
 log = logging.getLogger(__name__)
 
 LOCK_S = 120.0
-"""Seconds after which another delivery may take over the lock of a comment."""
+"""Seconds after which another delivery may take over the lock of a comment, or of the reviews."""
+
+REVIEW_LOCK = "review"
+"""End of the name of the lock for reviews of a conversation and for replies in its review threads."""
+
+Written = EnsureComment | EnsureReview | EnsureReply
+"""The actions that `features.auto_commenting` controls, and that are written under a lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommentWriteBegun:
-    """Checkpoint stored before a write of a comment.
+    """Checkpoint stored before a write of a comment, a review or a reply.
 
     If a retry finds the checkpoint and an up-to-date comment, the write of the earlier attempt succeeded.
     """
 
-    family: str
+    family: str  # of the comment; "review"; "reply 7 fixed" for the reply "fixed" to the review comment 7
     how: Literal["created", "edited"]
 
 
-OUTCOME = Codec("post", 1, TypeAdapter(Outcome))
+OUTCOME = Codec("post", 2, TypeAdapter(Outcome), readable=(1,))
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
 LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
 """Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the same outcome."""
@@ -71,38 +83,75 @@ def post(
     actions: tuple[Action, ...],
     *,
     require_not_superseded: Callable[[], None],
+    after_review: Callable[[Outcome | None], tuple[Action, ...]] | None = None,
 ) -> tuple[Outcome, ...]:
     """Execute the actions in order and return their outcomes. An action with a stored outcome is not executed again.
+
+    `after_review` is called with the outcome of the review, or without one at the end. It returns the actions that it
+    plans then. Those that follow the review are executed.
 
     `require_not_superseded` may raise `Superseded`. It is called at the start, and again after the comment's lock is
     acquired. The lock prevents newer deliveries from writing the comment. It is acquired before the conversation is
     read, so that the number of comments that GitHub then reports stays true until the comment is written.
+    Reviews and replies have one lock for each pull request, which is acquired at the same time.
     """
     require_not_superseded()
     job.require_reads_allowed()
     current, may_exist = None, True
     if not any(name == OUTCOME.name for name, _ in job.steps):
         is_commenting = job.rule.effective.features.auto_commenting
-        comments = [action for action in actions if isinstance(action, EnsureComment) and is_commenting]
-        unanswered = [comment for comment in comments if _acquire_lock(job, comment)]
+        written = [action for action in actions if isinstance(action, Written) and is_commenting]
+        acquired = {name: _acquire_lock(job, name) for name in dict.fromkeys(_lock_name(job, one) for one in written)}
+        comments = [_lock_name(job, action) for action in written if isinstance(action, EnsureComment)]
         current = _check_current_state(job, conversation)
-        if comments and not unanswered and current.comments is not None:
+        if comments and not any(acquired[name] for name in comments) and current.comments is not None:
             may_exist = current.comments > _history(job).count_comments()
     execute = partial(_execute, job, conversation, current, may_exist, require_not_superseded)
-    outcomes = tuple(
-        job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action))
-        for index, action in enumerate(actions)
-    )
+    outcomes: list[Outcome] = []
+    is_reviewed = False
+    while len(outcomes) < len(actions):
+        index, action = len(outcomes), actions[len(outcomes)]
+        outcomes.append(job.run_step(OUTCOME, index, partial(execute, index, action), fits=partial(_matches, action)))
+        if isinstance(action, EnsureReview) and after_review is not None:
+            planned = after_review(outcomes[-1])
+            later = (one for one in planned if not isinstance(one, EnsureLabels | EnsureReview))
+            actions, is_reviewed = (*actions[: index + 1], *later), True
+    if not is_reviewed and after_review is not None:
+        after_review(None)
     for outcome in outcomes:
         if outcome.kind == "dry_run":
             log.info("dry run: nothing was written", extra={"would": outcome.detail, "comment": outcome.body})
     job.context.health.ok("github")
-    return outcomes
+    return tuple(outcomes)
 
 
 def _matches(action: Action, outcome: Outcome) -> bool:
     # The plan of an earlier attempt may have had another action at this index.
-    return outcome.action == ("labels" if isinstance(action, EnsureLabels) else "comment")
+    return outcome.action == _OUTCOME_NAMES[type(action)]
+
+
+_OUTCOME_NAMES: Mapping[type[Action], Literal["labels", "comment", "review", "reply", "check"]] = {
+    EnsureLabels: "labels",
+    EnsureComment: "comment",
+    EnsureReview: "review",
+    EnsureReply: "reply",
+    EnsureCheck: "check",
+}
+
+
+def is_check_ended(job: Job) -> bool:
+    """Return True if an earlier attempt set the result of the check."""
+    outcomes = [OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name]
+    return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
+
+
+def post_unasked(job: Job, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
+    """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
+    job.require_reads_allowed()
+    return tuple(
+        job.run_step(OUTCOME, index, partial(ensure_check, job, action), fits=partial(_matches, action))
+        for index, action in enumerate(actions)
+    )
 
 
 def _check_current_state(job: Job, conversation: Conversation) -> Issue | PullRequest:
@@ -131,16 +180,17 @@ def _execute(
                 where = settings.sources.where(effective.find_feature_key("auto_labeling", settings))
                 return Outcome("labels", "off", f"labels are switched off by {where}")
             before = job.run_step(LABELS_BEFORE, 0, _history(job).labels)
-            writer = _make_writer(job, job.begin_write)
+            writer = make_writer(job, job.begin_write)
             present = frozenset(label.name for label in current.labels) if current else None
             return writer.ensure_labels(
                 conversation.number, action, labels=effective.labels, before=before, present=present
             )
-        case EnsureComment():
+        case EnsureComment() | EnsureReview() | EnsureReply():
             if not effective.features.auto_commenting:
                 where = settings.sources.where(effective.find_feature_key("auto_commenting", settings))
-                return Outcome("comment", "off", f"comments are switched off by {where}", body=action.body)
-            return ensure_comment(
+                body = None if isinstance(action, EnsureReview) else action.body
+                return Outcome(_OUTCOME_NAMES[type(action)], "off", f"comments are switched off by {where}", body=body)
+            return write_under_lock(
                 job,
                 conversation,
                 action,
@@ -149,63 +199,93 @@ def _execute(
                 is_locked=current is not None,
                 may_exist=may_exist,
             )
+        case EnsureCheck():
+            return ensure_check(job, action)
         case _:
             assert_never(action)
 
 
-def ensure_comment(
+def write_under_lock(
     job: Job,
     conversation: Conversation,
-    action: EnsureComment,
+    action: Written,
     *,
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
     is_locked: bool = False,
     may_exist: bool = True,
 ) -> Outcome:
-    """Acquire the comment's lock, call `require_not_superseded`, and create or edit the comment.
+    """Acquire the action's lock, call `require_not_superseded`, and write the comment, the review or the reply.
 
     `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_locked` means that the lock is already
     acquired, and `may_exist=False` that all comments of the conversation are known. If an earlier attempt wrote the
     comment but got no response, the outcome of that write is returned. The lock is released when a shadow prompt
     begins, or when the delivery ends or is rescheduled.
     """
+    name, family = _lock_name(job, action), _family(action)
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
-    if begun is not None and begun.family != action.family:
+    if begun is not None and begun.family != family:
         begun = None  # the plan has changed
+    is_stored = begun is not None
 
     def begin_write() -> None:
-        if begun is None:
-            is_new = _history(job).comment(action.family) is None
-            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(action.family, "created" if is_new else "edited"), index)
+        nonlocal is_stored
+        if not is_stored:
+            is_edit = isinstance(action, EnsureComment) and _history(job).comment(family) is not None
+            job.add(COMMENT_WRITE_BEGUN, CommentWriteBegun(family, "edited" if is_edit else "created"), index)
+            is_stored = True
         job.begin_write(name)
 
     if not is_locked:
-        _acquire_lock(job, action)
-    name = _lock_name(job, action)
+        _acquire_lock(job, name)
     require_not_superseded()
     completed = WriteCompleted(name)
+    writer, number = make_writer(job, begin_write), conversation.number
     try:
-        outcome = _make_writer(job, begin_write).ensure_comment(conversation.number, action, may_exist=may_exist)
-    except (StepFailed, TokenReplaced, AppNotInstalled) as exc:
+        match action:
+            case EnsureComment():
+                outcome = writer.ensure_comment(number, action, may_exist=may_exist)
+            case EnsureReview():
+                outcome = writer.ensure_review(number, action, is_retry=begun is not None)
+            case EnsureReply():
+                outcome = writer.ensure_reply(number, action)
+            case _:
+                assert_never(action)
+    except (StepFailed, Postponed, AppNotInstalled, Superseded) as exc:  # Postponed: nothing was sent since a response
         if not (isinstance(exc, DependencyDown) and exc.may_have_succeeded):
             job.pending.add(completed)
         raise
     job.pending.add(completed)  # also completes the write of an earlier attempt
-    if begun is None or outcome.detail != COMMENT_UP_TO_DATE:
-        return outcome
-    return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
+    return outcome if begun is None else _outcome_of_earlier_write(outcome, begun)
 
 
-def _lock_name(job: Job, action: EnsureComment) -> str:
-    return f"{job.lease.conversation_key}/{action.family}"
+def _outcome_of_earlier_write(outcome: Outcome, begun: CommentWriteBegun) -> Outcome:
+    if outcome.detail == COMMENT_UP_TO_DATE:
+        return replace(outcome, kind=begun.how, detail=COMMENT_CREATED if begun.how == "created" else COMMENT_EDITED)
+    return replace(outcome, kind="created", detail=REPLY_CREATED) if outcome.detail == REPLY_EXISTS else outcome
 
 
-def _acquire_lock(job: Job, action: EnsureComment) -> bool:
-    return job.store.locks.acquire(job.lease, _lock_name(job, action), ttl_s=LOCK_S, changes=job.pending.take())
+def _family(action: Written) -> str:
+    match action:
+        case EnsureComment():
+            return action.family
+        case EnsureReview():
+            return REVIEW_LOCK
+        case EnsureReply():
+            return f"reply {action.comment_id} {action.key}"
+        case _:
+            assert_never(action)
 
 
-def _make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
+def _lock_name(job: Job, action: Written) -> str:
+    return f"{job.lease.conversation_key}/{_family(action) if isinstance(action, EnsureComment) else REVIEW_LOCK}"
+
+
+def _acquire_lock(job: Job, name: str) -> bool:
+    return job.store.locks.acquire(job.lease, name, ttl_s=LOCK_S, changes=job.pending.take())
+
+
+def make_writer(job: Job, begin_write: Callable[[], None]) -> Writer:
     return job.context.github.writer(
         job.event.repository.full_name,
         bot=job.bot,

@@ -30,7 +30,7 @@ from hls_handler.settings.repository import (
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.job import Codec, Job
-from hls_handler.work.posting import ensure_comment
+from hls_handler.work.posting import write_under_lock
 
 log = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _text(found: FileAtRef) -> str:
     return decode_repository_file(found.content)
 
 
-PROBLEMS_REPORTED = Codec("settings_reported", 1, TypeAdapter(Outcome))
+PROBLEMS_REPORTED = Codec("settings_reported", 2, TypeAdapter(Outcome), readable=(1,))
 
 PROBLEMS_INDEX = 1_000
 """Index of the checkpoint "writing" for the comment on the file's problems. No planned action has this index."""
@@ -203,7 +203,7 @@ def _report(job: Job, conversation: Conversation, file: RepositorySettingsFile) 
     if not job.store.repository_files.claim_report(job.lease, repository.id, job.bot.login, file.version or ""):
         return Outcome("comment", "withheld", "another delivery comments on the settings file's problems")
     try:
-        return ensure_comment(job, conversation, build_problems_comment(file.settings.problems), index=PROBLEMS_INDEX)
+        return write_under_lock(job, conversation, build_problems_comment(file.settings.problems), index=PROBLEMS_INDEX)
     except Permanent as exc:  # the delivery's own comment is posted, so the delivery succeeds
         log.warning("cannot comment on the problems of the settings file", extra={"reason": str(exc)})
         return Outcome("comment", "withheld", str(exc))

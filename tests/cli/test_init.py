@@ -135,6 +135,7 @@ def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox
         "workflow_run",
         "issue_comment",
         "release",
+        "check_run",
     }
     assert app.webhook_url == "https://hls.invalid/webhook"
 

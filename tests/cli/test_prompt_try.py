@@ -404,6 +404,12 @@ def test_live_reads_the_facts_about_a_payload_from_github(try_: Hls, sandbox: Sa
     assert (result["facts"], "Only GitHub knows this title" in result["questions"][0]["task"]) == ("sandbox", False)
 
 
+def test_each_try_asks_claude_again(try_: Hls, sandbox: Sandbox) -> None:
+    for _ in range(2):
+        assert len(tried(try_, "demo/bug")["questions"]) == 1
+    assert len([request for request in sandbox.requests.all("claude") if request.writes]) == 2
+
+
 def test_a_second_question_waits_for_the_rate_limiter(sandbox: Sandbox, tmp_path: Path) -> None:
     text = SETTINGS.format(sandbox=sandbox).replace("second: 100", "second: 0.1")
     settings = load(tmp_path, with_chain(text, tmp_path))

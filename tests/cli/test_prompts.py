@@ -35,7 +35,7 @@ LIBRARY = {
 
 SHIPPED_NAMES = (
     "comments/reply, issues/analyze, issues/respond, pull_requests/analyze, pull_requests/changelog, "
-    "releases/announce, reviews/analyze, workflows/analyze"
+    "pull_requests/verify, releases/announce, reviews/analyze, workflows/analyze"
 )
 
 Hls = Callable[..., Result]

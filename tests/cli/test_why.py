@@ -40,6 +40,10 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
         },
         "feature, 0 findings: Adds paging; suggests the labels area/users (confidence 1).",
     ),
+    "finding_verdicts": (
+        {"verdicts": [{"number": 1, "is_refuted": True}, {"number": 2, "is_refuted": False}]},
+        "1 of 2 findings refuted.",
+    ),
     "review_analysis": (
         review_analysis(request("a"), request("b", blocking=False)).model_dump(),
         "2 requests, 1 of them blocking: Square it.",

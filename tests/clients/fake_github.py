@@ -58,6 +58,8 @@ class FakeGithub:
         self.labels: dict[str, dict[str, str]] = {}  # of the repository, by case-folded name
         self.issue_labels: list[str] = []  # labels of issue 7
         self.comments: list[dict[str, Any]] = []
+        self.reactions: list[tuple[int, str]] = []
+        self.permissions: dict[str, str] = {}  # by login
         self.issue: dict[str, Any] = {}
         self.pull_request: dict[str, Any] = {}
         self.files: list[Any] = []
@@ -130,6 +132,8 @@ class FakeGithub:
             ("POST", r"/repos/o/r/issues/7/comments", self._comment),
             ("GET", r"/repos/o/r/issues/comments/(\d+)", self._one_comment),
             ("PATCH", r"/repos/o/r/issues/comments/(\d+)", self._edit),
+            ("POST", r"/repos/o/r/issues/comments/(\d+)/reactions", self._react),
+            ("GET", r"/repos/o/r/collaborators/([^/]+)/permission", self._permission),
         ]
         for verb, pattern, route in routes:
             match = re.fullmatch(pattern, seen.path)
@@ -204,6 +208,19 @@ class FakeGithub:
     def _comment(self, seen: Seen) -> Answer:
         self.add_comment(self.user, seen.body["body"])
         return 201, self.comments[-1]
+
+    def _react(self, seen: Seen, number: str) -> Answer:
+        if not any(comment["id"] == int(number) for comment in self.comments):
+            return 404, {"message": "Not Found"}
+        reaction = (int(number), seen.body["content"])
+        if reaction in self.reactions:
+            return 200, {"id": 1, "content": reaction[1]}
+        self.reactions.append(reaction)
+        return 201, {"id": 1, "content": reaction[1]}
+
+    def _permission(self, seen: Seen, login: str) -> Answer:
+        found = self.permissions.get(login)
+        return (200, {"permission": found}) if found else (404, {"message": f"{login} is not a user"})
 
     def _one_comment(self, seen: Seen, number: str) -> Answer:
         found = [comment for comment in self.comments if comment["id"] == int(number)]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hls_handler
+from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
-WRITERS = ("clients/comments.py", "clients/writer.py")
+WRITERS = ("clients/checks.py", "clients/comments.py", "clients/reviews.py", "clients/writer.py")
 HTTP_LIBRARIES = {"github", "requests", "urllib3", "httpx", "httpx2", "aiohttp", "anthropic"}
 PLAIN_HTTP = {"http.client", "urllib.request"}  # cli/send.py posts to our own service
 
@@ -58,11 +59,41 @@ def test_rule_12_only_these_writes_to_github_exist() -> None:
     writes = [write for function in functions(*WRITERS) for write in written_in(function)]
     assert sorted(writes) == [
         ("DELETE", "{}/issues/{}/labels/{}"),
+        ("PATCH", "{}/check-runs/{}"),
         ("PATCH", "{}/issues/comments/{}"),
+        ("POST", "{}/check-runs"),
+        ("POST", "{}/issues/comments/{}/reactions"),
         ("POST", "{}/issues/{}/comments"),
         ("POST", "{}/issues/{}/labels"),
         ("POST", "{}/labels"),
+        ("POST", "{}/pulls/{}/comments/{}/replies"),
+        ("POST", "{}/pulls/{}/reviews"),
+        ("POST", "{}/statuses/{}"),
     ]
+
+
+def test_rule_12_the_only_event_of_a_review_is_comment() -> None:
+    dictionaries = [node for function in functions("clients/reviews.py") for node in ast.walk(function)]
+    events = [
+        ast.unparse(value)
+        for node in dictionaries
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if isinstance(key, ast.Constant) and key.value == "event"
+    ]
+    assert events == ["'COMMENT'"]
+
+
+def test_rule_12_graphql_is_only_used_to_read() -> None:
+    queries = [
+        (name, ast.unparse(call.args[0]))
+        for name, tree in modules()
+        for call in calls_of(tree, "query")
+        if "api" in ast.unparse(call.func)
+    ]
+    assert queries == [("clients/review_threads.py", "REVIEW_THREADS_QUERY")]
+    assert REVIEW_THREADS_QUERY.startswith("query(")
+    assert "mutation" not in REVIEW_THREADS_QUERY
 
 
 def test_rule_12_every_write_waits_for_the_rate_limiter_first() -> None:

@@ -34,7 +34,7 @@ from tests.settings.files import app_key
 
 REPOSITORY = "Codertocat/Hello-World"
 OWNER = SandboxAccount("Codertocat", 21031067, "User")
-ALL = {**REQUESTED_PERMISSIONS, "checks": "write"}
+ALL = dict(REQUESTED_PERMISSIONS)
 
 
 @cache
@@ -98,6 +98,7 @@ def test_rule_20_token_is_requested_with_least_permissions_and_for_one_repositor
             "permissions": {
                 "issues": "write",
                 "pull_requests": "write",
+                "checks": "write",
                 "actions": "read",
                 "contents": "read",
                 "metadata": "read",
@@ -261,6 +262,7 @@ def test_permission_that_was_not_granted_is_not_requested(world: World) -> None:
             github.reader(REPOSITORY).jobs(1, 1)
     assert identity.missing == (
         ("labels, comments and the files of pull requests need pull_requests: write (installation on Codertocat)"),
+        "checks on the commits of pull requests need checks: write (installation on Codertocat)",
         "logs of failed workflow runs need actions: read (installation on Codertocat)",
         ".github/hls.yaml and the commits of a release need contents: read (installation on Codertocat)",
     )
@@ -274,6 +276,14 @@ def test_new_permission_is_used_without_a_restart(world: World) -> None:
     with closing(world.connect()) as github, pytest.raises(Permanent, match="404"):
         github.reader(REPOSITORY).jobs(1, 1)
     assert len(world.token_requests()) == 2
+
+
+def test_permission_for_checks_is_not_missing_if_no_repository_has_a_check(world: World) -> None:
+    world.sandbox.apps.grant(world.installation.id, {name: ALL[name] for name in ALL if name != "checks"})
+    with closing(world.connect()) as github:
+        needed, unneeded = github.fetch_identity(), github.fetch_identity(unneeded={"checks"})
+    assert needed.missing == ("checks on the commits of pull requests need checks: write (installation on Codertocat)",)
+    assert unneeded.missing == ()
 
 
 def test_identity_names_app_installations_and_permissions(world: World) -> None:

@@ -385,3 +385,17 @@ def test_rule_13_invalid_repository_name_sends_no_request(api: GithubApi, github
     with pytest.raises(Permanent, match=r" is not a repository name; expected owner/repo$"):
         GithubReader(api, name, RepositoryLabels(monotonic)).issue(7)
     assert github.calls == []
+
+
+@pytest.mark.parametrize(("login", "permission"), [("mona", "write"), ("zoe/../mona", "none")])
+def test_rule_18_permission_is_that_of_the_repository(
+    api: GithubApi, github: FakeGithub, login: str, permission: str
+) -> None:
+    github.permissions = {"mona": "write"}
+    assert GithubReader(api, "o/r", RepositoryLabels(monotonic)).permission(login) == permission
+
+
+def test_document_of_a_pull_request_is_returned_as_github_sends_it(api: GithubApi, github: FakeGithub) -> None:
+    github.pull_request = PULL_REQUEST
+    document = GithubReader(api, "o/r", RepositoryLabels(monotonic)).pull_request_document(7)
+    assert document == PULL_REQUEST

@@ -19,6 +19,8 @@ from openapi_core.validation.request.exceptions import ParameterValidationError
 from openapi_core.validation.schemas.exceptions import InvalidSchemaValue
 from werkzeug.datastructures import Headers, ImmutableMultiDict
 
+from hls_handler.clients.review_context import MAX_HEAD_FILES, REVIEW_CONTEXT_QUERY, head_files_query
+from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 from tests.contracts.openapi_subset import SUBSET
 
 HOST = "https://api.github.com"
@@ -26,6 +28,16 @@ ENTERPRISE_PREFIX = "/api/v3"
 API_VERSION = "2022-11-28"
 WITHOUT_CREDENTIAL = ("apps/create-from-manifest",)
 SLASHED_PATH = re.compile(r"(/repos/[^/]+/[^/]+/(?:(?:issues/[^/]+/)?labels|contents)/)(.+)", re.DOTALL)
+
+
+QUERIES = frozenset(
+    {
+        REVIEW_THREADS_QUERY,
+        REVIEW_CONTEXT_QUERY,
+        *(head_files_query(files) for files in range(1, MAX_HEAD_FILES + 1)),
+    }
+)
+"""Valid by the schema of npm's @octokit/graphql-schema 15.26.1."""
 
 
 def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -40,6 +52,9 @@ def violations(requests: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
+    if logged["path"] == "/graphql":  # which is not in the description
+        yield from _query_problems(logged)
+        return
     request, description = _Request.of(logged), _description()
     try:
         found = APICallPathFinder(description.spec).find(request.method, f"{HOST}{request.path}")
@@ -55,6 +70,17 @@ def _problems(logged: Mapping[str, Any]) -> Iterator[str]:
     if logged["body"] is not None and "requestBody" not in operation:
         yield "a body, where this operation has none"
     yield from _header_problems(logged["headers"], needs_credential=operation["operationId"] not in WITHOUT_CREDENTIAL)
+    if operation["operationId"] == "pulls/create-review" and (logged["body"] or {}).get("event") != "COMMENT":
+        yield "the event of the review is not COMMENT"
+
+
+def _query_problems(logged: Mapping[str, Any]) -> Iterator[str]:
+    body = logged["body"]
+    if not isinstance(body, dict) or body.keys() != {"query", "variables"}:
+        yield "the body has not the keys query and variables"
+    elif body["query"] not in QUERIES:
+        yield "unknown GraphQL query"
+    yield from _header_problems(logged["headers"], needs_credential=True)
 
 
 def _header_problems(headers: Mapping[str, str], *, needs_credential: bool) -> Iterator[str]:

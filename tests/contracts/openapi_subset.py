@@ -33,6 +33,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     ISSUE: ("get",),
     f"{ISSUE}/comments": ("get", "post"),
     f"{REPOSITORY}/issues/comments/{{comment_id}}": ("get", "patch"),
+    f"{REPOSITORY}/issues/comments/{{comment_id}}/reactions": ("get", "post"),
     f"{ISSUE}/labels": ("get", "post"),
     f"{ISSUE}/labels/{{name}}": ("delete",),
     f"{REPOSITORY}/labels": ("get", "post"),
@@ -40,13 +41,19 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     f"{REPOSITORY}/pulls": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}": ("get",),
     f"{REPOSITORY}/pulls/{{pull_number}}/files": ("get",),
-    f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get",),
+    f"{REPOSITORY}/pulls/{{pull_number}}/reviews": ("get", "post"),
+    f"{REPOSITORY}/pulls/{{pull_number}}/comments": ("get",),
+    f"{REPOSITORY}/pulls/{{pull_number}}/comments/{{comment_id}}/replies": ("post",),
     f"{REPOSITORY}/pulls/{{pull_number}}/reviews/{{review_id}}/comments": ("get",),
     f"{REPOSITORY}/actions/runs/{{run_id}}/attempts/{{attempt_number}}/jobs": ("get",),
     f"{REPOSITORY}/actions/jobs/{{job_id}}/logs": ("get",),
     f"{REPOSITORY}/contents/{{path}}": ("get",),
     f"{REPOSITORY}/releases": ("get",),
     f"{REPOSITORY}/compare/{{basehead}}": ("get",),
+    f"{REPOSITORY}/check-runs": ("post",),
+    f"{REPOSITORY}/check-runs/{{check_run_id}}": ("get", "patch"),
+    f"{REPOSITORY}/commits/{{ref}}/check-runs": ("get",),
+    f"{REPOSITORY}/statuses/{{sha}}": ("post",),
     f"{REPOSITORY}/collaborators/{{username}}/permission": ("get",),
     f"{REPOSITORY}/hooks": ("get",),
     f"{REPOSITORY}/hooks/{{hook_id}}/deliveries": ("get",),
@@ -57,7 +64,7 @@ OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "/app/hook/deliveries": ("get",),
     "/app/hook/deliveries/{delivery_id}": ("get",),
 }
-"""The only operations that HLS may use; none approves, merges, closes or pushes."""
+"""The only operations that HLS may use; none merges, closes or pushes. The event of each review is COMMENT."""
 
 RESPONSES = {"default": {"description": "answers are not part of this cut"}}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 from tests.contracts.github import violations
 from tests.contracts.openapi_subset import OPERATIONS, SUBSET, extract
 
@@ -19,6 +20,8 @@ HEADERS = {
 }
 ISSUE = "/repos/octo/hello/issues/7"
 COMMENT = "/repos/octo/hello/issues/comments/5"
+PULL = "/repos/octo/hello/pulls/8"
+INLINE = {"path": "a.py", "side": "RIGHT", "line": 7, "body": "x", "start_line": 5, "start_side": "RIGHT"}
 
 
 def request(method: str, path: str, body: object = None, **known: Any) -> dict[str, Any]:
@@ -37,6 +40,8 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("POST", f"{ISSUE}/comments", {"body": "Hello."}),
         request("GET", COMMENT),
         request("PATCH", COMMENT, {"body": "Hello."}),
+        request("GET", f"{COMMENT}/reactions"),
+        request("POST", f"{COMMENT}/reactions", {"content": "eyes"}),
         request("GET", f"{ISSUE}/labels"),
         request("POST", f"{ISSUE}/labels", {"labels": ["bug", "type/docs"]}),
         request("DELETE", f"{ISSUE}/labels/type%2Fdocs"),
@@ -56,6 +61,12 @@ def request(method: str, path: str, body: object = None, **known: Any) -> dict[s
         request("GET", "/repos/octo/hello/contents/.github/hls.yaml", query={"ref": "main"}),
         request("GET", "/repos/octo/hello/compare/v1...release%2F2"),
         request("GET", "/repos/octo/hello/collaborators/mona/permission"),
+        request(
+            "POST", f"{PULL}/reviews", {"commit_id": "a" * 40, "event": "COMMENT", "body": "x", "comments": [INLINE]}
+        ),
+        request("GET", f"{PULL}/comments", query={"sort": "created", "direction": "desc", "per_page": "100"}),
+        request("POST", f"{PULL}/comments/5/replies", {"body": "Fixed."}),
+        request("POST", "/graphql", {"query": REVIEW_THREADS_QUERY, "variables": {"number": 8}}),
         request("GET", f"/api/v3{ISSUE}"),
     ],
     ids=lambda good: f"{good['method']} {good['path']}",
@@ -68,6 +79,13 @@ def test_a_documented_request_is_valid(good: dict[str, Any]) -> None:
     ("bad", "named"),
     [
         (request("GET", "/zen"), "Path not found for https://api.github.com/zen"),
+        (request("POST", f"{PULL}/reviews", {"event": "APPROVE"}), "the event of the review is not COMMENT"),
+        (
+            request("POST", f"{PULL}/reviews", {"event": "COMMENT", "comments": [{**INLINE, "line": "7"}]}),
+            "the body at $.comments[0].line: '7' is not of type 'integer'",
+        ),
+        (request("POST", "/graphql", {"query": "{viewer{login}}", "variables": {}}), "unknown GraphQL query"),
+        (request("POST", "/graphql", {"query": ""}), "the body has not the keys query and variables"),
         (
             request("PUT", "/repos/octo/hello/pulls/8/merge", {}),
             "Path not found for https://api.github.com/repos/octo/hello/pulls/8/merge",

@@ -41,7 +41,7 @@ def _count_unfinished(calls: list[Mapping[str, Any]]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for call in calls:
         cost = call["cost_micro_usd"]
-        counts.update({f"prompt_calls {call['prompt_id']}": 1, "claude_calls unfinished": 1})
+        counts.update({f"prompt_calls {call['prompt_id']}": 1, "claude_calls unfinished": 1, "reply_cache misses": 1})
         counts.update({f"tokens {kind}": call[f"{kind}_tokens"] for kind in ("cache_write", "output")})
         counts.update({"cost_micro_usd": cost, f"prompt_cost_micro_usd {call['prompt_id']}": cost})
         counts[f"repository_cost_micro_usd {OWNER}/Hello-World"] += cost

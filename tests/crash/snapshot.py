@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Table, select
@@ -20,7 +21,7 @@ from tests.crash.scenarios import FreshRepository
 
 Snapshot = Mapping[str, Any]
 
-_OF_DELIVERIES = (tables.checkpoints, tables.calls, tables.analyses, tables.locks, tables.slots)
+_OF_DELIVERIES = (tables.checks, tables.checkpoints, tables.calls, tables.analyses, tables.locks, tables.slots)
 _OF_REPOSITORIES = (
     tables.labels,
     tables.comments,
@@ -29,6 +30,10 @@ _OF_REPOSITORIES = (
     tables.run_results,
     tables.repository_files,
     tables.repository_file_reports,
+    tables.cached_replies,
+    tables.findings,
+    tables.reviews,
+    tables.stops,
 )
 _IGNORED_COLUMNS = frozenset(
     {"id", "guid", "delivery_id", "analysis_id", "repository_id", "request_id", "comment_id", "review_id", "check_id"}
@@ -45,13 +50,22 @@ _IGNORED_COLUMNS = frozenset(
         "took_s",
         "duration_ms",
         "github_requests",
+        "external_id",
+        "check_run_id",
+        "ending_until",
+        "comment_ids",
     }
 )
 _IGNORED_ENDINGS = ("_at", "_ms")
 _IGNORED_COUNTERS = ("processing_ms", "processing_le", "github_requests", "event_github_requests", "last_webhook")
 """Durations, and requests, of which a killed process counts some not at all and others again."""
 
-_IDS_IN_TEXT = re.compile(r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<= )[0-9a-f]{16}(?= -->)")
+_RECEIPT = re.compile(r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(?<=\| cost \| )[^|]+")
+"""A killed process may have paid for a reply that it did not store."""
+
+_IDS_IN_TEXT = re.compile(
+    r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<= )[0-9a-f]{16}(?= -->)"
+)
 
 
 def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
@@ -64,13 +78,27 @@ def github_snapshot(state: State, repository: FreshRepository) -> Snapshot:
         "threads": {
             str(conversation.number): _conversation(conversation, repository) for conversation in conversations
         },
+        "statuses": {conversation.head_sha: _statuses(state, conversation) for conversation in conversations},
     }
+
+
+def _statuses(state: State, conversation: Conversation) -> list[str]:
+    """Return the states of the check on the head commit. A repeated `pending` is harmless, so it is left out."""
+    states = [one["state"] for one in state.world.statuses_on(conversation.repository, conversation.head_sha)]
+    return [name for name, _ in groupby(states)]
 
 
 def _conversation(conversation: Conversation, repository: FreshRepository) -> Snapshot:
     return {
         "labels": list(conversation.labels),
-        "events": [[event.actor.login, event.kind, event.detail] for event in conversation.events],
+        "events": [
+            [
+                event.actor.login,
+                event.kind,
+                "" if event.kind == "reviewed" else event.detail,
+            ]  # else the id of the review
+            for event in conversation.events
+        ],
         "comments": [
             {"author": comment.author.login, "body": normalize(comment.body, repository), "edits": len(comment.edits)}
             for comment in conversation.comments
@@ -118,9 +146,9 @@ def _is_compared(name: str) -> bool:
 def _cell(name: str, value: Any, repository: FreshRepository) -> Any:
     if name == "body":
         return "stored" if value is not None else None
-    if name == "value" and isinstance(value, bytes):
+    if isinstance(value, bytes):
         return _normalize_json(json.loads(decompress_text(value)), repository)
-    return _normalize_json(json.loads(value) if name == "reply" else value, repository)
+    return _normalize_json(json.loads(value) if name in ("reply", "details") else value, repository)
 
 
 def _normalize_json(value: Any, repository: FreshRepository) -> Any:
@@ -133,4 +161,4 @@ def _normalize_json(value: Any, repository: FreshRepository) -> Any:
 
 def normalize(text: str, repository: FreshRepository) -> str:
     """Replace what differs between two repositories: their names and generated ids."""
-    return _IDS_IN_TEXT.sub("N", repository.normalize(text))
+    return _RECEIPT.sub("N ", _IDS_IN_TEXT.sub("N", repository.normalize(text)))

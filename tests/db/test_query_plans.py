@@ -5,12 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from hls_handler.history.calls import ReviewBudget
+from hls_handler.history.reply_cache import CacheKey
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, claim, push, queued
 
@@ -34,6 +37,19 @@ def statements() -> Iterator[list[str]]:
             connection.set_trace_callback(None)
 
 
+def _begin_review_call(store: Storage) -> None:
+    review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
+    store.calls.begin(
+        claim(store),
+        index=0,
+        prompt_id="pull_requests/analyze@3f9c2a",
+        model="claude-haiku-5-5",
+        requests_per_second=1000,
+        calls_per_hour=200,
+        review=review,
+    )
+
+
 @pytest.mark.parametrize(
     ("query", "indexes"),
     [
@@ -52,8 +68,24 @@ def statements() -> Iterator[list[str]]:
             lambda store: store.deliveries.of_conversation("octo/widgets", 7),
             {"ix_deliveries_number", "ix_deliveries_posted_on"},
         ),
+        (lambda store: store.stops.find(1, 7), {"sqlite_autoindex_stops_1"}),
+        (lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"), {"ix_deliveries_number"}),
+        (
+            lambda store: accept(store, push("g3", "aaa", supersedes="pushes")),
+            {"ix_deliveries_conversation"},
+        ),
         (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
+        (lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60), {"ix_checks_open"}),
         (lambda store: store.calls.prompt_stats(), {"ix_calls_prompt"}),
+        (_begin_review_call, {"ix_calls_review", "sqlite_autoindex_deleted_review_calls_1"}),
+        (
+            lambda store: store.reply_cache.find(CacheKey(1, b"digest"), ttl_h=168),
+            {"sqlite_autoindex_cached_replies_1"},
+        ),
+        (
+            lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
+            {"ix_cached_replies_stored"},
+        ),
         (
             lambda store: store.deliveries.queue_state(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
@@ -66,8 +98,15 @@ def statements() -> Iterator[list[str]]:
         "close",
         "dead",
         "conversation",
+        "stop",
+        "pull_request_of_commit",
+        "requested_review",
         "calls_last_hour",
+        "unended_checks",
         "prompt_stats",
+        "review_budget",
+        "cached_reply",
+        "expired_replies",
         "queue_state",
     ],
 )
@@ -80,7 +119,7 @@ def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage]
         plans = [
             str(row[3])
             for statement in executed
-            if statement.startswith(("SELECT", "UPDATE"))
+            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
             for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
         ]
     connection.close()

@@ -200,3 +200,20 @@ def test_a_locked_issue_gets_no_comment(service: Service, sandbox: Sandbox) -> N
     assert row(service).state == "ignored"
     assert "locked" in (row(service).reason or "")
     assert bug(sandbox).comments == ()
+
+
+@pytest.mark.parametrize("effect", ["refusal", "truncated", "wrong_schema"])
+def test_check_of_a_failed_review_ends_as_an_error(service: Service, sandbox: Sandbox, effect: str) -> None:
+    sandbox.faults.add(claude(effect, times=None))
+    payload = recorded.load("demo/feature")
+    pull_request = sandbox.state.seed(payload.event, payload.payload)
+    assert pull_request is not None
+    service.deliver(payload.event, payload.body, guid=GUID)
+    service.until_idle()
+    assert row(service).state == "dead"
+    waiting = Waiting(60)
+    states: list[str] = []
+    while waiting.more() and states != ["pending", "error"]:
+        found = sandbox.state.world.statuses_on(REPOSITORY, pull_request.head_sha)
+        states = [status["state"] for status in found]
+    assert states == ["pending", "error"]

@@ -11,6 +11,7 @@ from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import Correction, Failure, RunResult, WorkflowJob
+from hls_handler.review.ledger import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue
@@ -96,6 +97,9 @@ class FakeHistory:
 
     def comment_state(self, number: int, family: str) -> str | None:
         return self._states.get((number, family))
+
+    def review(self, number: int) -> ReviewRecord:
+        return NO_REVIEW
 
 
 def failure(**known: Any) -> Failure:

@@ -7,31 +7,40 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hls_handler.actions import Action, EnsureComment, EnsureLabels, RequestedLabel
-from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis
-from hls_handler.handlers.earlier_findings import dump_earlier, parse_earlier, remember
+from hls_handler.actions import (
+    Action,
+    EnsureCheck,
+    EnsureComment,
+    EnsureLabels,
+    EnsureReply,
+    EnsureReview,
+    InlineComment,
+    RequestedLabel,
+)
+from hls_handler.analysis import (
+    Analysis,
+    FileSummary,
+    Finding,
+    FindingVerdict,
+    FindingVerdicts,
+    PullRequestAnalysis,
+    SuggestedLabel,
+)
+from hls_handler.handlers.changed_files import PatchedFile, SkippedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_requests import (
-    PatchedFile,
+    Candidate,
+    KnownFinding,
     PullRequestFacts,
     PullRequestHandler,
-    Reason,
     ShownFinding,
-    SkippedFile,
-    count_reasons,
-    select_files,
 )
-from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
-from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patches import parse_numbered
-from hls_handler.settings.model import Findings
+from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply
+from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
-from hls_handler.untrusted.cleaning import LONGEST_TEXT
-from tests.handlers.events import FakeHistory
 from tests.handlers.world import (
     PATCH,
     FakeReader,
@@ -44,210 +53,51 @@ from tests.handlers.world import (
     pull_request_analysis,
 )
 
-BUDGET = 100_000
-
-
-def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
-    """A file whose lines take 10 tokens each (35 characters when numbered)."""
-    parts = [f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)]
-    return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
-
-
-def shown(*files: ChangedFile, tokens: int = BUDGET) -> list[str]:
-    return [patched.path for patched in select_files(files, tokens=tokens)[0]]
-
-
-def skipped(*files: ChangedFile, tokens: int = BUDGET) -> dict[str, str]:
-    return {omitted.path: omitted.reason for omitted in select_files(files, tokens=tokens)[1]}
-
-
-def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
-    renamed = file("area.py", status="renamed", previous_path="old.py")
-    assert select_files([renamed], tokens=BUDGET) == (
-        (
-            PatchedFile(
-                path="area.py",
-                previous_path="old.py",
-                status="renamed",
-                additions=1,
-                deletions=1,
-                numbered=(
-                    "@@ -1,2 +1,2 @@\n"
-                    "R    1   def area(side):\n"
-                    "L    2 -     return side * 2\n"
-                    "R    2 +     return side ** 2"
-                ),
-                cut=False,
-            ),
-        ),
-        (),
-    )
-
-
-def test_an_unknown_status_is_shown_as_changed() -> None:
-    assert select_files([file(status="teleported")], tokens=BUDGET)[0][0].status == "changed"
-
-
-@pytest.mark.parametrize(
-    ("known", "reason"),
-    [
-        ({"path": "logo.png", "patch": None, "additions": 0, "deletions": 0}, "binary or empty"),
-        ({"path": "empty.py", "patch": "", "additions": 0, "deletions": 0, "status": "added"}, "binary or empty"),
-        ({"path": "big.py", "patch": None, "additions": 20_000, "deletions": 0}, "too large for GitHub to show"),
-        (
-            {"path": "b.py", "patch": None, "status": "renamed", "additions": 0, "deletions": 0},
-            "renamed without changes",
-        ),
-    ],
-)
-def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason) -> None:
-    assert select_files([file(**known)], tokens=BUDGET) == ((), (SkippedFile(known["path"], reason),))
-
-
-@pytest.mark.parametrize(
-    ("reason", "paths"),
-    [
-        (
-            "lock file",
-            [
-                "package-lock.json",
-                "web/yarn.lock",
-                "pnpm-lock.yaml",
-                "Cargo.lock",
-                "poetry.lock",
-                "uv.lock",
-                "Pipfile.lock",
-                "composer.lock",
-                "Gemfile.lock",
-                "go.sum",
-                "bun.lockb",
-                "bun.lock",
-            ],
-        ),
-        ("minified", ["static/app.min.js", "a.min.css", "app.js.map"]),
-        (
-            "generated",
-            ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"],
-        ),
-        ("vendored", ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]),
-    ],
-)
-def test_files_that_are_not_hand_written_are_skipped(reason: str, paths: list[str]) -> None:
-    assert skipped(*(file(path) for path in paths)) == dict.fromkeys(paths, reason)
-
-
-def test_files_with_similar_names_are_shown() -> None:
-    paths = [
-        "lock.py",
-        "src/vendors.py",
-        "distance.py",
-        "package.json",
-        "admin.js",
-        "go.mod",
-        "generate.py",
-        "my-yarn.lock",
-    ]
-    assert sorted(shown(*(file(path) for path in paths))) == sorted(paths)
-
-
-def test_files_are_ordered_source_tests_documentation_removed() -> None:
-    given_by_github = [
-        file("README.md"),
-        file("gone.py", status="removed"),
-        file("tests/test_area.py"),
-        file("settings.yaml"),
-        file(".github/workflows/ci.yml"),
-        file("src/area.py"),
-        file("src/area_test.go"),
-        file("Makefile"),
-        file("docs/guide.html"),
-        file("ui/button.spec.ts"),
-    ]
-    assert shown(*given_by_github) == [
-        ".github/workflows/ci.yml",
-        "src/area.py",
-        "Makefile",
-        "tests/test_area.py",
-        "src/area_test.go",
-        "ui/button.spec.ts",
-        "README.md",
-        "settings.yaml",
-        "docs/guide.html",
-        "gone.py",
-    ]
-
-
-def test_a_huge_file_is_cut_and_does_not_displace_small_ones() -> None:
-    files, ignored_paths = select_files(
-        [long("a_huge.py", 90, hunks=20), long("b.py", 10), long("c.py", 10)], tokens=3_000
-    )
-    assert [(f.path, f.cut) for f in files] == [("a_huge.py", True), ("b.py", False), ("c.py", False)]
-    assert ignored_paths == ()
-    assert files[0].numbered.endswith("\n[cut here: 1620 more changed lines of this file are not shown]")
-    assert [len(hunk.lines) for hunk in parse_numbered(files[0].numbered).hunks] == [90, 90]
-
-
-def test_a_large_file_is_not_cut_if_the_remaining_files_fit() -> None:
-    assert [f.cut for f in select_files([long("a.py", 200), long("b.py", 10)], tokens=2_500)[0]] == [False, False]
-
-
-def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
-    (patched,), _ = select_files([long("a.py", 2_500)], tokens=900_000)
-    assert patched.cut
-    assert 59_000 < len(patched.numbered) <= LONGEST_TEXT
-
-
-def test_files_over_the_budget_are_skipped() -> None:
-    files = [long("a.py", 60), long("b.py", 60), long("c.py", 19)]
-    assert skipped(*files, tokens=1_100) == {"b.py": "over the token budget"}
-    assert shown(*files, tokens=1_100) == ["a.py", "c.py"]
-    assert shown(*files, tokens=50) == []
-
-
-def test_long_paths_count_towards_the_budget() -> None:
-    files = [file(f"{index}{'x' * 3_500}.py") for index in range(10)]
-    assert len(select_files(files, tokens=3_300)[0]) == 3
-
-
-def test_skipped_files_keep_githubs_order() -> None:
-    files = [file("z.lock/uv.lock"), file("a.png", None, additions=0, deletions=0), file("b.min.js")]
-    assert [omitted.path for omitted in select_files(files, tokens=BUDGET)[1]] == [
-        "z.lock/uv.lock",
-        "a.png",
-        "b.min.js",
-    ]
-
-
-def test_reasons_are_counted() -> None:
-    ignored_paths = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
-    assert count_reasons(ignored_paths) == "2 lock files, 1 binary or empty"
-
-
-@given(st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py"]), st.integers(0, 60))), st.integers(0, 4_000))
-def test_the_budget_is_not_exceeded_and_every_file_is_shown_or_skipped(
-    made: list[tuple[str, int]], tokens: int
-) -> None:
-    files = [long(f"{index}/{path}", lines) for index, (path, lines) in enumerate(made)]
-    patched, ignored_paths = select_files(files, tokens=tokens)
-    cut_remark = 30
-    assert sum(estimate_tokens(f.numbered) - cut_remark * f.cut for f in patched) <= tokens
-    assert sorted([f.path for f in patched] + [f.path for f in ignored_paths]) == sorted(f.path for f in files)
-
-
 HANDLER = PullRequestHandler()
 LOGO = file("logo.png", None, additions=0, deletions=0)
 
 
 def gather(
-    *files: ChangedFile, tokens: int = 10_000, states: Mapping[tuple[int, str], str] | None = None, **known: Any
+    *files: ChangedFile,
+    tokens: int = 10_000,
+    record: ReviewRecord = NO_REVIEW,
+    threads: tuple[ReviewThread, ...] | None = None,
+    writers: tuple[str, ...] = (),
+    limits: Mapping[str, Any] | None = None,
+    **known: Any,
 ) -> PullRequestFacts:
+    """Gather the facts of a review. `threads` are those without an answer unless they are given."""
+    if threads is None:
+        threads = tuple(thread(entry.key) for entry in record.ledger)
     now = pull_request(**{"changed_files": len(files), **known})
-    history = FakeHistory(states=states)
-    return HANDLER.gather(event(pull_request()), FakeReader(now, files), history, PromptLimits(tokens))
+    reader = FakeReader(now, files, review_threads=threads, permissions=dict.fromkeys(writers, "write"))
+    given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
+    return HANDLER.gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
+
+
+def thread(key: str, **known: Any) -> ReviewThread:
+    return replace(ReviewThread(901, key, False, None, (), (), (), ()), **known)
+
+
+def review(facts: PullRequestFacts, *findings: Finding) -> ReviewRecord:
+    """Return what is stored after a review that found `findings`, each with a review comment."""
+    reply = pull_request_analysis(findings=list(findings))
+    ids = dict.fromkeys(HANDLER.inline_findings(facts, reply), 901)
+    record = HANDLER.after_review(facts, analysis(reply), comment_ids=ids, rejected=())[1]
+    assert record is not None
+    return record
+
+
+def raised(facts: PullRequestFacts, *findings: Finding) -> list[str]:
+    """Return the titles of the new findings in the comment."""
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=list(findings)))
+    return [title for title, _ in titles_of(variables)]
 
 
 def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
-    return HANDLER.plan(event(pull_request()), facts, given)
+    """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
+    planned = HANDLER.plan(event(pull_request()), facts, given)
+    return tuple(action for action in planned if not isinstance(action, EnsureCheck))
 
 
 def test_the_current_pull_request_and_its_patches_are_read() -> None:
@@ -264,7 +114,10 @@ def test_the_current_pull_request_and_its_patches_are_read() -> None:
 
 def test_patches_are_limited_by_the_budget() -> None:
     facts = gather(file(), tokens=100)
-    assert (facts.files, facts.skipped) == ((), (SkippedFile("area.py", "over the token budget"),))
+    assert (facts.files, facts.skipped) == ((), ())
+    assert HANDLER.skip_reason(facts) == SkipReason(
+        "none of the changed files has a patch to read (1 too long for one call), so Claude was not asked"
+    )
 
 
 DOCS = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
@@ -278,7 +131,7 @@ def leaving_out_docs(*files: ChangedFile) -> PullRequestFacts:
 
 
 def test_files_left_out_by_settings_are_not_shown_but_count_in_the_size() -> None:
-    facts = leaving_out_docs(file("docs/guide.md", additions=60), file())
+    facts = leaving_out_docs(file("docs/guide.md", additions=60, deletions=0), file())
     assert [f.path for f in facts.files] == ["area.py"]
     assert facts.skipped == (SkippedFile("docs/guide.md", "left out by settings"),)
     assert facts.size == "medium"
@@ -296,18 +149,13 @@ def test_omissions_are_described() -> None:
     facts = gather(file("a.py", long, additions=900, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
         "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 file was "
-        "partly reviewed, because the patch is too long"
+        "not reviewed completely, because of the size"
     )
     assert HANDLER.describe_omissions(gather(file(), LOGO)) == "1 of 2 files was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(LOGO)) == "1 of 1 file was not shown: 1 binary or empty"
     assert HANDLER.describe_omissions(gather(file())) is None
-
-
-def test_patch_that_github_shortened_is_partly_reviewed() -> None:
-    facts = gather(file(additions=400, deletions=1))
-    assert [patched.cut for patched in facts.files] == [True]
-    assert facts.files[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
-    assert HANDLER.describe_omissions(facts) == "1 file was partly reviewed, because the patch is too long"
+    shortened = gather(file(additions=400))
+    assert HANDLER.describe_omissions(shortened) == "1 file was not reviewed completely, because of the size"
 
 
 def test_files_that_github_does_not_list_are_counted() -> None:
@@ -346,21 +194,22 @@ def test_claude_is_not_asked_without_a_patch(files: tuple[ChangedFile, ...], sen
     assert HANDLER.skip_reason(gather(*files)) == SkipReason(sentence)
 
 
-def test_an_analysis_with_findings_becomes_labels_and_a_comment() -> None:
-    reply = pull_request_analysis(findings=[finding()])
+def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> None:
+    reply = pull_request_analysis(findings=[finding(start_line=1)])
     facts = gather(file(additions=60))
-    assert plan(facts, analysis(reply, comment="Squares.")) == (
+    (key,) = HANDLER.inline_findings(facts, reply)
+    assert plan(facts, replace(analysis(reply, comment="Squares."), inline={key: "It is wrong."})) == (
         EnsureLabels(
             (RequestedLabel("size/medium", "size"), RequestedLabel("type/bug-fix", "type")),
             ("size", "type"),
             prompt_ids={"type": "p@1"},
         ),
-        EnsureComment("pull_requests", "Squares.", create=True, state=state_of(facts, reply)),
+        EnsureReview(
+            "0123456789abcdef0123456789abcdef01234567",
+            (InlineComment(key, "area.py", "RIGHT", 1, 2, "It is wrong."),),
+        ),
+        EnsureComment("pull_requests", "Squares.", create=True),
     )
-
-
-def state_of(facts: PullRequestFacts, reply: PullRequestAnalysis) -> str | None:
-    return dump_earlier(remember(reply.findings, {one.path: parse_numbered(one.numbered) for one in facts.files}))
 
 
 @pytest.mark.parametrize(
@@ -368,7 +217,7 @@ def state_of(facts: PullRequestFacts, reply: PullRequestAnalysis) -> str | None:
     [
         ("on_findings", [finding()], True, True),
         ("on_findings", [], True, False),
-        ("on_findings", [finding(quote="nowhere")], True, False),
+        ("on_findings", [finding(quote="nowhere")], True, True),
         ("on_findings", [finding()], False, False),
         ("always", [], False, True),
     ],
@@ -382,29 +231,6 @@ def test_comment_is_created_if_something_was_found_or_always(
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
     assert isinstance(actions[1], EnsureComment)
     assert actions[1].create is create
-
-
-def test_earlier_findings_are_counted_by_their_state_and_stored_again() -> None:
-    old = pull_request_analysis(findings=[finding(), finding(title="Slow", category="performance")])
-    state = state_of(gather(file()), old)
-    pushed = file(patch=PATCH.replace("** 2", "** 3"), additions=1, deletions=1)
-    facts = gather(pushed, states={(8, "pull_requests"): state or ""})
-    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
-    assert [variables[name] for name in ("fixed", "still_open", "gone", "unrepeated")] == [2, 0, 0, ()]
-    comment = plan(facts, analysis(pull_request_analysis(findings=[])))[1]
-    assert isinstance(comment, EnsureComment)
-    assert (comment.create, [one.state for one in parse_earlier(comment.state)]) == (False, ["fixed", "fixed"])
-
-
-def test_earlier_finding_that_the_reply_does_not_repeat_is_shown_while_its_line_is_in_the_patch() -> None:
-    state = state_of(gather(file()), pull_request_analysis(findings=[finding()]))
-    pushed = file(patch=f"{PATCH}\n+    # checked", additions=2, deletions=1)
-    for present in (file(), pushed):
-        facts = gather(present, states={(8, "pull_requests"): state or ""})
-        variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[]))
-        (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
-        assert (shown.title, shown.line, shown.severity, variables["still_open"]) == ("Wrong", 2, "high", 1)
-        assert variables["fixed"] == 0
 
 
 @pytest.mark.parametrize(
@@ -430,13 +256,6 @@ def test_link_to_markdown_shows_its_source() -> None:
         HANDLER.comment_variables(facts, pull_request_analysis(findings=[finding(path="README.md")]))["findings"],
     )
     assert shown.url.endswith("/README.md?plain=1#L2")
-
-
-@pytest.mark.parametrize(
-    ("reason", "needs_review"), [("lock file", False), ("over the token budget", True), ("generated", False)]
-)
-def test_skipped_file_needs_review_unless_nobody_writes_it(reason: Reason, needs_review: bool) -> None:
-    assert SkippedFile("a", reason).needs_review is needs_review
 
 
 @pytest.mark.parametrize("kind", ["bug-fix", "feature", "refactor", "docs"])
@@ -466,13 +285,14 @@ def test_a_reply_of_another_type_does_not_change_the_type_label() -> None:
     )
 
 
-def test_comment_variables_have_the_commit_and_the_anchored_findings() -> None:
+def test_comment_variables_have_the_commit_and_the_located_findings() -> None:
     facts = gather(file(), head_sha="0123456789abcdef0123456789abcdef01234567")
     lost, moved = finding(quote="never written"), finding(line=7, title="Moved")
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[lost, moved]))
     assert variables["commit"] == "0123456789"
     assert titles_of(variables) == [("Moved", 2)]
-    assert variables["dropped"] == 1
+    (unlocated,) = cast(tuple[ShownFinding, ...], variables["unlocated"])
+    assert (unlocated.title, unlocated.quote) == ("Wrong", "never written")
 
 
 def titles_of(variables: Mapping[str, object]) -> list[tuple[str, int | None]]:
@@ -485,17 +305,18 @@ def test_the_comment_names_the_commit_that_was_read_not_that_of_the_event() -> N
     assert variables["commit"] == "ffffffffff"
 
 
-def test_findings_about_files_that_were_not_shown_are_dropped() -> None:
+def test_findings_about_files_that_were_not_shown_have_no_line() -> None:
     variables = HANDLER.comment_variables(
         gather(file(), file("uv.lock")),
         pull_request_analysis(findings=[finding(path="uv.lock")]),
     )
-    assert (variables["findings"], variables["dropped"]) == ((), 1)
+    unlocated = cast(tuple[ShownFinding, ...], variables["unlocated"])
+    assert (variables["findings"], [one.path for one in unlocated]) == ((), ["uv.lock"])
 
 
 def test_a_reply_of_another_type_has_no_findings() -> None:
     variables = HANDLER.comment_variables(gather(file()), issue_response())
-    assert (variables["findings"], variables["dropped"]) == ((), 0)
+    assert (variables["findings"], variables["unlocated"]) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -518,4 +339,296 @@ def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str
     facts = HANDLER.gather(event(pull_request()), FakeReader(pull_request(), (file(),)), EMPTY_HISTORY, budget)
     variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=found))
     assert [f.title for f in variables["findings"]] == titles  # type: ignore[attr-defined]
-    assert (variables["held_back"], variables["dropped"]) == (3 - len(titles), 0)
+    assert (variables["held_back"], variables["unlocated"]) == (3 - len(titles), ())
+
+
+# Rounds
+
+TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
+PUSHED = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
+ON_CHANGED = finding(line=21, quote="    return side ** 4", title="Changed")
+REMOVED = finding(side="LEFT", line=21, quote="    return side * 3", title="Removed")
+BESIDE = finding(line=20, quote="def volume(side):", title="Beside")
+
+
+def test_first_review_stores_what_it_read_and_raised() -> None:
+    record = review(gather(TWO), finding())
+    assert (record.rounds, record.kind, record.summary) == (1, "bug-fix", "Squares.")
+    assert [len(blocks) for blocks in record.reviewed["area.py"]] == [32, 32]
+    assert [(entry.title, entry.state, entry.comment_id, entry.prompt_id) for entry in record.ledger] == [
+        ("Wrong", "open", 901, "p@1")
+    ]
+
+
+def test_claude_is_not_asked_if_nothing_changed() -> None:
+    rebased = file(patch=TWO_HUNKS.replace("-20,2 +20,2", "-60,2 +70,2"), additions=2, deletions=2)
+    facts = gather(rebased, record=review(gather(TWO), finding()))
+    skip = HANDLER.skip_reason(facts)
+    assert skip is not None
+    assert skip.reason == "nothing changed since the last review, so Claude was not asked"
+    assert isinstance(skip.reply, PullRequestAnalysis)
+    assert (skip.reply.type, skip.reply.summary, skip.reply.findings) == ("bug-fix", "Squares.", [])
+
+
+def test_static_reply_edits_the_comment_and_counts_no_round() -> None:
+    record = review(gather(TWO), finding())
+    facts = gather(TWO, record=record)
+    static = Analysis((), "Nothing new.")
+    (_, comment) = plan(facts, static)
+    assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
+    assert HANDLER.after_review(facts, static, comment_ids={}, rejected=()) == (facts, record)
+
+
+def test_only_changed_hunks_are_shown_in_a_later_review() -> None:
+    facts = gather(PUSHED, record=review(gather(TWO)))
+    variables = HANDLER.variables(facts)
+    (shown,) = cast(tuple[PatchedFile, ...], variables["files"])
+    assert "side ** 4" in shown.numbered
+    assert "side ** 2" not in shown.numbered
+    assert (variables["round"], variables["earlier_kind"], variables["earlier_summary"]) == (2, "bug-fix", "Squares.")
+
+
+CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
+
+
+@pytest.mark.parametrize(
+    ("rounds", "found", "titles"),
+    [
+        (0, [ON_CHANGED, REMOVED, BESIDE], ["Beside", "Removed", "Changed"]),
+        (1, [ON_CHANGED, REMOVED, BESIDE], ["Changed"]),
+        (1, [CRITICAL], ["Critical"]),
+        (2, [ON_CHANGED, CRITICAL], ["Changed"]),
+        (1, [ON_CHANGED.model_copy(update={"start_line": 20})], ["Changed"]),
+    ],
+    ids=["first", "second", "second, critical", "third", "second, a range with a changed line"],
+)
+def test_later_reviews_raise_only_findings_on_changed_lines(
+    rounds: int, found: list[Finding], titles: list[str]
+) -> None:
+    record = replace(review(gather(TWO)), rounds=rounds) if rounds else NO_REVIEW
+    assert raised(gather(PUSHED, record=record), *found) == titles
+
+
+def test_finding_without_a_line_is_shown_in_the_first_review_only() -> None:
+    lost = pull_request_analysis(findings=[finding(quote="never written")])
+    assert len(cast(tuple[object, ...], HANDLER.comment_variables(gather(TWO), lost)["unlocated"])) == 1
+    later = gather(PUSHED, record=review(gather(TWO)))
+    assert HANDLER.comment_variables(later, lost)["unlocated"] == ()
+
+
+def test_known_finding_is_listed_and_not_raised_again() -> None:
+    first = finding(line=21, quote="    return side ** 3", title="Overflows")
+    beside = file(patch=TWO_HUNKS.replace("def volume(side):\n", "def volume(side):\n+    check(side)\n"), additions=3)
+    facts = gather(beside, record=review(gather(TWO), first))
+    assert facts.known_findings == (KnownFinding("area.py", 22, "Overflows"),)
+    again = first.model_copy(update={"line": 22, "title": "Other words"})
+    assert raised(facts, again) == []
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[again]))
+    (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
+    assert (shown.title, shown.line, shown.severity, shown.is_inline) == ("Overflows", 22, "high", True)
+
+
+@pytest.mark.parametrize(
+    ("dismissing", "is_binding"),
+    [
+        ({"thumbs_down": ("mona",)}, True),
+        ({"is_resolved": True, "resolved_by": "zoe"}, False),
+        ({"replies": (ThreadReply("zoe", "won't fix"),)}, False),
+        ({"replies": (ThreadReply("", "won't fix"),)}, False),
+    ],
+    ids=["thumbs down of a writer", "resolved", "reply", "reply of a deleted account"],
+)
+def test_dismissed_finding_is_not_raised_again(dismissing: dict[str, Any], is_binding: bool) -> None:
+    record = review(gather(TWO), finding())
+    threads = (thread(record.ledger[0].key, **dismissing),)
+    moved = file(patch=TWO_HUNKS.replace("-1,2 +1,2", "-11,2 +11,2").replace("** 3", "** 4"), additions=2, deletions=2)
+    facts = gather(moved, record=replace(record, rounds=0, reviewed={}), threads=threads, writers=("mona",))
+    again = finding(line=12, title="In other words")
+    assert raised(facts, again) == []
+    variables = HANDLER.comment_variables(facts, pull_request_analysis(findings=[again]))
+    assert [variables[name] for name in ("dismissed", "still_open", "unrepeated")] == [1, 0, ()]
+    (entry,) = review(facts, again).ledger
+    assert (entry.state, entry.has_binding_dismissal) == ("dismissed", is_binding)
+
+
+def test_fixed_finding_gets_one_reply_in_its_thread() -> None:
+    record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
+    (key,) = [entry.key for entry in record.ledger]
+    facts = gather(PUSHED, record=record)
+    replies = [action for action in plan(facts, analysis(pull_request_analysis())) if isinstance(action, EnsureReply)]
+    assert replies == [EnsureReply(901, "fixed", "Fixed in 0123456789: this line was changed.")]
+    variables = HANDLER.comment_variables(facts, pull_request_analysis())
+    assert [variables[name] for name in ("fixed", "still_open", "gone")] == [1, 0, 0]
+    for threads in ((thread(key, own_replies=("fixed",)),), ()):
+        again = gather(PUSHED, record=review(facts), threads=threads)
+        assert [type(action) for action in plan(again, Analysis((), "x"))] == [EnsureLabels, EnsureComment]
+
+
+def test_threads_are_not_read_without_a_review_comment() -> None:
+    record = review(gather(TWO), finding())
+    record = replace(record, ledger=tuple(replace(entry, comment_id=None) for entry in record.ledger))
+    facts = gather(TWO, record=record, threads=(thread(record.ledger[0].key, thumbs_down=("mona",)),))
+    assert [entry.state for entry in facts.record.ledger] == ["open"]
+
+
+# Several calls
+
+
+def test_each_call_shows_its_part() -> None:
+    long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
+    facts = gather(
+        file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0), tokens=800
+    )
+    parts = HANDLER.split(facts)
+    assert [[one.path for one in part.files] for part in parts] == [["a.py"], ["b.py"]]
+    assert [(part.part, part.parts) for part in parts] == [(1, 2), (2, 2)]
+    assert [one.path for one in facts.files] == ["a.py", "b.py"]
+    unanswered = HANDLER.with_unanswered(facts, {1: "Claude refused"})
+    assert [(one.path, one.reason) for one in unanswered.coverage.files] == [("a.py", None), ("b.py", "Claude refused")]
+    record = review(unanswered)
+    assert (len(record.reviewed["a.py"]), record.reviewed["b.py"]) == (1, ())
+
+
+def test_facts_without_a_call_are_one_part() -> None:
+    facts = gather(LOGO)
+    assert HANDLER.split(facts) == (facts,)
+
+
+def test_replies_to_several_calls_are_joined() -> None:
+    label = SuggestedLabel(name="ui", confidence=0.4)
+    one = pull_request_analysis(
+        worth_saying=False,
+        summary="A.",
+        type="feature",
+        findings=[finding()],
+        suggested_labels=[label, label.model_copy(update={"name": "docs", "confidence": 0.5})],
+        files=[FileSummary(path="a.py", summary="x")],
+    )
+    other = pull_request_analysis(
+        summary="B.",
+        findings=[finding(title="Other")],
+        suggested_labels=[label.model_copy(update={"confidence": 0.9})],
+        files=[FileSummary(path="b.py", summary="y")],
+    )
+    merged = HANDLER.merge([one, other, other])
+    assert isinstance(merged, PullRequestAnalysis)
+    assert (merged.worth_saying, merged.summary, merged.type) == (True, "A.\n\nB.", "feature")
+    assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
+    assert [file.path for file in merged.files] == ["a.py", "b.py", "b.py"]
+    assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
+    assert HANDLER.merge([other]) is other
+    assert HANDLER.merge([issue_response(), other]) == issue_response()
+
+
+# Verification
+
+
+def verdicts(*refuted: int) -> FindingVerdicts:
+    return FindingVerdicts(
+        worth_saying=False, verdicts=[FindingVerdict(number=number, is_refuted=True) for number in refuted]
+    )
+
+
+TWO_FINDINGS = pull_request_analysis(
+    findings=[finding(), finding(line=21, quote="    return side ** 3", severity="critical", title="Overflows")]
+)
+
+
+def test_new_findings_are_verified_with_their_code() -> None:
+    variables = HANDLER.verification_variables(gather(TWO), TWO_FINDINGS)
+    assert variables is not None
+    candidates = cast(tuple[Candidate, ...], variables["candidates"])
+    assert [(one.number, one.title, one.line) for one in candidates] == [(1, "Overflows", 21), (2, "Wrong", 2)]
+    assert candidates[0].code == (
+        "@@ -20,2 +20,2 @@\nR   20   def volume(side):\nL   21 -     return side * 3\nR   21 +     return side ** 3"
+    )
+    assert variables["files"] == ()
+
+
+def test_refuted_findings_are_not_shown_and_not_stored() -> None:
+    facts = HANDLER.apply_verification(gather(TWO), TWO_FINDINGS, verdicts(1, 99, -1))
+    assert raised(facts, *TWO_FINDINGS.findings) == ["Wrong"]
+    assert [entry.title for entry in review(facts, *TWO_FINDINGS.findings).ledger] == ["Wrong"]
+    assert len(HANDLER.inline_findings(facts, TWO_FINDINGS)) == 1
+
+
+def test_verdict_that_does_not_refute_keeps_the_finding() -> None:
+    kept = FindingVerdicts(worth_saying=False, verdicts=[FindingVerdict(number=1, is_refuted=False)])
+    assert HANDLER.apply_verification(gather(TWO), TWO_FINDINGS, kept).refuted == frozenset()
+    assert HANDLER.apply_verification(gather(TWO), TWO_FINDINGS, issue_response()) == gather(TWO)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reply"),
+    [
+        ({"review": Review(verify=False)}, TWO_FINDINGS),
+        ({"is_review": False}, TWO_FINDINGS),
+        ({}, pull_request_analysis()),
+        ({}, pull_request_analysis(findings=[finding(quote="never written")])),
+    ],
+    ids=["switched off", "no review", "no findings", "no located findings"],
+)
+def test_nothing_is_verified(limits: dict[str, Any], reply: PullRequestAnalysis) -> None:
+    assert HANDLER.verification_variables(gather(TWO, limits=limits), reply) is None
+
+
+# Review comments
+
+
+def test_most_severe_findings_get_a_review_comment() -> None:
+    facts = gather(TWO, limits={"review": Review(max_inline=1)})
+    inline = HANDLER.inline_findings(facts, TWO_FINDINGS)
+    assert [cast(ShownFinding, one["finding"]).title for one in inline.values()] == ["Overflows"]
+    variables = HANDLER.comment_variables(facts, TWO_FINDINGS)
+    shown = cast(tuple[ShownFinding, ...], variables["findings"])
+    assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
+    record = review(facts, *TWO_FINDINGS.findings)
+    assert [(entry.title, entry.comment_id) for entry in record.ledger] == [("Overflows", 901), ("Wrong", None)]
+    assert HANDLER.inline_findings(gather(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
+
+
+def test_rejected_review_comment_moves_to_the_comment() -> None:
+    facts = gather(TWO)
+    first, second = HANDLER.inline_findings(facts, TWO_FINDINGS)
+    given = analysis(TWO_FINDINGS)
+    after, record = HANDLER.after_review(facts, given, comment_ids={second: 902}, rejected=[first])
+    assert record is not None
+    assert [entry.comment_id for entry in record.ledger] == [None, 902]
+    assert list(HANDLER.inline_findings(after, TWO_FINDINGS)) == [second]
+    shown = cast(tuple[ShownFinding, ...], HANDLER.comment_variables(after, TWO_FINDINGS)["findings"])
+    assert [(one.title, one.is_inline) for one in shown] == [("Overflows", False), ("Wrong", True)]
+
+
+# Prompts that review nothing
+
+
+def test_prompt_that_reviews_nothing_stores_nothing_and_has_one_call() -> None:
+    long = "@@ -0,0 +1 @@\n" + "\n".join(["+" + "x" * 25] * 60)
+    files = [file("a.py", long, additions=60, deletions=0), file("b.py", long, additions=60, deletions=0)]
+    record = review(gather(*files))
+    facts = gather(*files, tokens=800, record=record, limits={"is_review": False})
+    assert (facts.record, len(facts.selection.calls), len(HANDLER.split(facts))) == (NO_REVIEW, 1, 1)
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="x" * 25)])
+    assert HANDLER.inline_findings(facts, reply) == {}
+    assert HANDLER.after_review(facts, analysis(reply), comment_ids={}, rejected=()) == (facts, None)
+
+
+def test_closing_event_reviews_nothing() -> None:
+    closed = replace(event(pull_request()), action="closed")
+    now = pull_request(state="closed", merged=True)
+    history = EmptyHistory(reviewed=review(gather(file())))
+    facts = HANDLER.gather(closed, FakeReader(now, (file(),)), history, PromptLimits(10_000, is_review=True))
+    assert (facts.is_review, facts.record, len(facts.selection.calls)) == (False, NO_REVIEW, 1)
+    actions = HANDLER.plan(closed, facts, analysis(pull_request_analysis(findings=[finding()])))
+    assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
+
+
+def test_follow_up_reply_of_another_type_records_no_review() -> None:
+    record = review(gather(TWO), finding())
+    facts = gather(PUSHED, record=record)
+    other = HANDLER.after_review(
+        facts, analysis(pull_request_analysis(), issue_response()), comment_ids={}, rejected=()
+    )[1]
+    assert other is not None
+    assert (other.rounds, other.reviewed) == (1, record.reviewed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from hls_handler.analysis import (
     Usage,
     ValidReply,
 )
+from hls_handler.errors import HlsError
 from hls_handler.events import Account, Comment, Event, Issue, Label, PullRequest, Release, Repository, Review
 from hls_handler.handlers.reader import (
     ChangedFile,
@@ -25,15 +26,19 @@ from hls_handler.handlers.reader import (
     FileAtRef,
     NoLog,
     RepositoryLabel,
+    RepositoryPermission,
     ReviewComment,
+    ReviewContext,
     WorkflowJob,
 )
+from hls_handler.review.ledger import ReviewThread
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings
 
 MONA = Account("mona", 1, "User")
 ZOE = Account("zoe", 2, "User")
+NO_CONTEXT = ReviewContext()
 PATCH = "@@ -1,2 +1,2 @@\n def area(side):\n-    return side * 2\n+    return side ** 2"
 
 
@@ -125,14 +130,25 @@ class FakeReader:
         releases: tuple[Release, ...] = (),
         comparison: Comparison | None = None,
         labels: tuple[RepositoryLabel, ...] = (),
+        review_threads: tuple[ReviewThread, ...] = (),
+        permissions: Mapping[str, RepositoryPermission] | None = None,
+        context: ReviewContext | HlsError = NO_CONTEXT,
+        head_files: Mapping[str, str] | None = None,
     ) -> None:
-        """`jobs` by attempt; `logs` by job (a missing log has expired); `pulls` by "owner:branch"."""
+        """`jobs` by attempt, `logs` by job (a missing log has expired), `pulls` by "owner:branch".
+
+        `permissions` by login, `head_files` by path. A `context` that is an error is raised.
+        """
         self._now, self._files = now, files
         self._reviews, self._review_comments = reviews, review_comments
         self._comments, self._jobs, self._logs = comments, jobs or {}, logs or {}
         self._pulls, self._releases, self._comparison = pulls or {}, releases, comparison
         self.compared: list[tuple[str, str]] = []
         self._labels = labels
+        self._review_threads, self._permissions = review_threads, permissions or {}
+        self._context, self._head_files = context, head_files or {}
+        self.context_requests: list[tuple[str, bool, bool]] = []  # base branch, guidance, linked issues
+        self.head_requests: list[tuple[str, tuple[str, ...]]] = []  # commit, paths
 
     def labels(self) -> tuple[RepositoryLabel, ...]:
         return self._labels
@@ -147,6 +163,9 @@ class FakeReader:
         assert number == self._now.number
         return self._now
 
+    def pull_request_document(self, number: int) -> Mapping[str, object]:
+        raise AssertionError("no handler reads it")
+
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         assert number == self._now.number
         return self._files
@@ -158,6 +177,29 @@ class FakeReader:
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         assert review_id in {review.id for review in self.reviews(number)}
         return self._review_comments
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        assert number == self._now.number
+        return self._review_threads
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        assert number == self._now.number
+        self.context_requests.append((base_ref, guidance, linked_issues))
+        if isinstance(self._context, HlsError):
+            raise self._context
+        return replace(
+            self._context,
+            guidance=self._context.guidance if guidance else (),
+            linked_issues=self._context.linked_issues if linked_issues else (),
+        )
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        self.head_requests.append((sha, tuple(paths)))
+        return {path: text for path, text in self._head_files.items() if path in paths}
+
+    def permission(self, login: str) -> RepositoryPermission:
+        assert login
+        return self._permissions.get(login, "none")
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         assert number == self._now.number

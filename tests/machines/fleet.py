@@ -95,7 +95,9 @@ def settings_for(sandbox: Sandbox, folder: Path, *, limits: str, port: str, url:
     path = folder / "settings.yaml"
     text = settings_text(sandbox, port=port, storage_url=url, limits=limits, more=more)
     text = text.replace("writes: 0.01", f"writes: {MIN_INTERVAL_S}")
-    path.write_text(text.replace("second: 100", f"second: {1 / MIN_INTERVAL_S}\n  calls_per_hour: 9999"))
+    # Without the cache of replies: each delivery has its own call, also after edits that GitHub does not show.
+    claude = f"second: {1 / MIN_INTERVAL_S}\n  calls_per_hour: 9999\n  cache_ttl_h: 0"
+    path.write_text(text.replace("second: 100", claude))
     return path
 
 

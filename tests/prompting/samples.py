@@ -10,8 +10,8 @@ from pathlib import Path
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Comment, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.changed_files import ChangedLines, PatchedFile, SkippedFile
 from hls_handler.handlers.issues import InformationRequest
-from hls_handler.handlers.pull_requests import PatchedFile, SkippedFile
 from hls_handler.handlers.reader import Correction, RepositoryLabel
 from hls_handler.handlers.reviews import ShownComment
 from hls_handler.prompting.library import load_library
@@ -61,7 +61,16 @@ PATCH = """@@ -20,4 +20,5 @@ def total(cart):
 +        amount += line.price * line.quantity
      return amount"""
 FILES = (
-    PatchedFile("shop/cart.py", None, "modified", 2, 1, numbered(parse_patch(PATCH)), cut=False),
+    PatchedFile(
+        "shop/cart.py",
+        None,
+        "modified",
+        2,
+        1,
+        numbered(parse_patch(PATCH)),
+        cut=False,
+        changed=(ChangedLines("LEFT", 22, 22), ChangedLines("RIGHT", 22, 23)),
+    ),
     PatchedFile(
         "shop/money.py", "shop/prices.py", "renamed", 1, 0, "@@ -1,1 +1,2 @@\nR    1   x\nR    2 + y = 1", cut=True
     ),
@@ -156,6 +165,15 @@ def pull_request_variables() -> dict[str, object]:
         "skipped": SKIPPED,
         "unlisted": 0,
         "size": "small",
+        "round": 1,
+        "part": 1,
+        "parts": 1,
+        "earlier_kind": "",
+        "earlier_summary": "",
+        "known_findings": (),
+        "guidance": (),
+        "linked_issues": (),
+        "candidates": (),
         "repository_labels": (),
     }
 

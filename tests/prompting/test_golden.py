@@ -26,8 +26,9 @@ from hls_handler.analysis import (
     ReviewAnalysis,
 )
 from hls_handler.handlers import HANDLERS
+from hls_handler.handlers.changed_files import SkippedFile
 from hls_handler.handlers.issues import update_requests
-from hls_handler.handlers.pull_requests import ShownFinding, SkippedFile
+from hls_handler.handlers.pull_requests import Candidate, KnownFinding, ShownFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import (
@@ -38,6 +39,7 @@ from hls_handler.prompting.render import (
     render_comment,
     render_footer,
 )
+from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import parse_numbered
 from hls_handler.review.positions import locate_findings
 from tests.prompting import event_variables
@@ -88,18 +90,21 @@ REMOVED = FINDING.model_copy(
 LINK = "https://github.com/acme/shop/blob/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334/shop/cart.py"
 
 
-def shown(found: Finding, lines: str = "#L23") -> ShownFinding:
-    return ShownFinding(**found.model_dump(), url=f"{LINK}{lines}")
+def shown(found: Finding, lines: str = "#L23", *, is_inline: bool = False) -> ShownFinding:
+    return ShownFinding(**found.model_dump(), url=f"{LINK}{lines}", is_inline=is_inline)
 
 
+REVIEWED = FileCoverage("shop/cart.py", 1, 1, None, needs_review=True)
 NO_FINDINGS = {
     "findings": (),
-    "dropped": 0,
+    "unlocated": (),
     "held_back": 0,
     "fixed": 0,
     "still_open": 0,
     "gone": 0,
+    "dismissed": 0,
     "unrepeated": (),
+    "coverage": Coverage((REVIEWED,)),
     "commit": "1f0c2d3e4b",
     "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
 }
@@ -166,6 +171,31 @@ PROMPTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "issues.analyze.labels": ("issues/analyze", issue_variables(repository_labels=LABELS)),
     "issues.respond": ("issues/respond", {**issue_variables(), "analysis": ANALYSIS}),
     "pull_requests.analyze": ("pull_requests/analyze", pull_request_variables()),
+    "pull_requests.analyze.later": (
+        "pull_requests/analyze",
+        {
+            **pull_request_variables(),
+            "round": 2,
+            "part": 1,
+            "parts": 3,
+            "earlier_kind": "bug-fix",
+            "earlier_summary": "Counts each line by its quantity.",
+            "known_findings": (KnownFinding("shop/cart.py", 23, "Quantity may be None"),),
+            "files": FILES[:1],
+        },
+    ),
+    "pull_requests.verify": (
+        "pull_requests/verify",
+        {
+            **pull_request_variables(),
+            "files": (),
+            "candidates": (
+                Candidate(
+                    1, FINDING.path, FINDING.line, FINDING.severity, FINDING.title, FINDING.body, FILES[0].numbered
+                ),
+            ),
+        },
+    ),
     "pull_requests.changelog": ("pull_requests/changelog", MERGED),
     "reviews.analyze": ("reviews/analyze", review_variables()),
     "pull_requests.analyze.many": (
@@ -241,9 +271,16 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             **pull_request_variables(),
             **NO_FINDINGS,
             "analysis": REVIEW,
-            "findings": (shown(FINDING), shown(REMOVED, "#L21-L22")),
-            "skipped": (*SKIPPED, SkippedFile("uv.lock", "lock file"), SkippedFile("big.py", "over the token budget")),
-            "dropped": 1,
+            "findings": (shown(FINDING, is_inline=True), shown(REMOVED, "#L21-L22")),
+            "skipped": (
+                *SKIPPED,
+                SkippedFile("uv.lock", "lock file"),
+                SkippedFile("big.py", "too large for GitHub to show"),
+            ),
+            "coverage": Coverage(
+                (REVIEWED, FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True))
+            ),
+            "unlocated": (shown(FINDING.model_copy(update={"title": "Rounds twice"})),),
             "held_back": 2,
         },
     ),
@@ -258,6 +295,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "fixed": 2,
             "still_open": 1,
             "gone": 1,
+            "dismissed": 1,
             "unrepeated": (replace(shown(FINDING), category=None, confidence=None, body="", suggestion=None),),
         },
     ),
@@ -274,6 +312,9 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
             "files": tuple(replace(file, cut=True) for file in FILES),
             "skipped": (),
+            "coverage": Coverage(
+                (FileCoverage("shop/cart.py", 9, 4, "too large for one review", needs_review=True),), unlisted=7
+            ),
             "unlisted": 7,
         },
     ),
@@ -364,12 +405,17 @@ ALL = (
     "issues/analyze",
     "issues/respond",
     "pull_requests/analyze",
+    "pull_requests/verify",
     "reviews/analyze",
     "workflows/analyze",
     "releases/announce",
     "comments/reply",
     "pull_requests/changelog",
 )
+
+
+WITH_TEXT = tuple(name for name in ALL if name != "pull_requests/verify")
+"""Prompts whose reply has text that people read."""
 
 
 def test_all_shipped_prompts_are_covered() -> None:
@@ -403,7 +449,7 @@ def examples(name: str) -> list[tuple[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WITH_TEXT)
 def test_each_prompt_has_a_valid_example_with_and_one_without_a_comment(name: str) -> None:
     reply_type = shipped().prompts[name].reply_model
     replies = [reply_type.model_validate(reply) for _, reply in examples(name)]
@@ -441,7 +487,7 @@ def test_system_message_is_between_1000_and_3500_tokens(name: str) -> None:
     assert 1_000 < estimate_tokens(system_of(name)) < 3_500
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", WITH_TEXT)
 def test_every_prompt_passes_on_language_tone_and_length_of_the_settings(name: str) -> None:
     variables = all_variables()
     rule = variables["rule"]

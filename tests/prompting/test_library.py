@@ -158,6 +158,7 @@ def test_events_of_the_shipped_library() -> None:
             "pull_request.edited",
         ),
         "pull_requests/changelog": (),
+        "pull_requests/verify": (),
         "reviews/analyze": ("pull_request_review.submitted", "pull_request_review.edited"),
         "workflows/analyze": ("workflow_run.completed",),
         "releases/announce": ("release.published",),

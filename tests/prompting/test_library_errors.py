@@ -62,8 +62,9 @@ def test_valid_chain_has_no_problems(tmp_path: Path) -> None:
         (
             front(reply="poem") + "x",
             (
-                "4: reply: unknown type 'poem'; known: comment_reply, generic_analysis, issue_analysis, "
-                "issue_response, pull_request_analysis, release_analysis, review_analysis, workflow_analysis"
+                "4: reply: unknown type 'poem'; known: comment_reply, finding_verdicts, generic_analysis, "
+                "issue_analysis, issue_response, pull_request_analysis, release_analysis, review_analysis, "
+                "workflow_analysis"
             ),
         ),
         (

@@ -10,7 +10,15 @@ import pytest
 from hls_handler.events import Account, Label, Repository
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.reader import EMPTY_HISTORY, ReviewComment
+from hls_handler.handlers.pull_requests import MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS
+from hls_handler.handlers.reader import (
+    EMPTY_HISTORY,
+    GUIDANCE_PATHS,
+    GuidanceFile,
+    LinkedIssue,
+    ReviewComment,
+    ReviewContext,
+)
 from hls_handler.prompting.render import estimate_tokens, render
 from tests.handlers.world import FakeReader, event, file, issue, pull_request, review, review_event
 from tests.prompting.samples import KEY, common, shipped
@@ -18,6 +26,9 @@ from tests.prompting.samples import KEY, common, shipped
 BUDGET = PromptLimits(input_tokens=5_000)
 PRIORITY_OTHER = 22_000
 """Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of one token per character."""
+
+CONTEXT = 22_500
+"""Maximum of tokens that guidance and linked issues add to a review."""
 
 LONG = "\u5b57" * 65_536
 NAME = "\u5b57" * 256
@@ -47,6 +58,17 @@ def pull_request_facts() -> Mapping[str, object]:
     return handler.variables(handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
 
 
+def facts_with_context() -> Mapping[str, object]:
+    handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
+    context = ReviewContext(
+        guidance=tuple(GuidanceFile(path, LONG) for path in GUIDANCE_PATHS),
+        linked_issues=tuple(LinkedIssue(number, NAME, LONG) for number in (1, 2, 3)),
+    )
+    reader = FakeReader(subject, FILES, context=context)
+    (first, *_) = handler.split(handler.gather(event(subject), reader, EMPTY_HISTORY, replace(BUDGET, is_review=True)))
+    return handler.variables(first)
+
+
 def review_facts() -> Mapping[str, object]:
     handler, one = HANDLERS["pull_request_review"], review(body=LONG, user=SOMEBODY)
     received = review_event(one, PULL_REQUEST)
@@ -69,3 +91,14 @@ def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, obj
     tokens = estimate_tokens(rendered.system + rendered.task)
     assert tokens <= BUDGET.input_tokens + PRIORITY_OTHER
     assert rendered.missing != ()
+
+
+def test_size_of_guidance_and_linked_issues_is_limited() -> None:
+    """Their limits are those of `describe_context`: 6,000 characters of a file, 3,000 of an issue."""
+    facts = facts_with_context()
+    without = {**facts, "guidance": (), "linked_issues": ()}
+    task, shorter = (
+        render(shipped(), "pull_requests/analyze", {**COMMON, **one}, key=KEY).task for one in (facts, without)
+    )
+    added = estimate_tokens(task) - estimate_tokens(shorter)
+    assert 2 * MAX_GUIDANCE_CHARS + 3 * MAX_LINKED_ISSUE_CHARS < added <= CONTEXT

@@ -16,6 +16,7 @@ from hls_handler.handlers.pull_requests import ShownFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
+from hls_handler.review.coverage import Coverage
 from tests.prompting.samples import (
     ANALYSIS,
     EVIL,
@@ -368,12 +369,13 @@ def pull_request_comment(
     found: Finding, files: int, *, url: str = "https://github.com/a/b/blob/1/c", findings: int = 1, unrepeated: int = 1
 ) -> str:
     """A comment with copies of a finding, and a table of `files` files whose paths and summaries contain Markdown."""
-    shown = ShownFinding(**found.model_dump(), url=url)
-    counts = dict.fromkeys(("dropped", "held_back", "fixed", "still_open", "gone"), 0)
+    shown = ShownFinding(**found.model_dump(), url=url, is_inline=False)
+    counts = dict.fromkeys(("held_back", "fixed", "still_open", "gone", "dismissed"), 0)
     reply = {"files": [FileSummary(path="a`|b", summary="a | b\n\n| c")] * files, "summary": "s"}
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
-    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated}
+    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": ()}
     variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}
+    variables["coverage"] = Coverage(())
     comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": reply}, key=KEY)
     assert comment is not None
     return comment

@@ -112,3 +112,20 @@ def test_reschedule_waiting_keeps_holds_if_asked(store: Storage) -> None:
     store.rate_limiter.hold("github", until)
     assert store.queue.reschedule_waiting(forget_servers=False) == 1
     assert time_of_slot(store, running) >= until
+
+
+def test_slot_without_a_delivery_is_an_interval_after_the_last_one(store: Storage) -> None:
+    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=10)
+    now = store.now()
+    at = [store.rate_limiter.reserve_slot("github", interval_s=10, within_s=60) for _ in range(2)]
+    assert 9 * SECOND < at[0] - now <= 10 * SECOND
+    assert at[1] - at[0] == 10 * SECOND
+    assert time_of_slot(store, begin(store, "g2"), interval_s=10) - at[1] == 10 * SECOND
+
+
+def test_slot_without_a_delivery_that_is_too_far_away_is_not_reserved(store: Storage) -> None:
+    store.rate_limiter.take_slot(begin(store, "g1"), "github", interval_s=10)
+    for _ in range(2):
+        with pytest.raises(Postponed, match="waits for a slot"):
+            store.rate_limiter.reserve_slot("github", interval_s=10, within_s=5)
+    assert time_of_slot(store, begin(store, "g2"), interval_s=10) - store.now() <= 10 * SECOND

@@ -100,6 +100,7 @@ def settings(sandbox: Sandbox) -> Settings:
             requests_per_second=1000.0,
             calls_per_hour=100_000,
             max_tokens=64_000,
+            cache_ttl_h=0.0,  # each attack must reach Claude
         ),
         limits=Limits(thread_runs_per_hour=10_000),
         labels=Labels(suggest=True),

@@ -37,8 +37,11 @@ WRITES = (
     ("DELETE", r"/repos/{repository}/issues/{number}/labels/[^/]+"),
     ("POST", r"/repos/{repository}/issues/{number}/comments"),
     ("PATCH", r"/repos/{repository}/issues/comments/\d+"),
+    ("POST", r"/repos/{repository}/pulls/{number}/reviews"),
+    ("POST", r"/repos/{repository}/pulls/{number}/comments/\d+/replies"),
+    ("POST", r"/repos/{repository}/statuses/[0-9a-f]{40}"),
 )
-READS = r"(?:/user|/repos/{repository}(?:/[^?]*)?)"
+READS = r"(?:/user|/graphql|/repos/{repository}(?:/[^?]*)?)"
 FAMILY_MARKER = re.compile(r"<!-- hls:[a-z_]+(?:-\d+)? -->")
 SECTION_MARKER = re.compile(
     r"^<!-- hls:(?:section [A-Za-z0-9-]+ [0-9a-f]{16}|sections end|sections left-out) -->\n", re.MULTILINE
@@ -104,7 +107,7 @@ def rule_11_repositories_are_separate(run: Run) -> Violations:
             yield f"{one.name}: a comment contains {HARMLESS_WORD}"
 
 
-def rule_12_only_labels_and_comments_are_written(run: Run) -> Violations:
+def rule_12_only_labels_comments_and_checks_are_written(run: Run) -> Violations:
     for one in run.rounds:
         for seen in one.github:
             if seen.writes and not any(
@@ -112,6 +115,8 @@ def rule_12_only_labels_and_comments_are_written(run: Run) -> Violations:
                 for method, path in WRITES
             ):
                 yield f"{one.name}: {seen.method} {seen.path}"
+            if seen.writes and seen.path.endswith("/reviews") and seen.body.get("event") != "COMMENT":
+                yield f"{one.name}: a review with the event {seen.body.get('event')}"
 
 
 def rule_13_only_the_conversation_of_the_event_is_written(run: Run) -> Violations:
@@ -221,7 +226,7 @@ RULES: tuple[Callable[[Run], Violations], ...] = (
     rule_8_each_prompt_has_its_own_code_and_a_constant_system_message,
     rule_10_credentials_in_untrusted_text_are_redacted,
     rule_11_repositories_are_separate,
-    rule_12_only_labels_and_comments_are_written,
+    rule_12_only_labels_comments_and_checks_are_written,
     rule_13_only_the_conversation_of_the_event_is_written,
     rule_14_only_shipped_and_listed_labels_are_set_and_only_shipped_ones_are_created,
     rule_15_comments_have_no_side_effects,
@@ -254,8 +259,12 @@ def _kind(seen: LoggedRequest) -> str:
     return " ".join(sorted(seen.body["output_config"]["format"]["schema"]["properties"]))
 
 
+FINDINGS = re.compile(r"(?:Finding #, <>, line #, (?:critical|high|medium|low):\n<>\n<>\n<>\n\s*)+")
+"""The findings in the prompt that verifies them: their number depends on the reply."""
+
+
 def _outside(task: str) -> str:
-    return re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task))
+    return FINDINGS.sub("findings\n", re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task)))
 
 
 def _difference(text: str, expected: str) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from typing import Any
 
+from hls_handler.handlers.reader import GUIDANCE_PATHS
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.objects import Account, Job
 from hls_handler.sandbox.state import BOT, State
@@ -20,6 +21,9 @@ Texts = Mapping[str, str]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FALLBACK_ISSUE = 7
 """The issue that receives comments for events without a conversation."""
+
+LINKED_ISSUE = 50_000
+"""Difference between the numbers of a pull request and of the issue that it closes."""
 
 CODE = "return side * 2"
 
@@ -64,8 +68,15 @@ def issue_opened(state: State, target: Target, texts: Texts, number: int) -> Eve
 
 def pull_request_opened(state: State, target: Target, texts: Texts, number: int) -> Event:
     payload, files = _pull_request(target, texts, number)
+    linked = number + LINKED_ISSUE
+    pull_request: Any = payload["pull_request"]
+    pull_request["body"] = f"Fixes #{linked}\n\n{pull_request['body']}"
+    issue = {"issue.title": texts["linked_issue.title"], "issue.body": texts["linked_issue.body"]}
+    state.seed("issues", _issue(target, issue, linked))
     state.seed("pull_request", payload, files=files)
     _set_labels(state, target, texts)
+    for path in GUIDANCE_PATHS:
+        state.set_file(target.full_name, path, texts["guidance"], branch=pull_request["base"]["ref"])
     return Event("pull_request", payload, number)
 
 
@@ -216,6 +227,7 @@ SCENARIOS = (
         (
             *("pull_request.title", "pull_request.body", "author.login", "branch", "repository.description"),
             *("file.path", "file.previous_path", "diff.line", "label.description"),
+            *("guidance", "linked_issue.title", "linked_issue.body"),
         ),
         pull_request_opened,
     ),

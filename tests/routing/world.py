@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hls_handler.events import Account
-from hls_handler.routing import Ignored, LabelCorrection, RoutingInput, Rule, route
+from hls_handler.routing import Ignored, RoutingInput, RoutingResult, Rule, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.yaml_parser import Sources
@@ -85,7 +85,7 @@ def decide(
     prompts: Mapping[str, tuple[str, ...]] = PROMPTS,
     bot: Account | None = None,
     others: tuple[Account, ...] = (),
-) -> Rule | LabelCorrection | Ignored:
+) -> RoutingResult:
     by = by or settings()
     return route(
         event, settings=by, table=RepositoryTable(by), catalogue=FakeCatalogue(prompts), bot=bot, others=others

@@ -141,6 +141,11 @@ def test_a_file_of_a_branch_can_be_set_and_deleted(sandbox: Sandbox) -> None:
         ),
         ("/logs", {"job": 5}, "log: Field required"),
         (
+            "/comments",
+            {"number": 2, "author": "mona", "body": "/review"},
+            "number: the sandbox has no Codertocat/Hello-World#2: send its event first",
+        ),
+        (
             "/attempts",
             {"run": 5, "attempt": 1, "conclusion": "success"},
             "attempt: the sandbox has no attempt 1 of run 5 of Codertocat/Hello-World: send the event of the run first",

@@ -202,7 +202,7 @@ COMMENTS, LABELS = f"{BASE}/issues/11/comments", f"{BASE}/issues/11/labels"
         ("GET", f"{BASE}/pulls?state=odd", None, 422, "invalid"),
         ("GET", "/repos/nobody/nothing", None, 404, "Not Found"),
         ("PUT", f"{BASE}/pulls/13/merge", {}, 404, "Not Found"),
-        ("POST", f"{BASE}/pulls/13/reviews", {"event": "APPROVE"}, 404, "Not Found"),
+        ("POST", f"{BASE}/pulls/13/reviews", {"event": "APPROVE"}, 422, "only reviews with the event COMMENT"),
         ("GET", "/nothing", None, 404, "Not Found"),
     ],
 )
@@ -295,6 +295,26 @@ def test_comments_of_others_cannot_be_edited(sandbox: Sandbox) -> None:
     (comment,) = ask_github(sandbox, "GET", f"{BASE}/issues/1/comments").document
     assert (comment["user"]["login"], comment["author_association"]) == ("Codertocat", "OWNER")
     assert ask_rejected(sandbox, "PATCH", f"{BASE}/issues/comments/{comment['id']}", {"body": "x"}).status == 403
+
+
+def test_a_reaction_is_stored_once_for_each_account_and_content(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "issue_comment.created")
+    (comment,) = ask_github(sandbox, "GET", f"{BASE}/issues/1/comments").document
+    path = f"{BASE}/issues/comments/{comment['id']}/reactions"
+    statuses = [ask_github(sandbox, "POST", path, {"content": content}).status for content in ("eyes", "eyes", "+1")]
+    assert statuses == [201, 200, 201]
+    listed = ask_github(sandbox, "GET", path).document
+    assert [(one["user"]["login"], one["content"]) for one in listed] == [("hls-bot", "eyes"), ("hls-bot", "+1")]
+    (shown,) = ask_github(sandbox, "GET", f"{BASE}/issues/1/comments").document
+    assert [shown["reactions"][key] for key in ("total_count", "eyes", "+1", "confused")] == [2, 1, 1, 0]
+
+
+def test_an_unknown_reaction_is_422(sandbox: Sandbox) -> None:
+    seed_story(sandbox, "issue_comment.created")
+    (comment,) = ask_github(sandbox, "GET", f"{BASE}/issues/1/comments").document
+    path = f"{BASE}/issues/comments/{comment['id']}/reactions"
+    assert ask_rejected(sandbox, "POST", path, {"content": "fire"}).status == 422
+    assert ask_rejected(sandbox, "POST", f"{BASE}/issues/comments/1/reactions", {"content": "eyes"}).status == 404
 
 
 def test_a_renamed_repository_is_redirected_to_a_url_of_the_stand_in(sandbox: Sandbox) -> None:

@@ -159,3 +159,19 @@ def test_only_an_administrator_lists_hooks(sandbox: Sandbox) -> None:
     with client(sandbox) as github, pytest.raises(Permanent, match="404 Not Found"):
         github.hooks(f"/repos/{REPOSITORY}")
     assert ask_github(sandbox, "GET", "/orgs/nobody/hooks").status == 404
+
+
+def test_comment_of_a_person_with_a_permission_is_sent_as_a_webhook(sandbox: Sandbox) -> None:
+    opened = recorded.load("pull_request.opened")
+    sandbox.state.seed(opened.event, opened.payload)
+    with receiver(202) as (url, received):
+        ask(sandbox.page_url, "POST", "/_sandbox/hooks", {"owner": REPOSITORY, "url": url, "secret": SECRET})
+        comment = {"repository": REPOSITORY, "number": 2, "author": "mona", "body": "/review", "permission": "write"}
+        assert ask(sandbox.page_url, "POST", "/_sandbox/comments", comment).status == 201
+    headers, body = received[-1]
+    payload = json.loads(body)
+    assert headers["X-GitHub-Event"] == "issue_comment"
+    assert (payload["action"], payload["sender"]["login"], payload["comment"]["body"]) == ("created", "mona", "/review")
+    assert payload["issue"]["pull_request"]["url"].endswith(f"/repos/{REPOSITORY}/pulls/2")
+    permission = ask_github(sandbox, "GET", f"/repos/{REPOSITORY}/collaborators/mona/permission").document
+    assert permission["permission"] == "write"

@@ -155,6 +155,7 @@ OVERRIDING = """\
     comments: {tone: formal, post_to: {release: 12}}
     paths: {ignore: ["docs/**"]}
     findings: {min_confidence: 0.5}
+    review: {max_usd: 0.5}
 labels: {create: false}
 features:
   drafts: true
@@ -163,6 +164,7 @@ comments: {language: German, tone: friendly}
 prompts:
   use: {issues.edited: issues/other}
 findings: {min_severity: high}
+review: {max_usd: 1, max_usd_per_pull_request: 4}
 """
 
 
@@ -199,6 +201,16 @@ def test_values_that_are_not_in_the_file_are_defaults(tmp_path: Path) -> None:
         "comments.post_to = {}   default",
         "findings.min_severity = low   default",
         "findings.min_confidence = 0.0   default",
+        "review.max_inline = 8   default",
+        "review.verify = true   default",
+        "review.guidance = true   default",
+        "review.linked_issues = true   default",
+        "review.functions = true   default",
+        "review.max_usd = 2.0   default",
+        "review.max_usd_per_pull_request = 10.0   default",
+        "review.check = true   default",
+        "review.incomplete = neutral   default",
+        "review.fail_on = null   default",
         "variables = {}   default",
         "paths.ignore = []   default",
         "prompts.use = {}   default",
@@ -216,25 +228,35 @@ def test_a_value_names_the_line_of_the_entry_or_of_the_global_key(tmp_path: Path
         "features.auto_labeling = true   default",
         "features.auto_commenting = true   default",
         "features.dry_run = true   settings.yaml:11 (repositories[0].features.dry_run)",
-        "features.drafts = true   settings.yaml:18 (features.drafts)",
-        "features.bots = true   settings.yaml:19 (features.bots)",  # the entry's key has no value
+        "features.drafts = true   settings.yaml:19 (features.drafts)",
+        "features.bots = true   settings.yaml:20 (features.bots)",  # the entry's key has no value
         "features.repository_settings = true   default",
-        "labels.create = false   settings.yaml:16 (labels.create)",
+        "labels.create = false   settings.yaml:17 (labels.create)",
         'labels.allow = ["bug"]   settings.yaml:10 (repositories[0].labels.allow)',
         "labels.suggest = false   default",
         "labels.min_confidence = 0.7   default",
-        "comments.language = German   settings.yaml:20 (comments.language)",
+        "comments.language = German   settings.yaml:21 (comments.language)",
         "comments.tone = formal   settings.yaml:13 (repositories[0].comments.tone)",
         "comments.length = normal   default",
         "comments.summary = on_findings   default",
         "comments.show_prompt = false   default",
         "comments.about_url = null   default",
         'comments.post_to = {"release": 12}   settings.yaml:13 (repositories[0].comments.post_to)',
-        "findings.min_severity = high   settings.yaml:23 (findings.min_severity)",
+        "findings.min_severity = high   settings.yaml:24 (findings.min_severity)",
         "findings.min_confidence = 0.5   settings.yaml:15 (repositories[0].findings.min_confidence)",
+        "review.max_inline = 8   default",
+        "review.verify = true   default",
+        "review.guidance = true   default",
+        "review.linked_issues = true   default",
+        "review.functions = true   default",
+        "review.max_usd = 0.5   settings.yaml:16 (repositories[0].review.max_usd)",
+        "review.max_usd_per_pull_request = 4.0   settings.yaml:25 (review.max_usd_per_pull_request)",
+        "review.check = true   default",
+        "review.incomplete = neutral   default",
+        "review.fail_on = null   default",
         "variables = {}   default",
         'paths.ignore = ["docs/**"]   settings.yaml:14 (repositories[0].paths.ignore)',
-        "prompts.use.issues.edited = issues/other   settings.yaml:22 (prompts.use.issues.edited)",
+        "prompts.use.issues.edited = issues/other   settings.yaml:23 (prompts.use.issues.edited)",
         "prompts.use.issues.opened = false   settings.yaml:12 (repositories[0].prompts.use.issues.opened)",
     ]
 

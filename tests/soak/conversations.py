@@ -40,23 +40,27 @@ def _final_state(state: State, conversation: Conversation, repository: FreshRepo
     comments = [(_family(comment.body), comment) for comment in conversation.comments if comment.author == state.me]
     families = Counter(family for family, _ in comments)
     labeled = [event.detail for event in conversation.events if event.kind == "labeled" and event.actor == state.me]
-    reviews = sum(review.author == state.me for review in conversation.reviews)
+    inline = [comment for review in conversation.reviews if review.author == state.me for comment in review.comments]
+    keys = Counter(_FINDING.findall("\n".join(comment["body"] for comment in inline)))
     return FinalState(
         labels=frozenset(conversation.labels),
-        comments={family: _normalize(comment.body, repository) for family, comment in comments},
+        comments={family: _normalize(comment.body, repository, family) for family, comment in comments},
         all_labels=frozenset(labeled),
         all_comments={
             family: frozenset(
-                _normalize(body, repository) for body in (comment.body, *(edit.body for edit in comment.edits))
+                _normalize(body, repository, family) for body in (comment.body, *(edit.body for edit in comment.edits))
             )
             for family, comment in comments
         },
         violations=(
             *(f"{count} comments of the family {family}" for family, count in families.items() if count > 1),
             *_labels_set_twice(conversation),
-            *([f"{reviews} reviews by the bot"] if reviews else []),
+            *(f"{count} review comments about the finding {key}" for key, count in keys.items() if count > 1),
         ),
     )
+
+
+_FINDING = re.compile(r"<!-- hls:finding (\S+) -->")
 
 
 def _family(body: str) -> str:
@@ -64,9 +68,9 @@ def _family(body: str) -> str:
     return found[1] if found is not None else "none"
 
 
-def _normalize(body: str, repository: FreshRepository) -> str:
-    # A push that a newer one superseded was not analysed, so its findings are not among the earlier ones.
-    body = re.sub(r"^Of the earlier findings: .*\n\n", "", body, flags=re.MULTILINE)
+def _normalize(body: str, repository: FreshRepository, family: str) -> str:
+    if family == "pull_requests":  # a push that a newer one superseded was not reviewed, so other findings are new
+        return family
     head, *sections = _SECTION.split(normalize(body, repository))
     return "".join((head, *sorted(sections, key=lambda section: (section.startswith(_END), section))))
 

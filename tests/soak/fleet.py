@@ -83,7 +83,8 @@ class Fleet:
 def running_fleet(folder: Path, *, url: str, processes: int) -> Iterator[Fleet]:
     """Start the services; kill them at the end. `folder` is for settings and logs."""
     with Sandbox() as sandbox:
-        settings = write_settings(folder, sandbox, limits=LIMITS, claude="timeout_s: 2")
+        # Without the cache of replies: each checkpoint of a reply must belong to one call that succeeded.
+        settings = write_settings(folder, sandbox, limits=LIMITS, claude="timeout_s: 2\n  cache_ttl_h: 0")
         engine = create_engine(url)
         services = [
             ServiceProcess(settings, free_port(), folder / f"service-{number}.log", url) for number in range(processes)

@@ -157,6 +157,7 @@ class WebSetup:
             counters=self.store.counters,
             queue=self.store.queue,
             recent_calls=lambda: self.store.calls,
+            findings=dict,
             rate_limit=lambda: self.rate_limit,
             health=self.health,
             clock=self.clock,

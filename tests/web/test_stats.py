@@ -34,6 +34,11 @@ NO_DISTRIBUTION = {"average": None, "p50": None, "p95": None, "p99": None}
 NO_TIMES = {"0.1": 0, "0.25": 0, "0.5": 0, "1": 0, "2.5": 0, "5": 0, "10": 0, "30": 0, "60": 0, "120": 0, "300": 0}
 
 
+def test_reply_cache_has_its_hit_rate_and_what_it_saved() -> None:
+    counted = {("reply_cache", "hits"): 2, ("reply_cache", "misses"): 4, ("reply_cache", "saved_micro_usd"): 12_300}
+    assert page_of(counted)["reply_cache"] == {"hits": 2, "misses": 4, "hit_rate": 0.3333, "saved_usd": 0.0123}
+
+
 def test_stats_of_an_empty_store() -> None:
     assert page_of({}) == {
         "uptime_seconds": 1.0,
@@ -61,7 +66,9 @@ def test_stats_of_an_empty_store() -> None:
         "ignored_by_reason": {},
         "prompts": {},
         "feedback": {},
+        "findings": {},
         "tokens": {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0},
+        "reply_cache": {"hits": 0, "misses": 0, "hit_rate": None, "saved_usd": 0.0},
         "cost_usd": 0.0,
         "cost_by_repository": {},
         "cost_per_pull_request": {"pull_requests": 0, **NO_DISTRIBUTION, "max": None},
@@ -241,7 +248,7 @@ def test_corrections_are_counted_by_prompt_and_field() -> None:
 class Around:
     def __init__(self) -> None:
         self.store, self.clock = FakeStore(), FakeClock()
-        self.reader = StatsReader(self.store.counters, self.store.queue, tuple, self.clock)
+        self.reader = StatsReader(self.store.counters, self.store.queue, tuple, dict, self.clock)
 
     async def after(self, seconds: float, *, webhooks: int, done: int = 0) -> Snapshot:
         self.clock.now += seconds
@@ -281,7 +288,7 @@ def test_the_store_is_not_read_on_the_event_loop() -> None:
             return {}
 
     store = Watching()
-    asyncio.run(StatsReader(store.counters, store.queue, tuple, FakeClock()).read())
+    asyncio.run(StatsReader(store.counters, store.queue, tuple, dict, FakeClock()).read())
     assert threads
     assert threads != [threading.get_ident()]
 
@@ -322,7 +329,7 @@ def test_a_hanging_store_times_out_and_is_read_by_one_thread() -> None:
             go_on.wait(30)
             return {("webhooks", ""): 7}
 
-        counting = StatsReader(counters, dict, tuple, setup.clock, timeout_s=0.01)
+        counting = StatsReader(counters, dict, tuple, dict, setup.clock, timeout_s=0.01)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
                 await counting.read()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hls_handler.actions import (
     COMMENT_CREATED,
     COMMENT_EDITED,
     COMMENT_UP_TO_DATE,
+    REPLY_CREATED,
+    REPLY_EXISTS,
+    CommitCheck,
+    EnsureCheck,
     EnsureComment,
     EnsureLabels,
+    EnsureReply,
+    EnsureReview,
     Outcome,
+    Reaction,
+    WrittenCheck,
 )
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.clients.writer import label_origins
@@ -24,11 +32,14 @@ from hls_handler.handlers.reader import (
     FileAtRef,
     NoLog,
     RepositoryLabel,
+    RepositoryPermission,
     ReviewComment,
+    ReviewContext,
     WorkflowJob,
 )
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.review.ledger import ReviewThread
 from hls_handler.settings.model import Labels
 
 HLS = Account(login="hls-bot", id=99, type="Bot")
@@ -63,9 +74,15 @@ class FakeGithub:
     account: Account = HLS
     issues: dict[int, Issue] = field(default_factory=lambda: {1: ISSUE})
     pull_requests: dict[int, PullRequest] = field(default_factory=dict)
+    documents: dict[int, Mapping[str, object]] = field(default_factory=dict)  # pull requests as GitHub sends them
+    reactions: list[tuple[int, str]] = field(default_factory=list)  # by the bot: id of the comment, content
     changed: dict[int, tuple[ChangedFile, ...]] = field(default_factory=dict)
     reviews_of: dict[int, tuple[Review, ...]] = field(default_factory=dict)
     review_comments_of: dict[int, tuple[ReviewComment, ...]] = field(default_factory=dict)
+    review_threads_of: dict[int, tuple[ReviewThread, ...]] = field(default_factory=dict)  # by pull request
+    contexts: dict[str, ReviewContext] = field(default_factory=dict)  # by base branch
+    head_files: dict[str, str] = field(default_factory=dict)  # text by "commit:path"
+    permissions: dict[str, RepositoryPermission] = field(default_factory=dict)  # by login; "read" for others
     comments_of: dict[int, tuple[Comment, ...]] = field(default_factory=dict)  # by others
     jobs_of: dict[tuple[int, int], tuple[WorkflowJob, ...]] = field(default_factory=dict)  # by run and attempt
     logs: dict[int, str] = field(default_factory=dict)  # by job; a missing log has expired
@@ -76,9 +93,15 @@ class FakeGithub:
     labels: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repository_labels: tuple[RepositoryLabel, ...] = ()
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
+    inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
+    replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
     lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
+    checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id: the state
+    check_actions: list[EnsureCheck] = field(default_factory=list)
+    failing_checks: list[HlsError] = field(default_factory=list)
+    lost_check_responses: list[HlsError] = field(default_factory=list)
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
     may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
     installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository
@@ -99,7 +122,7 @@ class FakeGithub:
     def remember_installation(self, repository: str, installation_id: int) -> None:
         self.installations[repository] = installation_id
 
-    def reader(self, repository: str) -> FakeReader:
+    def reader(self, repository: str, *, bot: Account | None = None) -> FakeReader:
         return FakeReader(self)
 
     def writer(
@@ -117,6 +140,15 @@ class FakeGithub:
             check_lease()
 
         return FakeWriter(self, history, before_write, dry_run)
+
+    def checks(
+        self, repository: str, *, begin_write: Callable[[], None], check_lease: Callable[[], None]
+    ) -> FakeChecks:
+        def before_write() -> None:
+            begin_write()
+            check_lease()
+
+        return FakeChecks(self, before_write)
 
     def _call(self, what: str) -> None:
         self.calls.append(what)
@@ -137,6 +169,10 @@ class FakeReader:
         self.github._call(f"pull_request {number}")
         return self.github.pull_requests[number]
 
+    def pull_request_document(self, number: int) -> Mapping[str, object]:
+        self.github._call(f"pull_request_document {number}")
+        return self.github.documents[number]
+
     def labels(self) -> tuple[RepositoryLabel, ...]:
         self.github._call("labels")
         return self.github.repository_labels
@@ -152,6 +188,25 @@ class FakeReader:
     def review_comments(self, number: int, review_id: int) -> tuple[ReviewComment, ...]:
         self.github._call(f"review_comments {number} {review_id}")
         return self.github.review_comments_of.get(review_id, ())
+
+    def review_threads(self, number: int) -> tuple[ReviewThread, ...]:
+        self.github._call(f"review_threads {number}")
+        return self.github.review_threads_of.get(number, ())
+
+    def review_context(self, number: int, base_ref: str, *, guidance: bool, linked_issues: bool) -> ReviewContext:
+        self.github._call(f"review_context {number} {base_ref}")
+        found = self.github.contexts.get(base_ref, ReviewContext())
+        issues = found.linked_issues if linked_issues else ()
+        return replace(found, guidance=found.guidance if guidance else (), linked_issues=issues)
+
+    def head_files(self, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+        self.github._call(f"head_files {' '.join(paths)}")
+        found = {path: self.github.head_files.get(f"{sha}:{path}") for path in paths}
+        return {path: text for path, text in found.items() if text is not None}
+
+    def permission(self, login: str) -> RepositoryPermission:
+        self.github._call(f"permission {login}")
+        return self.github.permissions.get(login, "read")
 
     def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
         self.github._call(f"comments {number}")
@@ -217,12 +272,48 @@ class FakeWriter:
         self._write("comment")
         edits = number in self.github.comments
         self.github.comments[number] = action.body
-        if self.github.lost_responses:
-            raise self.github.lost_responses.pop(0)
+        self._lose_response()
         self.history.store_comment(action.family, number, "digest", action.state)
         return Outcome(
             "comment", "edited" if edits else "created", COMMENT_EDITED if edits else COMMENT_CREATED, body=action.body
         )
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        posted = self.github.inline_comments
+        missing = [comment.key for comment in action.comments if comment.key not in posted]
+        if self.dry_run:
+            return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
+        if missing:
+            self._write("review")
+            posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
+            self._lose_response()
+        added = len(action.comments if is_retry else missing)
+        ids = {comment.key: posted[comment.key] for comment in action.comments}
+        if not added:
+            return Outcome("review", "unchanged", "the comments on lines are posted already", comment_ids=ids)
+        return Outcome("review", "created", f"posted {added} comments on lines", comment_ids=ids)
+
+    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
+        if self.dry_run:
+            return Outcome("reply", "dry_run", "would have replied in a review thread", body=action.body)
+        if (action.comment_id, action.key) in self.github.replies:
+            return Outcome("reply", "unchanged", REPLY_EXISTS, body=action.body)
+        self._write("reply")
+        self.github.replies[action.comment_id, action.key] = action.body
+        self._lose_response()
+        return Outcome("reply", "created", REPLY_CREATED, body=action.body)
+
+    def _lose_response(self) -> None:
+        if self.github.lost_responses:
+            raise self.github.lost_responses.pop(0)
+
+    def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
+        if self.dry_run:
+            return f"would have reacted with {content}"
+        self._write(f"reaction {content}")
+        if (comment_id, content) not in self.github.reactions:
+            self.github.reactions.append((comment_id, content))
+        return f"reacted with {content}"
 
     def _write(self, what: str) -> None:
         self.before_write()
@@ -233,6 +324,33 @@ class FakeWriter:
 
 
 @dataclass
+class FakeChecks:
+    """Check runs of an App, found by external id; the first on a commit has the id 1."""
+
+    github: FakeGithub
+    before_write: Callable[[], None]
+
+    def begin(self, check: CommitCheck) -> WrittenCheck:
+        return self._write(check, "in_progress")
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        self.github.check_actions.append(action)
+        return self._write(check, action.conclusion)
+
+    def _write(self, check: CommitCheck, state: str) -> WrittenCheck:
+        self.before_write()
+        self.github.calls.append(f"write check {state}")
+        self.github.on_call(f"write check {state}")
+        if self.github.failing_checks:
+            raise self.github.failing_checks.pop(0)
+        states = self.github.checks_on.setdefault(check.commit, {})
+        states[check.external_id] = state
+        if self.github.lost_check_responses:
+            raise self.github.lost_check_responses.pop(0)
+        return WrittenCheck([*states].index(check.external_id) + 1)
+
+
+@dataclass
 class FakeClaude:
     """Returns the next of `replies`, and then the last one repeatedly; raises an error among them."""
 
@@ -240,9 +358,10 @@ class FakeClaude:
     asked: list[RenderedPrompt] = field(default_factory=list)
     corrections: list[UnusableReply | None] = field(default_factory=list)
     on_call: Callable[[str], None] = _do_nothing  # runs during every call
+    model: str = "claude-haiku-5-5"
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
-        return Usage("claude-haiku-5-5", cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
+        return Usage(self.model, cache_write_tokens=9000, output_tokens=4000, cost_usd=0.05)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.asked.append(rendered)
@@ -253,5 +372,5 @@ class FakeClaude:
             raise reply
         if isinstance(reply, UnusableReply):
             return replace(reply, prompt_id=rendered.prompt.id)
-        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
+        usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)

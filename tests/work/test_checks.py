@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -31,7 +32,7 @@ class FakeIdentityClient:
     def accounts(self) -> tuple[FakeGithub]:
         return (FakeGithub(),)
 
-    def fetch_identity(self) -> Identity:
+    def fetch_identity(self, *, unneeded: Collection[str] = ()) -> Identity:
         return Identity({"kind": "classic token", "login": "hls-bot"}, (), ())
 
 

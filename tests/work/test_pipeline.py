@@ -15,7 +15,7 @@ from hls_handler.cli.delivery_report import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
-from hls_handler.settings.model import Comments, Prompts
+from hls_handler.settings.model import Comments, Prompts, Review
 from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -104,6 +104,9 @@ def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
     assert world.github.comments[1].startswith(comment)
 
 
+NO_INLINE = settings().model_copy(update={"review": Review(max_inline=0, verify=False)})
+
+
 def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: MakeWorld) -> None:
     patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
     found = [
@@ -111,7 +114,7 @@ def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: M
         for n in range(1, 21)
     ]
     summaries = [FileSummary(path=f"f{n}.py", summary="s" * 400) for n in range(40)]
-    world = make_world(pull_request_analysis(worth_saying=True, findings=found, files=summaries))
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found, files=summaries), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
     world.accept("pull_request.opened")
@@ -141,7 +144,7 @@ def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWo
         finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_900)
         for n in range(1, 41)
     ]
-    world = make_world(pull_request_analysis(worth_saying=True, findings=found))
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
     world.accept("pull_request.opened")
@@ -404,6 +407,7 @@ def test_retried_older_event_does_not_overwrite_a_newer_result(make_world: MakeW
     world.accept()
     world.github.failing_writes = [Permanent("issue 1 is locked")]
     assert world.run() == Finished(GUID, "dead", "issue 1 is locked")
+    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
     world.accept(guid="newer", action="edited")
     assert world.run() is not None
     labels, comments = dict(world.github.labels), dict(world.github.comments)
@@ -473,7 +477,7 @@ def test_rule_17_runs_over_the_hourly_limit_of_a_conversation_are_ignored(make_w
         world.accept(guid=f"{n}2d3162e-cc78-11e3-81ab-4c9367dc0958")
     finished = [world.run() for _ in range(3)]
     assert [end.state for end in finished if end] == ["done", "done", "ignored"]
-    assert len(world.claude.asked) == 2
+    assert len(world.claude.asked) == 1  # the second reply came from the cache, and counts
 
 
 def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
@@ -488,7 +492,7 @@ def test_delivery_with_a_stored_reply_is_posted_over_the_hourly_limit(
     world.run()
     world.store.queue.retry(GUID)
     assert world.run() == Finished(GUID, "done", "added bug, priority-low, difficulty-easy; commented")
-    assert len(world.claude.asked) == 2
+    assert len(world.claude.asked) == 1
 
 
 def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWorld) -> None:
@@ -496,6 +500,7 @@ def test_hourly_budget_delays_deliveries_and_degrades_health(make_world: MakeWor
     world.accept()
     world.accept(guid="second")
     world.run()
+    world.github.issues = {1: replace(ISSUE, body="The guide, too.")}
     world.advance(1)
     assert world.run() is None
     row = world.row("second")

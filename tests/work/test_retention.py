@@ -18,9 +18,10 @@ DAY = timedelta(days=1)
 class FakeStore:
     """A store with this many old rows; each batch takes `took_s` seconds on its own clock."""
 
-    def __init__(self, *, deliveries: int = 0, bodies: int = 0, took_s: float = 0.0) -> None:
-        self.left = {"deliveries": deliveries, "bodies": bodies}
+    def __init__(self, *, deliveries: int = 0, bodies: int = 0, replies: int = 0, took_s: float = 0.0) -> None:
+        self.left = {"deliveries": deliveries, "bodies": bodies, "replies": replies}
         self.calls: list[tuple[str, timedelta, int]] = []
+        self.marked = 0
         self.is_locked = False  # another process deletes
         self.took_s, self.now = took_s, 0.0
 
@@ -29,6 +30,12 @@ class FakeStore:
 
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
         return self._delete("bodies", after, most)
+
+    def mark_ignored_findings(self) -> None:
+        self.marked += 1
+
+    def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
+        return self._delete("replies", after, most)
 
     def clock(self) -> float:
         return self.now
@@ -57,14 +64,18 @@ def retain(store: FakeStore, pauses: list[float], settings: Settings | None = No
 
 
 def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture) -> None:
-    store, pauses = FakeStore(deliveries=41, bodies=3), list[float]()
+    store, pauses = FakeStore(deliveries=41, bodies=3, replies=21), list[float]()
     with caplog.at_level(logging.INFO):
         retain(store, pauses)
-    assert store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3
-    assert store.left == {"deliveries": 0, "bodies": 0}
-    assert [(record.message, vars(record)["deliveries"], vars(record)["bodies"]) for record in caplog.records] == [
-        ("old deliveries deleted", 41, 3)
+    assert (
+        store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3 + [("replies", 7 * DAY, 20)] * 2
+    )
+    assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
+    deleted = [
+        (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))
+        for record in caplog.records
     ]
+    assert deleted == [("old deliveries deleted", 41, 3, 21)]
 
 
 def test_nothing_is_logged_if_nothing_is_deleted(caplog: pytest.LogCaptureFixture) -> None:
@@ -84,14 +95,14 @@ def test_retention_stops_if_another_process_deletes() -> None:
     store, pauses = FakeStore(deliveries=1000, bodies=1000), list[float]()
     store.is_locked = True
     retain(store, pauses)
-    assert [table for table, _, _ in store.calls] == ["bodies", "deliveries"]
+    assert [table for table, _, _ in store.calls] == ["bodies", "deliveries", "replies"]
     assert pauses == []
 
 
 def test_stopping_ends_retention_between_two_batches() -> None:
     store = FakeStore(bodies=1000)
     retain(store, [], stopping=True)
-    assert store.left == {"bodies": 1000 - BATCH, "deliveries": 0}
+    assert store.left == {"bodies": 1000 - BATCH, "deliveries": 0, "replies": 0}
 
 
 @pytest.mark.parametrize(
@@ -106,12 +117,22 @@ def test_stopping_ends_retention_between_two_batches() -> None:
 def test_rows_are_deleted_only_after_the_replay_window(settings: Settings, ages: tuple[timedelta, timedelta]) -> None:
     store = FakeStore()
     retain(store, [], settings)
-    assert [(table, after) for table, after, _ in store.calls] == [("bodies", ages[0]), ("deliveries", ages[1])]
+    assert [(table, after) for table, after, _ in store.calls] == [
+        ("bodies", ages[0]),
+        ("deliveries", ages[1]),
+        ("replies", 7 * DAY),
+    ]
 
 
 class UnavailableStore(FakeStore):
     def delete_bodies(self, *, after: timedelta, most: int) -> int | None:
         raise StoreUnavailable("locked")
+
+
+def test_ignored_findings_are_marked_before_deliveries_are_deleted() -> None:
+    store = FakeStore(deliveries=1)
+    retain(store, [])
+    assert store.marked == 1
 
 
 def test_unavailable_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -169,6 +169,7 @@ def test_rate_limit_response_to_a_shadow_holds_all_calls(make_world: MakeWorld, 
 def test_shadow_is_skipped_near_the_hourly_budget(make_world: MakeWorld, tmp_path: Path) -> None:
     world = make_shadow_world(make_world, tmp_path / "own", BUG, calls_per_hour=5)
     for guid in (GUID, "second", "third"):
+        world.github.issues = {1: replace(ISSUE, body=f"This is the {guid} text.")}
         world.accept(guid=guid)
         world.run()
     assert [asked.prompt.name.partition("/")[2] for asked in world.claude.asked] == [

@@ -19,7 +19,9 @@ from hls_handler.errors import Postponed
 from hls_handler.events import Account
 from hls_handler.handlers.labels import LabelOrigin
 from hls_handler.handlers.reader import Failure, HistoryUpdate, RunResult
+from hls_handler.history.calls import ReviewBudget
 from hls_handler.history.corrections import ShownLabels
+from hls_handler.history.reply_cache import CacheKey
 from hls_handler.history.repositories import StoredFile
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.storage import Storage
@@ -91,7 +93,17 @@ def _add_done(store: Storage) -> None:
     rule = Checkpoint("route", 0, 1, '"issues.opened is enabled (settings.yaml:3)"')
     call = _begin_call(store, lease)
     changes = (rule, encode_reply(REPLY, index=0))
-    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None, changes=changes, reply=REPLY, is_last=True)
+    store.calls.end(
+        lease,
+        call,
+        outcome="ok",
+        usage=USAGE,
+        error=None,
+        changes=changes,
+        reply=REPLY,
+        cache_key=CacheKey(1, hashlib.sha256(b"the question").digest()),
+        is_last=True,
+    )
     store.calls.end(lease, _begin_call(store, lease), outcome="invalid", usage=USAGE, error="the reply lacks kind")
     pending = PendingChanges()
     history = store.conversations.history(lease, BOT, pending=pending)
@@ -105,6 +117,7 @@ def _add_done(store: Storage) -> None:
     end = RunResult(
         workflow_id=9, event="push", branch="main", run_id=3, run_number=4, attempt=1, passed=False, head_sha="bbb"
     )
+    store.stops.add(lease, 12, by="mona")
     store.repositories.save(lease, HistoryUpdate(ends=(end,), failures=(failure,)))
     store.repository_files.save(lease, 1, "octo/widgets", BOT, StoredFile(version="abc", text="enabled: true\n"))
     store.repository_files.claim_report(lease, 1, BOT, "abc")
@@ -155,7 +168,8 @@ def _begin(store: Storage, guid: str, number: int) -> Lease:
 
 def _begin_call(store: Storage, lease: Lease) -> int:
     call: dict[str, Any] = {"index": 0, "prompt_id": PROMPT, "model": USAGE.model}
-    return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200)
+    review = ReviewBudget(2.0, "review.max_usd", 10.0, "review.max_usd_per_pull_request")
+    return store.calls.begin(lease, **call, requests_per_second=1_000_000, calls_per_hour=200, review=review)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def _example(schema: dict[str, Any], defs: dict[str, Any] | None = None) -> Any:
         case "object":
             named = {name: _example(part, defs) for name, part in schema.get("properties", {}).items()}
             others = schema.get("additionalProperties")
-            return named | ({"key": _example(others, defs)} if isinstance(others, dict) else {})
+            return named | ({"1": _example(others, defs)} if isinstance(others, dict) else {})
         case "array":
             if "prefixItems" in schema:
                 return [_example(part, defs) for part in schema["prefixItems"]]

@@ -1,4 +1,4 @@
-"""Add the tables of version 0.4.0."""
+"""Add the tables and columns of version 0.4.0."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from alembic import op
 
 revision = "0.4.0"
 down_revision = "0.3.0"
+
+Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -21,12 +23,13 @@ def upgrade() -> None:
         sa.Column("prompt_id", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("comment_id", sa.BigInteger()),
+        sa.Column("is_accepted", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("details", sa.Text(), nullable=False),
         sa.Column("raised_at", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number", "finding_key"),
     )
-    op.create_index("ix_findings_prompt", "findings", ["prompt_id", "category", "state"])
+    op.create_index("ix_findings_prompt", "findings", ["prompt_id", "category", "state", "is_accepted"])
     op.create_table(
         "reviews",
         sa.Column("repository_id", sa.BigInteger(), nullable=False),
@@ -35,4 +38,63 @@ def upgrade() -> None:
         sa.Column("rounds", sa.Integer(), server_default="0", nullable=False),
         sa.Column("reviewed", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number"),
+    )
+    op.add_column("calls", sa.Column("review_key", sa.Text()))
+    has_key = sa.text("review_key IS NOT NULL")
+    op.create_index(
+        "ix_calls_review",
+        "calls",
+        ["review_key", "delivery_id", "cost_micro_usd"],
+        sqlite_where=has_key,
+        postgresql_where=has_key,
+    )
+    op.create_table(
+        "deleted_review_calls",
+        sa.Column("review_key", sa.Text(), nullable=False),
+        sa.Column("cost_micro_usd", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("review_key"),
+    )
+    op.create_table(
+        "cached_replies",
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("prompt_id", sa.Text(), nullable=False),
+        sa.Column("reply_type", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("reply", sa.Text(), nullable=False),
+        sa.Column("cost_micro_usd", sa.BigInteger()),
+        sa.Column("stored_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("repository_id", "digest"),
+    )
+    op.create_index("ix_cached_replies_stored", "cached_replies", ["stored_at"])
+    op.create_table(
+        "stops",
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("stopped_by", sa.Text(), nullable=False),
+        sa.Column("stopped_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("repository_id", "number"),
+    )
+    op.create_table(
+        "checks",
+        sa.Column("delivery_id", Id, nullable=False),
+        sa.Column("commit_sha", sa.Text(), nullable=False),
+        sa.Column("repository_id", sa.BigInteger(), nullable=False),
+        sa.Column("external_id", sa.Text(), nullable=False),
+        sa.Column("check_run_id", sa.BigInteger()),
+        sa.Column("is_shown", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("begun_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger()),
+        sa.Column("rejected", sa.Text()),
+        sa.Column("ending_until", sa.BigInteger()),
+        sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("delivery_id", "commit_sha"),
+    )
+    is_open = sa.text("ended_at IS NULL")
+    op.create_index(
+        "ix_checks_open",
+        "checks",
+        ["repository_id", "commit_sha"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
     )

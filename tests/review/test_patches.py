@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hls_handler.prompting import recorded
-from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.patches import Hunk, Line, Patch, numbered, parse_numbered, parse_patch, truncate_patch
+from hls_handler.review.patches import Hunk, Line, Patch, numbered, parse_numbered, parse_patch
 
 TWO_HUNKS = """\
 @@ -10,3 +10,4 @@ def area():
@@ -174,34 +173,3 @@ def test_line_counts_of_derived_pull_requests_match_github() -> None:
             assert (marks.count("+"), marks.count("-")) == (file["additions"], file["deletions"]), file["filename"]
             counted += 1
     assert counted >= 3
-
-
-def hunk(start: int, lines: int) -> Hunk:
-    """Return a hunk: each line has 8 letters, 18 characters and 6 tokens with its number; the header has 4 tokens."""
-    shown = tuple(Line("RIGHT", start + i, "+", "x" * 8) for i in range(lines))
-    return Hunk(f"@@ -0,0 +{start} @@"[:12], shown)
-
-
-TWO = Patch((hunk(1, 10), hunk(50, 30)))
-
-
-@pytest.mark.parametrize(
-    ("tokens", "lines"),
-    [(10_000, [10, 30]), (248, [10, 30]), (247, [10]), (64, [10]), (63, []), (0, []), (-5, [])],
-    ids=["plenty", "just all", "one too few", "just one hunk", "less than a hunk", "none", "below none"],
-)
-def test_a_patch_is_cut_between_hunks(tokens: int, lines: list[int]) -> None:
-    assert [len(part.lines) for part in truncate_patch(TWO, tokens).hunks] == lines
-
-
-@pytest.mark.parametrize(
-    ("tokens", "lines"), [(4 + 6 * 25, [25]), (4 + 6 * 20, [20]), (4 + 6 * 20 - 1, [])], ids=["25", "least", "too few"]
-)
-def test_a_first_hunk_that_is_too_long_is_cut_at_a_line(tokens: int, lines: list[int]) -> None:
-    assert [len(part.lines) for part in truncate_patch(Patch((hunk(1, 30),)), tokens).hunks] == lines
-
-
-@given(st.lists(st.integers(0, 40), max_size=5), st.integers(0, 2_000))
-def test_truncated_patch_fits(sizes: list[int], tokens: int) -> None:
-    part = truncate_patch(Patch(tuple(hunk(100 * i, size) for i, size in enumerate(sizes))), tokens)
-    assert estimate_tokens(numbered(part)) <= tokens

@@ -1,0 +1,150 @@
+"""Writes the check on a commit: a check run of a GitHub App, or the commit status of a token.
+
+https://docs.github.com/en/rest/checks/runs
+https://docs.github.com/en/rest/commits/statuses
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
+from hls_handler.clients.api import GithubApi, WriteGuard, repository_path, validate
+from hls_handler.clients.comment_body import truncate_comment
+
+CHECK_NAME = "HLS review"
+"""Name of the check run, and context of the commit status. Rules of a branch name it, so it never changes."""
+
+MAX_TEXT_CHARS = 65_535  # of a summary
+MAX_TITLE_CHARS = 255  # of an annotation
+MAX_MESSAGE_CHARS = 60_000  # of an annotation: GitHub allows 64 kB
+MAX_ANNOTATIONS = 50  # in one request
+MAX_DESCRIPTION_CHARS = 140  # of a commit status
+TRUNCATION_NOTE = "*The middle of this summary was left out: GitHub shows 65,535 characters at most.*"
+MAX_PAGES = 10  # of the check runs of a commit that have our name
+
+IN_PROGRESS = "The review is in progress"
+STATES: Mapping[Conclusion, str] = {
+    "success": "success",
+    "failure": "failure",
+    "neutral": "error",  # a commit status has no `neutral`
+    "cancelled": "error",
+}
+
+
+class _WireOutput(BaseModel):
+    annotations_count: int = 0
+
+
+class _WireCheckRun(BaseModel):
+    id: int
+    external_id: str | None = None
+    html_url: str | None = None
+    output: _WireOutput = _WireOutput()
+
+
+_CHECK_RUN = TypeAdapter(_WireCheckRun)
+_CHECK_RUNS = TypeAdapter(tuple[_WireCheckRun, ...])
+
+
+class GithubChecks:
+    """Checks on commits of one repository. Each write calls the guard first; both functions may raise its errors.
+
+    A check run is created once: if an earlier attempt may have created it, it is found by its external id.
+    """
+
+    def __init__(self, api: GithubApi, repository: str, *, uses_check_runs: bool, guard: WriteGuard) -> None:
+        self._api, self._base, self._guard = api, repository_path(repository), guard
+        self._uses_check_runs = uses_check_runs
+
+    def begin(self, check: CommitCheck) -> WrittenCheck:
+        """Show the check in progress."""
+        if not self._uses_check_runs:
+            return self._set_status(check.commit, "pending", IN_PROGRESS)
+        found = self._find(check)
+        if found is not None:
+            return WrittenCheck(found.id, found.html_url)
+        output = {"title": IN_PROGRESS, "summary": "The result appears here when the review has ended."}
+        return self._create(check, {"status": "in_progress", "output": output})
+
+    def end(self, check: CommitCheck, action: EnsureCheck) -> WrittenCheck:
+        """End the check, which need not have begun. To repeat the call has no further effect."""
+        if not self._uses_check_runs:
+            return self._set_status(check.commit, STATES[action.conclusion], action.description)
+        found = self._find(check)
+        sent = 0
+        if found is not None and action.annotations and not check.is_new:
+            # GitHub adds the annotations of each request to those of earlier ones
+            current = self._api.get(f"{self._base}/check-runs/{found.id}", _CHECK_RUN)
+            sent = current.output.annotations_count
+        written = None if found is None else WrittenCheck(found.id, found.html_url)
+        batches = _split(action.annotations[sent:])
+        for number, batch in enumerate(batches, start=1):
+            body: dict[str, object] = {"status": "in_progress", "output": _output(action, batch)}
+            if number == len(batches):
+                body |= {"status": "completed", "conclusion": action.conclusion}
+            written = self._create(check, body) if written is None else self._update(written, body)
+        assert written is not None
+        return written
+
+    def _find(self, check: CommitCheck) -> _WireCheckRun | None:
+        if check.check_run_id is not None:
+            return _WireCheckRun(id=check.check_run_id)
+        if check.is_new:
+            return None
+        path, query = f"{self._base}/commits/{check.commit}/check-runs", {"check_name": CHECK_NAME, "filter": "all"}
+        for number in range(1, MAX_PAGES + 1):
+            runs, headers = self._api.page(path, _CHECK_RUNS, number, items_key="check_runs", query=query)
+            found = next((run for run in runs if run.external_id == check.external_id), None)
+            if found is not None or 'rel="next"' not in headers.get("link", ""):
+                return found
+        return None
+
+    def _create(self, check: CommitCheck, body: Mapping[str, object]) -> WrittenCheck:
+        body = {"name": CHECK_NAME, "head_sha": check.commit, "external_id": check.external_id, **body}
+        response = self._api.write("POST", f"{self._base}/check-runs", body, guard=self._guard)
+        made = validate(f"POST {self._base}/check-runs", _CHECK_RUN, response.data)
+        return WrittenCheck(made.id, made.html_url)
+
+    def _update(self, written: WrittenCheck, body: Mapping[str, object]) -> WrittenCheck:
+        path = f"{self._base}/check-runs/{written.check_run_id}"
+        response = self._api.write("PATCH", path, body, guard=self._guard)
+        return WrittenCheck(written.check_run_id, validate(f"PATCH {path}", _CHECK_RUN, response.data).html_url)
+
+    def _set_status(self, commit: str, state: str, description: str) -> WrittenCheck:
+        body = {"state": state, "context": CHECK_NAME, "description": _truncate(description, MAX_DESCRIPTION_CHARS)}
+        self._api.write("POST", f"{self._base}/statuses/{commit}", body, guard=self._guard)
+        return WrittenCheck()
+
+
+def _split(annotations: Sequence[Annotation]) -> list[Sequence[Annotation]]:
+    """Return at least one batch, which may be empty."""
+    starts = range(0, max(len(annotations), 1), MAX_ANNOTATIONS)
+    return [annotations[start : start + MAX_ANNOTATIONS] for start in starts]
+
+
+def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "title": _truncate(action.title, MAX_TITLE_CHARS),
+        "summary": truncate_comment(action.summary, MAX_TEXT_CHARS, note=TRUNCATION_NOTE),
+    }
+    if batch:
+        shown["annotations"] = [
+            {
+                "path": annotation.path,
+                "start_line": annotation.start_line,
+                "end_line": annotation.end_line,
+                "annotation_level": annotation.level,
+                "title": _truncate(annotation.title, MAX_TITLE_CHARS),
+                "message": _truncate(annotation.message, MAX_MESSAGE_CHARS),
+            }
+            for annotation in batch
+        ]
+    return shown
+
+
+def _truncate(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,157 @@
+"""Reads what a review takes from the repository besides the patches, by GraphQL: a REST request reads only one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Annotated
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from hls_handler.clients.api import GithubApi
+from hls_handler.events import Text, null_to
+from hls_handler.handlers.reader import GUIDANCE_PATHS, GuidanceFile, LinkedIssue, ReviewContext
+
+ATTRIBUTES_PATH = ".gitattributes"
+MAX_TEXT_CHARS = 60_000  # of one file of the base branch
+MAX_HEAD_FILES = 20
+MAX_HEAD_FILE_BYTES = 200_000
+
+# `isTruncated` is true for a text of more than 512,000 bytes; `text` is null for a binary file.
+REVIEW_CONTEXT_QUERY = """\
+query(
+  $owner: String!, $name: String!, $number: Int!, $guidance: Boolean!, $issues: Boolean!
+  $attributes: String!, $hls: String!, $agents: String!
+) {
+  repository(owner: $owner, name: $name) {
+    id
+    attributes: object(expression: $attributes) { ... on Blob { text } }
+    hls: object(expression: $hls) @include(if: $guidance) { ... on Blob { text } }
+    agents: object(expression: $agents) @include(if: $guidance) { ... on Blob { text } }
+    pullRequest(number: $number) @include(if: $issues) {
+      closingIssuesReferences(first: 3) {
+        nodes { number title body repository { id } }
+      }
+    }
+  }
+}
+"""
+
+
+def head_files_query(files: int) -> str:
+    """Return the query for the text of so many files. Its variables are `e0`, `e1` ...: "SHA:path"."""
+    declared = "".join(f", $e{index}: String!" for index in range(files))
+    fields = "".join(
+        f"    f{index}: object(expression: $e{index}) {{ ... on Blob {{ text byteSize isTruncated }} }}\n"
+        for index in range(files)
+    )
+    return (
+        f"query($owner: String!, $name: String!{declared}) {{\n"
+        f"  repository(owner: $owner, name: $name) {{\n{fields}  }}\n}}\n"
+    )
+
+
+class _Blob(BaseModel):
+    """A file. A folder or a submodule has none of these fields."""
+
+    text: str | None = None
+    size: int = Field(0, alias="byteSize")
+    is_truncated: bool = Field(False, alias="isTruncated")
+
+
+class _Home(BaseModel):
+    id: str
+
+
+class _Issue(BaseModel):
+    number: int
+    title: Text
+    body: Text
+    repository: _Home
+
+
+class _Issues(BaseModel):
+    nodes: Annotated[tuple[_Issue | None, ...], null_to(())]  # null for an issue that the token cannot read
+
+
+class _PullRequest(BaseModel):
+    issues: Annotated[_Issues | None, Field(alias="closingIssuesReferences")]
+
+
+class _Repository(BaseModel):
+    id: str
+    attributes: _Blob | None
+    hls: _Blob | None = None
+    agents: _Blob | None = None
+    pull_request: _PullRequest | None = Field(None, alias="pullRequest")
+
+
+class WireContext(BaseModel):
+    """The `data` of the response to `REVIEW_CONTEXT_QUERY`."""
+
+    repository: _Repository
+
+    def value(self) -> ReviewContext:
+        home = self.repository
+        files = zip(GUIDANCE_PATHS, (home.hls, home.agents), strict=True)
+        texts = ((path, _text(blob)) for path, blob in files)
+        found = home.pull_request.issues if home.pull_request else None
+        return ReviewContext(
+            attributes=_text(home.attributes),
+            guidance=tuple(GuidanceFile(path, text) for path, text in texts if text.strip()),
+            linked_issues=tuple(
+                LinkedIssue(issue.number, issue.title, issue.body)
+                for issue in (found.nodes if found else ())
+                # Text of one repository never enters another's prompt (SECURITY.md rule 11).
+                if issue is not None and issue.repository.id == home.id
+            ),
+        )
+
+
+class WireHeadFiles(BaseModel):
+    """The `data` of the response to `head_files_query`."""
+
+    repository: dict[str, _Blob | None]
+
+    def texts(self, paths: Sequence[str]) -> Mapping[str, str]:
+        blobs = ((path, self.repository.get(f"f{index}")) for index, path in enumerate(paths))
+        return {
+            path: blob.text
+            for path, blob in blobs
+            if blob and blob.text and not blob.is_truncated and blob.size <= MAX_HEAD_FILE_BYTES
+        }
+
+
+_CONTEXT = TypeAdapter(WireContext)
+_HEAD_FILES = TypeAdapter(WireHeadFiles)
+
+
+def context_variables(
+    repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+) -> Mapping[str, object]:
+    """Return the variables of `REVIEW_CONTEXT_QUERY`. Files are those of the branch, also if a tag has its name."""
+    owner, _, name = repository.partition("/")
+    branch = f"refs/heads/{base_ref}"
+    hls, agents = (f"{branch}:{path}" for path in GUIDANCE_PATHS)
+    files = {"attributes": f"{branch}:{ATTRIBUTES_PATH}", "hls": hls, "agents": agents}
+    return {"owner": owner, "name": name, "number": number, "guidance": guidance, "issues": linked_issues, **files}
+
+
+def read_review_context(
+    api: GithubApi, repository: str, number: int, base_ref: str, *, guidance: bool, linked_issues: bool
+) -> ReviewContext:
+    variables = context_variables(repository, number, base_ref, guidance=guidance, linked_issues=linked_issues)
+    return api.query(REVIEW_CONTEXT_QUERY, variables, _CONTEXT).value()
+
+
+def read_head_files(api: GithubApi, repository: str, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
+    owner, _, name = repository.partition("/")
+    first = tuple(islice(paths, MAX_HEAD_FILES))
+    if not first:
+        return {}
+    variables = {"owner": owner, "name": name, **{f"e{index}": f"{sha}:{path}" for index, path in enumerate(first)}}
+    return api.query(head_files_query(len(first)), variables, _HEAD_FILES).texts(first)
+
+
+def _text(blob: _Blob | None) -> str:
+    return (blob.text or "")[:MAX_TEXT_CHARS] if blob else ""

@@ -1,0 +1,186 @@
+"""Reads the review threads that HLS opened, by GraphQL: REST does not show whether a thread is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.comments import is_by
+from hls_handler.clients.reviews import find_marker
+from hls_handler.events import GHOST, Account, Text, null_to
+from hls_handler.review.ledger import ReviewThread, ThreadReply
+
+MAX_PAGES = 10  # of 50 threads
+MAX_REPLY_CHARS = 4_000
+
+# `fullDatabaseId`, because review comments have ids of more than 32 bits, for which `databaseId` is null.
+# A field such as `up` costs one request of GitHub's limit for each thread, and would for each comment of a thread.
+REVIEW_THREADS_QUERY = """\
+query($owner: String!, $name: String!, $number: Int!, $after: String) {
+  repository(owner: $owner, name: $name) {
+    pullRequest(number: $number) {
+      reviewThreads(first: 50, after: $after) {
+        pageInfo { hasNextPage endCursor }
+        nodes {
+          isResolved
+          resolvedBy { login }
+          first: comments(first: 1) {
+            nodes {
+              fullDatabaseId
+              up: reactions(content: THUMBS_UP, first: 100) { nodes { user { login } } }
+              down: reactions(content: THUMBS_DOWN, first: 100) { nodes { user { login } } }
+            }
+          }
+          comments(first: 100) {
+            nodes {
+              author { __typename login ... on User { databaseId } ... on Bot { databaseId } }
+              body
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+
+class _User(BaseModel):
+    login: str
+
+
+class _Actor(BaseModel):
+    kind: str = Field(alias="__typename")
+    login: str
+    id: int | None = Field(None, alias="databaseId")
+
+    def account(self) -> Account:
+        # GraphQL shows the account "my-hls[bot]" of an App as the bot "my-hls", a login that a person may have, too.
+        is_bot = self.kind == "Bot"
+        login = f"{self.login.removesuffix('[bot]')}[bot]" if is_bot else self.login
+        return Account(login, self.id or 0, "Bot" if is_bot else "User")
+
+
+class _Reaction(BaseModel):
+    user: _User | None
+
+
+class _Reactions(BaseModel):
+    nodes: tuple[_Reaction, ...]
+
+
+class _FirstComment(BaseModel):
+    id: int = Field(alias="fullDatabaseId")  # GitHub sends it as a string
+    up: _Reactions
+    down: _Reactions
+
+
+class _FirstComments(BaseModel):
+    nodes: tuple[_FirstComment, ...]
+
+
+class _Comment(BaseModel):
+    author: _Actor | None  # None if the account was deleted
+    body: Text
+
+    @property
+    def account(self) -> Account:
+        return self.author.account() if self.author else GHOST
+
+
+class _Comments(BaseModel):
+    nodes: tuple[_Comment, ...]
+
+
+class _Thread(BaseModel):
+    is_resolved: bool = Field(alias="isResolved")
+    resolved_by: _User | None = Field(alias="resolvedBy")
+    first: _FirstComments
+    comments: _Comments
+
+
+class _PageInfo(BaseModel):
+    has_next: bool = Field(alias="hasNextPage")
+    end: str | None = Field(alias="endCursor")
+
+
+class _Threads(BaseModel):
+    page: _PageInfo = Field(alias="pageInfo")
+    nodes: Annotated[tuple[_Thread, ...], null_to(())]
+
+
+class _PullRequest(BaseModel):
+    threads: _Threads = Field(alias="reviewThreads")
+
+
+class _Repository(BaseModel):
+    pull_request: _PullRequest = Field(alias="pullRequest")
+
+
+class WireData(BaseModel):
+    """One page of threads: the `data` of the response to `REVIEW_THREADS_QUERY`."""
+
+    repository: _Repository
+
+    @property
+    def threads(self) -> _Threads:
+        return self.repository.pull_request.threads
+
+    def own_threads(self, bot: Account) -> Iterator[ReviewThread]:
+        """Yield the threads that `bot` opened."""
+        return (own for thread in self.threads.nodes if (own := _to_own_thread(thread, bot)) is not None)
+
+
+_DATA = TypeAdapter(WireData)
+
+
+def read_review_threads(api: GithubApi, repository: str, number: int, *, bot: Account) -> Iterator[ReviewThread]:
+    """Yield the threads that `bot` opened, in GitHub's order; one request for each 50 threads of anybody."""
+    owner, _, name = repository.partition("/")
+    after: str | None = None
+    for _ in range(MAX_PAGES):
+        variables = {"owner": owner, "name": name, "number": number, "after": after}
+        data = api.query(REVIEW_THREADS_QUERY, variables, _DATA)
+        yield from data.own_threads(bot)
+        page = data.threads.page
+        if not page.has_next or page.end is None:
+            return
+        after = page.end
+
+
+def _to_own_thread(thread: _Thread, bot: Account) -> ReviewThread | None:
+    if not (thread.first.nodes and thread.comments.nodes):
+        return None
+    opening, *later = thread.comments.nodes
+    key = _own_key(opening, bot, "finding")
+    if key is None:
+        return None
+    first = thread.first.nodes[0]
+    replies = [(comment, _own_key(comment, bot, "reply")) for comment in later]
+    return ReviewThread(
+        comment_id=first.id,
+        key=key,
+        is_resolved=thread.is_resolved,
+        resolved_by=(thread.resolved_by.login if thread.resolved_by else "") if thread.is_resolved else None,
+        replies=tuple(
+            ThreadReply("" if comment.author is None else comment.account.login, comment.body[:MAX_REPLY_CHARS])
+            for comment, own_key in replies
+            if own_key is None and not (bot.is_bot and is_by(comment.account, bot))
+        ),
+        own_replies=tuple(own_key for _, own_key in replies if own_key is not None),
+        thumbs_up=_logins(first.up, bot),
+        thumbs_down=_logins(first.down, bot),
+    )
+
+
+def _own_key(comment: _Comment, bot: Account, kind: Literal["finding", "reply"]) -> str | None:
+    # Other people can write a marker, and the account can write other comments (SECURITY.md rule 16).
+    return find_marker(comment.body, kind) if is_by(comment.account, bot) else None
+
+
+def _logins(reactions: _Reactions, bot: Account) -> tuple[str, ...]:
+    logins = (reaction.user.login for reaction in reactions.nodes if reaction.user is not None)
+    return tuple(login for login in logins if not (bot.is_bot and login.lower() == bot.login.lower()))

@@ -1,0 +1,235 @@
+"""Posts a review with comments on lines of a pull request, and replies in the review threads that HLS opened.
+
+Each comment ends with a hidden marker that contains its key. Before anything is posted, the bot's review comments are
+listed and found by author and marker, so that a retry posts only the missing ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from hls_handler.actions import REPLY_CREATED, REPLY_EXISTS, EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_path, validate
+from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
+from hls_handler.clients.comments import is_by
+from hls_handler.clients.transport import shorten
+from hls_handler.errors import Retryable, Superseded
+from hls_handler.events import Account, Author, PullRequest, Text
+from hls_handler.wording import count
+
+MAX_PAGES = 30  # only the newest 3,000 review comments of a pull request are searched
+
+_KEY = re.compile(r"[A-Za-z0-9]+(?:[-_.:][A-Za-z0-9]+)*")
+_MARKER = re.compile(rf"<!-- hls:(?P<kind>finding|reply) (?P<key>{_KEY.pattern}) -->\s*\Z")
+
+_POSITION = re.compile(r"(?<![a-z])(?:lines?|path|side|position|hunk)(?![a-z])", re.IGNORECASE)
+"""Matches GitHub's sentences about an invalid position: "Line could not be resolved", "Pull request review thread path
+is invalid and Pull request review thread diff hunk can't be blank". They do not name the comment."""
+
+_COMMIT = re.compile(r"commit", re.IGNORECASE)
+"""Matches GitHub's sentences about a commit: "The commitOID is not part of the pull request"."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ReviewComment:  # https://docs.github.com/en/rest/pulls/comments#list-review-comments-on-a-pull-request
+    id: int
+    user: Author
+    body: Text
+    html_url: Text
+    thread_id: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
+    """The first comment of the thread; None if this is the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PostedReview:
+    html_url: Text
+
+
+_COMMENT = TypeAdapter(_ReviewComment)
+_COMMENTS = TypeAdapter(tuple[_ReviewComment, ...])
+_PULL_REQUEST = TypeAdapter(PullRequest)
+_REVIEW = TypeAdapter(_PostedReview)
+
+
+def find_marker(body: str, kind: Literal["finding", "reply"]) -> str | None:
+    """Return the key in the marker at the end of the body; None if the body does not end with a marker of this kind."""
+    found = _MARKER.search(body)
+    return found["key"] if found and found["kind"] == kind else None
+
+
+def ensure_review(
+    api: GithubApi,
+    repository: str,
+    number: int,
+    action: EnsureReview,
+    *,
+    bot: Account,
+    guard: WriteGuard | None,
+    is_retry: bool,
+) -> Outcome:
+    """Post the comments of the action that the pull request lacks, and return the outcome with the ids of all.
+
+    If GitHub rejects a position, the comments are posted in several reviews, without the rejected ones. `is_retry`
+    means that an earlier attempt may have posted some of them. Without a `guard`, nothing is posted (dry run).
+    Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit.
+    """
+    if not action.comments:
+        return Outcome("review", "unchanged", "no comments on lines")
+    found = _find_posted(api, repository, number, action, bot)
+    missing = [comment for comment in action.comments if comment.key not in found]
+    if guard is None and missing:
+        return Outcome("review", "dry_run", f"would have posted {_describe(len(missing))}", comment_ids=found)
+    posts = _post(api, repository, number, action.commit, missing, guard) if guard is not None else ()
+    reviews, rejected = list[_PostedReview](), list[str]()
+    for posted in posts:
+        if isinstance(posted, str):
+            rejected.append(posted)
+        else:
+            reviews.append(posted)
+    known = found
+    if reviews:
+        known = _find_posted(api, repository, number, action, bot)
+    added = len(action.comments) - len(rejected) - (0 if is_retry else len(found))
+    detail = f"posted {_describe(added)}" if added else "the comments on lines are posted already"
+    kind: Literal["created", "declined", "unchanged"] = "created" if added else "unchanged"
+    if rejected:
+        positions = count(len(rejected), "position")
+        is_any_posted = bool(added or found)
+        detail = f"{detail}; GitHub rejected {positions}" if is_any_posted else f"GitHub rejected {positions}"
+        kind = kind if is_any_posted else "declined"
+    url = reviews[0].html_url if reviews else None
+    return Outcome("review", kind, detail, url=url, comment_ids=known, rejected=tuple(rejected))
+
+
+def _describe(comments: int) -> str:
+    return f"{count(comments, 'comment')} on lines"
+
+
+def _post(
+    api: GithubApi,
+    repository: str,
+    number: int,
+    commit: str,
+    comments: Sequence[InlineComment],
+    guard: WriteGuard,
+    *,
+    is_invalid: bool = False,
+) -> Iterator[_PostedReview | str]:
+    """Post the comments in as few reviews as possible. Yield the reviews, and the key of each rejected comment.
+
+    GitHub rejects a review as a whole and does not name the invalid position, so the list is halved until the invalid
+    ones are alone. `is_invalid` means that the list should contain an invalid position, so only its parts are posted.
+    """
+    if not comments:
+        return
+    if not is_invalid or len(comments) == 1:  # a comment is rejected only if GitHub rejected it alone
+        review = _try_post(api, repository, number, commit, comments, guard)
+        if review is not None:
+            yield review
+            return
+    if len(comments) == 1:
+        yield comments[0].key
+        return
+    middle = len(comments) // 2
+    is_other_invalid = True  # unless the first half has an invalid position
+    for posted in _post(api, repository, number, commit, comments[:middle], guard):
+        is_other_invalid = is_other_invalid and not isinstance(posted, str)
+        yield posted
+    yield from _post(api, repository, number, commit, comments[middle:], guard, is_invalid=is_other_invalid)
+
+
+def _try_post(
+    api: GithubApi, repository: str, number: int, commit: str, comments: Sequence[InlineComment], guard: WriteGuard
+) -> _PostedReview | None:
+    """Post one review. Return None if GitHub rejects a position."""
+    path = f"{repository_path(repository)}/pulls/{number}/reviews"
+    body = {
+        "commit_id": commit,
+        "event": "COMMENT",
+        # GitHub's description requires a text. Its marker lets routing ignore the review if the account is a person's.
+        "body": f"{_describe(len(comments)).capitalize()} of commit {commit[:10]}.\n{marker('review')}",
+        "comments": [_to_document(comment) for comment in comments],
+    }
+    response = api.write("POST", path, body, guard=guard, expected=(422,))
+    if response.status != 422:
+        return validate(f"POST {path}", _REVIEW, response.data)
+    reasons = _reasons(response)
+    if _POSITION.search(reasons) and not _COMMIT.search(reasons):
+        return None
+    head = api.get(f"{repository_path(repository)}/pulls/{number}", _PULL_REQUEST).head_sha
+    if head != commit:
+        raise Superseded(f"a newer push came meanwhile: {head[:10]}")
+    raise Retryable(f"POST {path}: 422: GitHub rejected the review: {shorten(reasons)}")
+
+
+def _to_document(comment: InlineComment) -> Mapping[str, object]:
+    document = {
+        "path": comment.path,
+        "side": comment.side,
+        "line": comment.line,
+        "body": _with_marker(comment.body, "finding", comment.key),
+    }
+    if comment.start_line is None or comment.start_line == comment.line:  # GitHub rejects equal ones
+        return document
+    return {**document, "start_line": comment.start_line, "start_side": comment.side}
+
+
+def _with_marker(body: str, kind: Literal["finding", "reply"], key: str) -> str:
+    if _KEY.fullmatch(key) is None:
+        raise ValueError(f"invalid key {key!r} of a {kind}: expected letters, digits and single - _ . : between them")
+    mark = f"\n{marker(f'{kind} {key}')}"
+    return truncate_comment(body, MAX_COMMENT_CHARS - len(mark)) + mark
+
+
+def _reasons(response: Response) -> str:
+    """Return GitHub's sentences in a 422: in the list `errors` as strings, at older servers as objects."""
+    errors: Any = response.data.get("errors")
+    parts = (
+        [part for error in errors for part in (error.values() if isinstance(error, dict) else (error,))]
+        if (isinstance(errors, list))
+        else []
+    )
+    return "; ".join(str(part) for part in parts) or str(response.data.get("message"))
+
+
+def _find_posted(api: GithubApi, repository: str, number: int, action: EnsureReview, bot: Account) -> Mapping[str, int]:
+    """Return the ids of the bot's comments on the pull request, by the keys in their markers."""
+    wanted = {comment.key for comment in action.comments}
+    found = dict[str, int]()
+    for comment in _own_comments(api, repository, number, bot):
+        key = find_marker(comment.body, "finding")
+        if key in wanted and comment.thread_id is None:
+            found[key] = comment.id  # the oldest one
+        if len(found) == len(wanted):
+            break
+    return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
+
+
+def _own_comments(api: GithubApi, repository: str, number: int, bot: Account) -> Iterator[_ReviewComment]:
+    """Yield the bot's review comments, newest first."""
+    path, query = f"{repository_path(repository)}/pulls/{number}/comments", {"sort": "created", "direction": "desc"}
+    for page in api.pages(path, _COMMENTS, max_pages=MAX_PAGES, query=query):
+        yield from (comment for comment in page if is_by(comment.user, bot))
+
+
+def ensure_reply(
+    api: GithubApi, repository: str, number: int, action: EnsureReply, *, bot: Account, guard: WriteGuard | None
+) -> Outcome:
+    """Reply in the review thread, unless the bot's reply with this key exists. Without a `guard`, write nothing."""
+    for comment in _own_comments(api, repository, number, bot):
+        if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
+            return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
+    body = _with_marker(action.body, "reply", action.key)
+    if guard is None:
+        return Outcome("reply", "dry_run", "would have replied in a review thread", body=body)
+    path = f"{repository_path(repository)}/pulls/{number}/comments/{action.comment_id}/replies"
+    response = api.write("POST", path, {"body": body}, guard=guard, expected=(404, 410))
+    if response.status in (404, 410):
+        return Outcome("reply", "declined", "our comment in the review thread was deleted: no reply is posted")
+    written = validate(f"POST {path}", _COMMENT, response.data)
+    return Outcome("reply", "created", REPLY_CREATED, comment_id=written.id, url=written.html_url, body=body)

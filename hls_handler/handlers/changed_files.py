@@ -1,0 +1,425 @@
+"""Selects the changed files that a review reads, packs them into calls of Claude, and records what was reviewed."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Literal, get_args
+
+from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
+from hls_handler.review.changes import digest_blocks, find_changed_lines
+from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.functions import find_lines_above
+from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.settings.values import PathFilter
+from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from hls_handler.wording import count, is_or_are
+
+Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
+"""Values of `status` in GitHub's list of changed files."""
+
+STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
+
+Reason = Literal[
+    "binary or empty",
+    "too large for GitHub to show",
+    "renamed without changes",
+    "left out by settings",
+    "lock file",
+    "generated",
+    "minified",
+    "vendored",
+]
+"""Reason why a file is not shown to Claude."""
+
+NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+    ("vendored", re.compile(r"(^|/)(node_modules|bower_components|vendor|vendored|third_party)/")),
+    (
+        "lock file",
+        re.compile(
+            r"(^|/)(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.lock|cargo\.lock"
+            r"|poetry\.lock|uv\.lock|pdm\.lock|pipfile\.lock|composer\.lock|gemfile\.lock|go\.sum|mix\.lock|flake\.lock"
+            r"|podfile\.lock|pubspec\.lock|packages\.lock\.json|gradle\.lockfile|\.terraform\.lock\.hcl)$"
+        ),
+    ),
+    ("minified", re.compile(r"\.min\.(js|mjs|cjs|css)$|\.(js|css)\.map$")),
+    (
+        "generated",
+        re.compile(
+            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$|\.g\.dart$|\.designer\.cs$"
+            r"|\.generated\.[a-z]+$|\.snap$"
+        ),
+    ),
+)
+"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
+
+OVERRIDES: Mapping[Reason, Attribute] = {
+    "vendored": "vendored",
+    "lock file": "generated",
+    "minified": "generated",
+    "generated": "generated",
+}
+"""Linguist attribute that, if it is false, keeps a file from being skipped for a reason of `NOT_HAND_WRITTEN`."""
+
+TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
+DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
+SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
+WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
+
+TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
+
+MAX_CALLS = 30
+"""Limit on the calls of Claude for one review; `review.max_usd` usually ends a review earlier."""
+
+ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
+
+MIN_LINES = 20  # a hunk is not cut to fewer lines than this
+
+MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
+"""Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLines:
+    """Lines that changed since the last review. In the first review, all removed and added lines."""
+
+    side: Side
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class PatchedFile:
+    path: str
+    previous_path: str | None  # if renamed
+    status: Status
+    additions: int
+    deletions: int
+    numbered: str  # the patch, each line with its side and number: "R   11 + return side ** 2"
+    cut: bool  # True if only a part of the patch is shown
+    changed: tuple[ChangedLines, ...] = ()  # in the order of the patch
+    above: str = ""  # numbered lines above the hunks, from the beginning of their functions
+
+
+NO_REVIEW: frozenset[Reason] = frozenset(
+    {
+        "binary or empty",
+        "renamed without changes",
+        "left out by settings",
+        "lock file",
+        "generated",
+        "minified",
+        "vendored",
+    }
+)
+"""Reasons why a file needs no review. Files with another reason should have been read and were not."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    path: str
+    reason: Reason
+
+    @property
+    def needs_review(self) -> bool:
+        return self.reason not in NO_REVIEW
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """The part of a file that one call shows."""
+
+    file: int  # index in `Selection.files`
+    hunks: tuple[int, ...]  # indexes of its hunks
+    lines: int | None = None  # of one hunk that is too long for a call, the number of its lines that are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    files: tuple[PatchedFile, ...]  # with the whole patch, most important first
+    blocks: tuple[tuple[tuple[str, ...], ...], ...]  # of each file and hunk, the digests of its blocks
+    calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
+    skipped: tuple[SkippedFile, ...]  # in GitHub's order
+    oversized: tuple[int, ...] = ()  # indexes of the files with a hunk that is too long for one call
+    above: tuple[tuple[str, ...], ...] = ()
+    """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
+
+
+def select_files(
+    files: Sequence[ChangedFile],
+    *,
+    tokens: int,
+    ignored_paths: PathFilter,
+    reviewed: Mapping[str, Sequence[str]],
+    max_calls: int = MAX_CALLS,
+    attributes: LinguistAttributes = NO_ATTRIBUTES,
+) -> Selection:
+    """Return the files to review and their parts for each call, each of at most `tokens`.
+
+    `reviewed` are the digests of the blocks of each path that were reviewed (`review.changes`): only hunks with other
+    lines are shown. A file is split between hunks. A hunk that is longer than a call is cut.
+    """
+    patches = {file.path: parse_patch(file.patch or "") for file in files}
+    reasons = {
+        file.path: reason
+        for file in files
+        if (reason := _skip_reason(file, patches[file.path], ignored_paths, attributes)) is not None
+    }
+    ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
+    selected = tuple(_to_patched_file(file, patches[file.path], reviewed.get(file.path, ())) for file in ranked)
+    blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patches[file.path].hunks) for file in ranked)
+    calls: list[list[FilePart]] = [[]]
+    oversized: list[int] = []
+    left = tokens
+    for index, file in enumerate(ranked):
+        for part, needed in _split(index, file, patches[file.path], selected[index].changed, tokens):
+            if part.lines is not None:
+                oversized.append(index)
+            if part.lines is not None and part.lines < MIN_LINES:
+                continue
+            if needed > left and calls[-1]:
+                calls.append([])
+                left = tokens
+            calls[-1].append(part)
+            left -= needed
+    skipped = tuple(SkippedFile(file.path, reasons[file.path]) for file in files if file.path in reasons)
+    return Selection(
+        selected, blocks, tuple(tuple(call) for call in calls[:max_calls] if call), skipped, tuple(oversized)
+    )
+
+
+def _split(
+    index: int, file: ChangedFile, patch: Patch, changed: Sequence[ChangedLines], tokens: int
+) -> Iterable[tuple[FilePart, int]]:
+    """Yield the parts of a file that have changed lines, each with its tokens, which fit into one call."""
+    overhead = _overhead_tokens(file)
+    most = max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
+    group: list[int] = []
+    used = 0
+    for number in _find_changed_hunks(patch, changed):
+        hunk = patch.hunks[number]
+        needed = _hunk_tokens(hunk)
+        if group and used + needed > most:
+            yield FilePart(index, tuple(group)), overhead + used
+            group, used = [], 0
+        if needed <= most:
+            group.append(number)
+            used += needed
+            continue
+        yield FilePart(index, (number,), lines=_count_fitting_lines(hunk, most)), overhead + most
+    if group:
+        yield FilePart(index, tuple(group)), overhead + used
+
+
+def _hunk_tokens(hunk: Hunk) -> int:
+    return estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
+
+
+def _count_fitting_lines(hunk: Hunk, tokens: int) -> int:
+    left = tokens - estimate_tokens(hunk.header)
+    ends = accumulate(estimate_tokens(f"R 1234 + {line.text}\n") for line in hunk.lines)
+    return sum(end <= left for end in ends)
+
+
+def _find_changed_hunks(patch: Patch, changed: Iterable[ChangedLines]) -> Sequence[int]:
+    """Return the indexes of the hunks that have changed lines."""
+    positions = {(lines.side, number) for lines in changed for number in range(lines.first, lines.last + 1)}
+    return [
+        index
+        for index, hunk in enumerate(patch.hunks)
+        if any((line.side, line.number) in positions for line in hunk.lines)
+    ]
+
+
+def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[PatchedFile, ...]:
+    """Return the parts of files as prompts show them. A file has an entry for each of its parts."""
+    above = selection.above or ((),) * len(selection.files)
+    return tuple(_show(selection.files[part.file], part, above[part.file]) for part in parts)
+
+
+def may_have_calls(selection: Selection) -> bool:
+    """Return True if there is something to ask Claude, or could be with other linguist attributes."""
+    return bool(selection.calls) or any(file.reason in OVERRIDES for file in selection.skipped)
+
+
+def find_files_above(selection: Selection) -> tuple[str, ...]:
+    """Return the paths of shown files that may have lines above a hunk, in the order of the calls."""
+    parts = (part for call in selection.calls for part in call)
+    files = {part.file: selection.files[part.file] for part in parts}
+    return tuple(
+        file.path
+        for file in files.values()
+        if file.status not in ("added", "removed")
+        and any(line.number > 1 for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines[:1])
+    )
+
+
+def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: int) -> Selection:
+    """Return the selection with the lines above the hunks; `texts` are new files, by path.
+
+    Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
+    the patches and their division into calls do not change.
+    """
+    found: dict[int, list[str]] = {}
+    for call in selection.calls:
+        shown = show_files(selection, call)
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in shown)
+        room = min(tokens - used, int(tokens * ABOVE_SHARE))
+        for part in call:
+            file = selection.files[part.file]
+            if file.path not in texts:
+                continue
+            patch = parse_numbered(file.numbered)
+            above = find_lines_above(texts[file.path], patch)
+            of_file = found.setdefault(part.file, [""] * len(patch.hunks))
+            for number in part.hunks:
+                text = "\n".join(map(number_line, above[number]))
+                needed = estimate_tokens(f"{text}\n")
+                if text and needed <= room:
+                    of_file[number] = text
+                    room -= needed
+    return replace(selection, above=tuple(tuple(found.get(index, ())) for index in range(len(selection.files))))
+
+
+def _show(file: PatchedFile, part: FilePart, above: Sequence[str]) -> PatchedFile:
+    whole = parse_numbered(file.numbered)
+    hunks = [whole.hunks[number] for number in part.hunks]
+    shown = Patch(
+        tuple(hunks if part.lines is None else (Hunk(hunk.header, hunk.lines[: part.lines]) for hunk in hunks))
+    )
+    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
+    total = max(file.additions + file.deletions, _count_changed(whole))
+    missing = total - _count_changed(shown)
+    text = numbered(shown)
+    if missing:
+        lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
+        text = f"{text}\n[cut here: {lines} not shown]"
+    positions = {(line.side, line.number) for hunk in shown.hunks for line in hunk.lines}
+    changed = tuple(lines for lines in file.changed if (lines.side, lines.first) in positions)
+    # Hunks of one function have the same beginning.
+    lines_above = dict.fromkeys(line for number in part.hunks if above for line in above[number].split("\n") if line)
+    return replace(file, numbered=text, cut=missing > 0, changed=changed, above="\n".join(lines_above))
+
+
+def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
+    """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
+    unread = _find_unread(selection, unanswered)
+    not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
+    files: list[FileCoverage] = []
+    for index, file in enumerate(selection.files):
+        missing, total = sum(one == index for one, _ in unread), len(selection.blocks[index])
+        reason = "GitHub shortened its patch" if file.cut else None
+        if missing:
+            is_long = index in selection.oversized
+            reason = not_asked.get(index, "a part is too long for one call" if is_long else "too large for one review")
+        files.append(FileCoverage(file.path, total, total - missing, reason, needs_review=True))
+    files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
+    return Coverage(tuple(files), unlisted)
+
+
+def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
+    """Return the digests of the blocks of each path that are reviewed now, as `select_files` needs them next time."""
+    unread = _find_unread(selection, unanswered)
+    return {
+        file.path: tuple(
+            block
+            for number, blocks in enumerate(selection.blocks[index])
+            if (index, number) not in unread
+            for block in blocks
+        )
+        for index, file in enumerate(selection.files)
+    }
+
+
+def _find_unread(selection: Selection, unanswered: Collection[int]) -> set[tuple[int, int]]:
+    """Return the (file, hunk) that were reviewed neither now nor before."""
+    unread = {
+        (index, number)
+        for index, file in enumerate(selection.files)
+        for number in _find_changed_hunks(parse_numbered(file.numbered), file.changed)
+    }
+    for number, call in enumerate(selection.calls):
+        if number not in unanswered:
+            unread -= {(part.file, hunk) for part in call if part.lines is None for hunk in part.hunks}
+    return unread
+
+
+def _overhead_tokens(file: ChangedFile) -> int:
+    # The path is counted, because it may have 4,096 characters.
+    return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
+
+
+def _skip_reason(
+    file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes
+) -> Reason | None:
+    if ignored_paths.excludes(file.path):
+        return "left out by settings"
+    marked: tuple[Attribute, ...] = get_args(Attribute)
+    for attribute in marked:
+        if attributes.find(file.path, attribute):
+            return attribute
+    path = file.path.lower()
+    for reason, pattern in NOT_HAND_WRITTEN:
+        if pattern.search(path) and attributes.find(file.path, OVERRIDES[reason]) is not False:
+            return reason
+    if patch.hunks:
+        return None
+    if file.additions or file.deletions:
+        return "too large for GitHub to show"
+    return "renamed without changes" if file.status == "renamed" else "binary or empty"
+
+
+def _rank(file: ChangedFile) -> int:
+    path = file.path.lower()
+    if file.status == "removed":
+        return 3
+    if WORKFLOW_FILES.search(path):
+        return 0
+    if TEST_FILES.search(path):
+        return 1
+    return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
+
+
+def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str]) -> PatchedFile:
+    status = STATUSES.get(file.status, "changed")
+    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
+    is_short = file.additions + file.deletions > _count_changed(patch)
+    changed = tuple(
+        lines
+        for hunk, indexes in zip(patch.hunks, find_changed_lines(patch, reviewed), strict=True)
+        for lines in _join_lines(hunk, indexes)
+    )
+    place = (file.path, file.previous_path, status, file.additions, file.deletions)
+    return PatchedFile(*place, numbered(patch), cut=is_short, changed=changed)
+
+
+def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
+    """Yield the lines with these indexes, neighbours on one side joined."""
+    run: ChangedLines | None = None
+    for index in sorted(indexes):
+        line = hunk.lines[index]
+        if run is not None and (line.side, line.number) == (run.side, run.last + 1):
+            run = replace(run, last=line.number)
+            continue
+        if run is not None:
+            yield run
+        run = ChangedLines(line.side, line.number, line.number)
+    if run is not None:
+        yield run
+
+
+def _count_changed(patch: Patch) -> int:
+    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
+
+
+def count_reasons(skipped: Iterable[SkippedFile]) -> str:
+    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
+    counts = Counter(file.reason for file in skipped)
+    return ", ".join(
+        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
+    )

@@ -1,0 +1,115 @@
+"""Compares the patch of a file with what HLS has reviewed of the file's earlier patches: a diff of diffs.
+
+Only removed and added lines are compared, without their numbers and without the unchanged lines around them. So a
+rebase and a merge of the base change nothing. A block is a run of removed and added lines without an unchanged line
+between them. It is stored as the digests of its lines, 16 characters each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from hashlib import sha256
+from itertools import pairwise
+
+from hls_handler.review.patches import Hunk, Line, Patch
+from hls_handler.untrusted.redaction import redact
+
+DIGEST_CHARACTERS = 16
+"""Shorter digests would let an author replace a reviewed line by another one with the same digest."""
+
+MAX_COMPARED = 200_000
+"""Limit on the product of the numbers of lines that are compared one by one; beyond it, all of them are new."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    hunk: int
+    start: int  # index of the first line in the hunk
+    digests: tuple[str, ...]  # of its lines
+
+
+def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
+    """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
+    return tuple("".join(block.digests) for block in _list_blocks(hunks))
+
+
+def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
+    """Return for each hunk the indexes of its lines that changed since the review. () means no earlier review.
+
+    `reviewed` is what `digest_blocks` returned. Without it, these are all removed and added lines. If lines were
+    deleted from a reviewed block, the lines beside them count as changed. If a whole block was deleted, nothing does.
+    """
+    unseen = Counter(reviewed)
+    new: list[_Block] = []
+    for block in _list_blocks(patch.hunks):
+        text = "".join(block.digests)
+        if unseen[text]:
+            unseen[text] -= 1
+        else:
+            new.append(block)
+    changed: list[set[int]] = [set() for _ in patch.hunks]
+    for block, index in _find_new_lines(_take(reviewed, unseen), new):
+        changed[block.hunk].add(block.start + index)
+    return tuple(map(frozenset, changed))
+
+
+def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
+    blocks: list[_Block] = []
+    for number, hunk in enumerate(hunks):
+        edges = [-1, *(index for index, line in enumerate(hunk.lines) if line.mark == " "), len(hunk.lines)]
+        for before, after in pairwise(edges):
+            if after - before > 1:
+                lines = hunk.lines[before + 1 : after]
+                blocks.append(_Block(number, before + 1, tuple(map(_digest, lines))))
+    return blocks
+
+
+def _digest(line: Line) -> str:
+    # Redacted, because a digest of a line would reveal a short password in it.
+    text = f"{line.mark}{redact(line.text)}{'' if line.lacks_newline else chr(10)}"
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def _take(reviewed: Sequence[str], counts: Counter[str]) -> list[tuple[str, ...]]:
+    """Return the blocks of `reviewed` that `counts` still has, in their order, each as the digests of its lines."""
+    left = Counter(counts)
+    taken: list[tuple[str, ...]] = []
+    for text in reviewed:
+        if left[text] > 0:
+            left[text] -= 1
+            ends = range(0, len(text), DIGEST_CHARACTERS)
+            taken.append(tuple(text[start : start + DIGEST_CHARACTERS] for start in ends))
+    return taken
+
+
+def _find_new_lines(old: Sequence[tuple[str, ...]], new: Sequence[_Block]) -> Iterator[tuple[_Block, int]]:
+    before = [(number, digest) for number, block in enumerate(old) for digest in block]
+    after = [(block, index) for block in new for index in range(len(block.digests))]
+    one, other = [digest for _, digest in before], [block.digests[index] for block, index in after]
+    head = _common_length(one, other)
+    tail = _common_length(one[head:][::-1], other[head:][::-1])
+    one, other = one[head : len(one) - tail], other[head : len(other) - tail]
+    if len(one) * len(other) > MAX_COMPARED:
+        yield from after[head : head + len(other)]
+        return
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield from after[head + j1 : head + j2]
+        if tag == "delete":
+            first, last = head + i1, head + i2
+            if first and before[first - 1][0] == before[first][0]:
+                yield after[head + j1 - 1]
+            if last < len(before) and before[last][0] == before[last - 1][0]:
+                yield after[head + j1]
+
+
+def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
+    length = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        length += 1
+    return length

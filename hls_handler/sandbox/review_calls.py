@@ -1,0 +1,332 @@
+"""Endpoints of GitHub's API for reviews, their comments on lines, and review threads.
+
+https://docs.github.com/en/rest/pulls/reviews, /pulls/comments; https://docs.github.com/en/graphql
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import Any, Literal
+
+from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, head_files_query
+from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
+from hls_handler.review.patches import HUNK_HEADER
+from hls_handler.sandbox import shapes
+from hls_handler.sandbox.github_request import (
+    LOCKED,
+    MAX_COMMENT_CHARACTERS,
+    Answer,
+    Call,
+    GitHubError,
+    comment_body,
+    pull_of,
+    repository_of,
+    valid_fields,
+    writable_repository,
+)
+from hls_handler.sandbox.objects import GHOST, Account, Conversation, Document, Review
+from hls_handler.sandbox.state import State
+
+THREADS_PER_PAGE = 50
+
+MAX_LINKED_ISSUES = 3
+CLOSING = re.compile(
+    r"\b(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):? (?P<repository>[\w.-]+/[\w.-]+)?#(?P<number>[0-9]{1,9})\b",
+    re.IGNORECASE,
+)
+"""https://docs.github.com/en/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue"""
+
+REACTIONS: Mapping[str, Literal["+1", "-1"]] = {"up": "+1", "down": "-1"}
+
+
+def reviews(call: Call) -> Answer:
+    pull = pull_of(call, repository_of(call))
+    return Answer([_shown_review(call.state, pull, one) for one in pull.reviews], listed=True)
+
+
+def comments_of_review(call: Call) -> Answer:
+    pull = pull_of(call, repository_of(call))
+    found = pull.review(int(call.path["review"]))
+    if found is None:
+        raise GitHubError(404, "Not Found")
+    return Answer([_shown_comment(call.state, pull, found, one) for one in found.comments], listed=True)
+
+
+def comments_of_pull(call: Call) -> Answer:
+    """List the comments on lines, oldest first. With `sort=created`, `direction=desc` reverses the order."""
+    pull = pull_of(call, repository_of(call))
+    shown = [_shown_comment(call.state, pull, review, one) for review, one in pull.review_comments()]
+    shown.sort(key=lambda one: (one["created_at"], one["id"]))
+    if call.query.get("sort") == "created" and call.query.get("direction") == "desc":
+        shown.reverse()
+    return Answer(shown, listed=True)
+
+
+def create_review(call: Call) -> Answer:
+    """Create a review with the event COMMENT, the only one that HLS uses. One invalid comment rejects all."""
+    home = writable_repository(call)
+    pull = pull_of(call, home)
+    fields: dict[str, type | tuple[type, ...]] = {"commit_id": str, "body": str, "event": str, "comments": list}
+    given = valid_fields(call.body, fields, required=("event",))
+    if given["event"] != "COMMENT":
+        raise GitHubError(422, "Unprocessable Entity", ("The sandbox accepts only reviews with the event COMMENT",))
+    if pull.locked:
+        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+    if not given.get("body", "").strip():
+        raise GitHubError(422, "Unprocessable Entity", ("Body can't be blank",))
+    commit = given.get("commit_id", pull.head_sha)
+    if commit != pull.head_sha:  # stricter than GitHub, which accepts earlier commits of the branch
+        raise GitHubError(422, "Unprocessable Entity", ("The commitOID is not part of the pull request",))
+    checked = [_check_comment(pull, one) for one in given.get("comments", [])]
+    problems = dict.fromkeys(problem for one in checked for problem in one.problems)
+    if problems:  # GitHub does not say which comment is meant either
+        raise GitHubError(422, "Unprocessable Entity", tuple(problems))
+    documents = [one.document for one in checked]
+    pull, made = call.state.create_review(pull, given["body"], commit, documents, by=call.me)
+    return Answer(_shown_review(call.state, pull, made), webhooks=_webhooks(call, pull, made))
+
+
+def reply(call: Call) -> Answer:
+    """Reply to the first comment of a review thread. As at GitHub, the reply is a review of its own without a body."""
+    pull = pull_of(call, writable_repository(call))
+    body = comment_body(call.body)
+    if pull.locked:
+        raise GitHubError(403, "Unable to create comment because issue is locked.", documentation_url=LOCKED)
+    first = next((one for _, one in pull.review_comments() if one["id"] == int(call.path["id"])), None)
+    if first is None or first.get("in_reply_to_id") is not None:
+        raise GitHubError(404, "Not Found")
+    keys = ("path", "line", "original_line", "side", "start_line", "original_start_line", "start_side", "diff_hunk")
+    document = {**{key: first[key] for key in keys if key in first}, "body": body, "in_reply_to_id": first["id"]}
+    pull, made = call.state.create_review(pull, "", pull.head_sha, [document], by=call.me)
+    shown = _shown_comment(call.state, pull, made, made.comments[0])
+    return Answer(shown, status=201, headers={"Location": shown["url"]}, webhooks=_webhooks(call, pull, made))
+
+
+def _shown_review(state: State, pull: Conversation, review: Review) -> Document:
+    return shapes.review(pull, review, state.association(pull.repository, review.author.login))
+
+
+def _shown_comment(state: State, pull: Conversation, review: Review, comment: Document) -> Document:
+    return shapes.review_comment(pull, review, comment, state.association(pull.repository, review.author.login))
+
+
+def _webhooks(call: Call, pull: Conversation, review: Review) -> tuple[tuple[str, Document], ...]:
+    home = repository_of(call)
+    common = {
+        "pull_request": shapes.pull_request(pull, home),
+        "repository": home.document,
+        "sender": shapes.account(call.me),
+    }
+    shown = {**_shown_review(call.state, pull, review), "state": review.state}
+    of_comments = (
+        {"action": "created", "comment": _shown_comment(call.state, pull, review, one), **common}
+        for one in review.comments
+    )
+    return (
+        ("pull_request_review", {"action": "submitted", "review": shown, **common}),
+        *(("pull_request_review_comment", payload) for payload in of_comments),
+    )
+
+
+# --- positions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedComment:
+    document: Document
+    problems: tuple[str, ...]  # in GitHub's words
+
+
+def _check_comment(pull: Conversation, given: Any) -> CheckedComment:
+    """Check a comment of a new review against the patch. Raises `GitHubError` if a field is missing or unknown."""
+    kinds = {"path": str, "body": str, "line": int, "side": str, "start_line": int, "start_side": str}
+    comment = valid_fields(given, kinds, required=("path", "body", "line"))
+    side, line = comment.get("side", "RIGHT"), comment["line"]
+    start, start_side = comment.get("start_line"), comment.get("start_side", side)
+    file = next((file for file in pull.files if file["filename"] == comment["path"]), None)
+    hunks = [hunk for hunk in _hunks(str((file or {}).get("patch") or "")) if (side, line) in hunk]
+    problems = []
+    if not comment["body"].strip() or len(comment["body"]) > MAX_COMMENT_CHARACTERS:
+        problems.append(f"Body can't be blank or longer than {MAX_COMMENT_CHARACTERS} characters")
+    if file is None:
+        problems.append("Pull request review thread path is invalid")
+    elif not hunks:
+        problems.append(
+            "Pull request review thread line must be part of the diff and Pull request review thread diff hunk can't "
+            "be blank"
+        )
+    elif start is not None and (start_side, start) not in hunks[0]:
+        problems.append("Pull request review thread start line must be part of the same hunk as the line.")
+    elif start is not None and start >= line and start_side == side:
+        problems.append("Pull request review thread start line must precede the end line.")
+    document = {**comment, "side": side, "original_line": line, "original_start_line": start}
+    if start is not None:
+        document["start_side"] = start_side
+    return CheckedComment({**document, "diff_hunk": hunks[0][side, line] if hunks else ""}, tuple(problems))
+
+
+def _hunks(patch: str) -> Iterator[Mapping[tuple[str, int], str]]:
+    """Yield the lines of each hunk as {(side, number): the hunk up to the line}. An unchanged line has both sides."""
+    lines: dict[tuple[str, int], str] = {}
+    old = new = 0
+    hunk: list[str] = []
+    for raw in patch.split("\n"):
+        header = HUNK_HEADER.match(raw)
+        if header is not None:
+            yield lines
+            lines, hunk, old, new = {}, [raw], int(header[1]), int(header[3])
+            continue
+        hunk.append(raw)
+        if not raw.startswith(("+", "\\")):
+            lines["LEFT", old] = "\n".join(hunk)
+            old += 1
+        if not raw.startswith(("-", "\\")):
+            lines["RIGHT", new] = "\n".join(hunk)
+            new += 1
+    yield lines
+
+
+# --- GraphQL ---------------------------------------------------------------------------------------------------------
+
+
+def query(state: State, body: Any, *, can_read: Callable[[str], bool]) -> Document:
+    """Return the response to a GraphQL query. `can_read` returns True if the token can read "owner/repo".
+
+    The sandbox knows the queries of HLS. All others are errors, which also have the status 200.
+    """
+    text, variables = (body.get("query"), body.get("variables")) if isinstance(body, dict) else (None, None)
+    expressions = _expressions(variables)
+    is_known = text in (REVIEW_THREADS_QUERY, REVIEW_CONTEXT_QUERY) or (
+        bool(expressions) and text == head_files_query(len(expressions))
+    )
+    if not is_known or not isinstance(variables, dict):
+        return _graphql_error("UNKNOWN_QUERY", "The sandbox knows only the queries of HLS")
+    full_name = f"{variables['owner']}/{variables['name']}"
+    home = state.repository(full_name)
+    if home is None or not can_read(home.full_name):
+        return _graphql_error("NOT_FOUND", f"Could not resolve to a Repository with the name '{full_name}'.")
+    if expressions:
+        return {"data": head_files(state, full_name, expressions)}
+    pull = state.conversation(full_name, variables["number"])
+    if pull is None or pull.kind != "pull" or pull.gone:
+        message = f"Could not resolve to a PullRequest with the number of {variables['number']}."
+        return _graphql_error("NOT_FOUND", message)
+    if text == REVIEW_CONTEXT_QUERY:
+        return {"data": review_context(state, pull, variables)}
+    return {"data": review_threads(pull, after=int(variables["after"] or 0), most=THREADS_PER_PAGE)}
+
+
+def _expressions(variables: Any) -> list[str]:
+    names = (f"e{index}" for index in count())
+    found = takewhile(lambda name: isinstance(variables, dict) and name in variables, names)
+    return [str(variables[name]) for name in found]
+
+
+def review_context(state: State, pull: Conversation, variables: Mapping[str, Any]) -> Document:
+    """Return the `data` of the response to `REVIEW_CONTEXT_QUERY`."""
+    repository: Document = {"id": _repository_id(state, pull.repository)}
+    for name in ("attributes", *(("hls", "agents") if variables["guidance"] else ())):
+        repository[name] = _blob(state, pull.repository, variables[name])
+    if variables["issues"]:
+        issues = [
+            {
+                "number": issue.number,
+                "title": issue.title,
+                "body": issue.body,
+                "repository": {"id": _repository_id(state, issue.repository)},
+            }
+            for issue in _closed_by(state, pull)[:MAX_LINKED_ISSUES]
+        ]
+        repository["pullRequest"] = {"closingIssuesReferences": {"nodes": issues}}
+    return {"repository": repository}
+
+
+def head_files(state: State, full_name: str, expressions: Sequence[str]) -> Document:
+    """Return the `data` of the response to `head_files_query`."""
+    return {"repository": {f"f{index}": _blob(state, full_name, one) for index, one in enumerate(expressions)}}
+
+
+def _blob(state: State, full_name: str, expression: str) -> Document | None:
+    """Return the file at "refs/heads/main:path" or "SHA:path"; None if there is none."""
+    ref, _, path = expression.partition(":")
+    text = state.world.file_at(full_name, ref.removeprefix("refs/heads/"), path)
+    if text is None:
+        return None
+    return {"text": None if "\0" in text else text, "byteSize": len(text.encode()), "isTruncated": False}
+
+
+def _closed_by(state: State, pull: Conversation) -> list[Conversation]:
+    """Return the issues that the description names with a closing keyword, in its order."""
+    names = ((found["repository"] or pull.repository, int(found["number"])) for found in CLOSING.finditer(pull.body))
+    found = (state.conversation(*name) for name in dict.fromkeys(names))
+    return [issue for issue in found if issue is not None and issue.kind == "issue" and not issue.gone]
+
+
+def _repository_id(state: State, full_name: str) -> str:
+    home = state.repository(full_name)
+    return shapes.node_id("Repository", int(home.document["id"]) if home else 0)
+
+
+def _graphql_error(kind: str, message: str) -> Document:
+    return {"data": None, "errors": [{"type": kind, "path": ["repository"], "message": message}]}
+
+
+def review_threads(pull: Conversation, *, after: int, most: int | None) -> Document:
+    """Return the `data` of the response to `REVIEW_THREADS_QUERY`: `most` threads after the first `after` ones."""
+    comments = pull.review_comments()
+    first_ones = [one for one in comments if one[1].get("in_reply_to_id") is None]
+    shown = first_ones[after : None if most is None else after + most]
+    end = after + len(shown)
+    nodes = [
+        _thread(pull, first["id"], [(review, first), *_replies_to(first["id"], comments)]) for review, first in shown
+    ]
+    page = {"hasNextPage": end < len(first_ones), "endCursor": str(end) if shown else None}
+    return {"repository": {"pullRequest": {"reviewThreads": {"pageInfo": page, "nodes": nodes}}}}
+
+
+def _replies_to(first: int, comments: Sequence[tuple[Review, Document]]) -> list[tuple[Review, Document]]:
+    return [one for one in comments if one[1].get("in_reply_to_id") == first]
+
+
+def _thread(pull: Conversation, first: int, comments: Sequence[tuple[Review, Document]]) -> Document:
+    resolved_by = pull.resolved.get(first)
+    reactions = {
+        name: {
+            "nodes": [
+                {"user": {"login": one.login}}
+                for one in pull.reactions
+                if one.comment == first and one.content == content
+            ]
+        }
+        for name, content in REACTIONS.items()
+    }
+    return {
+        "isResolved": resolved_by is not None,
+        "resolvedBy": {"login": resolved_by} if resolved_by is not None else None,
+        "first": {"nodes": [{"fullDatabaseId": str(first), **reactions}]},
+        "comments": {
+            "nodes": [{"author": _actor(review.author), "body": one.get("body", "")} for review, one in comments[:100]]
+        },
+    }
+
+
+def _actor(who: Account) -> Document | None:
+    if who == GHOST:
+        return None
+    login = who.login.removesuffix("[bot]") if who.type == "Bot" else who.login
+    return {"__typename": who.type, "login": login, "databaseId": who.id}
+
+
+PULL = "/repos/{owner}/{repo}/pulls/{number:int}"
+
+ROUTES: tuple[tuple[str, str, Callable[[Call], Answer], str], ...] = (
+    ("GET", f"{PULL}/reviews", reviews, "pull_requests=read"),
+    ("POST", f"{PULL}/reviews", create_review, "pull_requests=write"),
+    ("GET", f"{PULL}/reviews/{{review:int}}/comments", comments_of_review, "pull_requests=read"),
+    ("GET", f"{PULL}/comments", comments_of_pull, "pull_requests=read"),
+    ("POST", f"{PULL}/comments/{{id:int}}/replies", reply, "pull_requests=write"),
+)
+"""(method, path, endpoint, permissions that a fine-grained token needs) of each route."""

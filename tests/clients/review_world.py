@@ -1,0 +1,102 @@
+"""A pull request in the sandbox with patches, and the real client, for tests of reviews and review threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcome
+from hls_handler.clients.api import GithubApi
+from hls_handler.clients.github import Github
+from hls_handler.clients.writer import GithubWriter
+from hls_handler.events import Account
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Account as SandboxAccount
+from hls_handler.sandbox.objects import Conversation
+from hls_handler.sandbox.request_log import LoggedRequest
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.state import BOT as SANDBOX_BOT
+from hls_handler.settings.model import Github as GithubSettings
+from tests.clients.conftest import NOON
+from tests.clients.fake_history import FakeHistory
+
+REPOSITORY, NUMBER = "Codertocat/Hello-World", 2
+HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"  # of the recorded pull request 2
+PATCH = (
+    "@@ -1,3 +1,10 @@\n import os\n-old\n+line 2\n+line 3\n+line 4\n+line 5\n+line 6\n+line 7\n+line 8\n+line 9\n"
+    " last\n"
+    "@@ -20,2 +27,3 @@\n far\n+line 28\n away"
+)
+FILES = [
+    {"filename": "a.py", "status": "modified", "additions": 9, "deletions": 1, "patch": PATCH},
+    {"filename": "logo.png", "status": "added", "additions": 0, "deletions": 0},
+]
+BOT = Account(SANDBOX_BOT.login, SANDBOX_BOT.id, "User")
+MONA = SandboxAccount("mona", 1, "User")
+
+REVIEWS = f"/repos/{REPOSITORY}/pulls/{NUMBER}/reviews"
+COMMENTS = f"/repos/{REPOSITORY}/pulls/{NUMBER}/comments"
+
+
+def seed_pull_request(sandbox: Sandbox, *, head: str = HEAD) -> None:
+    payload = recorded.load("pull_request.opened").payload
+    shown: dict[str, Any] = {**payload["pull_request"], "head": {**payload["pull_request"]["head"], "sha": head}}
+    sandbox.state.seed("pull_request", {**payload, "pull_request": shown}, files=FILES)
+
+
+def connect_to(sandbox: Sandbox, token: str | None = None) -> GithubApi:
+    settings = GithubSettings(
+        token=SecretStr(token or sandbox.token), webhook_secret=SecretStr("x" * 32), base_url=sandbox.github_url
+    )
+    return GithubApi(settings, observe=lambda _: None, now=lambda: NOON)
+
+
+def inline(line: int, **known: Any) -> InlineComment:
+    """A comment on a line of `a.py`, whose key is "f" and the line."""
+    plain = {"key": f"f{line}", "path": "a.py", "side": "RIGHT", "start_line": None, "line": line, "body": "Wrong."}
+    return InlineComment(**{**plain, **known})
+
+
+@dataclass
+class ReviewWorld:
+    sandbox: Sandbox
+    api: GithubApi
+    bot: Account = BOT
+
+    def writer(self, begin_write: Callable[[], None] = lambda: None, *, dry_run: bool = False) -> GithubWriter:
+        return Github(self.api).writer(
+            REPOSITORY,
+            bot=self.bot,
+            history=FakeHistory(),
+            begin_write=begin_write,
+            check_lease=lambda: None,
+            dry_run=dry_run,
+        )
+
+    def review(self, *comments: InlineComment, is_retry: bool = False, commit: str = HEAD) -> Outcome:
+        return self.writer().ensure_review(NUMBER, EnsureReview(commit, comments), is_retry=is_retry)
+
+    def reply(self, comment_id: int, key: str = "fixed") -> Outcome:
+        return self.writer().ensure_reply(NUMBER, EnsureReply(comment_id, key, "Fixed."))
+
+    @property
+    def pull(self) -> Conversation:
+        found = self.sandbox.state.conversation(REPOSITORY, NUMBER)
+        assert found is not None
+        return found
+
+    def posted(self) -> list[list[str]]:
+        """The bodies of the comments of each review, by review."""
+        return [[comment["body"] for comment in review.comments] for review in self.pull.reviews]
+
+    def posted_lines(self) -> list[list[int]]:
+        return [[comment["line"] for comment in review.comments] for review in self.pull.reviews]
+
+    def seen(self) -> tuple[LoggedRequest, ...]:
+        return self.sandbox.requests.all("github")
+
+    def calls(self) -> list[str]:
+        return [f"{one.method} {one.path}" for one in self.seen()]

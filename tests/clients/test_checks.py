@@ -1,0 +1,166 @@
+"""Check runs of a GitHub App and commit statuses of a token, against the sandbox and GitHub's OpenAPI description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from hls_handler.actions import Annotation, CommitCheck, Conclusion, EnsureCheck, WrittenCheck
+from hls_handler.clients.checks import CHECK_NAME
+from hls_handler.clients.github import Github, connect, make_credentials
+from hls_handler.errors import LeaseLost, Permanent, Retryable
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.work.active_config import Checks
+from tests.clients.conftest import NOON
+from tests.clients.test_credentials import REPOSITORY, World
+from tests.contracts.github import violations
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+BEGUN = CommitCheck(SHA, "guid-1")
+DONE = EnsureCheck(SHA, "success", "Reviewed 2 of 2 files", "All of it.", "2 of 2 files reviewed; 0.0123 USD")
+
+
+def do_nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Sandbox(clock=lambda: NOON) as sandbox:
+        yield World(sandbox)
+        assert violations([request.document() for request in sandbox.requests.all("github")]) == []
+
+
+@pytest.fixture
+def app(world: World) -> Iterator[Github]:
+    with closing(world.connect()) as github:
+        yield github
+
+
+@pytest.fixture
+def token(world: World) -> Iterator[Github]:
+    settings = GithubSettings(
+        token=SecretStr(world.sandbox.token),
+        webhook_secret=SecretStr("sixteen bytes at least"),
+        base_url=world.sandbox.github_url,
+    )
+    credentials = make_credentials(settings, observe=lambda _: None, now=lambda: NOON)
+    with closing(connect(credentials, observe=lambda _: None, now=lambda: NOON)) as github:
+        yield github
+
+
+def checks(github: Github, *, check_lease: Callable[[], None] = do_nothing) -> Checks:
+    return github.checks(REPOSITORY, begin_write=do_nothing, check_lease=check_lease)
+
+
+def runs(world: World) -> list[dict[str, Any]]:
+    return world.sandbox.state.world.check_runs_on(REPOSITORY, SHA)
+
+
+def statuses(world: World) -> list[tuple[str, str, str]]:
+    found = world.sandbox.state.world.statuses_on(REPOSITORY, SHA)
+    return [(one["context"], one["state"], one["description"]) for one in found]
+
+
+def many(count: int) -> tuple[Annotation, ...]:
+    return tuple(Annotation("area.py", n, n, "warning", f"Title {n}", f"Message {n}") for n in range(1, count + 1))
+
+
+def test_check_run_of_an_app_begins_and_ends(world: World, app: Github) -> None:
+    begun = checks(app).begin(BEGUN)
+    (run,) = runs(world)
+    assert begun.check_run_id == run["id"]
+    assert (run["name"], run["external_id"], run["status"]) == ("HLS review", "guid-1", "in_progress")
+    ended = checks(app).end(CommitCheck(SHA, "guid-1", begun.check_run_id, is_shown=True, is_new=False), DONE)
+    (run,) = runs(world)
+    assert (run["status"], run["conclusion"]) == ("completed", "success")
+    assert (run["output"]["title"], run["output"]["summary"]) == ("Reviewed 2 of 2 files", "All of it.")
+    assert ended == WrittenCheck(run["id"], f"{world.sandbox.page_url}{REPOSITORY}/runs/{run['id']}")
+
+
+def test_check_run_that_an_earlier_attempt_created_is_found_and_not_created_again(world: World, app: Github) -> None:
+    for number in range(120):
+        checks(app).begin(CommitCheck(SHA, f"other-{number}"))
+    created = checks(app).begin(CommitCheck(SHA, "guid-1"))
+    for number in range(120):
+        checks(app).begin(CommitCheck(SHA, f"later-{number}"))
+    lost = CommitCheck(SHA, "guid-1", is_new=False)
+    assert checks(app).begin(lost).check_run_id == created.check_run_id
+    assert checks(app).end(lost, DONE).check_run_id == created.check_run_id
+    assert len(runs(world)) == 241
+
+
+def test_check_run_that_was_never_created_is_created_at_the_end(world: World, app: Github) -> None:
+    checks(app).end(CommitCheck(SHA, "guid-1", is_new=False), DONE)
+    (run,) = runs(world)
+    assert (run["external_id"], run["conclusion"]) == ("guid-1", "success")
+
+
+def test_annotations_are_sent_in_requests_of_fifty_and_not_twice(world: World, app: Github) -> None:
+    action = EnsureCheck(SHA, "neutral", "Reviewed", "Text.", "Text.", many(120))
+    written = checks(app).end(BEGUN, action)
+    sent = [
+        (request.method, len(request.body["output"].get("annotations", ())), request.body["status"])
+        for request in world.sandbox.requests.all("github")
+        if isinstance(request.body, dict) and "output" in request.body
+    ]
+    assert sent == [("POST", 50, "in_progress"), ("PATCH", 50, "in_progress"), ("PATCH", 20, "completed")]
+    checks(app).end(CommitCheck(SHA, "guid-1", written.check_run_id, is_new=False), action)
+    (run,) = runs(world)
+    assert [one["start_line"] for one in run["annotations"]] == list(range(1, 121))
+    assert run["conclusion"] == "neutral"
+
+
+def test_long_texts_are_truncated_visibly(world: World, app: Github, token: Github) -> None:
+    long = Annotation("a.py", 1, 1, "notice", "t" * 300, "m" * 70_000)
+    action = EnsureCheck(SHA, "success", "T" * 300, "line\n" * 20_000, "d" * 200, (long,))
+    checks(app).end(BEGUN, action)
+    (run,) = runs(world)
+    assert len(run["output"]["summary"]) <= 65_535
+    assert "*The middle of this summary was left out" in run["output"]["summary"]
+    assert run["output"]["title"] == "T" * 254 + "…"
+    assert (len(run["annotations"][0]["title"]), len(run["annotations"][0]["message"])) == (255, 60_000)
+    checks(token).end(BEGUN, action)
+    assert statuses(world) == [(CHECK_NAME, "success", "d" * 139 + "…")]
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "state"),
+    [("success", "success"), ("failure", "failure"), ("neutral", "error"), ("cancelled", "error")],
+)
+def test_commit_status_of_a_token_has_no_neutral(
+    world: World, token: Github, conclusion: Conclusion, state: str
+) -> None:
+    assert checks(token).begin(BEGUN) == WrittenCheck()
+    checks(token).end(BEGUN, EnsureCheck(SHA, conclusion, "Title", "Summary", "1 of 2 files reviewed"))
+    assert statuses(world) == [
+        ("HLS review", "pending", "The review is in progress"),
+        ("HLS review", state, "1 of 2 files reviewed"),
+    ]
+
+
+def test_missing_permission_is_named(world: World, app: Github) -> None:
+    world.sandbox.apps.grant(world.installation.id, {"issues": "write", "metadata": "read"})
+    with pytest.raises(Permanent, match=r"403 Resource not accessible by integration: .* GitHub asks for checks=write"):
+        checks(app).begin(BEGUN)
+
+
+def test_unknown_commit_is_an_error_of_this_check_only(app: Github, token: Github) -> None:
+    for github in (app, token):
+        with pytest.raises(Retryable, match="No commit found for SHA: unknown"):
+            checks(github).begin(CommitCheck("unknown", "guid-1"))
+
+
+def test_nothing_is_written_after_the_lease_is_lost(world: World, app: Github, token: Github) -> None:
+    def lose() -> None:
+        raise LeaseLost("another worker may have it")
+
+    for github in (app, token):
+        with pytest.raises(LeaseLost):
+            checks(github, check_lease=lose).end(BEGUN, DONE)
+    assert (runs(world), statuses(world)) == ([], [])

@@ -1,0 +1,300 @@
+"""Review threads over GraphQL, on the sandbox: whose they are, replies, reactions, errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from hls_handler.clients.api import GithubApi, RateLimitMonitor
+from hls_handler.clients.reader import GithubReader
+from hls_handler.clients.repository_labels import RepositoryLabels
+from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
+from hls_handler.events import Account
+from hls_handler.review.ledger import ReviewThread, ThreadReply
+from hls_handler.sandbox.faults import Fault
+from hls_handler.sandbox.objects import GHOST
+from hls_handler.sandbox.objects import Account as SandboxAccount
+from hls_handler.sandbox.reader import SandboxReader
+from hls_handler.sandbox.review_calls import review_threads
+from hls_handler.sandbox.server import Sandbox
+from tests.clients.conftest import NOON, github_settings
+from tests.clients.fake_github import FakeGithub
+from tests.clients.fake_github import Fault as FakeFault
+from tests.clients.review_world import (
+    BOT,
+    HEAD,
+    MONA,
+    NUMBER,
+    REPOSITORY,
+    ReviewWorld,
+    connect_to,
+    inline,
+    seed_pull_request,
+)
+from tests.contracts.github import violations
+
+ZOE = SandboxAccount("zoe", 2, "User")
+APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")
+NAMESAKE = SandboxAccount("my-hls", 8, "User")  # a person may have the name of the App
+
+
+@pytest.fixture
+def world() -> Iterator[ReviewWorld]:
+    with Sandbox() as sandbox:
+        seed_pull_request(sandbox)
+        with closing(connect_to(sandbox)) as api:
+            yield ReviewWorld(sandbox, api)
+        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+
+
+def read(world: ReviewWorld, bot: Account = BOT) -> tuple[ReviewThread, ...]:
+    return GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic), bot=bot).review_threads(NUMBER)
+
+
+def add(world: ReviewWorld, body: str, *, by: SandboxAccount, to: int | None = None) -> int:
+    """Add a comment on a line by anybody; returns its id."""
+    document: dict[str, Any] = {"path": "a.py", "side": "RIGHT", "line": 2, "body": body, "diff_hunk": ""}
+    if to is not None:
+        document["in_reply_to_id"] = to
+    _, review = world.sandbox.state.create_review(world.pull, "", HEAD, [document], by=by)
+    return int(review.comments[0]["id"])
+
+
+def test_threads_have_resolution_replies_and_reactions(world: ReviewWorld) -> None:
+    ids = world.review(inline(2), inline(3)).comment_ids
+    state = world.sandbox.state
+    add(world, "Won't fix.", by=MONA, to=ids["f2"])
+    add(world, "Really?", by=GHOST, to=ids["f2"])
+    world.reply(ids["f2"])
+    state.set_resolved(REPOSITORY, NUMBER, ids["f3"], "mona")
+    for login, content in (("mona", "-1"), ("zoe", "+1"), ("octocat", "-1")):
+        state.react_to_line(REPOSITORY, NUMBER, ids["f3"], login, content)  # type: ignore[arg-type]
+    first = ReviewThread(
+        comment_id=ids["f2"],
+        key="f2",
+        is_resolved=False,
+        resolved_by=None,
+        replies=(ThreadReply("mona", "Won't fix."), ThreadReply("", "Really?")),
+        own_replies=("fixed",),
+        thumbs_up=(),
+        thumbs_down=(),
+    )
+    second = ReviewThread(ids["f3"], "f3", True, "mona", (), (), ("zoe",), ("mona", "octocat"))
+    world.sandbox.requests.clear()
+    assert read(world) == (first, second)
+    assert [(f"{one.method} {one.path}", one.writes) for one in world.seen()] == [("POST /graphql", False)]
+    assert SandboxReader(state, REPOSITORY).review_threads(NUMBER) == (first, second)
+    state.set_resolved(REPOSITORY, NUMBER, ids["f3"], None)
+    assert [thread.is_resolved for thread in read(world)] == [False, False]
+
+
+def test_thread_resolved_by_a_deleted_account(world: ReviewWorld) -> None:
+    (comment,) = world.review(inline(2)).comment_ids.values()
+    world.sandbox.state.set_resolved(REPOSITORY, NUMBER, comment, "gone")
+    (node,) = _answer(world)["repository"]["pullRequest"]["reviewThreads"]["nodes"]
+    node["resolvedBy"] = None
+    assert _read_answer(world, {"nodes": [node]})[0].resolved_by == ""
+
+
+def test_rule_16_threads_of_others_are_left_out(world: ReviewWorld) -> None:
+    ours = world.review(inline(2)).comment_ids["f2"]
+    add(world, "Wrong.\n<!-- hls:finding f7 -->", by=MONA)  # a copy of our marker
+    add(world, "A remark by the owner of the token.", by=SandboxAccount(BOT.login, BOT.id, BOT.type))
+    add(world, "<!-- hls:finding f8 --> in the middle", by=SandboxAccount(BOT.login, BOT.id, BOT.type))
+    add(world, "x\n<!-- hls:reply fixed -->", by=MONA, to=ours)
+    (thread,) = read(world)
+    assert (thread.comment_id, thread.own_replies) == (ours, ())
+    assert thread.replies == (ThreadReply("mona", "x\n<!-- hls:reply fixed -->"),)
+
+
+@pytest.mark.parametrize("bot_id", [0, APP.id])
+def test_app_is_known_by_its_login_with_and_without_the_suffix(world: ReviewWorld, bot_id: int) -> None:
+    """In GraphQL, the account `my-hls[bot]` is the bot `my-hls`. A person with this login is another account."""
+    ours = add(world, "Wrong.\n<!-- hls:finding f1 -->", by=APP)
+    add(world, "Wrong.\n<!-- hls:finding f2 -->", by=NAMESAKE)
+    add(world, "Fixed.\n<!-- hls:reply fixed -->", by=APP, to=ours)
+    add(world, "No marker.", by=APP, to=ours)
+    add(world, "Fine.", by=NAMESAKE, to=ours)
+    (thread,) = read(world, Account("My-HLS[bot]", bot_id, "Bot"))
+    assert (thread.key, thread.own_replies, thread.replies) == ("f1", ("fixed",), (ThreadReply("my-hls", "Fine."),))
+
+
+def test_owner_of_a_personal_token_can_reply_and_react(world: ReviewWorld) -> None:
+    ours = world.review(inline(2)).comment_ids["f2"]
+    add(world, "Won't fix.", by=SandboxAccount(BOT.login, BOT.id, "User"), to=ours)
+    world.sandbox.state.react_to_line(REPOSITORY, NUMBER, ours, BOT.login, "-1")
+    (thread,) = read(world)
+    assert (thread.replies, thread.thumbs_down) == ((ThreadReply(BOT.login, "Won't fix."),), (BOT.login,))
+
+
+def test_long_reply_is_cut(world: ReviewWorld) -> None:
+    ours = world.review(inline(2)).comment_ids["f2"]
+    add(world, "x" * 5_000, by=MONA, to=ours)
+    assert [len(reply.body) for reply in read(world)[0].replies] == [4_000]
+
+
+def test_pages_of_fifty_threads_are_read_up_to_five_hundred(world: ReviewWorld) -> None:
+    documents = [
+        {"path": "a.py", "line": 2, "body": f"Wrong.\n<!-- hls:finding f{n} -->", "diff_hunk": ""} for n in range(520)
+    ]
+    bot = SandboxAccount(BOT.login, BOT.id, BOT.type)
+    world.sandbox.state.create_review(world.pull, "", HEAD, documents[:70], by=bot)
+    assert [thread.key for thread in read(world)] == [f"f{n}" for n in range(70)]
+    assert len(world.calls()) == 2
+    world.sandbox.state.create_review(world.pull, "", HEAD, documents[70:], by=bot)
+    assert [thread.key for thread in read(world)] == [f"f{n}" for n in range(500)]
+    assert len(world.calls()) == 12
+
+
+def test_reader_without_account_sends_no_request(world: ReviewWorld) -> None:
+    assert GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic)).review_threads(NUMBER) == ()
+    assert world.calls() == []
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+def _answer(world: ReviewWorld) -> dict[str, Any]:
+    return review_threads(world.pull, after=0, most=None)
+
+
+def _read_answer(world: ReviewWorld, threads: dict[str, Any]) -> tuple[ReviewThread, ...]:
+    found = {"pageInfo": {"hasNextPage": False, "endCursor": None}, **threads}
+    _fail_with(world, {"data": {"repository": {"pullRequest": {"reviewThreads": found}}}})
+    return read(world)
+
+
+def _fail_with(world: ReviewWorld, document: object, headers: Mapping[str, str] | None = None) -> None:
+    fault = Fault(effect="status", path="^/graphql$", status=200, body=json.dumps(document), headers=headers or {})
+    world.sandbox.faults.add(fault)
+
+
+@pytest.mark.parametrize(
+    ("kind", "raised", "explanation"),
+    [
+        ("NOT_FOUND", Permanent, ": deleted, moved, or not visible to this token"),
+        ("FORBIDDEN", Permanent, ": the token or its account lacks a permission"),
+        ("INSUFFICIENT_SCOPES", Permanent, ": the token or its account lacks a permission"),
+        ("ODD", Retryable, ""),
+    ],
+)
+def test_errors_with_a_type_become_ours(
+    world: ReviewWorld, kind: str, raised: type[StepFailed], explanation: str
+) -> None:
+    _fail_with(world, {"data": None, "errors": [{"type": kind, "message": "Not now."}]})
+    with pytest.raises(StepFailed) as caught:
+        read(world)
+    assert (type(caught.value), str(caught.value)) == (raised, f"POST /graphql: {kind}: Not now.{explanation}")
+
+
+def test_field_that_an_older_server_lacks_is_permanent(world: ReviewWorld) -> None:
+    error = {"message": "Field 'fullDatabaseId' doesn't exist", "extensions": {"code": "undefinedField"}}
+    _fail_with(world, {"errors": [error]})
+    with pytest.raises(Permanent, match="doesn't exist: this GitHub Enterprise Server is too old for HLS"):
+        read(world)
+
+
+@pytest.mark.parametrize("error", [{"message": "Something went wrong while executing your query"}, "odd"])
+def test_error_without_a_type_is_an_outage(world: ReviewWorld, error: object) -> None:
+    _fail_with(world, {"data": None, "errors": [error]})
+    with pytest.raises(DependencyDown) as caught:
+        read(world)
+    assert not caught.value.may_have_succeeded
+
+
+def test_used_up_limit_of_graphql_stops_only_the_query(world: ReviewWorld) -> None:
+    error = {"type": "RATE_LIMITED", "message": "API rate limit exceeded for user ID 9."}
+    reset = NOON + timedelta(minutes=20)
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(reset.timestamp()))}
+    _fail_with(world, {"errors": [error]}, headers)
+    with pytest.raises(DependencyDown) as caught:
+        read(world)
+    assert (caught.value.not_before, caught.value.applies_to_all_calls) == (reset, False)
+
+
+def test_secondary_limit_stops_all_calls(world: ReviewWorld) -> None:
+    _fail_with(world, {"errors": [{"message": "You have exceeded a secondary rate limit."}]})
+    with pytest.raises(DependencyDown) as caught:
+        read(world)
+    assert caught.value.not_before == NOON + timedelta(seconds=60)
+    assert caught.value.applies_to_all_calls
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"data": None}, {"data": {"repository": {"pullRequest": None}}}, [], {"data": {"repository": 5}}]
+)
+def test_unexpected_response_is_an_outage(world: ReviewWorld, document: object) -> None:
+    _fail_with(world, document)
+    with pytest.raises(DependencyDown, match="POST /graphql: unexpected response from GitHub"):
+        read(world)
+
+
+def test_unknown_pull_request_is_permanent(world: ReviewWorld) -> None:
+    reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT)
+    with pytest.raises(Permanent, match="Could not resolve to a PullRequest with the number of 999"):
+        reader.review_threads(999)
+
+
+def test_token_in_an_error_message_is_masked(world: ReviewWorld) -> None:
+    _fail_with(world, {"errors": [{"type": "ODD", "message": f"no {world.sandbox.token} here"}]})
+    with pytest.raises(Retryable, match=r"ODD: no \*\*\* here"):
+        read(world)
+
+
+def test_timeout_of_a_query_is_not_a_pending_write(github: FakeGithub) -> None:
+    api = GithubApi(github_settings(github.base_url), observe=lambda _: None, now=lambda: NOON, timeout_s=0.05)
+    github.faults = [FakeFault("POST", "/graphql", "hang")]
+    with closing(api), pytest.raises(DependencyDown) as caught:
+        GithubReader(api, "o/r", RepositoryLabels(monotonic), bot=BOT).review_threads(7)
+    assert (caught.value.may_have_succeeded, caught.value.not_before) == (False, None)
+
+
+def test_quota_of_graphql_is_not_shown_as_that_of_rest() -> None:
+    meter = RateLimitMonitor()
+    with Sandbox() as sandbox:
+        seed_pull_request(sandbox)
+        api = GithubApi(
+            github_settings(sandbox.github_url, sandbox.token), observe=meter.observe, now=lambda: NOON, timeout_s=5
+        )
+        with closing(api):
+            reader = GithubReader(api, REPOSITORY, RepositoryLabels(monotonic), bot=BOT)
+            reader.pull_request(NUMBER)
+            reader.pull_request(NUMBER)
+            reader.review_threads(NUMBER)
+            assert meter.rate_limit.remaining == 4_998
+            assert meter.take_request_count() == 3
+
+
+# --- permissions -----------------------------------------------------------------------------------------------------
+
+
+def test_permission_of_an_account(world: ReviewWorld) -> None:
+    state = world.sandbox.state
+    state.change(lambda now: now.with_account(MONA).with_account(ZOE))
+    state.set_permission(REPOSITORY, "mona", "write")
+    reader = GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic))
+    logins = ("Codertocat", "mona", "zoe", "nobody", "a/b?c=d")
+    assert [reader.permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
+    without_http = SandboxReader(state, REPOSITORY)
+    assert [without_http.permission(login) for login in logins] == ["admin", "write", "read", "none", "none"]
+    assert world.calls()[-1] == f"GET /repos/{REPOSITORY}/collaborators/a%2Fb%3Fc%3Dd/permission"
+
+
+@pytest.mark.parametrize(("role", "permission"), [("maintain", "write"), ("triage", "read"), ("ops", "write")])
+def test_permission_is_the_base_of_the_role(world: ReviewWorld, role: str, permission: str) -> None:
+    body = json.dumps({"permission": permission, "role_name": role, "user": None})
+    world.sandbox.faults.add(Fault(effect="status", path="/permission$", status=200, body=body))
+    assert GithubReader(world.api, REPOSITORY, RepositoryLabels(monotonic)).permission("mona") == permission
+
+
+def test_renamed_account_keeps_its_threads(world: ReviewWorld) -> None:
+    world.review(inline(2))
+    assert len(read(world, replace(BOT, login="renamed"))) == 1
+    assert read(world, replace(BOT, id=7)) == ()

@@ -1,0 +1,323 @@
+"""Reviews and replies of the real client on the sandbox: positions, retries, and what GitHub rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from hls_handler.actions import EnsureReply, EnsureReview, Outcome
+from hls_handler.errors import DependencyDown, Permanent, Retryable, Superseded
+from hls_handler.events import Account
+from hls_handler.sandbox.faults import Effect, Fault
+from hls_handler.sandbox.server import Sandbox
+from hls_handler.sandbox.state import BOT
+from tests.clients.review_world import (
+    COMMENTS,
+    HEAD,
+    MONA,
+    NUMBER,
+    REPOSITORY,
+    REVIEWS,
+    ReviewWorld,
+    connect_to,
+    inline,
+    seed_pull_request,
+)
+from tests.contracts.github import violations
+
+
+@pytest.fixture
+def world() -> Iterator[ReviewWorld]:
+    with Sandbox() as sandbox:
+        seed_pull_request(sandbox)
+        with closing(connect_to(sandbox)) as api:
+            yield ReviewWorld(sandbox, api)
+        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+
+
+def test_review_has_all_comments_and_a_short_text(world: ReviewWorld) -> None:
+    outcome = world.review(inline(2), inline(9, start_line=7), inline(2, key="old", side="LEFT"))
+    (review,) = world.pull.reviews
+    assert (review.state, review.commit_id, review.author.login) == ("commented", HEAD, "hls-bot")
+    assert review.body == "3 comments on lines of commit ec26c3e57c.\n<!-- hls:review -->"
+    assert [(one["path"], one["side"], one.get("start_line"), one["line"], one["body"]) for one in review.comments] == [
+        ("a.py", "RIGHT", None, 2, "Wrong.\n<!-- hls:finding f2 -->"),
+        ("a.py", "RIGHT", 7, 9, "Wrong.\n<!-- hls:finding f9 -->"),
+        ("a.py", "LEFT", None, 2, "Wrong.\n<!-- hls:finding old -->"),
+    ]
+    first, second, third = (one["id"] for one in review.comments)
+    assert outcome == Outcome(
+        *("review", "created", "posted 3 comments on lines"),
+        url=f"{world.sandbox.page_url}{REPOSITORY}/pull/2#pullrequestreview-{review.id}",
+        comment_ids={"f2": first, "f9": second, "old": third},
+    )
+    assert world.calls() == [f"GET {COMMENTS}", f"POST {REVIEWS}", f"GET {COMMENTS}"]
+
+
+def test_equal_first_and_last_line_are_sent_as_one_line(world: ReviewWorld) -> None:
+    assert world.review(inline(5, start_line=5)).kind == "created"
+    assert "start_line" not in world.seen()[1].body["comments"][0]
+
+
+def test_posted_comments_are_not_posted_again(world: ReviewWorld) -> None:
+    first = world.review(inline(2), inline(3))
+    again = world.review(inline(2), inline(3))
+    assert (again.kind, again.detail) == ("unchanged", "the comments on lines are posted already")
+    assert again.comment_ids == first.comment_ids
+    more = world.review(inline(3), inline(4))
+    assert (more.kind, more.detail) == ("created", "posted 1 comment on lines")
+    assert more.comment_ids["f3"] == first.comment_ids["f3"]
+    assert world.posted_lines() == [[2, 3], [4]]
+
+
+def test_review_without_comments_sends_no_request(world: ReviewWorld) -> None:
+    assert world.review() == Outcome("review", "unchanged", "no comments on lines")
+    assert world.calls() == []
+
+
+@pytest.mark.parametrize("effect", ["drop_after", "status_after", "garbage", "drop", "status"])
+def test_lost_response_does_not_post_a_review_twice(world: ReviewWorld, effect: Effect) -> None:
+    world.sandbox.faults.add(Fault(effect=effect, method="POST", path="/reviews$", status=502))
+    with pytest.raises(DependencyDown) as caught:
+        world.review(inline(2), inline(3))
+    assert caught.value.may_have_succeeded
+    outcome = world.review(inline(2), inline(3), is_retry=True)
+    assert (outcome.kind, outcome.detail) == ("created", "posted 2 comments on lines")
+    assert sorted(outcome.comment_ids) == ["f2", "f3"]
+    assert world.posted_lines() == [[2, 3]]
+
+
+def test_failed_list_after_the_review_does_not_post_twice(world: ReviewWorld) -> None:
+    world.sandbox.faults.add(Fault(effect="status", method="GET", path="/comments$", skip=1, status=503))
+    with pytest.raises(DependencyDown) as caught:
+        world.review(inline(2))
+    assert not caught.value.may_have_succeeded
+    assert world.review(inline(2), is_retry=True).detail == "posted 1 comment on lines"
+    assert world.posted_lines() == [[2]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reviews", "requests"),
+    [
+        ((2, 3, 4, 5, 6, 7, 8, 99), [[2, 3, 4, 5], [6, 7], [8]], 5),
+        ((99, 2, 3, 4, 5, 6, 7, 8), [[2], [3, 4], [5, 6, 7, 8]], 7),
+        ((2, 3, 4, 98, 5, 99, 6, 7), [[2, 3], [4], [5], [6, 7]], 10),
+        ((2, 99), [[2]], 3),
+        ((99, 2), [[2]], 3),
+    ],
+)
+def test_only_comments_with_an_invalid_position_are_rejected(
+    world: ReviewWorld, lines: tuple[int, ...], reviews: list[list[int]], requests: int
+) -> None:
+    outcome = world.review(*map(inline, lines))
+    assert world.posted_lines() == reviews
+    invalid = [line for line in lines if line > 90]
+    assert outcome.rejected == tuple(f"f{line}" for line in invalid)
+    assert sorted(outcome.comment_ids) == sorted(f"f{line}" for line in lines if line < 90)
+    assert outcome.kind == "created"
+    assert world.calls().count(f"POST {REVIEWS}") == requests
+    words = "1 position" if len(invalid) == 1 else "2 positions"
+    posted = "1 comment" if len(lines) == 2 else f"{len(lines) - len(invalid)} comments"
+    assert outcome.detail == f"posted {posted} on lines; GitHub rejected {words}"
+
+
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        inline(3, path="b.py"),
+        inline(3, path="logo.png"),
+        inline(3, start_line=28),
+        inline(28, start_line=9),
+        inline(5, start_line=7),
+        inline(28, side="LEFT"),
+        inline(11),
+    ],
+    ids=["path", "no patch", "order", "other hunk", "reversed", "side", "between hunks"],
+)
+def test_comment_whose_position_is_rejected_is_reported(world: ReviewWorld, invalid: object) -> None:
+    assert world.review(invalid) == Outcome(  # type: ignore[arg-type]
+        "review",
+        "declined",
+        "GitHub rejected 1 position",
+        rejected=(invalid.key,),  # type: ignore[attr-defined]
+    )
+    assert world.posted() == []
+
+
+def test_crash_between_two_halves_posts_only_the_missing_ones(world: ReviewWorld) -> None:
+    world.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/reviews$", skip=1))
+    comments = [inline(line) for line in (2, 3, 4, 99)]
+    with pytest.raises(DependencyDown):
+        world.review(*comments)
+    outcome = world.review(*comments, is_retry=True)
+    assert outcome.detail == "posted 3 comments on lines; GitHub rejected 1 position"
+    assert (outcome.rejected, sorted(outcome.comment_ids)) == (("f99",), ["f2", "f3", "f4"])
+    assert world.posted_lines() == [[2, 3], [4]]
+
+
+def test_review_of_a_commit_that_was_replaced_is_superseded_and_not_halved(world: ReviewWorld) -> None:
+    seed_pull_request(world.sandbox, head="b" * 40)
+    with pytest.raises(Superseded, match=r"^a newer push came meanwhile: bbbbbbbbbb$"):
+        world.review(inline(2), inline(3))
+    assert world.calls().count(f"POST {REVIEWS}") == 1
+    assert world.posted() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ('{"message": "Unprocessable Entity", "errors": ["was submitted too quickly"]}', "was submitted too quickly"),
+        (
+            '{"message": "Unprocessable Entity", "errors": ["User can only have one pending review per pull request"]}',
+            "User can only have one pending review per pull request",
+        ),
+        (
+            '{"message": "Validation Failed", "errors": [{"field": "commit_id", "message": "no such line in commit"}]}',
+            "commit_id; no such line in commit",
+        ),
+        ('{"message": "Validation Failed", "errors": null}', "Validation Failed"),
+    ],
+)
+def test_other_rejections_are_retried_and_not_halved(world: ReviewWorld, body: str, reason: str) -> None:
+    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", status=422, body=body))
+    with pytest.raises(Retryable, match=f"422: GitHub rejected the review: {reason}"):
+        world.review(inline(2), inline(3))
+    assert world.calls().count(f"POST {REVIEWS}") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '"Line could not be resolved"',
+        '"Path could not be resolved"',
+        '"Pull request review thread diff hunk can\'t be blank"',
+        '{"resource": "PullRequestReviewComment", "code": "invalid", "field": "path"}',
+        '"pull_request_review_thread.start_line must be part of the same hunk"',
+    ],
+)
+def test_other_wordings_of_an_invalid_position_are_recognized(world: ReviewWorld, error: str) -> None:
+    body = f'{{"message": "Unprocessable Entity", "errors": [{error}]}}'
+    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", status=422, body=body))
+    outcome = world.review(inline(2), inline(3))
+    assert (outcome.kind, outcome.rejected) == ("created", ())
+    assert world.posted_lines() == [[2], [3]]
+
+
+def test_rule_16_comments_of_others_with_our_marker_do_not_count(world: ReviewWorld) -> None:
+    body = "Wrong.\n<!-- hls:finding f2 -->"
+    copied = {"path": "a.py", "side": "RIGHT", "line": 2, "body": body, "diff_hunk": ""}
+    world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=MONA)
+    assert world.review(inline(2)).kind == "created"
+    assert len(world.posted()) == 2
+
+
+def test_comment_of_our_account_with_another_marker_does_not_count(world: ReviewWorld) -> None:
+    world.review(inline(2))
+    assert world.review(inline(3, key="f22")).kind == "created"
+    assert world.review(inline(3, key="f")).kind == "created"
+
+
+def test_reply_with_the_marker_of_a_finding_does_not_count(world: ReviewWorld) -> None:
+    """The owner of a personal token may copy our comment into a reply."""
+    first = world.review(inline(3)).comment_ids["f3"]
+    body = "Wrong.\n<!-- hls:finding f2 -->"
+    copied = {"path": "a.py", "side": "RIGHT", "line": 3, "body": body, "diff_hunk": "", "in_reply_to_id": first}
+    world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=BOT)
+    assert world.review(inline(2)).kind == "created"
+
+
+def test_dry_run_posts_nothing(world: ReviewWorld) -> None:
+    writer = world.writer(dry_run=True)
+    outcome = writer.ensure_review(NUMBER, EnsureReview(HEAD, (inline(2), inline(3))))
+    assert outcome == Outcome("review", "dry_run", "would have posted 2 comments on lines")
+    reply = writer.ensure_reply(NUMBER, EnsureReply(7, "fixed", "Fixed."))
+    assert (reply.kind, reply.detail) == ("dry_run", "would have replied in a review thread")
+    assert {one.method for one in world.seen()} == {"GET"}
+
+
+def test_every_review_takes_a_slot_before_it_is_sent(world: ReviewWorld) -> None:
+    slots: list[int] = []
+    writer = world.writer(lambda: slots.append(world.calls().count(f"POST {REVIEWS}")))
+    writer.ensure_review(NUMBER, EnsureReview(HEAD, (inline(2), inline(99))))
+    assert slots == [0, 1, 2]
+
+
+def test_long_comment_is_truncated_and_keeps_its_marker(world: ReviewWorld) -> None:
+    world.review(inline(2, body="word " * 20_000))
+    ((body,),) = world.posted()
+    assert len(body) == 65_536
+    assert body.endswith("\n<!-- hls:finding f2 -->")
+    assert "*The middle of this comment was left out" in body
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a-->", "a--b", "-a", "ä"])
+def test_key_that_could_break_the_marker_is_a_defect(world: ReviewWorld, key: str) -> None:
+    with pytest.raises(ValueError, match="invalid key"):
+        world.review(inline(2, key=key))
+
+
+def test_locked_pull_request_is_a_permanent_error(world: ReviewWorld) -> None:
+    body = '{"message": "Unable to create comment because issue is locked."}'
+    world.sandbox.faults.add(Fault(effect="status", method="POST", path="/reviews$", status=403, body=body))
+    with pytest.raises(Permanent, match="the conversation is locked"):
+        world.review(inline(2))
+
+
+# --- replies ---------------------------------------------------------------------------------------------------------
+
+
+def test_reply_is_posted_once_for_each_key(world: ReviewWorld) -> None:
+    first = world.review(inline(2), inline(3)).comment_ids
+    outcome = world.reply(first["f2"])
+    assert (outcome.action, outcome.kind, outcome.detail) == ("reply", "created", "replied in a review thread")
+    assert outcome.body == "Fixed.\n<!-- hls:reply fixed -->"
+    again = world.reply(first["f2"])
+    assert (again.kind, again.detail) == ("unchanged", "our reply in the review thread is posted already")
+    assert again.comment_id == outcome.comment_id
+    assert world.reply(first["f3"]).kind == "created"
+    assert world.reply(first["f2"], "dismissed").kind == "created"
+    assert [len(review.comments) for review in world.pull.reviews] == [2, 1, 1, 1]
+    assert [one["in_reply_to_id"] for review in world.pull.reviews[1:] for one in review.comments] == [
+        first["f2"],
+        first["f3"],
+        first["f2"],
+    ]
+
+
+@pytest.mark.parametrize("effect", ["drop_after", "status_after", "garbage"])
+def test_lost_response_does_not_post_a_reply_twice(world: ReviewWorld, effect: Effect) -> None:
+    first = world.review(inline(2)).comment_ids["f2"]
+    world.sandbox.faults.add(Fault(effect=effect, method="POST", path="/replies$", status=502))
+    with pytest.raises(DependencyDown):
+        world.reply(first)
+    assert world.reply(first).kind == "unchanged"
+    assert len(world.pull.reviews) == 2
+
+
+def test_reply_to_a_deleted_comment_is_declined(world: ReviewWorld) -> None:
+    assert world.reply(12345) == Outcome(
+        "reply", "declined", "our comment in the review thread was deleted: no reply is posted"
+    )
+
+
+def test_rule_16_reply_of_another_account_with_our_marker_does_not_count(world: ReviewWorld) -> None:
+    first = world.review(inline(2)).comment_ids["f2"]
+    copied = {
+        "path": "a.py",
+        "line": 2,
+        "body": "x\n<!-- hls:reply fixed -->",
+        "diff_hunk": "",
+        "in_reply_to_id": first,
+    }
+    world.sandbox.state.create_review(world.pull, "", HEAD, [copied], by=MONA)
+    assert world.reply(first).kind == "created"
+
+
+def test_own_comments_of_an_app_are_found_by_login(world: ReviewWorld) -> None:
+    world.review(inline(2))
+    world.bot = Account("HLS-bot", 0, "User")  # an App is not told its account's id
+    assert world.review(inline(2)).kind == "unchanged"
+    world.bot = Account("other[bot]", 0, "Bot")
+    assert world.review(inline(2)).kind == "created"

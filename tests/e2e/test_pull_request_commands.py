@@ -1,0 +1,122 @@
+"""Commands in comments, from the webhook of the stand-in GitHub to reactions and reviews (SECURITY.md rules 17, 18)."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.objects import Conversation
+from hls_handler.sandbox.server import Sandbox
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import SECRET, Service
+from tests.sandbox.conftest import ask
+
+REPOSITORY = "Codertocat/Hello-World"
+PULL = recorded.load("demo/feature")
+NUMBER: int = PULL.payload["pull_request"]["number"]
+
+
+@pytest.fixture
+def service(make_service: MakeService, sandbox: Sandbox) -> Service:
+    """A running service that gets the stand-in's webhooks about the pull request of `PULL`."""
+    running = make_service().start()
+    sandbox.state.seed(PULL.event, PULL.payload)
+    hook = {"owner": REPOSITORY, "url": f"http://127.0.0.1:{running.port}/webhook", "secret": SECRET}
+    assert ask(sandbox.page_url, "POST", "/_sandbox/hooks", hook).status == 201
+    return running
+
+
+def comment(sandbox: Sandbox, service: Service, body: str, *, by: str = "mona", permission: str = "write") -> None:
+    """Comment as a person, and wait until HLS has processed the webhook and what follows from it."""
+    sent = {"repository": REPOSITORY, "number": NUMBER, "author": by, "body": body, "permission": permission}
+    (attempt,) = ask(sandbox.page_url, "POST", "/_sandbox/comments", sent).document
+    assert attempt["status_code"] in (200, 202)
+    service.until_idle()
+
+
+def pull_request(sandbox: Sandbox) -> Conversation:
+    found = sandbox.state.conversation(REPOSITORY, NUMBER)
+    assert found is not None
+    return found
+
+
+def reactions(sandbox: Sandbox) -> list[tuple[str, str]]:
+    """The commands and HLS's reactions to them."""
+    comments = pull_request(sandbox).comments
+    return [(one.body, reaction.content) for one in comments for reaction in one.reactions]
+
+
+def calls(sandbox: Sandbox) -> int:
+    return sum(request.path.endswith("/messages") for request in sandbox.requests.all("claude"))
+
+
+def test_commands_request_stop_and_resume_reviews(service: Service, sandbox: Sandbox) -> None:
+    comment(sandbox, service, "/review")
+    assert reactions(sandbox) == [("/review", "eyes")]
+    asked = calls(sandbox)
+    assert asked > 0
+    assert pull_request(sandbox).labels != ()
+    comment(sandbox, service, "/stop")
+    push = recorded.load("demo/feature-push")
+    sandbox.state.seed(push.event, push.payload)
+    assert service.deliver(push.event, push.body).status == 202
+    service.until_idle()
+    assert calls(sandbox) == asked
+    comment(sandbox, service, "/resume")
+    assert calls(sandbox) > asked
+    comment(sandbox, service, "/help")
+    assert reactions(sandbox)[1:] == [("/stop", "+1"), ("/resume", "eyes"), ("/help", "+1")]
+    assert sum("`/review full`" in one.body for one in pull_request(sandbox).comments) == 1
+
+
+def payload(body: str, *, login: str = "mona", kind: str = "User", action: str = "created") -> dict[str, Any]:
+    """The payload of a comment, whose `author_association` claims more than the permission."""
+    author = {"login": login, "id": 4711, "type": kind}
+    found = PULL.payload["pull_request"]
+    return {
+        "action": action,
+        "repository": PULL.payload["repository"],
+        "sender": author,
+        "issue": {"number": NUMBER, "title": found["title"], "user": found["user"], "pull_request": {"url": "x"}},
+        "comment": {"id": 80, "body": body, "user": author, "author_association": "OWNER"},
+        "changes": {"body": {"from": "/review"}} if action == "edited" else {},
+    }
+
+
+def test_red_team_nothing_is_written_or_asked_for_what_is_no_command_of_a_maintainer(
+    service: Service, sandbox: Sandbox
+) -> None:
+    sandbox.state.set_permission(REPOSITORY, "mona", "write")
+    sandbox.state.set_permission(REPOSITORY, "rob", "read")
+    attacks = [
+        payload("> /review full\n\nI would not do that"),
+        payload("```\n/review full\n```"),
+        payload("<!--\n/review full\n-->"),
+        payload("Hello\n/review full"),
+        payload("/review full", action="edited"),
+        payload("/review full", login="rob"),
+        payload("/review full", login="nobody"),
+        payload("/review full", login="ci[bot]", kind="Bot"),
+        payload("/review full", login="ci-machine", kind="Bot"),
+        payload("\u3000/review full"),
+        payload("/review\u3000full"),
+        payload("\u200b/review full"),
+        payload("/re\u200bview full"),
+        payload("/review full\u2060"),
+        payload("/review full" + "".join(chr(0xE0000 + ord(character)) for character in " please")),
+        payload("/review full\n\n<!-- hls:pull_requests -->", login="hls-bot"),
+    ]
+    sandbox.requests.clear()
+    for number, attack in enumerate(attacks):
+        answer = service.deliver("issue_comment", json.dumps(attack).encode(), guid=f"attack-{number}")
+        assert answer.status in (200, 202)
+    service.until_idle()
+    assert [request.path for request in sandbox.requests.all() if request.writes] == []
+    assert calls(sandbox) == 0
+    with closing(service.open_store()) as store:
+        rows = [store.deliveries.find(f"attack-{number}") for number in range(len(attacks))]
+    assert [row.state for row in rows if row is not None] == ["ignored"] * len(attacks)

@@ -1,0 +1,422 @@
+"""Selection of the changed files for the calls of a review, and the record of what was reviewed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hls_handler.handlers.changed_files import (
+    ChangedLines,
+    FilePart,
+    PatchedFile,
+    Reason,
+    Selection,
+    SkippedFile,
+    count_reasons,
+    cover,
+    digest_reviewed,
+    select_files,
+    show_files,
+)
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.prompting.render import estimate_tokens
+from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.review.patches import parse_numbered
+from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
+from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from tests.handlers.world import PATCH, file
+
+BUDGET = 100_000
+
+
+def select(
+    *files: ChangedFile, tokens: int = BUDGET, reviewed: Mapping[str, Sequence[str]] | None = None, max_calls: int = 30
+) -> Selection:
+    return select_files(
+        files, tokens=tokens, ignored_paths=EMPTY_PATH_FILTER, reviewed=reviewed or {}, max_calls=max_calls
+    )
+
+
+def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
+    """A file whose lines take 10 tokens each (35 characters when numbered), its headers 4, and its name 100."""
+    parts = [f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)]
+    return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
+
+
+def shown(selection: Selection, call: int = 0) -> tuple[PatchedFile, ...]:
+    return show_files(selection, selection.calls[call])
+
+
+def shown_paths(selection: Selection) -> list[list[str]]:
+    return [[one.path for one in shown(selection, call)] for call in range(len(selection.calls))]
+
+
+def test_a_patch_is_shown_numbered_with_the_data_of_the_file() -> None:
+    renamed = file("area.py", status="renamed", previous_path="old.py")
+    patched = PatchedFile(
+        path="area.py",
+        previous_path="old.py",
+        status="renamed",
+        additions=1,
+        deletions=1,
+        numbered=(
+            "@@ -1,2 +1,2 @@\nR    1   def area(side):\nL    2 -     return side * 2\nR    2 +     return side ** 2"
+        ),
+        cut=False,
+        changed=(ChangedLines("LEFT", 2, 2), ChangedLines("RIGHT", 2, 2)),
+    )
+    selection = select(renamed)
+    assert (selection.files, selection.calls, selection.skipped) == ((patched,), ((FilePart(0, (0,)),),), ())
+    assert shown(selection) == (patched,)
+
+
+def test_an_unknown_status_is_shown_as_changed() -> None:
+    assert select(file(status="teleported")).files[0].status == "changed"
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ({"path": "logo.png", "patch": None, "additions": 0, "deletions": 0}, "binary or empty"),
+        ({"path": "empty.py", "patch": "", "additions": 0, "deletions": 0, "status": "added"}, "binary or empty"),
+        ({"path": "big.py", "patch": None, "additions": 20_000, "deletions": 0}, "too large for GitHub to show"),
+        (
+            {"path": "b.py", "patch": None, "status": "renamed", "additions": 0, "deletions": 0},
+            "renamed without changes",
+        ),
+    ],
+)
+def test_a_file_without_a_patch_is_skipped(known: dict[str, Any], reason: Reason) -> None:
+    selection = select(file(**known))
+    assert (selection.files, selection.calls) == ((), ())
+    assert selection.skipped == (SkippedFile(known["path"], reason),)
+
+
+@pytest.mark.parametrize(
+    ("reason", "names"),
+    [
+        (
+            "lock file",
+            [
+                "package-lock.json",
+                "web/yarn.lock",
+                "pnpm-lock.yaml",
+                "Cargo.lock",
+                "poetry.lock",
+                "uv.lock",
+                "Pipfile.lock",
+                "composer.lock",
+                "Gemfile.lock",
+                "go.sum",
+                "bun.lockb",
+                "bun.lock",
+            ],
+        ),
+        ("minified", ["static/app.min.js", "a.min.css", "app.js.map"]),
+        (
+            "generated",
+            ["dist/index.js", "api/user_pb2.py", "user.pb.go", "ui/__snapshots__/a.js", "a.snap", "x.g.dart"],
+        ),
+        ("vendored", ["vendor/lib/a.go", "web/node_modules/a/index.js", "third_party/zlib/zlib.c"]),
+    ],
+)
+def test_files_that_are_not_hand_written_are_skipped(reason: str, names: list[str]) -> None:
+    assert skipped(*(file(name) for name in names)) == dict.fromkeys(names, reason)
+
+
+def skipped(*files: ChangedFile) -> dict[str, str]:
+    return {one.path: one.reason for one in select(*files).skipped}
+
+
+def paths(*files: ChangedFile) -> list[str]:
+    return [one.path for one in select(*files).files]
+
+
+def test_files_with_similar_names_are_shown() -> None:
+    names = [
+        "lock.py",
+        "src/vendors.py",
+        "distance.py",
+        "package.json",
+        "admin.js",
+        "go.mod",
+        "generate.py",
+        "my-yarn.lock",
+    ]
+    assert sorted(paths(*(file(name) for name in names))) == sorted(names)
+
+
+def test_files_are_ordered_source_tests_documentation_removed() -> None:
+    given_by_github = [
+        file("README.md"),
+        file("gone.py", status="removed"),
+        file("tests/test_area.py"),
+        file("settings.yaml"),
+        file(".github/workflows/ci.yml"),
+        file("src/area.py"),
+        file("src/area_test.go"),
+        file("Makefile"),
+        file("docs/guide.html"),
+        file("ui/button.spec.ts"),
+    ]
+    assert paths(*given_by_github) == [
+        ".github/workflows/ci.yml",
+        "src/area.py",
+        "Makefile",
+        "tests/test_area.py",
+        "src/area_test.go",
+        "ui/button.spec.ts",
+        "README.md",
+        "settings.yaml",
+        "docs/guide.html",
+        "gone.py",
+    ]
+
+
+# Calls
+
+
+def test_files_that_do_not_fit_into_one_call_are_in_further_calls() -> None:
+    files = [long("a.py", 60), long("b.py", 60), long("c.py", 19)]
+    assert shown_paths(select(*files, tokens=1_100)) == [["a.py"], ["b.py", "c.py"]]
+    assert shown_paths(select(*files, tokens=BUDGET)) == [["a.py", "b.py", "c.py"]]
+
+
+@pytest.mark.parametrize(("tokens", "calls"), [(408, 1), (407, 2)], ids=["just fits", "one token too few"])
+def test_tokens_of_a_call_are_counted_with_names_and_headers(tokens: int, calls: int) -> None:
+    assert len(select(long("a.py", 10), long("b.py", 10), tokens=tokens).calls) == calls
+
+
+def test_a_file_is_split_between_its_hunks() -> None:
+    selection = select(long("a.py", 90, hunks=20), long("b.py", 10), tokens=3_000)
+    assert selection.calls[0] == (FilePart(0, (0, 1, 2)),)
+    assert selection.calls[6] == (FilePart(0, (18, 19)), FilePart(1, (0,)))
+    (first,) = shown(selection)
+    assert first.numbered.endswith("\n[cut here: 1530 more changed lines of this file are not shown]")
+    assert first.changed == (
+        ChangedLines("RIGHT", 1, 90),
+        ChangedLines("RIGHT", 101, 190),
+        ChangedLines("RIGHT", 201, 290),
+    )
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
+def test_a_hunk_that_is_too_long_for_a_call_is_cut() -> None:
+    selection = select(long("a.py", 90), tokens=600)
+    assert selection.calls == ((FilePart(0, (0,), lines=49),),)
+    assert shown(selection)[0].cut
+    assert shown(selection)[0].numbered.endswith("\n[cut here: 41 more changed lines of this file are not shown]")
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("a.py", 1, 0, "a part is too long for one call", needs_review=True),
+    )
+    assert digest_reviewed(selection, ()) == {"a.py": ()}
+
+
+def test_a_hunk_of_which_less_than_20_lines_fit_is_not_shown() -> None:
+    assert select(long("a.py", 90), tokens=304).calls == ((FilePart(0, (0,), lines=20),),)
+    selection = select(long("a.py", 90), tokens=303)
+    assert (selection.calls, selection.oversized) == ((), (0,))
+    assert cover(selection, {}, unlisted=0).files[0].reason == "a part is too long for one call"
+
+
+def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
+    patch = "@@ -1 +1 @@\n-a\n+" + "x" * 5_000_000 + "\n@@ -9 +9 @@\n-b\n+c"
+    selection = select(file("a.js", patch, additions=2, deletions=2), tokens=20_000)
+    assert selection.calls == ((FilePart(0, (1,)),),)
+    assert len(shown(selection)[0].numbered) < 200
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("a.js", 2, 1, "a part is too long for one call", needs_review=True),
+    )
+
+
+def test_a_patch_is_limited_to_the_length_of_one_text() -> None:
+    selection = select(long("a.py", 90, hunks=50), tokens=900_000)
+    assert len(selection.calls) == 1
+    parts = [len(one.numbered) for one in shown(selection)]
+    assert len(parts) == 3
+    assert max(parts) <= LONGEST_TEXT
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
+def test_long_paths_count_towards_the_budget() -> None:
+    files = [file(f"{index}{'x' * 3_500}.py") for index in range(10)]
+    assert [len(call) for call in select(*files, tokens=3_300).calls] == [3, 3, 3, 1]
+
+
+def test_calls_are_limited() -> None:
+    selection = select(*(long(f"{letter}.py", 60) for letter in "abc"), tokens=800, max_calls=2)
+    assert shown_paths(selection) == [["a.py"], ["b.py"]]
+    coverage = cover(selection, {}, unlisted=0)
+    assert [(one.path, one.reviewed, one.reason) for one in coverage.files] == [
+        ("a.py", 1, None),
+        ("b.py", 1, None),
+        ("c.py", 0, "too large for one review"),
+    ]
+    assert not coverage.is_complete
+
+
+def test_diff_of_30_000_lines_is_reviewed_in_several_calls() -> None:
+    selection = select(*(long(f"{number}.py", 75, hunks=4) for number in range(100)), tokens=60_000)
+    assert 5 <= len(selection.calls) <= 7
+    coverage = cover(selection, {}, unlisted=0)
+    assert coverage.is_complete
+    assert sum(one.reviewed for one in coverage.files) == 400
+
+
+def test_3_000_files_are_covered() -> None:
+    files = [*(file(f"{number}.py") for number in range(2_990)), *(file(f"{number}/uv.lock") for number in range(10))]
+    coverage = cover(select(*files, tokens=60_000), {}, unlisted=141)
+    assert (len(coverage.files), len(coverage.needing_review), coverage.unlisted) == (3_000, 2_990, 141)
+    assert not coverage.is_complete
+    assert replace(coverage, unlisted=0).is_complete
+
+
+# Reviewed before
+
+
+def reviewed_once(*files: ChangedFile) -> dict[str, tuple[str, ...]]:
+    return digest_reviewed(select(*files), ())
+
+
+TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
+
+
+def test_only_hunks_with_other_lines_are_shown_again() -> None:
+    now = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
+    selection = select(now, reviewed=reviewed_once(file(patch=TWO_HUNKS)))
+    assert selection.calls == ((FilePart(0, (1,)),),)
+    assert selection.files[0].changed == (ChangedLines("RIGHT", 21, 21),)
+    assert shown(selection)[0].numbered.split("\n")[:2] == ["@@ -20,2 +20,2 @@", "R   20   def volume(side):"]
+    assert "return side ** 2" not in shown(selection)[0].numbered
+
+
+def test_unchanged_file_is_not_shown_again_and_is_covered() -> None:
+    selection = select(file("a.py"), file("b.py"), reviewed=reviewed_once(file("a.py")))
+    assert shown_paths(selection) == [["b.py"]]
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("a.py", 1, 1, None, needs_review=True),
+        FileCoverage("b.py", 1, 1, None, needs_review=True),
+    )
+
+
+def test_nothing_changed_needs_no_call() -> None:
+    moved = file(patch=TWO_HUNKS.replace("-20,2 +20,2", "-120,2 +130,2"))
+    selection = select(moved, reviewed=reviewed_once(file(patch=TWO_HUNKS)))
+    assert selection.calls == ()
+    assert cover(selection, {}, unlisted=0).is_complete
+    assert digest_reviewed(selection, ()) == reviewed_once(file(patch=TWO_HUNKS))
+
+
+def test_unanswered_calls_are_not_recorded_as_reviewed() -> None:
+    files = [long("a.py", 60), long("b.py", 60)]
+    selection = select(*files, tokens=800)
+    digests = digest_reviewed(selection, {1})
+    assert (len(digests["a.py"]), digests["b.py"]) == (1, ())
+    assert cover(selection, {1: "Claude refused"}, unlisted=0).files == (
+        FileCoverage("a.py", 1, 1, None, needs_review=True),
+        FileCoverage("b.py", 1, 0, "Claude refused", needs_review=True),
+    )
+    assert shown_paths(select(*files, tokens=800, reviewed=digests)) == [["b.py"]]
+
+
+def test_hunks_of_a_split_file_are_recorded_call_by_call() -> None:
+    selection = select(long("a.py", 60, hunks=3), tokens=800)
+    assert len(selection.calls) == 3
+    assert cover(selection, {0: "Claude refused", 2: "Claude refused"}, unlisted=0).files == (
+        FileCoverage("a.py", 3, 1, "Claude refused", needs_review=True),
+    )
+
+
+def test_patch_that_github_shortened_is_not_covered() -> None:
+    selection = select(file(additions=400, deletions=1))
+    assert shown(selection)[0].cut
+    assert shown(selection)[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("area.py", 1, 1, "GitHub shortened its patch", needs_review=True),
+    )
+
+
+# Skipped files
+
+
+def test_files_left_out_by_settings_need_no_review() -> None:
+    ignored = PathFilter(("docs/**",), "config/settings.yaml:14 (repositories[0].paths.ignore)")
+    selection = select_files([file("docs/a.md"), file()], tokens=BUDGET, ignored_paths=ignored, reviewed={})
+    assert selection.skipped == (SkippedFile("docs/a.md", "left out by settings"),)
+    assert cover(selection, {}, unlisted=0) == Coverage(
+        (
+            FileCoverage("area.py", 1, 1, None, needs_review=True),
+            FileCoverage("docs/a.md", 0, 0, "left out by settings", needs_review=False),
+        )
+    )
+    assert cover(selection, {}, unlisted=0).is_complete
+
+
+def test_file_that_github_does_not_show_is_not_covered() -> None:
+    coverage = cover(select(file("big.py", None, additions=20_000)), {}, unlisted=0)
+    assert coverage.files == (FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True),)
+    assert not coverage.is_complete
+
+
+def test_skipped_files_keep_githubs_order() -> None:
+    files = [file("z.lock/uv.lock"), file("a.png", None, additions=0, deletions=0), file("b.min.js")]
+    assert [one.path for one in select(*files).skipped] == ["z.lock/uv.lock", "a.png", "b.min.js"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "needs_review"), [("lock file", False), ("too large for GitHub to show", True), ("generated", False)]
+)
+def test_skipped_file_needs_review_unless_nobody_writes_it(reason: Reason, needs_review: bool) -> None:
+    assert SkippedFile("a", reason).needs_review is needs_review
+
+
+def test_reasons_are_counted() -> None:
+    skipped_files = [SkippedFile("a", "lock file"), SkippedFile("b", "binary or empty"), SkippedFile("c", "lock file")]
+    assert count_reasons(skipped_files) == "2 lock files, 1 binary or empty"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py", "uv.lock"]), st.integers(0, 60), st.integers(1, 3))
+    ),
+    st.integers(0, 4_000),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 3)),
+)
+def test_calls_fit_and_coverage_adds_up(
+    made: list[tuple[str, int, int]], tokens: int, max_calls: int, refused: set[int]
+) -> None:
+    files = [long(f"{index}/{path}", lines, hunks=hunks) for index, (path, lines, hunks) in enumerate(made)]
+    selection = select(*files, tokens=tokens, max_calls=max_calls)
+    assert len(selection.calls) <= max_calls
+    for call in range(len(selection.calls)):
+        texts = [one.numbered.partition("\n[cut here")[0] for one in shown(selection, call)]
+        assert sum(estimate_tokens(text) + 100 for text in texts) <= tokens
+    unanswered = {number: "Claude refused" for number in refused if number < len(selection.calls)}
+    coverage = cover(selection, unanswered, unlisted=0)
+    assert sorted(one.path for one in coverage.files) == sorted(one.path for one in files)
+    digests = digest_reviewed(selection, unanswered)
+    for one in coverage.files:
+        patch = next((shown.numbered for shown in selection.files if shown.path == one.path), "")
+        assert one.hunks == len(parse_numbered(patch).hunks)
+        assert one.reviewed <= one.hunks
+        assert (one.reason is None) == (one.reviewed == one.hunks and one.needs_review)
+        assert len(digests.get(one.path, ())) <= one.reviewed
+    assert coverage.is_complete == all(one.reason is None for one in coverage.needing_review)
+    again = select(*files, tokens=tokens, reviewed=digests)
+    asked = {(part.file, hunk) for call in again.calls for part in call for hunk in part.hunks}
+    answered = {
+        (part.file, hunk)
+        for number, call in enumerate(selection.calls)
+        if number not in unanswered
+        for part in call
+        if part.lines is None
+        for hunk in part.hunks
+    }
+    # Equal hunks cannot be told apart, so one of them may count as another one.
+    assert len(asked) + len(answered) <= sum(one.hunks for one in coverage.files)

@@ -1,0 +1,212 @@
+"""The decision about the check on a commit: a success is proof that everything was reviewed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+
+from hls_handler.actions import Annotation, EnsureCheck
+from hls_handler.analysis import Receipt, Severity
+from hls_handler.handlers.check import CheckedFinding, plan_check, plan_unreviewed_check
+from hls_handler.handlers.handler import PromptLimits, SkipReason
+from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
+from hls_handler.review.coverage import Coverage, FileCoverage
+from hls_handler.settings.model import Review
+from tests.handlers.world import FakeReader, analysis, event, file, finding, pull_request, pull_request_analysis
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REVIEWED = FileCoverage("area.py", hunks=2, reviewed=2, reason=None, needs_review=True)
+PARTLY = FileCoverage("big.py", hunks=5, reviewed=3, reason="the patch is too long", needs_review=True)
+SKIPPED = FileCoverage("more.py", hunks=0, reviewed=0, reason="over the token budget", needs_review=True)
+LOCK_FILE = FileCoverage("uv.lock", hunks=0, reviewed=0, reason="lock file", needs_review=False)
+RECEIPT = Receipt(2, 12_345, 678, 0.01234, prompt_ids=("pull_requests/review@3f9c2a",))
+HIGH = CheckedFinding("area.py", "RIGHT", 2, 3, "high", "Wrong", "It is *wrong*.")
+
+
+def check(*files: FileCoverage, findings: tuple[CheckedFinding, ...] = (), **known: Any) -> EnsureCheck:
+    coverage = Coverage(files, known.pop("unlisted", 0))
+    return plan_check(COMMIT, coverage, findings, Review(**known), RECEIPT)
+
+
+def test_complete_review_is_a_success_with_a_receipt() -> None:
+    planned = check(REVIEWED, LOCK_FILE)
+    assert (planned.commit, planned.conclusion, planned.title) == (COMMIT, "success", "Reviewed 1 of 1 file")
+    assert planned.description == "1 of 1 file reviewed; 0.0123 USD"
+    assert planned.summary == (
+        "1 of 1 file that needs a review was reviewed as a whole.\n"
+        "\n"
+        "| | |\n"
+        "|---|---|\n"
+        f"| commit | `{COMMIT}` |\n"
+        "| files | 1 of 1 |\n"
+        "| hunks | 2 of 2 |\n"
+        "| calls to Claude | 2 |\n"
+        "| tokens | 12,345 in, 678 out |\n"
+        "| cost | 0.0123 USD |\n"
+        "| prompt | `pull_requests/review@3f9c2a` |\n"
+        "\n"
+        "### No review needed\n"
+        "\n"
+        "- `uv.lock`: lock file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("missing", "listed"),
+    [
+        ({"files": (REVIEWED, PARTLY)}, "- `big.py`: 3 of 5 hunks reviewed; the patch is too long"),
+        ({"files": (REVIEWED, SKIPPED)}, "- `more.py`: over the token budget"),
+        ({"files": (REVIEWED,), "unlisted": 2}, "- 2 changed files beyond those that GitHub lists"),
+        ({"files": (), "unlisted": 1}, "- 1 changed file beyond those that GitHub lists"),
+    ],
+    ids=["partly", "skipped", "unlisted", "only unlisted"],
+)
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+def test_incomplete_review_is_never_a_success(
+    missing: dict[str, Any], listed: str, incomplete: Literal["neutral", "failure"]
+) -> None:
+    given = dict(missing)
+    planned = check(*given.pop("files"), incomplete=incomplete, **given)
+    assert planned.conclusion == incomplete
+    assert listed in planned.summary.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "title"),
+    [
+        ((LOCK_FILE,), "Nothing needs a review: 1 lock file"),
+        ((), "Nothing needs a review: no file was changed"),
+    ],
+)
+def test_success_without_a_review_says_that_nothing_needed_one(files: tuple[FileCoverage, ...], title: str) -> None:
+    planned = plan_check(COMMIT, Coverage(files), (), Review(), Receipt())
+    assert (planned.conclusion, planned.title, planned.description) == ("success", title, title)
+
+
+@pytest.mark.parametrize(
+    ("severity", "fail_on", "conclusion"),
+    [
+        ("critical", None, "success"),
+        ("critical", "high", "failure"),
+        ("high", "high", "failure"),
+        ("medium", "high", "success"),
+        ("low", "low", "failure"),
+    ],
+)
+def test_open_finding_fails_only_from_the_severity_that_settings_name(
+    severity: Severity, fail_on: Severity | None, conclusion: str
+) -> None:
+    planned = check(REVIEWED, findings=(replace(HIGH, severity=severity),), fail_on=fail_on)
+    assert planned.conclusion == conclusion
+
+
+def test_failure_names_the_findings_and_the_coverage() -> None:
+    planned = check(REVIEWED, PARTLY, findings=(HIGH, replace(HIGH, severity="low")), fail_on="high")
+    assert planned.title == "1 open finding of severity high or above; reviewed 1 of 2 files"
+    assert planned.description == "1 of 2 files reviewed, 2 open findings; 0.0123 USD"
+    assert "Open findings: 1 high, 1 low." in planned.summary.split("\n")
+    assert planned.conclusion == "failure"
+
+
+def test_rule_18_dismissal_without_write_permission_does_not_turn_a_failing_check_green() -> None:
+    by = {who: replace(HIGH, dismissed_by=who) for who in ("writer", "other")}
+    assert check(REVIEWED, findings=(by["other"],), fail_on="high").conclusion == "failure"
+    assert check(REVIEWED, findings=(by["writer"],), fail_on="high").conclusion == "success"
+
+
+def test_annotations_show_lines_of_the_commit() -> None:
+    removed, nowhere = replace(HIGH, side="LEFT"), replace(HIGH, line=None)
+    single = replace(HIGH, start_line=None, severity="medium", body="")
+    assert check(REVIEWED, findings=(removed, nowhere, single, HIGH)).annotations == (
+        Annotation("area.py", 2, 3, "failure", "Wrong", "It is *wrong*."),
+        Annotation("area.py", 3, 3, "warning", "Wrong", "Wrong"),
+    )
+
+
+def test_rule_15_names_of_files_cannot_break_out_of_the_summary() -> None:
+    planned = check(replace(SKIPPED, path="a`\n\n@octocat ![x](https://evil.example/x.png) <img src=x>"))
+    assert [line for line in planned.summary.split("\n") if "octocat" in line] == [
+        "- `aˋ @octocat ![x](https://evil.example/x.png) <img src=x>`: over the token budget"  # all in a code span
+    ]
+
+
+def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
+    token = "ghp_" + "a1B2" * 9
+    planned = check(REVIEWED, findings=(replace(HIGH, title=f"See {token}", body=f"It is {token}."),))
+    ended = plan_unreviewed_check(COMMIT, "neutral", "The review failed", f"no answer with {token}")
+    shown = (
+        planned.annotations[0].title,
+        planned.annotations[0].message,
+        ended.title,
+        ended.summary,
+        ended.description,
+    )
+    assert [text for text in shown if token in text] == []
+
+
+def test_unreviewed_commit_has_the_reason_as_title() -> None:
+    planned = plan_unreviewed_check(COMMIT, "cancelled", "Not reviewed", "a newer push came meanwhile: 89abcdef01")
+    title = "Not reviewed: a newer push came meanwhile: 89abcdef01"
+    summary = "This commit was not reviewed. a newer push came meanwhile: 89abcdef01"
+    assert planned == EnsureCheck(COMMIT, "cancelled", title, summary, title)
+
+
+HANDLER = PullRequestHandler()
+
+
+def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
+    now = pull_request(**{"changed_files": len(files), **known})
+    return HANDLER.gather(
+        event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(tokens, is_review=True)
+    )
+
+
+def planned_by_handler(facts: PullRequestFacts, reply: Any) -> EnsureCheck:
+    action = HANDLER.plan(event(pull_request()), facts, replace(analysis(reply), receipt=RECEIPT))[-1]
+    assert isinstance(action, EnsureCheck)
+    return action
+
+
+def test_check_is_on_the_commit_that_was_read_and_has_the_open_findings() -> None:
+    facts = gather(file(), head_sha="f" * 40)
+    planned = planned_by_handler(facts, pull_request_analysis(findings=[finding()]))
+    assert (HANDLER.check_commit(facts), planned.commit) == ("f" * 40, "f" * 40)
+    assert planned.title == "Reviewed 1 of 1 file; 1 open finding"
+    assert planned.annotations == ()  # a review comment shows it
+    unposted = replace(facts, review=Review(max_inline=0))
+    planned = planned_by_handler(unposted, pull_request_analysis(findings=[finding()]))
+    assert [(one.path, one.end_line) for one in planned.annotations] == [("area.py", 2)]
+
+
+def test_file_over_the_budget_makes_the_check_neutral() -> None:
+    facts = gather(file(), file("big.py", None, additions=20_000))
+    assert planned_by_handler(facts, pull_request_analysis()).conclusion == "neutral"
+
+
+def test_reply_that_handlers_wrote_is_no_review() -> None:
+    facts = gather(file())
+    planned = HANDLER.plan(event(pull_request()), facts, analysis())[-1]
+    assert isinstance(planned, EnsureCheck)
+    assert planned.conclusion == "neutral"
+
+
+def test_pull_request_without_a_patch_to_read_gets_a_check_without_a_call() -> None:
+    lock_file, huge = file("uv.lock"), file("big.py", None, additions=20_000)
+    for files, conclusion in (((lock_file,), "success"), ((lock_file, huge), "neutral"), ((), "success")):
+        facts = gather(*files)
+        (planned,) = HANDLER.plan_unasked(facts)
+        assert isinstance(HANDLER.skip_reason(facts), SkipReason)
+        assert (planned.conclusion, planned.commit) == (conclusion, facts.pull_request.head_sha)
+
+
+def test_no_check_if_settings_switch_it_off_or_the_prompt_reviews_nothing() -> None:
+    off = replace(gather(file()), review=Review(check=False))
+    other = replace(off, review=Review(), is_review=False)
+    for facts in (off, other):
+        assert HANDLER.check_commit(facts) is None
+        assert HANDLER.plan_unasked(facts) == ()
+        actions = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
+        assert not any(isinstance(action, EnsureCheck) for action in actions)

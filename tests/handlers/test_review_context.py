@@ -1,0 +1,159 @@
+"""Context of a review: guidance, linked issues, linguist attributes, and the lines above hunks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.events import PullRequest
+from hls_handler.handlers.changed_files import select_files, show_files, with_lines_above
+from hls_handler.handlers.handler import PromptLimits
+from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.reader import (
+    EMPTY_HISTORY,
+    ChangedFile,
+    EmptyHistory,
+    GuidanceFile,
+    LinkedIssue,
+    ReviewContext,
+)
+from hls_handler.review.ledger import ReviewRecord
+from hls_handler.settings.model import Review
+from hls_handler.settings.values import EMPTY_PATH_FILTER
+from tests.handlers.world import FakeReader, event, file, pull_request
+
+HANDLER = PullRequestHandler()
+LIMITS = PromptLimits(10_000, is_review=True)
+GUIDANCE = (GuidanceFile("AGENTS.md", "Prices are in cents."),)
+ISSUES = (LinkedIssue(7, "Wrong price", "It is 100 times too high."),)
+CONTEXT = ReviewContext("*.api.py linguist-generated", GUIDANCE, ISSUES)
+TEXT = "def area(side):\n" + "".join(f"    x = {number}\n" for number in range(2, 9)) + "    return side ** 2\n"
+DEEP = file("area.py", "@@ -7,3 +7,3 @@\n     x = 7\n     x = 8\n-    return side * 2\n+    return side ** 2")
+
+
+def gather(
+    reader: FakeReader, limits: PromptLimits = LIMITS, *, history: EmptyHistory = EMPTY_HISTORY
+) -> PullRequestFacts:
+    return HANDLER.gather(event(pull_request()), reader, history, limits)
+
+
+def reader(*files: ChangedFile, now: PullRequest | None = None, context: ReviewContext = CONTEXT) -> FakeReader:
+    return FakeReader(now or pull_request(), files or (DEEP,), context=context, head_files={"area.py": TEXT})
+
+
+def test_guidance_and_linked_issues_of_the_base_branch_are_variables() -> None:
+    github = reader(now=pull_request(base_ref="release/2"))
+    variables = HANDLER.variables(gather(github))
+    assert github.context_requests == [("release/2", True, True)]
+    assert (variables["guidance"], variables["linked_issues"]) == (GUIDANCE, ISSUES)
+
+
+def test_rule_11_a_file_of_the_base_branch_leaves_out_generated_files() -> None:
+    facts = gather(reader(DEEP, file("user.api.py")))
+    assert [(one.path, one.reason) for one in facts.skipped] == [("user.api.py", "generated")]
+    assert facts.context.attributes == ""  # not stored with the facts
+
+
+def test_a_change_of_files_that_only_attributes_can_include_is_reviewed() -> None:
+    context = ReviewContext("uv.lock -linguist-generated")
+    assert [one.path for one in gather(reader(file("uv.lock"), context=context)).files] == ["uv.lock"]
+
+
+def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
+    asked = gather(reader())
+    record = ReviewRecord(rounds=1, reviewed={"area.py": asked.selection.blocks[0][0]})
+    again, images = reader(), reader(file("logo.png", None, additions=0, deletions=0))
+    for github, history in ((again, EmptyHistory(reviewed=record)), (images, EMPTY_HISTORY)):
+        facts = gather(github, history=history)
+        assert facts.selection.calls == ()
+        assert (github.context_requests, github.head_requests) == ([], [])
+        assert HANDLER.describe_context(facts) is None
+
+
+def test_prompts_that_review_nothing_have_no_context() -> None:
+    github = reader()
+    assert gather(github, PromptLimits(10_000)).guidance == ()
+    assert (github.context_requests, github.head_requests) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("review", "requests", "heads", "described"),
+    [
+        (
+            Review(),
+            [("main", True, True)],
+            1,
+            "AGENTS.md (about 6 tokens), issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
+        ),
+        (
+            Review(guidance=False),
+            [("main", False, True)],
+            1,
+            "issue #7 (about 11 tokens), lines above 1 hunk (about 34 tokens)",
+        ),
+        (
+            Review(linked_issues=False, functions=False),
+            [("main", True, False)],
+            0,
+            "AGENTS.md (about 6 tokens)",
+        ),
+        (Review(guidance=False, linked_issues=False, functions=False), [("main", False, False)], 0, None),
+    ],
+)
+def test_settings_switch_parts_off(
+    review: Review, requests: list[tuple[str, bool, bool]], heads: int, described: str | None
+) -> None:
+    github = reader()
+    facts = gather(github, replace(LIMITS, review=review))
+    assert github.context_requests == requests
+    assert len(github.head_requests) == heads
+    assert HANDLER.describe_context(facts) == described
+
+
+def test_a_context_that_cannot_be_read_does_not_stop_the_review() -> None:
+    github = FakeReader(pull_request(), (DEEP,), context=Permanent("POST /graphql: FORBIDDEN"))
+    facts = gather(github)
+    assert [one.path for one in facts.files] == ["area.py"]
+    assert github.head_requests == []
+    assert HANDLER.describe_context(facts) == "none, because it could not be read: POST /graphql: FORBIDDEN"
+
+
+def test_an_outage_while_the_context_is_read_is_retried() -> None:
+    down = DependencyDown("POST /graphql: 502", dependency="github", remedy="wait")
+    with pytest.raises(DependencyDown):
+        gather(FakeReader(pull_request(), (DEEP,), context=down))
+
+
+def test_lines_above_a_hunk_are_shown_beside_its_patch() -> None:
+    github = reader(DEEP, file("new.py", status="added"), file("gone.py", status="removed"), file("first_line.py"))
+    facts = gather(github)
+    assert github.head_requests == [(pull_request().head_sha, ("area.py",))]
+    shown = next(one for one in facts.files if one.path == "area.py")
+    assert shown.above.split("\n") == [
+        "R    1   def area(side):",
+        *(f"R    {number}       x = {number}" for number in range(2, 7)),
+    ]
+    assert shown.numbered.startswith("@@ -7,3 +7,3 @@\nR    7       x = 7\n")
+
+
+def test_lines_above_take_only_the_room_that_patches_leave() -> None:
+    selection = select_files([DEEP], tokens=1_000, ignored_paths=EMPTY_PATH_FILTER, reviewed={})
+
+    def above(tokens: int) -> str:
+        changed = with_lines_above(selection, {"area.py": TEXT}, tokens=tokens)
+        assert changed.calls == selection.calls
+        return show_files(changed, changed.calls[0])[0].above
+
+    assert len(above(1_000).split("\n")) == 6  # 15 % of 1,000 are enough
+    assert above(200) == ""  # 15 % of 200 are not
+    assert above(150) == ""
+
+
+def test_hunks_of_one_function_show_its_lines_once() -> None:
+    text = "def area(side):\n" + "".join(f"    x = {number}\n" for number in range(2, 31))
+    patch = "@@ -4,1 +4,2 @@\n     x = 4\n+    x = 5\n@@ -9,1 +10,2 @@\n     x = 10\n+    x = 11"
+    github = FakeReader(pull_request(), (file("area.py", patch),), context=CONTEXT, head_files={"area.py": text})
+    (shown,) = gather(github).files
+    assert [int(line[1:6]) for line in shown.above.split("\n")] == [1, 2, 3, 6, 7, 8, 9]

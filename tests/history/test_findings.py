@@ -1,0 +1,95 @@
+"""The stored findings of reviews: read back as a record, and counted by prompt, category and state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import select
+
+from hls_handler.db.tables import findings
+from hls_handler.queue.changes import ConversationRef, ReviewChange
+from hls_handler.review.ledger import LedgerEntry, ReviewRecord
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, begin, ignored
+
+BOT = "hls-bot"
+PROMPT = "pull_requests/analyze@111111"
+OPEN = LedgerEntry("a" * 16, "area.py", "RIGHT", "log(total)", (), "high", "bugs", "Logs it", "open", PROMPT)
+FIXED = replace(OPEN, key="b" * 16, state="fixed", is_accepted=True, comment_id=71)
+STYLE = replace(OPEN, key="c" * 16, category="style", state="dismissed", dismissed_by="mona")
+RECORD = ReviewRecord(2, {"area.py": ("0" * 16,)}, "feature", "Squares it.", (OPEN, FIXED, STYLE))
+
+
+def save(store: Storage, record: ReviewRecord, *, number: int = 7, guid: str = "g1") -> None:
+    """Store the record of the pull request `number` in the transaction of a delivery."""
+    lease = begin(store, guid, event="pull_request", number=number)
+    assert lease.repository_id is not None
+    ref = ConversationRef(lease.repository_id, BOT, number)
+    store.checkpoints.save(lease, ReviewChange(ref, record))
+    store.queue.finish(lease, "done", reason="so", took_s=0)
+
+
+def read(store: Storage, number: int = 7) -> ReviewRecord:
+    lease = begin(store, f"read {number}", number=99)
+    store.queue.finish(lease, "done", reason="so", took_s=0)
+    return store.repositories.history(lease, BOT).review(number)
+
+
+def test_record_of_a_review_is_read_back(store: Storage) -> None:
+    save(store, RECORD)
+    assert read(store) == RECORD
+    assert read(store, 8) == ReviewRecord()
+
+
+def test_later_record_replaces_states_and_adds_findings(store: Storage) -> None:
+    save(store, RECORD)
+    later = replace(RECORD, rounds=3, ledger=(replace(OPEN, state="gone"), FIXED, STYLE, replace(OPEN, key="d" * 16)))
+    save(store, later, guid="g2")
+    found = read(store)
+    assert (found.rounds, set(found.ledger)) == (3, set(later.ledger))
+
+
+def test_findings_are_counted_by_prompt_category_and_state(store: Storage) -> None:
+    save(store, RECORD)
+    save(store, replace(RECORD, ledger=(replace(OPEN, prompt_id="own@222222"),)), number=8, guid="g2")
+    assert store.statistics.count_findings() == {
+        "own@222222": {"bugs": {"raised": 1, "accepted": 0, "open": 1}},
+        PROMPT: {
+            "bugs": {"raised": 2, "accepted": 1, "fixed": 1, "open": 1},
+            "style": {"raised": 1, "accepted": 0, "dismissed": 1},
+        },
+    }
+
+
+def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> None:
+    save(store, RECORD)
+    save(store, replace(RECORD, ledger=(replace(OPEN, key="e" * 16),)), number=8, guid="g2")
+    for guid, action, number in (("c1", "closed", 7), ("c2", "closed", 8), ("c3", "reopened", 8)):
+        accept(store, ignored(guid, event="pull_request", action=action, number=number))
+    store.retention.mark_ignored_findings()
+    assert store.statistics.count_findings()[PROMPT]["bugs"] == {
+        "raised": 3,
+        "accepted": 1,
+        "fixed": 1,
+        "ignored": 1,
+        "open": 1,
+    }
+    assert read(store).ledger[0].state == "open"  # a review of the reopened pull request continues with it
+
+
+def changed_times(store: Storage) -> list[tuple[int, int]]:
+    """Return (raised, changed) of each finding, in milliseconds after the first one was raised."""
+    with store.database.reading() as connection:
+        query = select(findings.c.raised_at, findings.c.changed_at).order_by(findings.c.finding_key)
+        rows = connection.execute(query).all()
+    return [(row.raised_at - rows[0].raised_at, row.changed_at - rows[0].raised_at) for row in rows]
+
+
+def test_time_of_a_change_is_that_of_the_last_other_state(store: Storage, skew: Skew) -> None:
+    save(store, replace(RECORD, ledger=(OPEN, FIXED)))
+    skew.advance(hours=1)
+    save(store, replace(RECORD, ledger=(replace(OPEN, state="fixed", comment_id=72), FIXED)), guid="g2")
+    (raised_open, changed_open), (raised_fixed, changed_fixed) = changed_times(store)
+    assert raised_open == 0
+    assert 3_600_000 <= changed_open < 3_700_000
+    assert raised_fixed == changed_fixed < 100_000

@@ -1,0 +1,89 @@
+"""Stops of pull requests, and the order of commands in the queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.errors import LeaseLost
+from hls_handler.queue.stops import Stop
+from hls_handler.storage import Storage
+from tests.queue.builders import Skew, accept, begin, claim, nothing_is_due, push, queued, state_of
+
+
+def test_stop_belongs_to_one_pull_request(store: Storage) -> None:
+    lease = begin(store, "stop", number=7)
+    store.stops.add(lease, 7, by="mona")
+    found = store.stops.find(1, 7)
+    assert found is not None
+    assert found.by == "mona"
+    assert (store.stops.find(1, 8), store.stops.find(2, 7)) == (None, None)
+
+
+def test_second_stop_keeps_the_first(store: Storage) -> None:
+    lease = begin(store, "stop", number=7)
+    store.stops.add(lease, 7, by="mona")
+    store.stops.add(lease, 7, by="zoe")
+    assert isinstance(store.stops.find(1, 7), Stop)
+    assert "mona stopped HLS" in str(store.stops.find(1, 7))
+
+
+def test_stop_ends(store: Storage) -> None:
+    lease = begin(store, "stop", number=7)
+    store.stops.add(lease, 7, by="mona")
+    store.stops.remove(lease, 7)
+    store.stops.remove(lease, 7)
+    assert store.stops.find(1, 7) is None
+
+
+def test_stop_and_resume_need_the_lease(store: Storage, skew: Skew) -> None:
+    lease = begin(store, "stop", number=7)
+    skew.advance(minutes=5)
+    with pytest.raises(LeaseLost):
+        store.stops.add(lease, 7, by="mona")
+    with pytest.raises(LeaseLost):
+        store.stops.remove(lease, 7)
+    assert store.stops.find(1, 7) is None
+
+
+def test_command_does_not_wait_for_running_and_queued_deliveries_of_its_conversation(store: Storage) -> None:
+    running = begin(store, "running", number=7)
+    accept(store, queued("queued", number=7), queued("command", number=7, is_command=True))
+    assert running.guid == "running"
+    assert claim(store).guid == "command"
+    assert nothing_is_due(store)
+
+
+def test_commands_of_a_conversation_run_in_their_order(store: Storage) -> None:
+    accept(store, queued("1", number=7, is_command=True), queued("2", number=7, is_command=True))
+    first = claim(store)
+    assert (first.guid, nothing_is_due(store)) == ("1", True)
+    store.queue.finish(first, "done", reason=None, took_s=0)
+    assert claim(store).guid == "2"
+
+
+def test_closing_does_not_supersede_a_command(store: Storage) -> None:
+    accept(store, queued("command", number=7, is_command=True))
+    accept(store, queued("close", number=7, action="closed", supersedes="all"))
+    assert state_of(store, "command") == "queued"
+
+
+def test_requested_review_supersedes_only_queued_pushes(store: Storage) -> None:
+    others = {"edit": "edited", "label": "labeled", "open": "opened"}
+    accept(store, *(push(guid, "aaa", action=action, supersedes="nothing") for guid, action in others.items()))
+    accept(store, push("push", "aaa"), queued("comment", event="issue_comment", action="created", number=7))
+    accept(store, push("review", "aaa", supersedes="pushes", request_id="requested:1"))
+    states = {guid: state_of(store, guid) for guid in (*others, "push", "comment", "review")}
+    assert states == {**dict.fromkeys((*others, "comment", "review"), "queued"), "push": "superseded"}
+
+
+def test_requested_review_is_not_counted_as_a_webhook(store: Storage) -> None:
+    accept(store, push("review", "aaa", supersedes="pushes", request_id="requested:1"))
+    assert store.statistics.counters() == {("event", "pull_request.synchronize"): 1, ("repository", "octo/widgets"): 1}
+
+
+def test_newest_pull_request_with_a_commit_is_found(store: Storage) -> None:
+    accept(store, push("old", "aaa", number=7), push("new", "aaa", number=9), push("other", "bbb", number=10))
+    accept(store, queued("run", event="workflow_run", action="completed", number=11, head_sha="aaa"))
+    assert store.deliveries.find_pull_request("octo/widgets", "aaa") == 9
+    assert store.deliveries.find_pull_request("octo/widgets", "ccc") is None
+    assert store.deliveries.find_pull_request("octo/gadgets", "aaa") is None

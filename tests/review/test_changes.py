@@ -1,0 +1,181 @@
+"""Comparison of a patch with the reviewed patches of a file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hls_handler.review.changes import digest_blocks, find_changed_lines
+from hls_handler.review.patches import Line, Patch, parse_patch
+
+
+def changed(reviewed: str, now: str) -> list[str]:
+    """Return the lines of `now` that changed since `reviewed` was reviewed, such as "+12 return 1"."""
+    patch = parse_patch(now)
+    return show(patch, find_changed_lines(patch, digest_blocks(parse_patch(reviewed).hunks)))
+
+
+def show(patch: Patch, indexes: Sequence[frozenset[int]]) -> list[str]:
+    return [
+        f"{hunk.lines[index].mark}{hunk.lines[index].number} {hunk.lines[index].text}"
+        for hunk, of_hunk in zip(patch.hunks, indexes, strict=True)
+        for index in sorted(of_hunk)
+    ]
+
+
+AREA = """\
+@@ -1,3 +1,5 @@
+ def area(side):
+-    return side * 2
++    total = side ** 2
++    log(total)
++    return total
+ # end"""
+
+
+def test_first_review_reads_all_removed_and_added_lines() -> None:
+    patch = parse_patch(AREA)
+    assert show(patch, find_changed_lines(patch)) == [
+        "-2     return side * 2",
+        "+2     total = side ** 2",
+        "+3     log(total)",
+        "+4     return total",
+    ]
+
+
+def test_block_is_stored_as_sixteen_characters_of_each_line() -> None:
+    (block,) = digest_blocks(parse_patch(AREA).hunks)
+    assert len(block) == 4 * 16
+    two_blocks = parse_patch("@@ -1,3 +1,3 @@\n-a\n+b\n c\n-d\n+e")
+    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [32, 32]
+
+
+def test_rebase_and_merge_of_the_base_change_nothing() -> None:
+    rebased = AREA.replace("-1,3 +1,5", "-41,3 +51,5").replace("def area(side)", "def area(side, unit)")
+    assert changed(AREA, rebased) == []
+    assert changed(AREA, AREA.replace("# end", "# moved by a merge of the base")) == []
+    assert changed(AREA, AREA.replace("-1,3 +1,5 @@", "-1,3 +1,5 @@ class Shape:")) == []
+
+
+def test_hunk_that_the_base_splits_has_no_changed_lines() -> None:
+    one = "@@ -1,3 +1,3 @@\n-a\n+b\n x\n-c\n+d"
+    split = "@@ -1,1 +1,1 @@\n-a\n+b\n@@ -30,1 +30,1 @@\n-c\n+d"
+    assert changed(one, split) == changed(split, one) == []
+
+
+def test_one_changed_line_of_a_new_file_is_the_only_one() -> None:
+    lines = [f"+line {number}" for number in range(1, 501)]
+    now = [*lines[:249], "+other", *lines[250:]]
+    header = "@@ -0,0 +1,500 @@\n"
+    assert changed(header + "\n".join(lines), header + "\n".join(now)) == ["+250 other"]
+
+
+def test_new_hunk_is_changed_and_the_reviewed_one_is_not() -> None:
+    assert changed(AREA, f"{AREA}\n@@ -20 +22 @@\n-old\n+new") == ["-20 old", "+22 new"]
+
+
+@pytest.mark.parametrize(
+    ("now", "lines"),
+    [
+        (AREA.replace("+    log(total)\n", ""), ["+2     total = side ** 2", "+3     return total"]),
+        (AREA.replace("-    return side * 2\n", ""), ["+2     total = side ** 2"]),
+        (AREA.replace("+    return total\n", ""), ["+3     log(total)"]),
+    ],
+    ids=["in the middle", "at its beginning", "at its end"],
+)
+def test_lines_beside_deleted_ones_are_changed(now: str, lines: list[str]) -> None:
+    assert changed(AREA, now) == lines
+
+
+def test_reverted_block_changes_nothing() -> None:
+    two = f"{AREA}\n@@ -20 +22 @@\n-old\n+new"
+    assert changed(two, AREA) == []
+
+
+def test_second_equal_block_is_changed_if_only_one_was_reviewed() -> None:
+    once = "@@ -1 +1,2 @@\n a\n+return None"
+    twice = f"{once}\n@@ -30 +31,2 @@\n b\n+return None"
+    assert changed(once, twice) == ["+32 return None"]
+    assert changed(twice, twice) == changed(twice, once) == []
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        AREA.replace("+    log(total)", "+\tlog(total)"),
+        AREA.replace("+    log(total)", "+    log(total) "),
+        AREA.replace("+    log(total)", "+    log(total)\r"),
+    ],
+    ids=["indentation", "at the end", "line end"],
+)
+def test_change_of_whitespace_counts(now: str) -> None:
+    assert [line[:2] for line in changed(AREA, now)] == ["+3"]
+
+
+def test_newline_at_the_end_of_the_file_counts() -> None:
+    assert changed("@@ -0,0 +1 @@\n+a", "@@ -0,0 +1 @@\n+a\n\\ No newline at end of file") == ["+1 a"]
+
+
+def test_added_line_that_is_now_removed_is_changed() -> None:
+    assert changed("@@ -0,0 +1 @@\n+a", "@@ -1 +0,0 @@\n-a") == ["-1 a"]
+
+
+def test_reviewed_lines_in_another_order_are_changed() -> None:
+    assert changed("@@ -0,0 +1,2 @@\n+check()\n+act()", "@@ -0,0 +1,2 @@\n+act()\n+check()") != []
+
+
+def test_rule_10_two_secrets_in_one_line_have_one_digest() -> None:
+    tokens = ["ghp_0123456789abcdefghijklmnopqrstuvwxyzAB", "ghp_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789ab"]
+    digests = [digest_blocks(parse_patch(f"@@ -0,0 +1 @@\n+token = '{token}'").hunks) for token in tokens]
+    assert digests[0] == digests[1]
+
+
+def test_long_patches_that_differ_everywhere_are_changed_as_a_whole() -> None:
+    before = "@@ -0,0 +1,500 @@\n" + "\n".join(f"+old {number}" for number in range(500))
+    now = before.replace("old", "new").replace("new 250", "old 250")
+    assert len(changed(before, now)) == 500
+
+
+TEXTS = st.sampled_from(["a", "b", "c", "return None", "}", ""])
+BLOCKS = st.lists(st.builds("{}{}".format, st.sampled_from("+-"), TEXTS), min_size=1, max_size=5)
+HUNKS = st.lists(st.lists(BLOCKS, min_size=1, max_size=3), max_size=4)
+
+
+def make_patch(hunks: Sequence[Sequence[Sequence[str]]], *, start: int = 1, context: str = "same") -> Patch:
+    """Return a patch of hunks that consist of blocks; an unchanged line precedes each block."""
+    shown = [
+        "\n".join(
+            [f"@@ -{start + 100 * number} +{start + 100 * number} @@", *(f" {context}\n" + "\n".join(b) for b in hunk)]
+        )
+        for number, hunk in enumerate(hunks)
+    ]
+    return parse_patch("\n".join(shown))
+
+
+@given(HUNKS)
+def test_reviewed_patch_at_other_lines_has_no_changed_lines(hunks: list[list[list[str]]]) -> None:
+    reviewed = digest_blocks(make_patch(hunks).hunks)
+    moved = make_patch(hunks, start=77, context="other")
+    assert find_changed_lines(moved, reviewed) == tuple(frozenset() for _ in hunks)
+
+
+@given(HUNKS, HUNKS)
+def test_every_line_that_was_not_reviewed_is_found(old: list[list[list[str]]], now: list[list[list[str]]]) -> None:
+    before, patch = make_patch(old), make_patch(now)
+    found = find_changed_lines(patch, digest_blocks(before.hunks))
+    assert all(hunk.lines[index].mark != " " for hunk, of in zip(patch.hunks, found, strict=True) for index in of)
+    unchanged = [
+        (line.mark, line.text)
+        for hunk, of_hunk in zip(patch.hunks, found, strict=True)
+        for index, line in enumerate(hunk.lines)
+        if line.mark != " " and index not in of_hunk
+    ]
+    assert Counter(unchanged) <= Counter(_signed(line) for hunk in before.hunks for line in hunk.lines)
+
+
+def _signed(line: Line) -> tuple[str, str]:
+    return line.mark, line.text

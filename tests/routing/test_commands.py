@@ -1,0 +1,222 @@
+"""Routing of commands: what is one, and by whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.events import Account
+from hls_handler.routing import Command, Ignored, RoutingInput, may_be_processed
+from hls_handler.routing.commands import parse_command
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.settings.model import GithubApp, Settings
+from tests.routing.world import PROMPTS, FakeCatalogue, decide, routing_input, settings
+
+BOT = Account("hls[bot]", 0, "Bot")
+PERSON = Account("mona", 1, "User")  # the owner of a personal token
+
+
+def comment(body: str, key: str = "issue_comment.created", **known: Any) -> RoutingInput:
+    plain = {"comment_body": body, "comment_author": "mona", "is_pull_request": True}
+    return routing_input(key, **{**plain, **known})
+
+
+def find_command(event: RoutingInput, by: Settings | None = None, bot: Account | None = None) -> str | None:
+    prompts = {key: names for key, names in PROMPTS.items() if key != "issue_comment.created"}
+    routed = decide(event, by, prompts=prompts, bot=bot)
+    return routed.name if isinstance(routed, Command) else None
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("/stop", "stop"),
+        ("/resume", "resume"),
+        ("/review", "review"),
+        ("/review full", "review full"),
+        ("/help", "help"),
+        ("/STOP", "stop"),
+        ("/Review \t FULL  ", "review full"),
+        ("/review\r\nfull of typos", "review"),
+        ("/review\nplease, because the tests pass now", "review"),
+    ],
+)
+def test_command_is_the_first_line(text: str, name: str) -> None:
+    assert parse_command(text) == name
+    assert find_command(comment(text)) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "stop",
+        "/",
+        "/stopp",
+        "/stop now",
+        "/stop full",
+        "/reviewfull",
+        "/review full please",
+        "/merge",
+        "Please write /stop",
+        "Thanks!\n/stop",
+        "\n/stop",
+        " /stop",
+        "    /stop",
+        "> /stop",
+        ">/stop",
+        "`/stop`",
+        "```\n/stop\n```",
+        "- /stop",
+        "<!-- \n/stop -->",
+        "<!-- /stop -->",
+        "@hls-bot /stop",
+        "//stop",
+        "\uff0fstop",
+    ],
+)
+def test_other_text_is_no_command(text: str) -> None:
+    assert parse_command(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u3000/stop",
+        "/stop\u3000",
+        "/review\u3000full",
+        "/review\u00a0full",
+        "\u200b/stop",
+        "/st\u200bop",
+        "/stop\u200b",
+        "\u2060/stop",
+        "\ufeff/stop",
+        "/st\u00adop",
+        "\u202e/stop",
+        "/stop\x0b",
+        "/stop\x0c",
+        "/stop\x85more",
+        "/stop\u2028more",
+        "/\u017ftop",  # the long s, which matches "s" if case is ignored
+        "/\ufb06op",
+        "/stop" + "".join(chr(0xE0000 + ord(character)) for character in " now"),
+    ],
+)
+def test_rule_18_text_with_invisible_or_similar_characters_is_no_command(text: str) -> None:
+    assert parse_command(text) is None
+
+
+def test_command_needs_neither_a_prompt_nor_an_enabled_event() -> None:
+    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})
+    assert find_command(comment("/stop"), by) == "stop"
+
+
+@pytest.mark.parametrize("events", [["issues"], ["issues", "issue_comment"], ["workflow_run"]])
+def test_repository_without_events_of_pull_requests_has_no_commands(events: list[str]) -> None:
+    assert find_command(comment("/stop"), settings({"name": "octo/hello", "events": events})) is None
+
+
+def test_repository_that_is_switched_off_has_no_commands() -> None:
+    by = settings({"name": "octo/hello", "enabled": False})
+    routed = decide(comment("/stop"), by)
+    assert isinstance(routed, Ignored)
+    assert routed.kind == "repository disabled"
+
+
+@pytest.mark.parametrize("key", ["issue_comment.edited", "issue_comment.deleted", "pull_request_review.submitted"])
+def test_only_a_new_comment_is_a_command(key: str) -> None:
+    assert find_command(comment("/stop", key)) is None
+
+
+def test_comment_on_an_issue_is_no_command() -> None:
+    assert find_command(comment("/stop", is_pull_request=False)) is None
+
+
+def test_comment_that_another_account_sends_is_no_command() -> None:
+    assert find_command(comment("/stop", sender="mallory")) is None
+
+
+@pytest.mark.parametrize("features", [{}, {"bots": True}])
+def test_rule_17_commands_of_other_bots_are_ignored(features: dict[str, bool]) -> None:
+    by = settings({"name": "octo/hello", "features": features})
+    routed = decide(comment("/stop", sender="ci[bot]", comment_author="ci[bot]", sender_is_bot=True), by)
+    assert routed == Ignored("other bot", "ci[bot] is a bot; only people can give HLS commands")
+
+
+def test_rule_17_own_comments_are_no_commands() -> None:
+    own = comment("/review\n\n<!-- hls:pull_requests -->", sender="hls[bot]", comment_author="hls[bot]")
+    assert find_command(own, bot=BOT) is None
+    marked = comment("/review\n\n<!-- hls:pull_requests -->")
+    assert find_command(marked, bot=PERSON) is None
+
+
+def test_rule_17_owner_of_a_personal_token_can_give_commands() -> None:
+    assert find_command(comment("/review"), bot=PERSON) == "review"
+
+
+def app_settings() -> Settings:
+    given = settings()
+    app = GithubApp.model_construct(id=12345)  # no key, because no request is sent
+    return given.model_copy(update={"github": given.github.model_copy(update={"app": app, "token": None})})
+
+
+def test_own_check_that_a_person_runs_again_is_the_command_for_a_full_review() -> None:
+    assert find_command(routing_input("check_run.rerequested", check_app_id=12345), app_settings()) == "review full"
+
+
+@pytest.mark.parametrize("key", ["check_run.completed", "check_run.created", "check_run.requested_action"])
+def test_other_events_of_checks_are_no_commands(key: str) -> None:
+    assert find_command(routing_input(key, check_app_id=12345), app_settings()) is None
+
+
+@pytest.mark.parametrize("app_id", [12346, None])
+def test_check_of_another_app_is_no_command(app_id: int | None) -> None:
+    assert find_command(routing_input("check_run.rerequested", check_app_id=app_id), app_settings()) is None
+
+
+def test_check_is_no_command_for_hls_with_a_token() -> None:
+    assert find_command(routing_input("check_run.rerequested", check_app_id=12345)) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "kind"),
+    [
+        ({"draft": True}, None),
+        ({"draft": True, "labels": ("skip-hls",)}, "asked to skip"),
+        ({"author": "ci[bot]", "author_is_bot": True}, "other bot"),
+    ],
+)
+def test_requested_review_of_a_draft_is_admitted_and_other_rules_apply(known: dict[str, Any], kind: str | None) -> None:
+    by = settings({"name": "octo/hello", "events": ["pull_request.opened"]})  # without pull_request.synchronize
+    routed = decide(routing_input("pull_request.synchronize", is_requested=True, **known), by)
+    assert (routed.kind if isinstance(routed, Ignored) else None) == kind
+
+
+def test_requested_review_needs_an_event_of_pull_requests() -> None:
+    by = settings({"name": "octo/hello", "events": ["issues"]})
+    routed = decide(routing_input("pull_request.synchronize", is_requested=True), by)
+    assert isinstance(routed, Ignored)
+    assert routed.kind == "event not enabled"
+
+
+@pytest.mark.parametrize(
+    ("key", "events", "expected"),
+    [
+        ("issue_comment.created", ["pull_request.opened"], True),
+        ("issue_comment.created", ["issues"], False),
+        ("issue_comment.edited", ["pull_request"], False),
+        ("check_run.rerequested", ["pull_request"], True),
+        ("check_run.completed", ["pull_request"], False),
+    ],
+)
+def test_missed_webhook_is_read_if_it_may_be_a_command(key: str, events: list[str], expected: bool) -> None:
+    by = app_settings().model_copy(
+        update={"repositories": settings({"name": "octo/hello", "events": events}).repositories}
+    )
+    event, _, action = key.partition(".")
+    table = RepositoryTable(by)
+    found = may_be_processed(
+        event, action, "octo/hello", settings=by, table=table, catalogue=FakeCatalogue({}), awaits_answers=False
+    )
+    assert found == expected

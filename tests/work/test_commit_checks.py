@@ -1,0 +1,294 @@
+"""The check on a commit: in progress while Claude works, always ended, and never a success without a review."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.actions import Outcome
+from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
+from hls_handler.settings.model import Review, Settings
+from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
+from hls_handler.work.pipeline import run_job
+from hls_handler.work.posting import OUTCOME
+from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
+from tests.work.world import GUID, MakeWorld, World, settings
+
+SHA = pull_request().head_sha
+REPLY = pull_request_analysis(worth_saying=True)
+LATE_WRITE_S = 61.0  # more than `github.slowest_write_s`
+NO_RESPONSE = DependencyDown("GitHub gave no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+
+
+def with_review(**review: Any) -> Settings:
+    return settings().model_copy(update={"review": Review(**review)})
+
+
+def open_pull_request(world: World, *, guid: str = GUID, path: str = "area.py", action: str | None = None) -> None:
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file(path),)
+    world.accept("pull_request.opened", guid=guid, action=action)
+
+
+def make_ender(world: World) -> CheckEnder:
+    def wait(seconds: float) -> bool:
+        world.advance(seconds)
+        return False
+
+    return CheckEnder(world.store, lambda: world.github, settings=lambda: world.settings, wait=wait)
+
+
+def shown(world: World) -> list[str]:
+    """Return the states of the check runs on the commit, oldest first."""
+    return list(world.github.checks_on.get(SHA, {}).values())
+
+
+def check_outcome(world: World, guid: str = GUID) -> Outcome:
+    steps = world.store.checkpoints.load(guid).values()
+    outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
+    (outcome,) = [outcome for outcome in outcomes if outcome is not None and outcome.action == "check"]
+    return outcome
+
+
+def writes(world: World) -> list[str]:
+    return [call for call in world.github.calls if call.startswith("write check")]
+
+
+def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    during: list[list[str]] = []
+    world.claude.on_call = lambda _: during.append(shown(world))
+    assert world.finish().state == "done"
+    assert (during, shown(world)) == ([["in_progress"]], ["success"])
+    assert check_outcome(world).detail == "set the check to success: Reviewed 1 of 1 file"
+    (action,) = world.github.check_actions
+    assert "| calls to Claude | 1 |\n| tokens | 900 in, 100 out |\n| cost | 0.0001 USD |\n" in action.summary
+    assert "| prompt | `pull_requests/analyze@" in action.summary
+    make_ender(world).run()
+    assert shown(world) == ["success"]
+
+
+def unusable(why: Unusable) -> UnusableReply:
+    return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
+
+
+@pytest.mark.parametrize("incomplete", ["neutral", "failure"])
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [unusable("refused")],
+        [unusable("truncated")],
+        [unusable("stopped")],
+        [INVALID, INVALID],
+        [Permanent("Claude answered 400")],
+    ],
+    ids=["refused", "truncated", "stopped", "invalid twice", "rejected"],
+)
+def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list[Any], incomplete: str) -> None:
+    world = make_world(*replies, given=with_review(incomplete=incomplete))
+    open_pull_request(world)
+    assert world.finish().state == "dead"
+    assert shown(world) == ["in_progress"]
+    make_ender(world).run()
+    assert shown(world) == [incomplete]
+    assert world.github.check_actions[0].title.startswith("The review failed: Claude")
+    make_ender(world).run()
+    assert len(writes(world)) == 2
+
+
+def test_check_stays_in_progress_while_claude_is_down_and_ends_with_the_dead_letter(make_world: MakeWorld) -> None:
+    world = make_world(CLAUDE_DOWN)
+    open_pull_request(world)
+    assert world.run() is None
+    make_ender(world).run()
+    assert (shown(world), writes(world)) == (["in_progress"], ["write check in_progress"])
+    world.advance(25 * 3600)
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def push(_: str) -> None:
+        world.accept("pull_request.opened", guid="newer", head_sha="c0ffee", action="synchronize")
+
+    world.claude.on_call = push
+    assert world.finish().state == "superseded"
+    make_ender(world).run()
+    assert shown(world) == ["cancelled"]
+    assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+
+
+def test_check_of_a_killed_worker_is_ended(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    begin_check(job, SHA)
+    world.store.checkpoints.save(job.lease, *job.pending.take())
+    world.advance(31)
+    make_ender(world).run()
+    assert shown(world) == ["in_progress"]  # another worker may continue
+    for _ in range(10):
+        world.claim()
+        world.advance(31)
+    assert (world.claim(), world.row().state) == (None, "dead")
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_check_that_no_response_confirmed_is_ended_after_a_late_write(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    world.github.lost_check_responses.append(NO_RESPONSE)
+    with pytest.raises(DependencyDown):
+        begin_check(job, SHA)
+    world.store.queue.dead_letter(job.lease, reason="the disk is full")
+    make_ender(world).run()
+    assert shown(world) == ["in_progress"]
+    world.advance(LATE_WRITE_S)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[0].title == "The review failed: the disk is full"
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["begin", "end"])
+def test_retry_after_a_lost_response_uses_the_same_check(make_world: MakeWorld, at: int) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def lose(what: str) -> None:
+        if what.startswith("write check") and len(writes(world)) == at + 1:
+            world.github.lost_check_responses.append(NO_RESPONSE)
+
+    world.github.on_call = lose
+    assert world.run() is None
+    world.advance(LATE_WRITE_S + 60)
+    assert world.finish().state == "done"
+    assert (shown(world), len(world.claude.asked)) == (["success"], 1)
+
+
+@pytest.mark.parametrize("error", [Permanent("403: GitHub asks for checks=write"), Retryable("422: no such commit")])
+def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world: MakeWorld, error: HlsError) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.failing_checks.append(error)
+    finished = world.finish()
+    assert (finished.state, writes(world)) == ("done", ["write check in_progress"])
+    outcome = check_outcome(world)
+    assert (outcome.kind, outcome.detail) == ("withheld", f"the check was not set: {error}")
+    assert "comment" in "".join(world.github.calls)
+    make_ender(world).run()
+    assert len(writes(world)) == 1
+
+
+def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    open_pull_request(world)
+    world.finish()
+    world.github.failing_checks.append(GITHUB_DOWN)
+    make_ender(world).run()
+    assert (shown(world), len(writes(world))) == (["in_progress"], 2)
+    make_ender(world).run()  # GitHub is not asked again at once
+    assert len(writes(world)) == 2
+    world.advance(ENDING_S + 1)
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_two_processes_do_not_end_the_same_check(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"))
+    open_pull_request(world)
+    world.finish()
+    world.github.on_call = lambda what: make_ender(world).run() if what.startswith("write check") else None
+    make_ender(world).run()
+    assert writes(world) == ["write check in_progress", "write check neutral"]
+
+
+def test_delivery_waits_while_another_process_ends_its_check(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    assert world.store.commit_checks.claim_unended(lease_s=ENDING_S, slowest_write_s=60) is not None
+    world.store.queue.retry(GUID)
+    assert world.run() is None
+    assert world.row().reason == "another process is ending the check on this commit"
+    world.advance(ENDING_S + 1)
+    assert world.finish().state == "done"
+    assert shown(world) == ["success"]
+
+
+def test_repeated_delivery_shows_a_new_check_after_its_first_has_ended(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    make_ender(world).run()
+    world.store.queue.retry(GUID)
+    assert world.finish().state == "done"
+    assert world.github.checks_on[SHA] == {GUID: "neutral", f"{GUID}:2": "success"}
+
+
+def test_next_delivery_takes_over_an_unended_check_on_the_same_commit(make_world: MakeWorld) -> None:
+    world = make_world(unusable("refused"), REPLY)
+    open_pull_request(world)
+    world.finish()
+    open_pull_request(world, guid="edited", action="edited")
+    assert world.finish().state == "done"
+    make_ender(world).run()
+    assert world.github.checks_on[SHA] == {GUID: "success"}
+
+
+@pytest.mark.parametrize(
+    ("is_stored", "expected"),
+    [
+        (True, ["write check in_progress", "write check success"]),
+        (False, ["write check in_progress", "write check success", "write check success"]),
+    ],
+    ids=["after the outcome is stored", "before the outcome is stored"],
+)
+def test_worker_killed_after_the_result_does_not_begin_the_check_again(
+    make_world: MakeWorld, is_stored: bool, expected: list[str]
+) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    job = world.job()
+    result = run_job(job)
+    if is_stored:
+        world.store.checkpoints.save(job.lease, *result.changes)
+    world.advance(LATE_WRITE_S)
+    assert world.finish().state == "done"
+    assert (writes(world), world.github.checks_on[SHA]) == (expected, {GUID: "success"})
+
+
+def test_pull_request_with_only_a_lock_file_gets_a_check_without_a_call(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world, path="uv.lock")
+    assert world.finish().state == "done"
+    assert (world.claude.asked, writes(world), shown(world)) == ([], ["write check success"], ["success"])
+    assert check_outcome(world).detail == "set the check to success: Nothing needs a review: 1 lock file"
+    assert world.row().reason == (
+        "none of the changed files has a patch to read (1 lock file), so Claude was not asked; "
+        "set the check to success: Nothing needs a review: 1 lock file"
+    )
+
+
+@pytest.mark.parametrize("path", ["area.py", "uv.lock"])
+def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+    open_pull_request(world, path=path)
+    assert world.finish().state == "done"
+    assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
+
+
+def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=with_review(check=False))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    assert writes(world) == []

@@ -1,0 +1,97 @@
+"""Deliveries whose next call to Claude does not fit the review budget."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hls_handler.analysis import Usage
+from hls_handler.settings.model import Prompts, Repository, Review, Settings
+from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.work.fakes import INVALID
+from tests.work.world import GUID, MakeWorld, World, settings
+
+
+def make_review_world(make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float) -> World:
+    """A world with an opened pull request; the fake's estimate of each call is 0.05 USD."""
+    given = (given or settings()).model_copy(update={"review": Review.model_validate(review)})
+    world = make_world(*(replies or (pull_request_analysis(),)), given=given)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.github.changed[2] = (file("a.py", "@@ -1 +1 @@\n-a\n+b"),)
+    world.accept("pull_request.opened")
+    return world
+
+
+def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, max_usd=0.04)
+    finished = world.finish()
+    assert finished.state == "done"
+    assert (finished.reason or "").startswith(
+        "the next call to Claude may cost 0.050000 USD, the calls for this event have cost up to 0.000000 USD, and "
+        "settings (review.max_usd) allows 0.040000 USD; raise that limit, then run it again; "
+    )
+    assert (finished.reason or "").endswith("neutral: Reviewed 0 of 1 file")
+    assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})
+    assert world.health.snapshot().components["claude"].state == "unknown"
+
+
+def test_changes_are_reviewed_after_the_limit_was_raised(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, max_usd=0.04)
+    world.finish()
+    world.settings = world.settings.model_copy(update={"review": Review(max_usd=0.05, verify=False)})
+    world.accept("pull_request.opened", guid="later")
+    assert world.finish().state == "done"
+    assert len(world.claude.asked) == 1
+
+
+def test_correction_that_does_not_fit_is_not_asked_for(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, INVALID, pull_request_analysis(), max_usd=0.05)
+    world.claude.replies[0] = replace(INVALID, usage=Usage("claude-haiku-5-5", 900, 100, cost_usd=0.01))
+    assert "have cost up to 0.010000 USD" in (world.finish().reason or "")
+    assert [correction is not None for correction in world.claude.corrections] == [False]
+
+
+def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, max_usd_per_pull_request=0.0502)
+    assert world.finish().state == "done"  # its call cost 0.00014 USD
+    for number in range(2):
+        world.github.changed[2] = (file("a.py", f"@@ -1 +1 @@\n-a\n+{number}"),)
+        world.accept("pull_request.opened", guid=f"later-{number}")
+        assert world.finish().state == "done"
+    assert len(world.claude.asked) == 2
+    assert "the calls for this pull request have cost up to 0.000280 USD" in (world.row("later-1").reason or "")
+    assert "settings (review.max_usd_per_pull_request) allows 0.050200 USD" in (world.row("later-1").reason or "")
+
+
+def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> None:
+    entry = Repository.model_validate(
+        {"name": "Codertocat/Hello-World", "events": ["pull_request"], "review": {"max_usd": 0.04}}
+    )
+    given = settings().model_copy(update={"repositories": (entry,)})
+    world = make_review_world(make_world, given=given, max_usd=5)
+    assert "allows 0.040000 USD" in (world.finish().reason or "")
+
+
+def test_shadow_prompt_neither_counts_for_the_budget_nor_is_stopped_by_it(make_world: MakeWorld) -> None:
+    use = {"pull_request.opened": {"prompt": "pull_requests/changelog", "shadow": True}}
+    given = settings().model_copy(update={"prompts": Prompts.model_validate({"use": use})})
+    world = make_review_world(make_world, given=given, max_usd=0.05)
+    assert world.finish().state == "done"
+    assert [call.of_shadow for call in world.store.calls.calls_of(GUID)] == [False, True]  # 0.00014 USD were spent
+    with world.store.database.reading() as connection:
+        keys = connection.exec_driver_sql("SELECT review_key FROM calls ORDER BY id").scalars().all()
+    assert keys == ["186853002#2", None]
+
+
+@pytest.mark.parametrize("event", ["issues.opened", "pull_request_review.submitted"])
+def test_other_events_have_no_review_budget(make_world: MakeWorld, event: str) -> None:
+    given = settings().model_copy(update={"review": Review(max_usd=0.01, max_usd_per_pull_request=0.01)})
+    world = make_world(given=given)
+    if event == "issues.opened":
+        world.accept(event)
+        assert world.finish().state == "done"
+    else:
+        world.accept_review(body="Please rename it.")
+        world.run()
+    assert len(world.claude.asked) == 1
