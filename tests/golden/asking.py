@@ -1,0 +1,291 @@
+"""Asks Claude about the golden cases, within a budget, and lets a second model judge the findings.
+
+Prompts, client, validation and the correction of an invalid reply are the service's own. No reply is stored or reused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hls_handler.analysis import (
+    Finding,
+    IssueAnalysis,
+    PullRequestAnalysis,
+    Reply,
+    UnusableReply,
+    Usage,
+    ValidReply,
+    WorkflowAnalysis,
+    sum_usage,
+)
+from hls_handler.clients.claude import cost_usd
+from hls_handler.errors import DependencyDown, ModelNotFound, Permanent
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.settings.model import Settings
+from hls_handler.work.asking import run_prompts
+from tests.golden.cases import Case, CaseError, IssueCase, Kind, PullRequestCase, WorkflowCase
+from tests.golden.questions import Question, to_question
+from tests.golden.scoring import (
+    Match,
+    Score,
+    expected_of,
+    find_candidates,
+    find_matches,
+    locate,
+    score_issue,
+    score_review,
+    score_workflow,
+)
+
+DELIMITER_KEY = b"golden"
+"""Key of the delimiters of untrusted text. The same in all runs, so that equal cases give equal requests."""
+
+PAUSES_S = (5.0, 20.0, 60.0)
+"""Pauses before Claude is asked again after it was unavailable."""
+
+
+class Claude(Protocol):
+    """The part of `clients.claude.Claude` that is used."""
+
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        """Raises `StepFailed`."""
+
+    def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage: ...
+
+
+class OverBudget(Exception):
+    """The next call could exceed --max-usd, or its cost is unknown."""
+
+
+@dataclass(slots=True)
+class MeteredClaude:
+    """A Claude that adds up what was used, and does not begin a call that could exceed `max_usd`."""
+
+    claude: Claude
+    max_usd: float | None
+    pause: Callable[[float], object]  # seconds
+    spent_usd: float = 0.0
+    used: list[Usage] = field(default_factory=list)  # since the last `take_usage`
+
+    def ask(self, rendered: RenderedPrompt) -> ValidReply | UnusableReply:
+        """Return the reply. An invalid one is requested once more, as the service does.
+
+        Raises `OverBudget`, and `StepFailed` if Claude is still unavailable after three pauses.
+        """
+        first = self._ask(rendered, None)
+        if isinstance(first, ValidReply) or first.why != "invalid":
+            return first
+        return self._ask(rendered, first)
+
+    def take_usage(self) -> tuple[Usage, ...]:
+        used, self.used = tuple(self.used), []
+        return used
+
+    def _ask(self, rendered: RenderedPrompt, correction: UnusableReply | None) -> ValidReply | UnusableReply:
+        self._check_budget(self.claude.upper_estimate(rendered, correction=correction))
+        for pause_s in (*PAUSES_S, None):
+            try:
+                answer = self.claude.ask(rendered, correction=correction)
+            except DependencyDown as exc:
+                if pause_s is None or isinstance(exc, ModelNotFound):
+                    raise
+                self.pause(pause_s)
+            else:
+                self.used.append(answer.usage)
+                self.spent_usd += answer.usage.cost_usd or 0.0
+                return answer
+        raise AssertionError("the last attempt returns or raises")
+
+    def _check_budget(self, estimate: Usage) -> None:
+        if self.max_usd is None:
+            return
+        if estimate.cost_usd is None:
+            raise OverBudget(f"the price of {estimate.model} is unknown, so --max-usd cannot be kept")
+        if self.spent_usd + estimate.cost_usd > self.max_usd:
+            left = self.max_usd - self.spent_usd
+            raise OverBudget(f"the next call may cost {estimate.cost_usd:.4f} USD, and {left:.4f} USD are left")
+
+
+class _Pair(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    defect: int = Field(description="The number of the defect.")
+    finding: int = Field(description="The number of the finding that describes it.")
+
+
+class Judgement(Reply):
+    """Which findings describe which known defect."""
+
+    matches: list[_Pair] = Field(max_length=500)
+
+
+JUDGE_FILE = Path(__file__).with_name("judge.md")
+JUDGE_TOKENS = 4_000
+
+
+def judge_prompt(case: PullRequestCase, findings: Sequence[Finding], model: str) -> RenderedPrompt:
+    """Return the question whether findings describe planted defects. Texts are JSON strings, so none can end early."""
+    system = JUDGE_FILE.read_text(encoding="utf-8").strip()
+    digest = sha256(system.encode()).hexdigest()[:6]
+    prompt = Prompt(
+        name="golden/judge",
+        id=f"golden/judge@{digest}",
+        path=JUDGE_FILE.name,
+        on=(),
+        reply="generic_analysis",
+        reply_model=Judgement,
+        model=model,
+        max_tokens=JUDGE_TOKENS,
+        effort=None,
+        then=None,
+    )
+    shown = {
+        "defects": [
+            {
+                "number": number,
+                "about": defect.about,
+                "places": [f"{place.path}:{place.start_line or place.line}-{place.line}" for place in defect.places],
+            }
+            for number, defect in enumerate(case.defects)
+        ],
+        "findings": [
+            {"number": index, "path": one.path, "line": one.line, "title": one.title, "body": one.body}
+            for index, one in enumerate(findings)
+        ],
+    }
+    return RenderedPrompt(prompt, system, json.dumps(shown, indent=1), Judgement.model_json_schema())
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    name: str
+    kind: Kind
+    score: Score
+    problem: str | None  # why there is no usable reply; None if there is one
+    prompts: tuple[str, ...]  # ids of the prompts that were asked, the judge's included
+    models: tuple[str, ...]  # that replied, without repetitions
+    input_tokens: int  # with those of the prompt cache
+    output_tokens: int
+    cost_usd: float | None  # None if the price of a model is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluator:
+    """Asks about cases. `model` replaces the model of every prompt; `judge` is the judge's model."""
+
+    settings: Settings
+    library: Library
+    claude: MeteredClaude
+    prompts: Mapping[str, str] = field(default_factory=dict)  # folder -> prompt: {"issues": "issues/strict"}
+    model: str | None = None
+    judge: str | None = None
+
+    def estimate_usd(self, case: Case) -> float | None:
+        """Return the most that the calls about a case can cost, and the judge's; None if a price is unknown.
+
+        A token for each byte of the prompt and all of `max_tokens` are assumed, so that the true cost is much lower.
+        """
+        question = to_question(case, self.settings, self.library, self.prompts)
+        upper_estimate, handler = self.claude.claude.upper_estimate, question.handler
+        parts = [self._render(question.prompt, question.make_variables(one)) for one in handler.split(question.facts)]
+        # The verification shows parts of the patches, with a system prompt that is shorter than the first one.
+        asked = [*parts, parts[0]] if handler.verification in self.library.prompts else parts
+        most = sum_usage(map(upper_estimate, asked))
+        if self.judge is None or not isinstance(case, PullRequestCase) or not case.defects:
+            return most.cost_usd
+        judged = upper_estimate(judge_prompt(case, (), self.judge))
+        # The judge reads the findings, which are a part of the reply.
+        judged = replace(judged, cache_write_tokens=judged.cache_write_tokens + most.output_tokens)
+        return add_usd([most.cost_usd, cost_usd(judged)])
+
+    def evaluate(self, case: Case) -> CaseResult:
+        """Ask about a case and score the reply.
+
+        Raises `OverBudget`, `StepFailed`, and `CaseError` for a prompt whose reply type cannot be scored.
+        """
+        question = to_question(case, self.settings, self.library, self.prompts)
+        names: list[str] = []
+
+        def ask(name: str, variables: Mapping[str, object], position: int) -> ValidReply:
+            rendered = self._render(name, variables)
+            names.append(rendered.prompt.id)
+            answer = self.claude.ask(rendered)
+            if isinstance(answer, UnusableReply):
+                raise Permanent(f"{answer.why}: {answer.problem}")  # other parts of the case may have a reply
+            return answer
+
+        problem = None
+        skip = question.handler.skip_reason(question.facts)
+        try:
+            if skip is not None:
+                raise _NoReply(skip.reason)
+            answered = run_prompts(
+                self.library, question.prompt, question.handler, question.facts, question.make_variables, ask
+            )
+            # The first prompt has what the case expects; those that follow it have other reply types.
+            score = self._score(case, replace(question, facts=answered.facts), answered.answers[0].reply, names)
+        except (_NoReply, Permanent) as exc:
+            problem, score = str(exc), Score((), expected_of(case), ())
+        used = self.claude.take_usage()
+        return CaseResult(
+            name=case.name,
+            kind=case.kind,
+            score=score,
+            problem=problem,
+            prompts=tuple(names),
+            models=tuple(dict.fromkeys(one.model for one in used)),
+            input_tokens=sum(one.input_tokens + one.cache_write_tokens + one.cache_read_tokens for one in used),
+            output_tokens=sum(one.output_tokens for one in used),
+            cost_usd=add_usd([one.cost_usd for one in used]),
+        )
+
+    def _render(self, name: str, variables: Mapping[str, object]) -> RenderedPrompt:
+        rendered = render(self.library, name, variables, key=DELIMITER_KEY)
+        return rendered if self.model is None else replace(rendered, prompt=replace(rendered.prompt, model=self.model))
+
+    def _score(self, case: Case, question: Question, reply: Reply, names: list[str]) -> Score:
+        match case, reply:
+            case PullRequestCase(), PullRequestAnalysis():
+                located = locate(reply, question.facts, question.effective.findings)
+                if self.judge is None:
+                    matches = find_matches(case, located.findings)
+                else:
+                    matches = self._judge(case, located.findings, names)
+                return score_review(case, located, matches)
+            case IssueCase(), IssueAnalysis():
+                return score_issue(case, reply)
+            case WorkflowCase(), WorkflowAnalysis():
+                return score_workflow(case, reply, question.facts)
+            case _:
+                raise CaseError([f"the replies of {question.prompt} ({type(reply).__name__}) cannot be scored"])
+
+    def _judge(self, case: PullRequestCase, findings: Sequence[Finding], names: list[str]) -> frozenset[Match]:
+        candidates = find_candidates(case, findings)
+        if not candidates:
+            return frozenset()
+        assert self.judge is not None
+        rendered = judge_prompt(case, findings, self.judge)
+        names.append(rendered.prompt.id)
+        answer = self.claude.ask(rendered)
+        if isinstance(answer, UnusableReply):
+            raise _NoReply(f"the judge: {answer.why}: {answer.problem}")
+        assert isinstance(answer.reply, Judgement)
+        return candidates & {(pair.defect, pair.finding) for pair in answer.reply.matches}
+
+
+class _NoReply(Exception):
+    """Claude's reply cannot be used, or the service would not ask."""
+
+
+def add_usd(costs: Sequence[float | None]) -> float | None:
+    """Return the sum; None if one of the costs is unknown."""
+    return None if None in costs else math.fsum(cost for cost in costs if cost is not None)

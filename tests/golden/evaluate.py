@@ -1,0 +1,169 @@
+"""`make eval`: ask the configured Claude about the golden cases, and print what it found, missed and invented.
+
+Exit codes: 0 done; 1 stopped before the end, with partial results; 2 usage error, or unusable settings, prompts or
+cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatch
+from pathlib import Path
+
+import typer
+
+from hls_handler.cli.options import connect_claude, load, print_line, print_lines, require_credential
+from hls_handler.cli.prompt_library import get_prompt, load_library
+from hls_handler.errors import HlsError
+from hls_handler.wording import count
+from tests.golden import report
+from tests.golden.asking import CaseResult, Evaluator, MeteredClaude, OverBudget, add_usd
+from tests.golden.cases import Case, CaseError, load_cases
+from tests.golden.public_sets import PROFILES, PublicSet, load_martian, load_reviewbench
+
+OUTPUT = Path("data/eval.json")
+NO_CLAUDE = "ask the sandbox by claude.base_url"
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _parse(arguments)
+    try:
+        names, cases = _select(options)
+        earlier = report.load(options.compare) if options.compare else None
+    except CaseError as exc:
+        for problem in exc.problems:
+            print_line(problem, err=True)
+        return 2
+    settings = load(options.config, credentials=False)
+    require_credential(settings, "claude.api_key", alternative=NO_CLAUDE)
+    library = load_library(settings)
+    prompts = {get_prompt(library, name).name.partition("/")[0]: name for name in options.prompt}
+    with connect_claude(settings.claude) as client:
+        claude = MeteredClaude(client, options.max_usd, time.sleep)
+        evaluator = Evaluator(settings, library, claude, prompts, options.model, options.judge)
+        try:
+            estimate = add_usd([evaluator.estimate_usd(case) for case in cases])
+            shown = "unknown" if estimate is None else f"at most {estimate * options.runs:.4f} USD"
+            print_line(f"{count(len(cases), 'case')}, {count(options.runs, 'run')}; estimated cost: {shown}")
+            if options.estimate:
+                return 0
+            runs, stopped = evaluate_runs(evaluator, cases, options.runs, show=print_line)
+        except CaseError as exc:
+            print_line(str(exc), err=True)
+            return 2
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    evaluation = report.Evaluation(began, names, options.judge, runs, stopped)
+    report.save(evaluation, options.output)
+    print_lines(format_evaluation(evaluation, earlier))
+    print_line(f"written to {options.output}")
+    return 0 if stopped is None else 1
+
+
+def evaluate_runs(
+    evaluator: Evaluator, cases: Sequence[Case], times: int, *, show: Callable[[str], None]
+) -> tuple[tuple[report.Run, ...], str | None]:
+    """Ask about all cases so many times. Return the runs, and why the last one is incomplete (None if it is not)."""
+    runs: list[report.Run] = []
+    for number in range(1, times + 1):
+        results: list[CaseResult] = []
+        try:
+            for case in cases:
+                results.append(evaluator.evaluate(case))
+                score = results[-1].score
+                figures = f"found {len(score.found)}, missed {len(score.missed)}, invented {len(score.invented)}"
+                show(f"run {number}, {len(results)} of {len(cases)}: {case.name}: {figures}")
+        except (OverBudget, HlsError, KeyboardInterrupt) as exc:
+            done = f"run {number} stopped after {len(results)} of {count(len(cases), 'case')}"
+            spent = f"spent in all: {evaluator.claude.spent_usd:.4f} USD"  # also for the case that was not finished
+            return (*runs, *([tuple(results)] if results else [])), f"{done}: {str(exc) or 'interrupted'}; {spent}"
+        runs.append(tuple(results))
+    return tuple(runs), None
+
+
+def format_evaluation(evaluation: report.Evaluation, earlier: report.Evaluation | None = None) -> str:
+    """Return everything that is printed after the last call."""
+    results = [result for run in evaluation.runs for result in run]
+    prompts = dict.fromkeys(prompt for result in results for prompt in result.prompts)
+    models = dict.fromkeys(model for result in results for model in result.models)
+    header = [
+        f"sets: {', '.join(evaluation.sets)}",
+        f"prompts: {', '.join(prompts)}",
+        f"models: {', '.join(models)}",
+        f"judge: {evaluation.judge or 'none (matched by file, lines and category)'}",
+    ]
+    parts = [
+        report.format_details(evaluation),
+        "\n".join(header),
+        report.format_table(evaluation),
+        "" if evaluation.stopped is None else f"STOPPED: {evaluation.stopped}",
+        "" if earlier is None else report.format_comparison(earlier, evaluation),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _select(options: argparse.Namespace) -> tuple[tuple[str, ...], tuple[Case, ...]]:
+    """Return the names of the sets, and the cases that match --cases. Raises `CaseError`."""
+    names: tuple[str, ...] = ("golden",)
+    if not options.set:
+        cases = load_cases()
+    else:
+        sets = [_load_set(text, options) for text in options.set]
+        for one in sets:
+            if one.without_diff:
+                left_out = f"{count(len(one.without_diff), 'case')} left out, because there is no diff"
+                print_line(f"{one.name}: {left_out}: {', '.join(one.without_diff)}", err=True)
+        names = tuple(one.name for one in sets)
+        cases = tuple(case for one in sets for case in one.cases)
+    chosen = tuple(case for case in cases if any(fnmatch(case.name, pattern) for pattern in options.cases))
+    if not chosen:
+        raise CaseError([f"no case matches {' '.join(options.cases)}"])
+    return names, chosen
+
+
+def _load_set(text: str, options: argparse.Namespace) -> PublicSet:
+    name, _, path = text.partition(":")
+    match name:
+        case "martian" if options.judge is None:
+            raise CaseError(["--set martian needs --judge MODEL, because its comments have neither file nor line"])
+        case "martian":
+            return load_martian(Path(path), options.profile)
+        case "reviewbench":
+            return load_reviewbench(Path(path))
+        case _:
+            raise CaseError([f"--set {text}: it is martian:PATH or reviewbench:PATH"])
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make eval", description=__doc__)
+    parser.add_argument("--runs", type=_positive, default=1, help="ask about each case so many times (1)")
+    parser.add_argument("--cases", nargs="+", default=["*"], metavar="GLOB", help="names of cases: 'python-*'")
+    parser.add_argument("--prompt", action="append", default=[], help="use this prompt for its family; repeatable")
+    parser.add_argument("--model", help="model for all prompts, in place of that of the settings and the prompts")
+    parser.add_argument("--judge", metavar="MODEL", help="model that decides which findings describe a planted defect")
+    parser.add_argument("--max-usd", type=float, help="begin no call that could exceed this cost of the evaluation")
+    parser.add_argument("--estimate", action="store_true", help="print the estimated cost and ask nothing")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME:PATH", help="martian:PATH, reviewbench:PATH"
+    )
+    parser.add_argument("--profile", choices=sorted(PROFILES), default="core", help="comments of martian that count")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help=f"file for the results ({OUTPUT})")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="earlier results to compare with")
+    parser.add_argument("--config", type=Path, metavar="PATH", help="settings file")
+    return parser.parse_args(arguments)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except typer.Exit as exc:  # of the functions that the commands use
+        sys.exit(exc.exit_code)

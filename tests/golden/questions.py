@@ -1,0 +1,112 @@
+"""From a golden case to the variables of a prompt, by the service's own handlers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from hls_handler.ci.steps import WorkflowStep
+from hls_handler.events import Event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import Handler, template_variables
+from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, WorkflowJob
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
+from hls_handler.settings.model import Repository, Settings
+from hls_handler.work.asking import prompt_limits
+from tests.golden.cases import Case, CaseError, IssueCase, PullRequestCase, WorkflowCase
+from tests.handlers.events import RUN, START, job, run_event
+from tests.handlers.world import FakeReader, event, issue, pull_request
+
+REPOSITORY = "octo/hello"  # the repository of the events of tests/handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the service knows before it asks Claude about a case."""
+
+    handler: Handler[Any]
+    facts: Any
+    effective: EffectiveSettings
+    prompt: str  # the first prompt: "pull_requests/analyze"
+    make_variables: Callable[[Any], Mapping[str, object]]  # from the facts, or from those of one of several calls
+
+
+def to_question(case: Case, settings: Settings, library: Library, prompts: Mapping[str, str]) -> Question:
+    """Return the question about a case. `prompts` maps a folder to the prompt to use: {"issues": "issues/strict"}.
+
+    Without an entry, it is the prompt that the service would use for the event. Raises `CaseError` if there is none.
+    """
+    happened, reader = _to_event(case)
+    handler, effective = handler_for(happened.name), find_effective_settings(settings)
+    prompt = prompts.get(handler.family) or _find_prompt(happened.key, effective, library)
+    facts = handler.gather(
+        happened, reader, EMPTY_HISTORY, prompt_limits(settings, library, happened.name, effective, prompt)
+    )
+    make_variables = partial(template_variables, happened, handler, prompt=prompt, effective=effective)
+    return Question(handler, facts, effective, prompt, make_variables)
+
+
+def find_effective_settings(settings: Settings) -> EffectiveSettings:
+    """Return the global settings, as they apply to a repository without an entry of its own."""
+    found = RepositoryTable(settings.model_copy(update={"repositories": (Repository(name=REPOSITORY),)})).find(
+        REPOSITORY
+    )
+    assert found is not None  # the only entry matches
+    return found
+
+
+def _find_prompt(event_key: str, effective: EffectiveSettings, library: Library) -> str:
+    chosen = effective.find_prompt(event_key)
+    names = (chosen[0],) if chosen is not None else library.on(event_key)
+    if not names or not names[0]:
+        raise CaseError([f"no prompt is used for {event_key}; name one with --prompt"])
+    return names[0]
+
+
+def _to_event(case: Case) -> tuple[Event, FakeReader]:
+    match case:
+        case PullRequestCase():
+            pull = pull_request(
+                title=case.title,
+                body=case.description,
+                additions=sum(file.additions for file in case.files),
+                deletions=sum(file.deletions for file in case.files),
+                changed_files=len(case.files),
+            )
+            return event(pull), FakeReader(pull, case.files)
+        case IssueCase():
+            opened = issue(title=case.title, body=case.body, labels=())
+            return event(opened), FakeReader(opened)
+        case WorkflowCase():
+            pull = pull_request(head_sha=RUN.head_sha)
+            failed, log = _to_job(case)
+            run = replace(RUN, name=case.workflow)
+            reader = FakeReader(
+                pull,
+                tuple(
+                    ChangedFile(path, None, "modified", additions=1, deletions=1, patch=None) for path in case.changed
+                ),
+                jobs={1: (failed,)},
+                logs={failed.id: log},
+                pulls={f"{RUN.head_owner}:{RUN.head_branch}": (pull,)},
+            )
+            return run_event(run), reader
+
+
+STEP_S = 10  # each step of a case begins so many seconds after the last one; its log lines are 1 ms apart
+
+
+def _to_job(case: WorkflowCase) -> tuple[WorkflowJob, str]:
+    steps: list[WorkflowStep] = []
+    lines: list[str] = []
+    for number, (name, texts) in enumerate(case.log, start=1):
+        began = START + timedelta(seconds=STEP_S * number)
+        conclusion = "failure" if name == case.failed else "success"
+        steps.append(WorkflowStep(number, name, conclusion, began, began + timedelta(seconds=STEP_S - 1)))
+        for index, text in enumerate(texts):
+            lines.append(f"{began + timedelta(milliseconds=index):%Y-%m-%dT%H:%M:%S.%f}0Z {text}")
+    return job(name=case.workflow, steps=tuple(steps)), "\n".join(lines)

@@ -1,0 +1,236 @@
+"""The golden cases are consistent, and the loader reports those that are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hls_handler.handlers.failed_steps import find_quoted_line
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.prompting.prompt import Library
+from hls_handler.review.patches import parse_patch
+from hls_handler.review.positions import locate_findings
+from hls_handler.work.library import load_shipped
+from tests.golden.cases import (
+    CaseError,
+    PullRequestCase,
+    WorkflowCase,
+    counts_by_kind,
+    find_hunk_problems,
+    load_cases,
+    parse_diff,
+)
+from tests.golden.questions import to_question
+from tests.handlers.world import finding
+from tests.work.world import settings
+
+CASES = load_cases()
+PULL_REQUESTS = [case for case in CASES if isinstance(case, PullRequestCase)]
+WORKFLOWS = [case for case in CASES if isinstance(case, WorkflowCase)]
+
+
+SETTINGS = settings()
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return load_shipped(SETTINGS)
+
+
+def test_the_set_has_so_many_cases_of_each_kind() -> None:
+    assert counts_by_kind(CASES) == {"defects": 27, "clean": 8, "issue": 10, "workflow": 6}
+    assert sum(len(case.defects) for case in PULL_REQUESTS) == 51
+    assert {len(case.defects) for case in PULL_REQUESTS} == {0, 1, 2, 3}
+    assert len({case.language for case in PULL_REQUESTS}) == 17
+
+
+def test_diffs_are_of_different_sizes_and_most_have_several_files() -> None:
+    sizes = sorted(sum(file.additions + file.deletions for file in case.files) for case in PULL_REQUESTS)
+    assert (sizes[0], sizes[-1]) == (17, 195)
+    assert sum(len(case.files) > 1 for case in PULL_REQUESTS) == 32
+
+
+@pytest.mark.parametrize("case", PULL_REQUESTS, ids=lambda case: case.name)
+def test_a_finding_at_a_planted_defect_is_anchored_there(case: PullRequestCase) -> None:
+    patches = {file.path: parse_patch(file.patch or "") for file in case.files}
+    for place in (place for defect in case.defects for place in defect.places):
+        reported = finding(path=place.path, side=place.side, line=place.line, quote=place.quote)
+        (located,), without_line = locate_findings([reported], patches)
+        assert (located.path, located.side, located.line) == (place.path, place.side, place.line)
+        assert without_line == ()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_service_would_ask_claude_and_show_the_whole_case(case: PullRequestCase, library: Library) -> None:
+    question = to_question(case, SETTINGS, library, {})
+    assert question.handler.skip_reason(question.facts) is None
+    assert question.handler.describe_omissions(question.facts) is None
+
+
+@pytest.mark.parametrize("case", WORKFLOWS, ids=lambda case: case.name)
+def test_the_expected_log_line_is_shown_to_claude(case: WorkflowCase, library: Library) -> None:
+    facts = to_question(case, SETTINGS, library, {}).facts
+    assert [step.step for step in facts.steps] == [case.failed]
+    for quote in case.quotes:
+        quoted = find_quoted_line(facts.steps, quote)
+        assert quoted is not None
+        assert quoted.text.strip() == quote.strip()
+
+
+DIFF = """diff --git a/app/area.py b/app/area.py
+index 1111111..2222222 100644
+--- a/app/area.py
++++ b/app/area.py
+@@ -3,3 +3,4 @@ SIDES = 4
+ def area(side):
+-    return side * 2
++    side = abs(side)
++    return side ** 3
+ # end
+"""
+CASE = """
+language: Python
+title: Area of a square
+description: It was wrong.
+defects:
+- about: The area is the cube of the side.
+  places: [{path: app/area.py, line: 5, quote: "    return side ** 3"}]
+  categories: [bugs]
+  severity: high
+"""
+
+
+def write(folder: Path, case: str = CASE, diff: str = DIFF, *, name: str = "area") -> None:
+    (folder / "pull_requests").mkdir(exist_ok=True)
+    (folder / f"pull_requests/{name}.yaml").write_text(case, encoding="utf-8")
+    (folder / f"pull_requests/{name}.diff").write_text(diff, encoding="utf-8")
+
+
+def problems(folder: Path) -> list[str]:
+    with pytest.raises(CaseError) as raised:
+        load_cases(folder)
+    return [problem.partition("yaml: ")[2] or problem for problem in raised.value.problems]
+
+
+def test_a_consistent_case_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path)
+    (case,) = load_cases(tmp_path)
+    assert isinstance(case, PullRequestCase)
+    assert (case.name, case.kind, case.files[0].additions, case.files[0].deletions) == ("area", "defects", 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("line: 5", "line: 6", "'The area is the cube of the side.': the quote is at RIGHT 5, not at RIGHT 6"),
+        ("side ** 3", "side ** 2", "the quote '    return side ** 2' occurs 0 times in app/area.py"),
+        ("app/area.py, line", "area.py, line", "there is no file area.py"),
+        ("line: 5,", "side: LEFT, line: 5,", "the quote is at RIGHT 5, not at LEFT 5"),
+        ("categories: [bugs]", "categories: []", "it needs a place and a category"),
+        ("categories: [bugs]", "categories: [logic]", "Input should be 'bugs', 'security', 'performance' or 'style'"),
+        ("severity: high", "severity: worst", "Input should be 'critical', 'high', 'medium' or 'low'"),
+        ("language: Python", "language: Python\nspeed: 1", "Extra inputs are not permitted"),
+        ("title: Area of a square", "", "title\n  Field required"),
+    ],
+)
+def test_an_inconsistent_case_is_reported(tmp_path: Path, old: str, new: str, problem: str) -> None:
+    assert old in CASE
+    write(tmp_path, CASE.replace(old, new))
+    assert problem in "\n".join(problems(tmp_path))
+
+
+def test_a_quote_that_occurs_twice_is_reported(tmp_path: Path) -> None:
+    write(tmp_path, diff=DIFF.replace("-    return side * 2", "-    return side ** 3"))
+    assert problems(tmp_path) == [
+        "'The area is the cube of the side.': the quote '    return side ** 3' occurs 2 times in app/area.py"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("-3,3 +3,4", "-3,3 +3,5", "'@@ -3,3 +3,5 @@ SIDES = 4': the hunk has 3 old and 4 new lines"),
+        ("-3,3 +3,4", "-3,3 +2,4", "'@@ -3,3 +2,4 @@ SIDES = 4': the new file's first line should be 3"),
+        (" def area", "def area", "'@@ -3,3 +3,4 @@ SIDES = 4': the line 'def area(side):' has no mark"),
+        ("@@ -3,3 +3,4 @@", "@@ 3 @@", "'@@ 3 @@ SIDES = 4' is not a hunk header"),
+    ],
+)
+def test_a_wrong_hunk_header_is_reported(old: str, new: str, problem: str) -> None:
+    patch = DIFF[DIFF.index("@@ ") :]
+    assert list(find_hunk_problems(patch)) == []
+    assert problem in list(find_hunk_problems(patch.replace(old, new)))
+
+
+def test_hunks_that_overlap_are_reported() -> None:
+    patch = "@@ -3,2 +3,2 @@\n a\n-b\n+c\n@@ -4,1 +4,1 @@\n-b\n+c"
+    assert list(find_hunk_problems(patch)) == ["'@@ -4,1 +4,1 @@': the hunk begins before the end of the last one"]
+
+
+def test_a_second_case_with_the_same_diff_and_title_is_reported(tmp_path: Path) -> None:
+    write(tmp_path)
+    write(tmp_path, name="area2")
+    assert problems(tmp_path) == ["area2 repeats area", "area2 repeats area"]
+
+
+def test_a_clean_case_needs_a_trap(tmp_path: Path) -> None:
+    write(tmp_path, "language: Python\ntitle: t\ndescription: d\ndefects: []\n")
+    assert problems(tmp_path) == ["a clean case needs a trap: a finding that it tempts to"]
+
+
+def test_an_issue_with_an_impossible_expectation_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "issues").mkdir()
+    (tmp_path / "issues/crash.yaml").write_text("title: t\nbody: b\nkinds: [defect]\n", encoding="utf-8")
+    (tmp_path / "issues/empty.yaml").write_text("title: u\nbody: c\n", encoding="utf-8")
+    assert problems(tmp_path) == [
+        "'defect' is none of bug, enhancement, question, documentation, maintenance",
+        "it expects nothing",
+    ]
+
+
+def test_a_workflow_whose_quote_is_not_in_the_log_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "workflows").mkdir()
+    case = "workflow: Tests\nfailed: Run pytest\nchanged: []\nquotes: [gone]\ncause: [[x]]\n"
+    (tmp_path / "workflows/tests.yaml").write_text(case, encoding="utf-8")
+    (tmp_path / "workflows/tests.log").write_text("==> Run make\nmake: done\n", encoding="utf-8")
+    assert problems(tmp_path) == [
+        "quotes: the line 'gone' occurs 0 times in the log",
+        "failed: the log has no step 'Run pytest'",
+    ]
+
+
+def test_diff_with_all_kinds_of_files_is_parsed() -> None:
+    text = """diff --git a/new.py b/new.py
+new file mode 100644
+--- /dev/null
++++ b/new.py
+@@ -0,0 +1,1 @@
++diff --git a/x b/x
+\\ No newline at end of file
+diff --git a/old.py b/old.py
+deleted file mode 100644
+--- a/old.py
++++ /dev/null
+@@ -1,1 +0,0 @@
+-@@ -1 +1 @@
+diff --git a/a name.py b/b name.py
+similarity index 100%
+rename from a name.py
+rename to b name.py
+diff --git "a/r\\303\\251sum\\303\\251.png" "b/r\\303\\251sum\\303\\251.png"
+index 1111111..2222222 100644
+Binary files "a/r\\303\\251sum\\303\\251.png" and "b/r\\303\\251sum\\303\\251.png" differ
+"""
+    added = "@@ -0,0 +1,1 @@\n+diff --git a/x b/x\n\\ No newline at end of file"
+    assert parse_diff(text) == (
+        ChangedFile("new.py", None, "added", 1, 0, added),
+        ChangedFile("old.py", None, "removed", 0, 1, "@@ -1,1 +0,0 @@\n-@@ -1 +1 @@"),
+        ChangedFile("b name.py", "a name.py", "renamed", 0, 0, None),
+        ChangedFile("résumé.png", None, "modified", 0, 0, None),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "--- a/x\n+++ b/x\n", "diff --cc x\n"])
+def test_other_diffs_are_rejected(text: str) -> None:
+    with pytest.raises(ValueError, match="diff --git a/PATH b/PATH"):
+        parse_diff(text)

@@ -1,0 +1,226 @@
+"""Matching of findings with planted defects, and the checks of replies about issues and workflows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hls_handler.analysis import Finding, WorkflowAnalysis
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.model import Findings
+from hls_handler.work.library import load_shipped
+from tests.golden.cases import IssueCase, PullRequestCase, WorkflowCase, parse_diff
+from tests.golden.questions import to_question
+from tests.golden.scoring import (
+    Located,
+    find_candidates,
+    find_matches,
+    locate,
+    score_issue,
+    score_review,
+    score_workflow,
+)
+from tests.handlers.world import finding, issue_analysis, pull_request_analysis
+from tests.work.world import settings
+
+SETTINGS = settings()
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    return load_shipped(SETTINGS)
+
+
+LINES = [f"line {number}" for number in range(1, 41)]
+DIFF = "diff --git a/a.py b/a.py\nnew file mode 100644\n@@ -0,0 +1,40 @@\n" + "\n".join(f"+{line}" for line in LINES)
+
+SECURITY_OR_BUGS = ["security", "bugs"]
+
+
+def place(line: int, **known: Any) -> dict[str, Any]:
+    return {"path": "a.py", "line": line, "quote": f"line {line}", **known}
+
+
+def case(**known: Any) -> PullRequestCase:
+    """A case with a defect of category bugs at line 10, and one of security or bugs at line 30 or 35."""
+    plain = {
+        "name": "a",
+        "language": "Python",
+        "title": "t",
+        "description": "",
+        "files": parse_diff(DIFF),
+        "defects": [
+            {"about": "first", "places": [place(10)], "categories": ["bugs"], "severity": "high"},
+            {
+                "about": "second",
+                "places": [place(30), place(35)],
+                "categories": ["security", "bugs"],
+                "severity": "low",
+            },
+        ],
+    }
+    return PullRequestCase.model_validate(plain | known)
+
+
+def at(line: int, **known: Any) -> Finding:
+    return finding(**{"path": "a.py", "line": line, "quote": f"line {line}", "title": f"at {line}", **known})
+
+
+def located(*findings: Finding) -> Located:
+    return Located(findings, len(findings), len(findings), 0)
+
+
+@pytest.mark.parametrize(
+    ("reported", "matches"),
+    [
+        (at(10), {(0, 0)}),
+        (at(13), {(0, 0)}),
+        (at(7), {(0, 0)}),
+        (at(14), set()),
+        (at(20, start_line=12), {(0, 0)}),
+        (at(20, start_line=14), set()),
+        (at(10, category="security"), set()),
+        (at(30, category="security"), {(1, 0)}),
+        (at(38), {(1, 0)}),
+        (at(39), set()),
+        (at(10, side="LEFT"), set()),
+        (at(10, path="b.py"), set()),
+    ],
+)
+def test_finding_matches_a_defect_by_file_side_lines_and_category(reported: Finding, matches: set[Any]) -> None:
+    assert find_matches(case(), [reported]) == matches
+
+
+def test_judge_compares_findings_of_any_category_up_to_ten_lines_away() -> None:
+    findings = [at(20, category="style"), at(21), at(10, path="b.py")]
+    assert find_candidates(case(defects=case().defects[:1]), findings) == {(0, 0)}
+    anywhere = case().defects[0].model_copy(update={"places": ()})
+    assert find_candidates(case(defects=(anywhere,)), findings) == {(0, 0), (0, 1), (0, 2)}
+
+
+def test_review_is_scored() -> None:
+    reported = located(at(11, severity="medium"), at(20))
+    score = score_review(case(), reported, {(0, 0)})
+    assert (score.found, score.missed, score.understated) == (("first",), ("second",), ("first",))
+    assert score.invented == ("a.py:20 at 20",)
+
+
+def test_one_finding_counts_as_one_defect() -> None:
+    same = {"places": [place(10)], "categories": ["bugs"], "severity": "high"}
+    twins = case(defects=[{"about": "one", **same}, {"about": "two", **same}])
+    score = score_review(twins, located(at(10)), find_matches(twins, [at(10)]))
+    assert (score.found, score.missed, score.invented) == (("one",), ("two",), ())
+
+
+def test_nearest_finding_counts_and_a_second_one_about_the_defect_is_not_invented() -> None:
+    reported = located(at(12, severity="low"), at(10))
+    score = score_review(case(), reported, find_matches(case(), reported.findings))
+    assert (score.found, score.understated, score.invented) == (("first",), (), ())
+
+
+def test_tolerated_finding_is_not_invented_and_a_trap_is_named() -> None:
+    given = case(
+        tolerated=[{"about": "true", "place": place(20)}], traps=[{"about": "It is right.", "place": place(25)}]
+    )
+    score = score_review(given, located(at(20), at(25)), set())
+    assert score.invented == ("a.py:25 at 25 (trap: It is right.)",)
+
+
+def test_defect_outside_of_the_profile_is_neither_found_nor_missed_nor_invented() -> None:
+    unexpected = case(defects=[case().defects[0].model_copy(update={"expected": False})])
+    score = score_review(unexpected, located(at(10, severity="low")), {(0, 0)})
+    assert (score.found, score.missed, score.invented, score.understated) == ((), (), (), ())
+
+
+def test_findings_are_counted_as_exact_moved_or_without_a_line(library: Library) -> None:
+    facts = to_question(case(), SETTINGS, library, {}).facts
+    reply = pull_request_analysis(
+        findings=[
+            at(10),
+            at(12, quote="line 11"),
+            at(12, quote="nothing"),
+            at(13, confidence=0.2),
+            at(14, severity="low"),
+        ]
+    )
+    found = locate(reply, facts, Findings(min_severity="medium", min_confidence=0.5))
+    assert [one.line for one in found.findings] == [10, 11]
+    assert (found.reported, found.exact, found.unanchored) == (3, 1, 1)
+
+
+ISSUE = IssueCase(
+    name="crash",
+    title="t",
+    body="b",
+    kinds=("bug",),
+    priorities=("high", "medium"),
+    worth_saying=True,
+    missing=(("version", "release"),),
+    missing_at_most=1,
+    answer=(("token", "ssh  key"),),
+    must_not=("sorry",),
+)
+
+
+def test_reply_about_an_issue_passes_all_checks() -> None:
+    reply = issue_analysis(missing=["Which Version is it?"], recommended_response="Use an SSH key.")
+    score = score_issue(ISSUE, reply)
+    assert (score.missed, score.invented) == ((), ())
+    assert score.found == (
+        "kind is bug",
+        "priority is high or medium",
+        "worth_saying is true",
+        "missing: version or release",
+        "at most 1 requests",
+        "answer: token or ssh  key",
+    )
+
+
+def test_reply_about_an_issue_fails_all_checks() -> None:
+    reply = issue_analysis(
+        kind="question", priority="low", worth_saying=False, missing=["Logs", "Steps"], summary="Sorry, it crashes."
+    )
+    score = score_issue(ISSUE, reply)
+    assert (score.found, len(score.missed), score.invented) == ((), 6, ("says 'sorry'",))
+
+
+WORKFLOW = WorkflowCase(
+    name="run",
+    workflow="Tests",
+    failed="Run make",
+    changed=("a.c",),
+    log=(("Set up job", ("ready",)), ("Run make", ("##[group]Run make", "##[endgroup]", "a.c:3: error: no x", "bye"))),
+    quotes=("a.c:3: error: no x",),
+    cause=(("no x", "declared"),),
+    where=("a.c",),
+    must_not=("flaky",),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed", "invented"),
+    [
+        ({}, (), ()),
+        ({"quote": "bye"}, ("quotes the line with the cause",), ()),
+        ({"quote": "a.c:3: error: no y"}, ("quotes the line with the cause",), ()),
+        ({"cause": "It failed."}, ("cause: no x or declared",), ()),
+        ({"cause": "", "advice": "x is not declared."}, (), ()),
+        ({"where": []}, ("where: a.c",), ()),
+        ({"worth_saying": False}, ("worth_saying is true",), ()),
+        ({"advice": "A FLAKY test."}, (), ("says 'flaky'",)),
+    ],
+)
+def test_reply_about_a_workflow_is_scored(
+    changes: dict[str, Any], missed: tuple[str, ...], invented: tuple[str, ...], library: Library
+) -> None:
+    facts = to_question(WORKFLOW, SETTINGS, library, {}).facts
+    good = {
+        "worth_saying": True,
+        "cause": "There is no x.",
+        "quote": "a.c:3: error: no x",
+        "where": [{"path": "a.c", "line": 3, "why": "The error."}],
+        "advice": "",
+    }
+    score = score_workflow(WORKFLOW, WorkflowAnalysis.model_validate(good | changes), facts)
+    assert (score.missed, score.invented) == (missed, invented)
