@@ -1,0 +1,36 @@
+"""Runs many generated pull requests: `python -m tests.rounds --pull-requests 2000 --seed 1`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.rounds.simulation import describe, simulate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pull-requests", type=int, default=2000)
+    parser.add_argument("--pushes", type=int, default=5, help="pushes to each pull request")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=float, default=0.02, help="share of the requests to GitHub that end the worker")
+    parser.add_argument("--faults", type=float, default=0.05, help="share of Claude's replies that cannot be used")
+    given = parser.parse_args()
+    logging.disable()
+    with TemporaryDirectory() as folder:
+        totals = simulate(
+            Path(folder),
+            seed=given.seed,
+            pull_requests=given.pull_requests,
+            pushes=given.pushes,
+            kills=given.kills,
+            faults=given.faults,
+        )
+    sys.stdout.write("\n".join([describe(totals), *totals.problems[:20], ""]))
+    sys.exit(1 if totals.is_wrong else 0)
+
+
+main()

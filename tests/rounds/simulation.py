@@ -1,0 +1,355 @@
+"""Sends generated pull requests through the whole pipeline, with an unreliable reviewer, and checks every result."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hls_handler.actions import EnsureReview, Outcome
+from hls_handler.analysis import (
+    Finding,
+    FindingVerdict,
+    FindingVerdicts,
+    PullRequestAnalysis,
+    Unusable,
+    UnusableReply,
+    Usage,
+    ValidReply,
+)
+from hls_handler.deliveries import NewDelivery
+from hls_handler.errors import DependencyDown
+from hls_handler.events import parse_event
+from hls_handler.handlers.changed_files import cover
+from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.history.repositories import StoredHistory
+from hls_handler.prompting import recorded
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.review.ledger import ReviewThread, ThreadReply
+from hls_handler.review.patches import parse_patch
+from hls_handler.sandbox.reading import PatchOfFile, read_request
+from hls_handler.work.job import GATHER, facts_codec
+from hls_handler.work.runner import run_delivery
+from tests.rounds.generated import DEFECT, GeneratedPullRequest
+from tests.work.fakes import FakeClaude, FakeGithub, FakeWriter
+from tests.work.world import World, open_world, settings
+
+REPOSITORY_ID = 186853002
+CATEGORIES = ("bugs", "security", "performance", "style")
+SEVERITIES = ("critical", "high", "medium", "low")
+UNUSABLE: tuple[Unusable, ...] = ("refused", "truncated", "invalid")
+TITLES = ("Wrong value", "The result is lost", "This overflows", "Computed twice")
+DISMISSALS = ("thumbs down", "resolved", "won't fix")
+
+
+WITHOUT_CHANGE = {"rebase", "merge the base", "nothing"}
+WITHOUT_NEW_CODE = WITHOUT_CHANGE | {"revert a change", "delete a file"}
+
+
+class Killed(BaseException):
+    """The worker's process ends."""
+
+
+@dataclass
+class Totals:
+    """Counts of all generated pull requests."""
+
+    pull_requests: int = 0
+    deliveries: int = 0
+    calls: int = 0
+    kills: int = 0
+    faults: int = 0
+    comments: int = 0
+    rejected: int = 0  # positions that GitHub would reject
+    repeated: int = 0  # comments about a line that has one of the same category
+    raised_after_dismissal: int = 0
+    late_rounds: int = 0  # reviews from the third on, without new code
+    late_findings: int = 0  # those of them with a new comment
+    idle_calls: int = 0  # calls of Claude although no code changed
+    uncovered: int = 0  # reviews whose coverage does not add up to the changed files
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def is_wrong(self) -> bool:
+        """True if a review was wrong, or if more than 5 % of the late rounds had a new finding."""
+        errors = self.rejected + self.repeated + self.raised_after_dismissal + self.idle_calls + self.uncovered
+        return bool(errors or self.problems or self.late_findings > 0.05 * max(self.late_rounds, 60))
+
+
+class UnreliableReviewer(FakeClaude):
+    """Reports most defects that it sees, often with a wrong line, other words or an invented quote."""
+
+    def __init__(self, random: Random, *, faults: float) -> None:
+        super().__init__([])
+        self.random, self.faults, self.calls = random, faults, 0
+
+    def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        self.calls += 1
+        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.0001)
+        if self.random.random() < self.faults:
+            return self._fail(rendered, usage)
+        name = rendered.prompt.name
+        reply = self._verdicts(rendered.task) if name == "pull_requests/verify" else self._review(rendered.task)
+        return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+
+    def _fail(self, rendered: RenderedPrompt, usage: Usage) -> UnusableReply:
+        if self.random.random() < 0.5:
+            raise DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
+        why: Unusable = self.random.choice(UNUSABLE)
+        return UnusableReply(rendered.prompt.id, why, "it cannot be used", "{", usage)
+
+    def _verdicts(self, task: str) -> FindingVerdicts:
+        count = task.count("\nFinding ")
+        verdicts = [FindingVerdict(number=one + 1, is_refuted=self.random.random() < 0.05) for one in range(count)]
+        return FindingVerdicts(worth_saying=False, verdicts=verdicts)
+
+    def _review(self, task: str) -> PullRequestAnalysis:
+        reading = read_request({"messages": [{"role": "user", "content": task}]})
+        found = [finding for patch in reading.patches for finding in self._findings(patch)]
+        return PullRequestAnalysis(
+            worth_saying=bool(found),
+            type="feature",
+            summary="It changes some values.",
+            files=[],
+            findings=found[:50],
+            suggested_labels=[],
+        )
+
+    def _findings(self, patch: PatchOfFile) -> list[Finding]:
+        found = []
+        for line in patch.lines:
+            if DEFECT in line.text and line.mark != "-" and self.random.random() < 0.9:
+                found.append(self._finding(patch.path, line.number, line.text))
+        if patch.lines and self.random.random() < 0.3:  # something that is not there, or that is fine
+            line = self.random.choice(patch.lines)
+            quote = line.text if self.random.random() < 0.5 else "invented = code"
+            found.append(self._finding(patch.path, line.number, quote, side="LEFT" if line.mark == "-" else "RIGHT"))
+        return found
+
+    def _finding(self, path: str, line: int, quote: str, *, side: str = "RIGHT") -> Finding:
+        moved = self.random.choice((0, 0, 0, 1, -2, 7, 40))
+        number = max(line + moved, 1)
+        return Finding(
+            path=path if self.random.random() < 0.97 else "src/elsewhere.py",
+            side=side if self.random.random() < 0.95 else "LEFT",
+            start_line=self.random.choice((None, None, max(number - self.random.randint(0, 9), 1), number + 3)),
+            line=number,
+            quote=quote[:1000],
+            severity=self.random.choice(SEVERITIES),
+            category=CATEGORIES[len(quote) % 4],
+            confidence=0.9,
+            title=self.random.choice(TITLES),
+            body=f"It fails for x = {self.random.randint(0, 99)}.",
+            suggestion=self.random.choice((None, "    fixed = 1", "", "a\nb")),
+        )
+
+
+@dataclass
+class CheckingGithub(FakeGithub):
+    """A GitHub that checks the position of every review comment against the files themselves."""
+
+    simulation: Simulation | None = None
+
+    def writer(self, *args: Any, **known: Any) -> FakeWriter:
+        made = super().writer(*args, **known)
+        assert self.simulation is not None
+        return CheckingWriter(self, made.history, made.before_write, made.dry_run, self.simulation)
+
+
+@dataclass
+class CheckingWriter(FakeWriter):
+    simulation: Simulation
+
+    def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        missing = [comment for comment in action.comments if comment.key not in self.github.inline_comments]
+        outcome = super().ensure_review(number, action, is_retry=is_retry)
+        self.simulation.post(missing)
+        return outcome
+
+
+class Simulation:
+    """One pull request, from its first review to its last."""
+
+    def __init__(self, world: World, random: Random, number: int, totals: Totals, *, kills: float) -> None:
+        self.world, self.random, self.number, self.totals, self.kills = world, random, number, totals, kills
+        self.made = GeneratedPullRequest(random)
+        self.posted: dict[tuple[str, str], str] = {}  # (quoted line, category) -> key
+        self.dismissed: set[str] = set()
+        self.pushes = self.new_comments = 0
+        self.changes = ["add lines"]  # since the event before
+        self.was_done = False
+        self.github = world.github
+        self.reviewer = world.claude
+        totals.pull_requests += 1
+
+    def run(self, pushes: int) -> None:
+        self.deliver("opened")
+        for _ in range(pushes):
+            self.dismiss()
+            self.changes = [self.made.change() for _ in range(self.random.choice((1, 1, 1, 2)))]
+            self.pushes += 1
+            self.deliver(self.random.choice(("synchronize",) * 5 + ("edited", "reopened")))
+
+    def deliver(self, action: str) -> None:
+        """Send one event, and run the delivery to its end, also if the worker is killed or Claude fails."""
+        guid = f"{self.number}-{self.pushes}-{action}"
+        payload: Any = json.loads(recorded.load("pull_request.opened").body)
+        shown, sha = payload["pull_request"], f"{self.number:020x}{self.pushes:020x}"
+        files = self.made.files()
+        payload |= {"action": action, "number": self.number}
+        shown |= {"number": self.number, "state": "open", "changed_files": len(files)}
+        shown["head"]["sha"] = sha
+        body = json.dumps(payload).encode()
+        event = parse_event("pull_request", guid, body)
+        assert event.pull_request is not None
+        self.github.pull_requests[self.number] = event.pull_request
+        self.github.changed[self.number] = files
+        known = {"repository_id": REPOSITORY_ID, "repository": "Codertocat/Hello-World", "number": self.number}
+        delivery = NewDelivery(
+            guid=guid,
+            event="pull_request",
+            action=action,
+            request_id="r",
+            state="queued",
+            head_sha=sha,
+            digest=guid.encode(),
+            body=body,
+            **known,  # type: ignore[arg-type]
+        )
+        self.world.store.queue.accept([delivery], replay_window_h=72)
+        self.totals.deliveries += 1
+        calls, self.new_comments = self._calls(), 0
+        record = self._record()
+        for _ in range(40):
+            lease = self.world.claim()
+            if lease is None:
+                self.world.advance(400)
+                continue
+            self.github.on_call = self._maybe_kill
+            try:
+                finished = run_delivery(lease, self.world.tools())
+            except Killed:
+                self.totals.kills += 1
+                self.world.advance(100)
+                continue
+            finally:
+                self.github.on_call = lambda _what: None
+            if finished is not None:
+                self._check(finished.state, guid, calls, record.rounds)
+                return
+            self.world.advance(400)
+        self.totals.problems.append(f"{guid} did not end")
+
+    def post(self, comments: list[Any]) -> None:
+        """Check new review comments as GitHub and a reader would."""
+        for comment in comments:
+            self.totals.comments += 1
+            self.new_comments += 1
+            start, end = comment.start_line or comment.line, comment.line
+            hunks = self.made.accepted_lines(comment.path)
+            lines = next((hunk for hunk in hunks if (comment.side, end) in hunk), None)
+            if lines is None or start > end or (comment.side, start) not in lines:
+                self.totals.rejected += 1
+                self.totals.problems.append(f"{self.number}: rejected {comment.path} {comment.side} {start}-{end}")
+                continue
+            category = comment.body.partition("(")[2].partition(",")[2].partition(",")[0].strip()
+            said = (lines[comment.side, end].strip(), category)
+            if DEFECT in said[0] and said in self.posted:
+                self.totals.repeated += 1
+                self.totals.problems.append(f"{self.number}: repeated {said}")
+            if comment.key in self.dismissed:
+                self.totals.raised_after_dismissal += 1
+            self.posted[said] = comment.key
+            self.github.review_threads_of[self.number] = (
+                *self.github.review_threads_of.get(self.number, ()),
+                ReviewThread(self.github.inline_comments[comment.key], comment.key, False, None, (), (), (), ()),
+            )
+
+    def dismiss(self) -> None:
+        """Let a person dismiss some of the findings."""
+        threads = self.github.review_threads_of.get(self.number, ())
+        changed = []
+        for thread in threads:
+            how = self.random.choice(DISMISSALS) if self.random.random() < 0.2 else None
+            if how is not None:
+                self.dismissed.add(thread.key)
+            if how == "thumbs down":
+                changed.append(replace(thread, thumbs_down=("mona",)))
+            elif how == "resolved":
+                changed.append(replace(thread, is_resolved=True, resolved_by="mona"))
+            elif how == "won't fix":
+                changed.append(replace(thread, replies=(ThreadReply("mona", "Won't fix, this is by design."),)))
+            else:
+                changed.append(thread)
+        self.github.review_threads_of[self.number] = tuple(changed)
+
+    def _maybe_kill(self, _what: str) -> None:
+        if self.random.random() < self.kills:
+            raise Killed
+
+    def _calls(self) -> int:
+        return self.reviewer.calls if isinstance(self.reviewer, UnreliableReviewer) else 0
+
+    def _record(self) -> Any:
+        return StoredHistory(self.world.store.database, REPOSITORY_ID, "hls-bot").review(self.number)
+
+    def _check(self, state: str, guid: str, calls_before: int, rounds: int) -> None:
+        calls = self._calls() - calls_before
+        self.totals.calls += calls
+        was_done, self.was_done = self.was_done, self.was_done if state == "ignored" else state == "done"
+        if state == "ignored":  # edited, and neither title nor base changed: the changes belong to the next event
+            self.was_done = False
+            return
+        if state == "dead":
+            self.totals.faults += 1
+            return
+        record = self._record()
+        if was_done and rounds and not {*self.changes} - WITHOUT_CHANGE:
+            self.totals.idle_calls += calls
+            if calls:
+                self.totals.problems.append(f"{guid}: calls after {self.changes}")
+        if rounds >= 2 and was_done and not {*self.changes} - WITHOUT_NEW_CODE:
+            self.totals.late_rounds += 1
+            self.totals.late_findings += self.new_comments > 0
+        steps = self.world.store.checkpoints.load(guid)
+        facts = facts_codec(PullRequestHandler()).decode(steps.get((GATHER, 0)))
+        if facts is None:
+            self.totals.problems.append(f"{guid}: no facts")
+            return
+        coverage = cover(facts.selection, {}, unlisted=facts.unlisted)
+        if len(coverage.files) + coverage.unlisted != facts.pull_request.changed_files:
+            self.totals.uncovered += 1
+        for file in self.made.files():
+            hunks = len(parse_patch(file.patch or "").hunks)
+            shown = next((one for one in coverage.files if one.path == file.path), None)
+            if shown is None or (hunks and shown.hunks != hunks):
+                self.totals.problems.append(f"{guid}: coverage of {file.path}")
+        if len({entry.key for entry in record.ledger}) != len(record.ledger):
+            self.totals.problems.append(f"{guid}: keys of the ledger repeat")
+
+
+def simulate(
+    folder: Path, *, seed: int, pull_requests: int, pushes: int = 5, kills: float = 0.02, faults: float = 0.05
+) -> Totals:
+    """Run generated pull requests one after the other; a seed determines them."""
+    totals, random = Totals(), Random(seed)
+    github = CheckingGithub()
+    reviewer = UnreliableReviewer(random, faults=faults)
+    given = settings(limits={"thread_runs_per_hour": 10_000, "settle_s": 0}, claude={"calls_per_hour": 100_000})
+    with open_world(folder, replies=reviewer, given=given) as opened:
+        world = replace(opened, github=github)
+        for number in range(1, pull_requests + 1):
+            one = Simulation(world, Random(random.random()), number, totals, kills=kills)
+            github.simulation = one
+            one.run(pushes)
+    return totals
+
+
+def describe(totals: Totals) -> str:
+    counted = {name: value for name, value in vars(totals).items() if name != "problems"}
+    lines = [f"{name.replace('_', ' '):24} {value:>8}" for name, value in counted.items()]
+    kinds = Counter(problem.partition(":")[2].split()[0] if ":" in problem else problem for problem in totals.problems)
+    return "\n".join([*lines, *(f"{kind:24} {number:>8}" for kind, number in kinds.items())])
