@@ -17,6 +17,7 @@ from hls_handler.settings.load import CA_VARIABLES
 from hls_handler.storage import Storage
 from tests.postgres import Cluster, postgres
 from tests.queue.builders import Skew
+from tests.sqlite import create_database
 
 __all__ = ["postgres"]
 
@@ -25,19 +26,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 
-PROCESS_FOLDERS = ("crash", "e2e", "machines", "redteam", "soak")
-"""Folders of tests that start whole processes."""
+PROCESS_FOLDERS = ("crash", "e2e", "golden", "machines", "redteam", "rounds", "soak")
+"""Folders of tests that start whole processes or take long."""
 
 UNMEASURED_FILES = (
     "cli/test_config.py",
     "cli/test_prompt_compare.py",
     "cli/test_prompt_try.py",
     "cli/test_prompts.py",
+    "handlers/test_changed_files.py",
     "prompting/test_environment.py",
     "prompting/test_make_it_your_own.py",
     "queue/test_concurrency.py",
     "queue/test_fencing.py",
     "queue/test_model.py",
+    "review/test_positions.py",
     "untrusted/test_markdown.py",
     "work/test_incomplete_payloads.py",
 )
@@ -73,7 +76,7 @@ def shared_database(postgres: Cluster) -> str:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a database without rows; the test runs with SQLite and with PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/hls.db"
+        return create_database(tmp_path / "hls.db")
     cluster: Cluster = request.getfixturevalue("postgres")
     name: str = request.getfixturevalue("shared_database")
     cluster.run("; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)), database=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.review.ledger import ReviewThread, ThreadReply
 from hls_handler.review.patches import parse_patch
 from hls_handler.sandbox.reading import PatchOfFile, read_request
+from hls_handler.work.commit_checks import CheckEnder
 from hls_handler.work.job import GATHER, facts_codec
 from hls_handler.work.runner import run_delivery
 from tests.rounds.generated import DEFECT, GeneratedPullRequest
@@ -49,6 +51,11 @@ WITHOUT_CHANGE = {"rebase", "merge the base", "nothing"}
 WITHOUT_NEW_CODE = WITHOUT_CHANGE | {"revert a change", "delete a file"}
 
 
+def visible(text: str) -> str:
+    """Return the letters, digits and underscores of a line: prompts have no invisible characters."""
+    return re.sub(r"\W", "", text)
+
+
 class Killed(BaseException):
     """The worker's process ends."""
 
@@ -61,7 +68,8 @@ class Totals:
     deliveries: int = 0
     calls: int = 0
     kills: int = 0
-    faults: int = 0
+    faults: int = 0  # replies of Claude that cannot be used
+    dead: int = 0  # deliveries that failed for good
     comments: int = 0
     rejected: int = 0  # positions that GitHub would reject
     repeated: int = 0  # comments about a line that has one of the same category
@@ -70,12 +78,16 @@ class Totals:
     late_findings: int = 0  # those of them with a new comment
     idle_calls: int = 0  # calls of Claude although no code changed
     uncovered: int = 0  # reviews whose coverage does not add up to the changed files
+    successes: int = 0  # checks
+    false_successes: int = 0  # checks that are a success although Claude was not shown a changed line
+    open_checks: int = 0  # checks that did not end
     problems: list[str] = field(default_factory=list)
 
     @property
     def is_wrong(self) -> bool:
         """True if a review was wrong, or if more than 5 % of the late rounds had a new finding."""
         errors = self.rejected + self.repeated + self.raised_after_dismissal + self.idle_calls + self.uncovered
+        errors += self.false_successes + self.open_checks
         return bool(errors or self.problems or self.late_findings > 0.05 * max(self.late_rounds, 60))
 
 
@@ -84,12 +96,14 @@ class UnreliableReviewer(FakeClaude):
 
     def __init__(self, random: Random, *, faults: float) -> None:
         super().__init__([])
-        self.random, self.faults, self.calls = random, faults, 0
+        self.random, self.faults, self.calls, self.failures = random, faults, 0, 0
+        self.shown: set[tuple[str, str]] = set()  # path and changed line, of every call with a valid reply
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.calls += 1
         usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.0001)
         if self.random.random() < self.faults:
+            self.failures += 1
             return self._fail(rendered, usage)
         name = rendered.prompt.name
         reply = self._verdicts(rendered.task) if name == "pull_requests/verify" else self._review(rendered.task)
@@ -109,6 +123,8 @@ class UnreliableReviewer(FakeClaude):
     def _review(self, task: str) -> PullRequestAnalysis:
         reading = read_request({"messages": [{"role": "user", "content": task}]})
         found = [finding for patch in reading.patches for finding in self._findings(patch)]
+        changed = [(patch.path, line) for patch in reading.patches for line in patch.lines if line.mark != " "]
+        self.shown.update((path, line.mark + visible(line.text)) for path, line in changed)
         return PullRequestAnalysis(
             worth_saying=bool(found),
             type="feature",
@@ -184,6 +200,8 @@ class Simulation:
         self.github = world.github
         self.reviewer = world.claude
         totals.pull_requests += 1
+        if isinstance(self.reviewer, UnreliableReviewer):
+            self.reviewer.shown.clear()
 
     def run(self, pushes: int) -> None:
         self.deliver("opened")
@@ -239,6 +257,7 @@ class Simulation:
                 self.github.on_call = lambda _what: None
             if finished is not None:
                 self._check(finished.state, guid, calls, record.rounds)
+                self._check_commit(sha, finished.state)
                 return
             self.world.advance(400)
         self.totals.problems.append(f"{guid} did not end")
@@ -286,6 +305,24 @@ class Simulation:
                 changed.append(thread)
         self.github.review_threads_of[self.number] = tuple(changed)
 
+    def _check_commit(self, sha: str, state: str) -> None:
+        """Compare the check with what Claude was shown."""
+        CheckEnder(
+            self.world.store, lambda: self.github, settings=lambda: self.world.settings, wait=lambda _s: False
+        ).run()
+        states = self.github.checks_on.get(sha, {})
+        self.totals.open_checks += "in_progress" in states.values() or (state == "done" and not states)
+        if "success" in states.values():
+            self.totals.successes += 1
+            reviewer = self.reviewer
+            assert isinstance(reviewer, UnreliableReviewer)
+            for file in self.made.files():
+                lines = [line for line in (file.patch or "").split("\n") if line.startswith(("+", "-"))]
+                if any((file.path, line[0] + visible(line[1:])) not in reviewer.shown for line in lines):
+                    self.totals.false_successes += 1
+                    self.totals.problems.append(f"{sha}: a success without {file.path}")
+                    break
+
     def _maybe_kill(self, _what: str) -> None:
         if self.random.random() < self.kills:
             raise Killed
@@ -304,7 +341,7 @@ class Simulation:
             self.was_done = False
             return
         if state == "dead":
-            self.totals.faults += 1
+            self.totals.dead += 1
             return
         record = self._record()
         if was_done and rounds and not {*self.changes} - WITHOUT_CHANGE:
@@ -345,6 +382,7 @@ def simulate(
             one = Simulation(world, Random(random.random()), number, totals, kills=kills)
             github.simulation = one
             one.run(pushes)
+    totals.faults = reviewer.failures
     return totals
 
 

@@ -26,6 +26,7 @@ from hls_handler.work.health import Health
 from hls_handler.work.job import Job
 from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery
+from tests.sqlite import create_database
 from tests.work.fakes import HLS, FakeClaude, FakeGithub
 
 MakeWorld = Callable[..., "World"]
@@ -200,7 +201,7 @@ def open_world(
     def ahead() -> timedelta:
         return sum(skew, NOON - datetime.now(UTC) if is_clock_fixed else timedelta())
 
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db", skew=ahead)
+    store = Storage.open(create_database(tmp_path / "hls.db"), skew=ahead)
     try:
         yield World(store, FakeGithub(), replies or FakeClaude([BUG]), given or settings(), skew=skew)
     finally:
