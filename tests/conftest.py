@@ -54,9 +54,9 @@ def pytest_configure() -> None:
     """Trust no certificate authority: no test leaves this machine, and each client would load all of them for 0.05 s.
 
     The garbage collector is off until the tests are collected: it would visit all modules and tests again and again.
-    Property tests have no time limit, which a busy machine would exceed.
+    Property tests have no time limit, which a busy machine would exceed, and 30 examples, because of their number.
     """
-    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.register_profile("no deadline", deadline=None, max_examples=30)
     hypothesis.settings.load_profile("no deadline")
     gc.disable()
     for variable in CA_VARIABLES:

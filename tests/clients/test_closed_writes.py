@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import hls_handler
+from hls_handler.clients.review_context import REVIEW_CONTEXT_QUERY, head_files_query
 from hls_handler.clients.review_threads import REVIEW_THREADS_QUERY
 
 PACKAGE = Path(hls_handler.__file__).parent
@@ -91,9 +92,14 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         for call in calls_of(tree, "query")
         if "api" in ast.unparse(call.func)
     ]
-    assert queries == [("clients/review_threads.py", "REVIEW_THREADS_QUERY")]
-    assert REVIEW_THREADS_QUERY.startswith("query(")
-    assert "mutation" not in REVIEW_THREADS_QUERY
+    assert sorted(queries) == [
+        ("clients/review_context.py", "REVIEW_CONTEXT_QUERY"),
+        ("clients/review_context.py", "head_files_query(len(first))"),
+        ("clients/review_threads.py", "REVIEW_THREADS_QUERY"),
+    ]
+    for query in (REVIEW_CONTEXT_QUERY, head_files_query(2), REVIEW_THREADS_QUERY):
+        assert query.startswith("query(")
+        assert "mutation" not in query
 
 
 def test_rule_12_every_write_waits_for_the_rate_limiter_first() -> None:
