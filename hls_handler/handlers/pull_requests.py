@@ -477,9 +477,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key)) for entry, _ in result.raised
         )
         is_answered = isinstance(reply, PullRequestAnalysis)
-        is_review = (
-            is_answered or answer is None
-        )  # a follow-up prompt may have replaced the reply by one of another type
+        # A follow-up prompt may have replaced the reply by one of another type.
+        is_review = is_answered or answer is None
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
             reviewed=digest_reviewed(facts.selection, facts.unanswered) if is_review else facts.record.reviewed,

@@ -119,6 +119,7 @@ def test_calls_without_a_review_budget_do_not_count(store: Storage) -> None:
     for _ in range(3):
         run_call(store, lease, None)  # such as those of a shadow prompt
     begin_call(store, lease, budget(0.05, per_pull_request=0.05))
+    assert len(store.calls.calls_of("g1")) == 4
 
 
 def test_unknown_price_counts_as_nothing(store: Storage) -> None:
