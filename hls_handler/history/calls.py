@@ -365,7 +365,7 @@ class ClaudeCalls:
                 return BudgetExceeded(
                     f"the next call to Claude may cost {next_cost / 1_000_000:.6f} USD, the calls for {what} have cost "
                     f"up to {spent / 1_000_000:.6f} USD, and {where} allows {limit_usd:.6f} USD; "
-                    "raise that limit, then run it again"
+                    "raise that limit, then push or comment /review"
                 )
         return None
 

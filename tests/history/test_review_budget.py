@@ -61,7 +61,7 @@ def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amo
         begin_call(store, lease, budget(0.0599))
     assert str(raised.value) == (
         "the next call to Claude may cost 0.050000 USD, the calls for this event have cost up to 0.010000 USD, and "
-        "settings.yaml:9 (review.max_usd) allows 0.059900 USD; raise that limit, then run it again"
+        "settings.yaml:9 (review.max_usd) allows 0.059900 USD; raise that limit, then push or comment /review"
     )
     assert [call.outcome for call in store.calls.calls_of("g1")] == ["ok"]
     assert store.statistics.counters()["claude_calls", "ok"] == 1

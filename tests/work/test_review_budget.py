@@ -29,7 +29,7 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(m
     assert finished.state == "done"
     assert (finished.reason or "").startswith(
         "the next call to Claude may cost 0.050000 USD, the calls for this event have cost up to 0.000000 USD, and "
-        "settings (review.max_usd) allows 0.040000 USD; raise that limit, then run it again; "
+        "settings (review.max_usd) allows 0.040000 USD; raise that limit, then push or comment /review; "
     )
     assert (finished.reason or "").endswith("neutral: Reviewed 0 of 1 file")
     assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})
