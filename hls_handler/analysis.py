@@ -268,7 +268,7 @@ class UnusableReply:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the calls of one delivery to Claude used, failed calls and earlier attempts included."""
+    """The use of Claude by one delivery, failed calls and earlier attempts included."""
 
     calls: int = 0  # that Claude accepted, without those of a shadow prompt
     input_tokens: int = 0

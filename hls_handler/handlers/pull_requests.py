@@ -539,34 +539,17 @@ def _list_checked(result: _Evaluation) -> list[CheckedFinding]:
         )
         for entry, found in result.raised
     ]
-    earlier = [
-        CheckedFinding(
-            one.entry.path,
-            one.entry.side,
-            None,
-            one.line,
-            one.entry.severity,
-            one.entry.title,
-            "",
-            has_comment=one.entry.comment_id is not None,
-        )
-        for one in result.open
-    ]
-    dismissed = [
-        CheckedFinding(
-            entry.path,
-            entry.side,
-            None,
-            None,
-            entry.severity,
-            entry.title,
-            "",
-            dismissed_by="writer" if entry.has_binding_dismissal else "other",
-        )
-        for entry in result.ledger
-        if entry.state == "dismissed"
-    ]
+    earlier = [_to_checked(one.entry, one.line) for one in result.open]
+    dismissed = [_to_checked(entry, None) for entry in result.ledger if entry.state == "dismissed"]
     return [*new, *earlier, *dismissed]
+
+
+def _to_checked(entry: LedgerEntry, line: int | None) -> CheckedFinding:
+    dismissed_by: Literal["writer", "other"] | None = None
+    if entry.state == "dismissed":
+        dismissed_by = "writer" if entry.has_binding_dismissal else "other"
+    has_comment, place = entry.comment_id is not None, (entry.path, entry.side, None, line)
+    return CheckedFinding(*place, entry.severity, entry.title, "", has_comment=has_comment, dismissed_by=dismissed_by)
 
 
 def _is_first(facts: PullRequestFacts) -> bool:
