@@ -17,6 +17,8 @@ KEY_NAMES = (
     r"(?:api|access|account|private|secret|encryption|signing|master|shared|auth)[_-]?key"
     r"|secret(?:[_-]?access[_-]?key)?|token"
 )
+PARTS_OF_NAMES = ("pass", "pwd", "key", "secret", "token")
+"""Each name contains one of these. To look for them is much faster than to search for an assignment."""
 
 # `value:` after `name: DB_PASSWORD`, in the next line (which may be one of a patch) or after a comma
 ENTRY_VALUE = r"""
@@ -111,6 +113,9 @@ MIN_WORD_KEY_CHARS = 16  # for a key without a digit or a symbol
 
 def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield start, end and kind of each secret that follows a name. For "token=ab12cd34ef", yield (6, 16, "token")."""
+    folded = text.casefold()
+    if not any(part in folded for part in PARTS_OF_NAMES):
+        return
     at = 0
     while (found := ASSIGNMENT.search(text, at)) is not None:
         group = next(name for name in ("quoted", "escaped", "bare") if found[name] is not None)

@@ -72,34 +72,74 @@ WORD_START = rf"(?:(?<![A-Za-z0-9_])|{JSON_ESCAPE})"  # not inside a word
 TOKEN_START = rf"(?:(?<![A-Za-z0-9_-])|{JSON_ESCAPE})"
 WORD_END = r"(?![A-Za-z0-9_])"
 
-CREDENTIAL_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("github-token", re.compile(rf"{WORD_START}github_pat_[A-Za-z0-9_]{{20,}}+")),
-    ("github-token", re.compile(rf"{WORD_START}gh[pousr]_[A-Za-z0-9_]{{20,}}+(?:\.[A-Za-z0-9_-]++){{0,2}}")),
-    ("github-token", re.compile(rf"{WORD_START}v1\.[0-9a-f]{{40}}{WORD_END}")),
-    ("gitlab-token", re.compile(rf"{WORD_START}gl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{{20,}}+")),
-    ("aws-key", re.compile(rf"{WORD_START}(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}{WORD_END}")),
-    ("slack-token", re.compile(rf"{WORD_START}xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{{10,}}+")),
-    ("slack-token", re.compile(rf"{WORD_START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+")),
-    ("slack-webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+")),
-    ("discord-webhook", re.compile(r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+")),
-    ("jwt", re.compile(rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}")),
-    ("anthropic-key", re.compile(rf"{WORD_START}sk-ant-[A-Za-z0-9_-]{{16,}}+")),
-    ("openai-key", re.compile(rf"{WORD_START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+")),
-    ("openai-key", re.compile(rf"{WORD_START}sk-[A-Za-z0-9]{{32,}}+")),
-    ("google-key", re.compile(rf"{TOKEN_START}AIza[A-Za-z0-9_-]{{35}}(?![A-Za-z0-9_-])")),
-    ("google-key", re.compile(rf"{WORD_START}(?:GOCSPX-[A-Za-z0-9_-]{{20,}}+|ya29\.[A-Za-z0-9_-]{{20,}}+)")),
-    ("stripe-key", re.compile(rf"{WORD_START}[sr]k_(?:live|test)_[A-Za-z0-9]{{16,}}+")),
-    ("stripe-key", re.compile(rf"{WORD_START}whsec_[A-Za-z0-9+/=]{{24,}}+")),
-    ("npm-token", re.compile(rf"{WORD_START}npm_[A-Za-z0-9]{{36,}}+")),
-    ("pypi-token", re.compile(rf"{WORD_START}pypi-[A-Za-z0-9_-]{{50,}}+")),
-    ("docker-token", re.compile(rf"{WORD_START}dckr_(?:pat|oat)_[A-Za-z0-9_-]{{20,}}+")),
-    ("huggingface-token", re.compile(rf"{WORD_START}hf_[A-Za-z0-9]{{30,}}+")),
-    ("sendgrid-key", re.compile(rf"{WORD_START}SG\.[A-Za-z0-9_-]{{16,32}}\.[A-Za-z0-9_-]{{32,}}+")),
-    ("digitalocean-token", re.compile(rf"{WORD_START}do[opr]_v1_[0-9a-f]{{64}}{WORD_END}")),
-    ("telegram-token", re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}(?![A-Za-z0-9_-])")),
-    ("age-key", re.compile(rf"{WORD_START}AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+")),
+
+def _credential(kind: str, pattern: str, *literals: str) -> tuple[str, re.Pattern[str], tuple[str, ...]]:
+    return kind, re.compile(pattern), literals
+
+
+CREDENTIALS = (
+    _credential("github-token", rf"{WORD_START}github_pat_[A-Za-z0-9_]{{20,}}+", "github_pat_"),
+    _credential(
+        "github-token",
+        rf"{WORD_START}gh[pousr]_[A-Za-z0-9_]{{20,}}+(?:\.[A-Za-z0-9_-]++){{0,2}}",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+    ),
+    _credential("github-token", rf"{WORD_START}v1\.[0-9a-f]{{40}}{WORD_END}", "v1."),
+    _credential(
+        "gitlab-token",
+        rf"{WORD_START}gl(?:pat|dt|rt|cbt|ptt|soat)-[A-Za-z0-9_-]{{20,}}+",
+        "glpat-",
+        "gldt-",
+        "glrt-",
+        "glcbt-",
+        "glptt-",
+        "glsoat-",
+    ),
+    _credential(
+        "aws-key", rf"{WORD_START}(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{{16}}{WORD_END}", "AKIA", "ASIA", "ABIA", "ACCA"
+    ),
+    _credential("slack-token", rf"{WORD_START}xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9-]{{10,}}+", "xox"),
+    _credential("slack-token", rf"{WORD_START}xapp-[0-9]-[A-Za-z0-9-]{{10,}}+", "xapp-"),
+    _credential(
+        "slack-webhook",
+        r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9_/-]{8,}+",
+        "https://hooks.slack.com/",
+    ),
+    _credential(
+        "discord-webhook",
+        r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+",
+        "/api/webhooks/",
+    ),
+    _credential(
+        "jwt", rf"{TOKEN_START}eyJ[A-Za-z0-9_-]{{8,}}+\.[A-Za-z0-9_-]{{8,}}+(?:\.[A-Za-z0-9_-]*+){{0,3}}", "eyJ"
+    ),
+    _credential("anthropic-key", rf"{WORD_START}sk-ant-[A-Za-z0-9_-]{{16,}}+", "sk-ant-"),
+    _credential("openai-key", rf"{WORD_START}sk-(?:proj|svcacct|admin|None|or-v1)-[A-Za-z0-9_-]{{20,}}+", "sk-"),
+    _credential("openai-key", rf"{WORD_START}sk-[A-Za-z0-9]{{32,}}+", "sk-"),
+    _credential("google-key", rf"{TOKEN_START}AIza[A-Za-z0-9_-]{{35}}(?![A-Za-z0-9_-])", "AIza"),
+    _credential(
+        "google-key", rf"{WORD_START}(?:GOCSPX-[A-Za-z0-9_-]{{20,}}+|ya29\.[A-Za-z0-9_-]{{20,}}+)", "GOCSPX-", "ya29."
+    ),
+    _credential("stripe-key", rf"{WORD_START}[sr]k_(?:live|test)_[A-Za-z0-9]{{16,}}+", "k_live_", "k_test_"),
+    _credential("stripe-key", rf"{WORD_START}whsec_[A-Za-z0-9+/=]{{24,}}+", "whsec_"),
+    _credential("npm-token", rf"{WORD_START}npm_[A-Za-z0-9]{{36,}}+", "npm_"),
+    _credential("pypi-token", rf"{WORD_START}pypi-[A-Za-z0-9_-]{{50,}}+", "pypi-"),
+    _credential("docker-token", rf"{WORD_START}dckr_(?:pat|oat)_[A-Za-z0-9_-]{{20,}}+", "dckr_"),
+    _credential("huggingface-token", rf"{WORD_START}hf_[A-Za-z0-9]{{30,}}+", "hf_"),
+    _credential("sendgrid-key", rf"{WORD_START}SG\.[A-Za-z0-9_-]{{16,32}}\.[A-Za-z0-9_-]{{32,}}+", "SG."),
+    _credential("digitalocean-token", rf"{WORD_START}do[opr]_v1_[0-9a-f]{{64}}{WORD_END}", "_v1_"),
+    _credential("telegram-token", rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}(?![A-Za-z0-9_-])", ":AA"),
+    _credential("age-key", rf"{WORD_START}AGE-SECRET-KEY-1[A-Z0-9]{{50,}}+", "AGE-SECRET-KEY-1"),
 )
-"""(kind, pattern) of credentials with a known form such as "ghp_...", from their vendors' documentation."""
+"""Kind and pattern of credentials with a known form such as "ghp_...", from their vendors' documentation.
+
+Each match contains one of the literals that follow the pattern. Most texts contain none, and to look for a literal is
+a hundred times as fast as to search for a pattern.
+"""
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
@@ -144,9 +184,13 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
-    yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
-    yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
-    for pattern in (AUTHORIZATION, BEARER):
-        yield from ((*found.span("secret"), "authorization") for found in pattern.finditer(text))
-    for kind, pattern in CREDENTIAL_PATTERNS:
-        yield from ((*found.span(), kind) for found in pattern.finditer(text))
+    if "-----BEGIN " in text:
+        yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
+    if "://" in text:
+        yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
+    yield from ((*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text))
+    if "Bearer" in text:
+        yield from ((*found.span("secret"), "authorization") for found in BEARER.finditer(text))
+    for kind, pattern, literals in CREDENTIALS:
+        if any(literal in text for literal in literals):
+            yield from ((*found.span(), kind) for found in pattern.finditer(text))

@@ -40,7 +40,7 @@ COMMON: Mapping[str, object] = {
 }
 PULL_REQUEST = pull_request(title=NAME, body=LONG, labels=LABELS, head_ref="h" * 250, base_ref="b" * 250, user=SOMEBODY)
 FILES = tuple(
-    file(f"{n}{'x' * 4_000}.py", "@@ -0,0 +1,900 @@\n" + "\n".join("+" + "y" * 100 for _ in range(900)))
+    file(f"{n}{'x' * 4_000}.py", "@@ -0,0 +1,300 @@\n" + "\n".join("+" + "y" * 100 for _ in range(300)))
     for n in range(300)
 )
 COMMENTS = tuple(ReviewComment("p" * 4_000, "RIGHT", 9, "@@ -0,0 +1 @@\n+x", LONG, is_reply=False) for _ in range(99))
@@ -64,7 +64,7 @@ def facts_with_context() -> Mapping[str, object]:
         guidance=tuple(GuidanceFile(path, LONG) for path in GUIDANCE_PATHS),
         linked_issues=tuple(LinkedIssue(number, NAME, LONG) for number in (1, 2, 3)),
     )
-    reader = FakeReader(subject, FILES, context=context)
+    reader = FakeReader(subject, FILES[:40], context=context)
     (first, *_) = handler.split(handler.gather(event(subject), reader, EMPTY_HISTORY, replace(BUDGET, is_review=True)))
     return handler.variables(first)
 

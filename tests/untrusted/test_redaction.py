@@ -337,7 +337,7 @@ def test_code_between_key_markers_is_not_redacted() -> None:
 
 
 def patterns() -> list[re.Pattern[str]]:
-    found = [shape for _, shape in redaction.CREDENTIAL_PATTERNS]
+    found = [shape for _, shape, _ in redaction.CREDENTIALS]
     named = [*vars(redaction).values(), *vars(assignments).values()]
     return found + [value for value in named if isinstance(value, re.Pattern)]
 
