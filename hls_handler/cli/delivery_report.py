@@ -19,11 +19,12 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
 from hls_handler.wording import count
-from hls_handler.work.asking import CONTEXT, OMISSIONS, SHADOW, UNUSABLE, ShadowResult
+from hls_handler.work.calls import OMISSIONS, UNUSABLE
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
-from hls_handler.work.pipeline import RULE
+from hls_handler.work.pipeline import CONTEXT, RULE
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.repository_settings import PROBLEMS_REPORTED, SETTINGS_FILE
+from hls_handler.work.shadow import SHADOW, ShadowResult
 
 
 def format_report(report: DeliveryReport) -> Iterator[str]:

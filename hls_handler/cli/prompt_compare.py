@@ -37,7 +37,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.wording import count
-from hls_handler.work.asking import PROMPT_SECRET
+from hls_handler.work.calls import PROMPT_SECRET
 from hls_handler.work.comparison import (
     Comparison,
     Difference,

@@ -26,18 +26,10 @@ from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
-from hls_handler.work.asking import (
-    FIRST_PART,
-    SHADOW,
-    VERIFICATION,
-    PromptResult,
-    join_replies,
-    prompt_result,
-    render_chain,
-    run_prompts,
-)
+from hls_handler.work.asking import FIRST_PART, VERIFICATION, join_replies, render_chain, run_prompts
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.posting import OUTCOME
+from hls_handler.work.shadow import SHADOW, PromptResult, prompt_result
 
 
 @dataclass(frozen=True, slots=True)

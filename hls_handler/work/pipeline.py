@@ -41,18 +41,8 @@ from hls_handler.routing import (
 )
 from hls_handler.wording import count
 from hls_handler.work.active_config import ChosenAccount, WorkerContext
-from hls_handler.work.asking import (
-    CONTEXT,
-    NO_BUDGET,
-    OMISSIONS,
-    Answers,
-    analyse,
-    analyse_static_reply,
-    ask,
-    prompt_limits,
-    prompt_result,
-    run_shadow,
-)
+from hls_handler.work.asking import NO_BUDGET, Answers, analyse, analyse_static_reply, ask, prompt_limits
+from hls_handler.work.calls import OMISSIONS
 from hls_handler.work.commands import run_command
 from hls_handler.work.commit_checks import begin_check
 from hls_handler.work.job import ASK, Codec, Job, facts_codec
@@ -69,12 +59,16 @@ from hls_handler.work.repository_settings import (
     report_settings_problems,
     route_with_repository_settings,
 )
+from hls_handler.work.shadow import prompt_result, run_shadow
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
+
+CONTEXT = Codec("context", 1, TypeAdapter(str))
+"""A sentence part about what Claude gets besides the event: "AGENTS.md (about 120 tokens)"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from hls_handler.analysis import REPLY_TYPES, IssueAnalysis, Usage, ValidReply
 from hls_handler.cli.delivery_report import describe_shadow
 from hls_handler.cli.reply_text import describe_reply
 from hls_handler.prompting.reply_fields import permissive_reply_model
-from hls_handler.work.asking import PromptResult, ShadowResult
+from hls_handler.work.shadow import PromptResult, ShadowResult
 from tests.handlers.world import issue_analysis, request, review_analysis
 
 REPLIES: dict[str, tuple[dict[str, Any], str]] = {

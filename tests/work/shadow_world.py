@@ -10,8 +10,8 @@ from hls_handler.actions import RequestedLabel
 from hls_handler.deliveries import Finished
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Settings
-from hls_handler.work.asking import SHADOW, PromptResult, ShadowResult
 from hls_handler.work.library import library_basis, load_checked
+from hls_handler.work.shadow import SHADOW, PromptResult, ShadowResult
 from tests.prompting.samples import write
 from tests.work.world import BUG, GUID, MakeWorld, World, settings
 

@@ -10,7 +10,6 @@ import pytest
 
 from hls_handler.actions import RequestedLabel
 from hls_handler.analysis import Usage
-from hls_handler.work.asking import PromptResult
 from hls_handler.work.comparison import (
     Comparison,
     Difference,
@@ -21,6 +20,7 @@ from hls_handler.work.comparison import (
     side,
     summarize,
 )
+from hls_handler.work.shadow import PromptResult
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadow_world import MINOR, make_shadow_world
 from tests.work.world import BUG, GUID, MakeWorld, World

@@ -12,7 +12,7 @@ from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Claude
-from hls_handler.work.asking import SHADOW
+from hls_handler.work.shadow import SHADOW
 from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 from tests.work.fakes import INVALID, ISSUE

@@ -12,7 +12,7 @@ from hls_handler.analysis import IssueResponse
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent
 from hls_handler.settings.model import Features, Prompts
-from hls_handler.work.asking import SHADOW, PromptResult
+from hls_handler.work.shadow import SHADOW, PromptResult
 from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID, ISSUE
