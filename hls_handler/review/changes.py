@@ -1,14 +1,15 @@
 """Compares the patch of a file with what HLS has reviewed of the file's earlier patches: a diff of diffs.
 
-Only removed and added lines are compared, without their numbers and without the unchanged lines around them. So a
-rebase and a merge of the base change nothing. A block is a run of removed and added lines without an unchanged line
-between them. It is stored as the digests of its lines, 16 characters each.
+Only removed and added lines are compared, without their numbers. So a rebase and a merge of the base change nothing. A
+block is a run of removed and added lines without an unchanged line between them. The nearest unchanged lines above and
+below it that are not blank belong to it: the same lines at another place are new, because `return True` may be right in
+one function and wrong in another. A block is stored as the digests of these lines, 16 characters each.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -29,11 +30,17 @@ class _Block:
     hunk: int
     start: int  # index of the first line in the hunk
     digests: tuple[str, ...]  # of its lines
+    above: str  # digest of the nearest unchanged line; of an empty line if there is none
+    below: str
+
+    @property
+    def stored(self) -> str:
+        return "".join((self.above, *self.digests, self.below))
 
 
 def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
     """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
-    return tuple("".join(block.digests) for block in _list_blocks(hunks))
+    return tuple(block.stored for block in _list_blocks(hunks))
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
@@ -41,6 +48,7 @@ def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[froz
 
     `reviewed` is what `digest_blocks` returned. Without it, these are all removed and added lines. If lines were
     deleted from a reviewed block, the lines beside them count as changed. If a whole block was deleted, nothing does.
+    If all lines of a block were reviewed, but at another place, all of them count as changed.
     """
     if not reviewed:
         return tuple(
@@ -49,14 +57,16 @@ def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[froz
     unseen = Counter(reviewed)
     new: list[_Block] = []
     for block in _list_blocks(patch.hunks):
-        text = "".join(block.digests)
-        if unseen[text]:
-            unseen[text] -= 1
+        if unseen[block.stored]:
+            unseen[block.stored] -= 1
         else:
             new.append(block)
-    changed: list[set[int]] = [set() for _ in patch.hunks]
+    found: dict[_Block, set[int]] = {block: set() for block in new}
     for block, index in _find_new_lines(_take(reviewed, unseen), new):
-        changed[block.hunk].add(block.start + index)
+        found[block].add(index)
+    changed: list[set[int]] = [set() for _ in patch.hunks]
+    for block, indexes in found.items():
+        changed[block.hunk].update(block.start + index for index in indexes or range(len(block.digests)))
     return tuple(map(frozenset, changed))
 
 
@@ -69,9 +79,16 @@ def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
         edges = [-1, *(index for index, line in enumerate(hunk.lines) if line.mark == " "), len(hunk.lines)]
         for before, after in pairwise(edges):
             if after - before > 1:
-                lines = hunk.lines[before + 1 : after]
-                blocks.append(_Block(number, before + 1, tuple(map(digest, lines))))
+                lines = tuple(map(digest, hunk.lines[before + 1 : after]))
+                above, below = hunk.lines[: before + 1][::-1], hunk.lines[after:]
+                blocks.append(_Block(number, before + 1, lines, *(digest(_nearest(part)) for part in (above, below))))
     return blocks
+
+
+def _nearest(lines: Iterable[Line]) -> Line:
+    """Return the first unchanged line that is not blank, without its number and the blanks around it."""
+    texts = (line.text.strip() for line in lines if line.mark == " ")
+    return Line("RIGHT", 0, " ", next(filter(None, texts), ""))
 
 
 def _digest_redacted(line: Line) -> str:
@@ -90,7 +107,7 @@ def _take(reviewed: Sequence[str], counts: Counter[str]) -> list[tuple[str, ...]
     for text in reviewed:
         if left[text] > 0:
             left[text] -= 1
-            ends = range(0, len(text), DIGEST_CHARACTERS)
+            ends = range(DIGEST_CHARACTERS, len(text) - DIGEST_CHARACTERS, DIGEST_CHARACTERS)  # without above and below
             taken.append(tuple(text[start : start + DIGEST_CHARACTERS] for start in ends))
     return taken
 

@@ -32,10 +32,12 @@ Dismissed: a person rejected the finding. It is not raised again, whatever becom
 """
 
 DISMISSAL = re.compile(
-    r"\b(won'?t ?fix|will not (fix|change)|not (a|an) (bug|issue|problem)|no (bug|issue|problem) here|false positive"
-    r"|by design|(as|is|was|this is|it'?s) intended|intentional|on purpose|deliberate|works as designed|not relevant"
-    r"|not applicable|out of scope|ignore (this|it)|disagree|nicht (beheben|ändern)|falsch positiv|absicht(lich)?"
-    r"|no es un (error|problema)|ce n'est pas un (bug|problème))\b",
+    r"\b(won'?t ?(fix|do|change|be (fixed|changed))|(will not|not going to) (be )?(fix|do|change)(ed)?|not (a|an) (bug|"
+    r"issue|problem)|no (bug|issue|problem) here|false[- ](positive|alarm)|by design|expected behaviou?r"
+    r"|(acceptable|accepted) risk|can('?t|not) happen|(as|is|was|this is|it'?s) intended|intentional|on purpose"
+    r"|deliberate|works as designed|not relevant|not applicable|n/a|out of scope|ignore (this|it)|disagree"
+    r"|nicht (beheben|ändern)|falsch positiv|absicht(lich)?|no es un (error|problema)"
+    r"|ce n'est pas un (bug|problème))\b",
     re.IGNORECASE,
 )
 """Words of a reply that dismiss a finding."""
@@ -46,6 +48,13 @@ NEGATION = re.compile(
     re.IGNORECASE,
 )
 """Words that say the opposite of a dismissal."""
+
+CONSENT = re.compile(
+    r"\b(you('re| are) right|good (catch|point|find)|(i('ll| will)|let me|going to|will|please( do)?) (fix|change|address)"
+    r"|fixing|fixed|my mistake|agreed?|behoben|stimmt)\b",
+    re.IGNORECASE,
+)
+"""Words that accept a finding, also beside those of a dismissal: "It is out of scope to argue; fixed"."""
 
 QUESTION = re.compile(r"[^.!?\n]*\?")
 QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
@@ -89,6 +98,7 @@ class LedgerEntry:
     state: FindingState
     prompt_id: str  # of the reply that raised it
     comment_id: int | None = None  # of the review comment; None if only the summary has it
+    is_unchanged: bool = False  # True: when the line was last seen, the pull request did not change it
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
@@ -147,7 +157,8 @@ def follow_up(
     """Return the entries with their present state.
 
     `patches` are the present patches, and `unread` the paths of files whose patch is not known completely: a finding
-    there keeps its state unless its line is shown. A dismissed finding stays dismissed.
+    there keeps its state unless its line is shown. So does a finding on a line that the pull request did not change: such
+    a line leaves the patch if a change near it moves. A dismissed finding stays dismissed.
     """
     ledger = tuple(ledger)
     places = _index_patches(patches, ledger)
@@ -155,8 +166,9 @@ def follow_up(
     return tuple(
         replace(
             entry,
-            state=_find_state(entry, place, places.get(entry.path, {}), entry.path in unread),
+            state=_find_state(entry, place, places.get(entry.path), entry.path in unread),
             nearby=place[1] if place is not None else entry.nearby,
+            is_unchanged=place[0].mark == " " if place is not None else entry.is_unchanged,
         )
         for entry, place in zip(current, _find_places(current, places), strict=True)
     )
@@ -178,7 +190,12 @@ def apply_threads(
 def find_dismissals(thread: ReviewThread) -> tuple[str, ...]:
     """Return the logins of those who dismissed the finding of this thread."""
     resolved = (thread.resolved_by,) if thread.is_resolved and thread.resolved_by else ()
-    rejecting = (reply.author for reply in thread.replies if is_dismissal(reply.body))
+    rejecting: dict[str, None] = {}
+    for reply in thread.replies:  # the last word of each person counts
+        if is_dismissal(reply.body):
+            rejecting[reply.author] = None
+        elif CONSENT.search(_own_words(reply.body)):
+            rejecting.pop(reply.author, None)
     return tuple(login for login in dict.fromkeys((*resolved, *thread.thumbs_down, *rejecting)) if not _is_bot(login))
 
 
@@ -189,10 +206,15 @@ def _is_bot(login: str) -> bool:
 def is_dismissal(text: str) -> bool:
     """Return True if the text of a reply says that the finding will not be fixed.
 
-    Quoted lines and questions do not count.
+    Quoted lines and questions do not count. A reply that also accepts the finding does not dismiss it.
     """
+    own = NEGATION.sub("", _own_words(text))
+    return DISMISSAL.search(own) is not None and CONSENT.search(DISMISSAL.sub("", own)) is None
+
+
+def _own_words(text: str) -> str:
     own = QUOTED_LINE.sub("", text)[:MAX_REPLY_CHARACTERS].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return bool(DISMISSAL.search(NEGATION.sub("", QUESTION.sub("", own))))
+    return QUESTION.sub("", own)
 
 
 def find_new(
@@ -231,9 +253,9 @@ def add(
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
         place = (finding.path, finding.side, quote, nearby)
-        added.append(
-            LedgerEntry(key, *place, finding.severity, finding.category, finding.title, "open", prompt_id=prompt_id)
-        )
+        said = (finding.severity, finding.category, finding.title)
+        is_unchanged = bool(lines) and lines[index].mark == " "
+        added.append(LedgerEntry(key, *place, *said, "open", prompt_id=prompt_id, is_unchanged=is_unchanged))
     return tuple(added)
 
 
@@ -319,13 +341,18 @@ def _follow_move(entry: LedgerEntry, places: Mapping[str, _Places], unread: Coll
     return replace(entry, path=best)
 
 
-def _find_state(entry: LedgerEntry, place: _Place | None, places: _Places, is_unread: bool) -> FindingState:
+def _find_state(entry: LedgerEntry, place: _Place | None, places: _Places | None, is_unread: bool) -> FindingState:
+    """Return the state. `places` are those of the entry's file; None if the pull request no longer changes it."""
     if entry.state == "dismissed":
         return entry.state
     if place is not None:
         return "open"
     if entry.state != "open" or is_unread:
         return entry.state
+    if places is None:
+        return "gone"
+    if entry.is_unchanged:
+        return "fixed" if ("LEFT", entry.quote) in places else "open"
     is_place_present = any(
         (side, text) in places for text in (entry.quote, *entry.nearby) for side in ("LEFT", "RIGHT")
     )

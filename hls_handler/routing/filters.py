@@ -111,7 +111,7 @@ FAILED = ("failure", "timed_out", "startup_failure")  # conclusions of workflow 
 
 PASSED = "success"  # the conclusion that may resolve an earlier failure
 
-ANALYSED_FIELDS = frozenset({"title", "body"})  # an edit is analysed only if it changed one of these
+ANALYSED_FIELDS = frozenset({"title", "body", "base"})  # an edit is analysed only if it changed one of these
 
 
 def find_ignored(
@@ -133,7 +133,7 @@ def find_ignored(
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
         return Ignored(
             "nothing relevant changed",
-            f"{routing_input.key} changed {changed}; {prompt_file} runs again only when the title or body changes",
+            f"{routing_input.key} changed {changed}; {prompt_file} runs again only when the title, the body or the base branch changes",
         )
     if routing_input.event == "workflow_run" and routing_input.conclusion not in (*FAILED, PASSED):
         ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"

@@ -47,24 +47,39 @@ def test_first_review_reads_all_removed_and_added_lines() -> None:
     ]
 
 
-def test_block_is_stored_as_sixteen_characters_of_each_line() -> None:
+def test_block_is_stored_as_sixteen_characters_of_each_line_and_of_the_lines_around_it() -> None:
     (block,) = digest_blocks(parse_patch(AREA).hunks)
-    assert len(block) == 4 * 16
+    assert len(block) == (4 + 2) * 16
     two_blocks = parse_patch("@@ -1,3 +1,3 @@\n-a\n+b\n c\n-d\n+e")
-    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [32, 32]
+    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [64, 64]
+
+
+WIDE = AREA.replace("@@\n", "@@\n import math\n \n").replace(" # end", " # end\n \n def other():")
 
 
 def test_rebase_and_merge_of_the_base_change_nothing() -> None:
-    rebased = AREA.replace("-1,3 +1,5", "-41,3 +51,5").replace("def area(side)", "def area(side, unit)")
-    assert changed(AREA, rebased) == []
-    assert changed(AREA, AREA.replace("# end", "# moved by a merge of the base")) == []
-    assert changed(AREA, AREA.replace("-1,3 +1,5 @@", "-1,3 +1,5 @@ class Shape:")) == []
+    assert changed(WIDE, WIDE.replace("-1,3 +1,5", "-41,3 +51,5").replace("import math", "import os")) == []
+    assert changed(WIDE, WIDE.replace("def other()", "# moved by a merge of the base")) == []
+    assert changed(WIDE, WIDE.replace("-1,3 +1,5 @@", "-1,3 +1,5 @@ class Shape:")) == []
+    assert changed(AREA, AREA.replace(" # end", " \n # end")) == []
 
 
 def test_hunk_that_the_base_splits_has_no_changed_lines() -> None:
-    one = "@@ -1,3 +1,3 @@\n-a\n+b\n x\n-c\n+d"
-    split = "@@ -1,1 +1,1 @@\n-a\n+b\n@@ -30,1 +30,1 @@\n-c\n+d"
+    one = "@@ -1,7 +1,7 @@\n-a\n+b\n x\n y\n z\n v\n w\n-c\n+d"
+    split = "@@ -1,4 +1,4 @@\n-a\n+b\n x\n y\n z\n@@ -30,3 +30,3 @@\n z\n v\n w\n-c\n+d"
     assert changed(one, split) == changed(split, one) == []
+
+
+@pytest.mark.parametrize("mark", ["+", "-"])
+def test_reviewed_block_at_another_place_is_changed(mark: str) -> None:
+    before = f"@@ -3,2 +3,3 @@\n def is_debug():\n{mark}    return True\n     pass"
+    moved = before.replace("is_debug", "check_password").replace("-3,2 +3,3", "-30,2 +30,3")
+    assert [line[:1] for line in changed(before, moved)] == [mark]
+    swapped = [f"@@ -9 +9,2 @@\n def {name}():\n{mark}    {code}" for name, code in (("a", "x()"), ("b", "y()"))]
+    both = "\n".join(swapped)
+    exchanged = both.replace("x()", "z()").replace("y()", "x()").replace("z()", "y()")
+    assert len(changed(both, both)) == 0
+    assert len(changed(both, exchanged)) == 2
 
 
 def test_one_changed_line_of_a_new_file_is_the_only_one() -> None:
@@ -159,7 +174,7 @@ def make_patch(hunks: Sequence[Sequence[Sequence[str]]], *, start: int = 1, cont
 @given(HUNKS)
 def test_reviewed_patch_at_other_lines_has_no_changed_lines(hunks: list[list[list[str]]]) -> None:
     reviewed = digest_blocks(make_patch(hunks).hunks)
-    moved = make_patch(hunks, start=77, context="other")
+    moved = make_patch(hunks, start=77)
     assert find_changed_lines(moved, reviewed) == tuple(frozenset() for _ in hunks)
 
 

@@ -83,6 +83,15 @@ def test_finding_in_a_file_that_was_not_read_completely_stays_open() -> None:
     assert states(raised(), {}, unread=("area.py",)) == ["open"]
 
 
+def test_finding_on_an_unchanged_line_is_open_until_the_line_is_removed() -> None:
+    ledger = raised(FOUND.model_copy(update={"line": 1, "quote": "def area(side):"}))
+    assert states(ledger, patches("@@ -9,2 +9,3 @@\n     return total\n+    # later\n     print()")) == ["open"]
+    assert states(ledger, patches(BEFORE.replace(" def area(side):", "-def area(side):\n+def area(side, unit):"))) == [
+        "fixed"
+    ]
+    assert states(ledger, {}) == ["gone"]
+
+
 def test_finding_that_was_fixed_stays_fixed_until_its_line_is_back() -> None:
     fixed = follow_up(raised(), patches(REPLACED), unread=())
     assert states(fixed, {}) == ["fixed"]
@@ -364,6 +373,16 @@ def test_people_are_listed_once() -> None:
     assert find_dismissals(thread(is_resolved=True)) == ()
 
 
+def test_last_reply_of_a_person_counts() -> None:
+    said = (
+        ThreadReply("mona", "Won't fix."),
+        ThreadReply("zoe", "By design."),
+        ThreadReply("mona", "Good catch, fixing"),
+    )
+    assert find_dismissals(thread(replies=said)) == ("zoe",)
+    assert find_dismissals(thread(replies=said[::-1])) == ("zoe", "mona")
+
+
 def test_bots_dismiss_nothing() -> None:
     assert find_dismissals(thread(thumbs_down=("ci[bot]",), replies=(ThreadReply("ci[bot]", "won't fix"),))) == ()
 
@@ -385,6 +404,13 @@ def test_bots_dismiss_nothing() -> None:
         "> You log a secret.\n\nWorks as designed",
         "Das ist Absicht",
         "Why? It is deliberate.",
+        "We are not going to fix this.",
+        "This won't be fixed",
+        "false-positive",
+        "False alarm",
+        "That is expected behaviour",
+        "This can't happen: the caller checks it",
+        "n/a",
     ],
 )
 def test_reply_that_dismisses_a_finding(text: str) -> None:
@@ -409,6 +435,9 @@ def test_reply_that_dismisses_a_finding(text: str) -> None:
         "> won't fix\n\nI will fix it",
         "a" * 500 + " won't fix",
         "intentionally",
+        "I disagree with the other reviewer, you are right",
+        "Intentional or not, I'll fix it",
+        "It's out of scope to argue; fixed",
     ],
 )
 def test_reply_that_does_not_dismiss_a_finding(text: str) -> None:

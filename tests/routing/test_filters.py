@@ -203,21 +203,26 @@ APP = Account("hls[bot]", 2, "Bot")
 EVERYTHING = {"name": "octo/hello", "events": ["issues", "pull_request", "issue_comment", "status"]}
 
 
-@pytest.mark.parametrize("changed", [{"title"}, {"body"}, {"title", "body"}, {"body", "base"}])
+@pytest.mark.parametrize("changed", [{"title"}, {"body"}, {"title", "body"}, {"body", "a"}])
 def test_edit_of_title_or_body_is_processed(changed: set[str]) -> None:
     assert find_prompt(routing_input("issues.edited", changed=frozenset(changed))) == "issues/analyze"
+
+
+def test_pull_request_with_another_base_branch_is_processed() -> None:
+    edited = routing_input("pull_request.edited", changed=frozenset({"base"}))
+    assert find_prompt(edited) == "pull_requests/analyze"
 
 
 @pytest.mark.parametrize(
     ("key", "changed", "what", "file"),
     [
-        ("pull_request.edited", {"base", "a"}, "a, base", "prompts/pull_requests/analyze.j2"),
+        ("pull_request.edited", {"b", "a"}, "a, b", "prompts/pull_requests/analyze.j2"),
         ("issues.edited", set(), "nothing", "prompts/issues/analyze.j2"),
     ],
-    ids=["base", "nothing"],
+    ids=["others", "nothing"],
 )
 def test_other_edits_are_ignored(key: str, changed: set[str], what: str, file: str) -> None:
-    reason = f"{key} changed {what}; {file} runs again only when the title or body changes"
+    reason = f"{key} changed {what}; {file} runs again only when the title, the body or the base branch changes"
     assert ignored(routing_input(key, changed=frozenset(changed))) == ("nothing relevant changed", reason)
 
 
