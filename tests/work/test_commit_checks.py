@@ -287,6 +287,19 @@ def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
 
 
+def test_push_over_the_hourly_limit_gets_a_check_that_says_so(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(limits={"thread_runs_per_hour": 1}))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    open_pull_request(world, guid="edited", action="edited")
+    open_pull_request(world, guid="pushed", action="synchronize")
+    assert [finished.state for finished in (world.run(), world.run()) if finished] == ["ignored", "ignored"]
+    world.advance(LATE_WRITE_S)
+    make_ender(world).run()
+    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["cancelled"]]
+    assert "thread_runs_per_hour" in world.github.check_actions[-1].summary
+
+
 def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=with_review(check=False))
     open_pull_request(world)
