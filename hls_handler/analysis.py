@@ -93,11 +93,6 @@ class IssueResponse(Reply):
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
-class FileSummary(_Part):
-    path: str
-    summary: str = Field(max_length=1000, description="What changes in this file, in one sentence.")
-
-
 class Finding(_Part):
     """One thing that a reviewer should look at, anchored to lines that the diff shows."""
 
@@ -121,7 +116,6 @@ class PullRequestAnalysis(Reply):
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
-    files: list[FileSummary] = Field(max_length=300)
     findings: list[Finding] = Field(max_length=50)
     suggested_labels: SuggestedLabels
 

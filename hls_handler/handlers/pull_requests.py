@@ -310,7 +310,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return None
         if facts.record.rounds and facts.is_review:
             earlier: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-            empty: dict[str, Any] = {"files": [], "findings": [], "suggested_labels": []}
+            empty: dict[str, Any] = {"findings": [], "suggested_labels": []}
             reply = PullRequestAnalysis.model_construct(worth_saying=True, **earlier, **empty)
             return SkipReason("nothing changed since the last review, so Claude was not asked", reply)
         if not selection.skipped and not selection.files:
@@ -374,7 +374,6 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         merged = {
             "worth_saying": any(reply.worth_saying for reply in analyses),
             "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
-            "files": [file for reply in analyses for file in reply.files],
             "findings": [finding for reply in analyses for finding in reply.findings],
             "suggested_labels": list(labels.values()),
         }

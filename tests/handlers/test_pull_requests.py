@@ -20,7 +20,6 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import (
     Analysis,
-    FileSummary,
     Finding,
     FindingVerdict,
     FindingVerdicts,
@@ -503,19 +502,16 @@ def test_replies_to_several_calls_are_joined() -> None:
         type="feature",
         findings=[finding()],
         suggested_labels=[label, label.model_copy(update={"name": "docs", "confidence": 0.5})],
-        files=[FileSummary(path="a.py", summary="x")],
     )
     other = pull_request_analysis(
         summary="B.",
         findings=[finding(title="Other")],
         suggested_labels=[label.model_copy(update={"confidence": 0.9})],
-        files=[FileSummary(path="b.py", summary="y")],
     )
     merged = HANDLER.merge([one, other, other])
     assert isinstance(merged, PullRequestAnalysis)
     assert (merged.worth_saying, merged.summary, merged.type) == (True, "A.\n\nB.", "feature")
     assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
-    assert [file.path for file in merged.files] == ["a.py", "b.py", "b.py"]
     assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
     assert HANDLER.merge([other]) is other
     assert HANDLER.merge([issue_response(), other]) == issue_response()

@@ -18,7 +18,6 @@ import pytest
 
 from hls_handler.analysis import (
     REPLY_TYPES,
-    FileSummary,
     Finding,
     IssueResponse,
     PullRequestAnalysis,
@@ -77,10 +76,6 @@ REVIEW = PullRequestAnalysis(
     worth_saying=True,
     type="bug-fix",
     summary="The total of a cart now counts each line by its quantity.",
-    files=[
-        FileSummary(path="shop/cart.py", summary="Multiplies the price by the quantity."),
-        FileSummary(path="shop/money.py", summary="Is the former `prices.py`."),
-    ],
     findings=[FINDING],
     suggested_labels=[],
 )
@@ -308,7 +303,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         {
             **pull_request_variables(),
             **NO_FINDINGS,
-            "analysis": REVIEW.model_copy(update={"files": REVIEW.files * 2}),
+            "analysis": REVIEW,
             "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
             "files": tuple(replace(file, cut=True) for file in FILES),
             "skipped": (),
