@@ -23,6 +23,9 @@ LabelRule = str | Mapping[str, str]
 MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
+SCORES = "scores"
+"""Name of the reply field with scores, in all prompts that ask for some."""
+
 VALUE = "{value}"
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 """Field values for which a label rule of the form "type: {value}" gives no label."""
@@ -118,6 +121,13 @@ class PullRequestAnalysis(Reply):
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
     findings: list[Finding] = Field(max_length=50)
     suggested_labels: SuggestedLabels
+
+
+class Score(_Part):
+    """Your opinion of one dimension of the work."""
+
+    dimension: str
+    score: int = Field(ge=1, le=5, description="From 1 (poor) to 5 (good).")
 
 
 class FindingVerdict(_Part):
@@ -290,6 +300,16 @@ class Analysis:
     def worth_saying(self) -> bool:
         """True if a comment would help, according to the reply that it shows. False if Claude was not asked."""
         return bool(self.answers) and self.answers[self.comment_index].reply.worth_saying
+
+
+def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
+    """Return the lowest score of each dimension in the field `scores`, which the front matter of a prompt can add."""
+    lowest: dict[str, int] = {}
+    for reply in replies:
+        for given in getattr(reply, SCORES, ()):
+            if isinstance(given, Score):
+                lowest[given.dimension] = min(given.score, lowest.get(given.dimension, given.score))
+    return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
 
 
 def enum_values(hint: object) -> tuple[str, ...]:

@@ -82,6 +82,8 @@ def _format_value(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case {"dimension": str(dimension), "score": int(score)}:
+            return f"{dimension} {score}"
         case Mapping():
             return _list([f"{name} {_format_value(part)}" for name, part in value.items()])
         case list() | tuple():

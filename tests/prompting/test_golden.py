@@ -100,6 +100,7 @@ NO_FINDINGS = {
     "dismissed": 0,
     "unrepeated": (),
     "coverage": Coverage((REVIEWED,)),
+    "scores": (),
     "commit": "1f0c2d3e4b",
     "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
 }

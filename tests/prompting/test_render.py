@@ -372,7 +372,7 @@ def pull_request_comment(
     shown = ShownFinding(**found.model_dump(), url=url, is_inline=False)
     counts = dict.fromkeys(("held_back", "fixed", "still_open", "gone", "dismissed"), 0)
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
-    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": ()}
+    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": (), "scores": ()}
     variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}
     variables["coverage"] = Coverage(())
     comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": {"summary": "s"}}, key=KEY)
