@@ -23,6 +23,8 @@ LabelRule = str | Mapping[str, str]
 MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
+ScoreValue = Literal[1, 2, 3, 4, 5]
+
 SCORES = "scores"
 """Name of the reply field with scores, in all prompts that ask for some."""
 
@@ -127,7 +129,7 @@ class Score(_Part):
     """Your opinion of one dimension of the work."""
 
     dimension: str
-    score: int = Field(ge=1, le=5, description="From 1 (poor) to 5 (good).")
+    score: ScoreValue = Field(description="From 1 (poor) to 5 (good).")
 
 
 class FindingVerdict(_Part):
@@ -304,7 +306,7 @@ class Analysis:
 
 def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
     """Return the lowest score of each dimension in the field `scores`, which the front matter of a prompt can add."""
-    lowest: dict[str, int] = {}
+    lowest: dict[str, ScoreValue] = {}
     for reply in replies:
         for given in getattr(reply, SCORES, ()):
             if isinstance(given, Score):

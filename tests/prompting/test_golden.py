@@ -23,6 +23,7 @@ from hls_handler.analysis import (
     PullRequestAnalysis,
     Reply,
     ReviewAnalysis,
+    Score,
 )
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.changed_files import SkippedFile
@@ -305,6 +306,7 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
             **pull_request_variables(),
             **NO_FINDINGS,
             "analysis": REVIEW,
+            "scores": (Score(dimension="readability | x", score=4), Score(dimension="tests", score=2)),
             "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
             "files": tuple(replace(file, cut=True) for file in FILES),
             "skipped": (),

@@ -193,9 +193,15 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
         ("{a: {typ: string}}", "5: fields.a.typ: unknown key; did you mean 'type'?"),
         (
             "{a: {type: text}}",
-            "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean', 'list' or 'scores', found 'text'",
+            (
+                "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean', 'list' or 'scores', "
+                "found 'text'"
+            ),
         ),
-        ("{a: {description: x}}", "5: fields.a: the field has no type; known: boolean, integer, list, number, scores, string"),
+        (
+            "{a: {description: x}}",
+            "5: fields.a: the field has no type; known: boolean, integer, list, number, scores, string",
+        ),
         ("{a: {type: list, enum: x}}", "5: fields.a.enum: input should be a valid tuple, found 'x'"),
         (
             "{a: {enum: [yes, maybe]}}",
