@@ -124,7 +124,7 @@ def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_
         "boolean",
     ]
     assert schema["required"] == list(properties)
-    assert schema["description"] == "What a maintainer wants to know about an issue."
+    assert schema["description"] == "The analysis of an issue, for its maintainers."
     output = {"format": {"type": "json_schema", "schema": schema}}
     asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
     check_request({**asked, "output_config": output})
