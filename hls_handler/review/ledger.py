@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import Finding, Severity
+from hls_handler.analysis import Finding, Score, Severity
 from hls_handler.review.patches import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
@@ -113,6 +113,7 @@ class ReviewRecord:
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()
+    scores: tuple[Score, ...] = ()  # of the last reply that has some
 
 
 NO_REVIEW = ReviewRecord()

@@ -173,7 +173,7 @@ def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, 
     with connected(sandbox, library) as evaluator:
         ((corrected,),) = evaluate(evaluator, "java-cache-key").runs
         spent = evaluator.claude.spent_usd
-    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 156)
+    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 153)
     assert corrected.cost_usd == pytest.approx(spent)
     assert spent > 0
 

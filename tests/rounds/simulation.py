@@ -129,7 +129,6 @@ class UnreliableReviewer(FakeClaude):
             worth_saying=bool(found),
             type="feature",
             summary="It changes some values.",
-            files=[],
             findings=found[:50],
             suggested_labels=[],
         )

@@ -8,6 +8,7 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.settings.model import Review, Settings
 from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
@@ -124,6 +125,9 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     make_ender(world).run()
     assert shown(world) == ["cancelled"]
     assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+    ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
+    report = [*format_report(load_report(world.store, world.row()))]
+    assert f"  Check, ended by the service after the delivery: {ended}." in report
 
 
 def test_check_of_a_killed_worker_is_ended(make_world: MakeWorld) -> None:
