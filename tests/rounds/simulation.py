@@ -380,7 +380,7 @@ class Simulation:
     def _is_answered(self) -> bool:
         """Return True if no call of the last review is missing, so that only new changes lead to further calls."""
         summary = self.github.check_actions[-1].summary
-        missing = NO_BUDGET in summary or "no usable reply" in summary
+        missing = any(reason in summary for reason in (NO_BUDGET, "no usable reply", "too long for one call"))
         self.totals.incomplete += missing
         self.totals.faults["budget used up"] += NO_BUDGET in summary
         return not missing and self.cut != "shortened"
