@@ -27,10 +27,20 @@ from tests.work.fakes import FakeClaude
 from tests.work.world import World, open_world, settings
 
 NUMBER = 2
-FILE_LINES, HUNK_LINES = 240, 5  # a hunk replaces HUNK_LINES lines by as many
+FILE_LINES, FUNCTION_LINES = 240, 24
+HUNK_LINES = 5  # lines that a hunk replaces by as many
+ALL = "all seven events"
 SIZES = {"12 files, 600 changed lines": (12, 5), "2 files, 40 changed lines": (2, 2)}
 """Files, and hunks of each."""
 GUIDANCE = GuidanceFile("AGENTS.md", "Money is an integer number of cents. Public functions raise ValueError.\n" * 8)
+LIMITS = {
+    "one changed hunk": (0.2, 0.85),
+    "rebase": (0.0, 0.0),
+    "title edit": (0.0, 0.0),
+    "fifth round": (0.25, 0.9),
+    ALL: (0.3, 0.7),
+}
+"""Limits on the ratio for the large and for the small pull request."""
 ROUNDS = ("first review", "one changed hunk", "rebase", "title edit", "third round", "fourth round", "fifth round")
 """Events in their order: each of the last three is a push with one changed hunk; the last has a new defect."""
 
@@ -90,7 +100,10 @@ class _PullRequest:
     def __post_init__(self) -> None:
         for number in range(self.files):
             path = f"src/billing/module_{number}.py"
-            self.base[path] = [_code(f"{number}_{line}") for line in range(FILE_LINES)]
+            self.base[path] = [
+                _code(f"{number}_{line}") if line % FUNCTION_LINES else f"def total_{number}_{line}(order, currency):\n"
+                for line in range(FILE_LINES)
+            ]
             self.head[path] = [*self.base[path]]
             for hunk in range(self.hunks):
                 self._change(path, hunk, HUNK_LINES, "new")
@@ -137,11 +150,11 @@ def _compare(folder: Path, title: str, files: int, hunks: int) -> Iterator[Row]:
     ours = _run(folder / f"rounds-{files}", _PullRequest(files, hunks), is_full=False)
     full = _run(folder / f"full-{files}", _PullRequest(files, hunks), is_full=True)
     shown = {name: (ours[name], full[name]) for name in ROUNDS if name not in ("third round", "fourth round")}
-    shown["all seven events"] = _add(ours), _add(full)
+    shown[ALL] = _add(ours), _add(full)
     for name, ((calls, tokens), (full_calls, full_tokens)) in shown.items():
         full_review = f"{count(full_calls, 'call')}, {full_tokens:,} tokens"
         details = f"{count(calls, 'call')}, {tokens:,} tokens; full review: {full_review}"
-        required = 0.0 if name in ("rebase", "title edit") else None
+        required = LIMITS[name][files < 12] if name in LIMITS else None
         yield Row(f"tokens, {name}, {title}", tokens / full_tokens, "at most", required, None, details)
 
 
@@ -172,7 +185,9 @@ def _send(world: World, made: _PullRequest, number: int, name: str, *, is_full: 
         action, payload[REQUEST_KEY] = "synchronize", {"review": "full"}
     sha, files = f"{number + 1:040x}", made.changed()
     payload |= {"action": action, "number": NUMBER}
+    added, deleted = sum(file.additions for file in files), sum(file.deletions for file in files)
     payload["pull_request"] |= {"number": NUMBER, "title": made.title, "changed_files": len(files)}
+    payload["pull_request"] |= {"additions": added, "deletions": deleted}
     payload["pull_request"]["head"]["sha"] = sha
     body = json.dumps(payload).encode()
     pull_request = parse_event("pull_request", name, body).pull_request
