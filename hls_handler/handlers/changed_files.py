@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
@@ -15,6 +16,7 @@ from hls_handler.review.changes import digest_blocks, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 from hls_handler.untrusted.redaction import redact
@@ -204,7 +206,7 @@ def _split(
     most = max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
     group: list[int] = []
     used = 0
-    for number, indexes in enumerate(_find_changed_indexes(patch, changed)):
+    for number, indexes in enumerate(_find_changed_indexes(patch, _list_positions(changed))):
         if not indexes:
             continue
         hunk = patch.hunks[number]
@@ -236,16 +238,15 @@ def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]
     yield (start, len(hunk.lines)), used
 
 
-def _find_changed_indexes(patch: Patch, changed: Iterable[ChangedLines]) -> Sequence[set[int]]:
-    """Return for each hunk the indexes of its lines that are in `changed`."""
-    positions = _list_positions(changed)
+def _find_changed_indexes(patch: Patch, positions: Collection[Position]) -> Sequence[set[int]]:
+    """Return for each hunk the indexes of its lines that are at these positions."""
     return [
         {index for index, line in enumerate(hunk.lines) if (line.side, line.number) in positions}
         for hunk in patch.hunks
     ]
 
 
-def _list_positions(changed: Iterable[ChangedLines]) -> set[tuple[Side, int]]:
+def _list_positions(changed: Iterable[ChangedLines]) -> set[Position]:
     return {(lines.side, number) for lines in changed for number in range(lines.first, lines.last + 1)}
 
 
@@ -253,8 +254,12 @@ def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[Patched
     """Return the parts of files as prompts show them. A file has an entry for each of its parts."""
     parts = tuple(parts)
     above = selection.above or ((),) * len(selection.files)
-    patches = {index: parse_numbered(selection.files[index].numbered) for index in {part.file for part in parts}}
-    return tuple(_show(selection.files[part.file], patches[part.file], part, above[part.file]) for part in parts)
+    files = {index: selection.files[index] for index in {part.file for part in parts}}
+    patches = {index: parse_numbered(file.numbered) for index, file in files.items()}
+    changed = {index: _list_positions(file.changed) for index, file in files.items()}
+    return tuple(
+        _show(files[part.file], patches[part.file], part, changed[part.file], above[part.file]) for part in parts
+    )
 
 
 def may_have_calls(selection: Selection) -> bool:
@@ -280,19 +285,19 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
     Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
     the patches and their division into calls do not change.
     """
-    wanted = dict.fromkeys(part.file for call in selection.calls for part in call)
+    parts = [part for call in selection.calls for part in call]
+    shown = iter(show_files(selection, parts))
     above = {
         index: [
             "\n".join(map(number_line, lines))
             for lines in find_lines_above(texts[file.path], parse_numbered(file.numbered))
         ]
-        for index in wanted
+        for index in {part.file for part in parts}
         if (file := selection.files[index]).path in texts
     }
     found = {index: [""] * len(of_file) for index, of_file in above.items()}
     for call in selection.calls:
-        shown = show_files(selection, call)
-        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in shown)
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in islice(shown, len(call)))
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
             for number in part.hunks if part.file in above and _has_beginning(part) else ():
@@ -308,7 +313,9 @@ def _has_beginning(part: FilePart) -> bool:
     return part.lines is None or part.lines[0] == 0
 
 
-def _show(file: PatchedFile, whole: Patch, part: FilePart, above: Sequence[str]) -> PatchedFile:
+def _show(
+    file: PatchedFile, whole: Patch, part: FilePart, positions: Collection[Position], above: Sequence[str]
+) -> PatchedFile:
     hunks = [whole.hunks[number] for number in part.hunks]
     if part.lines is not None:
         hunks = [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
@@ -319,7 +326,7 @@ def _show(file: PatchedFile, whole: Patch, part: FilePart, above: Sequence[str])
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
         text = f"{text}\n[cut here: {lines} not shown]"
-    indexes = _find_changed_indexes(shown, file.changed)
+    indexes = _find_changed_indexes(shown, positions)
     changed = tuple(lines for hunk, of_hunk in zip(hunks, indexes, strict=True) for lines in _join_lines(hunk, of_hunk))
     # Hunks of one function have the same beginning.
     numbers = part.hunks if above and _has_beginning(part) else ()
@@ -377,7 +384,9 @@ def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tupl
         (index, number): lines
         for index, file in enumerate(selection.files)
         if file.changed
-        for number, lines in enumerate(_find_changed_indexes(parse_numbered(file.numbered), file.changed))
+        for number, lines in enumerate(
+            _find_changed_indexes(parse_numbered(file.numbered), _list_positions(file.changed))
+        )
     }
     for number, call in enumerate(selection.calls):
         for part in call if number not in unanswered else ():
