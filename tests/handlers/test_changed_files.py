@@ -413,7 +413,8 @@ def test_reasons_are_counted() -> None:
 Row = tuple[str, str, str]
 """A removed or added line: path, side with number and mark ("R   11 +"), text."""
 
-LINES = st.lists(st.tuples(st.sampled_from("+- "), st.sampled_from([5, 5, 25, 80, 900])), max_size=16)
+RUNS = st.tuples(st.sampled_from("+- "), st.sampled_from([25, 80, 25, 900]), st.integers(1, 12))
+LINES = st.lists(RUNS, max_size=6).map(lambda runs: [(mark, length) for mark, length, n in runs for _ in range(n)])
 
 
 def make_file(path: str, hunks: list[list[tuple[str, int]]]) -> tuple[ChangedFile, list[set[Row]]]:
@@ -450,8 +451,8 @@ def places(rows: Collection[Row]) -> set[tuple[str, int]]:
 
 @given(
     st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py", "uv.lock"]), st.lists(LINES, max_size=3))),
-    st.integers(0, 700),
-    st.integers(1, 4),
+    st.integers(90, 600),
+    st.sampled_from([1, 3, 30]),
     st.sets(st.integers(0, 3)),
 )
 def test_calls_fit_and_coverage_adds_up(
@@ -482,4 +483,6 @@ def test_calls_fit_and_coverage_adds_up(
             assert (coverage[one.path].reason is None) == (reviewed == len(hunks))
             unread = {row for changed in hunks for row in changed} - read
             assert unread <= shown_again
+            if not refused and len(calls) < max_calls:
+                assert not [row for row in unread if estimate_tokens(f"{row[1]} {row[2]}\n") + 110 <= tokens]
             assert still_changed.get(one.path, set()) == places(unread)
