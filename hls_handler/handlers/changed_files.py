@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_blocks, find_changed_lines
+from hls_handler.review.changes import digest_blocks, digest_read_lines, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
@@ -359,7 +359,7 @@ def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[s
     unread = _find_unread(selection, unanswered)
     patches = {index: parse_numbered(selection.files[index].numbered) for index in {index for index, _ in unread}}
     read_partly = {
-        (index, number): digest_blocks([_leave_out(patches[index].hunks[number], lines)])
+        (index, number): digest_read_lines(patches[index].hunks[number], lines)
         for (index, number), lines in unread.items()
     }
     return {
@@ -370,12 +370,6 @@ def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[s
         )
         for index, file in enumerate(selection.files)
     }
-
-
-def _leave_out(hunk: Hunk, indexes: Collection[int]) -> Hunk:
-    """Return the hunk with these lines as unchanged ones, so that they are in no block."""
-    lines = (replace(line, mark=" ") if index in indexes else line for index, line in enumerate(hunk.lines))
-    return Hunk(hunk.header, tuple(lines))
 
 
 def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tuple[int, int], set[int]]:

@@ -9,7 +9,7 @@ one function and wrong in another. A block is stored as the digests of these lin
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -41,6 +41,20 @@ class _Block:
 def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
     """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
     return tuple(block.stored for block in _list_blocks(hunks))
+
+
+def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
+    """Return the digests of a hunk's blocks without the lines with the indexes `unread`, which divide a block."""
+    digests: list[str] = []
+    for block in _list_blocks([hunk]):
+        runs: list[list[str]] = [[]]
+        for index, digest in enumerate(block.digests, block.start):
+            if index in unread:
+                runs.append([])
+            else:
+                runs[-1].append(digest)
+        digests += ["".join((block.above, *run, block.below)) for run in runs if run]
+    return tuple(digests)
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:

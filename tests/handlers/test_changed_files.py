@@ -413,12 +413,12 @@ def test_reasons_are_counted() -> None:
 Row = tuple[str, str, str]
 """A removed or added line: path, side with number and mark ("R   11 +"), text."""
 
-RUNS = st.tuples(st.sampled_from("+- "), st.sampled_from([25, 80, 25, 900]), st.integers(1, 12))
+RUNS = st.tuples(st.sampled_from("+- "), st.sampled_from([0, 80, 25, 900]), st.integers(1, 12))
 LINES = st.lists(RUNS, max_size=6).map(lambda runs: [(mark, length) for mark, length, n in runs for _ in range(n)])
 
 
 def make_file(path: str, hunks: list[list[tuple[str, int]]]) -> tuple[ChangedFile, list[set[Row]]]:
-    """Return a file and the removed and added lines of each hunk, without HLS's code. All lines differ."""
+    """Return a file and the removed and added lines of each hunk, without HLS's code. All changed lines differ."""
     rows: list[str] = []
     changed: list[set[Row]] = []
     old = new = 0
@@ -427,7 +427,7 @@ def make_file(path: str, hunks: list[list[tuple[str, int]]]) -> tuple[ChangedFil
         rows.append(f"@@ -{old} +{new} @@")
         changed.append(set())
         for mark, length in lines:
-            text = f"{path} {len(rows)} ".ljust(length, "x")
+            text = f"{path} {len(rows)} ".ljust(length, "x") if length or mark != " " else ""
             rows.append(f"{mark}{text}")
             if mark != " ":
                 changed[-1].add((path, f"L {old:>4} -" if mark == "-" else f"R {new:>4} +", text))
