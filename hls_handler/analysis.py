@@ -98,6 +98,10 @@ class IssueResponse(Reply):
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
+MAX_QUOTE_CHARS = 1000
+"""Limit on `Finding.quote`. Of a longer line, a finding quotes a part."""
+
+
 class Finding(_Part):
     """A fault that the author should correct or explain, located at lines that the diff shows."""
 
@@ -105,7 +109,9 @@ class Finding(_Part):
     side: Literal["LEFT", "RIGHT"] = Field(description="RIGHT for the new file's lines, LEFT for removed ones.")
     start_line: int | None = Field(description="The first line of a range, or null for a single line.")
     line: int = Field(description="The (last) line, as numbered in the patch.")
-    quote: str = Field(max_length=1000, description="The text of that line, copied exactly, without its number.")
+    quote: str = Field(
+        max_length=MAX_QUOTE_CHARS, description="The text of that line, copied exactly, without its number."
+    )
     severity: Severity
     category: Category
     confidence: float = Field(ge=0, le=1, description="How sure you are, from 0 to 1.")

@@ -6,18 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import islice
 from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_blocks, find_changed_lines
+from hls_handler.review.changes import digest_blocks, digest_read_lines, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, is_or_are
 
 Status = Literal["added", "removed", "modified", "renamed", "copied", "changed", "unchanged"]
@@ -78,8 +80,6 @@ MAX_CALLS = 30
 
 ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 
-MIN_LINES = 20  # a hunk is not cut to fewer lines than this
-
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
 
@@ -100,13 +100,13 @@ class PatchedFile:
     status: Status
     additions: int
     deletions: int
-    numbered: str  # the patch, each line with its side and number: "R   11 + return side ** 2"
+    numbered: str  # the patch, redacted, each line with its side and number: "R   11 + return side ** 2"
     cut: bool  # True if only a part of the patch is shown
     changed: tuple[ChangedLines, ...] = ()  # in the order of the patch
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
 
-NO_REVIEW: frozenset[Reason] = frozenset(
+REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
     {
         "binary or empty",
         "renamed without changes",
@@ -127,7 +127,7 @@ class SkippedFile:
 
     @property
     def needs_review(self) -> bool:
-        return self.reason not in NO_REVIEW
+        return self.reason not in REASONS_WITHOUT_REVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,8 @@ class FilePart:
 
     file: int  # index in `Selection.files`
     hunks: tuple[int, ...]  # indexes of its hunks
-    lines: int | None = None  # of one hunk that is too long for a call, the number of its lines that are shown
+    lines: tuple[int, int] | None = None
+    """Of a hunk that is too long for one call: the index of its first line and that after the last. None: all lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Selection:
     blocks: tuple[tuple[tuple[str, ...], ...], ...]  # of each file and hunk, the digests of its blocks
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
-    oversized: tuple[int, ...] = ()  # indexes of the files with a hunk that is too long for one call
+    oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
     above: tuple[tuple[str, ...], ...] = ()
     """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
 
@@ -162,7 +163,7 @@ def select_files(
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
     `reviewed` are the digests of the blocks of each path that were reviewed (`review.changes`): only hunks with other
-    lines are shown. A file is split between hunks. A hunk that is longer than a call is cut.
+    lines are shown. A file is split between hunks, and a hunk that is longer than a call between lines.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
     reasons = {
@@ -171,16 +172,20 @@ def select_files(
         if (reason := _skip_reason(file, patches[file.path], ignored_paths, attributes)) is not None
     }
     ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
-    selected = tuple(_to_patched_file(file, patches[file.path], reviewed.get(file.path, ())) for file in ranked)
-    blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patches[file.path].hunks) for file in ranked)
+    # Redacted before it is split, because a part of a private key cannot be recognised.
+    shown = [parse_numbered(redact(numbered(patches[file.path]))) for file in ranked]
+    selected = tuple(
+        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, patches[file.path]))
+        for file, patch in zip(ranked, shown, strict=True)
+    )
+    blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patch.hunks) for patch in shown)
     calls: list[list[FilePart]] = [[]]
-    oversized: list[int] = []
+    oversized: dict[int, None] = {}
     left = tokens
     for index, file in enumerate(ranked):
-        for part, needed in _split(index, file, patches[file.path], selected[index].changed, tokens):
-            if part.lines is not None:
-                oversized.append(index)
-            if part.lines is not None and part.lines < MIN_LINES:
+        for part, needed in _split(index, file, shown[index], selected[index].changed, tokens):
+            if needed is None:
+                oversized[index] = None
                 continue
             if needed > left and calls[-1]:
                 calls.append([])
@@ -195,15 +200,17 @@ def select_files(
 
 def _split(
     index: int, file: ChangedFile, patch: Patch, changed: Sequence[ChangedLines], tokens: int
-) -> Iterable[tuple[FilePart, int]]:
-    """Yield the parts of a file that have changed lines, each with its tokens, which fit into one call."""
+) -> Iterable[tuple[FilePart, int | None]]:
+    """Yield the parts of a file that have changed lines, each with its tokens; None for a line that fits no call."""
     overhead = _overhead_tokens(file)
     most = max(min(tokens, overhead + MAX_PATCH_TOKENS) - overhead, 0)
     group: list[int] = []
     used = 0
-    for number in _find_changed_hunks(patch, changed):
+    for number, indexes in enumerate(_find_changed_indexes(patch, _list_positions(changed))):
+        if not indexes:
+            continue
         hunk = patch.hunks[number]
-        needed = _hunk_tokens(hunk)
+        needed = estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
         if group and used + needed > most:
             yield FilePart(index, tuple(group)), overhead + used
             group, used = [], 0
@@ -211,35 +218,48 @@ def _split(
             group.append(number)
             used += needed
             continue
-        yield FilePart(index, (number,), lines=_count_fitting_lines(hunk, most)), overhead + most
+        for lines, size in _split_hunk(hunk, most):
+            if not indexes.isdisjoint(range(*lines)):
+                yield FilePart(index, (number,), lines), overhead + size if size <= most else None
     if group:
         yield FilePart(index, tuple(group)), overhead + used
 
 
-def _hunk_tokens(hunk: Hunk) -> int:
-    return estimate_tokens(f"{numbered(Patch((hunk,)))}\n")
+def _split_hunk(hunk: Hunk, tokens: int) -> Iterable[tuple[tuple[int, int], int]]:
+    """Yield parts of a hunk that fit into `tokens`, and each line that does not: its range of indexes, its tokens."""
+    header = estimate_tokens(f"{hunk.header}\n")
+    start, used = 0, header
+    for index, line in enumerate(hunk.lines):
+        needed = estimate_tokens(f"{number_line(line)}\n")
+        if used + needed > tokens and index > start:
+            yield (start, index), used
+            start, used = index, header
+        used += needed
+    yield (start, len(hunk.lines)), used
 
 
-def _count_fitting_lines(hunk: Hunk, tokens: int) -> int:
-    left = tokens - estimate_tokens(hunk.header)
-    ends = accumulate(estimate_tokens(f"R 1234 + {line.text}\n") for line in hunk.lines)
-    return sum(end <= left for end in ends)
-
-
-def _find_changed_hunks(patch: Patch, changed: Iterable[ChangedLines]) -> Sequence[int]:
-    """Return the indexes of the hunks that have changed lines."""
-    positions = {(lines.side, number) for lines in changed for number in range(lines.first, lines.last + 1)}
+def _find_changed_indexes(patch: Patch, positions: Collection[Position]) -> Sequence[set[int]]:
+    """Return for each hunk the indexes of its lines that are at these positions."""
     return [
-        index
-        for index, hunk in enumerate(patch.hunks)
-        if any((line.side, line.number) in positions for line in hunk.lines)
+        {index for index, line in enumerate(hunk.lines) if (line.side, line.number) in positions}
+        for hunk in patch.hunks
     ]
+
+
+def _list_positions(changed: Iterable[ChangedLines]) -> set[Position]:
+    return {(lines.side, number) for lines in changed for number in range(lines.first, lines.last + 1)}
 
 
 def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[PatchedFile, ...]:
     """Return the parts of files as prompts show them. A file has an entry for each of its parts."""
+    parts = tuple(parts)
     above = selection.above or ((),) * len(selection.files)
-    return tuple(_show(selection.files[part.file], part, above[part.file]) for part in parts)
+    files = {index: selection.files[index] for index in {part.file for part in parts}}
+    patches = {index: parse_numbered(file.numbered) for index, file in files.items()}
+    changed = {index: _list_positions(file.changed) for index, file in files.items()}
+    return tuple(
+        _show(files[part.file], patches[part.file], part, changed[part.file], above[part.file]) for part in parts
+    )
 
 
 def may_have_calls(selection: Selection) -> bool:
@@ -265,88 +285,111 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
     Each call gets as many as its `tokens` have room for beside its patches, and at most `ABOVE_SHARE` of `tokens`. So
     the patches and their division into calls do not change.
     """
-    found: dict[int, list[str]] = {}
+    parts = [part for call in selection.calls for part in call]
+    shown = iter(show_files(selection, parts))
+    above = {
+        index: [
+            "\n".join(map(number_line, lines))
+            for lines in find_lines_above(texts[file.path], parse_numbered(file.numbered))
+        ]
+        for index in {part.file for part in parts}
+        if (file := selection.files[index]).path in texts
+    }
+    found = {index: [""] * len(of_file) for index, of_file in above.items()}
     for call in selection.calls:
-        shown = show_files(selection, call)
-        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in shown)
+        used = sum(estimate_tokens(file.numbered) + TOKENS_PER_FILE for file in islice(shown, len(call)))
         room = min(tokens - used, int(tokens * ABOVE_SHARE))
         for part in call:
-            file = selection.files[part.file]
-            if file.path not in texts:
-                continue
-            patch = parse_numbered(file.numbered)
-            above = find_lines_above(texts[file.path], patch)
-            of_file = found.setdefault(part.file, [""] * len(patch.hunks))
-            for number in part.hunks:
-                text = "\n".join(map(number_line, above[number]))
+            for number in part.hunks if part.file in above and _has_beginning(part) else ():
+                text = above[part.file][number]
                 needed = estimate_tokens(f"{text}\n")
                 if text and needed <= room:
-                    of_file[number] = text
+                    found[part.file][number] = text
                     room -= needed
     return replace(selection, above=tuple(tuple(found.get(index, ())) for index in range(len(selection.files))))
 
 
-def _show(file: PatchedFile, part: FilePart, above: Sequence[str]) -> PatchedFile:
-    whole = parse_numbered(file.numbered)
+def _has_beginning(part: FilePart) -> bool:
+    return part.lines is None or part.lines[0] == 0
+
+
+def _show(
+    file: PatchedFile, whole: Patch, part: FilePart, positions: Collection[Position], above: Sequence[str]
+) -> PatchedFile:
     hunks = [whole.hunks[number] for number in part.hunks]
-    shown = Patch(
-        tuple(hunks if part.lines is None else (Hunk(hunk.header, hunk.lines[: part.lines]) for hunk in hunks))
-    )
-    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
-    total = max(file.additions + file.deletions, _count_changed(whole))
-    missing = total - _count_changed(shown)
+    if part.lines is not None:
+        hunks = [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
+    shown = Patch(tuple(hunks))
+    unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
+    missing = _count_changed(whole) - _count_changed(shown) + unlisted
     text = numbered(shown)
     if missing:
         lines = f"{count(missing, 'more changed line')} of this file {is_or_are(missing)}"
         text = f"{text}\n[cut here: {lines} not shown]"
-    positions = {(line.side, line.number) for hunk in shown.hunks for line in hunk.lines}
-    changed = tuple(lines for lines in file.changed if (lines.side, lines.first) in positions)
+    indexes = _find_changed_indexes(shown, positions)
+    changed = tuple(lines for hunk, of_hunk in zip(hunks, indexes, strict=True) for lines in _join_lines(hunk, of_hunk))
     # Hunks of one function have the same beginning.
-    lines_above = dict.fromkeys(line for number in part.hunks if above for line in above[number].split("\n") if line)
+    numbers = part.hunks if above and _has_beginning(part) else ()
+    lines_above = dict.fromkeys(line for number in numbers for line in above[number].split("\n") if line)
     return replace(file, numbered=text, cut=missing > 0, changed=changed, above="\n".join(lines_above))
 
 
 def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
-    unread = _find_unread(selection, unanswered)
+    unread = Counter(index for index, _ in _find_unread(selection, unanswered))
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
+    oversized = {*selection.oversized}
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        missing, total = sum(one == index for one, _ in unread), len(selection.blocks[index])
+        missing, total = unread[index], len(selection.blocks[index])
         reason = "GitHub shortened its patch" if file.cut else None
         if missing:
-            is_long = index in selection.oversized
-            reason = not_asked.get(index, "a part is too long for one call" if is_long else "too large for one review")
+            size = "a line is too long for one call" if index in oversized else "too large for one review"
+            reason = not_asked.get(index, size)
         files.append(FileCoverage(file.path, total, total - missing, reason, needs_review=True))
     files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
     return Coverage(tuple(files), unlisted)
 
 
 def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the blocks of each path that are reviewed now, as `select_files` needs them next time."""
+    """Return the digests of the blocks of each path that are reviewed now, as `select_files` needs them next time.
+
+    If a hunk was read in part, these are the digests of the lines that were.
+    """
     unread = _find_unread(selection, unanswered)
+    patches = {index: parse_numbered(selection.files[index].numbered) for index in {index for index, _ in unread}}
+    read_partly = {
+        (index, number): digest_read_lines(patches[index].hunks[number], lines)
+        for (index, number), lines in unread.items()
+    }
     return {
         file.path: tuple(
             block
             for number, blocks in enumerate(selection.blocks[index])
-            if (index, number) not in unread
-            for block in blocks
+            for block in read_partly.get((index, number), blocks)
         )
         for index, file in enumerate(selection.files)
     }
 
 
-def _find_unread(selection: Selection, unanswered: Collection[int]) -> set[tuple[int, int]]:
-    """Return the (file, hunk) that were reviewed neither now nor before."""
+def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tuple[int, int], set[int]]:
+    """Return the indexes of the lines that were reviewed neither now nor before, by (file, hunk)."""
     unread = {
-        (index, number)
+        (index, number): lines
         for index, file in enumerate(selection.files)
-        for number in _find_changed_hunks(parse_numbered(file.numbered), file.changed)
+        if file.changed
+        for number, lines in enumerate(
+            _find_changed_indexes(parse_numbered(file.numbered), _list_positions(file.changed))
+        )
     }
     for number, call in enumerate(selection.calls):
-        if number not in unanswered:
-            unread -= {(part.file, hunk) for part in call if part.lines is None for hunk in part.hunks}
-    return unread
+        for part in call if number not in unanswered else ():
+            for hunk in part.hunks:
+                if part.lines is None:
+                    unread[part.file, hunk].clear()
+                else:
+                    unread[part.file, hunk].difference_update(range(*part.lines))
+    return {place: lines for place, lines in unread.items() if lines}
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
@@ -385,17 +428,20 @@ def _rank(file: ChangedFile) -> int:
     return 2 if DOCUMENTATION.search(path) or SETTINGS_FILES.search(path) else 0
 
 
-def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str]) -> PatchedFile:
+def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *, cut: bool) -> PatchedFile:
     status = STATUSES.get(file.status, "changed")
-    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
-    is_short = file.additions + file.deletions > _count_changed(patch)
     changed = tuple(
         lines
         for hunk, indexes in zip(patch.hunks, find_changed_lines(patch, reviewed), strict=True)
         for lines in _join_lines(hunk, indexes)
     )
     place = (file.path, file.previous_path, status, file.additions, file.deletions)
-    return PatchedFile(*place, numbered(patch), cut=is_short, changed=changed)
+    return PatchedFile(*place, numbered(patch), cut=cut, changed=changed)
+
+
+def _is_shortened(file: ChangedFile, patch: Patch) -> bool:
+    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
+    return file.additions + file.deletions > _count_changed(patch)
 
 
 def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:

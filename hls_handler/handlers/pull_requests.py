@@ -31,6 +31,7 @@ from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
+    TOKENS_PER_FILE,
     PatchedFile,
     Selection,
     SkippedFile,
@@ -94,6 +95,7 @@ FIXED = "fixed"
 NO_CONTEXT = ReviewContext()
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
+CONTEXT_SHARE = 0.5  # of the tokens of a call, at most, for guidance and linked issues
 
 Size = Literal["small", "medium", "large"]
 
@@ -285,11 +287,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         selection, context, problem = select(), NO_CONTEXT, ""
         if is_review and may_have_calls(selection):
             context, problem = _read_context(pull_request, reader, limits.review)
-            selection = select(attributes=parse_attributes(context.attributes))
+            context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
+            tokens = limits.input_tokens - used
+            selection = select(tokens=tokens, attributes=parse_attributes(context.attributes))
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
                 texts = reader.head_files(pull_request.head_sha, paths)
-                selection = with_lines_above(selection, texts, tokens=limits.input_tokens)
+                selection = with_lines_above(selection, texts, tokens=tokens)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -353,11 +357,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return f"none, because it could not be read: {facts.context_problem}"
         above = [text for texts in facts.selection.above for text in texts if text]
         parts = [
-            *((file.path, file.text[:MAX_GUIDANCE_CHARS]) for file in facts.guidance),
-            *(
-                (f"issue #{issue.number}", issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS])
-                for issue in facts.linked_issues
-            ),
+            *((file.path, _shown_guidance(file)) for file in facts.guidance),
+            *((f"issue #{issue.number}", _shown_issue(issue)) for issue in facts.linked_issues),
             *([(f"lines above {count(len(above), 'hunk')}", "\n".join(above))] if above else []),
         ]
         return ", ".join(f"{name} (about {count(estimate_tokens(text), 'token')})" for name, text in parts) or None
@@ -612,6 +613,30 @@ def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> 
         return reader.review_context(number, branch, **wanted), ""
     except Permanent as exc:
         return NO_CONTEXT, str(exc)
+
+
+def _limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:
+    """Return the context without the files and issues that exceed `tokens`, and the number of tokens of the others."""
+    left = tokens
+
+    def has_room(text: str) -> bool:
+        nonlocal left
+        needed = TOKENS_PER_FILE + estimate_tokens(text)
+        fits = needed <= left
+        left -= needed if fits else 0
+        return fits
+
+    guidance = tuple(file for file in context.guidance if has_room(_shown_guidance(file)))
+    issues = tuple(issue for issue in context.linked_issues if has_room(_shown_issue(issue)))
+    return replace(context, guidance=guidance, linked_issues=issues), tokens - left
+
+
+def _shown_guidance(file: GuidanceFile) -> str:
+    return file.text[:MAX_GUIDANCE_CHARS]
+
+
+def _shown_issue(issue: LinkedIssue) -> str:
+    return issue.title + issue.body[:MAX_LINKED_ISSUE_CHARS]
 
 
 def _plan_replies(facts: PullRequestFacts, result: _Evaluation) -> tuple[EnsureReply, ...]:

@@ -9,7 +9,7 @@ the digests of the lines around it, 16 characters each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -45,7 +45,21 @@ class _Block:
 
 def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
     """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
-    return tuple(":".join(("".join(block.digests), "".join(sorted(block.around)))) for block in _list_blocks(hunks))
+    return tuple(_store(block.digests, block.around) for block in _list_blocks(hunks))
+
+
+def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
+    """Return the digests of a hunk's blocks without the lines with the indexes `unread`, which divide a block."""
+    digests: list[str] = []
+    for block in _list_blocks([hunk]):
+        runs: list[list[str]] = [[]]
+        for index, digest in enumerate(block.digests, block.start):
+            if index in unread:
+                runs.append([])
+            else:
+                runs[-1].append(digest)
+        digests += [_store(run, block.around) for run in runs if run]
+    return tuple(digests)
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
@@ -117,6 +131,10 @@ def _digest_redacted(line: Line) -> str:
 def _digest(line: Line) -> str:
     text = f"{line.mark}{line.text}{'' if line.lacks_newline else chr(10)}"
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
+
+
+def _store(digests: Iterable[str], around: Iterable[str]) -> str:
+    return f"{''.join(digests)}:{''.join(sorted(around))}"
 
 
 def _parse(stored: str) -> _Reviewed:

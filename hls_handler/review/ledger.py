@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import Finding, Score, Severity
+from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Score, Severity
 from hls_handler.review.patches import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
@@ -90,7 +90,7 @@ class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
     side: Side
-    quote: str  # the quoted line, as `normalize_line` returns it
+    quote: str  # the quoted line, as `_identify` returns it
     nearby: tuple[str, ...]  # the lines around it, likewise
     severity: Severity
     category: str
@@ -249,8 +249,8 @@ def add(
     added: list[LedgerEntry] = []
     for finding in findings:
         lines, index = _find_place(finding, patches)
-        nearby = _find_nearby([normalize_line(line.text) for line in lines], index)
-        quote = normalize_line(lines[index].text) if lines else normalize_line(finding.quote)
+        nearby = _find_nearby([_identify(line.text) for line in lines], index)
+        quote = _identify(lines[index].text if lines else finding.quote)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
         place = (finding.path, finding.side, quote, nearby)
@@ -318,7 +318,7 @@ def _index_patches(patches: Mapping[str, Patch], ledger: Iterable[LedgerEntry]) 
 def _index_patch(patch: Patch, wanted: Collection[str]) -> _Places:
     places: dict[tuple[Side, str], list[_Place]] = {}
     for hunk in patch.hunks:
-        texts = [normalize_line(line.text) for line in hunk.lines]
+        texts = [_identify(line.text) for line in hunk.lines]
         for index, line in enumerate(hunk.lines):
             if texts[index] in wanted:
                 places.setdefault((line.side, texts[index]), []).append((line, _find_nearby(texts, index)))
@@ -387,6 +387,14 @@ def _similarity(one: Collection[str], other: Collection[str]) -> float:
 
 def _share(wanted: Collection[str], present: Collection[str]) -> float:
     return sum(text in present for text in wanted) / max(len(wanted), 1)
+
+
+def _identify(text: str) -> str:
+    """Return the normalized text of a line; of a long one, which the ledger need not store, a digest of it."""
+    normalized = normalize_line(text)
+    if len(normalized) <= MAX_QUOTE_CHARS:
+        return normalized
+    return sha256(normalized.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _find_nearby(texts: Sequence[str], index: int) -> tuple[str, ...]:

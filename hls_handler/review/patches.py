@@ -88,15 +88,13 @@ def numbered(patch: Patch) -> str:
     shown: list[str] = []
     for hunk in patch.hunks:
         shown.append(hunk.header)
-        for line in hunk.lines:
-            shown.append(number_line(line))
-            if line.lacks_newline:
-                shown.append(NO_NEWLINE)
+        shown += map(number_line, hunk.lines)
     return "\n".join(shown)
 
 
 def number_line(line: Line) -> str:
-    return f"{line.side[0]} {line.number:>4} {line.mark} {line.text}"
+    text = f"{line.side[0]} {line.number:>4} {line.mark} {line.text}"
+    return f"{text}\n{NO_NEWLINE}" if line.lacks_newline else text
 
 
 def parse_numbered(text: str) -> Patch:

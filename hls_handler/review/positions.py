@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hls_handler.analysis import Finding, Severity
+from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Line, Patch, Side, normalize_line
 from hls_handler.untrusted.markdown import sanitize_code_block
 
@@ -16,6 +16,11 @@ Position = tuple[Side, int]
 MAX_MOVED_LINES = 20
 """Distance up to which a finding moves to the line that it quotes. Farther away, the quote may mean another place."""
 
+MIN_PART_CHARS = 20
+"""Least characters, without blanks, of a part of a line longer than `MAX_QUOTE_CHARS` that stands for the line."""
+
+REDACTION_MARKER = "[redacted: "
+
 
 def locate_findings(
     findings: Iterable[Finding], patches: Mapping[str, Patch]
@@ -23,13 +28,15 @@ def locate_findings(
     """Move each finding to the line that it quotes. Return these findings, and those without such a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
-    line of the quote; blanks are ignored. If that line differs, the finding moves to the nearest equal line within
-    `MAX_MOVED_LINES`: of the finding's side (LEFT or RIGHT), or else of the other side. If there is none, or if two are
-    equally near, the finding has no line. A range of lines is cut to one hunk.
+    line of the quote; blanks are ignored. Of a line longer than `MAX_QUOTE_CHARS`, a part suffices. If that line
+    differs, the finding moves to the nearest equal line within `MAX_MOVED_LINES`: of the finding's side (LEFT or
+    RIGHT), or else of the other side. If there is none, or if two are equally near, the finding has no line. A range of
+    lines is cut to one hunk.
 
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
-    was cut or moved, and if it changes nothing. Findings of one category at one line are merged. The located findings
-    are sorted by severity, path and line. GitHub accepts a review comment at each returned line.
+    was cut or moved, if only a part of the line is quoted, and if it changes nothing or lacks a redacted credential.
+    Findings of one category at one line are merged. The located findings are sorted by severity, path and line. GitHub
+    accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
     located: list[Finding] = []
@@ -48,11 +55,15 @@ class _PatchIndex:
         self._lines: dict[Position, Line] = {}
         self._hunk_index: dict[Position, int] = {}
         self._positions_by_text: dict[str, list[Position]] = {}
+        self._long_lines: dict[Position, str] = {}  # normalized text
         for index, hunk in enumerate(patch.hunks):
             for line in hunk.lines:
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
-                self._positions_by_text.setdefault(normalize_line(line.text), []).append(position)
+                text = normalize_line(line.text)
+                self._positions_by_text.setdefault(text, []).append(position)
+                if len(line.text) > MAX_QUOTE_CHARS:
+                    self._long_lines[position] = text
 
     def find(self, finding: Finding) -> Finding | None:
         variants = _variants(finding.quote)
@@ -60,13 +71,19 @@ class _PatchIndex:
         line = self._lines.get(position)
         if line is not None and normalize_line(line.text) in variants:
             return self._move_to(position, finding)
+        parts = {position for position, text in self._long_lines.items() if _quotes_part(variants, text)}
+        if parts:  # a suggestion may replace only the quoted part
+            finding = finding.model_copy(update={"suggestion": None})
+        if position in parts:
+            return self._move_to(position, finding)
+        quoted = parts | {
+            position for quote in variants if quote for position in self._positions_by_text.get(quote, ())
+        }
         other_side: Side = "LEFT" if finding.side == "RIGHT" else "RIGHT"
         for side in (finding.side, other_side):
             near = sorted(
                 (abs(number - finding.line), number)
-                for quote in variants
-                if quote
-                for at, number in self._positions_by_text.get(quote, ())
+                for at, number in quoted
                 if at == side and abs(number - finding.line) <= MAX_MOVED_LINES
             )
             if near:
@@ -84,7 +101,8 @@ class _PatchIndex:
         if suggestion:
             suggestion = suggestion.removesuffix("\n")  # GitHub would insert an empty line for it
             # Sanitizing would change the code that people apply.
-            if not suggestion or suggestion == self._text(start, line) or sanitize_code_block(suggestion) != suggestion:
+            is_plain = sanitize_code_block(suggestion) == suggestion and REDACTION_MARKER not in suggestion
+            if not suggestion or suggestion == self._text(start, line) or not is_plain:
                 suggestion = None
         moved = {
             "side": side,
@@ -102,6 +120,10 @@ class _PatchIndex:
         while start > wanted and self._hunk_index.get((side, start - 1)) == self._hunk_index[position]:
             start -= 1
         return start
+
+
+def _quotes_part(variants: Iterable[str], text: str) -> bool:
+    return any(len(quote) >= MIN_PART_CHARS and quote in text for quote in variants)
 
 
 def _variants(quote: str) -> tuple[str, ...]:

@@ -152,7 +152,10 @@ class Claude(Section):
     )
     timeout_s: Number = Field(120.0, gt=0, le=600, description="longest wait for one reply")
     input_tokens: Integer = Field(
-        30_000, ge=2_000, le=900_000, description="budget of one prompt's patches, in estimated tokens"
+        30_000,
+        ge=2_000,
+        le=900_000,
+        description="budget of one prompt's patches and context, in estimated tokens",
     )
     cache_ttl_h: Number = Field(
         168.0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,6 @@ from hls_handler.handlers.changed_files import (
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage, FileCoverage
-from hls_handler.review.patches import parse_numbered
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
 from hls_handler.untrusted.cleaning import LONGEST_TEXT
 from tests.handlers.world import PATCH, file
@@ -46,6 +45,12 @@ def long(path: str, lines: int, *, hunks: int = 1) -> ChangedFile:
     """A file whose lines take 10 tokens each (35 characters when numbered), its headers 4, and its name 100."""
     parts = [f"@@ -0,0 +{1 + 100 * i} @@\n" + "\n".join(["+" + "x" * 25] * lines) for i in range(hunks)]
     return file(path, "\n".join(parts), additions=lines * hunks, deletions=0)
+
+
+def unlike(path: str, lines: int) -> ChangedFile:
+    """A file like that of `long`, whose lines all differ."""
+    text = "\n".join(f"+{number:025}" for number in range(lines))
+    return file(path, f"@@ -0,0 +1 @@\n{text}", additions=lines, deletions=0)
 
 
 def shown(selection: Selection, call: int = 0) -> tuple[PatchedFile, ...]:
@@ -206,31 +211,56 @@ def test_a_file_is_split_between_its_hunks() -> None:
     assert cover(selection, {}, unlisted=0).is_complete
 
 
-def test_a_hunk_that_is_too_long_for_a_call_is_cut() -> None:
+def test_a_hunk_that_is_too_long_for_a_call_is_split_between_lines() -> None:
     selection = select(long("a.py", 90), tokens=600)
-    assert selection.calls == ((FilePart(0, (0,), lines=49),),)
-    assert shown(selection)[0].cut
-    assert shown(selection)[0].numbered.endswith("\n[cut here: 41 more changed lines of this file are not shown]")
-    assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.py", 1, 0, "a part is too long for one call", needs_review=True),
+    assert selection.calls == ((FilePart(0, (0,), (0, 49)),), (FilePart(0, (0,), (49, 90)),))
+    (first,), (second,) = shown(selection, 0), shown(selection, 1)
+    assert first.numbered.endswith("\n[cut here: 41 more changed lines of this file are not shown]")
+    assert second.numbered.split("\n")[:2] == ["@@ -0,0 +1 @@", f"R   50 + {'x' * 25}"]
+    assert (first.changed, second.changed) == ((ChangedLines("RIGHT", 1, 49),), (ChangedLines("RIGHT", 50, 90),))
+    assert cover(selection, {}, unlisted=0).is_complete
+    assert digest_reviewed(selection, ()) == reviewed_once(long("a.py", 90))
+
+
+def test_a_hunk_of_which_a_part_was_not_read_is_not_reviewed_and_only_that_part_is_shown_again() -> None:
+    selection = select(unlike("a.py", 90), tokens=600)
+    assert cover(selection, {0: "Claude refused"}, unlisted=0).files == (
+        FileCoverage("a.py", 1, 0, "Claude refused", needs_review=True),
     )
-    assert digest_reviewed(selection, ()) == {"a.py": ()}
+    again = select(unlike("a.py", 90), tokens=600, reviewed=digest_reviewed(selection, {0}))
+    assert again.calls == ((FilePart(0, (0,), (0, 49)),),)
+    assert again.files[0].changed == (ChangedLines("RIGHT", 1, 49),)
 
 
-def test_a_hunk_of_which_less_than_20_lines_fit_is_not_shown() -> None:
-    assert select(long("a.py", 90), tokens=304).calls == ((FilePart(0, (0,), lines=20),),)
-    selection = select(long("a.py", 90), tokens=303)
-    assert (selection.calls, selection.oversized) == ((), (0,))
-    assert cover(selection, {}, unlisted=0).files[0].reason == "a part is too long for one call"
+def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None:
+    key = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA" * 4] * 40, "-----END RSA PRIVATE KEY-----"]
+    patch = "@@ -0,0 +1,82 @@\n" + "\n".join(f"+{line}" for line in [*range(20), *key, *range(20)])
+    selection = select(file("key.pem", patch, additions=82, deletions=0), tokens=180)
+    texts = [one.numbered for call in range(len(selection.calls)) for one in shown(selection, call)]
+    assert not any("MIIEpAI" in text for text in texts)
+    assert sum("R   21 + [redacted: private-key]" in text for text in texts) == 1
+    assert cover(selection, {}, unlisted=0).is_complete
 
 
 def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
     patch = "@@ -1 +1 @@\n-a\n+" + "x" * 5_000_000 + "\n@@ -9 +9 @@\n-b\n+c"
     selection = select(file("a.js", patch, additions=2, deletions=2), tokens=20_000)
-    assert selection.calls == ((FilePart(0, (1,)),),)
-    assert len(shown(selection)[0].numbered) < 200
+    assert selection.calls == ((FilePart(0, (0,), (0, 1)), FilePart(0, (1,))),)
+    assert max(len(one.numbered) for one in shown(selection)) < 200
     assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.js", 2, 1, "a part is too long for one call", needs_review=True),
+        FileCoverage("a.js", 2, 1, "a line is too long for one call", needs_review=True),
+    )
+
+
+def test_a_line_that_is_too_long_for_a_call_does_not_keep_the_other_lines_from_being_reviewed() -> None:
+    patch = "@@ -1,2 +1,5 @@\n one\n+two\n+" + "x" * 9_000 + "\n+three\n four"
+    selection = select(file("a.js", patch, additions=3, deletions=0), tokens=2_000)
+    assert selection.calls == ((FilePart(0, (0,), (0, 2)), FilePart(0, (0,), (3, 5))),)
+    assert [one.changed for one in shown(selection)] == [(ChangedLines("RIGHT", 2, 2),), (ChangedLines("RIGHT", 4, 4),)]
+    again = select(file("a.js", patch, additions=3, deletions=0), tokens=2_000, reviewed=digest_reviewed(selection, ()))
+    assert (again.calls, again.files[0].changed) == ((), (ChangedLines("RIGHT", 3, 3),))
+    assert cover(again, {}, unlisted=0).files == (
+        FileCoverage("a.js", 1, 0, "a line is too long for one call", needs_review=True),
     )
 
 
@@ -380,43 +410,79 @@ def test_reasons_are_counted() -> None:
     assert count_reasons(skipped_files) == "2 lock files, 1 binary or empty"
 
 
+Row = tuple[str, str, str]
+"""A removed or added line: path, side with number and mark ("R   11 +"), text."""
+
+RUNS = st.tuples(st.sampled_from("+- "), st.sampled_from([0, 80, 25, 900]), st.integers(1, 12))
+LINES = st.lists(RUNS, max_size=6).map(lambda runs: [(mark, length) for mark, length, n in runs for _ in range(n)])
+
+
+def make_file(path: str, hunks: list[list[tuple[str, int]]]) -> tuple[ChangedFile, list[set[Row]]]:
+    """Return a file and the removed and added lines of each hunk, without HLS's code. All changed lines differ."""
+    rows: list[str] = []
+    changed: list[set[Row]] = []
+    old = new = 0
+    for lines in hunks:
+        old, new = old + 10, new + 10
+        rows.append(f"@@ -{old} +{new} @@")
+        changed.append(set())
+        for mark, length in lines:
+            text = f"{path} {len(rows)} ".ljust(length, "x") if length or mark != " " else ""
+            rows.append(f"{mark}{text}")
+            if mark != " ":
+                changed[-1].add((path, f"L {old:>4} -" if mark == "-" else f"R {new:>4} +", text))
+            old, new = old + (mark != "+"), new + (mark != "-")
+    return file(path, "\n".join(rows), additions=sum(map(len, changed)), deletions=0), changed
+
+
+def changed_rows(shown_files: Sequence[PatchedFile]) -> list[Row]:
+    """Return the removed and added lines that a call shows."""
+    rows = [(one.path, row[:8], row[9:]) for one in shown_files for row in one.numbered.split("\n")]
+    return [row for row in rows if row[1][:2] in ("L ", "R ") and row[1][-1] in "+-"]
+
+
+def changed_places(one: PatchedFile) -> set[tuple[str, int]]:
+    return {(lines.side[0], number) for lines in one.changed for number in range(lines.first, lines.last + 1)}
+
+
+def places(rows: Collection[Row]) -> set[tuple[str, int]]:
+    return {(label[0], int(label[1:6])) for _, label, _ in rows}
+
+
 @given(
-    st.lists(
-        st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py", "uv.lock"]), st.integers(0, 60), st.integers(1, 3))
-    ),
-    st.integers(0, 4_000),
-    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from(["a.py", "a.md", "t/test_a.py", "uv.lock"]), st.lists(LINES, max_size=3))),
+    st.integers(90, 600),
+    st.sampled_from([1, 3, 30]),
     st.sets(st.integers(0, 3)),
 )
 def test_calls_fit_and_coverage_adds_up(
-    made: list[tuple[str, int, int]], tokens: int, max_calls: int, refused: set[int]
+    given_files: list[tuple[str, list[list[tuple[str, int]]]]], tokens: int, max_calls: int, refused: set[int]
 ) -> None:
-    files = [long(f"{index}/{path}", lines, hunks=hunks) for index, (path, lines, hunks) in enumerate(made)]
+    made = [make_file(f"{index}/{path}", hunks) for index, (path, hunks) in enumerate(given_files)]
+    files = [one for one, _ in made]
     selection = select(*files, tokens=tokens, max_calls=max_calls)
-    assert len(selection.calls) <= max_calls
-    for call in range(len(selection.calls)):
-        texts = [one.numbered.partition("\n[cut here")[0] for one in shown(selection, call)]
+    calls = [shown(selection, call) for call in range(len(selection.calls))]
+    assert len(calls) <= max_calls
+    for call in calls:
+        texts = [one.numbered.partition("\n[cut here")[0] for one in call]
         assert sum(estimate_tokens(text) + 100 for text in texts) <= tokens
-    unanswered = {number: "Claude refused" for number in refused if number < len(selection.calls)}
-    coverage = cover(selection, unanswered, unlisted=0)
-    assert sorted(one.path for one in coverage.files) == sorted(one.path for one in files)
-    digests = digest_reviewed(selection, unanswered)
-    for one in coverage.files:
-        patch = next((shown.numbered for shown in selection.files if shown.path == one.path), "")
-        assert one.hunks == len(parse_numbered(patch).hunks)
-        assert one.reviewed <= one.hunks
-        assert (one.reason is None) == (one.reviewed == one.hunks and one.needs_review)
-        assert len(digests.get(one.path, ())) <= one.reviewed
-    assert coverage.is_complete == all(one.reason is None for one in coverage.needing_review)
-    again = select(*files, tokens=tokens, reviewed=digests)
-    asked = {(part.file, hunk) for call in again.calls for part in call for hunk in part.hunks}
-    answered = {
-        (part.file, hunk)
-        for number, call in enumerate(selection.calls)
-        if number not in unanswered
-        for part in call
-        if part.lines is None
-        for hunk in part.hunks
-    }
-    # Equal hunks cannot be told apart, so one of them may count as another one.
-    assert len(asked) + len(answered) <= sum(one.hunks for one in coverage.files)
+        assert all(changed_places(one) == places(changed_rows([one])) for one in call)
+    rows = [row for call in calls for row in changed_rows(call)]
+    assert len(rows) == len({*rows})
+    unanswered = {number: "Claude refused" for number in refused if number < len(calls)}
+    read = {row for number, call in enumerate(calls) if number not in unanswered for row in changed_rows(call)}
+    coverage = {one.path: one for one in cover(selection, unanswered, unlisted=0).files}
+    assert sorted(coverage) == sorted(one.path for one in files)
+    again = select(*files, reviewed=digest_reviewed(selection, unanswered))
+    shown_again = {row for call in range(len(again.calls)) for row in changed_rows(shown(again, call))}
+    still_changed = {one.path: changed_places(one) for one in again.files}
+    for one, hunks in made:
+        if coverage[one.path].needs_review:
+            reviewed = sum(changed <= read for changed in hunks)
+            assert (coverage[one.path].hunks, coverage[one.path].reviewed) == (len(hunks), reviewed)
+            assert (coverage[one.path].reason is None) == (reviewed == len(hunks))
+            unread = {row for changed in hunks for row in changed} - read
+            assert unread <= shown_again
+            if not refused and len(calls) < max_calls:
+                assert not [row for row in unread if estimate_tokens(f"{row[1]} {row[2]}\n") + 110 <= tokens]
+            assert still_changed.get(one.path, set()) == places(unread)

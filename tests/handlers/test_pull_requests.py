@@ -150,8 +150,8 @@ def test_claude_is_not_asked_if_settings_leave_out_all_files() -> None:
 
 
 def test_omissions_are_described() -> None:
-    long = "@@ -0,0 +1,900 @@\n" + "\n".join(f"+line {number}" for number in range(900))
-    facts = gather(file("a.py", long, additions=900, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
+    long = f"@@ -0,0 +1 @@\n+{'x' * 9_000}"
+    facts = gather(file("a.py", long, additions=1, deletions=0), file("uv.lock"), LOGO, tokens=2_000, changed_files=4)
     assert HANDLER.describe_omissions(facts) == (
         "3 of 4 files were not shown: 1 lock file, 1 binary or empty, 1 beyond those that GitHub lists; 1 file was "
         "not reviewed completely, because of the size"

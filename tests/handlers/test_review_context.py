@@ -151,6 +151,17 @@ def test_lines_above_take_only_the_room_that_patches_leave() -> None:
     assert above(150) == ""
 
 
+def test_lines_above_a_hunk_that_is_split_are_shown_with_its_first_part() -> None:
+    added = [f"    x = {number:030}" for number in range(98)]
+    patch = "\n".join(["@@ -9 +9,99 @@", "     return side ** 2", *(f"+{line}" for line in added)])
+    selection = select_files(
+        [file("area.py", patch, additions=98, deletions=0)], tokens=700, ignored_paths=EMPTY_PATH_FILTER, reviewed={}
+    )
+    changed = with_lines_above(selection, {"area.py": TEXT + "\n".join(added)}, tokens=900)
+    shown = [show_files(changed, call)[0].above.partition("\n")[0] for call in changed.calls]
+    assert shown == ["R    1   def area(side):", "", ""]
+
+
 def test_hunks_of_one_function_show_its_lines_once() -> None:
     text = "def area(side):\n" + "".join(f"    x = {number}\n" for number in range(2, 31))
     patch = "@@ -4,1 +4,2 @@\n     x = 4\n+    x = 5\n@@ -9,1 +10,2 @@\n     x = 10\n+    x = 11"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,6 @@ from tests.prompting.samples import KEY, common, shipped
 BUDGET = PromptLimits(input_tokens=5_000)
 PRIORITY_OTHER = 22_000
 """Maximum of tokens outside the budget, as in docs/prompts.md, measured with text of one token per character."""
-
-CONTEXT = 22_500
-"""Maximum of tokens that guidance and linked issues add to a review."""
 
 LONG = "\u5b57" * 65_536
 NAME = "\u5b57" * 256
@@ -58,14 +56,15 @@ def pull_request_facts() -> Mapping[str, object]:
     return handler.variables(handler.gather(received, FakeReader(subject, FILES), EMPTY_HISTORY, BUDGET))
 
 
-def facts_with_context() -> Mapping[str, object]:
+def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
     handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
     context = ReviewContext(
         guidance=tuple(GuidanceFile(path, LONG) for path in GUIDANCE_PATHS),
         linked_issues=tuple(LinkedIssue(number, NAME, LONG) for number in (1, 2, 3)),
     )
-    reader = FakeReader(subject, FILES[:40], context=context)
-    (first, *_) = handler.split(handler.gather(event(subject), reader, EMPTY_HISTORY, replace(BUDGET, is_review=True)))
+    reader = FakeReader(subject, FILES[:5], context=context)
+    limits = PromptLimits(input_tokens, is_review=True)
+    (first, *_) = handler.split(handler.gather(event(subject), reader, EMPTY_HISTORY, limits))
     return handler.variables(first)
 
 
@@ -93,12 +92,13 @@ def test_prompt_size_is_limited_for_any_event(name: str, facts: Mapping[str, obj
     assert rendered.missing != ()
 
 
-def test_size_of_guidance_and_linked_issues_is_limited() -> None:
-    """Their limits are those of `describe_context`: 6,000 characters of a file, 3,000 of an issue."""
-    facts = facts_with_context()
-    without = {**facts, "guidance": (), "linked_issues": ()}
+@pytest.mark.parametrize(("input_tokens", "guidance", "issues"), [(60_000, 2, 3), (16_000, 1, 0), (2_000, 0, 0)])
+def test_guidance_and_linked_issues_count_towards_the_budget(input_tokens: int, guidance: int, issues: int) -> None:
+    facts = facts_with_context(input_tokens)
+    assert (len(facts["guidance"]), len(facts["linked_issues"])) == (guidance, issues)
+    without = {**facts, "guidance": (), "linked_issues": (), "files": ()}
     task, shorter = (
         render(shipped(), "pull_requests/analyze", {**COMMON, **one}, key=KEY).task for one in (facts, without)
     )
     added = estimate_tokens(task) - estimate_tokens(shorter)
-    assert 2 * MAX_GUIDANCE_CHARS + 3 * MAX_LINKED_ISSUE_CHARS < added <= CONTEXT
+    assert guidance * MAX_GUIDANCE_CHARS + issues * MAX_LINKED_ISSUE_CHARS < added <= input_tokens

@@ -170,6 +170,14 @@ def test_keys_of_equal_lines_differ() -> None:
 # Moves to other files
 
 
+def test_long_line_is_stored_as_a_digest() -> None:
+    long = BEFORE.replace("log(total)", f"log({'total, ' * 9_000}1)")
+    (entry,) = raised(text=long)
+    assert entry.quote == "29964936fdf66079e1575a5d257941c52b463793f88e428108e96da6e5be40b7"
+    assert states((entry,), patches(long)) == ["open"]
+    assert states((entry,), patches(long.replace(", 1)", ", 2)"))) == ["fixed"]
+
+
 def test_finding_follows_its_line_into_a_renamed_file() -> None:
     after = follow_up(raised(), patches(path="shapes.py"), unread=())
     assert [(one.path, one.state) for one in after] == [("shapes.py", "open")]

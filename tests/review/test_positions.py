@@ -104,6 +104,34 @@ def test_a_finding_moves_to_the_nearest_line_that_it_quotes(changes: dict[str, A
     assert place(**changes) == expected
 
 
+LONG_LINE = f"{'a' * 900}run(eval(request.body)){'b' * 900}"
+LONG = parse_patch(f"@@ -0,0 +1,3 @@\n+short()\n+{LONG_LINE}\n+{'c' * 999}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"line": 2, "quote": "a" * 900 + "run(eval"}, ("RIGHT", None, 2)),
+        ({"line": 2, "quote": "R    2 + aaaa run(eval(request.body))"}, ("RIGHT", None, 2)),
+        ({"line": 9, "quote": "run(eval(request.body))"}, ("RIGHT", None, 2)),
+        ({"line": 2, "start_line": 1, "quote": "run(eval(request.body))"}, ("RIGHT", 1, 2)),
+        ({"line": 2, "quote": "eval(request.body)"}, None),
+        ({"line": 3, "quote": "c" * 998}, None),
+    ],
+    ids=["beginning", "inside", "moved", "range", "less than 20 characters", "line that a quote can hold"],
+)
+def test_a_line_too_long_for_a_quote_is_found_by_a_part(
+    changes: dict[str, Any], expected: tuple[Side, int | None, int] | None
+) -> None:
+    assert place(LONG, **changes) == expected
+
+
+def test_suggestion_for_a_line_of_which_only_a_part_is_quoted_is_deleted() -> None:
+    quoting = finding(line=2, quote="run(eval(request.body))", suggestion="run(request.body)")
+    (located,) = locate_findings([quoting], {"area.py": LONG})[0]
+    assert located.suggestion is None
+
+
 TIE = parse_patch("@@ -0,0 +1,3 @@\n+pass\n+other()\n+pass\n@@ -9 +9 @@\n-pass\n+done()")
 
 
@@ -207,6 +235,7 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         ("return 1\r\nreturn 2", None),
         ("return '\u202e'", None),
         ("token = 'ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'", None),
+        ("token = '[redacted: github-token]'", None),
         ("```\n```", None),
     ],
     ids=[
@@ -219,6 +248,7 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         "other line ends",
         "invisible character",
         "credential",
+        "a redacted credential",
         "fence",
     ],
 )
@@ -306,6 +336,7 @@ TEXTS = st.sampled_from(
         "\ud800",
         "\ufeffa",
         "l" * 65_000,
+        "l" * 30,
     ]
 )
 
@@ -420,7 +451,8 @@ def test_located_findings_are_accepted_by_github(data: st.DataObject, change: Ch
         assert found.path == "area.py"
         assert found.start_line is None or found.start_line < found.line
         assert len({accepted.lines[found.side, number][0] for number in range(start, found.line + 1)}) == 1
-        assert visible(found.quote.split("\n")[-1]).endswith(visible(accepted.lines[found.side, found.line][1]))
+        quote, text = visible(found.quote.split("\n")[-1]), visible(accepted.lines[found.side, found.line][1])
+        assert quote.endswith(text) or (len(text) > 1_000 and len(quote) >= 20 and quote.lstrip("+") in text)
         if found.suggestion is not None:
             named = [
                 one
@@ -440,6 +472,6 @@ def test_every_line_that_github_shows_can_be_found_by_its_own_text(change: Chang
     patches = {"area.py": parse_patch(change.patch or "")}
     for (side, number), (_, text) in accepted.lines.items():
         (located,), _ = locate_findings(
-            [finding().model_copy(update={"side": side, "line": number, "quote": text})], patches
+            [finding().model_copy(update={"side": side, "line": number, "quote": text[:1_000]})], patches
         )
         assert (located.side, located.line) == (side, number)
