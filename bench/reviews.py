@@ -86,7 +86,7 @@ def _review(task: str) -> PullRequestAnalysis:
         if DEFECT in line.text
     ]
     known = {"worth_saying": True, "type": "feature", "summary": "It changes how rates are computed."}
-    return PullRequestAnalysis.model_validate({**known, "files": [], "findings": findings, "suggested_labels": []})
+    return PullRequestAnalysis.model_validate({**known, "findings": findings, "suggested_labels": []})
 
 
 @dataclass
