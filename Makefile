@@ -53,7 +53,7 @@ crash: .venv/ready-dev ## kill the service at every commit and request of every 
 soak: .venv/ready-dev ## run random events, faults and kills: SOAK="--schedules 500 --database postgresql"
 	@$(BIN)/python -m tests.soak $(SOAK)
 
-rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals and kills
+rounds: .venv/ready-dev ## review 2,000 generated pull requests with pushes, dismissals, kills and faults
 	@$(BIN)/python -m tests.rounds $(ROUNDS)
 
 hostile: .venv/ready-dev ## send 10,000 hostile requests to the service (`make test` sends 1,000)

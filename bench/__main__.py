@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, cpu, latency, memory, start, steps, work
+from bench import accept, claim, cpu, latency, memory, reviews, start, steps, work
 from bench.row import Row, table
 
 BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "latency": latency.measure,
     "work": work.measure,
     "steps": steps.measure,
+    "reviews": reviews.measure,
     "claim": claim.measure,
     "start": start.measure,
     "memory": memory.measure,

@@ -23,6 +23,11 @@ LabelRule = str | Mapping[str, str]
 MAX_LABEL_CHARACTERS = 50
 """GitHub's limit for the name of a label, in characters."""
 
+ScoreValue = Literal[1, 2, 3, 4, 5]
+
+SCORES = "scores"
+"""Name of the reply field with scores, in all prompts that ask for some."""
+
 VALUE = "{value}"
 VALUES_WITHOUT_LABEL = frozenset({"none", "", "false"})
 """Field values for which a label rule of the form "type: {value}" gives no label."""
@@ -60,7 +65,7 @@ SuggestedLabels = Annotated[
 
 
 class IssueAnalysis(Reply):
-    """What a maintainer wants to know about an issue."""
+    """The analysis of an issue, for its maintainers."""
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {
         "kind": "{value}",
@@ -93,17 +98,12 @@ class IssueResponse(Reply):
     certain: bool = Field(description="Whether the answer follows from the text shown, rather than from a guess.")
 
 
-class FileSummary(_Part):
-    path: str
-    summary: str = Field(max_length=1000, description="What changes in this file, in one sentence.")
-
-
 MAX_QUOTE_CHARS = 1000
 """Limit on `Finding.quote`. Of a longer line, a finding quotes a part."""
 
 
 class Finding(_Part):
-    """One thing that a reviewer should look at, anchored to lines that the diff shows."""
+    """A fault that the author should correct or explain, located at lines that the diff shows."""
 
     path: str = Field(description="The file, exactly as shown.")
     side: Literal["LEFT", "RIGHT"] = Field(description="RIGHT for the new file's lines, LEFT for removed ones.")
@@ -121,15 +121,21 @@ class Finding(_Part):
 
 
 class PullRequestAnalysis(Reply):
-    """What a reviewer wants to know about a pull request."""
+    """The review of a pull request."""
 
     label_rules: ClassVar[Mapping[str, LabelRule]] = {"type": "type/{value}"}
 
     type: Literal["bug-fix", "feature", "refactor", "docs"]
     summary: str = Field(max_length=4000, description="What the change does and why, in a few sentences.")
-    files: list[FileSummary] = Field(max_length=300)
     findings: list[Finding] = Field(max_length=50)
     suggested_labels: SuggestedLabels
+
+
+class Score(_Part):
+    """The score of one dimension of a change. It is advisory: no label, finding or check depends on it."""
+
+    dimension: str
+    score: ScoreValue = Field(description="From 1 (poor) to 5 (good).")
 
 
 class FindingVerdict(_Part):
@@ -138,13 +144,13 @@ class FindingVerdict(_Part):
 
 
 class FindingVerdicts(Reply):
-    """A second look at the findings of a review."""
+    """The decision about each finding of a review: refuted or not."""
 
     verdicts: list[FindingVerdict] = Field(max_length=60, description="One for each finding, in their order.")
 
 
 class ReviewRequest(_Part):
-    """One thing that a reviewer asks of the author."""
+    """One request of a reviewer to the author."""
 
     comment: int | None = Field(description="The number of the comment it stands in, or null for the review's text.")
     quote: str = Field(max_length=1000, description="The reviewer's own words that ask for it, copied exactly.")
@@ -153,14 +159,14 @@ class ReviewRequest(_Part):
 
 
 class ReviewAnalysis(Reply):
-    """What a reviewer asks of the author of a pull request."""
+    """The requests of a reviewer to the author of a pull request."""
 
     summary: str = Field(max_length=1000, description="The review in one sentence. Empty if it asks for nothing.")
     requests: list[ReviewRequest] = Field(max_length=50)
 
 
 class Place(_Part):
-    """Where in the repository to look."""
+    """A place in the repository."""
 
     path: str = Field(description="A file of the repository, exactly as the log or the diff names it.")
     line: int | None = Field(description="The line, where the log or the diff tells it, or null.")
@@ -168,7 +174,7 @@ class Place(_Part):
 
 
 class WorkflowAnalysis(Reply):
-    """Why a workflow failed."""
+    """The cause of a failed workflow run."""
 
     cause: str = Field(max_length=2000, description="Why it failed, in one or two sentences. Empty if it is unclear.")
     quote: str = Field(
@@ -180,7 +186,7 @@ class WorkflowAnalysis(Reply):
 
 
 class ReleaseAnalysis(Reply):
-    """What a release brings to those who use it."""
+    """The announcement of a release, for its users."""
 
     headline: str = Field(max_length=200, description="The release in one short line, without the version.")
     announcement: str = Field(max_length=12000, description="The announcement, as Markdown, without a headline.")
@@ -197,7 +203,7 @@ class CommentReply(Reply):
 
 
 class GenericAnalysis(Reply):
-    """What is worth knowing about any event."""
+    """The analysis of any event."""
 
     summary: str = Field(max_length=2000, description="What happened, in one or two sentences.")
     details: str = Field(max_length=12000, description="What else is worth knowing, as Markdown. Empty if nothing.")
@@ -302,6 +308,16 @@ class Analysis:
     def worth_saying(self) -> bool:
         """True if a comment would help, according to the reply that it shows. False if Claude was not asked."""
         return bool(self.answers) and self.answers[self.comment_index].reply.worth_saying
+
+
+def lowest_scores(replies: Iterable[Reply | None]) -> tuple[Score, ...]:
+    """Return the lowest score of each dimension in the field `scores`, which the front matter of a prompt can add."""
+    lowest: dict[str, ScoreValue] = {}
+    for reply in replies:
+        for given in getattr(reply, SCORES, ()):
+            if isinstance(given, Score):
+                lowest[given.dimension] = min(given.score, lowest.get(given.dimension, given.score))
+    return tuple(Score(dimension=dimension, score=score) for dimension, score in lowest.items())
 
 
 def enum_values(hint: object) -> tuple[str, ...]:

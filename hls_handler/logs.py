@@ -120,7 +120,7 @@ class _BatchedStream:
             loop.call_soon(self.write_all)
 
     def write_all(self) -> None:
-        with self._lock, suppress(OSError, ValueError):  # nobody reads the log any more
+        with self._lock, suppress(OSError, ValueError):  # the reader of the log has closed it
             texts, self._texts, self._writing = self._texts, [], None
             if texts:
                 self._stream.write("".join(texts))

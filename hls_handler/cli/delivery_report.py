@@ -19,6 +19,7 @@ from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.storage import Storage
 from hls_handler.wording import count
+from hls_handler.work.asking import UNVERIFIED
 from hls_handler.work.calls import OMISSIONS, UNUSABLE
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import CONTEXT, RULE
@@ -49,6 +50,8 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     for answered in report.answers:
         source = f", from the cache ({_minute(answered.cached_at)})" if answered.cached_at is not None else ""
         yield f"Claude's reply to {answered.prompt_id}{source}: {describe_reply(answered)}"
+    if report.unverified:
+        yield f"The findings were not verified: {report.unverified}"
     if row.analysis_status == "failed":
         yield f"The analysis failed: {row.analysis_error}"
     for outcome in report.outcomes:
@@ -62,6 +65,7 @@ def _sentences(report: DeliveryReport) -> Iterator[str]:
     if report.shadow is not None:
         yield describe_shadow(report.shadow)
     yield _describe_state(report)
+    yield from (f"Check, ended by the service after the delivery: {result}." for result in report.service_results)
     if report.calls:
         yield _cost(report)
     elif any(answered.cached_at is not None for answered in report.answers):
@@ -146,6 +150,8 @@ class DeliveryReport:
     calls: tuple[CallRow, ...]
     times: tuple[tuple[str, float], ...]  # "gather", "ask" or "post 2", and the seconds that it took
     shadow: ShadowResult | None = None
+    unverified: str | None = None  # why the findings were not verified; "" or None if they were
+    service_results: tuple[str, ...] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
     pause: Pause | None = None  # the pause that blocks a queued delivery
 
     @property
@@ -181,6 +187,8 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         calls=tuple(store.calls.calls_of(delivery.guid)),
         times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
+        service_results=store.commit_checks.service_results(delivery.guid),
+        unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
         pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
 

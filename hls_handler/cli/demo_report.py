@@ -29,7 +29,10 @@ def format_event(number: int, report: DeliveryReport, page_url: str) -> str:
 
 
 def describe_changes(report: DeliveryReport) -> str:
-    """Return what changed on GitHub: "+1 -1 labels, edited"; "no change"."""
+    """Return what changed on GitHub: "+1 -1 labels, edited"; "+2 labels, review"; "no change".
+
+    A review is named in place of the comment that comes with it.
+    """
     added = sum(len(outcome.added) for outcome in report.outcomes)
     removed = sum(len(outcome.removed) for outcome in report.outcomes)
     numbers = " ".join(f"{sign}{changed}" for sign, changed in (("+", added), ("-", removed)) if changed)
@@ -37,7 +40,8 @@ def describe_changes(report: DeliveryReport) -> str:
     comments = [
         COMMENT_WORDS[one.kind] for one in report.outcomes if one.action == "comment" and one.kind in COMMENT_WORDS
     ]
-    return ", ".join([*labels, *comments]) or "no change"
+    reviews = ["review" for one in report.outcomes if one.action == "review" and one.kind == "created"]
+    return ", ".join([*labels, *(reviews or comments)]) or "no change"
 
 
 def _find_conversation(report: DeliveryReport) -> str | None:

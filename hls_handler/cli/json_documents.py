@@ -39,6 +39,8 @@ def report_to_dict(report: DeliveryReport) -> Document:
         "repository_settings": report.repository_settings,
         "omitted": list(report.omitted),
         "context": report.context,
+        "unverified": report.unverified or None,
+        "check_ended_by_service": list(report.service_results),
         "replies": [
             {
                 "prompt_id": answered.prompt_id,

@@ -34,7 +34,7 @@ def pause(
     """Stop processing, for all repositories or one.
 
     Webhooks are still accepted and queued; running deliveries are finished. The pause applies to all machines that use
-    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, so nobody forgets the pause.
+    this database and survives restarts, until `hls resume`. Meanwhile /health is degraded, as a reminder.
     Works even if the service does not run. Pausing again replaces the reason.
 
     Exit codes: 0 paused; 2 usage error, or unusable settings or database.

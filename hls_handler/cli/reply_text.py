@@ -27,7 +27,7 @@ def describe_reply(answered: ValidReply) -> str:
     """Return a sentence with the fields of the reply type, and then those that the prompt file defines."""
     reply = answered.reply
     parts = [*_describe(reply), *([] if reply.worth_saying else ["not worth a comment"])]
-    parts += [f"{name}: {_format_value(value)}" for name, value in (reply.model_extra or {}).items()]
+    parts += [f"{name}: {_shorten(_format_value(value))}" for name, value in (reply.model_extra or {}).items()]
     sentence = "; ".join(part.rstrip(".") for part in parts)
     return sentence if sentence.endswith(("?", "!", "…")) else f"{sentence}."
 
@@ -82,6 +82,8 @@ def _format_value(value: object) -> str:
     match value:
         case bool():
             return "true" if value else "false"
+        case {"dimension": str(dimension), "score": int(score)}:
+            return f"{dimension} {score}"
         case Mapping():
             return _list([f"{name} {_format_value(part)}" for name, part in value.items()])
         case list() | tuple():

@@ -56,8 +56,10 @@ def plan_check(
     findings: Sequence[CheckedFinding],
     settings: Review,
     receipt: Receipt,
+    *,
+    unverified: str = "",
 ) -> EnsureCheck:
-    """Return the check of a review that ended."""
+    """Return the check of a review that ended. `unverified` is the reason why its new findings were not verified."""
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
     conclusion: Conclusion = "failure" if failing else "success" if coverage.is_complete else settings.incomplete
@@ -66,7 +68,7 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -125,7 +127,9 @@ def _cost(receipt: Receipt) -> str:
     return f"{'at most ' if receipt.is_estimate else ''}{receipt.cost_usd:.4f} USD"
 
 
-def _summary(commit: str, coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Receipt) -> Iterator[str]:
+def _summary(
+    commit: str, coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Receipt, unverified: str
+) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
     if needed:
@@ -136,6 +140,8 @@ def _summary(commit: str, coverage: Coverage, opened: Sequence[CheckedFinding], 
     if opened:
         by_severity = Counter(finding.severity for finding in opened)
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
+    if unverified:
+        yield f"\nThe new findings were not verified: {unverified}."
     yield "\n| | |\n|---|---|"
     yield from (f"| {name} | {value} |" for name, value in _receipt_rows(commit, coverage, receipt))
     missing = [file for file in coverage.files if not file.is_complete]

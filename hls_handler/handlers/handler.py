@@ -160,6 +160,10 @@ class Handler(ABC, Generic[Facts]):
         """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
         return facts
 
+    def with_unverified(self, facts: Facts, reason: str) -> Facts:
+        """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
+        return facts
+
     def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
         """Return the variables of the prompt `verification`; None if there is nothing to verify."""
         return None

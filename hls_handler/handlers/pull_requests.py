@@ -14,6 +14,7 @@ from typing import Any, Literal
 from hls_handler.actions import Action, EnsureCheck, EnsureReply, EnsureReview, InlineComment, RequestedLabel
 from hls_handler.analysis import (
     NO_CALLS,
+    SCORES,
     Analysis,
     Category,
     Finding,
@@ -21,8 +22,10 @@ from hls_handler.analysis import (
     PullRequestAnalysis,
     Receipt,
     Reply,
+    Score,
     Severity,
     SuggestedLabel,
+    lowest_scores,
 )
 from hls_handler.errors import Permanent
 from hls_handler.events import Event, PullRequest
@@ -138,6 +141,7 @@ class PullRequestFacts:
     offer: LabelOffer | None = None  # the repository's own labels; None: they are not offered
     call: int | None = None  # number of the call that these facts are shown in; None: all calls
     unanswered: Mapping[int, str] = field(default_factory=dict)  # calls without a reply, with the reason of each
+    unverified: str = ""  # why the new findings were not verified, for people on GitHub; "" if they were
     refuted: frozenset[str] = frozenset()  # keys of new findings that the second look refuted
     not_inline: frozenset[str] = frozenset()  # keys of findings whose place GitHub rejected
 
@@ -225,7 +229,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 10
+    facts_version = 11
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -256,6 +260,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "dismissed": int,
         "unrepeated": tuple[ShownFinding, ...],
         "coverage": Coverage,
+        "scores": tuple[Score, ...],
     }
     superseded_by_push = True
     superseded_by_newer_answer = True
@@ -314,7 +319,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             return None
         if facts.record.rounds and facts.is_review:
             earlier: dict[str, Any] = {"type": facts.record.kind, "summary": facts.record.summary}
-            empty: dict[str, Any] = {"files": [], "findings": [], "suggested_labels": []}
+            empty: dict[str, Any] = {"findings": [], "suggested_labels": []}
             reply = PullRequestAnalysis.model_construct(worth_saying=True, **earlier, **empty)
             return SkipReason("nothing changed since the last review, so Claude was not asked", reply)
         if not selection.skipped and not selection.files:
@@ -375,14 +380,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         merged = {
             "worth_saying": any(reply.worth_saying for reply in analyses),
             "summary": "\n\n".join(summaries)[:MAX_SUMMARY_CHARACTERS],
-            "files": [file for reply in analyses for file in reply.files],
             "findings": [finding for reply in analyses for finding in reply.findings],
             "suggested_labels": list(labels.values()),
         }
-        return analyses[0].model_copy(update=merged)
+        scores = lowest_scores(analyses)
+        return analyses[0].model_copy(update={**merged, **({SCORES: list(scores)} if scores else {})})
 
     def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
         return replace(facts, unanswered=unanswered)
+
+    def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
+        return replace(facts, unverified=reason)
 
     def verification_variables(self, facts: PullRequestFacts, reply: Reply) -> Mapping[str, object] | None:
         """Return the variables of the prompt that tries to refute the new findings; None if there are none."""
@@ -432,6 +440,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "dismissed": states.count("dismissed"),
             "unrepeated": tuple(_earlier_to_shown(facts, one) for one in result.open),
             "coverage": facts.coverage,
+            "scores": lowest_scores([reply]) or facts.record.scores,
         }
 
     def plan(self, event: Event, facts: PullRequestFacts, analysis: Analysis) -> tuple[Action, ...]:
@@ -462,7 +471,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
-        return () if commit is None else (plan_check(commit, facts.coverage, findings, facts.review, receipt),)
+        return (
+            ()
+            if commit is None
+            else (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
+        )
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
@@ -486,6 +499,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
             ledger=(*result.ledger, *added)[-MAX_ENTRIES:],
+            scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected)), record
 

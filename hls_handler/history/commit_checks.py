@@ -73,6 +73,7 @@ class CommitChecks:
                 "begun_at": self._database.now,
                 "ended_at": None,
                 "ending_until": None,
+                "ended_by_service": None,
             }
             if mine is not None:
                 connection.execute(checks.update().where(own).values(values))
@@ -110,10 +111,23 @@ class CommitChecks:
         check = _to_check(row.commit_sha, row)
         return UnendedCheck(row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check)
 
-    def mark_ended(self, unended: UnendedCheck) -> None:
+    def mark_ended(self, unended: UnendedCheck, result: str) -> None:
+        """Store that the check was ended, and how, for `service_results`: "cancelled: Not reviewed: ..."."""
         mine = _of(unended.delivery_id, unended.check.commit)
+        values = {"ended_at": self._database.now, "ended_by_service": result}
         with self._database.writing(durable=False) as connection:
-            connection.execute(checks.update().where(mine, _OPEN).values(ended_at=self._database.now))
+            connection.execute(checks.update().where(mine, _OPEN).values(values))
+
+    def service_results(self, guid: str) -> tuple[str, ...]:
+        """Return how checks of the delivery were ended by `mark_ended`."""
+        query = (
+            select(_c.ended_by_service)
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(_d.guid == guid, _c.ended_by_service.is_not(None))
+            .order_by(_c.begun_at)
+        )
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query).scalars())
 
     def _require_not_ending(self, connection: Connection, row: Row[*tuple[Any, ...]]) -> None:
         until = row.ending_until

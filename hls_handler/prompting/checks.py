@@ -12,7 +12,7 @@ from itertools import combinations
 
 from jinja2 import TemplateSyntaxError, nodes
 
-from hls_handler.analysis import REPLY_TYPES, Reply
+from hls_handler.analysis import REPLY_TYPES, SCORES, Reply
 from hls_handler.prompting.environment import ParsedTemplates, find_used_templates
 from hls_handler.prompting.front_matter import SUFFIX, problem_at
 from hls_handler.prompting.names import check_names
@@ -157,7 +157,8 @@ class LibraryCheck:
         front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
         used = self._used_names(name) | prompt.reply_model.label_rules.keys()
         for defined in front.fields:
-            if defined not in shipped and defined not in used:
+            is_card = defined == SCORES and self.library.uses(name, SCORES)
+            if defined not in shipped and defined not in used and not is_card:
                 message = f"no template shows analysis.{defined} and no label uses it; use it, or remove the field"
                 yield problem_at(lines, f"fields.{defined}", f"fields.{defined}: {message}")
         for event, family in self.event_families(name).items():

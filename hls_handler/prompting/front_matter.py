@@ -77,7 +77,7 @@ class Then(_StrictModel):
 class FieldKeys(_StrictModel):
     """An entry of `fields` in a front matter: it adds a field to the reply, or changes the values of an enum field."""
 
-    type: Literal["string", "integer", "number", "boolean", "list"] | None = None  # "list": of strings
+    type: Literal["string", "integer", "number", "boolean", "list", "scores"] | None = None  # "list": of strings
     enum: tuple[Annotated[str, Field(strict=True, min_length=1, max_length=100)], ...] | None = None
     description: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
 

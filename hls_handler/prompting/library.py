@@ -91,6 +91,8 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
     conditions: dict[str, Condition] = {}
     comments: dict[str, str] = {}
     sources: dict[str, PromptSources] = {}
+    names_read: dict[str, set[str]] = {}
+    attributes_read: dict[str, set[str]] = {}
     for name, front in sorted(files.front_matters.items()):
         lines = files.lines[name]
         model, found = build_reply_model(front, lines)
@@ -106,6 +108,9 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             comments[name] = comment
         parts = tuple(files.sources[part] for part in templates_of(templates, name, comment))
         sources[name] = PromptSources(name, files.front_texts[name], lines.file, parts)
+        trees = [templates.trees[part.name] for part in parts if part.name in templates.trees]
+        names_read[name] = {node.name for tree in trees for node in tree.find_all(nodes.Name)}
+        attributes_read[name] = {node.attr for tree in trees for node in tree.find_all(nodes.Getattr)}
         prompts[name] = Prompt(
             name=name,
             id=f"{name}@{_hash_of(sources[name])}",
@@ -119,7 +124,17 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[
             then=front.then,
         )
     comment_environment = PromptEnvironment(files.sources, COMMENT_FILTERS)
-    library = Library(prompts, templates.environment, comment_environment, comments, conditions, sources, shadows)
+    library = Library(
+        prompts,
+        templates.environment,
+        comment_environment,
+        comments,
+        conditions,
+        sources,
+        names_read,
+        attributes_read,
+        shadows,
+    )
     return library, problems
 
 

@@ -178,6 +178,8 @@ class Library:
     comments: Mapping[str, str] = field(repr=False)  # prompt name -> template: "issues/analyze.comment.md.j2"
     conditions: Mapping[str, Condition] = field(repr=False)  # prompt name -> its `then.when`
     sources: Mapping[str, PromptSources] = field(repr=False)  # prompt name -> its files
+    names_read: Mapping[str, Set[str]] = field(repr=False)  # prompt name -> variables that its templates read
+    attributes_read: Mapping[str, Set[str]] = field(repr=False)  # prompt name -> attributes that they read
     shadows: Set[str] = frozenset()  # prompts that run beside the real one and post nothing; their `on:` has no effect
     warnings: tuple[str, ...] = ()  # likely mistakes that do not prevent the use of the library, with file and line
 
@@ -231,15 +233,11 @@ class Library:
 
     def uses(self, name: str, variable: str) -> bool:
         """Return True if a template of the prompt or of its follow-ups reads the variable, its comments included."""
-        return any(node.name == variable for tree in self._trees(name) for node in tree.find_all(nodes.Name))
+        return any(variable in self.names_read[one] for one in (name, *self.followers(name)))
 
     def uses_attribute(self, name: str, attribute: str) -> bool:
         """Return True if such a template reads an attribute of this name, of any variable."""
-        return any(node.attr == attribute for tree in self._trees(name) for node in tree.find_all(nodes.Getattr))
-
-    def _trees(self, name: str) -> list[nodes.Template]:
-        sources = {source for one in (name, *self.followers(name)) for source in self.sources[one].sources}
-        return [self.environment.parse(source.template) for source in sources]
+        return any(attribute in self.attributes_read[one] for one in (name, *self.followers(name)))
 
     def file(self, name: str) -> str:
         """Return the path of a prompt's template, for messages. Raises `KeyError` if there is no such prompt."""

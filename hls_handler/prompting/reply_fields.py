@@ -18,9 +18,11 @@ from pydantic import ConfigDict, Field, create_model
 from hls_handler.analysis import (
     MAX_LABEL_CHARACTERS,
     REPLY_TYPES,
+    SCORES,
     VALUE,
     LabelRule,
     Reply,
+    Score,
     enum_values,
     list_possible_labels,
     possible_values,
@@ -113,6 +115,7 @@ FIELD_TYPES: Mapping[str, Any] = {
     "number": Annotated[float, Field(allow_inf_nan=False)],
     "boolean": bool,
     "list": Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=20)],
+    SCORES: list[Score],
 }
 """`type` in the front matter -> type of the field. A reply that exceeds the limits of these types is rejected."""
 
@@ -181,10 +184,14 @@ def _field_problems(base: type[Reply], reply: str, name: str, keys: FieldKeys) -
         yield "", "a field name must be a letter, then letters, digits and _, with at most 40 characters"
     elif hasattr(base, name):
         yield "", "this name is reserved; choose another name"
+    elif keys.type == SCORES and name != SCORES:
+        yield "", "a field of the type scores must be called scores"
+    elif keys.type == SCORES and keys.enum is None:
+        yield "", "the field has no enum; name the dimensions in it"
     elif keys.type is None and keys.enum is None:
         yield "", f"the field has no type; {suggest_name('', FIELD_TYPES)}"
-    elif keys.enum is not None and keys.type not in (None, "string", "list"):
-        yield ".enum", f"only the types string and list can have an enum; the type is {keys.type}"
+    elif keys.enum is not None and keys.type not in (None, "string", "list", SCORES):
+        yield ".enum", f"only the types string, list and scores can have an enum; the type is {keys.type}"
     if keys.enum is not None:
         yield from ((".enum", message) for message in _enum_problems(keys.enum))
 
@@ -232,5 +239,7 @@ def _field_definition(base: type[Reply], name: str, keys: FieldKeys) -> tuple[An
     annotation = FIELD_TYPES[keys.type or "string"]
     if keys.enum is not None:
         literal = cast("Any", Literal)[keys.enum]
-        annotation = Annotated[cast("Any", list)[literal], Field(max_length=len(keys.enum))] if is_list else literal
+        item = create_model("Score", __base__=Score, dimension=(literal, ...)) if keys.type == SCORES else literal
+        is_list = is_list or keys.type == SCORES
+        annotation = Annotated[cast("Any", list)[item], Field(max_length=len(keys.enum))] if is_list else literal
     return annotation, Field(description=keys.description or (shipped.description if shipped is not None else None))

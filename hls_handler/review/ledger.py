@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Severity
+from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Score, Severity
 from hls_handler.review.patches import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
@@ -50,8 +50,8 @@ NEGATION = re.compile(
 """Words that say the opposite of a dismissal."""
 
 CONSENT = re.compile(
-    r"\b(you('re| are) right|good (catch|point|find)|(i('ll| will)|let me|going to|will|please( do)?) (fix|change|address)"
-    r"|fixing|fixed|my mistake|agreed?|behoben|stimmt)\b",
+    r"\b(you('re| are) right|good (catch|point|find)|(i('ll| will)|let me|going to|will|please( do)?) "
+    r"(fix|change|address)|fixing|fixed|my mistake|agreed?|behoben|stimmt)\b",
     re.IGNORECASE,
 )
 """Words that accept a finding, also beside those of a dismissal: "It is out of scope to argue; fixed"."""
@@ -113,6 +113,7 @@ class ReviewRecord:
     kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()
+    scores: tuple[Score, ...] = ()  # of the last reply that has some
 
 
 NO_REVIEW = ReviewRecord()
@@ -157,8 +158,8 @@ def follow_up(
     """Return the entries with their present state.
 
     `patches` are the present patches, and `unread` the paths of files whose patch is not known completely: a finding
-    there keeps its state unless its line is shown. So does a finding on a line that the pull request did not change: such
-    a line leaves the patch if a change near it moves. A dismissed finding stays dismissed.
+    there keeps its state unless its line is shown. So does a finding on a line that the pull request did not change,
+    because such a line leaves the patch if a change near it moves. A dismissed finding stays dismissed.
     """
     ledger = tuple(ledger)
     places = _index_patches(patches, ledger)

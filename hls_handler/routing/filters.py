@@ -131,10 +131,8 @@ def find_ignored(
     accounts = ((bot,) if bot is not None else ()) + tuple(others)
     if routing_input.action == "edited" and not routing_input.changed & ANALYSED_FIELDS:
         changed = ", ".join(sorted(routing_input.changed)) or "nothing"
-        return Ignored(
-            "nothing relevant changed",
-            f"{routing_input.key} changed {changed}; {prompt_file} runs again only when the title, the body or the base branch changes",
-        )
+        rerun = f"{prompt_file} runs again only when the title, the body or the base branch changes"
+        return Ignored("nothing relevant changed", f"{routing_input.key} changed {changed}; {rerun}")
     if routing_input.event == "workflow_run" and routing_input.conclusion not in (*FAILED, PASSED):
         ended = f"ended with {routing_input.conclusion}" if routing_input.conclusion else "has not ended"
         reason = f"the workflow run {ended}; {prompt_file} handles runs that failed: {', '.join(FAILED)}"

@@ -10,7 +10,7 @@ from typing import Any
 from hls_handler.analysis import Finding, Place, ReviewRequest
 from hls_handler.sandbox import canned_events
 from hls_handler.sandbox.canned_findings import find_all
-from hls_handler.sandbox.reading import PatchOfFile, Reading
+from hls_handler.sandbox.reading import Reading
 from hls_handler.wording import count
 
 KEYWORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -62,7 +62,6 @@ ASKS = re.compile(r"\?\s*$|\b(please|should|must|needs? to|could|nit|why not|ins
 OPTIONAL = re.compile(r"\b(nit|minor|optional|could|maybe|taste)\b", re.IGNORECASE)
 
 SHAPES: Mapping[str, frozenset[str]] = {
-    "files": frozenset({"path", "summary"}),
     "findings": frozenset(Finding.model_fields),
     "requests": frozenset(ReviewRequest.model_fields),
     "where": frozenset(Place.model_fields),
@@ -128,7 +127,6 @@ def _named(values: Sequence[Any], reading: Reading) -> list[Any]:
 def _list(node: Mapping[str, Any], name: str, reading: Reading, root: Mapping[str, Any]) -> list[Any]:
     known: Mapping[str, Callable[[], list[Any]]] = {
         "missing": lambda: _questions_to_author(reading),
-        "files": lambda: _file_summaries(reading.patches),
         "findings": lambda: find_all(reading.patches),
         "requests": lambda: _requests(reading),
         "where": lambda: canned_events.places(reading),
@@ -281,18 +279,3 @@ def _answer(reading: Reading) -> str:
         return ""
     shown = ", ".join(f"`{name}`" for name in names)
     return f"What you can try first: {shown}. Whether it is supported here is for the maintainers to say."
-
-
-def _file_summaries(patches: Sequence[PatchOfFile]) -> list[dict[str, str]]:
-    return [{"path": patch.path, "summary": _summary_of(patch)} for patch in patches] if len(patches) >= 4 else []
-
-
-def _summary_of(patch: PatchOfFile) -> str:
-    names = [m[1] for line in patch.added if (m := re.search(r"\b(?:def|class|function|TABLE)\s+(\w+)", line.text))]
-    if names and not patch.removed:
-        return f"Adds {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."
-    if names:
-        return f"Changes {' and '.join(f'`{name}`' for name in dict.fromkeys(names[:3]))}."
-    if not patch.added:
-        return f"Takes {count(len(patch.removed), 'line')} away."
-    return f"Adds {count(len(patch.added), 'line')} and removes {len(patch.removed)}."

@@ -96,7 +96,7 @@ PATTERNS: tuple[Pattern, ...] = (
         "medium",
         0.6,
         "Every error is swallowed",
-        "An error that nobody expected ends here unseen. Catch what can be handled.",
+        "This also catches unexpected errors, and hides them. Catch only errors that can be handled.",
     ),
     Pattern(
         r"^\s{8,}.*\.(execute|query|fetch\w*|get)\(.*(SELECT|WHERE|http)",

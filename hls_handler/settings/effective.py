@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel
 
+from hls_handler.analysis import Severity
 from hls_handler.settings.model import (
     EffectiveComments,
     EffectiveLabels,
@@ -23,7 +24,13 @@ from hls_handler.settings.model import (
     Review,
     Settings,
 )
-from hls_handler.settings.repository import LABEL_SWITCHES, PATH, RepositorySettings
+from hls_handler.settings.repository import (
+    LABEL_SWITCHES,
+    PATH,
+    REVIEW_SWITCHES,
+    RepositoryFileReview,
+    RepositorySettings,
+)
 from hls_handler.settings.values import PathFilter, PromptUse, ShadowPrompt, VariableValue, webhook_secrets
 from hls_handler.settings.yaml_parser import Sources
 from hls_handler.wording import count
@@ -187,8 +194,9 @@ def _override(section: BaseModel, overrides: BaseModel) -> dict[str, Any]:
 def apply_repository_settings(effective: EffectiveSettings, repository: RepositorySettings) -> EffectiveSettings:
     """Return `effective`, changed by the settings in a `.github/hls.yaml`.
 
-    That file can switch features off, allow fewer labels and ignore more files, but not the opposite. It can also
-    replace values of `comments` and `findings`, and choose other prompts.
+    That file can switch features and parts of reviews off, allow fewer labels, ignore more files and let more findings
+    fail the check, but not the opposite. It can also replace values of `comments` and `findings`, and choose other
+    prompts.
     """
     values, sources = repository.values, Sources(PATH, repository.lines)
     features, labels, paths = effective.features, effective.labels, effective.paths
@@ -211,6 +219,8 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
         where = " and ".join([*([paths.where] if paths.globs else []), sources.where("paths.ignore")])
         paths = PathFilter((*paths.globs, *values.paths.ignore), where)
         decided.add("paths.ignore")
+    review = _restrict_review(effective.review, values.review)
+    decided |= {f"review.{name}" for name in review}
     replaced = {"comments": values.comments, "findings": values.findings}
     decided |= {f"{name}.{key}" for name, section in replaced.items() for key in section.model_dump(exclude_none=True)}
     choices = {event: (name, f"{PATH}:prompts.use.{event}") for event, name in values.prompts.use.items()}
@@ -221,10 +231,26 @@ def apply_repository_settings(effective: EffectiveSettings, repository: Reposito
         labels=labels,
         comments=effective.comments.model_copy(update=values.comments.model_dump(exclude_none=True)),
         findings=effective.findings.model_copy(update=values.findings.model_dump(exclude_none=True)),
+        review=effective.review.model_copy(update=review),
         paths=paths,
         use={**effective.use, **choices},
         repository_keys=frozenset(decided),
     )
+
+
+def _restrict_review(review: Review, wanted: RepositoryFileReview) -> dict[str, Any]:
+    """Return the values of `wanted` that restrict `review`, by name. A severity that more findings reach does so."""
+    values: dict[str, Any] = {
+        name: False for name in REVIEW_SWITCHES if getattr(review, name) and getattr(wanted, name) is False
+    }
+    if wanted.max_inline is not None and wanted.max_inline < review.max_inline:
+        values["max_inline"] = wanted.max_inline
+    severities = get_args(Severity)  # most severe first
+    if wanted.fail_on is not None and (
+        review.fail_on is None or severities.index(wanted.fail_on) > severities.index(review.fail_on)
+    ):
+        values["fail_on"] = wanted.fail_on
+    return values
 
 
 @dataclass(frozen=True, slots=True)

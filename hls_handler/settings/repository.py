@@ -22,6 +22,7 @@ from hls_handler.settings.reference import Reference, explain, unknown_key
 from hls_handler.settings.values import (
     Confidence,
     Expected,
+    Integer,
     Language,
     Length,
     Section,
@@ -45,7 +46,8 @@ MAX_PROBLEMS = 20
 """Limit on the problems that are reported."""
 
 LABEL_SWITCHES = ("create", "suggest")
-"""Keys of `labels` that the file can switch off."""
+REVIEW_SWITCHES = ("verify", "guidance", "linked_issues", "functions")
+"""Keys of `labels` and of `review` that the file can switch off."""
 
 RepositoryFilePromptUse = Annotated[
     Annotated[str, Field(min_length=1)] | Literal[False],
@@ -96,6 +98,19 @@ class RepositoryFileFindings(Section):
     min_confidence: Confidence | None = Field(None, description="least certain finding that a comment shows")
 
 
+class RepositoryFileReview(Section):
+    max_inline: Integer | None = Field(
+        None, ge=0, le=50, description="most comments of one review on lines, if fewer than the operator's"
+    )
+    verify: bool | None = Field(None, description="false: findings are not verified before they are posted")
+    guidance: bool | None = Field(None, description="false: reviews do not read .github/hls.md and AGENTS.md")
+    linked_issues: bool | None = Field(None, description="false: reviews do not read linked issues")
+    functions: bool | None = Field(None, description="false: reviews do not read the lines above a hunk")
+    fail_on: Severity | None = Field(
+        None, description="least severe open finding that makes the check fail, if less severe than the operator's"
+    )
+
+
 class RepositoryFile(Section):
     """The content of `.github/hls.yaml`. A key that the file lacks has its default."""
 
@@ -112,6 +127,7 @@ class RepositoryFile(Section):
     findings: RepositoryFileFindings = Field(
         default_factory=RepositoryFileFindings, description="which findings are shown"
     )
+    review: RepositoryFileReview = Field(default_factory=RepositoryFileReview, description="limits on reviews")
 
 
 @dataclass(frozen=True, slots=True)

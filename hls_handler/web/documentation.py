@@ -66,7 +66,7 @@ ROUTE = Route("/docs/{name}", _show)
 
 @cache  # of a few shipped files; a page takes up to 0.1 s
 def _render(name: str) -> str:
-    from markdown_it import MarkdownIt  # only here: a service whose pages nobody reads does not load it
+    from markdown_it import MarkdownIt  # here, because a service loads it only if a page is requested
 
     text, names = (shipped.DOCS / name).read_text(encoding="utf-8"), list_titles()
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")

@@ -46,12 +46,15 @@ FIRST_PART, VERIFICATION = 50, 90
 """Indexes of checkpoints: n + `FIRST_PART` for the reply about part n > 0 of the facts, and the verification."""
 
 NO_BUDGET = "the budget for reviews is used up"
-"""Reason, for people on GitHub, why a call was not made."""
+NO_REPLY = "Claude gave no usable reply"
+"""Reasons, for people on GitHub, why a call was not made or has no result."""
 CONTEXT_VARIABLES = ("guidance", "linked_issues")
 """Template variables that a setting of `review` with this name switches off."""
 
 UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
 """Checkpoint of a call of several that got no usable reply: the reason."""
+UNVERIFIED = Codec("unverified", 1, TypeAdapter(str))
+"""Why the findings were not verified; "" if a later attempt verified them."""
 
 
 @contextmanager
@@ -70,6 +73,7 @@ class Answers:
     answers: tuple[ValidReply, ...]  # of the first prompt and its follow-up prompts
     names: tuple[str, ...]  # of their prompts
     variables: Mapping[str, object]  # of the comment
+    unverified: str = ""  # why the findings were not verified; "" if they were
 
 
 @_template_errors_as_retryable()
@@ -113,6 +117,8 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     finally:
         for index, reason in failed.items():  # other calls may get a reply, so a retry does not repeat these
             job.add(UNANSWERED, reason, index)
+    if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
+        job.add(UNVERIFIED, answers.unverified)
     if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     return answers
@@ -166,20 +172,22 @@ def run_prompts(
             break
         except Permanent as exc:
             failed = exc
-            unanswered[number] = "Claude gave no usable reply"
+            unanswered[number] = NO_REPLY
     if not replies:
         assert failed is not None
         raise failed
     facts = handler.with_unanswered(facts, unanswered)
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)
-    facts = _verify(library, handler, facts, answers[0].reply, variables, ask_one) if is_verified else facts
+    unverified = ""
+    if is_verified:
+        facts, unverified = _verify(library, handler, facts, answers[0].reply, variables, ask_one)
     variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
     while (name := library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
         answers.append(ask_one(name, variables, len(answers)))
         names.append(name)
         variables = {**variables, "analysis": answers[-1].reply}
-    return Answers(facts, tuple(answers), tuple(names), variables)
+    return Answers(facts, tuple(answers), tuple(names), variables, unverified)
 
 
 def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
@@ -195,18 +203,22 @@ def _verify(
     reply: Reply,
     variables: Mapping[str, object],
     ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
-) -> Any:
-    """Ask Claude to refute the findings of a reply. If it gives no usable reply, all findings are kept."""
+) -> tuple[Any, str]:
+    """Ask Claude to refute the findings of a reply. If it gives no usable reply, all findings are kept.
+
+    Return the facts, and the reason why the findings were not verified, or "".
+    """
     name = handler.verification
     asked = handler.verification_variables(facts, reply) if name in library.prompts else None
     if name is None or asked is None:
-        return facts
+        return facts, ""
     try:
         verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
-        return facts
-    return handler.apply_verification(facts, reply, verdicts.reply)
+        reason = NO_BUDGET if isinstance(exc, BudgetExceeded) else NO_REPLY
+        return handler.with_unverified(facts, reason), str(exc)
+    return handler.apply_verification(facts, reply, verdicts.reply), ""
 
 
 def render_chain(

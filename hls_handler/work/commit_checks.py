@@ -136,16 +136,18 @@ class CheckEnder:
             return False
         until = self._clock() + ENDING_S
         try:
-            self._end(unended, settings, until)
+            result = self._end(unended, settings, until)
         except (DependencyDown, Postponed, LeaseLost) as exc:
             log.warning("the check is ended later", extra={"delivery": unended.guid, "why": str(exc)})
             return True
         except (StepFailed, AppNotInstalled) as exc:  # a retry would fail, too
             log.warning("the check cannot be ended", extra={"delivery": unended.guid, "error": str(exc)})
-        self._store.commit_checks.mark_ended(unended)
+            result = f"failed, because GitHub rejected it: {exc}"
+        self._store.commit_checks.mark_ended(unended, result)
         return True
 
-    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> None:
+    def _end(self, unended: UnendedCheck, settings: Settings, until: float) -> str:
+        """End the check on GitHub, and return how: "cancelled: Not reviewed: ..."."""
         github, limiter = self._connect(), self._store.rate_limiter
         rate_limit = github.rate_limit(unended.repository)
         held_until = limiter.held_until(rate_limit)
@@ -171,6 +173,7 @@ class CheckEnder:
             limiter.hold(rate_limit, exc.not_before or self._store.now() + timedelta(seconds=END_EVERY_S))
             raise
         log.info("check ended", extra={"delivery": unended.guid, "conclusion": action.conclusion})
+        return f"{action.conclusion}: {action.title}"
 
 
 def plan_end(unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str]) -> EnsureCheck:

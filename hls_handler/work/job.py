@@ -10,7 +10,9 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n;
-                             CONTEXT "context": what Claude got besides the event
+                             CONTEXT "context": what Claude got besides the event;
+                             UNANSWERED "unanswered" n: why a call got no usable reply;
+                             UNVERIFIED "unverified": why the findings were not verified
     post                     OUTCOME "post" n: the outcome of action n; COMMENT_WRITE_BEGUN "writing" n: action n
                              begins to write; LABELS_BEFORE "before": the label states before the first write
     report_settings_problems PROBLEMS_REPORTED "settings_reported"; "writing" as for `post`, with n = PROBLEMS_INDEX

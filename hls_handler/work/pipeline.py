@@ -130,13 +130,13 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
         return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
-    ignored = _check_run_limit(job)
-    if ignored is not None:
-        return ignored
     job = load_repository_settings(job)
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
+    ignored = _check_run_limit(replace(job, rule=rule))
+    if ignored is not None:
+        return ignored
     if (RULE.name, 0) not in steps:
         job.note(RULE, 0, rule.why(job.config.settings.sources))
     return run_job(replace(job, rule=rule))
@@ -272,13 +272,29 @@ def _age_s(event: Event, now: datetime) -> float:
 
 
 def _check_run_limit(job: Job) -> DeliveryResult | None:
+    """Return the result of a delivery whose conversation had too many runs; None if it may run.
+
+    A review that a person requested runs in any case. A pushed commit that is not reviewed gets a check that says so:
+    it is only recorded here, and ended in the background like that of any other delivery without a result.
+    """
+    if job.event.requested_review is not None:
+        return None
     settings = job.config.settings
     runs, most = job.store.calls.count_conversation_runs(job.lease), settings.limits.thread_runs_per_hour
     if runs < most or (ASK, 0) in job.steps:  # a stored reply of Claude was paid for
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {count(runs, 'time')} within the hour, and {where} allows {most}"
+    if job.event.pull_request is not None and _brings_commit_to_review(job):
+        job.store.commit_checks.begin(job.lease, job.event.pull_request.head_sha)
     return DeliveryResult("ignored", reason, kind="too many runs")
+
+
+def _brings_commit_to_review(job: Job) -> bool:
+    """Return True if the commit of the event's pull request should get a check and can have none yet."""
+    effective, reply = job.rule.effective, job.config.library.prompts[job.rule.prompt].reply
+    is_review = reply == "pull_request_analysis" and job.event.action in ("opened", "synchronize")
+    return is_review and effective.review.check and not effective.features.dry_run
 
 
 def _gather(job: Job) -> Any:
@@ -361,7 +377,7 @@ def _post(
         """Store the record of the review, and return the actions for the findings that GitHub rejected."""
         ids, rejected = (outcome.comment_ids, outcome.rejected) if outcome is not None else ({}, ())
         now, record = job.handler.after_review(facts, analysis, comment_ids=ids, rejected=rejected)
-        if record is not None and conversation is not None and _is_posting(job):
+        if record is not None and conversation is not None and not job.rule.effective.features.dry_run:
             ref = ConversationRef(job.event.repository.id, job.bot.login, conversation.number)
             job.pending.add(ReviewChange(ref, record))
         if not rejected or answered is None:
@@ -374,8 +390,3 @@ def _post(
     )
     report_settings_problems(job, conversation)
     return outcomes, "dry_run" if job.rule.effective.features.dry_run else "done"
-
-
-def _is_posting(job: Job) -> bool:
-    features = job.rule.effective.features
-    return features.auto_commenting and not features.dry_run

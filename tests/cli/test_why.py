@@ -34,7 +34,6 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
         {
             "type": "feature",
             "summary": "Adds paging.",
-            "files": [],
             "findings": [],
             "suggested_labels": [{"name": "area/users", "confidence": 1}],
         },

@@ -265,6 +265,8 @@ def test_the_demo_processes_its_events_and_exits_with_0(tmp_path: Path) -> None:
     lines = result.splitlines()
     assert lines[0] == f"Demo (stand-ins for GitHub and Claude, canned replies): {page_url}"
     assert lines[4] == f" 4 issues.edited                 +1 -1 labels         {page_url}11"
+    (opened,) = [line for line in lines if " pull_request.opened " in line]
+    assert " labels, review " in opened
     assert [line[:2] for line in lines[1:17]] == [f"{number:>2}" for number in range(1, 17)]
     assert lines[17].startswith("16 done: ")
     assert lines[21] == f"Open   {page_url}   Ctrl-C ends the demo."

@@ -19,6 +19,8 @@ import typer
 from hls_handler.cli.options import connect_claude, load, print_line, print_lines, require_credential
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.errors import HlsError
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.model import Settings
 from hls_handler.wording import count
 from tests.golden import report
 from tests.golden.asking import CaseResult, Evaluator, MeteredClaude, OverBudget, add_usd
@@ -29,7 +31,7 @@ OUTPUT = Path("data/eval.json")
 NO_CLAUDE = "ask the sandbox by claude.base_url"
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], *, load_prompts: Callable[[Settings], Library] = load_library) -> int:
     options = _parse(arguments)
     try:
         names, cases = _select(options)
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     settings = load(options.config, credentials=False)
     require_credential(settings, "claude.api_key", alternative=NO_CLAUDE)
-    library = load_library(settings)
+    library = load_prompts(settings)
     prompts = {get_prompt(library, name).name.partition("/")[0]: name for name in options.prompt}
     with connect_claude(settings.claude) as client:
         claude = MeteredClaude(client, options.max_usd, time.sleep)

@@ -11,7 +11,6 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.prompt import Library
 from hls_handler.review.patches import parse_patch
 from hls_handler.review.positions import locate_findings
-from hls_handler.work.library import load_shipped
 from tests.golden.cases import (
     CaseError,
     PullRequestCase,
@@ -31,11 +30,6 @@ WORKFLOWS = [case for case in CASES if isinstance(case, WorkflowCase)]
 
 
 SETTINGS = settings()
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return load_shipped(SETTINGS)
 
 
 def test_the_set_has_so_many_cases_of_each_kind() -> None:

@@ -20,7 +20,6 @@ from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.sandbox.claude import Asked
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.model import Findings, Prompts
-from hls_handler.work.library import load_shipped
 from tests.golden import report
 from tests.golden.asking import JUDGE_FILE, CaseResult, Evaluator, MeteredClaude, OverBudget
 from tests.golden.cases import Case, CaseError, PullRequestCase, WorkflowCase, load_cases
@@ -55,11 +54,6 @@ def answer(asked: Asked) -> Any:
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox(answer=answer) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return load_shipped(settings())
 
 
 @contextmanager
@@ -173,7 +167,7 @@ def test_invalid_reply_is_corrected_once_and_both_are_counted(sandbox: Sandbox, 
     with connected(sandbox, library) as evaluator:
         ((corrected,),) = evaluate(evaluator, "java-cache-key").runs
         spent = evaluator.claude.spent_usd
-    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 156)
+    assert (corrected.problem, len(corrected.score.found), corrected.output_tokens) == (None, 1, 153)
     assert corrected.cost_usd == pytest.approx(spent)
     assert spent > 0
 
@@ -427,28 +421,32 @@ def config(sandbox: Sandbox, tmp_path: Path) -> Path:
     return path
 
 
+def run(library: Library, *arguments: str) -> int:
+    return main(arguments, load_prompts=lambda _settings: library)
+
+
 def test_command_prints_the_estimate_the_progress_and_the_table(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "eval.json"
     arguments = ["--config", str(config), "--output", str(output), "--cases", "rust-lock*", "clean-sql*"]
-    assert main([*arguments, "--runs", "2"]) == 0
+    assert run(library, *arguments, "--runs", "2") == 0
     lines = capsys.readouterr().out.split("\n")
     assert re.fullmatch(r"2 cases, 2 runs; estimated cost: at most 0\.0[0-9]{3} USD", lines[0])
     assert lines[1] == "run 1, 1 of 2: clean-sql-partial-index: found 0, missed 0, invented 0"
     assert "found                                                1" in lines
     assert lines[-2] == f"written to {output}"
     assert len(report.load(output).runs) == 2
-    assert main([*arguments, "--compare", str(output)]) == 0
+    assert run(library, *arguments, "--compare", str(output)) == 0
     assert "2 cases in both; left: " in capsys.readouterr().out
 
 
 def test_command_with_estimate_asks_nothing(
-    config: Path, tmp_path: Path, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
+    library: Library, config: Path, tmp_path: Path, sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = len(sandbox.requests.all())
     output = tmp_path / "eval.json"
-    assert main(["--config", str(config), "--output", str(output), "--estimate"]) == 0
+    assert run(library, "--config", str(config), "--output", str(output), "--estimate") == 0
     assert capsys.readouterr().out.startswith("51 cases, 1 run; estimated cost: at most ")
     assert (len(sandbox.requests.all()), output.exists()) == (asked, False)
 
@@ -475,13 +473,17 @@ def test_command_reports_wrong_options(
     assert capsys.readouterr().err.startswith(problem)
 
 
-def test_command_asks_the_named_prompt(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_asks_the_named_prompt(
+    library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--config", str(config), "--output", str(tmp_path / "eval.json"), "--cases", "crash-with-steps"]
-    assert main([*arguments, "--prompt", "issues/respond"]) == 0
+    assert run(library, *arguments, "--prompt", "issues/respond") == 0
     assert "crash-with-steps: no usable reply: invalid: " in capsys.readouterr().out
 
 
-def test_command_asks_about_a_public_set(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_asks_about_a_public_set(
+    library: Library, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     comments = tmp_path / "set/offline/golden_comments/octo.json"
     comments.parent.mkdir(parents=True)
     about = find("typescript-order-total").defects[0].about  # type: ignore[union-attr]
@@ -495,7 +497,7 @@ def test_command_asks_about_a_public_set(config: Path, tmp_path: Path, capsys: p
     (tmp_path / "set/diffs").mkdir()
     (tmp_path / "set/diffs/octo_hello_7.diff").write_bytes(diff.read_bytes())
     arguments = ["--config", str(config), "--output", str(tmp_path / "eval.json"), "--judge", JUDGE]
-    assert main([*arguments, "--set", f"martian:{tmp_path / 'set'}", "--profile", "strict"]) == 0
+    assert run(library, *arguments, "--set", f"martian:{tmp_path / 'set'}", "--profile", "strict") == 0
     printed = capsys.readouterr()
     assert printed.err == "martian (strict): 1 case left out, because there is no diff: octo_hello_8.diff\n"
     assert "sets: martian (strict)\n" in printed.out

@@ -9,7 +9,6 @@ import pytest
 from hls_handler.analysis import Finding, WorkflowAnalysis
 from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Findings
-from hls_handler.work.library import load_shipped
 from tests.golden.cases import IssueCase, PullRequestCase, WorkflowCase, parse_diff
 from tests.golden.questions import to_question
 from tests.golden.scoring import (
@@ -25,11 +24,6 @@ from tests.handlers.world import finding, issue_analysis, pull_request_analysis
 from tests.work.world import settings
 
 SETTINGS = settings()
-
-
-@pytest.fixture(scope="module")
-def library() -> Library:
-    return load_shipped(SETTINGS)
 
 
 LINES = [f"line {number}" for number in range(1, 41)]

@@ -54,6 +54,14 @@ def test_complete_review_is_a_success_with_a_receipt() -> None:
     )
 
 
+def test_summary_says_that_findings_were_not_verified() -> None:
+    coverage = Coverage((REVIEWED,))
+    planned = plan_check(COMMIT, coverage, [HIGH], Review(), RECEIPT, unverified="Claude gave no usable reply")
+    lines = [line for line in planned.summary.split("\n") if line]
+    assert lines[1:3] == ["Open findings: 1 high.", "The new findings were not verified: Claude gave no usable reply."]
+    assert planned.conclusion == "success"
+
+
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [

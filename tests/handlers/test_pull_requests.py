@@ -20,12 +20,14 @@ from hls_handler.actions import (
 )
 from hls_handler.analysis import (
     Analysis,
-    FileSummary,
     Finding,
     FindingVerdict,
     FindingVerdicts,
     PullRequestAnalysis,
+    Reply,
+    Score,
     SuggestedLabel,
+    lowest_scores,
 )
 from hls_handler.handlers.changed_files import PatchedFile, SkippedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
@@ -38,9 +40,12 @@ from hls_handler.handlers.pull_requests import (
     ShownFinding,
 )
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
+from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
+from hls_handler.settings.yaml_parser import Sources
 from tests.handlers.world import (
     PATCH,
     FakeReader,
@@ -503,22 +508,60 @@ def test_replies_to_several_calls_are_joined() -> None:
         type="feature",
         findings=[finding()],
         suggested_labels=[label, label.model_copy(update={"name": "docs", "confidence": 0.5})],
-        files=[FileSummary(path="a.py", summary="x")],
     )
     other = pull_request_analysis(
         summary="B.",
         findings=[finding(title="Other")],
         suggested_labels=[label.model_copy(update={"confidence": 0.9})],
-        files=[FileSummary(path="b.py", summary="y")],
     )
     merged = HANDLER.merge([one, other, other])
     assert isinstance(merged, PullRequestAnalysis)
     assert (merged.worth_saying, merged.summary, merged.type) == (True, "A.\n\nB.", "feature")
     assert [found.title for found in merged.findings] == ["Wrong", "Other", "Other"]
-    assert [file.path for file in merged.files] == ["a.py", "b.py", "b.py"]
     assert [(label.name, label.confidence) for label in merged.suggested_labels] == [("ui", 0.9), ("docs", 0.5)]
     assert HANDLER.merge([other]) is other
     assert HANDLER.merge([issue_response(), other]) == issue_response()
+
+
+SCORED, _ = build_reply_model(
+    FrontMatter(
+        description="a",
+        reply="pull_request_analysis",
+        fields={"scores": FieldKeys(type="scores", enum=("tests", "readability"))},
+    ),
+    Sources("a.j2"),
+)
+
+
+def scored(*scores: int, **fields: Any) -> Reply:
+    """A reply whose prompt asks for scores of tests and readability, in this order."""
+    given = [{"dimension": name, "score": score} for name, score in zip(("tests", "readability"), scores, strict=False)]
+    assert SCORED is not None
+    return SCORED.model_validate({**pull_request_analysis(**fields).model_dump(), "scores": given})
+
+
+def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others() -> None:
+    facts = gather(TWO)
+    merged = HANDLER.merge([scored(4, 2), scored(3, 5)])
+    lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
+    assert lowest_scores([merged]) == lowest
+    assert HANDLER.comment_variables(facts, merged)["scores"] == lowest
+    record = HANDLER.after_review(facts, analysis(merged), comment_ids={}, rejected=())[1]
+    assert record is not None
+    assert record.scores == lowest
+    facts = gather(TWO, record=record)
+    unchanged = HANDLER.skip_reason(facts)
+    assert unchanged is not None
+    assert unchanged.reply is not None
+    assert HANDLER.comment_variables(facts, unchanged.reply)["scores"] == lowest
+
+
+def test_scores_are_advisory() -> None:
+    facts = gather(TWO)
+    without, worst = (analysis(reply) for reply in (pull_request_analysis(), scored(1, 1)))
+    assert HANDLER.plan(event(facts.pull_request), facts, worst) == HANDLER.plan(
+        event(facts.pull_request), facts, without
+    )
 
 
 # Verification

@@ -272,7 +272,6 @@ def pull_request_analysis(**known: Any) -> PullRequestAnalysis:
         "worth_saying": True,
         "type": "bug-fix",
         "summary": "Squares.",
-        "files": [],
         "findings": [],
         "suggested_labels": [],
     }

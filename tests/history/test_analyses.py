@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hls_handler.analysis import FileSummary, Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
+from hls_handler.analysis import Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.storage import Storage
 from tests.handlers.world import finding
 from tests.queue.builders import analyses_of, begin, record_reply
@@ -27,7 +27,6 @@ def review(*findings: Finding) -> ValidReply:
         worth_saying=True,
         type="feature",
         summary="Adds a parser.",
-        files=[FileSummary(path="src/a.py", summary="A parser.")],
         findings=list(findings),
         suggested_labels=[],
     )

@@ -68,7 +68,7 @@ def test_only_checks_of_finished_deliveries_are_to_be_ended(store: Storage) -> N
     assert (found.guid, found.repository, found.state, found.reason) == ("g2", "octo/widgets", "dead", "Claude refused")
     assert found.check == CommitCheck(SHA, "g2", 7, is_shown=True, is_new=False)
     assert claim_check(store) is None
-    store.commit_checks.mark_ended(found)
+    store.commit_checks.mark_ended(found, "cancelled: x")
     assert state_of(store, "g1") == "running"
 
 
@@ -82,7 +82,7 @@ def test_check_can_be_claimed_again_after_a_minute(store: Storage, skew: Skew) -
     skew.advance(seconds=2)
     found = claim_check(store)
     assert found is not None
-    store.commit_checks.mark_ended(found)
+    store.commit_checks.mark_ended(found, "cancelled: x")
     skew.advance(seconds=61)
     assert claim_check(store) is None
 
@@ -142,6 +142,6 @@ def test_repeated_delivery_begins_another_check_after_the_end_of_the_first(store
     die(store, lease)
     found = claim_check(store)
     assert found is not None
-    store.commit_checks.mark_ended(found)
+    store.commit_checks.mark_ended(found, "cancelled: x")
     store.queue.retry("g1")
     assert store.commit_checks.begin(claim(store), SHA) == CommitCheck(SHA, "g1:2")

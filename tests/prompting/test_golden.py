@@ -18,12 +18,12 @@ import pytest
 
 from hls_handler.analysis import (
     REPLY_TYPES,
-    FileSummary,
     Finding,
     IssueResponse,
     PullRequestAnalysis,
     Reply,
     ReviewAnalysis,
+    Score,
 )
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.changed_files import SkippedFile
@@ -77,10 +77,6 @@ REVIEW = PullRequestAnalysis(
     worth_saying=True,
     type="bug-fix",
     summary="The total of a cart now counts each line by its quantity.",
-    files=[
-        FileSummary(path="shop/cart.py", summary="Multiplies the price by the quantity."),
-        FileSummary(path="shop/money.py", summary="Is the former `prices.py`."),
-    ],
     findings=[FINDING],
     suggested_labels=[],
 )
@@ -105,6 +101,7 @@ NO_FINDINGS = {
     "dismissed": 0,
     "unrepeated": (),
     "coverage": Coverage((REVIEWED,)),
+    "scores": (),
     "commit": "1f0c2d3e4b",
     "commit_url": "https://github.com/acme/shop/commit/1f0c2d3e4b5a69788796a5b4c3d2e1f001122334",
 }
@@ -308,7 +305,8 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
         {
             **pull_request_variables(),
             **NO_FINDINGS,
-            "analysis": REVIEW.model_copy(update={"files": REVIEW.files * 2}),
+            "analysis": REVIEW,
+            "scores": (Score(dimension="readability | x", score=4), Score(dimension="tests", score=2)),
             "findings": (shown(FINDING.model_copy(update={"suggestion": "a = 1\n```\nb = 2"})),),
             "files": tuple(replace(file, cut=True) for file in FILES),
             "skipped": (),

@@ -7,6 +7,7 @@ An example is a heading of the third level and the fenced blocks below it:
     json reply                                  fields of a reply to the prompt that has an event
     text labels, text comment, text next        results of the last reply: all labels; the beginning of the comment;
                                                 the prompt that runs next (empty: none)
+    text excerpt                                text that the comment must contain
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], wha
             )
         case "next":
             return library.find_next_prompt(prompt.name, reply) or ""
-        case "comment":
+        case "comment" | "excerpt":
             made = handler.comment_variables(facts, reply)
             return render_comment(library, prompt.name, {**given, **made, "analysis": reply}, key=KEY) or ""
     raise AssertionError(f"unknown block `text {what}`")
@@ -127,7 +128,7 @@ def test_example_has_the_documented_results(tmp_path: Path, monkeypatch: pytest.
         assert compute_result(library, prompt, {}, "asked")
     for fields, what, expected in example.expectations:
         result = compute_result(library, prompts[0], fields, what)
-        if what == "asked":
+        if what in ("asked", "excerpt"):
             assert expected in result
         elif what == "comment":
             assert result.startswith(expected)
@@ -154,6 +155,7 @@ def test_every_feature_has_an_example() -> None:
         "A comment of your own",
         "A part that several prompts share",
         "A macro",
+        "A score card",
     }
 
 

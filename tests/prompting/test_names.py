@@ -62,7 +62,7 @@ def check(template: str, **others: str) -> list[str]:
         "{{ range(3) | list }} {% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}",
         "{% if unheard is defined %}{{ unheard }}{% endif %}{{ missing | default('') }}",
         "{{ issue.title.startswith('a') }} {{ issue.body | excerpt(20) }} {{ issue.body | lines(1, 3) }}",
-        "{{ analysis.files[0].path }} {{ analysis.findings | length }}",
+        "{{ analysis.suggested_labels[0].name }} {{ analysis.findings | length }}",
         "{% set a, b = 1, 2 %}{{ a + b }}",
         "{{ findings | map(attribute='start_line') | list }} {{ event | map(attribute='x') | list }}",
         "{{ findings | map('upper') | first }} {{ (findings | batch(2) | first)[0].any }} {{ issue.labels.count(1) }}",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import FileSummary, Finding, IssueAnalysis
+from hls_handler.analysis import Finding, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.issues import InformationRequest
@@ -366,31 +366,25 @@ def test_rule_15_checklist_layout_is_safe_from_untrusted_text() -> None:
 
 
 def pull_request_comment(
-    found: Finding, files: int, *, url: str = "https://github.com/a/b/blob/1/c", findings: int = 1, unrepeated: int = 1
+    found: Finding, *, url: str = "https://github.com/a/b/blob/1/c", findings: int = 1, unrepeated: int = 1
 ) -> str:
-    """A comment with copies of a finding, and a table of `files` files whose paths and summaries contain Markdown."""
+    """A comment with copies of a finding."""
     shown = ShownFinding(**found.model_dump(), url=url, is_inline=False)
     counts = dict.fromkeys(("held_back", "fixed", "still_open", "gone", "dismissed"), 0)
-    reply = {"files": [FileSummary(path="a`|b", summary="a | b\n\n| c")] * files, "summary": "s"}
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
-    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": ()}
+    lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": (), "scores": ()}
     variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}
     variables["coverage"] = Coverage(())
-    comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": reply}, key=KEY)
+    comment = render_comment(shipped(), "pull_requests/analyze", {**variables, "analysis": {"summary": "s"}}, key=KEY)
     assert comment is not None
     return comment
-
-
-def test_rule_15_table_layout_is_safe_from_untrusted_text() -> None:
-    rows = [line for line in pull_request_comment(FINDING, 4).split("\n") if line.startswith("| `a")]
-    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [3, 3, 3, 3]
 
 
 def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
     evil = "a\n\n<details>\n```\n[x](javascript:alert(1)) @everyone"
     changes = {"title": evil, "body": evil, "path": "a`b\n(c)", "suggestion": "a\n```\nb"}
     found = FINDING.model_copy(update=changes)
-    comment = pull_request_comment(found, 0, url="javascript:alert(1)//) <b>")
+    comment = pull_request_comment(found, url="javascript:alert(1)//) <b>")
     assert comment.count("```") == 4  # the code blocks of the body and of the suggestion
     assert not any("@everyone" in line for line in comment.split("\n") if line.startswith("*"))
     assert "<b>" not in comment
@@ -408,7 +402,6 @@ def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
             [
                 "And 1 less severe finding, for which there is no room here.",
                 "And 1 more that is still open.",
-                "And 1 more file.",
             ],
         ),
         (
@@ -416,18 +409,17 @@ def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
             [
                 "And 5 less severe findings, for which there is no room here.",
                 "And 5 more that are still open.",
-                "And 5 more files.",
             ],
         ),
     ],
 )
 def test_lists_of_a_review_say_how_many_entries_are_left_out(more: int, lines: list[str]) -> None:
-    comment = pull_request_comment(FINDING, 100 + more, findings=50 + more, unrepeated=20 + more)
+    comment = pull_request_comment(FINDING, findings=50 + more, unrepeated=20 + more)
     assert [line for line in comment.split("\n") if line.startswith("And ")] == lines
 
 
 def test_findings_follow_their_number_and_earlier_findings_follow_theirs() -> None:
-    lines = [line for line in pull_request_comment(FINDING, 0, findings=2).split("\n") if line]
+    lines = [line for line in pull_request_comment(FINDING, findings=2).split("\n") if line]
     shown = [line for line in lines if line.startswith(("**2", "**Q", "- **Q", "Of the", "Still"))]
     assert [line.partition(" (")[0] for line in shown] == [
         "**2 findings** in `1f0c2d3e4b`, the most severe first:",
@@ -437,11 +429,6 @@ def test_findings_follow_their_number_and_earlier_findings_follow_theirs() -> No
         "Still open from before:",
         "- **Quantity may be None**",
     ]
-
-
-def test_file_table_is_omitted_below_four_files() -> None:
-    assert "| File |" not in pull_request_comment(FINDING, 3)
-    assert "| File |" in pull_request_comment(FINDING, 4)
 
 
 def test_error_in_a_comment_template_has_file_and_line(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from hls_handler.analysis import (
     IssueAnalysis,
     Reply,
     ReviewAnalysis,
+    Score,
     find_label,
     list_possible_labels,
+    lowest_scores,
     to_rule_values,
 )
 from hls_handler.clients.claude import request_schema
@@ -122,10 +124,25 @@ def test_additional_fields_are_in_the_request_schema_and_the_api_accepts_it(tmp_
         "boolean",
     ]
     assert schema["required"] == list(properties)
-    assert schema["description"] == "What a maintainer wants to know about an issue."
+    assert schema["description"] == "The analysis of an issue, for its maintainers."
     output = {"format": {"type": "json_schema", "schema": schema}}
     asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
     check_request({**asked, "output_config": output})
+
+
+def test_scores_have_the_dimensions_of_the_front_matter(tmp_path: Path) -> None:
+    library = loaded(tmp_path, "{scores: {type: scores, enum: [tests, error handling]}}")
+    schema: Any = request_schema(render(library, "issues/a", issue_variables(), key=KEY).schema)
+    output = {"format": {"type": "json_schema", "schema": schema}}
+    asked = {"model": "claude-haiku-5-5", "max_tokens": 900, "messages": [{"role": "user", "content": "x"}]}
+    check_request({**asked, "output_config": output})
+    assert schema["$defs"]["Score"]["properties"]["dimension"]["enum"] == ["tests", "error handling"]
+    kind, given = library.prompts["issues/a"].reply_model, ANALYSIS.model_dump()
+    reply = kind.model_validate({**given, "scores": [{"dimension": "error handling", "score": 5}]})
+    assert lowest_scores([None, reply, ANALYSIS]) == (Score(dimension="error handling", score=5),)
+    for wrong in ({"dimension": "tests", "score": 6}, {"dimension": "style", "score": 1}):
+        with pytest.raises(ValidationError):
+            kind.model_validate({**given, "scores": [wrong]})
 
 
 def test_shipped_reply_type_is_not_modified(tmp_path: Path) -> None:
@@ -176,9 +193,15 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
         ("{a: {typ: string}}", "5: fields.a.typ: unknown key; did you mean 'type'?"),
         (
             "{a: {type: text}}",
-            "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean' or 'list', found 'text'",
+            (
+                "5: fields.a.type: input should be 'string', 'integer', 'number', 'boolean', 'list' or 'scores', "
+                "found 'text'"
+            ),
         ),
-        ("{a: {description: x}}", "5: fields.a: the field has no type; known: boolean, integer, list, number, string"),
+        (
+            "{a: {description: x}}",
+            "5: fields.a: the field has no type; known: boolean, integer, list, number, scores, string",
+        ),
         ("{a: {type: list, enum: x}}", "5: fields.a.enum: input should be a valid tuple, found 'x'"),
         (
             "{a: {enum: [yes, maybe]}}",
@@ -200,7 +223,12 @@ def test_rule_7_additional_text_field_is_untrusted_in_the_next_prompt(tmp_path: 
         ),
         (
             "{a: {type: number, enum: [x, y]}}",
-            "5: fields.a.enum: only the types string and list can have an enum; the type is number",
+            "5: fields.a.enum: only the types string, list and scores can have an enum; the type is number",
+        ),
+        ("{a: {type: scores, enum: [x, y]}}", "5: fields.a: a field of the type scores must be called scores"),
+        (
+            "{scores: {type: scores}}",
+            "5: fields.scores: the field has no enum; name the dimensions in it",
         ),
         (
             "{affected-version: {type: string}}",

@@ -95,7 +95,6 @@ class _Writer:
         anchors: dict[str, Callable[[int], dict[str, Any]]] = {
             "Finding": self._finding,
             "ReviewRequest": self._request,
-            "FileSummary": lambda at: {"path": self._lines[at % len(self._lines)][0]},
             "Place": lambda at: {"path": (*self._reading.changed, "a.py")[at % (len(self._reading.changed) + 1)]},
             "WorkflowAnalysis": self._log_line,
             "SuggestedLabel": lambda at: {"name": (OFFERED_LABEL, "approved")[at % 2], "confidence": 1.0},

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--pushes", type=int, default=5, help="pushes to each pull request")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kills", type=float, default=0.02, help="share of the requests to GitHub that end the worker")
-    parser.add_argument("--faults", type=float, default=0.05, help="share of Claude's replies that cannot be used")
+    parser.add_argument("--faults", type=float, default=0.05, help="share of Claude's calls without a usable reply")
     given = parser.parse_args()
     logging.disable()
     with TemporaryDirectory() as folder:

@@ -8,7 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
+from zlib import crc32
 
 from hls_handler.actions import EnsureReview, Outcome
 from hls_handler.analysis import (
@@ -26,26 +27,38 @@ from hls_handler.errors import DependencyDown
 from hls_handler.events import parse_event
 from hls_handler.handlers.changed_files import cover
 from hls_handler.handlers.pull_requests import PullRequestHandler
+from hls_handler.handlers.reader import ChangedFile
 from hls_handler.history.repositories import StoredHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.review.ledger import ReviewThread, ThreadReply
 from hls_handler.review.patches import parse_patch
 from hls_handler.sandbox.reading import PatchOfFile, read_request
+from hls_handler.work.asking import NO_BUDGET
 from hls_handler.work.commit_checks import CheckEnder
 from hls_handler.work.job import GATHER, facts_codec
 from hls_handler.work.runner import run_delivery
 from tests.rounds.generated import DEFECT, GeneratedPullRequest
-from tests.work.fakes import FakeClaude, FakeGithub, FakeWriter
+from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, FakeClaude, FakeGithub, FakeWriter
 from tests.work.world import World, open_world, settings
 
 REPOSITORY_ID = 186853002
 CATEGORIES = ("bugs", "security", "performance", "style")
 SEVERITIES = ("critical", "high", "medium", "low")
-UNUSABLE: tuple[Unusable, ...] = ("refused", "truncated", "invalid")
+UNUSABLE: tuple[Unusable, ...] = get_args(Unusable)
 TITLES = ("Wrong value", "The result is lost", "This overflows", "Computed twice")
 DISMISSALS = ("thumbs down", "resolved", "won't fix")
-
+NO_REPLY = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=True)
+NO_RESPONSE = DependencyDown("no answer", dependency="github", remedy="wait", may_have_succeeded=True)
+BUDGETS = (
+    {"max_usd": 0.000001},
+    {"max_usd": 0.08},
+    {"max_usd": 0.14},
+    {"max_usd_per_pull_request": 0.2},
+)
+"""`review` of some pull requests. A call costs 0.02 USD, and at most 0.05."""
+CUTS = ("no patch", "shortened", "unlisted")
+"""Ways in which GitHub's list of files can be incomplete."""
 
 WITHOUT_CHANGE = {"rebase", "merge the base", "nothing"}
 WITHOUT_NEW_CODE = WITHOUT_CHANGE | {"revert a change", "delete a file"}
@@ -68,7 +81,7 @@ class Totals:
     deliveries: int = 0
     calls: int = 0
     kills: int = 0
-    faults: int = 0  # replies of Claude that cannot be used
+    faults: Counter[str] = field(default_factory=Counter)  # by kind, without kills
     dead: int = 0  # deliveries that failed for good
     comments: int = 0
     rejected: int = 0  # positions that GitHub would reject
@@ -77,7 +90,8 @@ class Totals:
     late_rounds: int = 0  # reviews from the third on, without new code
     late_findings: int = 0  # those of them with a new comment
     idle_calls: int = 0  # calls of Claude although no code changed
-    uncovered: int = 0  # reviews whose coverage does not add up to the changed files
+    uncovered: int = 0  # reviews and checks whose coverage does not add up to the changed files
+    incomplete: int = 0  # reviews that ended with a part of the changes
     successes: int = 0  # checks
     false_successes: int = 0  # checks that are a success although Claude was not shown a changed line
     open_checks: int = 0  # checks that did not end
@@ -94,25 +108,27 @@ class Totals:
 class UnreliableReviewer(FakeClaude):
     """Reports most defects that it sees, often with a wrong line, other words or an invented quote."""
 
-    def __init__(self, random: Random, *, faults: float) -> None:
+    def __init__(self, random: Random, totals: Totals, *, faults: float) -> None:
         super().__init__([])
-        self.random, self.faults, self.calls, self.failures = random, faults, 0, 0
+        self.random, self.totals, self.faults, self.calls = random, totals, faults, 0
         self.shown: set[tuple[str, str]] = set()  # path and changed line, of every call with a valid reply
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.calls += 1
-        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.0001)
+        usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.02)
         if self.random.random() < self.faults:
-            self.failures += 1
             return self._fail(rendered, usage)
         name = rendered.prompt.name
         reply = self._verdicts(rendered.task) if name == "pull_requests/verify" else self._review(rendered.task)
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
 
     def _fail(self, rendered: RenderedPrompt, usage: Usage) -> UnusableReply:
-        if self.random.random() < 0.5:
-            raise DependencyDown("Claude answered 529", dependency="claude", remedy="wait")
+        if self.random.random() < 0.3:
+            error = self.random.choice((CLAUDE_DOWN, NO_REPLY))
+            self.totals.faults[f"Claude: {error}"] += 1
+            raise error
         why: Unusable = self.random.choice(UNUSABLE)
+        self.totals.faults[why] += 1
         return UnusableReply(rendered.prompt.id, why, "it cannot be used", "{", usage)
 
     def _verdicts(self, task: str) -> FindingVerdicts:
@@ -129,7 +145,6 @@ class UnreliableReviewer(FakeClaude):
             worth_saying=bool(found),
             type="feature",
             summary="It changes some values.",
-            files=[],
             findings=found[:50],
             suggested_labels=[],
         )
@@ -189,14 +204,25 @@ class CheckingWriter(FakeWriter):
 class Simulation:
     """One pull request, from its first review to its last."""
 
-    def __init__(self, world: World, random: Random, number: int, totals: Totals, *, kills: float) -> None:
-        self.world, self.random, self.number, self.totals, self.kills = world, random, number, totals, kills
+    def __init__(
+        self, world: World, random: Random, number: int, totals: Totals, *, kills: float, faults: float
+    ) -> None:
+        self.world, self.random, self.number, self.totals = world, random, number, totals
+        self.kills, self.faults = kills, faults
+        self.cut = random.choice((*CUTS, *[None] * 9))
+        given = world.settings
+        if random.random() < faults * 3:
+            review = given.review.model_copy(update=random.choice(BUDGETS))
+            given = given.model_copy(update={"review": review})
+        if random.random() < 0.3:  # several calls for one review
+            given = given.model_copy(update={"claude": given.claude.model_copy(update={"input_tokens": 400})})
+        self.world = replace(world, settings=given)
         self.made = GeneratedPullRequest(random)
         self.posted: dict[tuple[str, str], str] = {}  # (quoted line, category) -> key
         self.dismissed: set[str] = set()
         self.pushes = self.new_comments = 0
         self.changes = ["add lines"]  # since the event before
-        self.was_done = False
+        self.was_complete = False  # the last review has all its replies
         self.github = world.github
         self.reviewer = world.claude
         totals.pull_requests += 1
@@ -216,15 +242,14 @@ class Simulation:
         guid = f"{self.number}-{self.pushes}-{action}"
         payload: Any = json.loads(recorded.load("pull_request.opened").body)
         shown, sha = payload["pull_request"], f"{self.number:020x}{self.pushes:020x}"
-        files = self.made.files()
         payload |= {"action": action, "number": self.number}
-        shown |= {"number": self.number, "state": "open", "changed_files": len(files)}
+        shown |= {"number": self.number, "state": "open", "changed_files": len(self.made.files())}
         shown["head"]["sha"] = sha
         body = json.dumps(payload).encode()
         event = parse_event("pull_request", guid, body)
         assert event.pull_request is not None
         self.github.pull_requests[self.number] = event.pull_request
-        self.github.changed[self.number] = files
+        self.github.changed[self.number] = self.listed()
         known = {"repository_id": REPOSITORY_ID, "repository": "Codertocat/Hello-World", "number": self.number}
         delivery = NewDelivery(
             guid=guid,
@@ -246,7 +271,7 @@ class Simulation:
             if lease is None:
                 self.world.advance(400)
                 continue
-            self.github.on_call = self._maybe_kill
+            self._arm()
             try:
                 finished = run_delivery(lease, self.world.tools())
             except Killed:
@@ -254,10 +279,11 @@ class Simulation:
                 self.world.advance(100)
                 continue
             finally:
-                self.github.on_call = lambda _what: None
+                self._disarm()
             if finished is not None:
                 self._check(finished.state, guid, calls, record.rounds)
                 self._check_commit(sha, finished.state)
+                self.was_complete = finished.state == "done" and self._is_answered()
                 return
             self.world.advance(400)
         self.totals.problems.append(f"{guid} did not end")
@@ -305,27 +331,84 @@ class Simulation:
                 changed.append(thread)
         self.github.review_threads_of[self.number] = tuple(changed)
 
+    def listed(self) -> tuple[ChangedFile, ...]:
+        """The changed files as GitHub lists them, incomplete for some pull requests."""
+        return tuple(
+            self._cut(file) if crc32(file.path.encode()) % 3 == 0 else file
+            for file in self.made.files()
+            if self.cut != "unlisted" or crc32(file.path.encode()) % 3
+        )
+
+    def _cut(self, file: ChangedFile) -> ChangedFile:
+        first, mark, _ = (file.patch or "").partition("\n@@ ")
+        if self.cut == "no patch":
+            return replace(file, patch=None)
+        return replace(file, patch=first) if self.cut == "shortened" and mark else file
+
     def _check_commit(self, sha: str, state: str) -> None:
         """Compare the check with what Claude was shown."""
+        before = len(self.github.check_actions)
+        self.world.advance(400)
         CheckEnder(
             self.world.store, lambda: self.github, settings=lambda: self.world.settings, wait=lambda _s: False
         ).run()
         states = self.github.checks_on.get(sha, {})
         self.totals.open_checks += "in_progress" in states.values() or (state == "done" and not states)
+        files, listed = self.made.files(), self.listed()
+        changed = [file for file in files if file.additions + file.deletions]
+        whole = [file for file in changed if self._is_shown(file)]
         if "success" in states.values():
             self.totals.successes += 1
-            reviewer = self.reviewer
-            assert isinstance(reviewer, UnreliableReviewer)
-            for file in self.made.files():
-                lines = [line for line in (file.patch or "").split("\n") if line.startswith(("+", "-"))]
-                if any((file.path, line[0] + visible(line[1:])) not in reviewer.shown for line in lines):
-                    self.totals.false_successes += 1
-                    self.totals.problems.append(f"{sha}: a success without {file.path}")
-                    break
+            if len(whole) < len(changed):
+                self.totals.false_successes += 1
+                self.totals.problems.append(f"{sha}: a success for {len(whole)} of {len(changed)} files")
+        if state != "done" or len(self.github.check_actions) > before:
+            return
+        found = re.search(r"^\| files \| (\d+) of (\d+) \|$", self.github.check_actions[-1].summary, re.MULTILINE)
+        done, needed = map(int, found.groups()) if found else (-1, -1)
+        needing = sum(file.additions + file.deletions > 0 for file in listed) + len(files) - len(listed)
+        if needed != needing or not 0 <= done <= len(whole):
+            self.totals.uncovered += 1
+            self.totals.problems.append(f"{sha}: the check counts {done} of {needed}, not {len(whole)} of {needing}")
 
-    def _maybe_kill(self, _what: str) -> None:
+    def _is_shown(self, file: ChangedFile) -> bool:
+        assert isinstance(self.reviewer, UnreliableReviewer)
+        lines = [line for line in (file.patch or "").split("\n") if line.startswith(("+", "-"))]
+        return all((file.path, line[0] + visible(line[1:])) in self.reviewer.shown for line in lines)
+
+    def _is_answered(self) -> bool:
+        """Return True if no call of the last review is missing, so that only new changes lead to further calls."""
+        summary = self.github.check_actions[-1].summary
+        missing = any(reason in summary for reason in (NO_BUDGET, "no usable reply", "too long for one call"))
+        self.totals.incomplete += missing
+        self.totals.faults["budget used up"] += NO_BUDGET in summary
+        return not missing and self.cut != "shortened"
+
+    def _arm(self) -> None:
+        """Let calls to GitHub fail before they have an effect, and the worker end before or after."""
+        self.github.on_call = self._maybe_fail
+        self.lost = (self._maybe_lose(), self._maybe_lose())
+        self.github.lost_responses, self.github.lost_check_responses = map(list, self.lost)
+
+    def _disarm(self) -> None:
+        self.github.on_call = lambda _what: None
+        lists = (self.github.lost_responses, self.github.lost_check_responses)
+        for armed, left in zip(self.lost, lists, strict=True):
+            is_used = len(left) < len(armed)
+            self.totals.faults["GitHub: 502 after the write"] += is_used and isinstance(armed[0], DependencyDown)
+            left.clear()
+
+    def _maybe_fail(self, _what: str) -> None:
         if self.random.random() < self.kills:
             raise Killed
+        if self.random.random() < self.faults * 0.1:
+            self.totals.faults["GitHub: 502"] += 1
+            raise GITHUB_DOWN
+
+    def _maybe_lose(self) -> list[BaseException]:
+        if self.random.random() < self.kills:
+            return [Killed()]
+        return [self.random.choice((GITHUB_DOWN, NO_RESPONSE))] if self.random.random() < self.faults * 0.2 else []
 
     def _calls(self) -> int:
         return self.reviewer.calls if isinstance(self.reviewer, UnreliableReviewer) else 0
@@ -336,19 +419,17 @@ class Simulation:
     def _check(self, state: str, guid: str, calls_before: int, rounds: int) -> None:
         calls = self._calls() - calls_before
         self.totals.calls += calls
-        was_done, self.was_done = self.was_done, self.was_done if state == "ignored" else state == "done"
         if state == "ignored":  # edited, and neither title nor base changed: the changes belong to the next event
-            self.was_done = False
             return
         if state == "dead":
             self.totals.dead += 1
             return
         record = self._record()
-        if was_done and rounds and not {*self.changes} - WITHOUT_CHANGE:
+        if self.was_complete and rounds and not {*self.changes} - WITHOUT_CHANGE:
             self.totals.idle_calls += calls
             if calls:
                 self.totals.problems.append(f"{guid}: calls after {self.changes}")
-        if rounds >= 2 and was_done and not {*self.changes} - WITHOUT_NEW_CODE:
+        if rounds >= 2 and self.was_complete and not {*self.changes} - WITHOUT_NEW_CODE:
             self.totals.late_rounds += 1
             self.totals.late_findings += self.new_comments > 0
         steps = self.world.store.checkpoints.load(guid)
@@ -359,7 +440,7 @@ class Simulation:
         coverage = cover(facts.selection, {}, unlisted=facts.unlisted)
         if len(coverage.files) + coverage.unlisted != facts.pull_request.changed_files:
             self.totals.uncovered += 1
-        for file in self.made.files():
+        for file in self.listed():
             hunks = len(parse_patch(file.patch or "").hunks)
             shown = next((one for one in coverage.files if one.path == file.path), None)
             if shown is None or (hunks and shown.hunks != hunks):
@@ -374,20 +455,19 @@ def simulate(
     """Run generated pull requests one after the other; a seed determines them."""
     totals, random = Totals(), Random(seed)
     github = CheckingGithub()
-    reviewer = UnreliableReviewer(random, faults=faults)
+    reviewer = UnreliableReviewer(random, totals, faults=faults)
     given = settings(limits={"thread_runs_per_hour": 10_000, "settle_s": 0}, claude={"calls_per_hour": 100_000})
     with open_world(folder, replies=reviewer, given=given) as opened:
         world = replace(opened, github=github)
         for number in range(1, pull_requests + 1):
-            one = Simulation(world, Random(random.random()), number, totals, kills=kills)
+            one = Simulation(world, Random(random.random()), number, totals, kills=kills, faults=faults)
             github.simulation = one
             one.run(pushes)
-    totals.faults = reviewer.failures
     return totals
 
 
 def describe(totals: Totals) -> str:
-    counted = {name: value for name, value in vars(totals).items() if name != "problems"}
-    lines = [f"{name.replace('_', ' '):24} {value:>8}" for name, value in counted.items()]
-    kinds = Counter(problem.partition(":")[2].split()[0] if ":" in problem else problem for problem in totals.problems)
-    return "\n".join([*lines, *(f"{kind:24} {number:>8}" for kind, number in kinds.items())])
+    counted = {name: value for name, value in vars(totals).items() if isinstance(value, int)}
+    counted |= {f"fault: {kind}": number for kind, number in sorted(totals.faults.items())}
+    counted["faults"] = totals.faults.total() + totals.kills
+    return "\n".join(f"{name.replace('_', ' '):40} {value:>8}" for name, value in counted.items())

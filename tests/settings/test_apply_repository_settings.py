@@ -62,6 +62,21 @@ def test_rule_23_suggested_labels_can_only_be_switched_off_or_need_more_confiden
     assert apply_repository_settings(off, own("labels: {suggest: true}\n")).labels.suggest is False
 
 
+def test_rule_23_reviews_can_only_be_restricted(tmp_path: Path) -> None:
+    text = (
+        "review: {max_inline: 5, verify: false, guidance: true, linked_issues: true, functions: false, fail_on: high}"
+    )
+    operators = "review: {max_inline: 4, guidance: false, fail_on: medium}\n"
+    wider = apply_repository_settings(effective(load(tmp_path, SMALLEST + operators)), own(text)).review
+    assert (wider.max_inline, wider.fail_on) == (4, "medium")
+    assert (wider.verify, wider.guidance, wider.linked_issues, wider.functions) == (False, False, True, False)
+    narrower = apply_repository_settings(effective(load(tmp_path, SMALLEST)), own(text))
+    assert (narrower.review.max_inline, narrower.review.fail_on) == (5, "high")
+    assert narrower.repository_keys == {"review.max_inline", "review.verify", "review.functions", "review.fail_on"}
+    stricter = effective(load(tmp_path, SMALLEST + "review: {fail_on: critical}\n"))
+    assert apply_repository_settings(stricter, own(text)).review.fail_on == "high"
+
+
 def test_rule_14_a_label_must_match_both_lists(tmp_path: Path) -> None:
     holds = apply_repository_settings(effective(load(tmp_path, SMALLEST + OPERATORS)), own('labels: {allow: ["*"]}'))
     assert (holds.labels.allow, holds.labels.repository_allow) == (("bug", "priority-*"), ("*",))

@@ -29,6 +29,7 @@ features: {auto_labeling: true, auto_commenting: false}
 prompts: {use: {issues.opened: issues/own, pull_request: false}}
 paths: {ignore: ["docs/**"]}
 findings: {min_severity: medium, min_confidence: 0.6}
+review: {max_inline: 3, verify: false, guidance: false, linked_issues: false, functions: false, fail_on: high}
 """
 
 
@@ -77,6 +78,10 @@ def test_an_empty_file_sets_nothing(text: str) -> None:
         "repositories: []",
         "comments: {post_to: {release: 12}}",
         "server: {host: 0.0.0.0}",
+        "review: {max_usd: 100}",
+        "review: {max_usd_per_pull_request: 100}",
+        "review: {check: false}",
+        "review: {incomplete: neutral}",
     ],
 )
 def test_rule_23_a_key_of_the_operator_is_rejected_with_that_reason(key: str) -> None:

@@ -97,11 +97,11 @@ class FakeGithub:
     replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
-    lost_responses: list[HlsError] = field(default_factory=list)  # raised after a comment was written
+    lost_responses: list[BaseException] = field(default_factory=list)  # raised after a comment was written
     checks_on: dict[str, dict[str, str]] = field(default_factory=dict)  # by commit and external id: the state
     check_actions: list[EnsureCheck] = field(default_factory=list)
     failing_checks: list[HlsError] = field(default_factory=list)
-    lost_check_responses: list[HlsError] = field(default_factory=list)
+    lost_check_responses: list[BaseException] = field(default_factory=list)
     labels_before: list[Mapping[str, LabelState]] = field(default_factory=list)  # `before` of each `ensure_labels`
     may_exist: list[bool] = field(default_factory=list)  # argument of each `ensure_comment`
     installations: dict[str, int] = field(default_factory=dict)  # remembered ids by repository

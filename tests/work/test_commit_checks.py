@@ -8,6 +8,7 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
+from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
 from hls_handler.settings.model import Review, Settings
 from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
@@ -124,6 +125,9 @@ def test_superseded_delivery_ends_its_check(make_world: MakeWorld) -> None:
     make_ender(world).run()
     assert shown(world) == ["cancelled"]
     assert world.github.check_actions[0].title == "Not reviewed: a newer push came meanwhile: c0ffee"
+    ended = "cancelled: Not reviewed: a newer push came meanwhile: c0ffee"
+    report = [*format_report(load_report(world.store, world.row()))]
+    assert f"  Check, ended by the service after the delivery: {ended}." in report
 
 
 def test_check_of_a_killed_worker_is_ended(make_world: MakeWorld) -> None:
@@ -285,6 +289,19 @@ def test_dry_run_writes_no_check(make_world: MakeWorld, path: str) -> None:
     open_pull_request(world, path=path)
     assert world.finish().state == "done"
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
+
+
+def test_push_over_the_hourly_limit_gets_a_check_that_says_so(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(limits={"thread_runs_per_hour": 1}))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    open_pull_request(world, guid="edited", action="edited")
+    open_pull_request(world, guid="pushed", action="synchronize")
+    assert [finished.state for finished in (world.run(), world.run()) if finished] == ["ignored", "ignored"]
+    world.advance(LATE_WRITE_S)
+    make_ender(world).run()
+    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["cancelled"]]
+    assert "thread_runs_per_hour" in world.github.check_actions[-1].summary
 
 
 def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:

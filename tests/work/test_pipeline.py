@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from hls_handler import shipped
-from hls_handler.analysis import FileSummary, IssueResponse
+from hls_handler.analysis import IssueResponse
 from hls_handler.cli.delivery_report import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
@@ -107,21 +107,21 @@ def test_comment_of_a_chain_is_that_of_the_reply_worth_saying(
 NO_INLINE = settings().model_copy(update={"review": Review(max_inline=0, verify=False)})
 
 
-def test_too_long_comment_loses_the_table_of_files_before_findings(make_world: MakeWorld) -> None:
+def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld) -> None:
     patch = "@@ -0,0 +1,50 @@\n" + "\n".join(f"+line {number}" for number in range(1, 51))
     found = [
         finding(line=n, quote=f"line {n}", severity="low" if n > 3 else "high", title=f"Title {n}", body="b" * 3_000)
-        for n in range(1, 21)
+        for n in range(1, 31)
     ]
-    summaries = [FileSummary(path=f"f{n}.py", summary="s" * 400) for n in range(40)]
-    world = make_world(pull_request_analysis(worth_saying=True, findings=found, files=summaries), given=NO_INLINE)
+    world = make_world(pull_request_analysis(worth_saying=True, findings=found), given=NO_INLINE)
     world.github.pull_requests[2] = pull_request(number=2)
     world.github.changed[2] = (file(patch=patch, additions=50, deletions=0),)
     world.accept("pull_request.opened")
     world.run()
     comment = world.github.comments[2]
-    assert "| File |" not in comment
     assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
+    assert ("**Title 20**" in comment, "**Title 21**" in comment) == (True, False)
+    assert "And 10 less severe findings, for which there is no room here." in comment
 
 
 def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:

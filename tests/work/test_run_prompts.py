@@ -17,7 +17,8 @@ from hls_handler.analysis import (
     ValidReply,
     sum_usage,
 )
-from hls_handler.errors import DependencyDown, Permanent, StepFailed
+from hls_handler.cli.delivery_report import format_report, load_report
+from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY
@@ -131,7 +132,16 @@ def test_refuted_finding_is_dropped() -> None:
 
 
 def test_findings_are_kept_if_the_verification_fails() -> None:
-    assert shown(run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))) == ["a.py"]
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: REFUSED}))
+    assert shown(answered) == ["a.py"]
+    assert (answered.unverified, answered.facts.unverified) == (str(REFUSED), "Claude gave no usable reply")
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: BudgetExceeded("0.1 USD are left")}))
+    assert (answered.unverified, answered.facts.unverified) == (
+        "0.1 USD are left",
+        "the budget for reviews is used up",
+    )
+    answered = run(facts_of("a.py"), Calls({0: found("a.py"), 90: verdicts()}))
+    assert (answered.unverified, answered.facts.unverified) == ("", "")
     with pytest.raises(DependencyDown):
         run(facts_of("a.py"), Calls({0: found("a.py"), 90: CLAUDE_DOWN}))
 
@@ -218,3 +228,6 @@ def test_refused_verification_is_not_repeated(make_world: MakeWorld) -> None:
     assert again is not None
     assert shown(again) == ["a.py"]
     assert len(world.claude.asked) == 2
+    problem = "Claude's reply to pull_requests/verify@"
+    (line,) = [line for line in format_report(load_report(world.store, world.row())) if "not verified" in line]
+    assert line.startswith(f"  The findings were not verified: {problem}")

@@ -25,7 +25,7 @@ def init(
     ] = None,
     app: Annotated[bool, typer.Option("--app", help="Create a GitHub App (recommended).")] = False,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, which nobody else on GitHub uses.")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the App, unique on GitHub.")
     ] = None,
     organization: Annotated[
         str | None,

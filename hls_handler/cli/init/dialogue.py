@@ -74,7 +74,7 @@ class Dialogue:
     yes: bool = False
 
     def confirm(self, question: str) -> bool:
-        """Ask for a yes; the default is no. Raises `SettingsError` if nobody can be asked."""
+        """Ask for a confirmation; the default is no. Raises `SettingsError` if there is no terminal."""
         if self.yes:
             return True
         if self.terminal is None:

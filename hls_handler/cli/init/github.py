@@ -189,7 +189,7 @@ class AppSetup:
         if self._request.name is not None:
             return check_name(self._request.name)
         default = f"hls-{organization}"[:MAX_NAME_CHARS] if organization else None
-        return self._dialogue.ask_valid("Name of the App, which nobody else on GitHub uses", default, check_name)
+        return self._dialogue.ask_valid("Name of the App, unique on GitHub", default, check_name)
 
     def ask_webhook_url(self) -> str:
         if self._request.webhook_url is not None or self._dialogue.terminal is None:

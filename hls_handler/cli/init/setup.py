@@ -176,7 +176,7 @@ class Init:
             yield f"  --app, --token-file FILE, or the variable {TOKEN}"
         if way != "token" and not self._app.exists():
             if options.name is None:
-                yield "  --name NAME   name of the App, which nobody else on GitHub uses (for --app)"
+                yield "  --name NAME   name of the App, unique on GitHub (for --app)"
             if options.webhook_url is None:
                 yield "  --webhook-url URL   public address that GitHub sends events to, or none (for --app)"
         if way != "app" and not options.repositories:

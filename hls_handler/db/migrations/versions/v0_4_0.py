@@ -87,6 +87,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.BigInteger()),
         sa.Column("rejected", sa.Text()),
         sa.Column("ending_until", sa.BigInteger()),
+        sa.Column("ended_by_service", sa.Text()),
         sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("delivery_id", "commit_sha"),
     )

@@ -1,0 +1,214 @@
+"""Sends one prompt to Claude and stores the reply. An invalid reply is requested once more.
+
+A reply to the same question is taken from the cache, and the cost is reserved before a call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter, ValidationError
+
+from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
+from hls_handler.deliveries import FIRST_SHADOW_STEP
+from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
+from hls_handler.history.calls import UNAVAILABLE, ReviewBudget
+from hls_handler.history.reply_cache import CacheKey
+from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.wording import count, was_or_were
+from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
+
+log = logging.getLogger(__name__)
+
+PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
+"""Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
+UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
+
+
+def ask_claude(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+    """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask` raises."""
+    rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    if rendered.missing:
+        job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+    first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
+    if isinstance(first, ValidReply):
+        return first
+    if first.why != "invalid":
+        raise _report_unusable(job, rendered, index, first)
+    answer = _call(job, rendered, index, correction=first)
+    if isinstance(answer, ValidReply):
+        return answer
+    job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
+    raise _report_unusable(job, rendered, index, answer)
+
+
+def _describe_truncation(rendered: RenderedPrompt) -> str:
+    texts, characters = len(rendered.missing), sum(rendered.missing)
+    return f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters ({rendered.prompt.id})"
+
+
+def _call(
+    job: Job, rendered: RenderedPrompt, index: int, *, correction: UnusableReply | None
+) -> ValidReply | UnusableReply:
+    store, claude = job.store, job.config.settings.claude
+    if index < FIRST_SHADOW_STEP:
+        job.require_not_stopped()
+    estimate = job.context.claude.upper_estimate(rendered, correction=correction)
+    cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
+    cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
+    if cached is not None:
+        return cached
+    call = job.wait_in_place(
+        lambda: store.calls.begin(
+            job.lease,
+            index=index,
+            prompt_id=rendered.prompt.id,
+            model=estimate.model,
+            estimate=estimate,
+            requests_per_second=claude.requests_per_second,
+            calls_per_hour=claude.calls_per_hour,
+            review=_review_budget(job) if index < FIRST_SHADOW_STEP else None,
+            is_cache_miss=cache_key is not None,
+            changes=job.pending.take(),
+        )
+    )
+    try:
+        job.context.leases.require(job.lease)  # do not pay for a reply that another worker would discard
+    except LeaseLost as exc:
+        store.calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
+        raise
+    started_at = job.context.health.clock()
+    try:
+        answer = job.context.claude.ask(rendered, correction=correction)
+    except StepFailed as exc:
+        outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
+        store.calls.end(
+            job.lease,
+            call,
+            outcome=outcome,
+            usage=None,
+            error=str(exc),
+            is_usage_unknown=isinstance(exc, DependencyDown) and exc.may_have_succeeded,
+            request_id=exc.request_id,
+        )
+        if isinstance(exc, Permanent):
+            _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
+        raise
+    if isinstance(answer, ValidReply):
+        job.context.health.ok("claude", begun_at=started_at)
+        checkpoint = encode_reply(answer, index=index)
+        prompt = rendered.prompt
+        recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)  # redacted
+        assert recalled is not None
+        store.calls.end(
+            job.lease,
+            call,
+            outcome="ok",
+            usage=answer.usage,
+            error=None,
+            request_id=answer.usage.request_id,
+            changes=[*job.pending.take(), checkpoint],
+            reply=recalled,
+            cache_key=cache_key,
+            is_last=_is_last(job, prompt.name, recalled.reply),
+        )
+        return recalled
+    step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
+    changes = [step] if correction is None and answer.why == "invalid" else []
+    store.calls.end(
+        job.lease,
+        call,
+        outcome=answer.why,
+        usage=answer.usage,
+        error=answer.problem,
+        is_usage_unknown=answer.why in ("miscounted", "oversized"),
+        request_id=answer.usage.request_id,
+        changes=changes,
+    )
+    unusable = UNUSABLE.decode(step)  # redacted, because the correction shows it to Claude again
+    assert unusable is not None
+    return unusable
+
+
+def _cache_key(job: Job, rendered: RenderedPrompt, model: str) -> CacheKey | None:
+    """Return the key of a question in the cache of replies; None if it is off or a person asked for a new review."""
+    claude, prompt = job.config.settings.claude, rendered.prompt
+    if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
+        return None
+    options = [claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    question = json.dumps([rendered.system, rendered.task, prompt.reply, rendered.schema, *options])
+    return CacheKey(job.lease.repository_id, hashlib.sha256(question.encode()).digest())
+
+
+def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
+    """Return the reply to the same question, if the cache has a valid one, and store it as if Claude had replied."""
+    prompt, cached = rendered.prompt, job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
+    if cached is None:
+        return None
+    try:
+        reply = prompt.reply_model.model_validate_json(cached.reply)
+    except ValidationError:  # a check that the schema does not show has changed
+        return None
+    usage = Usage(cached.model, cost_usd=0.0)
+    answer = ValidReply(prompt.id, prompt.reply, reply, usage, cached_at=cached.stored_at)
+    job.store.calls.save_cached(
+        job.lease,
+        cached,
+        index=index,
+        reply=answer,
+        changes=[*job.pending.take(), encode_reply(answer, index=index)],
+        is_last=_is_last(job, prompt.name, reply),
+    )
+    log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
+    return answer
+
+
+def _review_budget(job: Job) -> ReviewBudget | None:
+    """Return the limits on the cost of the calls for a pull request; None if the event is another one."""
+    if job.event.name != "pull_request":
+        return None
+    settings, effective = job.config.settings, job.rule.effective
+
+    def where(name: str) -> str:
+        return settings.sources.where(effective.find_review_key(name, settings))
+
+    return ReviewBudget(
+        max_usd=effective.review.max_usd,
+        where=where("max_usd"),
+        max_usd_per_pull_request=effective.review.max_usd_per_pull_request,
+        where_per_pull_request=where("max_usd_per_pull_request"),
+    )
+
+
+def _is_last(job: Job, prompt: str, reply: Reply) -> bool:
+    try:
+        return job.config.library.find_next_prompt(prompt, reply) is None
+    except PromptError:
+        return False
+
+
+def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: UnusableReply) -> Permanent:
+    file = job.config.library.file(rendered.prompt.name)
+    advice = {
+        "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
+        "refused": "nothing is posted; read the conversation yourself",
+        "stopped": f"shorten what {file} sends, then run it again",
+        "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
+        "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",
+        "invalid": f"check what {file} asks for, then run it again",
+    }[answer.why]
+    said = "two replies" if answer.why == "invalid" else "reply"
+    which = "; the second" if answer.why == "invalid" else ""
+    problem = f"Claude's {said} to {rendered.prompt.id} cannot be used{which}: {answer.problem}"
+    _report_problem(job, index, problem, advice)
+    return Permanent(f"{problem}; {advice}")
+
+
+def _report_problem(job: Job, index: int, problem: str, remedy: str) -> None:
+    if index < FIRST_SHADOW_STEP:  # /health does not show problems of shadow prompts
+        job.context.health.report_problem("claude", problem, remedy)

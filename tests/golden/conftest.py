@@ -1,0 +1,13 @@
+"""The prompt library of the tests, which takes a second to load."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.prompting.prompt import Library
+from tests.work import world
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    return world.library()
