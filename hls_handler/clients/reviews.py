@@ -1,14 +1,15 @@
 """Posts a review with comments on lines of a pull request, and replies in the review threads that HLS opened.
 
-Each comment ends with a hidden marker that contains its key. Before anything is posted, the bot's review comments are
-listed and found by author and marker, so that a retry posts only the missing ones.
+Each comment ends with a hidden marker that contains its key. A retry lists the bot's review comments and finds them by
+author and marker, so that it posts only the missing ones.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -18,11 +19,12 @@ from hls_handler.clients.api import GithubApi, Response, WriteGuard, repository_
 from hls_handler.clients.comment_body import MAX_COMMENT_CHARS, marker, truncate_comment
 from hls_handler.clients.comments import is_by
 from hls_handler.clients.transport import shorten
-from hls_handler.errors import Retryable, Superseded
+from hls_handler.errors import DependencyDown, Retryable, Superseded
 from hls_handler.events import Account, Author, PullRequest, Text
 from hls_handler.wording import count
 
 MAX_PAGES = 30  # only the newest 3,000 review comments of a pull request are searched
+MAX_LEFT_OUT = 10  # a rejected review with more comments is halved at once: each attempt is a write
 
 _KEY = re.compile(r"[A-Za-z0-9]+(?:[-_.:][A-Za-z0-9]+)*")
 _MARKER = re.compile(rf"<!-- hls:(?P<kind>finding|reply) (?P<key>{_KEY.pattern}) -->\s*\Z")
@@ -50,6 +52,12 @@ class _PostedReview:
     html_url: Text
 
 
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    reasons: str  # GitHub's sentences in a 422
+    is_position: bool  # a comment is not on a line of the patch
+
+
 _COMMENT = TypeAdapter(_ReviewComment)
 _COMMENTS = TypeAdapter(tuple[_ReviewComment, ...])
 _PULL_REQUEST = TypeAdapter(PullRequest)
@@ -72,81 +80,84 @@ def ensure_review(
     guard: WriteGuard | None,
     is_retry: bool,
 ) -> Outcome:
-    """Post the comments of the action that the pull request lacks, and return the outcome with the ids of all.
+    """Post the comments of the action as one review, and return the outcome with the ids of all.
 
-    If GitHub rejects a position, the comments are posted in several reviews, without the rejected ones. `is_retry`
-    means that an earlier attempt may have posted some of them. Without a `guard`, nothing is posted (dry run).
-    Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit.
+    `is_retry` means that an earlier attempt may have posted some of them, so only the missing ones are posted. If
+    GitHub rejects positions, the other comments are posted. If GitHub rejects the review for another reason, a retry
+    posts nothing. Without a `guard`, nothing is posted (dry run).
+    Raises `Superseded` if GitHub rejects the review for another reason and the pull request has a newer commit. The
+    `may_have_succeeded` of a `DependencyDown` is also True if a review was posted and a later request failed.
     """
     if not action.comments:
         return Outcome("review", "unchanged", "no comments on lines")
-    found = _find_posted(api, repository, number, action, bot)
+    found = _find_posted(api, repository, number, action, bot) if is_retry else {}
     missing = [comment for comment in action.comments if comment.key not in found]
-    if guard is None and missing:
+    if guard is None:
         return Outcome("review", "dry_run", f"would have posted {_describe(len(missing))}", comment_ids=found)
-    posts = _post(api, repository, number, action.commit, missing, guard) if guard is not None else ()
-    reviews, rejected = list[_PostedReview](), list[str]()
-    for posted in posts:
-        if isinstance(posted, str):
-            rejected.append(posted)
-        else:
-            reviews.append(posted)
-    known = found
-    if reviews:
-        known = _find_posted(api, repository, number, action, bot)
-    added = len(action.comments) - len(rejected) - (0 if is_retry else len(found))
-    detail = f"posted {_describe(added)}" if added else "the comments on lines are posted already"
-    kind: Literal["created", "declined", "unchanged"] = "created" if added else "unchanged"
+    post = partial(_try_post, api, repository, number, action.commit, guard)
+    reviews, rejected, reason = list[_PostedReview](), list[str](), ""
+    try:
+        whole = post(missing) if missing else None
+        if isinstance(whole, _PostedReview):
+            reviews.append(whole)
+        elif whole is not None and whole.is_position:
+            for posted in _post_valid(post, missing):
+                if isinstance(posted, str):
+                    rejected.append(posted)
+                else:
+                    reviews.append(posted)
+        elif whole is not None:
+            reason = f"GitHub rejected the review (422): {shorten(whole.reasons)}"
+            if not is_retry:
+                raise Retryable(reason)
+            rejected = [comment.key for comment in missing]
+        known = _find_posted(api, repository, number, action, bot) if reviews else found
+    except DependencyDown as exc:
+        exc.may_have_succeeded = exc.may_have_succeeded or bool(reviews)
+        raise
+    added = len(action.comments) - len(rejected)
+    details = [f"posted {_describe(added)}"] if added else []
     if rejected:
-        positions = count(len(rejected), "position")
-        is_any_posted = bool(added or found)
-        detail = f"{detail}; GitHub rejected {positions}" if is_any_posted else f"GitHub rejected {positions}"
-        kind = kind if is_any_posted else "declined"
+        details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
+    kind: Literal["created", "declined"] = "created" if added else "declined"
     url = reviews[0].html_url if reviews else None
-    return Outcome("review", kind, detail, url=url, comment_ids=known, rejected=tuple(rejected))
+    return Outcome("review", kind, "; ".join(details), url=url, comment_ids=known, rejected=tuple(rejected))
 
 
 def _describe(comments: int) -> str:
     return f"{count(comments, 'comment')} on lines"
 
 
-def _post(
-    api: GithubApi,
-    repository: str,
-    number: int,
-    commit: str,
-    comments: Sequence[InlineComment],
-    guard: WriteGuard,
-    *,
-    is_invalid: bool = False,
+def _post_valid(
+    post: Callable[[Sequence[InlineComment]], _PostedReview | _Rejection], comments: Sequence[InlineComment]
 ) -> Iterator[_PostedReview | str]:
-    """Post the comments in as few reviews as possible. Yield the reviews, and the key of each rejected comment.
+    """Post the comments of a rejected review without the invalid ones. Yield the reviews and the rejected keys.
 
-    GitHub rejects a review as a whole and does not name the invalid position, so the list is halved until the invalid
-    ones are alone. `is_invalid` means that the list should contain an invalid position, so only its parts are posted.
+    GitHub rejects a review as a whole and does not name the invalid comment. A rejected attempt shows nothing to
+    people, so each comment is left out once: if only one is invalid, the others are posted as one review. If several
+    are, the list is halved, and the halves are posted in the same way.
     """
-    if not comments:
-        return
-    if not is_invalid or len(comments) == 1:  # a comment is rejected only if GitHub rejected it alone
-        review = _try_post(api, repository, number, commit, comments, guard)
-        if review is not None:
-            yield review
-            return
     if len(comments) == 1:
         yield comments[0].key
         return
+    if 2 < len(comments) <= MAX_LEFT_OUT:  # of two comments, each half leaves one out
+        for index, left_out in enumerate(comments):
+            posted = post((*comments[:index], *comments[index + 1 :]))
+            if isinstance(posted, _PostedReview):
+                yield from (posted, left_out.key)
+                return
     middle = len(comments) // 2
-    is_other_invalid = True  # unless the first half has an invalid position
-    for posted in _post(api, repository, number, commit, comments[:middle], guard):
-        is_other_invalid = is_other_invalid and not isinstance(posted, str)
-        yield posted
-    yield from _post(api, repository, number, commit, comments[middle:], guard, is_invalid=is_other_invalid)
+    for half in (comments[:middle], comments[middle:]):
+        posted = post(half)
+        if isinstance(posted, _PostedReview):
+            yield posted
+        else:
+            yield from _post_valid(post, half)
 
 
 def _try_post(
-    api: GithubApi, repository: str, number: int, commit: str, comments: Sequence[InlineComment], guard: WriteGuard
-) -> _PostedReview | None:
-    """Post one review. Return None if GitHub rejects a position."""
+    api: GithubApi, repository: str, number: int, commit: str, guard: WriteGuard, comments: Sequence[InlineComment]
+) -> _PostedReview | _Rejection:
     path = f"{repository_path(repository)}/pulls/{number}/reviews"
     body = {
         "commit_id": commit,
@@ -159,12 +170,12 @@ def _try_post(
     if response.status != 422:
         return validate(f"POST {path}", _REVIEW, response.data)
     reasons = _reasons(response)
-    if _POSITION.search(reasons) and not _COMMIT.search(reasons):
-        return None
-    head = api.get(f"{repository_path(repository)}/pulls/{number}", _PULL_REQUEST).head_sha
-    if head != commit:
-        raise Superseded(f"a newer push came meanwhile: {head[:10]}")
-    raise Retryable(f"POST {path}: 422: GitHub rejected the review: {shorten(reasons)}")
+    rejection = _Rejection(reasons, is_position=bool(_POSITION.search(reasons) and not _COMMIT.search(reasons)))
+    if not rejection.is_position:
+        head = api.get(f"{repository_path(repository)}/pulls/{number}", _PULL_REQUEST).head_sha
+        if head != commit:
+            raise Superseded(f"a newer push came meanwhile: {head[:10]}")
+    return rejection
 
 
 def _to_document(comment: InlineComment) -> Mapping[str, object]:
@@ -218,10 +229,20 @@ def _own_comments(api: GithubApi, repository: str, number: int, bot: Account) ->
 
 
 def ensure_reply(
-    api: GithubApi, repository: str, number: int, action: EnsureReply, *, bot: Account, guard: WriteGuard | None
+    api: GithubApi,
+    repository: str,
+    number: int,
+    action: EnsureReply,
+    *,
+    bot: Account,
+    guard: WriteGuard | None,
+    is_retry: bool,
 ) -> Outcome:
-    """Reply in the review thread, unless the bot's reply with this key exists. Without a `guard`, write nothing."""
-    for comment in _own_comments(api, repository, number, bot):
+    """Reply in the review thread. Without a `guard`, write nothing (dry run).
+
+    `is_retry` means that the bot's reply with this key may exist already; then it is not written again.
+    """
+    for comment in _own_comments(api, repository, number, bot) if is_retry else ():
         if comment.thread_id == action.comment_id and find_marker(comment.body, "reply") == action.key:
             return Outcome("reply", "unchanged", REPLY_EXISTS, comment_id=comment.id, url=comment.html_url)
     body = _with_marker(action.body, "reply", action.key)

@@ -62,8 +62,10 @@ class GithubWriter:
             self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
         )
 
-    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
-        return ensure_reply(self._api, self._repository, number, action, bot=self._bot, guard=self._guard)
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
+        return ensure_reply(
+            self._api, self._repository, number, action, bot=self._bot, guard=self._guard, is_retry=is_retry
+        )
 
     def ensure_reaction(self, comment_id: int, content: Reaction) -> str:
         """React to a comment of an issue or pull request, and return a sentence about it.

@@ -1,19 +1,19 @@
 """Compares the patch of a file with what HLS has reviewed of the file's earlier patches: a diff of diffs.
 
-Only removed and added lines are compared, without their numbers. So a rebase and a merge of the base change nothing. A
-block is a run of removed and added lines without an unchanged line between them. The nearest unchanged lines above and
-below it that are not blank belong to it: the same lines at another place are new, because `return True` may be right in
-one function and wrong in another. A block is stored as the digests of these lines, 16 characters each.
+Only removed and added lines are compared, without their numbers, so a rebase and a merge of the base change nothing. A
+block is a run of removed and added lines without an unchanged line between them. The same block at another place is
+new, because `return True` may be right in one function and wrong in another: a part of the unchanged lines around it
+must be the same. Not all, because a rebase may change some. A block is stored as the digests of its lines, a colon, and
+the digests of the lines around it, 16 characters each.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from hls_handler.review.patches import Hunk, Line, Patch
 from hls_handler.untrusted.redaction import redact
@@ -21,8 +21,18 @@ from hls_handler.untrusted.redaction import redact
 DIGEST_CHARACTERS = 16
 """Shorter digests would let an author replace a reviewed line by another one with the same digest."""
 
+AROUND = 3  # unchanged lines above and below a block that belong to its place
+MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
+MIN_SHARED = 3  # lines around a block that show that its place is the same, or more than half of them
+
 MAX_COMPARED = 200_000
 """Limit on the product of the numbers of lines that are compared one by one; beyond it, all of them are new."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reviewed:
+    digests: tuple[str, ...]
+    around: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +40,12 @@ class _Block:
     hunk: int
     start: int  # index of the first line in the hunk
     digests: tuple[str, ...]  # of its lines
-    above: str  # digest of the nearest unchanged line; of an empty line if there is none
-    below: str
-
-    @property
-    def stored(self) -> str:
-        return "".join((self.above, *self.digests, self.below))
+    around: frozenset[str]  # digests of the unchanged lines around it
 
 
 def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
     """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
-    return tuple(block.stored for block in _list_blocks(hunks))
+    return tuple(_dump(block.digests, block.around) for block in _list_blocks(hunks))
 
 
 def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
@@ -53,8 +58,12 @@ def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
                 runs.append([])
             else:
                 runs[-1].append(digest)
-        digests += ["".join((block.above, *run, block.below)) for run in runs if run]
+        digests += [_dump(run, block.around) for run in runs if run]
     return tuple(digests)
+
+
+def _dump(digests: Iterable[str], around: Iterable[str]) -> str:
+    return ":".join(("".join(digests), "".join(sorted(around))))
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
@@ -68,15 +77,20 @@ def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[froz
         return tuple(
             frozenset(index for index, line in enumerate(hunk.lines) if line.mark != " ") for hunk in patch.hunks
         )
-    unseen = Counter(reviewed)
+    unseen: dict[tuple[str, ...], list[_Reviewed]] = {}
+    for old in map(_parse, reviewed):
+        unseen.setdefault(old.digests, []).append(old)
     new: list[_Block] = []
     for block in _list_blocks(patch.hunks):
-        if unseen[block.stored]:
-            unseen[block.stored] -= 1
+        equal = unseen.get(block.digests, [])
+        same = next((old for old in equal if _is_same_place(old.around, block.around)), None)
+        if same is not None:
+            equal.remove(same)
         else:
             new.append(block)
     found: dict[_Block, set[int]] = {block: set() for block in new}
-    for block, index in _find_new_lines(_take(reviewed, unseen), new):
+    left = [old.digests for blocks in unseen.values() for old in blocks]
+    for block, index in _find_new_lines(left, new):
         found[block].add(index)
     changed: list[set[int]] = [set() for _ in patch.hunks]
     for block, indexes in found.items():
@@ -95,14 +109,23 @@ def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
             if after - before > 1:
                 lines = tuple(map(digest, hunk.lines[before + 1 : after]))
                 above, below = hunk.lines[: before + 1][::-1], hunk.lines[after:]
-                blocks.append(_Block(number, before + 1, lines, *(digest(_nearest(part)) for part in (above, below))))
+                around = frozenset(digest(line) for part in (above, below) for line in _find_around(part))
+                blocks.append(_Block(number, before + 1, lines, around))
     return blocks
 
 
-def _nearest(lines: Iterable[Line]) -> Line:
-    """Return the first unchanged line that is not blank, without its number and the blanks around it."""
+def _find_around(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the first unchanged lines that show a place, without their numbers and the blanks around them."""
     texts = (line.text.strip() for line in lines if line.mark == " ")
-    return Line("RIGHT", 0, " ", next(filter(None, texts), ""))
+    for text in islice((text for text in texts if len(text) >= MIN_CHARACTERS), AROUND):
+        yield Line("RIGHT", 0, " ", text)
+
+
+def _is_same_place(one: frozenset[str], other: frozenset[str]) -> bool:
+    if not one or not other:
+        return one == other
+    shared = len(one & other)
+    return shared >= MIN_SHARED or 2 * shared > min(len(one), len(other))
 
 
 def _digest_redacted(line: Line) -> str:
@@ -114,16 +137,13 @@ def _digest(line: Line) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
 
 
-def _take(reviewed: Sequence[str], counts: Counter[str]) -> list[tuple[str, ...]]:
-    """Return the blocks of `reviewed` that `counts` still has, in their order, each as the digests of its lines."""
-    left = Counter(counts)
-    taken: list[tuple[str, ...]] = []
-    for text in reviewed:
-        if left[text] > 0:
-            left[text] -= 1
-            ends = range(DIGEST_CHARACTERS, len(text) - DIGEST_CHARACTERS, DIGEST_CHARACTERS)  # without above and below
-            taken.append(tuple(text[start : start + DIGEST_CHARACTERS] for start in ends))
-    return taken
+def _parse(stored: str) -> _Reviewed:
+    lines, _, around = stored.partition(":")
+    return _Reviewed(_split_digests(lines), frozenset(_split_digests(around)))
+
+
+def _split_digests(text: str) -> tuple[str, ...]:
+    return tuple(text[start : start + DIGEST_CHARACTERS] for start in range(0, len(text), DIGEST_CHARACTERS))
 
 
 def _find_new_lines(old: Sequence[tuple[str, ...]], new: Sequence[_Block]) -> Iterator[tuple[_Block, int]]:

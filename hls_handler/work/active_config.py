@@ -71,14 +71,14 @@ class Writer(Protocol):
         ...
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        """Post the comments that the pull request lacks. `is_retry`: an earlier attempt may have posted some of them.
+        """Post the comments as one review. `is_retry`: an earlier attempt may have posted some of them.
 
         Raises `Superseded` if GitHub rejects the review because the pull request has a newer commit.
         """
         ...
 
-    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
-        """Reply in a review thread, unless the reply exists."""
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
+        """Reply in a review thread. `is_retry`: an earlier attempt may have written the reply."""
         ...
 
 

@@ -97,7 +97,7 @@ def post(
     """
     require_not_superseded()
     job.require_reads_allowed()
-    current, may_exist = None, True
+    current, may_exist, acquired = None, True, dict[str, bool]()
     if not any(name == OUTCOME.name for name, _ in job.steps):
         is_commenting = job.rule.effective.features.auto_commenting
         written = [action for action in actions if isinstance(action, Written) and is_commenting]
@@ -106,7 +106,7 @@ def post(
         current = _check_current_state(job, conversation)
         if comments and not any(acquired[name] for name in comments) and current.comments is not None:
             may_exist = current.comments > _history(job).count_comments()
-    execute = partial(_execute, job, conversation, current, may_exist, require_not_superseded)
+    execute = partial(_execute, job, conversation, current, acquired, may_exist, require_not_superseded)
     outcomes: list[Outcome] = []
     is_reviewed = False
     while len(outcomes) < len(actions):
@@ -168,6 +168,7 @@ def _execute(
     job: Job,
     conversation: Conversation,
     current: Issue | PullRequest | None,
+    acquired: Mapping[str, bool],
     may_exist: bool,
     require_not_superseded: Callable[[], None],
     index: int,
@@ -196,7 +197,7 @@ def _execute(
                 action,
                 index=index,
                 require_not_superseded=require_not_superseded,
-                is_locked=current is not None,
+                is_lost=acquired.get(_lock_name(job, action)),
                 may_exist=may_exist,
             )
         case EnsureCheck():
@@ -212,15 +213,17 @@ def write_under_lock(
     *,
     index: int,
     require_not_superseded: Callable[[], None] = lambda: None,
-    is_locked: bool = False,
+    is_lost: bool | None = None,
     may_exist: bool = True,
 ) -> Outcome:
     """Acquire the action's lock, call `require_not_superseded`, and write the comment, the review or the reply.
 
-    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_locked` means that the lock is already
-    acquired, and `may_exist=False` that all comments of the conversation are known. If an earlier attempt wrote the
-    comment but got no response, the outcome of that write is returned. The lock is released when a shadow prompt
-    begins, or when the delivery ends or is rescheduled.
+    `index` is the action's position in the plan, or `PROBLEMS_INDEX`. `is_lost` means that a write which HLS does not
+    know may have succeeded; None if the lock is not acquired yet. `may_exist=False` means that all comments of the
+    conversation are known. If an earlier attempt wrote the comment but got no response, the outcome of that write is
+    returned. The lock is released when a shadow prompt begins, or when the delivery ends or is rescheduled.
+
+    An earlier review or reply is searched on GitHub only if `is_lost`, or if an earlier attempt began to write it.
     """
     name, family = _lock_name(job, action), _family(action)
     begun = job.find_result(COMMENT_WRITE_BEGUN, index)
@@ -236,19 +239,19 @@ def write_under_lock(
             is_stored = True
         job.begin_write(name)
 
-    if not is_locked:
-        _acquire_lock(job, name)
+    if is_lost is None:
+        is_lost = _acquire_lock(job, name)
     require_not_superseded()
-    completed = WriteCompleted(name)
+    completed, is_retry = WriteCompleted(name), is_lost or begun is not None
     writer, number = make_writer(job, begin_write), conversation.number
     try:
         match action:
             case EnsureComment():
                 outcome = writer.ensure_comment(number, action, may_exist=may_exist)
             case EnsureReview():
-                outcome = writer.ensure_review(number, action, is_retry=begun is not None)
+                outcome = writer.ensure_review(number, action, is_retry=is_retry)
             case EnsureReply():
-                outcome = writer.ensure_reply(number, action)
+                outcome = writer.ensure_reply(number, action, is_retry=is_retry)
             case _:
                 assert_never(action)
     except (StepFailed, Postponed, AppNotInstalled, Superseded) as exc:  # Postponed: nothing was sent since a response

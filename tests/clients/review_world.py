@@ -79,8 +79,8 @@ class ReviewWorld:
     def review(self, *comments: InlineComment, is_retry: bool = False, commit: str = HEAD) -> Outcome:
         return self.writer().ensure_review(NUMBER, EnsureReview(commit, comments), is_retry=is_retry)
 
-    def reply(self, comment_id: int, key: str = "fixed") -> Outcome:
-        return self.writer().ensure_reply(NUMBER, EnsureReply(comment_id, key, "Fixed."))
+    def reply(self, comment_id: int, key: str = "fixed", *, is_retry: bool = False) -> Outcome:
+        return self.writer().ensure_reply(NUMBER, EnsureReply(comment_id, key, "Fixed."), is_retry=is_retry)
 
     @property
     def pull(self) -> Conversation:

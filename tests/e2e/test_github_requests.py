@@ -81,12 +81,12 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     opened = deliver("demo/feature")
     check = f"POST {REPOSITORY}/statuses/"
     context, inline = ["POST /graphql"] * 2, f"GET {pull}/comments"
-    review = [inline, f"POST {pull}/reviews", inline]
+    review = [f"POST {pull}/reviews", inline]
     assert _without_commits(opened) == [files, *context, check, state, labels, *review, comment, check]
     edit_comment = [f"{verb} {REPOSITORY}/issues/comments/3000000000" for verb in ("GET", "PATCH")]
     pushed = deliver("demo/feature-push")
     threads = "POST /graphql"
-    replies = [inline, f"POST {pull}/comments//replies"] * 4
+    replies = [f"POST {pull}/comments//replies"] * 4
     assert _without_commits(_without_numbers(pushed)) == _without_numbers(
         [files, threads, *context, check, state, *replies, *edit_comment, check]
     )

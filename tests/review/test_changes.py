@@ -49,24 +49,33 @@ def test_first_review_reads_all_removed_and_added_lines() -> None:
 
 def test_block_is_stored_as_sixteen_characters_of_each_line_and_of_the_lines_around_it() -> None:
     (block,) = digest_blocks(parse_patch(AREA).hunks)
-    assert len(block) == (4 + 2) * 16
+    assert list(map(len, block.split(":"))) == [4 * 16, 2 * 16]
     two_blocks = parse_patch("@@ -1,3 +1,3 @@\n-a\n+b\n c\n-d\n+e")
-    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [64, 64]
+    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [33, 33]
 
 
-WIDE = AREA.replace("@@\n", "@@\n import math\n \n").replace(" # end", " # end\n \n def other():")
+ABOVE, BELOW = " import math\n import sys\n from a import b", " # end\n other = 1\n more = 2"
+WIDE = AREA.replace(" def area(side):", f"{ABOVE}\n def area(side):").replace(" # end", BELOW)
 
 
-def test_rebase_and_merge_of_the_base_change_nothing() -> None:
-    assert changed(WIDE, WIDE.replace("-1,3 +1,5", "-41,3 +51,5").replace("import math", "import os")) == []
-    assert changed(WIDE, WIDE.replace("def other()", "# moved by a merge of the base")) == []
-    assert changed(WIDE, WIDE.replace("-1,3 +1,5 @@", "-1,3 +1,5 @@ class Shape:")) == []
-    assert changed(AREA, AREA.replace(" # end", " \n # end")) == []
+@pytest.mark.parametrize(
+    "rebased",
+    [
+        WIDE.replace("-1,3 +1,5", "-41,3 +51,5"),
+        WIDE.replace("-1,3 +1,5 @@", "-1,3 +1,5 @@ class Shape:"),
+        WIDE.replace(" def area(side):", " def area(side):\n     inserted = 1\n     another = 2\n     third = 3"),
+        WIDE.replace(BELOW, " one = 1\n two = 2\n three = 3\n" + BELOW),
+        WIDE.replace("import math", "import os"),
+    ],
+    ids=["moved", "other heading", "lines inserted above", "lines inserted below", "line replaced"],
+)
+def test_rebase_and_merge_of_the_base_change_nothing(rebased: str) -> None:
+    assert changed(WIDE, rebased) == []
 
 
 def test_hunk_that_the_base_splits_has_no_changed_lines() -> None:
-    one = "@@ -1,7 +1,7 @@\n-a\n+b\n x\n y\n z\n v\n w\n-c\n+d"
-    split = "@@ -1,4 +1,4 @@\n-a\n+b\n x\n y\n z\n@@ -30,3 +30,3 @@\n z\n v\n w\n-c\n+d"
+    one = "@@ -1,7 +1,7 @@\n-a\n+b\n line x\n line y\n line z\n line v\n line w\n line u\n-c\n+d"
+    split = one.replace(" line z\n", " line z\n@@ -30,3 +30,3 @@\n")
     assert changed(one, split) == changed(split, one) == []
 
 
@@ -75,11 +84,11 @@ def test_reviewed_block_at_another_place_is_changed(mark: str) -> None:
     before = f"@@ -3,2 +3,3 @@\n def is_debug():\n{mark}    return True\n     pass"
     moved = before.replace("is_debug", "check_password").replace("-3,2 +3,3", "-30,2 +30,3")
     assert [line[:1] for line in changed(before, moved)] == [mark]
-    swapped = [f"@@ -9 +9,2 @@\n def {name}():\n{mark}    {code}" for name, code in (("a", "x()"), ("b", "y()"))]
-    both = "\n".join(swapped)
-    exchanged = both.replace("x()", "z()").replace("y()", "x()").replace("z()", "y()")
-    assert len(changed(both, both)) == 0
-    assert len(changed(both, exchanged)) == 2
+    one, other = (
+        f"@@ -9 +9,2 @@\n def {name}():\n{mark}    {code}" for name, code in (("show", "x()"), ("drop", "y()"))
+    )
+    swapped = f"{one.replace('x()', 'y()')}\n{other.replace('y()', 'x()')}"
+    assert len(changed(f"{one}\n{other}", swapped)) == 2
 
 
 def test_one_changed_line_of_a_new_file_is_the_only_one() -> None:

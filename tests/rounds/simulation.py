@@ -195,9 +195,10 @@ class CheckingWriter(FakeWriter):
     simulation: Simulation
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
-        missing = [comment for comment in action.comments if comment.key not in self.github.inline_comments]
+        before = len(self.github.reviews_posted)
         outcome = super().ensure_review(number, action, is_retry=is_retry)
-        self.simulation.post(missing)
+        posted = {key for keys in self.github.reviews_posted[before:] for key in keys}
+        self.simulation.post([comment for comment in action.comments if comment.key in posted])
         return outcome
 
 

@@ -94,6 +94,7 @@ class FakeGithub:
     repository_labels: tuple[RepositoryLabel, ...] = ()
     comments: dict[int, str] = field(default_factory=dict)  # by the bot
     inline_comments: dict[str, int] = field(default_factory=dict)  # ids of the bot's, by `InlineComment.key`
+    reviews_posted: list[tuple[str, ...]] = field(default_factory=list)  # the keys of each review's comments
     replies: dict[tuple[int, str], str] = field(default_factory=dict)  # by comment and `EnsureReply.key`
     failing: list[HlsError] = field(default_factory=list)
     failing_writes: list[HlsError] = field(default_factory=list)
@@ -279,24 +280,23 @@ class FakeWriter:
         )
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
+        """Post all comments, or on a retry the missing ones. A comment that is posted twice gets a second id."""
         posted = self.github.inline_comments
-        missing = [comment.key for comment in action.comments if comment.key not in posted]
+        missing = [comment.key for comment in action.comments if not (is_retry and comment.key in posted)]
         if self.dry_run:
             return Outcome("review", "dry_run", f"would have posted {len(missing)} comments on lines")
         if missing:
             self._write("review")
+            self.github.reviews_posted.append(tuple(missing))
             posted.update({key: 900 + len(posted) + position for position, key in enumerate(missing)})
             self._lose_response()
-        added = len(action.comments if is_retry else missing)
         ids = {comment.key: posted[comment.key] for comment in action.comments}
-        if not added:
-            return Outcome("review", "unchanged", "the comments on lines are posted already", comment_ids=ids)
-        return Outcome("review", "created", f"posted {added} comments on lines", comment_ids=ids)
+        return Outcome("review", "created", f"posted {len(ids)} comments on lines", comment_ids=ids)
 
-    def ensure_reply(self, number: int, action: EnsureReply) -> Outcome:
+    def ensure_reply(self, number: int, action: EnsureReply, *, is_retry: bool = False) -> Outcome:
         if self.dry_run:
             return Outcome("reply", "dry_run", "would have replied in a review thread", body=action.body)
-        if (action.comment_id, action.key) in self.github.replies:
+        if is_retry and (action.comment_id, action.key) in self.github.replies:
             return Outcome("reply", "unchanged", REPLY_EXISTS, body=action.body)
         self._write("reply")
         self.github.replies[action.comment_id, action.key] = action.body

@@ -10,7 +10,7 @@ import pytest
 
 from hls_handler.actions import Action, EnsureComment, EnsureReply, EnsureReview, Outcome
 from hls_handler.clients.github import Github
-from hls_handler.errors import ConversationLocked, DependencyDown, LeaseLost, Postponed, Superseded
+from hls_handler.errors import ConversationLocked, DependencyDown, LeaseLost, Postponed, Retryable, Superseded
 from hls_handler.events import PullRequest, parse_event
 from hls_handler.handlers.handler import Conversation
 from hls_handler.prompting import recorded
@@ -18,13 +18,24 @@ from hls_handler.sandbox.faults import Effect, Fault
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.work.job import Job
 from hls_handler.work.posting import post
-from tests.clients.review_world import BOT, HEAD, NUMBER, REVIEWS, ReviewWorld, connect_to, inline, seed_pull_request
+from tests.clients.review_world import (
+    BOT,
+    COMMENTS,
+    HEAD,
+    NUMBER,
+    REVIEWS,
+    ReviewWorld,
+    connect_to,
+    inline,
+    seed_pull_request,
+)
 from tests.work.fakes import GITHUB_DOWN
 from tests.work.world import GUID, MakeWorld, World, settings
 
 PULL = Conversation(NUMBER, is_pull_request=True)
 EIGHT = EnsureReview(HEAD, tuple(map(inline, (2, 3, 4, 5, 6, 7, 8, 9))))
 ONE_INVALID = EnsureReview(HEAD, tuple(map(inline, (2, 3, 4, 99, 6, 7, 8, 9))))
+TWO_INVALID = EnsureReview(HEAD, tuple(map(inline, (2, 98, 3, 99))))
 
 
 @dataclass
@@ -48,13 +59,20 @@ class PostingWorld:
             with job.record_failure("posting"):
                 outcomes = post(job, PULL, actions, require_not_superseded=require_not_superseded)
                 before_end(job)
-        except (DependencyDown, Postponed) as exc:
-            is_failed = isinstance(exc, DependencyDown)
+        except (Retryable, Postponed) as exc:
+            is_failed = isinstance(exc, Retryable)
             at = exc.at if isinstance(exc, Postponed) else self.work.store.now()
             queue.reschedule(job.lease, at=at, reason="", failed=is_failed, counts=False, github_requests=0)
             raise
         self.work.store.checkpoints.save(job.lease, *job.pending.take())
         return outcomes
+
+    def supersede(self) -> None:
+        """End the delivery without an outcome, and accept another one of the same pull request."""
+        lease = self.work.claim()
+        assert lease is not None
+        self.work.store.queue.finish(lease, "superseded", reason="a newer push came meanwhile", took_s=0)
+        self.work.accept("pull_request.opened", guid="second")
 
     def post_after_the_pending_write(self, *actions: Action) -> tuple[Outcome, ...]:
         """Post again. It must wait until a write of the earlier attempt can no longer take effect."""
@@ -117,22 +135,66 @@ def test_rejected_position_is_in_the_stored_outcome(world: PostingWorld) -> None
     assert (outcome.rejected, len(outcome.comment_ids)) == (("f99",), 7)
     world.work.advance(31)
     assert world.post(ONE_INVALID) == (outcome,)  # from the checkpoint
-    assert world.reviews.posted_lines() == [[2, 3], [4], [6, 7, 8, 9]]
+    assert world.reviews.posted_lines() == [[2, 3, 4, 6, 7, 8, 9]]
 
 
-@pytest.mark.parametrize("reviews_before", [0, 1, 2])
-def test_worker_killed_between_the_halves_posts_each_comment_once(world: PostingWorld, reviews_before: int) -> None:
-    """The requests are those for 8, 4, 2 (posted), 1 (posted), 1 and 4 (posted) comments."""
-    skip = (2, 3, 5)[reviews_before]
+def test_review_rejected_for_another_reason_twice_is_declined_and_no_dead_letter(world: PostingWorld) -> None:
+    """For example while a person who shares the account has a draft of a review."""
+    body = '{"message": "Unprocessable Entity", "errors": ["User can only have one pending review per pull request"]}'
+    fault = Fault(effect="status", method="POST", path="/reviews$", status=422, body=body, times=None)
+    world.reviews.sandbox.faults.add(fault)
+    with pytest.raises(Retryable, match="GitHub rejected the review"):
+        world.post(EIGHT)
+    (outcome,) = world.post(EIGHT)
+    assert (outcome.kind, len(outcome.rejected), world.reviews.posted()) == ("declined", 8, [])
+    assert world.reviews.calls().count(f"POST {REVIEWS}") == 2
+
+
+@pytest.mark.parametrize(
+    ("review", "skip", "reviews", "lines"),
+    [(ONE_INVALID, 4, 1, [2, 3, 4, 6, 7, 8, 9]), (TWO_INVALID, 6, 1, [2, 3]), (TWO_INVALID, 9, 2, [2, 3])],
+    ids=["without the invalid comment", "first half", "second half"],
+)
+def test_worker_killed_while_it_searches_invalid_comments_posts_each_other_comment_once(
+    world: PostingWorld, review: EnsureReview, skip: int, reviews: int, lines: list[int]
+) -> None:
     world.reviews.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/reviews$", skip=skip))
     with pytest.raises(DependencyDown):
-        world.post(ONE_INVALID)
-    assert len(world.reviews.posted_lines()) == reviews_before + 1
-    (outcome,) = world.post_after_the_pending_write(ONE_INVALID)
-    assert outcome.detail == "posted 7 comments on lines; GitHub rejected 1 position"
-    assert outcome.rejected == ("f99",)
-    lines = [line for review in world.reviews.posted_lines() for line in review]
-    assert sorted(lines) == [2, 3, 4, 6, 7, 8, 9]
+        world.post(review)
+    assert len(world.reviews.posted_lines()) == reviews
+    (outcome,) = world.post_after_the_pending_write(review)
+    assert outcome.rejected == tuple(comment.key for comment in review.comments if comment.line > 90)
+    assert sorted(outcome.comment_ids) == [f"f{line}" for line in lines]
+    assert sorted(line for one in world.reviews.posted_lines() for line in one) == lines
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(effect="drop_after", method="POST", path="/reviews$"),
+        Fault(effect="status", method="GET", path="/comments$", status=503),
+    ],
+    ids=["no response", "no ids"],
+)
+def test_review_of_a_superseded_delivery_is_not_repeated_by_the_next_one(world: PostingWorld, fault: Fault) -> None:
+    world.reviews.sandbox.faults.add(fault)
+    with pytest.raises(DependencyDown):
+        world.post(EIGHT)
+    world.supersede()
+    (outcome,) = world.post_after_the_pending_write(EIGHT)
+    assert (outcome.kind, len(outcome.comment_ids)) == ("created", 8)
+    assert world.reviews.posted_lines() == [[2, 3, 4, 5, 6, 7, 8, 9]]
+
+
+def test_reply_of_a_superseded_delivery_is_not_repeated_by_the_next_one(world: PostingWorld) -> None:
+    reply = EnsureReply(world.reviews.review(inline(2)).comment_ids["f2"], "fixed", "Fixed.")
+    world.reviews.sandbox.faults.add(Fault(effect="drop_after", method="POST", path="/replies$"))
+    with pytest.raises(DependencyDown):
+        world.post(reply)
+    world.supersede()
+    (outcome,) = world.post_after_the_pending_write(reply)
+    assert (outcome.kind, outcome.detail) == ("unchanged", "our reply in the review thread is posted already")
+    assert [len(review.comments) for review in world.reviews.pull.reviews] == [1, 1]
 
 
 def test_reply_of_a_killed_worker_is_not_posted_twice(world: PostingWorld) -> None:
@@ -144,6 +206,14 @@ def test_reply_of_a_killed_worker_is_not_posted_twice(world: PostingWorld) -> No
     (outcome,) = world.post_after_the_pending_write(reply)
     assert (outcome.action, outcome.kind, outcome.detail) == ("reply", "created", "replied in a review thread")
     assert [len(review.comments) for review in world.reviews.pull.reviews] == [1, 1]
+
+
+def test_first_attempt_does_not_search_for_a_review_or_reply(world: PostingWorld) -> None:
+    first = world.reviews.review(inline(28)).comment_ids["f28"]
+    before = len(world.reviews.calls())
+    world.post(EIGHT, EnsureReply(first, "fixed", "Fixed."))
+    pull, reply = REVIEWS.removesuffix("/reviews"), f"POST {COMMENTS}/{first}/replies"
+    assert world.reviews.calls()[before:] == [f"GET {pull}", f"POST {REVIEWS}", f"GET {COMMENTS}", reply]
 
 
 def test_comment_review_and_replies_of_one_plan(world: PostingWorld) -> None:
