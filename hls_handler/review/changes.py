@@ -45,7 +45,7 @@ class _Block:
 
 def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
     """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
-    return tuple(_store(block.digests, block.around) for block in _list_blocks(hunks))
+    return tuple(_dump(block.digests, block.around) for block in _list_blocks(hunks))
 
 
 def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
@@ -58,8 +58,12 @@ def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
                 runs.append([])
             else:
                 runs[-1].append(digest)
-        digests += [_store(run, block.around) for run in runs if run]
+        digests += [_dump(run, block.around) for run in runs if run]
     return tuple(digests)
+
+
+def _dump(digests: Iterable[str], around: Iterable[str]) -> str:
+    return ":".join(("".join(digests), "".join(sorted(around))))
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
@@ -131,10 +135,6 @@ def _digest_redacted(line: Line) -> str:
 def _digest(line: Line) -> str:
     text = f"{line.mark}{line.text}{'' if line.lacks_newline else chr(10)}"
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
-
-
-def _store(digests: Iterable[str], around: Iterable[str]) -> str:
-    return f"{''.join(digests)}:{''.join(sorted(around))}"
 
 
 def _parse(stored: str) -> _Reviewed:
