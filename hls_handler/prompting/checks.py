@@ -202,7 +202,7 @@ class LibraryCheck:
             with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
             found.setdefault((problem.file, problem.line), with_sample)
 
-        for sample, family, recorded in self._samples(name):
+        for number, (sample, family, recorded) in enumerate(self._samples(name)):
             for variables in self._initial_variables(name, recorded):
                 try:
                     rendered = render(library, name, variables, key=KEY)
@@ -212,7 +212,7 @@ class LibraryCheck:
                 systems.setdefault(rendered.system, sample)
                 if not rendered.task:
                     add(Problem(prompt.path, 1, "the template renders no task for Claude"), sample)
-            for reply in replies:
+            for reply in replies[: 2 if number else None]:  # all replies with the first sample: others differ little
                 extra = {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
                 chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra.items()}
                 try:
