@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -46,8 +47,11 @@ UNMEASURED_FILES = (
 )
 """Tests that run the same lines again and again.
 
-Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite:
-measuring takes two thirds longer, and other tests cover the same lines."""
+Coverage measures neither these, nor the tests that start processes, nor those on PostgreSQL that also run on SQLite,
+nor further cases of one function: measuring takes two thirds longer, and other tests cover the same lines."""
+
+MEASURED_CASES = 3
+"""Cases of each test function that coverage measures."""
 
 
 def pytest_configure() -> None:
@@ -115,9 +119,12 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    cases: Counter[str] = Counter()
     for item in items:
         is_unmeasured = item.path.relative_to(HERE).as_posix() in UNMEASURED_FILES or "[postgresql" in item.name
-        if _folder(item) in PROCESS_FOLDERS or is_unmeasured:
+        function = item.nodeid.partition("[")[0]
+        cases[function] += 1
+        if _folder(item) in PROCESS_FOLDERS or is_unmeasured or cases[function] > MEASURED_CASES:
             item.add_marker(pytest.mark.no_cover)
     items[:] = _interleave(items)
 

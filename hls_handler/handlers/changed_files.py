@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import Literal, get_args
 
@@ -29,6 +30,7 @@ STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
 
 Reason = Literal[
     "binary or empty",
+    "code without a patch",
     "too large for GitHub to show",
     "renamed without changes",
     "left out by settings",
@@ -71,6 +73,11 @@ OVERRIDES: Mapping[Reason, Attribute] = {
 TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
+SOURCE_CODE = re.compile(
+    r"\.(bash|c|cc|clj|cpp|cs|css|cxx|dart|ex|exs|go|gradle|h|hpp|hs|html?|java|jl|js|jsx|kt|kts|lua|m|mjs|mm|php|pl|ps1"
+    r"|py|r|rb|rs|scala|sh|sql|swift|tf|ts|tsx|vue|zsh)$"
+)
+"""Text files: without a patch, they have a changed mode, or bytes such as NUL for which GitHub shows no text."""
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
@@ -82,6 +89,13 @@ ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
+
+
+EMPTY_BLOBS = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+"""Git's SHA-1 and SHA-256 of an empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,7 @@ REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
 class SkippedFile:
     path: str
     reason: Reason
+    previous_path: str | None = None  # if renamed
 
     @property
     def needs_review(self) -> bool:
@@ -140,7 +155,7 @@ class FilePart:
     """Of a hunk that is too long for one call: the index of its first line and that after the last. None: all lines."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
     blocks: tuple[tuple[tuple[str, ...], ...], ...]  # of each file and hunk, the digests of its blocks
@@ -149,6 +164,20 @@ class Selection:
     oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
     above: tuple[tuple[str, ...], ...] = ()
     """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
+
+    @cached_property
+    def patches(self) -> Mapping[str, Patch]:
+        """The whole patches of `files`, by path."""
+        return {file.path: parse_numbered(file.numbered) for file in self.files}
+
+    @cached_property
+    def shown_patches(self) -> Mapping[str, Patch]:
+        """What the calls show of the patches, by path."""
+        hunks: dict[str, list[Hunk]] = {}
+        for part in (part for call in self.calls for part in call):
+            path = self.files[part.file].path
+            hunks.setdefault(path, []).extend(_cut_hunks(self.patches[path], part))
+        return {path: Patch(tuple(of_file)) for path, of_file in hunks.items()}
 
 
 def select_files(
@@ -175,7 +204,7 @@ def select_files(
     # Redacted before it is split, because a part of a private key cannot be recognised.
     shown = [parse_numbered(redact(numbered(patches[file.path]))) for file in ranked]
     selected = tuple(
-        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, patches[file.path]))
+        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, patch))
         for file, patch in zip(ranked, shown, strict=True)
     )
     blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patch.hunks) for patch in shown)
@@ -192,7 +221,9 @@ def select_files(
                 left = tokens
             calls[-1].append(part)
             left -= needed
-    skipped = tuple(SkippedFile(file.path, reasons[file.path]) for file in files if file.path in reasons)
+    skipped = tuple(
+        SkippedFile(file.path, reasons[file.path], file.previous_path) for file in files if file.path in reasons
+    )
     return Selection(
         selected, blocks, tuple(tuple(call) for call in calls[:max_calls] if call), skipped, tuple(oversized)
     )
@@ -255,7 +286,7 @@ def show_files(selection: Selection, parts: Iterable[FilePart]) -> tuple[Patched
     parts = tuple(parts)
     above = selection.above or ((),) * len(selection.files)
     files = {index: selection.files[index] for index in {part.file for part in parts}}
-    patches = {index: parse_numbered(file.numbered) for index, file in files.items()}
+    patches = {index: selection.patches[file.path] for index, file in files.items()}
     changed = {index: _list_positions(file.changed) for index, file in files.items()}
     return tuple(
         _show(files[part.file], patches[part.file], part, changed[part.file], above[part.file]) for part in parts
@@ -275,7 +306,7 @@ def find_files_above(selection: Selection) -> tuple[str, ...]:
         file.path
         for file in files.values()
         if file.status not in ("added", "removed")
-        and any(line.number > 1 for hunk in parse_numbered(file.numbered).hunks for line in hunk.lines[:1])
+        and any(line.number > 1 for hunk in selection.patches[file.path].hunks for line in hunk.lines[:1])
     )
 
 
@@ -290,7 +321,7 @@ def with_lines_above(selection: Selection, texts: Mapping[str, str], *, tokens: 
     above = {
         index: [
             "\n".join(map(number_line, lines))
-            for lines in find_lines_above(texts[file.path], parse_numbered(file.numbered))
+            for lines in find_lines_above(texts[file.path], selection.patches[file.path])
         ]
         for index in {part.file for part in parts}
         if (file := selection.files[index]).path in texts
@@ -316,9 +347,7 @@ def _has_beginning(part: FilePart) -> bool:
 def _show(
     file: PatchedFile, whole: Patch, part: FilePart, positions: Collection[Position], above: Sequence[str]
 ) -> PatchedFile:
-    hunks = [whole.hunks[number] for number in part.hunks]
-    if part.lines is not None:
-        hunks = [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
+    hunks = _cut_hunks(whole, part)
     shown = Patch(tuple(hunks))
     unlisted = max(file.additions + file.deletions - _count_changed(whole), 0) if file.cut else 0
     missing = _count_changed(whole) - _count_changed(shown) + unlisted
@@ -334,6 +363,11 @@ def _show(
     return replace(file, numbered=text, cut=missing > 0, changed=changed, above="\n".join(lines_above))
 
 
+def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
+    hunks = [patch.hunks[number] for number in part.hunks]
+    return hunks if part.lines is None else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
+
+
 def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
     unread = Counter(index for index, _ in _find_unread(selection, unanswered))
@@ -342,7 +376,7 @@ def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int)
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
         missing, total = unread[index], len(selection.blocks[index])
-        reason = "GitHub shortened its patch" if file.cut else None
+        reason = "GitHub shortened its patch, or it contains a private key" if file.cut else None
         if missing:
             size = "a line is too long for one call" if index in oversized else "too large for one review"
             reason = not_asked.get(index, size)
@@ -357,9 +391,8 @@ def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[s
     If a hunk was read in part, these are the digests of the lines that were.
     """
     unread = _find_unread(selection, unanswered)
-    patches = {index: parse_numbered(selection.files[index].numbered) for index in {index for index, _ in unread}}
     read_partly = {
-        (index, number): digest_read_lines(patches[index].hunks[number], lines)
+        (index, number): digest_read_lines(selection.patches[selection.files[index].path].hunks[number], lines)
         for (index, number), lines in unread.items()
     }
     return {
@@ -379,7 +412,7 @@ def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tupl
         for index, file in enumerate(selection.files)
         if file.changed
         for number, lines in enumerate(
-            _find_changed_indexes(parse_numbered(file.numbered), _list_positions(file.changed))
+            _find_changed_indexes(selection.patches[file.path], _list_positions(file.changed))
         )
     }
     for number, call in enumerate(selection.calls):
@@ -390,6 +423,13 @@ def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tupl
                 else:
                     unread[part.file, hunk].difference_update(range(*part.lines))
     return {place: lines for place, lines in unread.items() if lines}
+
+
+def find_unread(selection: Selection) -> set[str]:
+    """Return the paths of files whose patch is not known completely, also those that such a file had before."""
+    cut = {file.path for file in selection.files if file.cut}
+    unread = {file.path for file in selection.skipped if file.needs_review}
+    return cut | unread | {file.previous_path for file in selection.skipped if file.previous_path}
 
 
 def _overhead_tokens(file: ChangedFile) -> int:
@@ -414,7 +454,10 @@ def _skip_reason(
         return None
     if file.additions or file.deletions:
         return "too large for GitHub to show"
-    return "renamed without changes" if file.status == "renamed" else "binary or empty"
+    if file.status == "renamed":
+        return "renamed without changes"
+    is_code = SOURCE_CODE.search(path) is not None and file.status != "removed"
+    return "code without a patch" if is_code and file.sha not in (None, *EMPTY_BLOBS) else "binary or empty"
 
 
 def _rank(file: ChangedFile) -> int:
@@ -440,7 +483,8 @@ def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *
 
 
 def _is_shortened(file: ChangedFile, patch: Patch) -> bool:
-    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it.
+    # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it. The lines of a
+    # private key are hidden, and there could be code between the same two marks.
     return file.additions + file.deletions > _count_changed(patch)
 
 

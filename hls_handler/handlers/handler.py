@@ -129,6 +129,10 @@ class Handler(ABC, Generic[Facts]):
         """Return the reason not to ask Claude; None to ask Claude. By default: None."""
         return None
 
+    def static_reply(self, facts: Facts) -> Reply | None:
+        """Return a reply that keeps the comment up to date without a call to Claude. By default: None."""
+        return None
+
     def check_commit(self, facts: Facts) -> str | None:
         """Return the SHA of the commit that gets a check in progress before Claude is asked. By default: None.
 

@@ -26,6 +26,7 @@ class ChangedFile:
     additions: Count
     deletions: Count
     patch: Annotated[str | None, Field(default=None)]  # None for binary, huge, and renamed but unchanged files
+    sha: Annotated[str | None, Field(default=None)] = None  # of the new content
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Severity
+from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Line, Patch, Side, normalize_line
+from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.markdown import sanitize_code_block
 
 RANK: Mapping[Severity, int] = {"critical": 0, "high": 1, "medium": 2, "low": 3}
@@ -17,7 +18,7 @@ MAX_MOVED_LINES = 20
 """Distance up to which a finding moves to the line that it quotes. Farther away, the quote may mean another place."""
 
 MIN_PART_CHARS = 20
-"""Least characters, without blanks, of a part of a line longer than `MAX_QUOTE_CHARS` that stands for the line."""
+"""Least characters, without blanks, of a part of a line that stands for the line."""
 
 REDACTION_MARKER = "[redacted: "
 
@@ -28,21 +29,24 @@ def locate_findings(
     """Move each finding to the line that it quotes. Return these findings, and those without such a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
-    line of the quote; blanks are ignored. Of a line longer than `MAX_QUOTE_CHARS`, a part suffices. If that line
-    differs, the finding moves to the nearest equal line within `MAX_MOVED_LINES`: of the finding's side (LEFT or
-    RIGHT), or else of the other side. If there is none, or if two are equally near, the finding has no line. A range of
+    line of the quote; blanks are ignored. If that line differs, the finding moves to the nearest equal line within
+    `MAX_MOVED_LINES`: of the finding's side (LEFT or RIGHT), or else of the other side. If no line equals the quote, a
+    line suffices that contains it. If there is none, or if two are equally near, the finding has no line. A range of
     lines is cut to one hunk.
 
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
-    was cut or moved, if only a part of the line is quoted, and if it changes nothing or lacks a redacted credential.
+    was cut or moved, if only a part of the line is quoted, and if it changes nothing, lacks a redacted credential or a
+    control character, or repeats the line above or below.
     Findings of one category at one line are merged. The located findings are sorted by severity, path and line. GitHub
     accepts a review comment at each returned line.
     """
     shown = {path: _PatchIndex(patch) for path, patch in patches.items()}
+    paths = {clean(path): path for path in shown}  # as the prompt shows them
     located: list[Finding] = []
     lost: list[Finding] = []
     for finding in findings:
-        found = shown[finding.path].find(finding) if finding.path in shown else None
+        path = finding.path if finding.path in shown else paths.get(finding.path)
+        found = shown[path].find(finding.model_copy(update={"path": path})) if path is not None else None
         if found is None:
             lost.append(finding)
         else:
@@ -55,30 +59,34 @@ class _PatchIndex:
         self._lines: dict[Position, Line] = {}
         self._hunk_index: dict[Position, int] = {}
         self._positions_by_text: dict[str, list[Position]] = {}
-        self._long_lines: dict[Position, str] = {}  # normalized text
+        self._texts: dict[Position, str] = {}  # normalized
         for index, hunk in enumerate(patch.hunks):
             for line in hunk.lines:
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
                 text = normalize_line(line.text)
                 self._positions_by_text.setdefault(text, []).append(position)
-                if len(line.text) > MAX_QUOTE_CHARS:
-                    self._long_lines[position] = text
+                self._texts[position] = text
 
     def find(self, finding: Finding) -> Finding | None:
         variants = _variants(finding.quote)
         position = (finding.side, finding.line)
-        line = self._lines.get(position)
-        if line is not None and normalize_line(line.text) in variants:
+        equal = self._find_equal(variants)
+        # Of a line of which a part is quoted, a suggestion may replace only that part.
+        partly = finding.model_copy(update={"suggestion": None})
+        if position in equal:
             return self._move_to(position, finding)
-        parts = {position for position, text in self._long_lines.items() if _quotes_part(variants, text)}
-        if parts:  # a suggestion may replace only the quoted part
-            finding = finding.model_copy(update={"suggestion": None})
-        if position in parts:
-            return self._move_to(position, finding)
-        quoted = parts | {
-            position for quote in variants if quote for position in self._positions_by_text.get(quote, ())
-        }
+        if _quotes_part(variants, self._texts.get(position, "")):
+            return self._move_to(position, partly)
+        if equal:
+            return self._find_near(finding, equal)
+        return self._find_near(partly, {at for at, text in self._texts.items() if _quotes_part(variants, text)})
+
+    def _find_equal(self, variants: Iterable[str]) -> set[Position]:
+        return {position for quote in variants if quote for position in self._positions_by_text.get(quote, ())}
+
+    def _find_near(self, finding: Finding, quoted: Collection[Position]) -> Finding | None:
+        """Move the finding to the nearest of these lines. None if there is none, or if two are equally near."""
         other_side: Side = "LEFT" if finding.side == "RIGHT" else "RIGHT"
         for side in (finding.side, other_side):
             near = sorted(
@@ -101,8 +109,7 @@ class _PatchIndex:
         if suggestion:
             suggestion = suggestion.removesuffix("\n")  # GitHub would insert an empty line for it
             # Sanitizing would change the code that people apply.
-            is_plain = sanitize_code_block(suggestion) == suggestion and REDACTION_MARKER not in suggestion
-            if not suggestion or suggestion == self._text(start, line) or not is_plain:
+            if suggestion == self._text(start, line) or not self._is_safe(suggestion, start, line):
                 suggestion = None
         moved = {
             "side": side,
@@ -111,6 +118,20 @@ class _PatchIndex:
             "suggestion": suggestion,
         }
         return finding.model_copy(update=moved)
+
+    def _is_safe(self, suggestion: str, start: int, line: int) -> bool:
+        """Return True if the suggestion is text that nothing changes, and does not repeat the lines beside its own."""
+        replaced = self._text(start, line)
+        texts = (suggestion, replaced)
+        if not suggestion or any(clean(CodeText(text)) != text or REDACTION_MARKER in text for text in texts):
+            return False
+        new, old = suggestion.split("\n"), replaced.split("\n")
+        above, below = (self._texts.get(("RIGHT", number)) for number in (start - 1, line + 1))
+        ends = ((above, new[0], old[0]), (below, new[-1], old[-1]))
+        is_repeated = any(
+            beside and normalize_line(one) == beside != normalize_line(other) for beside, one, other in ends
+        )
+        return sanitize_code_block(suggestion) == suggestion and not is_repeated
 
     def _text(self, start: int, line: int) -> str:
         return "\n".join(self._lines["RIGHT", number].text.removesuffix("\r") for number in range(start, line + 1))

@@ -244,8 +244,9 @@ def render_chain(
     reply = answers[index].reply
     comment, footer = _render_comment(library, names[index], handler, facts, reply, variables, key)
     inline = {
-        finding: render_review_comment(library, names[index], {**variables, **extra}, key=key)
-        for finding, extra in handler.inline_findings(facts, reply).items()
+        finding: render_review_comment(library, name, {**variables, "analysis": answer.reply, **extra}, key=key)
+        for name, answer in zip(names, answers, strict=True)
+        for finding, extra in handler.inline_findings(facts, answer.reply).items()
     }
     return Analysis(answers, comment, footer, comment_index=index, inline=inline)
 

@@ -202,9 +202,14 @@ def _run_steps(job: Job) -> DeliveryResult:
                 facts = job.handler.with_unanswered(
                     facts, dict.fromkeys(range(len(job.handler.split(facts))), NO_BUDGET)
                 )
-                return _end_unasked(job, facts, str(exc))
-            facts = answered.facts
-            analysis = analyse(job, answered, facts)
+                reply = job.handler.static_reply(facts)
+                if reply is None:
+                    return _end_unasked(job, facts, str(exc))
+                skip_reason = SkipReason(str(exc), reply)
+                analysis, answered = analyse_static_reply(job, facts, reply), None
+            else:
+                facts = answered.facts
+                analysis = analyse(job, answered, facts)
     actions = _plan(job, facts, analysis, conversation)
     with job.record_failure("posting"):
         outcomes, posting = _post(job, facts, analysis, answered, actions, conversation)

@@ -50,7 +50,6 @@ def test_a_push_edits_the_pull_requests_comment_in_place(service: Service, sandb
     assert before is not None
     assert set(before.labels) == {"size/medium", "type/feature"}
     assert f"/blob/{before.head_sha}/" in before.comments[0].body
-    assert "| File |" in before.comments[0].body
     send(service, sandbox, "demo/feature-push")
     after = sandbox.state.conversation(REPOSITORY, FEATURE)
     assert after is not None

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from hls_handler.analysis import Finding, IssueAnalysis, PullRequestAnalysis, Reply, WorkflowAnalysis
 from hls_handler.handlers.failed_steps import find_quoted_line
-from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.workflows import WorkflowFacts
 from hls_handler.review.patches import Patch, normalize_line, parse_numbered
 from hls_handler.review.positions import RANK, locate_findings

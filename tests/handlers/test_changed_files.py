@@ -239,7 +239,7 @@ def test_rule_10_a_private_key_that_is_longer_than_a_call_is_not_shown() -> None
     texts = [one.numbered for call in range(len(selection.calls)) for one in shown(selection, call)]
     assert not any("MIIEpAI" in text for text in texts)
     assert sum("R   21 + [redacted: private-key]" in text for text in texts) == 1
-    assert cover(selection, {}, unlisted=0).is_complete
+    assert not cover(selection, {}, unlisted=0).is_complete
 
 
 def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
@@ -367,11 +367,35 @@ def test_patch_that_github_shortened_is_not_covered() -> None:
     assert shown(selection)[0].cut
     assert shown(selection)[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
     assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("area.py", 1, 1, "GitHub shortened its patch", needs_review=True),
+        FileCoverage("area.py", 1, 1, "GitHub shortened its patch, or it contains a private key", needs_review=True),
     )
 
 
+def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
+    key = ["# -----BEGIN PRIVATE KEY-----", "Version: object = run(sys.argv)", "# -----END PRIVATE KEY-----", "a = 1"]
+    patch = "@@ -0,0 +1,4 @@\n" + "\n".join(f"+{line}" for line in key)
+    selection = select(file("a.py", patch, additions=4, deletions=0))
+    assert "run(sys.argv)" not in shown(selection)[0].numbered
+    assert not cover(selection, {}, unlisted=0).is_complete
+
+
 # Skipped files
+
+
+@pytest.mark.parametrize(
+    ("path", "known", "reason"),
+    [
+        ("run.sh", {"status": "modified"}, "code without a patch"),
+        ("run.sh", {"status": "added", "sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"}, "binary or empty"),
+        ("run.sh", {"status": "removed"}, "binary or empty"),
+        ("logo.png", {"status": "modified"}, "binary or empty"),
+    ],
+    ids=["changed mode or NUL", "empty", "removed", "picture"],
+)
+def test_code_without_a_patch_needs_a_review(path: str, known: dict[str, Any], reason: Reason) -> None:
+    given = replace(file(path, None, additions=0, deletions=0), **{"sha": "c" * 40, **known})
+    (skipped_file,) = select(given).skipped
+    assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason == "code without a patch")
 
 
 def test_files_left_out_by_settings_need_no_review() -> None:

@@ -11,7 +11,8 @@ from hls_handler.actions import Annotation, EnsureCheck
 from hls_handler.analysis import Receipt, Severity
 from hls_handler.handlers.check import CheckedFinding, plan_check, plan_unreviewed_check
 from hls_handler.handlers.handler import PromptLimits, SkipReason
-from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.model import Review

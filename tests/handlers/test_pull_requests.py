@@ -32,13 +32,9 @@ from hls_handler.analysis import (
 from hls_handler.handlers.changed_files import PatchedFile, SkippedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
-from hls_handler.handlers.pull_requests import (
-    Candidate,
-    KnownFinding,
-    PullRequestFacts,
-    PullRequestHandler,
-    ShownFinding,
-)
+from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding, PullRequestFacts
+from hls_handler.handlers.pull_request_findings import ShownFinding
+from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model
@@ -223,10 +219,11 @@ def test_an_analysis_with_findings_becomes_labels_a_review_and_a_comment() -> No
         ("on_findings", [finding()], True, True),
         ("on_findings", [], True, False),
         ("on_findings", [finding(quote="nowhere")], True, True),
-        ("on_findings", [finding()], False, False),
+        ("on_findings", [finding()], False, True),
+        ("on_findings", [], False, False),
         ("always", [], False, True),
     ],
-    ids=["found", "nothing found", "nothing located", "not worth saying", "always"],
+    ids=["found", "nothing found", "nothing located", "found, and not worth saying", "nothing to say", "always"],
 )
 def test_comment_is_created_if_something_was_found_or_always(
     summary: Summary, findings: list[Finding], worth_saying: bool, create: bool
@@ -415,11 +412,41 @@ def test_later_reviews_raise_only_findings_on_changed_lines(
     assert raised(gather(PUSHED, record=record), *found) == titles
 
 
-def test_finding_without_a_line_is_shown_in_the_first_review_only() -> None:
-    lost = pull_request_analysis(findings=[finding(quote="never written")])
-    assert len(cast(tuple[object, ...], HANDLER.comment_variables(gather(TWO), lost)["unlocated"])) == 1
-    later = gather(PUSHED, record=review(gather(TWO)))
-    assert HANDLER.comment_variables(later, lost)["unlocated"] == ()
+@pytest.mark.parametrize(("path", "later"), [("area.py", 1), ("other.py", 0)])
+def test_finding_without_a_line_is_shown_later_if_its_file_is(path: str, later: int) -> None:
+    lost = pull_request_analysis(findings=[finding(path=path, quote="never written")])
+    for facts, shown in ((gather(TWO), 1), (gather(PUSHED, record=review(gather(TWO))), later)):
+        assert len(cast(tuple[object, ...], HANDLER.comment_variables(facts, lost)["unlocated"])) == shown
+
+
+def test_the_least_severe_of_too_many_findings_are_counted() -> None:
+    lines = [f"line {number}" for number in range(1, 46)]
+    many = file("a.py", "@@ -0,0 +1,45 @@\n" + "\n".join(f"+{line}" for line in lines), additions=45, deletions=0)
+    found = [finding(path="a.py", line=number, quote=line) for number, line in enumerate(lines, start=1)]
+    variables = HANDLER.comment_variables(gather(many), pull_request_analysis(findings=found))
+    assert (len(titles_of(variables)), variables["left_out"]) == (40, 5)
+
+
+def test_open_findings_are_ordered_by_severity() -> None:
+    low = finding(line=21, quote="    return side ** 3", severity="low")
+    record = review(gather(TWO), low)
+    ledger = (*record.ledger, *review(gather(TWO), finding(severity="critical")).ledger)
+    facts = gather(TWO, record=replace(record, ledger=ledger))
+    shown = cast(tuple[ShownFinding, ...], HANDLER.comment_variables(facts, pull_request_analysis())["unrepeated"])
+    assert [one.severity for one in shown] == ["critical", "low"]
+
+
+def test_finding_in_a_file_that_is_renamed_to_be_left_out_stays_open() -> None:
+    record = review(gather(TWO), finding())
+    moved = replace(file("vendor/area.py", TWO_HUNKS, additions=2, deletions=2), previous_path="area.py")
+    assert [entry.state for entry in gather(moved, record=record).record.ledger] == ["open"]
+
+
+def test_comment_is_created_for_an_incomplete_review() -> None:
+    facts = gather(file(), file("big.py", None, additions=20_000))
+    (_, comment) = plan(facts, analysis(pull_request_analysis()))
+    assert isinstance(comment, EnsureComment)
+    assert comment.create
 
 
 def test_known_finding_is_listed_and_not_raised_again() -> None:
@@ -589,6 +616,17 @@ def test_new_findings_are_verified_with_their_code() -> None:
     assert variables["files"] == ()
 
 
+def test_code_of_all_candidates_is_limited() -> None:
+    lines = [f"{number} {'x' * 900}" for number in range(1, 201)]
+    long = file("a.py", "@@ -0,0 +1,200 @@\n" + "\n".join(f"+{line}" for line in lines), additions=200, deletions=0)
+    found = [finding(path="a.py", line=number, quote=lines[number - 1]) for number in range(5, 205, 5)]
+    variables = HANDLER.verification_variables(gather(long, tokens=100_000), pull_request_analysis(findings=found))
+    assert variables is not None
+    codes = [one.code for one in cast(tuple[Candidate, ...], variables["candidates"])]
+    assert (len(codes), sum(map(len, codes)) < 80_000) == (40, True)
+    assert all(str(number) in code for number, code in zip(range(5, 205, 5), codes, strict=True))
+
+
 def test_refuted_findings_are_not_shown_and_not_stored() -> None:
     facts = HANDLER.apply_verification(gather(TWO), TWO_FINDINGS, verdicts(1, 99, -1))
     assert raised(facts, *TWO_FINDINGS.findings) == ["Wrong"]
@@ -667,11 +705,12 @@ def test_closing_event_reviews_nothing() -> None:
     assert [type(action) for action in actions] == [EnsureLabels, EnsureComment]
 
 
-def test_follow_up_reply_of_another_type_records_no_review() -> None:
-    record = review(gather(TWO), finding())
-    facts = gather(PUSHED, record=record)
-    other = HANDLER.after_review(
-        facts, analysis(pull_request_analysis(), issue_response()), comment_ids={}, rejected=()
-    )[1]
-    assert other is not None
-    assert (other.rounds, other.reviewed) == (1, record.reviewed)
+def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
+    reply = pull_request_analysis(findings=[finding()])
+    facts = gather(TWO)
+    (key,) = HANDLER.inline_findings(facts, reply)
+    chain = replace(analysis(reply, issue_response()), comment_index=1, inline={key: "It is wrong."})
+    assert [type(action) for action in plan(facts, chain)] == [EnsureLabels, EnsureReview, EnsureComment]
+    record = HANDLER.after_review(facts, chain, comment_ids={key: 901}, rejected=())[1]
+    assert record is not None
+    assert (record.rounds, [entry.title for entry in record.ledger]) == (1, ["Wrong"])

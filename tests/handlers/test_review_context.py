@@ -10,7 +10,8 @@ from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import PullRequest
 from hls_handler.handlers.changed_files import select_files, show_files, with_lines_above
 from hls_handler.handlers.handler import PromptLimits
-from hls_handler.handlers.pull_requests import PullRequestFacts, PullRequestHandler
+from hls_handler.handlers.pull_request_facts import PullRequestFacts
+from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import (
     EMPTY_HISTORY,
     ChangedFile,

@@ -28,7 +28,8 @@ from hls_handler.analysis import (
 from hls_handler.handlers import HANDLERS
 from hls_handler.handlers.changed_files import SkippedFile
 from hls_handler.handlers.issues import update_requests
-from hls_handler.handlers.pull_requests import Candidate, KnownFinding, ShownFinding
+from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding
+from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.render import (
@@ -95,6 +96,7 @@ NO_FINDINGS = {
     "findings": (),
     "unlocated": (),
     "held_back": 0,
+    "left_out": 0,
     "fixed": 0,
     "still_open": 0,
     "gone": 0,

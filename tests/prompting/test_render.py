@@ -12,7 +12,7 @@ from hls_handler.analysis import Finding, IssueAnalysis
 from hls_handler.errors import PromptError
 from hls_handler.events import Label
 from hls_handler.handlers.issues import InformationRequest
-from hls_handler.handlers.pull_requests import ShownFinding
+from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.reviews import Todo
 from hls_handler.prompting.environment import MAX_CHARACTERS
 from hls_handler.prompting.render import estimate_tokens, render, render_comment, render_footer
@@ -370,7 +370,7 @@ def pull_request_comment(
 ) -> str:
     """A comment with copies of a finding."""
     shown = ShownFinding(**found.model_dump(), url=url, is_inline=False)
-    counts = dict.fromkeys(("held_back", "fixed", "still_open", "gone", "dismissed"), 0)
+    counts = dict.fromkeys(("held_back", "left_out", "fixed", "still_open", "gone", "dismissed"), 0)
     commit = {"commit": "1f0c2d3e4b", "commit_url": ""}
     lists = {"findings": (shown,) * findings, "unrepeated": (shown,) * unrepeated, "unlocated": (), "scores": ()}
     variables = {**pull_request_variables(), **counts, "still_open": unrepeated, **commit, **lists}

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hls_handler.analysis import Finding
-from hls_handler.review.patches import Patch, Side, numbered, parse_numbered, parse_patch
+from hls_handler.review.patches import Patch, Side, normalize_line, numbered, parse_numbered, parse_patch
 from hls_handler.review.positions import locate_findings
 
 PATCH = parse_patch("""\
@@ -116,11 +116,11 @@ LONG = parse_patch(f"@@ -0,0 +1,3 @@\n+short()\n+{LONG_LINE}\n+{'c' * 999}")
         ({"line": 9, "quote": "run(eval(request.body))"}, ("RIGHT", None, 2)),
         ({"line": 2, "start_line": 1, "quote": "run(eval(request.body))"}, ("RIGHT", 1, 2)),
         ({"line": 2, "quote": "eval(request.body)"}, None),
-        ({"line": 3, "quote": "c" * 998}, None),
+        ({"line": 3, "quote": "c" * 998}, ("RIGHT", None, 3)),
     ],
     ids=["beginning", "inside", "moved", "range", "less than 20 characters", "line that a quote can hold"],
 )
-def test_a_line_too_long_for_a_quote_is_found_by_a_part(
+def test_a_line_is_found_by_a_part_if_no_line_equals_the_quote(
     changes: dict[str, Any], expected: tuple[Side, int | None, int] | None
 ) -> None:
     assert place(LONG, **changes) == expected
@@ -152,8 +152,14 @@ def test_a_finding_without_a_line_is_unlocated(patch: Patch, changes: dict[str, 
     assert locate_findings([unlocated], {"area.py": patch}) == ((), (unlocated,))
 
 
-def test_a_finding_about_an_empty_line_stays_there() -> None:
-    assert place(line=14, quote="") == ("RIGHT", None, 14)
+def test_a_finding_without_a_quote_has_no_line() -> None:
+    assert place(line=14, quote="") is None
+
+
+def test_a_path_with_invisible_characters_is_found_as_it_is_shown() -> None:
+    path = "src/a\u200bb.py"
+    (located,) = locate_findings([finding(path="src/ab.py")], {path: PATCH})[0]
+    assert (located.path, located.line) == (path, 13)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +243,8 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         ("token = 'ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'", None),
         ("token = '[redacted: github-token]'", None),
         ("```\n```", None),
+        (" def area(side):\n    return 1", " def area(side):\n    return 1"),
+        ("    if side < 0:\n    return 1", None),
     ],
     ids=[
         "other lines",
@@ -250,6 +258,8 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         "credential",
         "a redacted credential",
         "fence",
+        "a line farther above",
+        "the line above",
     ],
 )
 def test_suggestion_is_kept_only_if_it_changes_something_and_is_posted_as_it_is(
@@ -257,6 +267,19 @@ def test_suggestion_is_kept_only_if_it_changes_something_and_is_posted_as_it_is(
 ) -> None:
     (located,) = locate_findings([finding(suggestion=suggestion, start_line=12)], {"area.py": PATCH})[0]
     assert located.suggestion == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "suggestion"),
+    [(2, "if b:\n    call()"), (4, "page = '\x0c x'"), (5, "password = 'changed'")],
+    ids=["repeats the line below", "form feed", "redacted credential"],
+)
+def test_suggestion_that_would_damage_the_code_is_deleted(line: int, suggestion: str) -> None:
+    lines = ["", "if a:", "    call()", "page = '\x0c'", "password = '[redacted: password]'"]
+    patch = parse_patch("@@ -0,0 +1,5 @@\n" + "\n".join(f"+{text}" for text in lines))
+    given = finding(line=line, quote=lines[line - 1], suggestion=suggestion)
+    (located,) = locate_findings([given], {"area.py": patch})[0]
+    assert (located.line, located.suggestion) == (line, None)
 
 
 def test_suggestion_that_differs_only_in_the_line_end_changes_nothing() -> None:
@@ -470,8 +493,9 @@ def test_located_findings_are_accepted_by_github(data: st.DataObject, change: Ch
 def test_every_line_that_github_shows_can_be_found_by_its_own_text(change: Change) -> None:
     accepted = apply_patch(change.old, change.patch)
     patches = {"area.py": parse_patch(change.patch or "")}
-    for (side, number), (_, text) in accepted.lines.items():
+    shown = {place: text[:1_000] for place, (_, text) in accepted.lines.items()}
+    for (side, number), text in ((place, text) for place, text in shown.items() if normalize_line(text)):
         (located,), _ = locate_findings(
-            [finding().model_copy(update={"side": side, "line": number, "quote": text[:1_000]})], patches
+            [finding().model_copy(update={"side": side, "line": number, "quote": text})], patches
         )
         assert (located.side, located.line) == (side, number)

@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.analysis import Usage
 from hls_handler.settings.model import Prompts, Repository, Review, Settings
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.handlers.world import file, finding, pull_request, pull_request_analysis
 from tests.work.fakes import INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
 
@@ -32,7 +32,7 @@ def test_delivery_whose_first_call_does_not_fit_asks_nothing_and_is_no_success(m
         "settings (review.max_usd) allows 0.040000 USD; raise that limit, then push or comment /review; "
     )
     assert (finished.reason or "").endswith("neutral: Reviewed 0 of 1 file")
-    assert (world.claude.asked, world.github.comments, world.github.labels) == ([], {}, {})
+    assert world.claude.asked == []
     assert world.health.snapshot().components["claude"].state == "unknown"
 
 
@@ -62,6 +62,19 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
     assert len(world.claude.asked) == 2
     assert "the calls for this pull request have cost up to 0.000280 USD" in (world.row("later-1").reason or "")
     assert "settings (review.max_usd_per_pull_request) allows 0.050200 USD" in (world.row("later-1").reason or "")
+
+
+def test_comment_is_edited_if_the_first_call_does_not_fit(make_world: MakeWorld) -> None:
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
+    world = make_review_world(make_world, reply, max_usd_per_pull_request=0.0502, verify=False)
+    assert world.finish().state == "done"
+    world.github.changed[2] = (file("a.py", "@@ -1 +1,2 @@\n-a\n+b\n+c"),)
+    world.accept("pull_request.opened", guid="later")
+    world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=0.01)})
+    assert world.finish().state == "done"
+    comment = world.github.comments[2]
+    assert "Not reviewed" in comment
+    assert "the budget for reviews is used up" in comment
 
 
 def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> None:
