@@ -27,8 +27,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HERE = Path(__file__).parent
 
-PROCESS_FOLDERS = ("crash", "e2e", "golden", "machines", "redteam", "rounds", "soak")
-"""Folders of tests that start whole processes or take long."""
+PROCESS_FOLDERS = (
+    "crash",
+    "e2e",
+    "golden",
+    "machines",
+    "redteam",
+    "rounds",
+    "soak",
+    "test_container.py",
+    "test_package.py",
+)
+"""Folders and files of tests that start whole processes or take long."""
+
+SLOW_SHARE = 0.7  # of a worker's tests: in the rest are no tests of `PROCESS_FOLDERS`
 
 UNMEASURED_FILES = (
     "cli/test_config.py",
@@ -130,18 +142,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _interleave(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Spread the files that wait for processes evenly among the others, so that no core is idle at the end.
+    """Spread the files that wait for processes among the others, so that no core is idle.
 
-    The tests of a file stay together: some share an expensive fixture.
+    pytest-xdist gives each worker an equal part of the list to begin with. These files come within the first
+    `SLOW_SHARE` of each part, so that the last tests are short. The tests of a file stay together: some share an
+    expensive fixture.
     """
     files = [list(tests) for _, tests in groupby(items, key=lambda item: item.path)]
     slow = [tests for tests in files if _folder(tests[0]) in PROCESS_FOLDERS]
-    others = [tests for tests in files if _folder(tests[0]) not in PROCESS_FOLDERS]
-    others_per_slow = len(others) / max(len(slow), 1)
-    mixed = []
-    for number, tests in enumerate(slow):
-        mixed += [tests, *others[round(number * others_per_slow) : round((number + 1) * others_per_slow)]]
-    return [test for tests in mixed or others for test in tests]
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    waiting = [slow[number::workers] for number in range(workers)]
+    totals = [len(each) for each in waiting]
+    mixed: list[pytest.Item] = []
+    for tests in (tests for tests in files if _folder(tests[0]) not in PROCESS_FOLDERS):
+        part, done = divmod(len(mixed) * workers / max(len(items), 1), 1)
+        due = min(done / SLOW_SHARE, 1) * totals[int(part)]
+        while waiting[int(part)] and totals[int(part)] - len(waiting[int(part)]) <= due:
+            mixed += waiting[int(part)].pop(0)
+        mixed += tests
+    return [*(test for each in waiting for tests in each for test in tests), *mixed]
 
 
 def _folder(item: pytest.Item) -> str:
