@@ -3,13 +3,13 @@
 Only removed and added lines are compared, without their numbers, so a rebase and a merge of the base change nothing. A
 block is a run of removed and added lines without an unchanged line between them. The same block at another place is
 new, because `return True` may be right in one function and wrong in another: a part of the unchanged lines around it
-must be the same. Not all, because a rebase may change some. A block is stored as the digests of its lines, a colon, and
-the digests of the lines around it, 16 characters each.
+must be the same, or the distance to the beginning or the end of the file. Not all, because a rebase may change some. A
+block is stored as the digests of its lines, a colon, and the digests of the lines around it, 16 characters each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -109,23 +109,32 @@ def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
             if after - before > 1:
                 lines = tuple(map(digest, hunk.lines[before + 1 : after]))
                 above, below = hunk.lines[: before + 1][::-1], hunk.lines[after:]
-                around = frozenset(digest(line) for part in (above, below) for line in _find_around(part))
-                blocks.append(_Block(number, before + 1, lines, around))
+                around = {*_digest_around(above, "beginning", digest), *_digest_around(below, "end", digest)}
+                blocks.append(_Block(number, before + 1, lines, frozenset(around)))
     return blocks
 
 
-def _find_around(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the first unchanged lines that show a place, without their numbers and the blanks around them."""
-    texts = (line.text.strip() for line in lines if line.mark == " ")
-    for text in islice((text for text in texts if len(text) >= MIN_CHARACTERS), AROUND):
-        yield Line("RIGHT", 0, " ", text)
+def _digest_around(lines: Sequence[Line], edge: str, digest: Callable[[Line], str]) -> Iterator[str]:
+    """Yield the digests of the first unchanged lines that show a place, without their numbers and blanks around them.
+
+    `edge` tells those above a block ("beginning") from those below ("end"). A patch shows `AROUND` unchanged lines on
+    each side unless the file begins or ends there. Then the distance to it is also yielded: "end 2", padded like a
+    digest.
+    """
+    unchanged = [line.text.strip() for line in lines if line.mark == " "]
+    for text in islice((text for text in unchanged if len(text) >= MIN_CHARACTERS), AROUND):
+        yield digest(Line("RIGHT", 0, " ", f"{edge} {text}"))
+    if len(unchanged) < AROUND:
+        yield f"{edge} {len(unchanged)}".ljust(DIGEST_CHARACTERS)
 
 
 def _is_same_place(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Return True if enough lines are the same, or the distance to the beginning or the end of the file."""
     if not one or not other:
         return one == other
-    shared = len(one & other)
-    return shared >= MIN_SHARED or 2 * shared > min(len(one), len(other))
+    shared = one & other
+    is_same_edge = any(" " in digest for digest in shared)
+    return is_same_edge or len(shared) >= MIN_SHARED or 2 * len(shared) > min(len(one), len(other))
 
 
 def _digest_redacted(line: Line) -> str:

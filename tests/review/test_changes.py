@@ -49,9 +49,9 @@ def test_first_review_reads_all_removed_and_added_lines() -> None:
 
 def test_block_is_stored_as_sixteen_characters_of_each_line_and_of_the_lines_around_it() -> None:
     (block,) = digest_blocks(parse_patch(AREA).hunks)
-    assert list(map(len, block.split(":"))) == [4 * 16, 2 * 16]
+    assert list(map(len, block.split(":"))) == [4 * 16, 4 * 16]
     two_blocks = parse_patch("@@ -1,3 +1,3 @@\n-a\n+b\n c\n-d\n+e")
-    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [33, 33]
+    assert [len(digests) for digests in digest_blocks(two_blocks.hunks)] == [65, 65]
 
 
 ABOVE, BELOW = " import math\n import sys\n from a import b", " # end\n other = 1\n more = 2"
@@ -81,14 +81,24 @@ def test_hunk_that_the_base_splits_has_no_changed_lines() -> None:
 
 @pytest.mark.parametrize("mark", ["+", "-"])
 def test_reviewed_block_at_another_place_is_changed(mark: str) -> None:
-    before = f"@@ -3,2 +3,3 @@\n def is_debug():\n{mark}    return True\n     pass"
-    moved = before.replace("is_debug", "check_password").replace("-3,2 +3,3", "-30,2 +30,3")
-    assert [line[:1] for line in changed(before, moved)] == [mark]
-    one, other = (
-        f"@@ -9 +9,2 @@\n def {name}():\n{mark}    {code}" for name, code in (("show", "x()"), ("drop", "y()"))
-    )
-    swapped = f"{one.replace('x()', 'y()')}\n{other.replace('y()', 'x()')}"
-    assert len(changed(f"{one}\n{other}", swapped)) == 2
+    """Also if the place is near the end of a file or some of the lines around it are equal."""
+
+    def function(name: str, code: str) -> str:
+        return f"@@ -9 +9,2 @@\n import {name}\n \n def {name}():\n{mark}    {code}\n     pass\n \n other_{name}"
+
+    shown, moved = function("show", "return True"), function("drop", "return True")
+    assert [line[:1] for line in changed(shown, moved)] == [mark]
+    swapped = f"{function('show', 'y()')}\n{function('drop', 'x()')}"
+    assert len(changed(f"{function('show', 'x()')}\n{function('drop', 'y()')}", swapped)) == 2
+    short = "@@ -1,4 +1,5 @@\n def show():\n+    return True\n     pass\n def drop():\n     pass"
+    at_the_end = "@@ -1,4 +1,5 @@\n def show():\n     pass\n def drop():\n+    return True\n     pass"
+    assert len(changed(short, at_the_end)) == 1
+
+
+def test_base_may_change_all_lines_above_a_block_at_the_end_of_a_file() -> None:
+    before = "@@ -7,3 +7,4 @@\n one = 1\n two = 2\n three = 3\n+four = 4"
+    after = "@@ -17,3 +17,4 @@\n five = 5\n six = 6\n seven = 7\n+four = 4"
+    assert changed(before, after) == []
 
 
 def test_one_changed_line_of_a_new_file_is_the_only_one() -> None:
