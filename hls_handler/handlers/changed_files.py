@@ -172,7 +172,7 @@ class Selection:
 
     @cached_property
     def shown_patches(self) -> Mapping[str, Patch]:
-        """What the calls show of the patches, by path."""
+        """The parts of the patches that the calls show, by path."""
         hunks: dict[str, list[Hunk]] = {}
         for part in (part for call in self.calls for part in call):
             path = self.files[part.file].path

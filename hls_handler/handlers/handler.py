@@ -67,7 +67,51 @@ class Conversation:
     is_fallback_issue: bool = False  # the fallback issue from settings: it receives a comment, but no labels
 
 
-class Handler(ABC, Generic[Facts]):
+class ReviewSteps(Generic[Facts]):
+    """The steps of a review: several calls, the verification of findings, comments on lines, and the stored record.
+
+    By default, there is one call and none of the others. All methods are pure.
+    """
+
+    def split(self, facts: Facts) -> tuple[Facts, ...]:
+        """Return the facts for each call of the first prompt. By default one: all facts."""
+        return (facts,)
+
+    def merge(self, replies: Sequence[Reply]) -> Reply:
+        """Join the replies to the calls of `split`, at least one. By default: the first reply."""
+        return replies[0]
+
+    def with_unanswered(self, facts: Facts, unanswered: Mapping[int, str]) -> Facts:
+        """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
+        return facts
+
+    def with_unverified(self, facts: Facts, reason: str) -> Facts:
+        """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
+        return facts
+
+    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
+        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
+        return None
+
+    def apply_verification(self, facts: Facts, reply: Reply, verdicts: Reply) -> Facts:
+        """Return the facts with the reply to the prompt `verification`."""
+        return facts
+
+    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
+        """Return template variables for each review comment, by the key of its finding. By default: none."""
+        return {}
+
+    def after_review(
+        self, facts: Facts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
+    ) -> tuple[Facts, ReviewRecord | None]:
+        """Return the facts and the record to store after the review was posted. By default: nothing to store.
+
+        `comment_ids` are the ids of the posted review comments, and `rejected` the keys of those that GitHub rejected.
+        """
+        return facts, None
+
+
+class Handler(ReviewSteps[Facts], ABC):
     """Base class of the handlers. A handler processes all events of one name, such as "issues".
 
     A subclass sets the attributes that have no default, and implements `gather`. Only `gather` reads from GitHub; all
@@ -151,43 +195,6 @@ class Handler(ABC, Generic[Facts]):
     def describe_context(self, facts: Facts) -> str | None:
         """Return a text for `hls why` about what Claude gets besides the event, with estimated tokens; None if none."""
         return None
-
-    def split(self, facts: Facts) -> tuple[Facts, ...]:
-        """Return the facts for each call of the first prompt. By default one: all facts."""
-        return (facts,)
-
-    def merge(self, replies: Sequence[Reply]) -> Reply:
-        """Join the replies to the calls of `split`, at least one. By default: the first reply."""
-        return replies[0]
-
-    def with_unanswered(self, facts: Facts, unanswered: Mapping[int, str]) -> Facts:
-        """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
-        return facts
-
-    def with_unverified(self, facts: Facts, reason: str) -> Facts:
-        """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
-        return facts
-
-    def verification_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object] | None:
-        """Return the variables of the prompt `verification`; None if there is nothing to verify."""
-        return None
-
-    def apply_verification(self, facts: Facts, reply: Reply, verdicts: Reply) -> Facts:
-        """Return the facts with the reply to the prompt `verification`."""
-        return facts
-
-    def inline_findings(self, facts: Facts, reply: Reply) -> Mapping[str, Mapping[str, object]]:
-        """Return template variables for each review comment, by the key of its finding. By default: none."""
-        return {}
-
-    def after_review(
-        self, facts: Facts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
-    ) -> tuple[Facts, ReviewRecord | None]:
-        """Return the facts and the record to store after the review was posted. By default: nothing to store.
-
-        `comment_ids` are the ids of the posted review comments, and `rejected` the keys of those that GitHub rejected.
-        """
-        return facts, None
 
     def comment_variables(self, facts: Facts, reply: Reply) -> Mapping[str, object]:
         """Return more variables for the comment template, by default none. `reply` is the reply that it shows."""

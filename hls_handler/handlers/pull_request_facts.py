@@ -23,7 +23,7 @@ Size = Literal["small", "medium", "large"]
 
 @dataclass(frozen=True, slots=True)
 class KnownFinding:
-    """An open finding that Claude is told of, so that it does not raise it again."""
+    """An open finding in the prompt, so that Claude does not raise it again."""
 
     path: str
     line: int | None

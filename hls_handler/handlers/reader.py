@@ -108,7 +108,7 @@ class LinkedIssue:
 
 @dataclass(frozen=True, slots=True)
 class ReviewContext:
-    """What a review takes from the repository besides the patches; result of `Reader.review_context`."""
+    """The texts of the repository that a review reads besides the patches; result of `Reader.review_context`."""
 
     attributes: str = ""  # text of `.gitattributes` of the base branch
     guidance: tuple[GuidanceFile, ...] = ()

@@ -75,7 +75,7 @@ One statement reads them: between two statements, retention could delete a call,
 
 @dataclass(frozen=True, slots=True)
 class ReviewBudget:
-    """What the calls for a pull request may cost. `where...` name the settings with file and line."""
+    """Limits on the cost of the calls for a pull request. `where...` name the settings with file and line."""
 
     max_usd: float  # for one delivery
     where: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"

@@ -24,7 +24,7 @@ _c = cached_replies.c
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """Identifies a question. A reply is never used for another repository, whoever asks the same there."""
+    """Identifies a question. A reply is never used for another repository."""
 
     repository_id: int
     digest: bytes  # SHA-256 of everything that determines the reply

@@ -106,7 +106,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
-    """What HLS stores about its reviews of one pull request."""
+    """The stored result of all reviews of one pull request."""
 
     rounds: int = 0  # reviews that asked Claude
     reviewed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by path, see `review.changes`
