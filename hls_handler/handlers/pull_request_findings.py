@@ -151,7 +151,7 @@ def earlier_to_shown(facts: PullRequestFacts, found: OpenFinding) -> ShownFindin
     url = _permalink(facts, entry.path, entry.side, found.line, found.line)
     place = (entry.path, entry.side, None, found.line)
     is_inline = entry.comment_id is not None
-    return ShownFinding(*place, entry.severity, None, None, entry.title, "", "", None, url, is_inline)
+    return ShownFinding(*place, entry.severity, None, None, entry.title, entry.body, "", None, url, is_inline)
 
 
 def _permalink(facts: PullRequestFacts, path: str, side: Side, start: int | None, line: int | None) -> str:

@@ -72,6 +72,7 @@ from hls_handler.handlers.reader import (
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (
+    MAX_BODY_CHARACTERS,
     MAX_ENTRIES,
     NO_REVIEW,
     ReviewRecord,
@@ -80,6 +81,7 @@ from hls_handler.review.ledger import (
     follow_up,
 )
 from hls_handler.settings.model import Review
+from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
@@ -357,9 +359,11 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reply = answer.reply if answer is not None else None
         result = find_findings(facts, reply)
         prompt_id = answer.prompt_id if answer is not None else ""
-        added = (
+        added = [
             replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key)) for entry, _ in result.raised
-        )
+        ]
+        texts = {entry.key: truncate(found.body, MAX_BODY_CHARACTERS) for entry, found in result.raised}
+        added = [entry if entry.comment_id else replace(entry, body=texts[entry.key]) for entry in added]
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,

@@ -24,6 +24,7 @@ NEARBY_LINES = 3  # lines above and below the quoted line that belong to its pla
 MIN_SHARE = 0.5  # of the lines around it must have moved with a line
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
 MAX_ENTRIES = 200  # findings that are stored for one pull request
+MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
@@ -98,6 +99,7 @@ class LedgerEntry:
     state: FindingState
     prompt_id: str  # of the reply that raised it
     comment_id: int | None = None  # of the review comment; None if only the summary has it
+    body: str = ""  # at most `MAX_BODY_CHARACTERS`; "" if the review comment has it
     is_unchanged: bool = False  # True: when the line was last seen, the pull request did not change it
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository

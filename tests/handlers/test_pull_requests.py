@@ -666,6 +666,9 @@ def test_most_severe_findings_get_a_review_comment() -> None:
     assert [(one.title, one.is_inline) for one in shown] == [("Overflows", True), ("Wrong", False)]
     record = review(facts, *TWO_FINDINGS.findings)
     assert [(entry.title, entry.comment_id) for entry in record.ledger] == [("Overflows", 901), ("Wrong", None)]
+    later = HANDLER.comment_variables(gather(TWO, record=record), pull_request_analysis())
+    earlier = cast(tuple[ShownFinding, ...], later["unrepeated"])
+    assert [(one.title, one.body) for one in earlier] == [("Overflows", ""), ("Wrong", TWO_FINDINGS.findings[0].body)]
     assert HANDLER.inline_findings(gather(TWO, limits={"review": Review(max_inline=0)}), TWO_FINDINGS) == {}
 
 
