@@ -3,8 +3,8 @@
 Only removed and added lines are compared, without their numbers, so a rebase and a merge of the base change nothing. A
 block is a run of removed and added lines without an unchanged line between them. The same block at another place is
 new, because `return True` may be right in one function and wrong in another: a part of the unchanged lines around it
-must be the same, or the distance to the beginning or the end of the file. Not all, because a rebase may change some. A
-block is stored as the digests of its lines, a colon, and the digests of the lines around it, 16 characters each.
+must be the same. Not all, because a rebase may change some. A block is stored as the digests of its lines, a colon, and
+the digests of the lines around it, 16 characters each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from hashlib import sha256
-from itertools import islice, pairwise
+from itertools import pairwise
 
 from hls_handler.review.patches import Hunk, Line, Patch
 from hls_handler.untrusted.redaction import redact
@@ -117,24 +117,26 @@ def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
 def _digest_around(lines: Sequence[Line], edge: str, digest: Callable[[Line], str]) -> Iterator[str]:
     """Yield the digests of the first unchanged lines that show a place, without their numbers and blanks around them.
 
-    `edge` tells those above a block ("beginning") from those below ("end"). A patch shows `AROUND` unchanged lines on
-    each side unless the file begins or ends there. Then the distance to it is also yielded: "end 2", padded like a
-    digest.
+    `edge` tells those above a block ("beginning") from those below ("end"). If two of the first `AROUND` lines show a
+    place, or if the file begins or ends there, the digest of all of them together is also yielded: "=" and 15
+    characters.
     """
     unchanged = [line.text.strip() for line in lines if line.mark == " "]
-    for text in islice((text for text in unchanged if len(text) >= MIN_CHARACTERS), AROUND):
+    specific = [text for text in unchanged if len(text) >= MIN_CHARACTERS]
+    for text in specific[:AROUND]:
         yield digest(Line("RIGHT", 0, " ", f"{edge} {text}"))
-    if len(unchanged) < AROUND:
-        yield f"{edge} {len(unchanged)}".ljust(DIGEST_CHARACTERS)
+    side = unchanged[:AROUND]
+    if len(side) < AROUND or len({*side} & {*specific}) > 1:
+        yield f"={digest(Line('RIGHT', 0, ' ', ' '.join((edge, *side))))[1:]}"
 
 
 def _is_same_place(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Return True if enough lines are the same, or the distance to the beginning or the end of the file."""
+    """Return True if all lines on one side are the same, or enough of those on both."""
     if not one or not other:
         return one == other
     shared = one & other
-    is_same_edge = any(" " in digest for digest in shared)
-    return is_same_edge or len(shared) >= MIN_SHARED or 2 * len(shared) > min(len(one), len(other))
+    is_same_side = any(digest.startswith("=") for digest in shared)
+    return is_same_side or len(shared) >= MIN_SHARED or 2 * len(shared) > min(len(one), len(other))
 
 
 def _digest_redacted(line: Line) -> str:

@@ -95,9 +95,10 @@ def test_reviewed_block_at_another_place_is_changed(mark: str) -> None:
     assert len(changed(short, at_the_end)) == 1
 
 
-def test_base_may_change_all_lines_above_a_block_at_the_end_of_a_file() -> None:
-    before = "@@ -7,3 +7,4 @@\n one = 1\n two = 2\n three = 3\n+four = 4"
-    after = "@@ -17,3 +17,4 @@\n five = 5\n six = 6\n seven = 7\n+four = 4"
+@pytest.mark.parametrize("below", ["", "\n }\n end_of_one\n end_of_two"], ids=["end of the file", "with a bracket"])
+def test_base_may_change_all_lines_above_a_block(below: str) -> None:
+    before = f"@@ -7,3 +7,4 @@\n one = 1\n two = 2\n three = 3\n+four = 4{below}"
+    after = f"@@ -17,3 +17,4 @@\n five = 5\n six = 6\n seven = 7\n+four = 4{below}"
     assert changed(before, after) == []
 
 
