@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from hls_handler.sandbox.state import BOT as SANDBOX_BOT
 from hls_handler.settings.model import Github as GithubSettings
 from tests.clients.conftest import NOON
 from tests.clients.fake_history import FakeHistory
+from tests.contracts.github import violations
 
 REPOSITORY, NUMBER = "Codertocat/Hello-World", 2
 HEAD = "ec26c3e57ca3a959ca5aad62de7213c562f8c821"  # of the recorded pull request 2
@@ -100,3 +102,13 @@ class ReviewWorld:
 
     def calls(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.seen()]
+
+
+@contextmanager
+def open_review_world() -> Iterator[ReviewWorld]:
+    """Open a sandbox with the pull request. At the end, all requests to GitHub must match its published description."""
+    with Sandbox() as sandbox:
+        seed_pull_request(sandbox)
+        with closing(connect_to(sandbox)) as api:
+            yield ReviewWorld(sandbox, api)
+        assert violations(one.document() for one in sandbox.requests.all("github")) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from time import monotonic
 from typing import Any
 
@@ -16,20 +15,21 @@ from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.reader import SandboxReader
-from hls_handler.sandbox.server import Sandbox
-from tests.clients.review_world import HEAD, NUMBER, REPOSITORY, ReviewWorld, connect_to, seed_pull_request
-from tests.contracts.github import violations
+from tests.clients.review_world import (
+    HEAD,
+    NUMBER,
+    REPOSITORY,
+    ReviewWorld,
+    open_review_world,
+)
 
 OTHER = "octo/secrets"
 
 
 @pytest.fixture
 def world() -> Iterator[ReviewWorld]:
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        with closing(connect_to(sandbox)) as api:
-            yield ReviewWorld(sandbox, api)
-        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+    with open_review_world() as opened:
+        yield opened
 
 
 def reader(world: ReviewWorld) -> GithubReader:

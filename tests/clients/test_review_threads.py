@@ -34,11 +34,10 @@ from tests.clients.review_world import (
     NUMBER,
     REPOSITORY,
     ReviewWorld,
-    connect_to,
     inline,
+    open_review_world,
     seed_pull_request,
 )
-from tests.contracts.github import violations
 
 ZOE = SandboxAccount("zoe", 2, "User")
 APP = SandboxAccount("my-hls[bot]", 200_000_007, "Bot")
@@ -47,11 +46,8 @@ NAMESAKE = SandboxAccount("my-hls", 8, "User")  # a person may have the name of 
 
 @pytest.fixture
 def world() -> Iterator[ReviewWorld]:
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        with closing(connect_to(sandbox)) as api:
-            yield ReviewWorld(sandbox, api)
-        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+    with open_review_world() as opened:
+        yield opened
 
 
 def read(world: ReviewWorld, bot: Account = BOT) -> tuple[ReviewThread, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
@@ -11,7 +10,6 @@ from hls_handler.actions import EnsureReply, EnsureReview, InlineComment, Outcom
 from hls_handler.errors import DependencyDown, Permanent, Retryable, Superseded
 from hls_handler.events import Account
 from hls_handler.sandbox.faults import Effect, Fault
-from hls_handler.sandbox.server import Sandbox
 from hls_handler.sandbox.state import BOT
 from tests.clients.review_world import (
     COMMENTS,
@@ -21,20 +19,16 @@ from tests.clients.review_world import (
     REPOSITORY,
     REVIEWS,
     ReviewWorld,
-    connect_to,
     inline,
+    open_review_world,
     seed_pull_request,
 )
-from tests.contracts.github import violations
 
 
 @pytest.fixture
 def world() -> Iterator[ReviewWorld]:
-    with Sandbox() as sandbox:
-        seed_pull_request(sandbox)
-        with closing(connect_to(sandbox)) as api:
-            yield ReviewWorld(sandbox, api)
-        assert violations(one.document() for one in sandbox.requests.all("github")) == []
+    with open_review_world() as opened:
+        yield opened
 
 
 def test_review_has_all_comments_and_a_short_text(world: ReviewWorld) -> None:
