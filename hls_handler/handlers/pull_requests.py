@@ -323,7 +323,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         review = _find_review(analysis)
         result = find_findings(facts, review.reply if review is not None else None)
         is_found = bool(result.raised or result.unlocated or result.open) or not facts.coverage.is_complete
-        is_shown = analysis.answers and analysis.answers[analysis.comment_index] is review
+        is_shown = review is not None and analysis.answers[analysis.comment_index] is review
         create = facts.summary == "always" or (is_found if is_shown else analysis.worth_saying)
         comments = plan_comment(analysis, self.family, create=create and bool(analysis.answers))
         comments_inline = tuple(
@@ -343,11 +343,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
-        return (
-            ()
-            if commit is None
-            else (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
-        )
+        if commit is None:
+            return ()
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
@@ -359,11 +357,12 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         reply = answer.reply if answer is not None else None
         result = find_findings(facts, reply)
         prompt_id = answer.prompt_id if answer is not None else ""
-        added = [
-            replace(entry, prompt_id=prompt_id, comment_id=comment_ids.get(entry.key)) for entry, _ in result.raised
-        ]
-        texts = {entry.key: truncate(found.body, MAX_BODY_CHARACTERS) for entry, found in result.raised}
-        added = [entry if entry.comment_id else replace(entry, body=texts[entry.key]) for entry in added]
+        added = (
+            replace(entry, prompt_id=prompt_id, comment_id=comment_ids[entry.key])
+            if entry.key in comment_ids
+            else replace(entry, prompt_id=prompt_id, body=truncate(found.body, MAX_BODY_CHARACTERS))
+            for entry, found in result.raised
+        )
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,

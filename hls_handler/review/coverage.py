@@ -21,7 +21,7 @@ class FileCoverage:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What was reviewed of each changed file. The number of files is that which GitHub reports."""
+    """The coverage of a review: an entry for each changed file, as many as GitHub reports."""
 
     files: tuple[FileCoverage, ...]  # those with a patch first, most important first
     unlisted: int = 0  # changed files that GitHub does not list
