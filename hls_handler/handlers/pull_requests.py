@@ -159,7 +159,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             context, problem = _read_context(pull_request, reader, limits.review)
             context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
             tokens = limits.input_tokens - used
-            selection = select(tokens=tokens, attributes=parse_attributes(context.attributes))
+            attributes = parse_attributes(context.attributes)
+            if used or attributes.rules:
+                selection = select(tokens=tokens, attributes=attributes)
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
                 texts = reader.head_files(pull_request.head_sha, paths)
