@@ -64,6 +64,7 @@ deliveries = Table(
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
+    Column("is_command", Boolean, nullable=False, server_default=false()),  # such as `/stop`
     Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("sort_key", BigInteger, nullable=False, server_default="0"),  # the smallest is claimed first
@@ -93,6 +94,13 @@ deliveries = Table(
     ),
     # The columns after the first two are only there to make the index covering.
     _partial_index("ix_deliveries_queued", "sort_key", "id", "due_at", "conversation_key", where="state = 'queued'"),
+    Index(
+        "ix_deliveries_commands",
+        "sort_key",
+        "id",
+        sqlite_where=text("state = 'queued' AND is_command = 1"),
+        postgresql_where=text("state = 'queued' AND is_command"),
+    ),
     _partial_index("ix_deliveries_lease", "lease_until", where="state = 'running'"),
     Index("ix_deliveries_conversation", "conversation_key", "state", "id"),
     _partial_index(

@@ -236,6 +236,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "number": new.number,
         "head_sha": new.head_sha,
         "conversation_key": new.conversation_key,
+        "is_command": new.is_command,
         "priority": new.priority,
         "digest": new.digest if queued else None,
         "body": compress(new.body) if queued and new.body else None,

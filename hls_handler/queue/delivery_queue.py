@@ -70,6 +70,7 @@ def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Se
 
 
 _HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
+_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam("concurrency")
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
 _IS_CLAIMABLE = and_(
     _waiting.c.state == literal("queued"),
@@ -90,16 +91,17 @@ class DeliveryQueue:
         self._acceptor = BatchAcceptor(database, writer.counters)
         now = database.now
         lease_until = now + bindparam("lease_ms", type_=BigInteger())
-        chosen = (
-            select(_waiting.c.id)
-            .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), _HAS_FREE_PLACE)
-            .order_by(_waiting.c.sort_key, _waiting.c.id)
-            .limit(1)
-            .with_for_update(of=_waiting, skip_locked=True)
-        )
-        self._claim = (
+        self._claim, self._claim_command = (
             deliveries.update()
-            .where(_c.id == chosen.scalar_subquery())
+            .where(
+                _c.id
+                == select(_waiting.c.id)
+                .where(_IS_CLAIMABLE, has_passed(_waiting.c.due_at, now), is_allowed)
+                .order_by(_waiting.c.sort_key, _waiting.c.id)
+                .limit(1)
+                .with_for_update(of=_waiting, skip_locked=True)
+                .scalar_subquery()
+            )
             .values(
                 state="running",
                 reason=None,
@@ -109,6 +111,7 @@ class DeliveryQueue:
                 lease_until=lease_until,
             )
             .returning(*(_c[name] for name in Lease.__annotations__))
+            for is_allowed in (_HAS_FREE_PLACE, and_(_waiting.c.is_command, _HAS_PLACE_FOR_COMMAND))
         )
         self._renew = deliveries.update().where(is_held(now)).values(lease_until=lease_until).returning(_c.lease_until)
         self._expired = (
@@ -138,14 +141,16 @@ class DeliveryQueue:
         """Claim the due delivery with the smallest sort key; None if there is none.
 
         First, deliveries whose lease has expired are queued again; after `max_crashes` crashes they become dead.
-        Skips paused deliveries, and deliveries of a conversation with a running or an older queued delivery. Returns
-        None while `concurrency` deliveries run on all machines together.
+        Skips paused deliveries, and deliveries of a conversation with a running or an older queued delivery. While
+        `concurrency` deliveries run on all machines together, only a command is claimed, and only one more.
         """
         terms = {"by": worker, "lease_ms": int(lease_s * 1000), "concurrency": concurrency}
         with self._database.writing() as connection:
             self._database.lock_claims(connection)  # otherwise two claims together could exceed `concurrency`
             dead = self._take_back_expired(connection, max_crashes)
-            row = connection.execute(self._claim, terms).first()
+            row = (
+                connection.execute(self._claim, terms).first() or connection.execute(self._claim_command, terms).first()
+            )
         for guid, repository, reason in dead:
             ids = {"delivery": guid, "repository": repository}
             log.error("delivery finished", extra={**ids, "state": "dead", "reason": reason})

@@ -39,7 +39,8 @@ class ConnectionLimit:
 
     def __call__(self) -> int:
         settings = self._settings()
-        wanted, reserved = settings.server.max_connections, OWN_FILES + FILES_PER_WORKER * settings.limits.concurrency
+        wanted = settings.server.max_connections
+        reserved = OWN_FILES + FILES_PER_WORKER * (settings.limits.concurrency + 1)
         if wanted != self._wanted:
             files = raise_file_limit(wanted + reserved)
             self._wanted, self._limit = wanted, max(MIN_CONNECTIONS, min(wanted, files - reserved))

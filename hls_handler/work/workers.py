@@ -89,7 +89,10 @@ class Workers:
         poll_s: float = POLL_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create `limits().concurrency` threads. The number never changes. Each thread calls `connect` once."""
+        """Create the threads; their number never changes. Each calls `connect` once.
+
+        There is one more than `limits().concurrency`, so that a command such as `/stop` waits for no other delivery.
+        """
         self._queue, self._leases, self._limits, self._name = queue, leases, limits, name
         self._connect, self._finished, self._health = connect, finished, health
         self._poll_s, self._clock = poll_s, clock
@@ -99,7 +102,7 @@ class Workers:
         self._idle = IdleWorkers(clock)
         self._threads = [
             threading.Thread(target=self._loop, args=(f"{name}-{n}",), name=f"worker-{n}", daemon=True)
-            for n in range(limits().concurrency)
+            for n in range(limits().concurrency + 1)
         ]
         self._renewer = threading.Thread(target=self._renew, name="lease-renewer", daemon=True)
 

@@ -53,7 +53,10 @@ def _begin_review_call(store: Storage) -> None:
 @pytest.mark.parametrize(
     ("query", "indexes"),
     [
-        (claim, {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"}),
+        (
+            lambda store: store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=0),
+            {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_commands", "ix_deliveries_conversation"},
+        ),
         (
             lambda store: store.queue.seconds_until_due(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_conversation"},

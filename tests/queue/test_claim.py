@@ -94,6 +94,13 @@ def test_running_deliveries_are_limited_by_concurrency(store: Storage, skew: Ske
     assert claim_one() is not None  # expired leases do not count
 
 
+def test_one_command_runs_beyond_the_concurrency(store: Storage) -> None:
+    accept(store, queued("running", number=7), queued("waiting", number=8))
+    accept(store, *(queued(f"command {n}", number=n, is_command=True) for n in (7, 8)))
+    claimed = [store.queue.claim(worker="w", lease_s=30, max_crashes=10, concurrency=1) for _ in range(4)]
+    assert [None if lease is None else lease.guid for lease in claimed] == ["running", "command 7", None, None]
+
+
 def test_conversation_runs_one_delivery_at_a_time_oldest_first(store: Storage) -> None:
     accept(store, queued("g1", number=7), queued("g2", number=7, priority=9), queued("g3", number=8))
     first = claim(store)

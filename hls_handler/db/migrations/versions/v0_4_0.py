@@ -39,6 +39,14 @@ def upgrade() -> None:
         sa.Column("reviewed", sa.LargeBinary()),
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number"),
     )
+    op.add_column("deliveries", sa.Column("is_command", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_index(
+        "ix_deliveries_commands",
+        "deliveries",
+        ["sort_key", "id"],
+        sqlite_where=sa.text("state = 'queued' AND is_command = 1"),
+        postgresql_where=sa.text("state = 'queued' AND is_command"),
+    )
     op.add_column("calls", sa.Column("review_key", sa.Text()))
     has_key = sa.text("review_key IS NOT NULL")
     op.create_index(
