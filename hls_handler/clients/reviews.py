@@ -45,11 +45,12 @@ class _ReviewComment:  # https://docs.github.com/en/rest/pulls/comments#list-rev
     html_url: Text
     thread_id: Annotated[int | None, Field(default=None, validation_alias="in_reply_to_id")]
     """The first comment of the thread; None if this is the first."""
+    review_id: Annotated[int | None, Field(default=None, validation_alias="pull_request_review_id")]
 
 
 @dataclass(frozen=True, slots=True)
 class _PostedReview:
-    html_url: Text
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def ensure_review(
     found = _find_posted(api, repository, number, action, bot) if is_retry else {}
     missing = [comment for comment in action.comments if comment.key not in found]
     if guard is None:
-        return Outcome("review", "dry_run", f"would have posted {_describe(len(missing))}", comment_ids=found)
+        detail = f"would have posted {_describe(len(missing))}"
+        return Outcome("review", "dry_run", detail, comment_ids={key: comment.id for key, comment in found.items()})
     post = partial(_try_post, api, repository, number, action.commit, guard)
     reviews, rejected, reason = list[_PostedReview](), list[str](), ""
     try:
@@ -120,8 +122,14 @@ def ensure_review(
     if rejected:
         details.append(reason or f"GitHub rejected {count(len(rejected), 'position')}")
     kind: Literal["created", "declined"] = "created" if added else "declined"
-    url = reviews[0].html_url if reviews else None
-    return Outcome("review", kind, "; ".join(details), url=url, comment_ids=known, rejected=tuple(rejected))
+    return Outcome(
+        "review",
+        kind,
+        "; ".join(details),
+        url=next(map(_review_url, known.values()), None),
+        comment_ids={key: comment.id for key, comment in known.items()},
+        rejected=tuple(rejected),
+    )
 
 
 def _describe(comments: int) -> str:
@@ -208,14 +216,22 @@ def _reasons(response: Response) -> str:
     return "; ".join(str(part) for part in parts) or str(response.data.get("message"))
 
 
-def _find_posted(api: GithubApi, repository: str, number: int, action: EnsureReview, bot: Account) -> Mapping[str, int]:
-    """Return the ids of the bot's comments on the pull request, by the keys in their markers."""
+def _review_url(comment: _ReviewComment) -> str:
+    # The response to a posted review has it, too, but not after a retry that finds the review posted.
+    page = comment.html_url.partition("#")[0]
+    return comment.html_url if comment.review_id is None else f"{page}#pullrequestreview-{comment.review_id}"
+
+
+def _find_posted(
+    api: GithubApi, repository: str, number: int, action: EnsureReview, bot: Account
+) -> Mapping[str, _ReviewComment]:
+    """Return the bot's comments on the pull request, by the keys in their markers, in the order of the action."""
     wanted = {comment.key for comment in action.comments}
-    found = dict[str, int]()
+    found = dict[str, _ReviewComment]()
     for comment in _own_comments(api, repository, number, bot):
         key = find_marker(comment.body, "finding")
         if key in wanted and comment.thread_id is None:
-            found[key] = comment.id  # the oldest one
+            found[key] = comment  # the oldest one
         if len(found) == len(wanted):
             break
     return {comment.key: found[comment.key] for comment in action.comments if comment.key in found}
