@@ -293,8 +293,9 @@ def _webhook_labels(batch: Sequence[NewDelivery], counted: Counts) -> set[str]:
 def _count_arrivals(batch: Sequence[NewDelivery]) -> Counter[tuple[str, str]]:
     arrivals: Counter[tuple[str, str]] = Counter()
     for new in batch:
-        if not new.is_requested:
-            arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
+        if new.is_requested:  # no event; and after a crash, its command stores it again
+            continue
+        arrivals["caught_up" if new.is_caught_up else "webhooks", ""] += 1
         arrivals["event", event_key(new.event, new.action)] += 1
         if new.repository is not None:
             arrivals["repository", new.repository] += 1
@@ -305,7 +306,8 @@ def _count_outcomes(batch: Sequence[NewDelivery], outcomes: Sequence[Accepted]) 
     counts: Counter[tuple[str, str]] = Counter()
     for new, outcome in zip(batch, outcomes, strict=True):
         if outcome.outcome in ("duplicate", "replay"):
-            counts["outcome", outcome.outcome] += 1
+            if not new.is_requested:
+                counts["outcome", outcome.outcome] += 1
         elif outcome.outcome == "ignored":
             counts += count_end("ignored", repository=new.repository, kind=new.reason_kind)
     return counts

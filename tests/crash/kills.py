@@ -64,18 +64,19 @@ class Run:
 def run(harness: Harness, scenario: Scenario, kill: Kill | None) -> Run:
     """Deliver the scenario's event for a fresh repository; after a kill, start the service again."""
     repository = harness.next_repository()
-    for name in (*scenario.before, scenario.event):
-        payload = recorded.load(name)
-        harness.sandbox.state.seed(payload.event, json.loads(repository.body(name)))
+    event, body = recorded.load(scenario.event).event, scenario.body(repository)
+    for name in scenario.before:
+        harness.sandbox.state.seed(recorded.load(name).event, json.loads(repository.body(name)))
+    harness.sandbox.state.seed(event, json.loads(body))
     _wait_between_two_polls(harness)
     harness.sandbox.requests.clear()
     before, commits = counters(harness.engine, repository), harness.commits.started
     _arm(harness, repository, kill)
-    event, body, guid = recorded.load(scenario.event).event, repository.body(scenario.event), str(uuid.uuid4())
+    guid = str(uuid.uuid4())
     answered = _deliver(harness, event, body, guid) == "queued"
     at_kill = None
     if kill is not None and _is_killed(harness, kill, answered=answered):
-        at_kill = _state_at_kill(harness, guid, answered=answered)
+        at_kill = _state_at_kill(harness, repository, guid, answered=answered)
     harness.commits.disarm()
     harness.sandbox.faults.clear()
     if at_kill is not None:
@@ -152,20 +153,22 @@ def _count_replies(harness: Harness) -> int:
     return sum(request.writes and request.fault != "hang" for request in harness.sandbox.requests.all("claude"))
 
 
-def _state_at_kill(harness: Harness, guid: str, *, answered: bool) -> StateAtKill:
-    checkpoints = harness.store.checkpoints.load(guid)
+def _state_at_kill(harness: Harness, repository: FreshRepository, guid: str, *, answered: bool) -> StateAtKill:
+    of_repository = tables.deliveries.c.repository_id == repository.id
     with harness.engine.connect() as connection:
+        guids = connection.execute(select(tables.deliveries.c.guid).where(of_repository)).scalars().all()
         finished_at: list[Any] = list(
             connection.execute(
                 select(tables.calls.c.finished_at)
                 .join(tables.deliveries, tables.deliveries.c.id == tables.calls.c.delivery_id)
-                .where(tables.deliveries.c.guid == guid)
+                .where(of_repository)
             ).scalars()
         )
+    checkpoints = [name for one in guids for name, _ in harness.store.checkpoints.load(one)]
     return StateAtKill(
-        accepted=harness.store.deliveries.find(guid) is not None,
+        accepted=guid in guids,
         answered=answered,
-        unrecorded_replies=_count_replies(harness) - sum(name == "ask" for name, _ in checkpoints),
+        unrecorded_replies=_count_replies(harness) - checkpoints.count("ask"),
         open_calls=finished_at.count(None),
     )
 

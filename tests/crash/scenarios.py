@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from hls_handler.prompting import recorded
@@ -12,9 +13,20 @@ _NAME, _ID = b"Hello-World", b"186853002"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    handler: str  # "IssueHandler"
+    handler: str  # "IssueHandler"; for a command, its text
     event: str  # the recorded payload that is delivered: "demo/bug"
     before: tuple[str, ...] = ()  # recorded payloads that GitHub has already, without a webhook
+    comment: str | None = None  # text that the comment of the payload gets
+    handlers: tuple[str | None, ...] = ()  # of the deliveries, if not only `handler`
+
+    def body(self, repository: FreshRepository) -> bytes:
+        """Return the delivered payload with the name and id of the repository."""
+        body = repository.body(self.event)
+        if self.comment is None:
+            return body
+        payload = json.loads(body)
+        payload["comment"]["body"] = self.comment
+        return json.dumps(payload).encode()
 
 
 SCENARIOS = (
@@ -25,6 +37,12 @@ SCENARIOS = (
     Scenario("CommentHandler", "demo/mention", before=("demo/feature-push",)),
     Scenario("ReleaseHandler", "demo/release", before=("demo/question",)),
     Scenario("GenericHandler", "demo/push", before=("demo/question",)),
+    Scenario(
+        *("/review", "demo/mention"),
+        before=("demo/feature-push",),
+        comment="/review",
+        handlers=(None, "PullRequestHandler"),
+    ),
 )
 
 

@@ -65,6 +65,7 @@ _RECEIPT = re.compile(r"(?<=\| calls to Claude \| )\d+|(?<=\| tokens \| )[^|]+|(
 
 _IDS_IN_TEXT = re.compile(
     r"(?<=issuecomment-)\d+|(?<=issues/comments/)\d+|(?<=pullrequestreview-)\d+|(?<= )[0-9a-f]{16}(?= -->)"
+    r"|(?<=delivery )[-0-9a-f]{36}"
 )
 
 
@@ -100,7 +101,12 @@ def _conversation(conversation: Conversation, repository: FreshRepository) -> Sn
             for event in conversation.events
         ],
         "comments": [
-            {"author": comment.author.login, "body": normalize(comment.body, repository), "edits": len(comment.edits)}
+            {
+                "author": comment.author.login,
+                "body": normalize(comment.body, repository),
+                "edits": len(comment.edits),
+                "reactions": [[reaction.by.login, reaction.content] for reaction in comment.reactions],
+            }
             for comment in conversation.comments
         ],
         "reviews": [[review.author.login, review.state, review.commit_id] for review in conversation.reviews],

@@ -76,9 +76,10 @@ def test_requested_review_supersedes_only_queued_pushes(store: Storage) -> None:
     assert states == {**dict.fromkeys((*others, "comment", "review"), "queued"), "push": "superseded"}
 
 
-def test_requested_review_is_not_counted_as_a_webhook(store: Storage) -> None:
-    accept(store, push("review", "aaa", supersedes="pushes", request_id="requested:1"))
-    assert store.statistics.counters() == {("event", "pull_request.synchronize"): 1, ("repository", "octo/widgets"): 1}
+def test_requested_review_is_not_counted_as_an_event_of_github(store: Storage) -> None:
+    for _ in range(2):  # the command is repeated after a crash
+        accept(store, push("review", "aaa", supersedes="pushes", request_id="requested:1"))
+    assert store.statistics.counters() == {}
 
 
 def test_newest_pull_request_with_a_commit_is_found(store: Storage) -> None:
