@@ -509,4 +509,6 @@ def test_calls_fit_and_coverage_adds_up(
             assert unread <= shown_again
             if not refused and len(calls) < max_calls:
                 assert not [row for row in unread if estimate_tokens(f"{row[1]} {row[2]}\n") + 110 <= tokens]
-            assert still_changed.get(one.path, set()) == places(unread)
+            # A hunk that was read in part, and whose unchanged lines show no place, is read again as a whole.
+            assert still_changed.get(one.path, set()) >= places(unread)
+            assert reviewed < len(hunks) or not still_changed.get(one.path)
