@@ -242,10 +242,11 @@ class CheckingWriter(FakeWriter):
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
         before = len(self.github.reviews_posted)
-        outcome = super().ensure_review(number, action, is_retry=is_retry)
-        posted = {key for keys in self.github.reviews_posted[before:] for key in keys}
-        self.simulation.post([comment for comment in action.comments if comment.key in posted])
-        return outcome
+        try:
+            return super().ensure_review(number, action, is_retry=is_retry)
+        finally:  # also if the response is lost
+            posted = {key for keys in self.github.reviews_posted[before:] for key in keys}
+            self.simulation.post([comment for comment in action.comments if comment.key in posted])
 
 
 @dataclass
@@ -444,14 +445,8 @@ class Simulation:
             return False
         if one.mark == " ":
             return True
-        if last.marks.get(one.line) != (one.path, one.mark, one.place):
-            return False
-        if one.mark == "-":
-            return False
-        around = self.version.around.get(one.line)
-        if around is None or around != last.around.get(one.line):
-            return False
-        return all(self.version.marks.get(line) == last.marks.get(line) for line in around)
+        neighbours = self.version.neighbours.get(one.line)
+        return neighbours is not None and neighbours == last.neighbours.get(one.line)
 
     def post(self, comments: list[Any]) -> None:
         """Check new review comments as GitHub and a reader would."""
