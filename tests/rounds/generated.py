@@ -102,9 +102,9 @@ class Version:
         }
 
     @cached_property
-    def neighbours(self) -> Mapping[SourceLine, tuple[object, ...]]:
+    def neighbours(self) -> Mapping[tuple[Mark, SourceLine], tuple[object, ...]]:
         """Of each line of the diff, four lines above and below it, and seven above and below its block."""
-        found: dict[SourceLine, tuple[object, ...]] = {}
+        found: dict[tuple[Mark, SourceLine], tuple[object, ...]] = {}
         for hunk in (hunk for diff in self.diffs.values() for hunk in diff.hunks):
             lines = [(one.path, one.mark, one.line, one.place) for one in hunk.values()]
             first = 0  # of the block
@@ -112,7 +112,7 @@ class Version:
                 first = first if mark != " " and lines[index - 1][1] != " " else index
                 last = next((at for at in range(index, len(lines)) if lines[at][1] == " "), len(lines))
                 block = (*lines[max(first - 7, 0) : first], *lines[last : last + 7])
-                found[line] = (*lines[max(index - 4, 0) : index + 5], "block", *block)
+                found[mark, line] = (*lines[max(index - 4, 0) : index + 5], "block", *block)
         return found
 
     @cached_property

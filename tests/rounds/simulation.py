@@ -445,8 +445,8 @@ class Simulation:
             return False
         if one.mark == " ":
             return True
-        neighbours = self.version.neighbours.get(one.line)
-        return neighbours is not None and neighbours == last.neighbours.get(one.line)
+        key = (one.mark, one.line)
+        return last.neighbours.get(key) == self.version.neighbours[key]
 
     def post(self, comments: list[Any]) -> None:
         """Check new review comments as GitHub and a reader would."""
