@@ -291,9 +291,12 @@ def _kind(seen: LoggedRequest) -> str:
 FINDINGS = re.compile(r"(?:Finding #, <>, line #, (?:critical|high|medium|low):\n<>\n<>\n<>\n\s*)+")
 """The findings in the prompt that verifies them: their number depends on the reply."""
 
+PART = ", only a part is shown"
+"""A remark of the prompt about a file with hidden lines."""
+
 
 def _outside(task: str) -> str:
-    return FINDINGS.sub("findings\n", re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task)))
+    return FINDINGS.sub("findings\n", re.sub(r"[\d,]*\d", "#", BLOCK.sub("<>", task)).replace(PART, ""))
 
 
 def _difference(text: str, expected: str) -> str:

@@ -577,13 +577,12 @@ class Simulation:
         action = next(one for one in reversed(self.github.check_actions) if one.commit == now.version.sha)
         if self.fail_on is None:
             return
+        listed = {file.path for file in self.listed(now.version)}
         present = [
             one
             for one in now.version.changed
-            if one.mark == "+"
-            and one.line in self.must_fail
-            and (one.line.text, one.place) not in self.exempt
-            and (one.line.text, self.must_fail[one.line]) not in self.exempt
+            if one.mark == "+" and one.line in self.must_fail and one.path in listed
+            if {(one.line.text, one.place), (one.line.text, self.must_fail[one.line])}.isdisjoint(self.exempt)
         ]
         if action.conclusion == "failure":
             self.totals.failures += 1
