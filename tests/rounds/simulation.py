@@ -420,8 +420,9 @@ class Simulation:
         self._check_commit(now, state)
         self.is_complete = self._is_answered(now)
         self.reviewed = now.version
-        self.made.moved.clear()
-        self.changes.clear()
+        if now.version is self.present:  # else the author has pushed meanwhile
+            self.made.moved.clear()
+            self.changes.clear()
 
     def show(self, lines: list[DiffLine]) -> None:
         """Remember what Claude was shown."""
