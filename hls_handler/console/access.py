@@ -51,11 +51,13 @@ class Access:
         if self._key is None:
             return True
         given = request.headers.getlist("x-api-key")
-        return self._is_key(given[0]) if len(given) == 1 else self._session(request) is not None
+        if len(given) == 1:
+            return self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
+        return self._session(request) is not None
 
     def sign_in(self, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
-        if not self._is_key(given):
+        if not self._is_key(given.encode()):
             self._attempts.add(self._now())
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
@@ -85,8 +87,8 @@ class Access:
         is_same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
         return is_same_origin and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
 
-    def _is_key(self, given: str) -> bool:
-        return self._key is not None and hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._key)
+    def _is_key(self, given: bytes) -> bool:
+        return self._key is not None and hmac.compare_digest(given, self._key)
 
     def _session(self, request: Request) -> str | None:
         value, _, signature = request.cookies.get(self._cookie, "").rpartition(".")

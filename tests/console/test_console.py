@@ -96,8 +96,11 @@ def test_changed_cookie_is_no_session(browser: Browser) -> None:
         assert browser.get("/deliveries").status == 303
 
 
-def test_header_with_the_key_is_enough(browser: Browser) -> None:
-    assert browser.get("/deliveries", x_api_key=KEY).status == 200
+@pytest.mark.parametrize("key", [KEY, "Schlüssel des Dienstes"])
+def test_header_with_the_key_is_enough(browser: Browser, key: str) -> None:
+    browser.apply(api_key=key)
+    assert browser.get("/deliveries", x_api_key=key).status == 200
+    assert browser.sign_in(key).status == 303
     assert browser.get("/deliveries", x_api_key="wrong").status == 303
 
 
