@@ -55,6 +55,10 @@ class Access:
             return self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
         return self._session(request) is not None
 
+    def is_program(self, request: Request) -> bool:
+        """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
+        return "x-api-key" in request.headers if self.needs_key else "origin" not in request.headers
+
     def sign_in(self, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
         if not self._is_key(given.encode()):

@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.console.access import Access, Attempts
+from hls_handler.console.api import Api
 from hls_handler.console.deliveries import (
     STATES,
     InvalidFilter,
@@ -48,7 +49,8 @@ class Console:
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
-        pages = _Pages(self._store, settings, Access(settings, self._own_key, self._attempts, self._now))
+        access = Access(settings, self._own_key, self._attempts, self._now)
+        pages = _Pages(self._store, settings, access)
         return [
             Route("/deliveries", pages.guard(pages.list_deliveries)),
             Route("/deliveries/{guid}", pages.guard(pages.show_delivery)),
@@ -57,6 +59,7 @@ class Console:
             Route(SIGN_IN, pages.sign_in, methods=["POST"]),
             Route("/sign-out", pages.guard(pages.sign_out), methods=["POST"]),
             STATIC,
+            *Api(self._store, settings, access).routes(),
         ]
 
 

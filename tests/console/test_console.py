@@ -2,68 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from starlette.applications import Starlette
 
-from hls_handler.console.app import Console
 from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, dead_letter, queued, state_of
-from tests.web.fakes import Response, ask, settings
+from tests.web.fakes import ask
 
-KEY = "the-key-of-this-service"
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
-
-
-class Browser:
-    """Sends requests to the console as a browser does, and keeps its cookie."""
-
-    def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
-        self.now = 1_000_000.0
-        self.console, self.host = Console(store, now=lambda: self.now), host
-        self.cookie = ""
-        self.apply(**server)
-
-    def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
-
-    def get(self, path: str, **headers: str) -> Response:
-        return self._send("GET", path, headers, b"")
-
-    def post(self, path: str, form: dict[str, str], **headers: str) -> Response:
-        return self._send("POST", path, headers, urlencode(form).encode())
-
-    def submit(self, page: str, path: str, **form: str) -> Response:
-        """Send the form of a page."""
-        token = self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
-        return self.post(path, {"csrf_token": token, **form}, origin=f"http://{self.host}")
-
-    def sign_in(self, key: str = KEY) -> Response:
-        response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")
-        if "set-cookie" in response.headers:
-            self.cookie = response.headers["set-cookie"].partition(";")[0]
-        return response
-
-    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
-        given = {"host": self.host, **({"cookie": self.cookie} if self.cookie else {}), **headers}
-        place, _, query = path.partition("?")
-        encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-        return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def browser(store: Storage) -> Browser:
-    return Browser(store, api_key=KEY)
 
 
 def test_pages_need_a_session(browser: Browser) -> None:
