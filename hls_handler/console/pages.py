@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
@@ -24,7 +24,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-STYLE = "/static/console.css"
+MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
 def render(request: Request, template: str, *, status: int = 200, **variables: Any) -> Response:
@@ -44,7 +44,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
-    environment.globals.update(style=f"{STYLE}?{_digest('console.css')}", version=__version__)
+    environment.globals.update(style=_address("console.css"), icon=_address("icon.svg"), version=__version__)
     return environment
 
 
@@ -57,15 +57,15 @@ def _read(name: str) -> bytes:
     return (FOLDER / "static" / name).read_bytes()
 
 
-def _digest(name: str) -> str:
-    return sha256(_read(name)).hexdigest()[:12]
+def _address(name: str) -> str:
+    return f"/static/{name}?{sha256(_read(name)).hexdigest()[:12]}"  # another address after an upgrade
 
 
-_FILES: Mapping[str, str] = {"console.css": "text/css"}
+async def _send_file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404)
+    return Response(_read(name), media_type=MEDIA_TYPES[name])
 
 
-async def _send_style(_request: Request) -> Response:
-    return Response(_read("console.css"), media_type=_FILES["console.css"])
-
-
-STATIC = Route(STYLE, _send_style)
+STATIC = Route("/static/{name}", _send_file)

@@ -121,6 +121,8 @@ def test_every_page_forbids_scripts_and_frames(browser: Browser, store: Storage)
         policy = browser.get(path).headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'self'; ")
         assert "frame-ancestors 'none'" in policy
+    assert browser.get("/static/icon.svg").headers["content-type"] == "image/svg+xml"
+    assert browser.get("/static/..%2fapp.py").status == browser.get("/static/none").status == 404
     style = browser.get("/static/console.css")
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
 
