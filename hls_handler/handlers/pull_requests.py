@@ -36,6 +36,8 @@ from hls_handler.handlers.changed_files import (
     digest_reviewed,
     find_files_above,
     find_unread,
+    find_unshown,
+    leave_out,
     may_have_calls,
     select_files,
     with_lines_above,
@@ -98,7 +100,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 11
+    facts_version = 12
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -159,8 +161,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             context, problem = _read_context(pull_request, reader, limits.review)
             context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
             tokens = limits.input_tokens - used
-            attributes = parse_attributes(context.attributes)
-            if used or attributes.rules:
+            attributes = None if problem else parse_attributes(context.attributes)
+            if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
@@ -264,6 +266,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
         return replace(facts, unanswered=unanswered)
+
+    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
+        files = variables.get("files")
+        return find_unshown(files, task) if isinstance(files, tuple) else ()
+
+    def with_unshown(self, facts: PullRequestFacts, unshown: Mapping[int, Collection[int]]) -> PullRequestFacts:
+        return replace(facts, selection=leave_out(facts.selection, unshown)) if unshown else facts
 
     def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
         return replace(facts, unverified=reason)
