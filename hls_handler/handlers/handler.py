@@ -185,6 +185,10 @@ class Handler(ReviewSteps[Facts], ABC):
         """Return a reply that keeps the comment up to date without a call to Claude. By default: None."""
         return None
 
+    def head_commit(self, facts: Facts) -> str | None:
+        """Return the head commit of the pull request that the facts describe; None if it is that of the event."""
+        return None
+
     def check_commit(self, facts: Facts) -> str | None:
         """Return the SHA of the commit that gets a check in progress before Claude is asked. By default: None.
 

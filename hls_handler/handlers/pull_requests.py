@@ -25,7 +25,7 @@ from hls_handler.analysis import (
     ValidReply,
     lowest_scores,
 )
-from hls_handler.errors import Permanent
+from hls_handler.errors import Permanent, Retryable, Superseded
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
@@ -64,6 +64,7 @@ from hls_handler.handlers.pull_request_findings import (
     to_shown,
 )
 from hls_handler.handlers.reader import (
+    ChangedFile,
     GuidanceFile,
     LinkedIssue,
     Reader,
@@ -144,7 +145,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
-        listed = reader.files(pull_request.number)
+        listed = _read_files(pull_request, reader)
         is_review = limits.is_review and not event.is_closing
         record, replied = _read_record(pull_request.number, reader, history) if is_review else (NO_REVIEW, ())
         is_full = event.is_full_review_requested
@@ -211,6 +212,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def check_commit(self, facts: PullRequestFacts) -> str | None:
         return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
+
+    def head_commit(self, facts: PullRequestFacts) -> str:
+        return facts.pull_request.head_sha
 
     def plan_unasked(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
         return self._plan_check(facts, list_checked(find_findings(facts, None)), NO_CALLS)
@@ -390,6 +394,25 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
     reviews = (answer for answer in reversed(analysis.answers) if isinstance(answer.reply, PullRequestAnalysis))
     return next(reviews, None)
+
+
+def _read_files(pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
+
+    GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
+    """
+    number, head = pull_request.number, pull_request.head_sha
+    listed = reader.files(number)
+    commits = {file.commit for file in listed if file.status != "removed"}
+    if commits == {head}:
+        return listed
+    now = reader.pull_request(number).head_sha
+    if now != head:
+        raise Superseded(f"a newer push came meanwhile: {now[:10]}")
+    others = sorted(commit for commit in commits if commit not in (None, head))
+    if others:
+        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+    return listed
 
 
 def _read_record(number: int, reader: Reader, history: RepositoryHistory) -> tuple[ReviewRecord, tuple[str, ...]]:

@@ -109,6 +109,44 @@ def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
     assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
 
 
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
+    assert world.run() is None
+    assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+@pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
+def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
+
+    def push(call: str) -> None:
+        if call == "files 2":
+            world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+
+    world.github.on_call = push
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: bbbbbbbbbb")
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+
+
+def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="removed", commit=OLD),)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
