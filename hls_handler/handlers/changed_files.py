@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_blocks, digest_read_lines, find_changed_lines
+from hls_handler.review.changes import digest_hunk, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
@@ -166,7 +166,6 @@ class FilePart:
 @dataclass(frozen=True)
 class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
-    blocks: tuple[tuple[tuple[str, ...], ...], ...]  # of each file and hunk, the digests of its blocks
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
     oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
@@ -200,10 +199,9 @@ def select_files(
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    If `attributes` is None, they are unknown, and files that they could select need a review.
-
-    `reviewed` are the digests of the blocks of each path that were reviewed (`review.changes`): only hunks with other
-    lines are shown. A file is split between hunks, and a hunk that is longer than a call between lines.
+    `reviewed` are the digests of the hunks of each path that were reviewed (`review.changes`): only hunks with other
+    lines are shown. If `attributes` is None, they are unknown, and files that they could select need a review.
+    A file is split between hunks, and a hunk that is longer than a call between lines.
     """
     read: list[tuple[ChangedFile, Patch]] = []
     skipped: list[SkippedFile] = []
@@ -224,7 +222,6 @@ def select_files(
         _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, whole, patch))
         for (file, whole), patch in zip(read, shown, strict=True)
     )
-    blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patch.hunks) for patch in shown)
     calls: list[list[FilePart]] = [[]]
     oversized: dict[int, None] = {}
     left = tokens
@@ -239,7 +236,7 @@ def select_files(
             calls[-1].append(part)
             left -= needed
     asked = tuple(tuple(call) for call in calls[:max_calls] if call)
-    return Selection(selected, blocks, asked, tuple(skipped), tuple(oversized))
+    return Selection(selected, asked, tuple(skipped), tuple(oversized))
 
 
 def _redact(patch: Patch) -> Patch:
@@ -421,16 +418,17 @@ def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> S
 
 def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
-    unread = _find_unread(selection, unanswered)
+    unread: dict[int, dict[int, set[int]]] = {}
+    for (index, number), lines in _find_unread(selection, unanswered).items():
+        unread.setdefault(index, {})[number] = lines
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        blocks, hunks = selection.blocks[index], selection.patches[file.path].hunks
-        missing = {number: lines for (of_file, number), lines in unread.items() if of_file == index}
+        hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
         reason = "GitHub shortened its patch, or it contains a private key" if file.cut else None
         if missing:
             reason = not_asked.get(index, _why_unread(selection, index))
-        one = FileCoverage(file.path, len(blocks), len(blocks) - len(missing), reason, needs_review=True)
+        one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
         changed = sum(_count_changed(Patch((hunks[number],))) for number in missing)
         unread_lines = sum(map(len, missing.values()))
         if unread_lines < changed:
@@ -447,20 +445,13 @@ def _why_unread(selection: Selection, file: int) -> str:
 
 
 def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the blocks of each path that are reviewed now, as `select_files` needs them next time.
-
-    If a hunk was read in part, these are the digests of the lines that were.
-    """
+    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time."""
     unread = _find_unread(selection, unanswered)
-    read_partly = {
-        (index, number): digest_read_lines(selection.patches[selection.files[index].path].hunks[number], lines)
-        for (index, number), lines in unread.items()
-    }
     return {
         file.path: tuple(
-            block
-            for number, blocks in enumerate(selection.blocks[index])
-            for block in read_partly.get((index, number), blocks)
+            digest
+            for number, hunk in enumerate(selection.patches[file.path].hunks)
+            if (digest := digest_hunk(hunk, unread.get((index, number), ())))
         )
         for index, file in enumerate(selection.files)
     }
