@@ -277,7 +277,11 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
                 SkippedFile("big.py", "too large for GitHub to show"),
             ),
             "coverage": Coverage(
-                (REVIEWED, FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True))
+                (
+                    REVIEWED,
+                    FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True),
+                    FileCoverage("new.py", 1, 0, "the budget is used up", True, lines_in_part=90, reviewed_in_part=60),
+                )
             ),
             "unlocated": (shown(FINDING.model_copy(update={"title": "Rounds twice"})),),
             "held_back": 2,
