@@ -31,8 +31,6 @@ from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     TOKENS_PER_FILE,
     PatchedFile,
-    SkippedFile,
-    count_reasons,
     digest_reviewed,
     find_files_above,
     find_unread,
@@ -72,6 +70,7 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     ReviewContext,
 )
+from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (

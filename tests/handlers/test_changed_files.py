@@ -14,10 +14,7 @@ from hls_handler.handlers.changed_files import (
     ChangedLines,
     FilePart,
     PatchedFile,
-    Reason,
     Selection,
-    SkippedFile,
-    count_reasons,
     cover,
     digest_reviewed,
     find_unshown,
@@ -26,6 +23,7 @@ from hls_handler.handlers.changed_files import (
     show_files,
 )
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.skipped_files import Reason, SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter

@@ -26,12 +26,12 @@ from hls_handler.analysis import (
     Score,
 )
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.changed_files import SkippedFile
 from hls_handler.handlers.issues import update_requests
 from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding
 from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.render import (
     RenderedPrompt,
     RuleView,
