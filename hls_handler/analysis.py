@@ -258,6 +258,7 @@ class ValidReply:
     reply: Reply
     usage: Usage
     cached_at: datetime | None = None  # if it came from the cache of replies: when Claude gave it (aware UTC)
+    unshown: tuple[int, ...] = ()  # indexes of `files` that the rendered prompt did not show as a whole
 
 
 Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted", "oversized"]

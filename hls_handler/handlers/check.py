@@ -170,8 +170,11 @@ def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt) -> Iterator
 
 
 def _describe_missing(file: FileCoverage) -> str:
-    part = f"{file.reviewed} of {count(file.hunks, 'hunk')} reviewed; " if file.reviewed else ""
-    return f"`{sanitize_code_span(file.path)}`: {part}{sanitize_inline(file.reason or '')}"
+    parts = [f"{file.reviewed} of {count(file.hunks, 'hunk')} reviewed"] if file.reviewed else []
+    if file.reviewed_in_part:
+        lines = f"{file.reviewed_in_part} of {count(file.lines_in_part, 'changed line')}"
+        parts.append(f"partly reviewed: {lines}" if not parts else f"of the others {lines}")
+    return f"`{sanitize_code_span(file.path)}`: {'; '.join([*parts, sanitize_inline(file.reason or '')])}"
 
 
 def _annotations(opened: Sequence[CheckedFinding]) -> Iterator[Annotation]:

@@ -8,9 +8,10 @@ from typing import Literal
 
 from hls_handler.analysis import Severity
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import PatchedFile, Selection, SkippedFile, cover, show_files
+from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import ReviewRecord, locate_open
 from hls_handler.settings.model import Findings, Review

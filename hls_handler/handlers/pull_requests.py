@@ -25,17 +25,17 @@ from hls_handler.analysis import (
     ValidReply,
     lowest_scores,
 )
-from hls_handler.errors import Permanent
+from hls_handler.errors import Permanent, Retryable, Superseded
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     TOKENS_PER_FILE,
     PatchedFile,
-    SkippedFile,
-    count_reasons,
     digest_reviewed,
     find_files_above,
     find_unread,
+    find_unshown,
+    leave_out,
     may_have_calls,
     select_files,
     with_lines_above,
@@ -62,6 +62,7 @@ from hls_handler.handlers.pull_request_findings import (
     to_shown,
 )
 from hls_handler.handlers.reader import (
+    ChangedFile,
     GuidanceFile,
     LinkedIssue,
     Reader,
@@ -69,6 +70,7 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     ReviewContext,
 )
+from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (
@@ -98,7 +100,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 12
+    facts_version = 13
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -142,7 +144,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
-        listed = reader.files(pull_request.number)
+        listed = _read_files(pull_request, reader)
         is_review = limits.is_review and not event.is_closing
         record, replied = _read_record(pull_request.number, reader, history) if is_review else (NO_REVIEW, ())
         is_full = event.is_full_review_requested
@@ -159,8 +161,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             context, problem = _read_context(pull_request, reader, limits.review)
             context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
             tokens = limits.input_tokens - used
-            attributes = parse_attributes(context.attributes)
-            if used or attributes.rules:
+            attributes = None if problem else parse_attributes(context.attributes)
+            if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
@@ -209,6 +211,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def check_commit(self, facts: PullRequestFacts) -> str | None:
         return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
+
+    def head_commit(self, facts: PullRequestFacts) -> str:
+        return facts.pull_request.head_sha
 
     def plan_unasked(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
         return self._plan_check(facts, list_checked(find_findings(facts, None)), NO_CALLS)
@@ -264,6 +269,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
         return replace(facts, unanswered=unanswered)
+
+    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
+        files = variables.get("files")
+        return find_unshown(files, task) if isinstance(files, tuple) else ()
+
+    def with_unshown(self, facts: PullRequestFacts, unshown: Mapping[int, Collection[int]]) -> PullRequestFacts:
+        return replace(facts, selection=leave_out(facts.selection, unshown)) if unshown else facts
 
     def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
         return replace(facts, unverified=reason)
@@ -381,6 +393,25 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     """Return the last reply that reviews the pull request. A follow-up prompt may have another type of reply."""
     reviews = (answer for answer in reversed(analysis.answers) if isinstance(answer.reply, PullRequestAnalysis))
     return next(reviews, None)
+
+
+def _read_files(pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
+
+    GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
+    """
+    number, head = pull_request.number, pull_request.head_sha
+    listed = reader.files(number)
+    commits = {file.commit for file in listed if file.status != "removed"}
+    if commits == {head}:
+        return listed
+    now = reader.pull_request(number).head_sha
+    if now != head:
+        raise Superseded(f"a newer push came meanwhile: {now[:10]}")
+    others = sorted(commit for commit in commits if commit not in (None, head))
+    if others:
+        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+    return listed
 
 
 def _read_record(number: int, reader: Reader, history: RepositoryHistory) -> tuple[ReviewRecord, tuple[str, ...]]:

@@ -35,7 +35,7 @@ from hls_handler.prompting.render import (
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
-from hls_handler.work.calls import PROMPT_SECRET, ask_claude
+from hls_handler.work.calls import PROMPT_SECRET, UNSHOWN, ask_claude
 from hls_handler.work.job import ASK, Codec, Job, decode_reply
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         is_recalled = recalled is not None
         if recalled is not None:
             job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
-            return recalled
+            return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
             return ask_claude(job, name, variables, index)
         except BudgetExceeded:  # nothing was sent
@@ -162,10 +162,13 @@ def run_prompts(
     parts = handler.split(facts)
     replies: list[ValidReply] = []
     unanswered: dict[int, str] = {}
+    unshown: dict[int, tuple[int, ...]] = {}
     failed: StepFailed | None = None
     for number, part in enumerate(parts):
         try:
-            replies.append(ask_one(first, make_variables(part), number and FIRST_PART + number))
+            reply = ask_one(first, make_variables(part), number and FIRST_PART + number)
+            replies.append(reply)
+            unshown |= {number: reply.unshown} if reply.unshown else {}
         except BudgetExceeded as exc:
             failed = exc
             unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
@@ -177,6 +180,7 @@ def run_prompts(
         assert failed is not None
         raise failed
     facts = handler.with_unanswered(facts, unanswered)
+    facts = handler.with_unshown(facts, unshown)
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)
     unverified = ""

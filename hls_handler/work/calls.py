@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +28,8 @@ PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the s
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
+UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
+"""Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
@@ -35,14 +38,17 @@ def ask_claude(job: Job, name: str, variables: Mapping[str, object], index: int)
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+    unshown = job.handler.find_unshown(variables, rendered.task)
+    if unshown != (job.find_result(UNSHOWN, index) or ()):
+        job.add(UNSHOWN, unshown, index)
     first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
     if isinstance(first, ValidReply):
-        return first
+        return replace(first, unshown=unshown)
     if first.why != "invalid":
         raise _report_unusable(job, rendered, index, first)
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
-        return answer
+        return replace(answer, unshown=unshown)
     job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
     raise _report_unusable(job, rendered, index, answer)
 

@@ -10,6 +10,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n;
+                             UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
                              CONTEXT "context": what Claude got besides the event;
                              UNANSWERED "unanswered" n: why a call got no usable reply;
                              UNVERIFIED "unverified": why the findings were not verified

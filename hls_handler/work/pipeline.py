@@ -320,7 +320,7 @@ def _gather(job: Job) -> Any:
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
     job.require_not_stopped()
-    later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
+    later = job.store.conversations.find_newer(job.lease, job.rule.prompt, described=job.handler.head_commit(facts))
     if later.head_sha is not None and job.handler.superseded_by_push:
         raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
     if later.is_closed:

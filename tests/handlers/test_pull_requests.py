@@ -29,13 +29,14 @@ from hls_handler.analysis import (
     SuggestedLabel,
     lowest_scores,
 )
-from hls_handler.handlers.changed_files import PatchedFile, SkippedFile
+from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding, PullRequestFacts
 from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply

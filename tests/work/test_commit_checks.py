@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.work.pipeline import run_job
 from hls_handler.work.posting import OUTCOME
 from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
 
@@ -71,6 +73,78 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert "| prompt | `pull_requests/analyze@" in action.summary
     make_ender(world).run()
     assert shown(world) == ["success"]
+
+
+MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
+
+
+@pytest.mark.parametrize(
+    ("body", "unread"),
+    [
+        ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(5000) }}{% endfor %}", ["a.py"]),
+        ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(40) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered }}{% endfor %}", ["a.py"]),
+        ("{{ pull_request.title }}", ["a.py", "b.py"]),
+    ],
+    ids=["whole", "long excerpt, which removes comments", "first file", "excerpt", "lines", "as Markdown", "no file"],
+)
+def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
+    make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
+) -> None:
+    world = make_world(REPLY)
+    front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
+    world.prompts = load(tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"})
+    open_pull_request(world)
+    world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
+    # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
+    world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    world.advance(600)
+    assert world.finish().state == "done"
+    assert (len(world.claude.asked), shown(world)) == (1, ["neutral" if unread else "success"])
+    summary = world.github.check_actions[-1].summary
+    assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
+    assert world.run() is None
+    assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+@pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
+def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
+
+    def push(call: str) -> None:
+        if call == "files 2":
+            world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+
+    world.github.on_call = push
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: bbbbbbbbbb")
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+
+
+def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="removed", commit=OLD),)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
 
 
 def unusable(why: Unusable) -> UnusableReply:
