@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from hls_handler.actions import CommitCheck, EnsureCheck, Outcome, WrittenCheck
+from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,
@@ -182,7 +182,8 @@ def plan_end(unended: UnendedCheck, review: Review, shorten_paths: Callable[[str
     `shorten_paths` removes folders of this machine from a text.
     """
     reason = shorten_paths(unended.reason or "no reason was stored")
-    commit = unended.check.commit
-    if unended.state == "dead":
-        return plan_unreviewed_check(commit, review.incomplete, "The review failed", reason)
-    return plan_unreviewed_check(commit, "cancelled", "Not reviewed", reason)
+    if unended.state == "done":
+        reason = "the last event of the pull request caused no review"
+    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
+    title = "The review failed" if unended.state == "dead" else "Not reviewed"
+    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason)
