@@ -1,6 +1,8 @@
-"""Counts in sentences, such as "1 request" and "2 deliveries". All packages use it for messages."""
+"""Counts and costs in sentences, such as "2 deliveries" and "0.000600 USD". All packages use it for messages."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def count(number: int, noun: str) -> str:
@@ -23,3 +25,14 @@ def is_or_are(number: int) -> str:
 
 def was_or_were(number: int) -> str:
     return "was" if number == 1 else "were"
+
+
+def format_usd(usd: float | None) -> str:
+    """Return "0.000600 USD", or "unknown" for None."""
+    return "unknown" if usd is None else f"{usd:.6f} USD"
+
+
+def add_usd(costs: Iterable[float | None]) -> float | None:
+    """Return the sum, or None if one of the costs is unknown (None)."""
+    known = list(costs)
+    return None if None in known else sum(cost for cost in known if cost is not None)

@@ -15,7 +15,7 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "catch_up", "sandbox"),
-    4: ("web", "work"),
+    4: ("reports", "web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs", "shipped", "wording"),

@@ -6,9 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from hls_handler.cli.delivery_report import describe_steps, format_report, load_report
 from hls_handler.cli.github_names import require_conversation, require_repository
-from hls_handler.cli.json_documents import deliveries_to_dict, report_to_dict
 from hls_handler.cli.options import (
     AsJson,
     Config,
@@ -25,6 +23,8 @@ from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
+from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
 
 deliveries = typer.Typer(
     help="List, show and retry deliveries. Works while the service runs.",

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hls_handler.cli.delivery_report import DeliveryReport, load_report
 from hls_handler.cli.demo_claude import (
     KEY_VARIABLE,
     estimate_story_cost,
@@ -34,6 +33,7 @@ from hls_handler.deliveries import OPEN_STATES
 from hls_handler.errors import HlsError
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
+from hls_handler.reports.delivery_report import DeliveryReport, load_report
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage

@@ -6,11 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from hls_handler.cli.delivery_report import DeliveryReport
-from hls_handler.cli.options import add_usd, format_usd
 from hls_handler.cli.prompt_try_report import format_usages
 from hls_handler.events import event_key
-from hls_handler.wording import count
+from hls_handler.reports.delivery_report import DeliveryReport
+from hls_handler.wording import add_usd, count, format_usd
 
 SUCCESSFUL = ("done", "superseded")
 """States of a success. With the data of an earlier demo, newer events exist already and supersede the demo's."""

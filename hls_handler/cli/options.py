@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,14 +167,3 @@ def fail(problem: str) -> NoReturn:
 def with_remedy(error: HlsError) -> str:
     """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
     return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)
-
-
-def format_usd(usd: float | None) -> str:
-    """Return "0.000600 USD", or "unknown" for None."""
-    return "unknown" if usd is None else f"{usd:.6f} USD"
-
-
-def add_usd(costs: Iterable[float | None]) -> float | None:
-    """Return the sum, or None if one of the costs is unknown (None)."""
-    known = list(costs)
-    return None if None in known else sum(cost for cost in known if cost is not None)

@@ -17,10 +17,8 @@ import typer
 from hls_handler.cli.options import (
     Config,
     abort,
-    add_usd,
     connect_claude,
     fail,
-    format_usd,
     load,
     open_store,
     print_line,
@@ -36,7 +34,7 @@ from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
-from hls_handler.wording import count
+from hls_handler.wording import add_usd, count, format_usd
 from hls_handler.work.calls import PROMPT_SECRET
 from hls_handler.work.comparison import (
     Comparison,

@@ -17,7 +17,6 @@ import typer
 from pydantic import SecretStr
 
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
-from hls_handler.cli.delivery_report import load_report
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject
 from hls_handler.cli.options import (
     Config,
@@ -43,6 +42,7 @@ from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.queue.changes import PendingChanges
 from hls_handler.queue.leases import ExclusiveLease
+from hls_handler.reports.delivery_report import load_report
 from hls_handler.routing import Command, Ignored, LabelCorrection, Rule, from_event, parse_envelope, route
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
 from hls_handler.settings.model import Repository, Settings

@@ -10,13 +10,13 @@ from rich.console import Console
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
-from hls_handler.cli.options import add_usd, format_usd, print_line, print_lines, with_remedy
+from hls_handler.cli.options import print_line, print_lines, with_remedy
 from hls_handler.errors import ConversationLocked, Postponed, Retryable, StepFailed, Superseded
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule
 from hls_handler.settings.yaml_parser import Sources
-from hls_handler.wording import count
+from hls_handler.wording import add_usd, count, format_usd
 from hls_handler.work.pipeline import DeliveryResult
 
 SYSTEM_LINES = 8

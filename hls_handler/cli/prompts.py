@@ -14,7 +14,6 @@ from hls_handler.cli.options import (
     Config,
     abort,
     fail,
-    format_usd,
     load,
     open_existing_store,
     print_json,
@@ -38,7 +37,7 @@ from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count
+from hls_handler.wording import count, format_usd
 from hls_handler.work.library import families, load_checked, load_shipped
 
 prompts = typer.Typer(

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
-from hls_handler.review.changes import digest_blocks, digest_read_lines, find_changed_lines
+from hls_handler.review.changes import digest_hunk, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
 from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
@@ -158,7 +159,6 @@ class FilePart:
 @dataclass(frozen=True)
 class Selection:
     files: tuple[PatchedFile, ...]  # with the whole patch, most important first
-    blocks: tuple[tuple[tuple[str, ...], ...], ...]  # of each file and hunk, the digests of its blocks
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
     oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
@@ -191,7 +191,7 @@ def select_files(
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
-    `reviewed` are the digests of the blocks of each path that were reviewed (`review.changes`): only hunks with other
+    `reviewed` are the digests of the hunks of each path that were reviewed (`review.changes`): only hunks with other
     lines are shown. A file is split between hunks, and a hunk that is longer than a call between lines.
     """
     patches = {file.path: parse_patch(file.patch or "") for file in files}
@@ -207,7 +207,6 @@ def select_files(
         _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, patch))
         for file, patch in zip(ranked, shown, strict=True)
     )
-    blocks = tuple(tuple(digest_blocks([hunk]) for hunk in patch.hunks) for patch in shown)
     calls: list[list[FilePart]] = [[]]
     oversized: dict[int, None] = {}
     left = tokens
@@ -224,9 +223,7 @@ def select_files(
     skipped = tuple(
         SkippedFile(file.path, reasons[file.path], file.previous_path) for file in files if file.path in reasons
     )
-    return Selection(
-        selected, blocks, tuple(tuple(call) for call in calls[:max_calls] if call), skipped, tuple(oversized)
-    )
+    return Selection(selected, tuple(tuple(call) for call in calls[:max_calls] if call), skipped, tuple(oversized))
 
 
 def _split(
@@ -375,7 +372,7 @@ def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int)
     oversized = {*selection.oversized}
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        missing, total = unread[index], len(selection.blocks[index])
+        missing, total = unread[index], len(selection.patches[file.path].hunks)
         reason = "GitHub shortened its patch, or it contains a private key" if file.cut else None
         if missing:
             size = "a line is too long for one call" if index in oversized else "too large for one review"
@@ -385,21 +382,22 @@ def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int)
     return Coverage(tuple(files), unlisted)
 
 
-def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the blocks of each path that are reviewed now, as `select_files` needs them next time.
+def digest_reviewed(
+    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, tuple[str, ...]]:
+    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time.
 
-    If a hunk was read in part, these are the digests of the lines that were.
+    `earlier` are those of a review before one that reads everything again: what that one leaves unread stays reviewed.
     """
     unread = _find_unread(selection, unanswered)
-    read_partly = {
-        (index, number): digest_read_lines(selection.patches[selection.files[index].path].hunks[number], lines)
-        for (index, number), lines in unread.items()
-    }
+    for index, path in {index: selection.files[index].path for index, _ in unread}.items():
+        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
+            unread.get((index, number), set()).intersection_update(changed)
     return {
         file.path: tuple(
-            block
-            for number, blocks in enumerate(selection.blocks[index])
-            for block in read_partly.get((index, number), blocks)
+            digest
+            for number, hunk in enumerate(selection.patches[file.path].hunks)
+            if (digest := digest_hunk(hunk, unread.get((index, number), ())))
         )
         for index, file in enumerate(selection.files)
     }

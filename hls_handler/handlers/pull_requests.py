@@ -98,7 +98,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 11
+    facts_version = 12
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -368,7 +368,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(facts.selection, facts.unanswered),
+            reviewed=digest_reviewed(
+                facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}
+            ),
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
             ledger=(*result.ledger, *added)[-MAX_ENTRIES:],

@@ -1,181 +1,154 @@
 """Compares the patch of a file with what HLS has reviewed of the file's earlier patches: a diff of diffs.
 
-Only removed and added lines are compared, without their numbers, so a rebase and a merge of the base change nothing. A
-block is a run of removed and added lines without an unchanged line between them. The same block at another place is
-new, because `return True` may be right in one function and wrong in another: a part of the unchanged lines around it
-must be the same. Not all, because a rebase may change some. A block is stored as the digests of its lines, a colon, and
-the digests of the lines around it, 16 characters each.
+Line numbers are not compared, so a rebase and a merge of the base change nothing. A removed or added line was reviewed
+if it stands beside the same unchanged lines as before: `return True` may be right in one function and wrong in another.
+If the base changed the unchanged lines on one side, those on the other side suffice.
+
+A reviewed hunk is stored as one token for each line: a mark, and a digest of the text. Unchanged lines have the mark
+"=", or "." if they are short. The tokens "^" and "$" are the beginning and the end of the file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
 from hashlib import sha256
-from itertools import pairwise
 
-from hls_handler.review.patches import Hunk, Line, Patch
-from hls_handler.untrusted.redaction import redact
+from hls_handler.review.patches import HUNK_HEADER, Hunk, Line, Patch
 
 DIGEST_CHARACTERS = 16
 """Shorter digests would let an author replace a reviewed line by another one with the same digest."""
 
-AROUND = 3  # unchanged lines above and below a block that belong to its place
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
-MIN_SHARED = 3  # lines around a block that show that its place is the same, or more than half of them
+CONTEXT_LINES = 3  # unchanged lines above and below a change in GitHub's patches; fewer only at the end of the file
+MIN_PLACE = 2  # unchanged lines that show a place; the beginning or the end of the file suffices
 
 MAX_COMPARED = 200_000
 """Limit on the product of the numbers of lines that are compared one by one; beyond it, all of them are new."""
 
+CHANGED, PLACE = "+-", "=^$"  # marks of tokens: of changed lines, and of those that show a place
+BEGINNING, END = (mark.ljust(DIGEST_CHARACTERS + 1, "0") for mark in "^$")
 
-@dataclass(frozen=True, slots=True)
-class _Reviewed:
-    digests: tuple[str, ...]
-    around: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    hunk: int
-    start: int  # index of the first line in the hunk
-    digests: tuple[str, ...]  # of its lines
-    around: frozenset[str]  # digests of the unchanged lines around it
+_Tokens = tuple[str, ...]
+_Position = tuple[int, int]  # index of a hunk, and of a token in it
+_Run = tuple[int, int, int]  # of equal tokens: index of the first one in each of two sequences, and their number
 
 
-def digest_blocks(hunks: Sequence[Hunk]) -> tuple[str, ...]:
-    """Return the digests of the blocks of these hunks, in order, to be stored as reviewed."""
-    return tuple(_dump(block.digests, block.around) for block in _list_blocks(hunks))
+def digest_hunk(hunk: Hunk, unread: Collection[int] = ()) -> str:
+    """Return the tokens of a reviewed hunk, to be stored, without the lines with the indexes `unread`.
 
-
-def digest_read_lines(hunk: Hunk, unread: Collection[int]) -> tuple[str, ...]:
-    """Return the digests of a hunk's blocks without the lines with the indexes `unread`, which divide a block."""
-    digests: list[str] = []
-    for block in _list_blocks([hunk]):
-        runs: list[list[str]] = [[]]
-        for index, digest in enumerate(block.digests, block.start):
-            if index in unread:
-                runs.append([])
-            else:
-                runs[-1].append(digest)
-        digests += [_dump(run, block.around) for run in runs if run]
-    return tuple(digests)
-
-
-def _dump(digests: Iterable[str], around: Iterable[str]) -> str:
-    return ":".join(("".join(digests), "".join(sorted(around))))
+    The text must be redacted: a digest would reveal a short password. "" means that no changed line was read.
+    """
+    first, lines, last = _tokenize(hunk)
+    read = [token for index, token in enumerate(lines) if index not in unread]
+    return "".join((*first, *read, *last)) if any(token[0] in CHANGED for token in read) else ""
 
 
 def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
-    """Return for each hunk the indexes of its lines that changed since the review. () means no earlier review.
+    """Return for each hunk the indexes of the removed and added lines that changed since the review.
 
-    `reviewed` is what `digest_blocks` returned. Without it, these are all removed and added lines. If lines were
-    deleted from a reviewed block, the lines beside them count as changed. If a whole block was deleted, nothing does.
-    If all lines of a block were reviewed, but at another place, all of them count as changed.
+    `reviewed` is what `digest_hunk` returned for each hunk; () means no earlier review, so all of them are returned. If
+    lines of a reviewed hunk are not there any more, the changed lines above and below them are returned, too, because a
+    deleted check can be a defect. A hunk that is not there any more changes no other.
     """
-    if not reviewed:
-        return tuple(
-            frozenset(index for index, line in enumerate(hunk.lines) if line.mark != " ") for hunk in patch.hunks
-        )
-    unseen: dict[tuple[str, ...], list[_Reviewed]] = {}
-    for old in map(_parse, reviewed):
-        unseen.setdefault(old.digests, []).append(old)
-    new: list[_Block] = []
-    for block in _list_blocks(patch.hunks):
-        equal = unseen.get(block.digests, [])
-        same = next((old for old in equal if _is_same_place(old.around, block.around)), None)
-        if same is not None:
-            equal.remove(same)
+    hunks = [_tokenize(hunk) for hunk in patch.hunks]
+    new = [(*first, *lines, *last) for first, lines, last in hunks]
+    left = Counter(map(_split, reviewed))
+    changed: dict[int, set[int]] = {}
+    for number, tokens in enumerate(new):
+        if left[tokens]:
+            left[tokens] -= 1
         else:
-            new.append(block)
-    found: dict[_Block, set[int]] = {block: set() for block in new}
-    left = [old.digests for blocks in unseen.values() for old in blocks]
-    for block, index in _find_new_lines(left, new):
-        found[block].add(index)
-    changed: list[set[int]] = [set() for _ in patch.hunks]
-    for block, indexes in found.items():
-        changed[block.hunk].update(block.start + index for index in indexes or range(len(block.digests)))
-    return tuple(map(frozenset, changed))
+            changed[number] = {index for index, token in enumerate(tokens) if token[0] in CHANGED}
+    old = list(left.elements())
+    kept = dict[_Position, _Position]()  # positions of tokens in `old`, and of the same ones in `new`
+    for number, near in _find_near(old, {number: new[number] for number in changed}):
+        places = [(at, index) for at in near for index in range(len(old[at])) if (at, index) not in kept]
+        for i, j, size in _find_kept([old[at][index] for at, index in places], new[number]):
+            kept.update(zip(places[i : i + size], ((number, index) for index in range(j, j + size)), strict=True))
+    for number, index in kept.values():
+        changed[number].discard(index)
+    for number, index in list(_find_beside_deleted(old, new, kept)):
+        changed[number].add(index)
+    return tuple(
+        frozenset(index - len(first) for index in changed.get(number, ())) for number, (first, _, _) in enumerate(hunks)
+    )
 
 
-def _list_blocks(hunks: Sequence[Hunk]) -> list[_Block]:
-    # A digest of a line would reveal a short password in it. To search all lines at once takes a tenth of the time.
-    text = "\n".join(line.text for hunk in hunks for line in hunk.lines)
-    digest = _digest if redact(text) == text else _digest_redacted
-    blocks: list[_Block] = []
-    for number, hunk in enumerate(hunks):
-        edges = [-1, *(index for index, line in enumerate(hunk.lines) if line.mark == " "), len(hunk.lines)]
-        for before, after in pairwise(edges):
-            if after - before > 1:
-                lines = tuple(map(digest, hunk.lines[before + 1 : after]))
-                above, below = hunk.lines[: before + 1][::-1], hunk.lines[after:]
-                around = {*_digest_around(above, "beginning", digest), *_digest_around(below, "end", digest)}
-                blocks.append(_Block(number, before + 1, lines, frozenset(around)))
-    return blocks
+def _tokenize(hunk: Hunk) -> tuple[_Tokens, _Tokens, _Tokens]:
+    """Return `BEGINNING` if the hunk begins with the file, the tokens of its lines, and `END` if it ends with it."""
+    header = HUNK_HEADER.match(hunk.header)
+    begins = header is None or int(header[3]) <= 1
+    ends = any(line.mark != " " for line in hunk.lines[-CONTEXT_LINES:])
+    return (BEGINNING,) if begins else (), tuple(map(_token, hunk.lines)), (END,) if ends else ()
 
 
-def _digest_around(lines: Sequence[Line], edge: str, digest: Callable[[Line], str]) -> Iterator[str]:
-    """Yield the digests of the first unchanged lines that show a place, without their numbers and blanks around them.
+def _token(line: Line) -> str:
+    mark = line.mark if line.mark != " " else "=" if len(line.text.strip()) >= MIN_CHARACTERS else "."
+    text = f"{line.text}{'' if line.lacks_newline else chr(10)}"
+    return mark + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
 
-    `edge` tells those above a block ("beginning") from those below ("end"). If two of the first `AROUND` lines show a
-    place, or if the file begins or ends there, the digest of all of them together is also yielded: "=" and 15
-    characters.
+
+def _split(stored: str) -> _Tokens:
+    size = DIGEST_CHARACTERS + 1
+    return tuple(stored[start : start + size] for start in range(0, len(stored), size))
+
+
+def _find_near(old: Sequence[_Tokens], new: dict[int, _Tokens]) -> Iterator[tuple[int, list[int]]]:
+    """Yield the number of each new hunk, and the indexes of the old ones that may be at the same place."""
+    by_token: dict[str, list[int]] = {}
+    for at, tokens in enumerate(old):
+        for token in set(tokens):
+            if token[0] in PLACE:
+                by_token.setdefault(token, []).append(at)
+    for number, hunk in new.items():
+        shared: dict[int, list[str]] = {}
+        for token in set(hunk):
+            for at in by_token.get(token, ()):
+                shared.setdefault(at, []).append(token)
+        yield number, sorted(at for at, found in shared.items() if _show_place(found))
+
+
+def _show_place(tokens: Sequence[str]) -> bool:
+    return len({token for token in tokens if token[0] in PLACE}) >= MIN_PLACE or BEGINNING in tokens or END in tokens
+
+
+def _find_kept(old: Sequence[str], new: Sequence[str]) -> Iterator[_Run]:
+    """Yield the runs of equal tokens that are still at their place.
+
+    They contain lines that show the place, or are between lines that only the pull request changed.
     """
-    unchanged = [line.text.strip() for line in lines if line.mark == " "]
-    specific = [text for text in unchanged if len(text) >= MIN_CHARACTERS]
-    for text in specific[:AROUND]:
-        yield digest(Line("RIGHT", 0, " ", f"{edge} {text}"))
-    side = unchanged[:AROUND]
-    if len(side) < AROUND or len({*side} & {*specific}) > 1:
-        yield f"={digest(Line('RIGHT', 0, ' ', ' '.join((edge, *side))))[1:]}"
+    runs = [(0, 0, 0), *_find_equal(old, new), (len(old), len(new), 0)]
+    for (i0, j0, before), (i, j, size), (i1, j1, _) in zip(runs, runs[1:], runs[2:], strict=False):
+        is_between_own = _is_own(old[i0 + before : i], new[j0 + before : j]) and _is_own(
+            old[i + size : i1], new[j + size : j1]
+        )
+        if is_between_own or _show_place(new[j : j + size]):
+            yield i, j, size
 
 
-def _is_same_place(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Return True if all lines on one side are the same, or enough of those on both."""
-    if not one or not other:
-        return one == other
-    shared = one & other
-    is_same_side = any(digest.startswith("=") for digest in shared)
-    return is_same_side or len(shared) >= MIN_SHARED or 2 * len(shared) > min(len(one), len(other))
+def _is_own(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Return True if the unchanged lines of one sequence are removed ones of the other: the base changed none."""
+    return all(
+        {token[1:] for token in one if token[0] not in CHANGED}
+        <= {token[1:] for token in other if token.startswith("-")}
+        for one, other in ((old, new), (new, old))
+    )
 
 
-def _digest_redacted(line: Line) -> str:
-    return _digest(replace(line, text=redact(line.text)))
-
-
-def _digest(line: Line) -> str:
-    text = f"{line.mark}{line.text}{'' if line.lacks_newline else chr(10)}"
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
-
-
-def _parse(stored: str) -> _Reviewed:
-    lines, _, around = stored.partition(":")
-    return _Reviewed(_split_digests(lines), frozenset(_split_digests(around)))
-
-
-def _split_digests(text: str) -> tuple[str, ...]:
-    return tuple(text[start : start + DIGEST_CHARACTERS] for start in range(0, len(text), DIGEST_CHARACTERS))
-
-
-def _find_new_lines(old: Sequence[tuple[str, ...]], new: Sequence[_Block]) -> Iterator[tuple[_Block, int]]:
-    before = [(number, digest) for number, block in enumerate(old) for digest in block]
-    after = [(block, index) for block in new for index in range(len(block.digests))]
-    one, other = [digest for _, digest in before], [block.digests[index] for block, index in after]
+def _find_equal(one: Sequence[str], other: Sequence[str]) -> Iterator[_Run]:
     head = _common_length(one, other)
     tail = _common_length(one[head:][::-1], other[head:][::-1])
-    one, other = one[head : len(one) - tail], other[head : len(other) - tail]
-    if len(one) * len(other) > MAX_COMPARED:
-        yield from after[head : head + len(other)]
-        return
-    for tag, i1, i2, j1, j2 in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
-        if tag != "equal":
-            yield from after[head + j1 : head + j2]
-        if tag == "delete":
-            first, last = head + i1, head + i2
-            if first and before[first - 1][0] == before[first][0]:
-                yield after[head + j1 - 1]
-            if last < len(before) and before[last][0] == before[last - 1][0]:
-                yield after[head + j1]
+    if head:
+        yield 0, 0, head
+    old, new = one[head : len(one) - tail], other[head : len(other) - tail]
+    if len(old) * len(new) <= MAX_COMPARED:
+        for i, j, size in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
+            if size:
+                yield head + i, head + j, size
+    if tail:
+        yield len(one) - tail, len(other) - tail, tail
 
 
 def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
@@ -185,3 +158,28 @@ def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
             break
         length += 1
     return length
+
+
+def _find_beside_deleted(
+    old: Sequence[_Tokens], new: Sequence[_Tokens], kept: dict[_Position, _Position]
+) -> Iterator[_Position]:
+    """Yield the positions in `new` of the changed lines directly above and below those that were deleted."""
+    for at, tokens in enumerate(old):
+        edges = [index for index, token in enumerate(tokens) if token[0] in CHANGED and (at, index) in kept]
+        for first, last in zip([-1, *edges], [*edges, len(tokens)], strict=True) if edges else ():
+            above, below = kept.get((at, first)), kept.get((at, last))
+            number = (above or below or (0, 0))[0]
+            start = above[1] + 1 if above else 0
+            end = below[1] if below and below[0] == number else len(new[number])
+            between = new[number][start:end]
+            if not any(token[0] in CHANGED for token in between) and _is_deleted(tokens[first + 1 : last], between):
+                yield from (place for place in (above, below) if place is not None)
+
+
+def _is_deleted(old: Sequence[str], new: Sequence[str]) -> bool:
+    """Return True if an added line is not there any more, or a removed one is there again."""
+    unchanged = {token[1:] for token in new if token[0] not in CHANGED}
+    return any(
+        token[0] in CHANGED and (token.startswith("-") if token[1:] in unchanged else token.startswith("+"))
+        for token in old
+    )

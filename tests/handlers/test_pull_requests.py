@@ -357,7 +357,7 @@ BESIDE = finding(line=20, quote="def volume(side):", title="Beside")
 def test_first_review_stores_what_it_read_and_raised() -> None:
     record = review(gather(TWO), finding())
     assert (record.rounds, record.kind, record.summary) == (1, "bug-fix", "Squares.")
-    assert [blocks.count(":") for blocks in record.reviewed["area.py"]] == [1, 1]
+    assert len(record.reviewed["area.py"]) == 2
     assert [(entry.title, entry.state, entry.comment_id, entry.prompt_id) for entry in record.ledger] == [
         ("Wrong", "open", 901, "p@1")
     ]

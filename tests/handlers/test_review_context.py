@@ -8,7 +8,7 @@ import pytest
 
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import select_files, show_files, with_lines_above
+from hls_handler.handlers.changed_files import digest_reviewed, select_files, show_files, with_lines_above
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -64,7 +64,7 @@ def test_a_change_of_files_that_only_attributes_can_include_is_reviewed() -> Non
 
 def test_nothing_is_read_if_there_is_nothing_to_ask() -> None:
     asked = gather(reader())
-    record = ReviewRecord(rounds=1, reviewed={"area.py": asked.selection.blocks[0][0]})
+    record = ReviewRecord(rounds=1, reviewed=digest_reviewed(asked.selection, ()))
     again, images = reader(), reader(file("logo.png", None, additions=0, deletions=0))
     for github, history in ((again, EmptyHistory(reviewed=record)), (images, EMPTY_HISTORY)):
         facts = gather(github, history=history)

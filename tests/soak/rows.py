@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine, RowMapping, func, select
 
@@ -49,6 +49,10 @@ def find_violations(engine: Engine, expected: Expected, increase: Counter[tuple[
         }
     yield from _check_deliveries(rows, expected)
     yield from (f"{count} rows are left in {name}" for name, count in held.items() if count)
+    superseded = {row["id"] for row in rows if row["state"] == "superseded"}
+    # A review that is superseded after its calls was no round, so the next one is a first review and may be verified.
+    verified = len(superseded & {row.delivery_id for row in replies})
+    expected = replace(expected, max_replies=expected.max_replies + verified)
     yield from _check_calls(calls, {(row.delivery_id, row.step_index) for row in replies}, expected)
     yield from _check_counters(rows, calls, expected, increase)
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.deliveries import Finished
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
 from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.routing import from_envelope, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubApp, Settings

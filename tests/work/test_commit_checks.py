@@ -9,9 +9,9 @@ import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
 from hls_handler.prompting import recorded
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.work.pipeline import run_job

@@ -11,10 +11,10 @@ import pytest
 
 from hls_handler import shipped
 from hls_handler.analysis import IssueResponse
-from hls_handler.cli.delivery_report import load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent, Retryable
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import load_report
 from hls_handler.settings.model import Comments, Prompts, Review
 from hls_handler.work.library import load_checked
 from hls_handler.work.runner import run_delivery

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.deliveries import NewDelivery
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Claude
 from hls_handler.work.shadow import SHADOW
 from tests.prompting.samples import write

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.deliveries import Finished
 from hls_handler.errors import Permanent
 from hls_handler.handlers.reader import FileAtRef
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Prompts, Settings
 from tests.prompting.samples import BASE, FAMILIES, write
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, ISSUE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, ReviewContext
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import RepositoryReview
 from hls_handler.work.asking import prompt_limits

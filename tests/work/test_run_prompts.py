@@ -17,13 +17,13 @@ from hls_handler.analysis import (
     ValidReply,
     sum_usage,
 )
-from hls_handler.cli.delivery_report import format_report, load_report
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Review
 from hls_handler.work.asking import FIRST_PART, VERIFICATION, Answers, ask, run_prompts

@@ -8,17 +8,14 @@ from datetime import datetime
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
-from hls_handler.cli.options import (
-    format_usd,
-)
-from hls_handler.cli.reply_text import describe_reply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
+from hls_handler.reports.reply_text import describe_reply
 from hls_handler.storage import Storage
-from hls_handler.wording import count
+from hls_handler.wording import count, format_usd
 from hls_handler.work.asking import UNVERIFIED
 from hls_handler.work.calls import OMISSIONS, UNUSABLE
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display

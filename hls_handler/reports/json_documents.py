@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hls_handler.actions import Outcome
-from hls_handler.cli.delivery_report import DeliveryReport, describe_shadow
-from hls_handler.cli.reply_text import describe_reply
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause
+from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
+from hls_handler.reports.reply_text import describe_reply
 
 Document = dict[str, object]
 

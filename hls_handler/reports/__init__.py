@@ -1,0 +1,1 @@
+"""What deliveries and replies look like to people and programs: as sentences and as JSON."""
