@@ -368,9 +368,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(
-                facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}
-            ),
+            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}),
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
             ledger=(*result.ledger, *added)[-MAX_ENTRIES:],

@@ -57,7 +57,7 @@ def _call(
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
     if index < FIRST_SHADOW_STEP:
-        job.require_not_stopped()
+        job.require_newest()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
     cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)

@@ -226,7 +226,8 @@ def _run_steps(job: Job) -> DeliveryResult:
     if analysis.answers:
         is_cached = any(answer.cached_at is not None for answer in analysis.answers)
         run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
-    reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
+    reasons = [skip_reason.reason if skip_reason else "", answered.left_out if answered else ""]
+    reasons = [*filter(None, reasons), *(outcome.detail for outcome in outcomes)]
     reason = "; ".join(reasons) or "analysed; nothing to post"
     return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
 
@@ -341,14 +342,7 @@ def _gather(job: Job) -> Any:
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
-    job.require_not_stopped()
-    later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
-    if later.head_sha is not None and job.handler.superseded_by_push:
-        raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
-    if later.is_closed:
-        raise Superseded("the conversation was closed meanwhile")
-    if later.is_answered and job.handler.superseded_by_newer_answer:
-        raise Superseded("a newer event of this conversation was answered meanwhile")
+    job.require_newest()
     history = job.store.repositories.history(job.lease, job.bot.login)
     reason = job.handler.find_superseded_reason(job.event, facts, history)
     if reason is not None:
