@@ -376,7 +376,10 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
     if job.handler.check_commit(facts) is not None:
-        analysis = replace(analysis, receipt=make_receipt(job.store.calls.calls_of(job.lease.guid)))
+        receipt = make_receipt(job.store.calls.calls_of(job.lease.guid))
+        # A reply from the cache has no call.
+        prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
+        analysis = replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))

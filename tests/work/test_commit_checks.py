@@ -76,6 +76,18 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert shown(world) == ["success"]
 
 
+def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+    open_pull_request(world)
+    world.finish()
+    world.settings = settings()
+    open_pull_request(world, guid="later")
+    world.finish()
+    (action,) = world.github.check_actions
+    assert "| calls to Claude | 0 |\n" in action.summary
+    assert "| prompt | `pull_requests/analyze@" in action.summary
+
+
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
@@ -99,7 +111,11 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     assert shown(world) == ["in_progress"]
     make_ender(world).run()
     assert shown(world) == [incomplete]
-    assert world.github.check_actions[0].title.startswith("The review failed: Claude")
+    (action,) = world.github.check_actions
+    assert action.title.startswith("The review failed: Claude")
+    calls = len(world.claude.asked)
+    assert f"\n| calls to Claude | {calls} |\n" in action.summary
+    assert "\n| prompt | `pull_requests/analyze@" in action.summary
     make_ender(world).run()
     assert len(writes(world)) == 2
 
