@@ -196,7 +196,7 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
-        "refused": "nothing is posted; read the conversation yourself",
+        "refused": "read the conversation yourself",
         "stopped": f"shorten what {file} sends, then run it again",
         "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",
