@@ -164,6 +164,14 @@ def test_planned_check_is_new_and_is_ended_only_for_a_dead_letter(store: Storage
     assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g3", is_new=False)
 
 
+def test_next_delivery_replaces_the_planned_check_of_a_dead_letter(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.plan(lease, SHA)
+    die(store, lease)
+    assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2", is_new=True)
+    assert claim_check(store) is None
+
+
 def test_planned_check_that_must_end_is_ended_at_once_after_any_end(store: Storage) -> None:
     lease = begin(store, "g1")
     store.commit_checks.plan(lease, SHA)
