@@ -58,8 +58,13 @@ def plan_check(
     receipt: Receipt,
     *,
     unverified: str = "",
+    left_out: str = "",
 ) -> EnsureCheck:
-    """Return the check of a review that ended. `unverified` is the reason why its new findings were not verified."""
+    """Return the check of a review that ended.
+
+    `unverified` is the reason why its new findings were not verified, and `left_out` a follow-up prompt with the reason
+    why it has no reply.
+    """
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
     conclusion: Conclusion = "failure" if failing else "success" if coverage.is_complete else settings.incomplete
@@ -68,7 +73,7 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -134,7 +139,12 @@ def _cost(receipt: Receipt) -> str:
 
 
 def _summary(
-    commit: str, coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Receipt, unverified: str
+    commit: str,
+    coverage: Coverage,
+    opened: Sequence[CheckedFinding],
+    receipt: Receipt,
+    unverified: str,
+    left_out: str,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
@@ -148,6 +158,8 @@ def _summary(
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
     if unverified:
         yield f"\nThe new findings were not verified: {unverified}."
+    if left_out:
+        yield f"\nA follow-up prompt was left out: {left_out}."
     yield from _table(_receipt_rows(commit, coverage, receipt))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:

@@ -338,16 +338,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             facts = self.with_unanswered(
                 facts, dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
             )
-        checks = self._plan_check(facts, list_checked(result), analysis.receipt)
+        checks = self._plan_check(facts, list_checked(result), analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
     def _plan_check(
-        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt
+        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt, *, left_out: str = ""
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
+        notes = {"unverified": facts.unverified, "left_out": left_out}
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]

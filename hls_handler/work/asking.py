@@ -75,6 +75,7 @@ class Answers:
     variables: Mapping[str, object]  # of the comment
     unverified: str = ""  # why the findings were not verified; "" if they were
     left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
+    left_out_shown: str = ""  # the same for people on GitHub
 
 
 @_template_errors_as_retryable()
@@ -140,7 +141,8 @@ def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
     """Render the comments for the replies (see `render_chain`). `facts` may be newer than those of `answered`."""
     key = job.store.database.secret(PROMPT_SECRET)
     variables = {**answered.variables, **job.handler.variables(facts)}
-    return render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
+    analysis = render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
+    return replace(analysis, left_out=answered.left_out_shown)
 
 
 @_template_errors_as_retryable()
@@ -192,7 +194,7 @@ def run_prompts(
     facts = handler.with_unanswered(facts, unanswered)
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)
-    unverified = left_out = ""
+    unverified = left_out = left_out_shown = ""
     if is_verified:
         facts, unverified = _verify(library, handler, facts, answers[0].reply, variables, ask_one)
     variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
@@ -203,11 +205,17 @@ def run_prompts(
             if not keeps_review:
                 raise
             left_out = f"the follow-up prompt {name} was left out: {exc}"
+            left_out_shown = f"{name}: {_describe_failure(exc)}"
             log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
             break
         names.append(name)
         variables = {**variables, "analysis": answers[-1].reply}
-    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out)
+    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown)
+
+
+def _describe_failure(error: Permanent) -> str:
+    """Return the reason for people on GitHub, without the settings and amounts of the operator."""
+    return NO_BUDGET if isinstance(error, BudgetExceeded) else NO_REPLY
 
 
 def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
@@ -236,8 +244,7 @@ def _verify(
         verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
-        reason = NO_BUDGET if isinstance(exc, BudgetExceeded) else NO_REPLY
-        return handler.with_unverified(facts, reason), str(exc)
+        return handler.with_unverified(facts, _describe_failure(exc)), str(exc)
     return handler.apply_verification(facts, reply, verdicts.reply), ""
 
 

@@ -109,16 +109,16 @@ def request_full_review(world: World, guid: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "limit", "why"),
+    ("after", "limit", "why", "shown"),
     [
-        ([REFUSAL], 1.0, "Claude refused"),
-        ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@"),
-        ([], 0.0501, "the next call to Claude may cost 0.050000 USD"),
+        ([REFUSAL], 1.0, "Claude refused", "Claude gave no usable reply"),
+        ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@", "Claude gave no usable reply"),
+        ([], 0.0501, "the next call to Claude may cost 0.050000 USD", "the budget for reviews is used up"),
     ],
     ids=["refused", "unusable", "budget"],
 )
 def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
-    make_world: MakeWorld, tmp_path: Path, after: list[UnusableReply], limit: float, why: str
+    make_world: MakeWorld, tmp_path: Path, after: list[UnusableReply], limit: float, why: str, shown: str
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
     world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
@@ -128,7 +128,9 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     assert "the follow-up prompt pull_requests/extra was left out: " in (finished.reason or "")
     assert why in (finished.reason or "")
     assert world.row().analysis_status == "done"
-    assert (len(world.github.inline_comments), world.github.check_actions[-1].conclusion) == (1, "success")
+    (check,) = world.github.check_actions
+    assert (len(world.github.inline_comments), check.conclusion) == (1, "success")
+    assert f"\nA follow-up prompt was left out: pull_requests/extra: {shown}.\n" in check.summary
 
 
 def with_follow_up(folder: Path) -> Library:
