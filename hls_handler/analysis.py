@@ -304,6 +304,7 @@ class Analysis:
     comment_index: int = -1  # index in `answers` of the reply that the comment shows
     inline: Mapping[str, str] = field(default_factory=dict)  # Markdown of review comments by key of the finding
     receipt: Receipt = NO_CALLS
+    left_out: str = ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
 
     @property
     def worth_saying(self) -> bool:

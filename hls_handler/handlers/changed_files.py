@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
@@ -358,9 +359,17 @@ def _why_unread(selection: Selection, file: int) -> str:
     return "a line is too long for one call" if file in selection.oversized else "too large for one review"
 
 
-def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time."""
+def digest_reviewed(
+    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, tuple[str, ...]]:
+    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time.
+
+    `earlier` are those of a review before one that reads everything again: what that one leaves unread stays reviewed.
+    """
     unread = _find_unread(selection, unanswered)
+    for index, path in {index: selection.files[index].path for index, _ in unread}.items():
+        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
+            unread.get((index, number), set()).intersection_update(changed)
     return {
         file.path: tuple(
             digest

@@ -350,16 +350,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             facts = self.with_unanswered(
                 facts, dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
             )
-        checks = self._plan_check(facts, list_checked(result), analysis.receipt)
+        checks = self._plan_check(facts, list_checked(result), analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
     def _plan_check(
-        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt
+        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt, *, left_out: str = ""
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
+        notes = {"unverified": facts.unverified, "left_out": left_out}
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
@@ -380,7 +381,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(facts.selection, facts.unanswered),
+            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}),
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
             ledger=(*result.ledger, *added)[-MAX_ENTRIES:],

@@ -63,7 +63,7 @@ def _call(
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
     if index < FIRST_SHADOW_STEP:
-        job.require_not_stopped()
+        job.require_newest()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
     cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
@@ -202,7 +202,7 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
-        "refused": "nothing is posted; read the conversation yourself",
+        "refused": "read the conversation yourself",
         "stopped": f"shorten what {file} sends, then run it again",
         "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",

@@ -169,6 +169,15 @@ def test_unreviewed_commit_has_the_reason_as_title() -> None:
     assert planned == EnsureCheck(COMMIT, "cancelled", title, summary, title)
 
 
+def test_failed_review_shows_what_its_calls_cost() -> None:
+    planned = plan_unreviewed_check(COMMIT, "neutral", "The review failed", "Claude refused", RECEIPT)
+    assert planned.summary == (
+        "This commit was not reviewed. Claude refused\n\n| | |\n|---|---|\n| calls to Claude | 2 |\n"
+        "| tokens | 12,345 in, 678 out |\n| cost | 0.0123 USD |\n| prompt | `pull_requests/review@3f9c2a` |"
+    )
+    assert planned.description == "The review failed (0.0123 USD): Claude refused"
+
+
 HANDLER = PullRequestHandler()
 
 

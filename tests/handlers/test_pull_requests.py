@@ -378,8 +378,9 @@ def test_static_reply_edits_the_comment_and_counts_no_round() -> None:
     record = review(gather(TWO), finding())
     facts = gather(TWO, record=record)
     static = Analysis((), "Nothing new.")
-    (_, comment) = plan(facts, static)
-    assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
+    for summary in ("on_findings", "always"):
+        (_, comment) = plan(replace(facts, summary=summary), static)
+        assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
     assert HANDLER.after_review(facts, static, comment_ids={}, rejected=()) == (facts, record)
 
 
