@@ -85,7 +85,7 @@ def test_comment_is_edited_if_the_first_call_does_not_fit(make_world: MakeWorld)
     comment = world.github.comments[2]
     assert "was not reviewed.\n" in comment
     assert "No findings" not in comment
-    assert "Not reviewed: `a.py` (the budget for reviews is used up)." in comment
+    assert "`a.py` (2 of 3 changed lines; the budget for reviews is used up)." in comment
 
 
 def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeWorld) -> None:
