@@ -143,6 +143,22 @@ def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: Ma
     assert (world.claude.asked, "success" in shown(world)) == ([], False)
 
 
+def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened", head_sha=OLD)
+
+    def push_back(_: str) -> None:
+        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
+        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
+
+    world.claude.on_call = push_back
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
+    assert world.github.comments == {}
+
+
 def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
     world = make_world(REPLY)
     open_pull_request(world)
