@@ -50,8 +50,10 @@ class CommitChecks:
         self._database, self._writer = database, writer
 
     def has_outdated(self, lease: Lease, commit: str) -> bool:
-        """Return True if the newest check on the commit belongs to this delivery or to an earlier one of the same
-        conversation. If the delivery brings another diff, the result of that check is outdated."""
+        """Return True if the conversation has a check on the commit that no later delivery than this one has set.
+
+        If the delivery brings another diff of the commit, the result of that check is outdated.
+        """
         of_conversation = _d.conversation_key == bindparam("of_conversation")
         own_id = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery()
         query = (
@@ -81,7 +83,7 @@ class CommitChecks:
                 connection.execute(checks.insert().values(**key, **values))
             elif must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
                 connection.execute(checks.update().where(own).values(**_renewed(lease), must_end=True))
-            elif must_end and mine.ended_at is None:
+            elif must_end and mine.ended_at is None and mine.begun_at is None:  # else it is ended in any case
                 self._require_not_ending(connection, mine)
                 connection.execute(checks.update().where(own).values(must_end=True))
 
