@@ -8,7 +8,6 @@ changing another line or by moving the code to another file. A person decides ab
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Score, Severity
+from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side, normalize_line
 
 NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
@@ -31,35 +31,6 @@ FindingState = Literal["open", "fixed", "gone", "dismissed"]
 
 Dismissed: a person rejected the finding. It is not raised again, whatever becomes of its line.
 """
-
-DISMISSAL = re.compile(
-    r"\b(won'?t ?(fix|do|change|be (fixed|changed))|(will not|not going to) (be )?(fix|do|change)(ed)?|not (a|an) (bug|"
-    r"issue|problem)|no (bug|issue|problem) here|false[- ](positive|alarm)|by design|expected behaviou?r"
-    r"|(acceptable|accepted) risk|can('?t|not) happen|(as|is|was|this is|it'?s) intended|intentional|on purpose"
-    r"|deliberate|works as designed|not relevant|not applicable|n/a|out of scope|ignore (this|it)|disagree"
-    r"|nicht (beheben|ändern)|falsch positiv|absicht(lich)?|no es un (error|problema)"
-    r"|ce n'est pas un (bug|problème))\b",
-    re.IGNORECASE,
-)
-"""Words of a reply that dismiss a finding."""
-
-NEGATION = re.compile(
-    r"\b(not|never|\w+n't|dont|isnt|un)[ -]?((a|an|really|just|at all|please) )*"
-    r"(intended|intentional|on purpose|deliberate|by design|false positive|out of scope|disagree|ignore (this|it))\b",
-    re.IGNORECASE,
-)
-"""Words that say the opposite of a dismissal."""
-
-CONSENT = re.compile(
-    r"\b(you('re| are) right|good (catch|point|find)|(i('ll| will)|let me|going to|will|please( do)?) "
-    r"(fix|change|address)|fixing|fixed|my mistake|agreed?|behoben|stimmt)\b",
-    re.IGNORECASE,
-)
-"""Words that accept a finding, also beside those of a dismissal: "It is out of scope to argue; fixed"."""
-
-QUESTION = re.compile(r"[^.!?\n]*\?")
-QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
-MAX_REPLY_CHARACTERS = 500  # a longer reply is a discussion; only its beginning is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,27 +168,13 @@ def find_dismissals(thread: ReviewThread) -> tuple[str, ...]:
     for reply in thread.replies:  # the last word of each person counts
         if is_dismissal(reply.body):
             rejecting[reply.author] = None
-        elif CONSENT.search(_own_words(reply.body)):
+        elif is_acceptance(reply.body):
             rejecting.pop(reply.author, None)
     return tuple(login for login in dict.fromkeys((*resolved, *thread.thumbs_down, *rejecting)) if not _is_bot(login))
 
 
 def _is_bot(login: str) -> bool:
     return login.endswith("[bot]")
-
-
-def is_dismissal(text: str) -> bool:
-    """Return True if the text of a reply says that the finding will not be fixed.
-
-    Quoted lines and questions do not count. A reply that also accepts the finding does not dismiss it.
-    """
-    own = NEGATION.sub("", _own_words(text))
-    return DISMISSAL.search(own) is not None and CONSENT.search(DISMISSAL.sub("", own)) is None
-
-
-def _own_words(text: str) -> str:
-    own = QUOTED_LINE.sub("", text)[:MAX_REPLY_CHARACTERS].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return QUESTION.sub("", own)
 
 
 def find_new(

@@ -22,7 +22,6 @@ from hls_handler.review.ledger import (
     find_dismissals,
     find_new,
     follow_up,
-    is_dismissal,
     locate_open,
     parse_record,
 )
@@ -393,63 +392,6 @@ def test_last_reply_of_a_person_counts() -> None:
 
 def test_bots_dismiss_nothing() -> None:
     assert find_dismissals(thread(thumbs_down=("ci[bot]",), replies=(ThreadReply("ci[bot]", "won't fix"),))) == ()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Won't fix.",
-        "wontfix",
-        "I won\u2019t fix this",
-        "This is a false positive, see line 3.",
-        "That is intentional.",
-        "It's by design",
-        "this is intended",
-        "not a bug",
-        "Out of scope for this PR",
-        "I disagree",
-        "please ignore this",
-        "> You log a secret.\n\nWorks as designed",
-        "Das ist Absicht",
-        "Why? It is deliberate.",
-        "We are not going to fix this.",
-        "This won't be fixed",
-        "false-positive",
-        "False alarm",
-        "That is expected behaviour",
-        "This can't happen: the caller checks it",
-        "n/a",
-    ],
-)
-def test_reply_that_dismisses_a_finding(text: str) -> None:
-    assert is_dismissal(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "Thanks, fixed.",
-        "That was not intentional, I will fix it",
-        "It isn't intended, sorry",
-        "It wasn\u2019t on purpose",
-        "not really by design",
-        "This is not a false positive, good catch",
-        "I don't disagree",
-        "Please don't ignore this",
-        "unintentional, will fix",
-        "Is this intentional?",
-        "Could this be a false positive? I do not know.",
-        "> won't fix\n\nI will fix it",
-        "a" * 500 + " won't fix",
-        "intentionally",
-        "I disagree with the other reviewer, you are right",
-        "Intentional or not, I'll fix it",
-        "It's out of scope to argue; fixed",
-    ],
-)
-def test_reply_that_does_not_dismiss_a_finding(text: str) -> None:
-    assert not is_dismissal(text)
 
 
 # Storage
