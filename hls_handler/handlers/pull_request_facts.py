@@ -13,7 +13,7 @@ from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import ReviewRecord, locate_open
+from hls_handler.review.ledger import ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
 
@@ -99,10 +99,10 @@ class PullRequestFacts:
     @property
     def known_findings(self) -> tuple[KnownFinding, ...]:
         shown = {file.path for file in self.files}
-        earlier = [entry for entry in self.record.ledger if entry.path in shown]
         return tuple(
-            KnownFinding(one.entry.path, one.line, one.entry.title)
-            for one in locate_open(earlier, self.selection.patches)
+            KnownFinding(entry.path, entry.line, entry.title)
+            for entry in self.record.ledger
+            if entry.state == "open" and entry.path in shown
         )
 
     @property

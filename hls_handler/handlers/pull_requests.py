@@ -33,7 +33,6 @@ from hls_handler.handlers.changed_files import (
     PatchedFile,
     digest_reviewed,
     find_files_above,
-    find_unread,
     find_unshown,
     leave_out,
     may_have_calls,
@@ -53,12 +52,15 @@ from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import NO_CONTEXT, Candidate, KnownFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
+    FIXED,
     ReviewFindings,
     ShownFinding,
     earlier_to_shown,
     find_findings,
+    follow_findings,
     list_candidates,
     list_checked,
+    read_discussion,
     to_shown,
 )
 from hls_handler.handlers.reader import (
@@ -75,21 +77,14 @@ from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (
     MAX_BODY_CHARACTERS,
-    MAX_ENTRIES,
     NO_REVIEW,
     ReviewRecord,
-    apply_threads,
-    find_dismissals,
-    follow_up,
 )
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
-
-FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
@@ -100,7 +95,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 13
+    facts_version = 12
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -146,7 +141,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         check_conversation(event, pull_request)
         listed = _read_files(pull_request, reader)
         is_review = limits.is_review and not event.is_closing
-        record, replied = _read_record(pull_request.number, reader, history) if is_review else (NO_REVIEW, ())
+        record = history.review(pull_request.number) if is_review else NO_REVIEW
+        discussion = read_discussion(pull_request.number, reader, record.ledger)
         is_full = event.is_full_review_requested
         select = partial(
             select_files,
@@ -168,7 +164,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             if paths:
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
-        ledger = follow_up(record.ledger, selection.patches, unread=find_unread(selection))
+        ledger = follow_findings(record, listed, selection, discussion)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -184,7 +180,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             is_full=is_full,
             context=replace(context, attributes=""),
             context_problem=problem,
-            replied=replied,
+            replied=discussion.replied,
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
 
@@ -307,7 +303,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
         `findings` are the new findings, and `unrepeated` the earlier ones that are still open. `unlocated` are findings
         whose quote is not at the line that they name. `held_back` is the number of findings below the thresholds in the
-        settings, and `left_out` that of the least severe ones of too many.
+        settings, and `left_out` that of the new findings that are stored and not shown, because they are too many.
         """
         result = find_findings(facts, reply)
         states = [entry.state for entry in result.ledger]
@@ -318,7 +314,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "findings": tuple(to_shown(facts, found, is_inline=entry.key in inline) for entry, found in result.raised),
             "unlocated": tuple(to_shown(facts, finding, is_inline=False) for finding in result.unlocated),
             "held_back": result.held_back,
-            "left_out": result.left_out,
+            "left_out": len(result.left_out),
             "fixed": states.count("fixed"),
             "still_open": states.count("open"),
             "gone": states.count("gone"),
@@ -376,7 +372,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             replace(entry, prompt_id=prompt_id, comment_id=comment_ids[entry.key])
             if entry.key in comment_ids
             else replace(entry, prompt_id=prompt_id, body=truncate(found.body, MAX_BODY_CHARACTERS))
-            for entry, found in result.raised
+            for entry, found in (*result.raised, *result.left_out)
         )
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
@@ -384,7 +380,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}),
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
-            ledger=(*result.ledger, *added)[-MAX_ENTRIES:],
+            ledger=(*result.ledger, *added),
             scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected)), record
@@ -413,22 +409,6 @@ def _read_files(pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile,
     if others:
         raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
     return listed
-
-
-def _read_record(number: int, reader: Reader, history: RepositoryHistory) -> tuple[ReviewRecord, tuple[str, ...]]:
-    """Return the stored record with what people did in the review threads, and the keys of findings that get no reply.
-
-    Their thread has our reply, or a person deleted it.
-    """
-    record = history.review(number)
-    if not any(entry.comment_id for entry in record.ledger):
-        return record, ()
-    threads = reader.review_threads(number)
-    people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread))
-    writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
-    unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
-    replied = tuple(entry.key for entry in record.ledger if entry.key not in unreplied)
-    return replace(record, ledger=apply_threads(record.ledger, threads, writers=writers)), replied
 
 
 def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:
@@ -470,5 +450,8 @@ def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ensu
     return tuple(
         EnsureReply(entry.comment_id, FIXED, f"Fixed in {commit}: this line was changed.")
         for entry in result.ledger
-        if entry.state == "fixed" and entry.comment_id is not None and entry.key not in facts.replied
+        if entry.state == "fixed"
+        and entry.comment_id is not None
+        and entry.key not in facts.replied
+        and not entry.dismissals
     )
