@@ -1,121 +1,241 @@
-"""Generated pull requests: files with planted defects, and the changes that authors make to them."""
+"""Generated pull requests: files of functions with planted defects, and the changes that authors make to them.
+
+A line is an object: it keeps its identity while it is moved, so that a test knows which line a comment is about, also
+if other lines have the same text. The place of a line is the function that contains it; functions have unique names.
+"""
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from random import Random
+from typing import Literal
 
+from hls_handler.analysis import Severity
 from hls_handler.handlers.reader import ChangedFile
 
 DEFECT = "defect"
 """A line with this word is wrong: the fake reviewer reports it."""
 
 LINE_ENDS = ("\n", "\n", "\n", "\n", "\r\n")
-ODD_TEXTS = ("form\x0cfeed = 1", "line\u2028separator = 2", "tab\there = 3", "trailing = 4   ", "", "}")
+ODD_TEXTS = ("form\x0cfeed = 1", "line\u2028separator = 2", "tab\there = 3", "trailing = 4   ", "")
+COMMON_TEXTS = ("    return None", "    }", "    except Exception:", "        pass")
+"""Lines that a file has several times."""
+DEFECTS: tuple[Severity, ...] = ("critical", "critical", "high", "low")
+FUNCTION = re.compile(r"def function_\d+")
 
 OPERATIONS = (
-    "add lines",
-    "add a defect",
-    "fix a defect",
-    "edit beside a defect",
-    "rebase",
-    "merge the base",
-    "revert a change",
-    "rename a file",
-    "add a file",
-    "delete a file",
-    "nothing",
+    *("add lines", "add a defect", "add a defect", "fix a defect", "fix a defect", "edit beside a defect"),
+    *("repeat a fixed defect", "add common lines", "add a function", "add a file", "delete a file"),
+    *("move a line", "move lines", "move to another function", "move to another function", "move to another file"),
+    *("edit the base", "edit the base", "merge the base", "revert a change", "return to an older commit"),
+    *("rename a file", "rename and change", "nothing"),
 )
 
 
-@dataclass
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceLine:
+    text: str  # with its line end
+    severity: Severity | None = None  # of the planted defect
+
+
+Files = dict[str, list[SourceLine]]
+Mark = Literal[" ", "-", "+"]
+Side = Literal["LEFT", "RIGHT"]
+
+
+@dataclass(frozen=True, slots=True)
+class DiffLine:
+    path: str
+    mark: Mark
+    line: SourceLine
+    place: str  # the function that contains it, in the old file for a removed line; "" above the first one
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """The difference of two versions of a file, found without the patch."""
+
+    hunks: tuple[Mapping[tuple[Side, int], DiffLine], ...]
+    patch: str
+
+    @cached_property
+    def lines(self) -> Mapping[tuple[Side, int], DiffLine]:
+        return {position: line for hunk in self.hunks for position, line in hunk.items()}
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a pull request."""
+
+    sha: str
+    base: Mapping[str, tuple[SourceLine, ...]]
+    head: Mapping[str, tuple[SourceLine, ...]]
+    renamed: Mapping[str, str]  # new path -> old path
+    diffs: Mapping[str, FileDiff]
+    files: tuple[ChangedFile, ...]  # as GitHub lists them
+
+    @cached_property
+    def changed(self) -> tuple[DiffLine, ...]:
+        return tuple(one for diff in self.diffs.values() for one in diff.lines.values() if one.mark != " ")
+
+    @cached_property
+    def hunks(self) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
+        """The path and the lines of each hunk, without their numbers."""
+        return Counter(
+            (path, tuple((one.mark, one.line.text) for one in hunk.values()))
+            for path, diff in self.diffs.items()
+            for hunk in diff.hunks
+        )
+
+    @cached_property
+    def around(self) -> Mapping[SourceLine, tuple[SourceLine, ...]]:
+        """The four lines above and below each line of the head."""
+        return {
+            line: (*lines[max(index - 4, 0) : index], *lines[index + 1 : index + 5])
+            for lines in self.head.values()
+            for index, line in enumerate(lines)
+        }
+
+    @cached_property
+    def neighbours(self) -> Mapping[tuple[Mark, SourceLine], tuple[object, ...]]:
+        """Of each line of the diff, four lines above and below it, and seven above and below its block."""
+        found: dict[tuple[Mark, SourceLine], tuple[object, ...]] = {}
+        for hunk in (hunk for diff in self.diffs.values() for hunk in diff.hunks):
+            lines = [(one.path, one.mark, one.line, one.place) for one in hunk.values()]
+            first = 0  # of the block
+            for index, (_, mark, line, _) in enumerate(lines):
+                first = first if mark != " " and lines[index - 1][1] != " " else index
+                last = next((at for at in range(index, len(lines)) if lines[at][1] == " "), len(lines))
+                block = (*lines[max(first - 7, 0) : first], *lines[last : last + 7])
+                found[mark, line] = (*lines[max(index - 4, 0) : index + 5], "block", *block)
+        return found
+
+    @cached_property
+    def marks(self) -> Mapping[SourceLine, tuple[str, str, str]]:
+        """The path, the mark and the place of each line of the diff."""
+        return {
+            one.line: (one.path, one.mark, one.place) for diff in self.diffs.values() for one in diff.lines.values()
+        }
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """The texts of the head and of the removed lines."""
+        head = {line.text for lines in self.head.values() for line in lines}
+        return frozenset(head | {one.line.text for one in self.changed})
+
+
 class GeneratedPullRequest:
-    """The files of the base and of the head as lists of lines with their line ends."""
+    """The files of the base and of the head. An unchanged line is the same object in both."""
 
-    random: Random
-    base: dict[str, list[str]] = field(default_factory=dict)
-    head: dict[str, list[str]] = field(default_factory=dict)
-    renamed: dict[str, str] = field(default_factory=dict)  # new path -> old path
-    count: int = 0  # of generated lines, so that most lines are unique
-    context: int = 3
-
-    def __post_init__(self) -> None:
-        for number in range(self.random.randint(1, 4)):
-            end = self.random.choice(LINE_ENDS)
-            path = f"src/file_{number}.{self.random.choice(('py', 'go', 'ts'))}"
-            self.base[path] = [self._line(end) for _ in range(self.random.randint(8, 90))]
+    def __init__(self, random: Random, name: str, *, context: int = 3) -> None:
+        self.random, self.name, self.context = random, name, context
+        self.base: Files = {}
+        self.head: Files = {}
+        self.renamed: dict[str, str] = {}
+        self.count = 0  # of generated lines, so that most lines are unique
+        self.moved: set[SourceLine] = set()
+        self.fixed: list[tuple[SourceLine, SourceLine]] = []  # a defect, and the line that replaced it
+        self.versions: list[Version] = []
+        self._diffs: dict[tuple[str, tuple[SourceLine, ...], tuple[SourceLine, ...]], FileDiff] = {}
+        for number in range(random.randint(1, 4)):
+            end = random.choice(LINE_ENDS)
+            path = f"src/file_{number}.{random.choice(('py', 'go', 'ts'))}"
+            self.base[path] = [line for _ in range(random.randint(2, 7)) for line in self._function(end)]
         self.head = {path: [*lines] for path, lines in self.base.items()}
-        for _ in range(self.random.randint(1, 5)):
-            self._add_lines(defects=self.random.randint(0, 1))
+        for _ in range(random.randint(1, 5)):
+            self._add_lines(defects=random.randint(0, 1))
+        self.save()
 
     def change(self) -> str:
         """Make one change to the head or the base, and return its name."""
         name = self.random.choice(OPERATIONS)
         before = {path: [*lines] for path, lines in self.head.items()}
         getattr(self, f"_{name.replace(' ', '_')}")()
-        if not self.head or self.head == self.base:
-            self.head = before or {"src/file_0.py": ["only = 1\n"]}
+        if not self.head or _texts(self.head) == _texts(self.base):
+            self.head = before or {"src/file_0.py": self._function("\n")}
+            self.renamed = {new: old for new, old in self.renamed.items() if new in self.head}
             self._add_lines()
             name = "add lines"
         return name
 
-    def files(self) -> tuple[ChangedFile, ...]:
-        """The changed files as GitHub lists them, with patches of GitHub's form."""
-        found = []
-        for path in sorted({*self.base, *self.head}):
+    def save(self) -> Version:
+        """Return the present version. It has the SHA of an earlier one that is the same."""
+        base = {path: tuple(lines) for path, lines in self.base.items()}
+        head = {path: tuple(lines) for path, lines in self.head.items()}
+        for old in self.versions:
+            if (old.base, old.head, old.renamed) == (base, head, self.renamed):
+                return old
+        diffs: dict[str, FileDiff] = {}
+        files: list[ChangedFile] = []
+        for path in sorted({*base, *head}):
             old_path = self.renamed.get(path, path)
-            if path in self.renamed.values() and path not in self.head:
+            if path in self.renamed.values() and path not in head:
                 continue
-            old, new = self.base.get(old_path, []), self.head.get(path, [])
-            if old == new and old_path == path:
+            if path not in head and path not in base:
                 continue
-            patch = make_patch(old, new, context=self.context)
-            status = "renamed" if old_path != path else "added" if not old else "removed" if not new else "modified"
-            lines = patch.split("\n") if patch else []
-            found.append(
-                ChangedFile(
-                    path,
-                    old_path if old_path != path else None,
-                    status,
-                    additions=sum(line.startswith("+") for line in lines),
-                    deletions=sum(line.startswith("-") for line in lines),
-                    patch=patch or None,
-                )
-            )
-        return tuple(found)
+            one, other = base.get(old_path, ()), head.get(path, ())
+            diff = self._diff(path, one, other)
+            if not diff.patch and old_path == path:
+                continue
+            diffs[path] = diff
+            status = "renamed" if old_path != path else "added" if not one else "removed" if not other else "modified"
+            marks = Counter(line.mark for line in diff.lines.values())
+            known = {"additions": marks["+"], "deletions": marks["-"], "patch": diff.patch or None}
+            files.append(ChangedFile(path, old_path if old_path != path else None, status, **known))  # type: ignore[arg-type]
+        sha = f"{self.name}{len(self.versions):020x}"
+        self.versions.append(Version(sha, base, head, dict(self.renamed), diffs, tuple(files)))
+        return self.versions[-1]
 
-    def accepted_lines(self, path: str) -> list[dict[tuple[str, int], str]]:
-        """For each hunk of a file, the text of each (side, line) at which GitHub accepts a comment.
-
-        This does not use the patch, but the two versions of the file.
-        """
-        old, new = self.base.get(self.renamed.get(path, path), []), self.head.get(path, [])
-        hunks: list[dict[tuple[str, int], str]] = []
-        for group in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(self.context):
-            lines: dict[tuple[str, int], str] = {}
-            for tag, i1, i2, j1, j2 in group:
-                if tag in ("delete", "replace"):
-                    lines |= {("LEFT", index + 1): old[index].rstrip("\n") for index in range(i1, i2)}
-                lines |= {("RIGHT", index + 1): new[index].rstrip("\n") for index in range(j1, j2)}
-            hunks.append(lines)
-        return hunks
+    def _diff(self, path: str, old: tuple[SourceLine, ...], new: tuple[SourceLine, ...]) -> FileDiff:
+        key = (path, old, new)
+        if key not in self._diffs:
+            before, after = [line.text for line in old], [line.text for line in new]
+            old_places, new_places = _find_places(old), _find_places(new)
+            hunks: list[Mapping[tuple[Side, int], DiffLine]] = []
+            matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+            for group in matcher.get_grouped_opcodes(self.context) if before != after else ():
+                lines: dict[tuple[Side, int], DiffLine] = {}
+                for tag, i1, i2, j1, j2 in group:
+                    mark: Mark = " " if tag == "equal" else "+"
+                    for at in range(i1, i2) if mark == "+" else ():
+                        lines["LEFT", at + 1] = DiffLine(path, "-", old[at], old_places[at])
+                    for at in range(j1, j2):
+                        lines["RIGHT", at + 1] = DiffLine(path, mark, new[at], new_places[at])
+                hunks.append(lines)
+            self._diffs[key] = FileDiff(tuple(hunks), make_patch(before, after, context=self.context))
+        return self._diffs[key]
 
     def defects(self) -> list[tuple[str, int]]:
         """The (path, index) of each defect that the head adds."""
+        known = {line for lines in self.base.values() for line in lines}
         return [
             (path, index)
             for path, lines in self.head.items()
             for index, line in enumerate(lines)
-            if DEFECT in line and line not in self.base.get(self.renamed.get(path, path), [])
+            if line.severity and line not in known
         ]
 
-    def _line(self, end: str = "\n", *, is_defect: bool = False) -> str:
+    def _line(self, end: str = "\n", *, is_defect: bool = False) -> SourceLine:
         self.count += 1
         if is_defect:
-            return f"    value_{self.count} = compute({self.count})  # {DEFECT}{end}"
-        text = self.random.choice(ODD_TEXTS) if self.random.random() < 0.1 else f"    name_{self.count} = {self.count}"
-        return f"{text}{end}"
+            severity = self.random.choice(DEFECTS)
+            return SourceLine(f"    value_{self.count} = compute({self.count})  # {DEFECT}{end}", severity)
+        share, text = self.random.random(), f"    name_{self.count} = {self.count}"
+        if share < 0.1:
+            text = self.random.choice(ODD_TEXTS)
+        elif share < 0.25:
+            text = self.random.choice(COMMON_TEXTS)
+        return SourceLine(f"{text}{end}")
+
+    def _function(self, end: str = "\n") -> list[SourceLine]:
+        self.count += 1
+        body = [self._line(end) for _ in range(self.random.randint(3, 14))]
+        return [SourceLine(f"def function_{self.count}(x):{end}"), *body, SourceLine(f"    return None{end}")]
 
     def _add_lines(self, *, defects: int = 0) -> None:
         path = self.random.choice(sorted(self.head))
@@ -128,12 +248,42 @@ class GeneratedPullRequest:
     def _add_a_defect(self) -> None:
         self._add_lines(defects=1)
 
+    def _add_common_lines(self) -> None:
+        path = self.random.choice(sorted(self.head))
+        at = self.random.randint(0, len(self.head[path]))
+        texts = [self.random.choice(COMMON_TEXTS) for _ in range(self.random.randint(1, 2))]
+        self.head[path][at:at] = [SourceLine(f"{text}\n") for text in texts]
+
+    def _add_a_function(self) -> None:
+        path = self.random.choice(sorted(self.head))
+        lines = self.head[path]
+        starts = [index for index, line in enumerate(lines) if FUNCTION.match(line.text)]
+        at = self.random.choice([*starts, len(lines)])
+        lines[at:at] = self._function()
+
     def _fix_a_defect(self) -> None:
         found = self.defects()
         if not found:
             return self._add_lines()
         path, index = self.random.choice(found)
-        self.head[path][index] = self._line()
+        line = self._line()
+        self.fixed.append((self.head[path][index], line))
+        self.head[path][index] = line
+        return None
+
+    def _repeat_a_fixed_defect(self) -> None:
+        places = {line: (path, index) for path, lines in self.head.items() for index, line in enumerate(lines)}
+        found = [(old, new) for old, new in self.fixed if new in places]
+        if not found:
+            return self._add_a_defect()
+        old, new = self.random.choice(found)
+        path, index = places[new]
+        again = SourceLine(old.text, old.severity)
+        if self.random.random() < 0.5:  # at its place
+            self.head[path][index] = again
+            return None
+        other = self.random.choice(sorted(self.head))
+        self.head[other].insert(self.random.randint(0, len(self.head[other])), again)
         return None
 
     def _edit_beside_a_defect(self) -> None:
@@ -141,46 +291,132 @@ class GeneratedPullRequest:
         if not found:
             return self._add_lines()
         path, index = self.random.choice(found)
-        self.head[path].insert(index, self._line())
+        self.head[path].insert(index + self.random.randint(0, 1), self._line())
         return None
 
-    def _rebase(self) -> None:
-        self._change_base(0)
+    def _take_run(self, most: int) -> tuple[str, int, list[SourceLine]]:
+        """Remove lines of one function from the head: at most `most`, or a whole block of added lines.
+
+        Return the path, the index of the first one and the lines.
+        """
+        known = {line for lines in self.base.values() for line in lines}
+        found = self.defects() if self.random.random() < 0.6 else []
+        if not found:
+            found = [(path, index) for path, lines in self.head.items() for index in range(len(lines))]
+        is_block = self.random.random() < 0.5
+        if is_block:
+            found = [(path, index) for path, index in found if self.head[path][index] not in known] or found
+        path, index = self.random.choice(found)
+        lines = self.head[path]
+
+        def belongs(at: int) -> bool:
+            return 0 <= at < len(lines) and not FUNCTION.match(lines[at].text) and not (is_block and lines[at] in known)
+
+        if not belongs(index):
+            return path, index, []
+        first, last = index, index
+        while belongs(first - 1) and (is_block or (self.random.random() < 0.5 and last - first + 1 < most)):
+            first -= 1
+        while belongs(last + 1) and (is_block or last - first + 1 < most):
+            last += 1
+        run = lines[first : last + 1]
+        if len(run) == len(lines):
+            return path, index, []
+        del lines[first : last + 1]
+        self.moved.update(run)
+        return path, first, run
+
+    def _move_a_line(self) -> None:
+        path, start, run = self._take_run(1)
+        at = max(start + self.random.choice((-1, 1)), 0)
+        self.head[path][at:at] = run
+
+    def _move_lines(self) -> None:
+        path, start, run = self._take_run(self.random.randint(1, 4))
+        at = max(start + self.random.choice((-6, -3, -2, 2, 3, 6)), 0)
+        self.head[path][at:at] = run
+
+    def _move_to_another_function(self) -> None:
+        path, _, run = self._take_run(self.random.randint(1, 5))
+        self._put(path, run)
+
+    def _move_to_another_file(self) -> None:
+        path, _, run = self._take_run(self.random.randint(1, 5))
+        self._put(self.random.choice([one for one in sorted(self.head) if one != path] or [path]), run)
+
+    def _put(self, path: str, run: list[SourceLine]) -> None:
+        """Insert lines anywhere in a file, perhaps with one more or one fewer."""
+        change = self.random.choice(("none", "none", "one more", "one fewer"))
+        if run and change == "one more":
+            run.insert(self.random.randint(0, len(run)), self._line())
+        elif len(run) > 1 and change == "one fewer":
+            run.pop(self.random.randrange(len(run)))
+        at = self.random.randint(0, len(self.head[path]))
+        self.head[path][at:at] = run
+
+    def _edit_the_base(self) -> None:
+        """Insert, replace or delete lines anywhere in the base; the head is rebased onto it."""
+        heads = {self.renamed.get(path, path): path for path in self.head}
+        for path in self.base:
+            if path not in heads or self.random.random() < 0.4:
+                continue
+            old, new = self.base[path], self.head[heads[path]]
+            for _ in range(self.random.randint(1, 2)):
+                at = self.random.randint(0, len(old))
+                after = old[at] if at < len(old) else None
+                if after is not None and after not in new:
+                    continue  # a conflict, which the author would have to resolve
+                index = new.index(after) if after is not None else len(new)
+                how = self.random.choice(("insert", "insert", "replace", "delete"))
+                lines = [self._line() for _ in range(self.random.randint(1, 4))] if how != "delete" else []
+                is_kept = after is None or how == "insert" or FUNCTION.match(after.text) is not None
+                old[at : at + (not is_kept)] = lines
+                new[index : index + (not is_kept)] = lines
 
     def _merge_the_base(self) -> None:
-        self._change_base(self.random.randint(0, 3))
-
-    def _change_base(self, at: int) -> None:
-        for path in self.base:
-            if path in self.head and self.base[path][:at] == self.head[path][:at]:
-                new = [self._line() for _ in range(self.random.randint(1, 9))]
-                self.base[path][at:at] = new
-                self.head[path][at:at] = new
+        self._edit_the_base()
+        self.count += 1
         added = [self._line()]
         self.base[f"base_{self.count}.py"], self.head[f"base_{self.count}.py"] = added, [*added]
 
     def _revert_a_change(self) -> None:
         path = self.random.choice(sorted(self.head))
-        old = self.base.get(self.renamed.get(path, path))
+        old, new = self.base.get(self.renamed.get(path, path)), self.head[path]
         if old is None:
             return self._add_lines()
-        codes = difflib.SequenceMatcher(None, old, self.head[path], autojunk=False).get_opcodes()
-        changed = [code for code in codes if code[0] != "equal"]
+        matcher = difflib.SequenceMatcher(None, [x.text for x in old], [x.text for x in new], autojunk=False)
+        changed = [code for code in matcher.get_opcodes() if code[0] != "equal"]
         if changed:
             _, i1, i2, j1, j2 = self.random.choice(changed)
-            self.head[path][j1:j2] = old[i1:i2]
+            kept = {line for lines in self.head.values() for line in lines} - {*new[j1:j2]}
+            if kept.isdisjoint(old[i1:i2]):  # else the lines were moved
+                new[j1:j2] = old[i1:i2]
         return None
+
+    def _return_to_an_older_commit(self) -> None:
+        old = self.random.choice(self.versions)
+        self.moved.update(line for lines in old.head.values() for line in lines)
+        self.base = {path: [*lines] for path, lines in old.base.items()}
+        self.head = {path: [*lines] for path, lines in old.head.items()}
+        self.renamed = dict(old.renamed)
 
     def _rename_a_file(self) -> None:
         path = self.random.choice(sorted(self.head))
         if path in self.renamed or path not in self.base or len(self.base) < 2:
             return self._add_lines()
+        self.count += 1
         new = path.replace(".", f"_{self.count}.")
         self.head[new], self.renamed[new] = self.head.pop(path), path
         return None
 
+    def _rename_and_change(self) -> None:
+        self._rename_a_file()
+        self.random.choice((self._add_a_defect, self._fix_a_defect, self._move_lines))()
+
     def _add_a_file(self) -> None:
-        self.head[f"src/new_{self.count}.py"] = [self._line(is_defect=self.random.random() < 0.2) for _ in range(9)]
+        self.count += 1
+        body = [self._line(is_defect=self.random.random() < 0.2) for _ in range(9)]
+        self.head[f"src/new_{self.count}.py"] = [*self._function(), *self._function()[:1], *body]
 
     def _delete_a_file(self) -> None:
         if len(self.head) > 1:
@@ -190,6 +426,19 @@ class GeneratedPullRequest:
 
     def _nothing(self) -> None:
         pass
+
+
+def _texts(files: Files) -> Mapping[str, Sequence[str]]:
+    return {path: [line.text for line in lines] for path, lines in files.items()}
+
+
+def _find_places(lines: Sequence[SourceLine]) -> list[str]:
+    found, place = [], ""
+    for line in lines:
+        start = FUNCTION.match(line.text)
+        place = start[0] if start else place
+        found.append(place)
+    return found
 
 
 def make_patch(old: list[str], new: list[str], *, context: int) -> str:

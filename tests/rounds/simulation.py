@@ -17,6 +17,7 @@ from hls_handler.analysis import (
     FindingVerdict,
     FindingVerdicts,
     PullRequestAnalysis,
+    Severity,
     Unusable,
     UnusableReply,
     Usage,
@@ -38,16 +39,20 @@ from hls_handler.work.asking import NO_BUDGET
 from hls_handler.work.commit_checks import CheckEnder
 from hls_handler.work.job import GATHER, facts_codec
 from hls_handler.work.runner import run_delivery
-from tests.rounds.generated import DEFECT, GeneratedPullRequest
+from tests.rounds.generated import DiffLine, GeneratedPullRequest, Side, SourceLine, Version
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, FakeClaude, FakeGithub, FakeWriter
 from tests.work.world import World, open_world, settings
 
 REPOSITORY_ID = 186853002
 CATEGORIES = ("bugs", "security", "performance", "style")
-SEVERITIES = ("critical", "high", "medium", "low")
+SEVERITIES: tuple[Severity, ...] = ("critical", "high", "medium", "low")
 UNUSABLE: tuple[Unusable, ...] = get_args(Unusable)
 TITLES = ("Wrong value", "The result is lost", "This overflows", "Computed twice")
 DISMISSALS = ("thumbs down", "resolved", "won't fix")
+WRITER, READER = "mona", "guest"
+"""Logins of people with and without write permission."""
+FAILS, MAY_FAIL = "It fails for x = {}.", "It may fail for y = {}."
+"""Texts of findings. The second look refutes those that have only the second one."""
 NO_REPLY = DependencyDown("no answer", dependency="claude", remedy="wait", may_have_succeeded=True)
 NO_RESPONSE = DependencyDown("no answer", dependency="github", remedy="wait", may_have_succeeded=True)
 BUDGETS = (
@@ -59,9 +64,6 @@ BUDGETS = (
 """`review` of some pull requests. A call costs 0.02 USD, and at most 0.05."""
 CUTS = ("no patch", "shortened", "unlisted")
 """Ways in which GitHub's list of files can be incomplete."""
-
-WITHOUT_CHANGE = {"rebase", "merge the base", "nothing"}
-WITHOUT_NEW_CODE = WITHOUT_CHANGE | {"revert a change", "delete a file"}
 
 
 def visible(text: str) -> str:
@@ -83,38 +85,62 @@ class Totals:
     kills: int = 0
     faults: Counter[str] = field(default_factory=Counter)  # by kind, without kills
     dead: int = 0  # deliveries that failed for good
+    superseded: int = 0  # deliveries that a push during the review made unnecessary
     comments: int = 0
-    rejected: int = 0  # positions that GitHub would reject
-    repeated: int = 0  # comments about a line that has one of the same category
-    raised_after_dismissal: int = 0
-    late_rounds: int = 0  # reviews from the third on, without new code
+    late_rounds: int = 0  # reviews from the third on that asked Claude, and in which no defect is new or was moved
     late_findings: int = 0  # those of them with a new comment
-    idle_calls: int = 0  # calls of Claude although no code changed
-    uncovered: int = 0  # reviews and checks whose coverage does not add up to the changed files
+    calls_beside_the_base: int = 0  # reviews that asked Claude because the base changed beside a change
     incomplete: int = 0  # reviews that ended with a part of the changes
     successes: int = 0  # checks
-    false_successes: int = 0  # checks that are a success although Claude was not shown a changed line
-    open_checks: int = 0  # checks that did not end
+    failures: int = 0  # checks that fail because of a finding
+    errors: Counter[str] = field(default_factory=Counter)  # see `ERRORS`
     problems: list[str] = field(default_factory=list)
+
+    def add(self, error: str, where: str) -> None:
+        assert error in ERRORS, error
+        self.errors[error] += 1
+        self.problems.append(f"{error}: {where}")
 
     @property
     def is_wrong(self) -> bool:
         """True if a review was wrong, or if more than 5 % of the late rounds had a new finding."""
-        errors = self.rejected + self.repeated + self.raised_after_dismissal + self.idle_calls + self.uncovered
-        errors += self.false_successes + self.open_checks
-        return bool(errors or self.problems or self.late_findings > 0.05 * max(self.late_rounds, 60))
+        return bool(self.problems or self.late_findings > 0.05 * max(self.late_rounds, 60))
+
+
+ERRORS = {
+    "rejected position": "GitHub would reject the position of a comment",
+    "repeated": "a comment about a line that has one of the same category, and that was not moved elsewhere",
+    "raised after a dismissal": "the same, about a line whose comment a person dismissed",
+    "raised on an unchanged line": "after the first review; in the second one, unless it is critical",
+    "raised although refuted": "the second look refuted the finding",
+    "idle call": "Claude was asked although neither the changes nor the lines beside them are new",
+    "unread success": "the check is a success, and Claude was not shown a changed line in its present function",
+    "missed failure": "the check does not fail, though a reported severe defect is present, and no writer dismissed it",
+    "unjustified failure": "the check fails, though no line with a reported severe finding is present",
+    "wrong coverage": "the coverage does not add up to the changed files",
+    "open check": "the check did not end",
+    "other": "a result that cannot be",
+}
+"""Errors of a review, each of which must not occur."""
 
 
 class UnreliableReviewer(FakeClaude):
-    """Reports most defects that it sees, often with a wrong line, other words or an invented quote."""
+    """Reports most defects that it sees, often with a wrong line, other words or an invented quote.
 
-    def __init__(self, random: Random, totals: Totals, *, faults: float) -> None:
+    It also reports what is fine: what the second look refutes, and severe things on lines that were reviewed before.
+    """
+
+    simulation: Simulation
+
+    random: Random  # of the simulation
+
+    def __init__(self, totals: Totals, *, faults: float) -> None:
         super().__init__([])
-        self.random, self.totals, self.faults, self.calls = random, totals, faults, 0
-        self.shown: set[tuple[str, str]] = set()  # path and changed line, of every call with a valid reply
+        self.totals, self.faults, self.calls, self.findings = totals, faults, 0, 0
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
         self.calls += 1
+        self.simulation.maybe_push()
         usage = Usage("claude-haiku-5-5", input_tokens=900, output_tokens=100, cost_usd=0.02)
         if self.random.random() < self.faults:
             return self._fail(rendered, usage)
@@ -132,15 +158,17 @@ class UnreliableReviewer(FakeClaude):
         return UnusableReply(rendered.prompt.id, why, "it cannot be used", "{", usage)
 
     def _verdicts(self, task: str) -> FindingVerdicts:
-        count = task.count("\nFinding ")
-        verdicts = [FindingVerdict(number=one + 1, is_refuted=self.random.random() < 0.05) for one in range(count)]
+        sections = re.split(r"^Finding \d+, ", task, flags=re.MULTILINE)[1:]
+        verdicts = []
+        for number, section in enumerate(sections, start=1):
+            is_refuted = "may fail for y" in section and "fails for x" not in section
+            self.simulation.refuted.update(re.findall(r"y = (\d+)", section) if is_refuted else ())
+            verdicts.append(FindingVerdict(number=number, is_refuted=is_refuted))
         return FindingVerdicts(worth_saying=False, verdicts=verdicts)
 
     def _review(self, task: str) -> PullRequestAnalysis:
         reading = read_request({"messages": [{"role": "user", "content": task}]})
         found = [finding for patch in reading.patches for finding in self._findings(patch)]
-        changed = [(patch.path, line) for patch in reading.patches for line in patch.lines if line.mark != " "]
-        self.shown.update((path, line.mark + visible(line.text)) for path, line in changed)
         return PullRequestAnalysis(
             worth_saying=bool(found),
             type="feature",
@@ -150,30 +178,48 @@ class UnreliableReviewer(FakeClaude):
         )
 
     def _findings(self, patch: PatchOfFile) -> list[Finding]:
-        found = []
+        shown: list[DiffLine] = []
         for line in patch.lines:
-            if DEFECT in line.text and line.mark != "-" and self.random.random() < 0.9:
-                found.append(self._finding(patch.path, line.number, line.text))
-        if patch.lines and self.random.random() < 0.3:  # something that is not there, or that is fine
-            line = self.random.choice(patch.lines)
-            quote = line.text if self.random.random() < 0.5 else "invented = code"
-            found.append(self._finding(patch.path, line.number, quote, side="LEFT" if line.mark == "-" else "RIGHT"))
+            one = self.simulation.version.diffs[patch.path].lines.get((line.side, line.number))
+            if one is None or one.mark != line.mark or visible(one.line.text) != visible(line.text):
+                self.totals.add("other", f"the prompt shows {patch.path} {line}, the pull request has {one}")
+                continue
+            shown.append(one)
+        self.simulation.show(shown)
+        found = [
+            self._finding(one, FAILS, one.line.severity)
+            for one in shown
+            if one.line.severity and one.mark != "-" and self.random.random() < 0.9
+        ]
+        if shown and self.random.random() < 0.3:  # something that is fine
+            found.append(self._finding(self.random.choice(shown), MAY_FAIL, self.random.choice(SEVERITIES)))
+        settled = [one for one in shown if self.simulation.is_settled(one)]
+        if settled and self.random.random() < 0.5:  # something that may be wrong, and too late
+            found.append(self._finding(self.random.choice(settled), FAILS, self.random.choice(SEVERITIES)))
         return found
 
-    def _finding(self, path: str, line: int, quote: str, *, side: str = "RIGHT") -> Finding:
-        moved = self.random.choice((0, 0, 0, 1, -2, 7, 40))
+    def _finding(self, one: DiffLine, body: str, severity: Severity) -> Finding:
+        self.findings += 1
+        version = self.simulation.version
+        position = next(at for at, other in version.diffs[one.path].lines.items() if other is one)
+        side, line = position
+        moved = self.random.choice((0, 0, 0, 0, 1, -2, 7, 40))
+        is_exact = not moved and self.random.random() < 0.8
+        text = one.line.text.removesuffix("\n")
+        self.simulation.report(one, severity, is_exact=is_exact)
         number = max(line + moved, 1)
+        invented = not is_exact and self.random.random() < 0.2
         return Finding(
-            path=path if self.random.random() < 0.97 else "src/elsewhere.py",
-            side=side if self.random.random() < 0.95 else "LEFT",
+            path=one.path if is_exact or self.random.random() < 0.9 else "src/elsewhere.py",
+            side=side if is_exact or self.random.random() < 0.8 else "LEFT",
             start_line=self.random.choice((None, None, max(number - self.random.randint(0, 9), 1), number + 3)),
             line=number,
-            quote=quote[:1000],
-            severity=self.random.choice(SEVERITIES),
-            category=CATEGORIES[len(quote) % 4],
+            quote="invented = code" if invented else text[:1000],
+            severity=severity,
+            category=CATEGORIES[len(text) % 4],
             confidence=0.9,
             title=self.random.choice(TITLES),
-            body=f"It fails for x = {self.random.randint(0, 99)}.",
+            body=body.format(self.findings),
             suggestion=self.random.choice((None, "    fixed = 1", "", "a\nb")),
         )
 
@@ -196,10 +242,23 @@ class CheckingWriter(FakeWriter):
 
     def ensure_review(self, number: int, action: EnsureReview, *, is_retry: bool = False) -> Outcome:
         before = len(self.github.reviews_posted)
-        outcome = super().ensure_review(number, action, is_retry=is_retry)
-        posted = {key for keys in self.github.reviews_posted[before:] for key in keys}
-        self.simulation.post([comment for comment in action.comments if comment.key in posted])
-        return outcome
+        try:
+            return super().ensure_review(number, action, is_retry=is_retry)
+        finally:  # also if the response is lost
+            posted = {key for keys in self.github.reviews_posted[before:] for key in keys}
+            self.simulation.post([comment for comment in action.comments if comment.key in posted])
+
+
+@dataclass
+class Running:
+    """One delivery."""
+
+    guid: str
+    version: Version  # of the event; then the one whose files were read
+    rounds: int | None = None  # before it
+    calls: int = 0
+    comments: int = 0
+    reported: list[tuple[SourceLine, str]] = field(default_factory=list)  # severe defects that it must raise, places
 
 
 class Simulation:
@@ -208,49 +267,77 @@ class Simulation:
     def __init__(
         self, world: World, random: Random, number: int, totals: Totals, *, kills: float, faults: float
     ) -> None:
-        self.world, self.random, self.number, self.totals = world, random, number, totals
+        self.random, self.number, self.totals = random, number, totals
         self.kills, self.faults = kills, faults
         self.cut = random.choice((*CUTS, *[None] * 9))
         given = world.settings
+        review: dict[str, object] = {"fail_on": random.choice(("high", "high", None))}
         if random.random() < faults * 3:
-            review = given.review.model_copy(update=random.choice(BUDGETS))
-            given = given.model_copy(update={"review": review})
+            review |= random.choice(BUDGETS)
+        given = given.model_copy(update={"review": given.review.model_copy(update=review)})
         if random.random() < 0.3:  # several calls for one review
             given = given.model_copy(update={"claude": given.claude.model_copy(update={"input_tokens": 400})})
         self.world = replace(world, settings=given)
-        self.made = GeneratedPullRequest(random)
-        self.posted: dict[tuple[str, str], str] = {}  # (quoted line, category) -> key
-        self.dismissed: set[str] = set()
-        self.pushes = self.new_comments = 0
-        self.changes = ["add lines"]  # since the event before
-        self.was_complete = False  # the last review has all its replies
-        self.github = world.github
-        self.reviewer = world.claude
+        self.fail_on = given.review.fail_on
+        self.made = GeneratedPullRequest(random, f"{number:020x}")
+        self.present = self.made.save()
+        self.posted: dict[tuple[SourceLine, str], str] = {}  # (line, category) -> key
+        self.lines: dict[str, DiffLine] = {}  # by key of a comment
+        self.dismissed: set[str] = set()  # keys
+        self.refuted: set[str] = set()  # numbers of findings
+        self.shown: dict[tuple[str, str, str], set[SourceLine]] = {}  # by mark, text and place
+        self.severe: set[str] = set()  # texts of lines that a severe finding is about
+        self.must_fail: dict[SourceLine, str] = {}  # the defects that were raised, with their places
+        self.exempt: set[tuple[str, str]] = set()  # texts and places of the lines that writers dismissed
+        self.resolved: dict[str, DiffLine] = {}  # by writers, since the last review
+        self.running: dict[str, Running] = {}
+        self.events = 0
+        self.changes = ["add lines"]  # since the last review
+        self.reviewed: Version | None = None  # by the last review
+        self.is_complete = False  # it has all its replies
+        self.now: Running | None = None  # the delivery that the worker executes
+        self.github, self.reviewer = world.github, world.claude
+        assert isinstance(self.reviewer, UnreliableReviewer)
+        self.reviewer.simulation, self.reviewer.random = self, random
         totals.pull_requests += 1
-        if isinstance(self.reviewer, UnreliableReviewer):
-            self.reviewer.shown.clear()
+
+    @property
+    def version(self) -> Version:
+        """The version that the present delivery read."""
+        assert self.now is not None
+        return self.now.version
 
     def run(self, pushes: int) -> None:
-        self.deliver("opened")
+        self.announce("opened")
+        self.work()
         for _ in range(pushes):
             self.dismiss()
-            self.changes = [self.made.change() for _ in range(self.random.choice((1, 1, 1, 2)))]
-            self.pushes += 1
-            self.deliver(self.random.choice(("synchronize",) * 5 + ("edited", "reopened")))
+            self.push(self.random.choice((1, 1, 1, 2)))
+            self.work()
 
-    def deliver(self, action: str) -> None:
-        """Send one event, and run the delivery to its end, also if the worker is killed or Claude fails."""
-        guid = f"{self.number}-{self.pushes}-{action}"
+    def push(self, changes: int) -> None:
+        before = self.present
+        self.changes += [self.made.change() for _ in range(changes)]
+        if self.random.random() < 0.3:
+            self.resolve_fixed()
+        is_new = self.made.save() is not before
+        self.announce(self.random.choice(("synchronize",) * 6 + ("reopened",)) if is_new else "edited")
+
+    def announce(self, action: str) -> None:
+        """Send one event about the present version."""
+        self.events += 1
+        self.present = version = self.made.save()
+        guid = f"{self.number}-{self.events}-{action}"
         payload: Any = json.loads(recorded.load("pull_request.opened").body)
-        shown, sha = payload["pull_request"], f"{self.number:020x}{self.pushes:020x}"
-        payload |= {"action": action, "number": self.number}
-        shown |= {"number": self.number, "state": "open", "changed_files": len(self.made.files())}
-        shown["head"]["sha"] = sha
+        shown = payload["pull_request"]
+        payload |= {"action": action, "number": self.number, "changes": {"title": {"from": "Before"}}}
+        shown |= {"number": self.number, "state": "open", "changed_files": len(version.files)}
+        shown["head"]["sha"] = version.sha
         body = json.dumps(payload).encode()
         event = parse_event("pull_request", guid, body)
         assert event.pull_request is not None
         self.github.pull_requests[self.number] = event.pull_request
-        self.github.changed[self.number] = self.listed()
+        self.github.changed[self.number] = self.listed(version)
         known = {"repository_id": REPOSITORY_ID, "repository": "Codertocat/Hello-World", "number": self.number}
         delivery = NewDelivery(
             guid=guid,
@@ -258,20 +345,34 @@ class Simulation:
             action=action,
             request_id="r",
             state="queued",
-            head_sha=sha,
+            head_sha=version.sha,
             digest=guid.encode(),
             body=body,
             **known,  # type: ignore[arg-type]
         )
+        self.running[guid] = Running(guid, version)
         self.world.store.queue.accept([delivery], replay_window_h=72)
         self.totals.deliveries += 1
-        calls, self.new_comments = self._calls(), 0
-        record = self._record()
-        for _ in range(40):
+
+    def maybe_push(self) -> None:
+        """Let the author push while Claude is asked, sometimes."""
+        if self.random.random() < 0.03:
+            self.push(1)
+
+    def work(self) -> None:
+        """Run the deliveries to their end, also if the worker is killed or Claude fails."""
+        for _ in range(60):
             lease = self.world.claim()
             if lease is None:
                 self.world.advance(400)
+                self._end_superseded()
+                if not self.running:
+                    return
                 continue
+            self.now = self.running[lease.guid]
+            if self.now.rounds is None:
+                self.now.rounds = self._record().rounds
+            calls = self._calls()
             self._arm()
             try:
                 finished = run_delivery(lease, self.world.tools())
@@ -281,62 +382,151 @@ class Simulation:
                 continue
             finally:
                 self._disarm()
+                self.now.calls += self._calls() - calls
             if finished is not None:
-                self._check(finished.state, guid, calls, record.rounds)
-                self._check_commit(sha, finished.state)
-                self.was_complete = finished.state == "done" and self._is_answered()
-                return
-            self.world.advance(400)
-        self.totals.problems.append(f"{guid} did not end")
+                self._finish(finished.state)
+            else:
+                self.world.advance(400)
+        self.totals.add("other", f"{sorted(self.running)} did not end")
+        self.running.clear()
+
+    def _end_superseded(self) -> None:
+        """Remove the deliveries that ended in the queue."""
+        for guid in [*self.running]:
+            row = self.world.store.deliveries.find(guid)
+            if row is not None and row.state not in ("queued", "leased", "running"):
+                self.now = self.running[guid]
+                self._finish(row.state)
+
+    def _finish(self, state: str) -> None:
+        assert self.now is not None
+        now = self.now
+        del self.running[now.guid]
+        self.totals.calls += now.calls
+        self.totals.superseded += state == "superseded"
+        self.totals.dead += state == "dead"
+        if state != "done":
+            self._check_commit(now, state)
+            return
+        self._check_rounds(now)
+        for key, one in self.resolved.items():
+            if one.line in now.version.marks:  # else it was fixed before somebody resolved the thread
+                self.exempt |= {(one.line.text, one.place), (one.line.text, now.version.marks[one.line][2])}
+                self.dismissed.add(key)
+        self.resolved.clear()
+        # A line that was moved away from the lines around it is fixed, and there is another one at the new place.
+        self.must_fail = {line: place for line, place in self.must_fail.items() if self._is_same_place(line)}
+        self.must_fail.update(now.reported)
+        self._check_commit(now, state)
+        self.is_complete = self._is_answered(now)
+        self.reviewed = now.version
+        self.made.moved.clear()
+        self.changes.clear()
+
+    def show(self, lines: list[DiffLine]) -> None:
+        """Remember what Claude was shown."""
+        for one in lines:
+            self.shown.setdefault((one.mark, one.line.text, one.place), set()).add(one.line)
+
+    def report(self, one: DiffLine, severity: Severity, *, is_exact: bool) -> None:
+        """Remember a finding, and whether it must be raised."""
+        assert self.now is not None
+        if severity not in ("critical", "high"):
+            return
+        self.severe.add(one.line.text)
+        is_new = self.reviewed is None or one.line not in self.reviewed.marks
+        if is_exact and is_new and one.mark == "+" and one.line.severity:
+            self.now.reported.append((one.line, one.place))
+
+    def is_settled(self, one: DiffLine) -> bool:
+        """Return True if the last review read this line, and neither it nor the lines around it changed."""
+        last = self.reviewed
+        if last is None or not self.is_complete or one.line in self.made.moved:
+            return False
+        if one.mark == " ":
+            return True
+        key = (one.mark, one.line)
+        return last.neighbours.get(key) == self.version.neighbours[key]
 
     def post(self, comments: list[Any]) -> None:
         """Check new review comments as GitHub and a reader would."""
+        assert self.now is not None
         for comment in comments:
             self.totals.comments += 1
-            self.new_comments += 1
+            self.now.comments += 1
             start, end = comment.start_line or comment.line, comment.line
-            hunks = self.made.accepted_lines(comment.path)
-            lines = next((hunk for hunk in hunks if (comment.side, end) in hunk), None)
-            if lines is None or start > end or (comment.side, start) not in lines:
-                self.totals.rejected += 1
-                self.totals.problems.append(f"{self.number}: rejected {comment.path} {comment.side} {start}-{end}")
+            where = f"{self.now.guid} {comment.path} {comment.side} {start}-{end} after {self.changes}"
+            side: Side = comment.side
+            diff = self.version.diffs.get(comment.path)
+            hunk = next((hunk for hunk in diff.hunks if (side, end) in hunk), None) if diff else None
+            if hunk is None or start > end or (side, start) not in hunk:
+                self.totals.add("rejected position", where)
                 continue
-            category = comment.body.partition("(")[2].partition(",")[2].partition(",")[0].strip()
-            said = (lines[comment.side, end].strip(), category)
-            if DEFECT in said[0] and said in self.posted:
-                self.totals.repeated += 1
-                self.totals.problems.append(f"{self.number}: repeated {said}")
-            if comment.key in self.dismissed:
-                self.totals.raised_after_dismissal += 1
-            self.posted[said] = comment.key
+            one = hunk[side, end]
+            where = f"{where}, {one.mark}{one.line.text.strip()!r}"
+            severity, category = re.findall(r"\((\w+), (\w+), \d+ % sure\)", comment.body)[0]
+            said = (one.line, category)
+            if said in self.posted and self._is_same_place(one.line):
+                is_dismissed = self.posted[said] in self.dismissed
+                self.totals.add("raised after a dismissal" if is_dismissed else "repeated", where)
+            if self.now.rounds and (self.now.rounds > 1 or severity != "critical") and self.is_settled(one):
+                self.totals.add("raised on an unchanged line", where)
+            if "fails for x" not in comment.body and self.refuted & {*re.findall(r"y = (\d+)", comment.body)}:
+                self.totals.add("raised although refuted", where)
+            self.posted[said], self.lines[comment.key] = comment.key, one
             self.github.review_threads_of[self.number] = (
                 *self.github.review_threads_of.get(self.number, ()),
                 ReviewThread(self.github.inline_comments[comment.key], comment.key, False, None, (), (), (), ()),
             )
 
-    def dismiss(self) -> None:
-        """Let a person dismiss some of the findings."""
-        threads = self.github.review_threads_of.get(self.number, ())
-        changed = []
-        for thread in threads:
-            how = self.random.choice(DISMISSALS) if self.random.random() < 0.2 else None
-            if how is not None:
-                self.dismissed.add(thread.key)
-            if how == "thumbs down":
-                changed.append(replace(thread, thumbs_down=("mona",)))
-            elif how == "resolved":
-                changed.append(replace(thread, is_resolved=True, resolved_by="mona"))
-            elif how == "won't fix":
-                changed.append(replace(thread, replies=(ThreadReply("mona", "Won't fix, this is by design."),)))
-            else:
-                changed.append(thread)
-        self.github.review_threads_of[self.number] = tuple(changed)
+    def _is_same_place(self, line: SourceLine) -> bool:
+        """Return True if the line was not moved since the last review, or nearly all lines around it with it."""
+        if self.reviewed is None or line not in self.made.moved:
+            return True
+        now, before = ({*version.around.get(line, ())} for version in (self.version, self.reviewed))
+        return bool(before) and len(now & before) >= len(before) - 1
 
-    def listed(self) -> tuple[ChangedFile, ...]:
+    def dismiss(self) -> None:
+        """Let people dismiss some of the findings."""
+        for thread in self.github.review_threads_of.get(self.number, ()):
+            if self.random.random() < 0.2:
+                who = self.random.choice((WRITER, WRITER, READER))
+                self._dismiss(thread, self.random.choice(DISMISSALS), who)
+
+    def resolve_fixed(self) -> None:
+        """Let somebody resolve the threads of lines that are gone."""
+        present = {line for lines in self.made.head.values() for line in lines}
+        for thread in self.github.review_threads_of.get(self.number, ()):
+            one = self.lines.get(thread.key)
+            if one is not None and one.mark != "-" and one.line not in present and not thread.is_resolved:
+                self._dismiss(thread, "resolved", self.random.choice((WRITER, READER)))
+
+    def _dismiss(self, thread: ReviewThread, how: str, who: str) -> None:
+        one = self.lines[thread.key]
+        if how == "thumbs down":
+            changed = replace(thread, thumbs_down=(*thread.thumbs_down, who))
+        elif how == "resolved":
+            changed = replace(thread, is_resolved=True, resolved_by=who)
+        else:
+            reply = ThreadReply(who, "Won't fix, this is by design.")
+            changed = replace(thread, replies=(*thread.replies, reply))
+        self.github.review_threads_of[self.number] = tuple(
+            changed if other.key == thread.key else other for other in self.github.review_threads_of[self.number]
+        )
+        if how == "resolved":
+            self.resolved[thread.key] = one
+        else:
+            self.dismissed.add(thread.key)
+        if who == WRITER and how != "resolved":
+            self.exempt.add((one.line.text, one.place))
+        elif who != WRITER:
+            self.resolved.pop(thread.key, None)
+
+    def listed(self, version: Version) -> tuple[ChangedFile, ...]:
         """The changed files as GitHub lists them, incomplete for some pull requests."""
         return tuple(
             self._cut(file) if crc32(file.path.encode()) % 3 == 0 else file
-            for file in self.made.files()
+            for file in version.files
             if self.cut != "unlisted" or crc32(file.path.encode()) % 3
         )
 
@@ -346,43 +536,68 @@ class Simulation:
             return replace(file, patch=None)
         return replace(file, patch=first) if self.cut == "shortened" and mark else file
 
-    def _check_commit(self, sha: str, state: str) -> None:
-        """Compare the check with what Claude was shown."""
+    def _check_commit(self, now: Running, state: str) -> None:
+        """Compare the check with what Claude was shown and what it reported."""
+        version = now.version
         before = len(self.github.check_actions)
         self.world.advance(400)
         CheckEnder(
             self.world.store, lambda: self.github, settings=lambda: self.world.settings, wait=lambda _s: False
         ).run()
-        states = self.github.checks_on.get(sha, {})
-        self.totals.open_checks += "in_progress" in states.values() or (state == "done" and not states)
-        files, listed = self.made.files(), self.listed()
-        changed = [file for file in files if file.additions + file.deletions]
-        whole = [file for file in changed if self._is_shown(file)]
-        if "success" in states.values():
+        states = [*self.github.checks_on.get(version.sha, {}).values()]
+        if "in_progress" in states or (state == "done" and not states):
+            self.totals.add("open check", now.guid)
+        unread = self._find_unread(version)
+        if "success" in states:
             self.totals.successes += 1
-            if len(whole) < len(changed):
-                self.totals.false_successes += 1
-                self.totals.problems.append(f"{sha}: a success for {len(whole)} of {len(changed)} files")
+            for one in unread[:1]:
+                self.totals.add("unread success", f"{now.guid}, {one} of {len(unread)} after {self.changes}")
         if state != "done" or len(self.github.check_actions) > before:
             return
-        found = re.search(r"^\| files \| (\d+) of (\d+) \|$", self.github.check_actions[-1].summary, re.MULTILINE)
+        self._check_failure(now)
+        changed = {file.path for file in version.files if file.additions + file.deletions}
+        whole = changed - {one.path for one in unread}
+        action = next(one for one in reversed(self.github.check_actions) if one.commit == version.sha)
+        found = re.search(r"^\| files \| (\d+) of (\d+) \|$", action.summary, re.MULTILINE)
         done, needed = map(int, found.groups()) if found else (-1, -1)
-        needing = sum(file.additions + file.deletions > 0 for file in listed) + len(files) - len(listed)
+        listed = self.listed(version)
+        needing = sum(file.additions + file.deletions > 0 for file in listed) + len(version.files) - len(listed)
         if needed != needing or not 0 <= done <= len(whole):
-            self.totals.uncovered += 1
-            self.totals.problems.append(f"{sha}: the check counts {done} of {needed}, not {len(whole)} of {needing}")
+            counts = f"the check counts {done} of {needed}, not {len(whole)} of {needing}"
+            self.totals.add("wrong coverage", f"{now.guid}: {counts}")
 
-    def _is_shown(self, file: ChangedFile) -> bool:
-        assert isinstance(self.reviewer, UnreliableReviewer)
-        lines = [line for line in (file.patch or "").split("\n") if line.startswith(("+", "-"))]
-        return all((file.path, line[0] + visible(line[1:])) in self.reviewer.shown for line in lines)
+    def _find_unread(self, version: Version) -> list[DiffLine]:
+        """Return the changed lines that Claude was not shown in their present function."""
+        present: dict[tuple[str, str, str], list[DiffLine]] = {}
+        for one in version.changed:
+            present.setdefault((one.mark, one.line.text, one.place), []).append(one)
+        return [one for key, lines in present.items() for one in lines[len(self.shown.get(key, ())) :]]
 
-    def _is_answered(self) -> bool:
-        """Return True if no call of the last review is missing, so that only new changes lead to further calls."""
-        summary = self.github.check_actions[-1].summary
-        missing = any(reason in summary for reason in (NO_BUDGET, "no usable reply", "too long for one call"))
+    def _check_failure(self, now: Running) -> None:
+        action = next(one for one in reversed(self.github.check_actions) if one.commit == now.version.sha)
+        if self.fail_on is None:
+            return
+        present = [
+            one
+            for one in now.version.changed
+            if one.mark == "+"
+            and one.line in self.must_fail
+            and (one.line.text, one.place) not in self.exempt
+            and (one.line.text, self.must_fail[one.line]) not in self.exempt
+        ]
+        if action.conclusion == "failure":
+            self.totals.failures += 1
+            if self.severe.isdisjoint(now.version.texts):
+                self.totals.add("unjustified failure", f"{now.guid} after {self.changes}")
+        elif present:
+            self.totals.add("missed failure", f"{now.guid}: {present[0]} after {self.changes}")
+
+    def _is_answered(self, now: Running) -> bool:
+        """Return True if no call of the review is missing, so that only new changes lead to further calls."""
+        action = next(one for one in reversed(self.github.check_actions) if one.commit == now.version.sha)
+        missing = any(reason in action.summary for reason in (NO_BUDGET, "no usable reply", "too long for one call"))
         self.totals.incomplete += missing
-        self.totals.faults["budget used up"] += NO_BUDGET in summary
+        self.totals.faults["budget used up"] += NO_BUDGET in action.summary
         return not missing and self.cut != "shortened"
 
     def _arm(self) -> None:
@@ -399,12 +614,14 @@ class Simulation:
             self.totals.faults["GitHub: 502 after the write"] += is_used and isinstance(armed[0], DependencyDown)
             left.clear()
 
-    def _maybe_fail(self, _what: str) -> None:
+    def _maybe_fail(self, what: str) -> None:
         if self.random.random() < self.kills:
             raise Killed
         if self.random.random() < self.faults * 0.1:
             self.totals.faults["GitHub: 502"] += 1
             raise GITHUB_DOWN
+        if what == f"files {self.number}" and self.now is not None:
+            self.now.version = self.present
 
     def _maybe_lose(self) -> list[BaseException]:
         if self.random.random() < self.kills:
@@ -417,37 +634,36 @@ class Simulation:
     def _record(self) -> Any:
         return StoredHistory(self.world.store.database, REPOSITORY_ID, "hls-bot").review(self.number)
 
-    def _check(self, state: str, guid: str, calls_before: int, rounds: int) -> None:
-        calls = self._calls() - calls_before
-        self.totals.calls += calls
-        if state == "ignored":  # edited, and neither title nor base changed: the changes belong to the next event
-            return
-        if state == "dead":
-            self.totals.dead += 1
-            return
-        record = self._record()
-        if self.was_complete and rounds and not {*self.changes} - WITHOUT_CHANGE:
-            self.totals.idle_calls += calls
-            if calls:
-                self.totals.problems.append(f"{guid}: calls after {self.changes}")
-        if rounds >= 2 and self.was_complete and not {*self.changes} - WITHOUT_NEW_CODE:
+    def _check_rounds(self, now: Running) -> None:
+        last, version, rounds = self.reviewed, now.version, now.rounds or 0
+        if last is not None and self.is_complete and now.calls:
+            if not version.hunks - last.hunks:
+                self.totals.add("idle call", f"{now.guid} after {self.changes}")
+            elif {*self.changes} <= {"edit the base", "merge the base"}:
+                self.totals.calls_beside_the_base += 1
+        defects = [one for one in version.changed if one.mark == "+" and one.line.severity]
+        if rounds >= 2 and now.calls and self.is_complete and all(map(self.is_settled, defects)):
             self.totals.late_rounds += 1
-            self.totals.late_findings += self.new_comments > 0
-        steps = self.world.store.checkpoints.load(guid)
+            self.totals.late_findings += now.comments > 0
+        steps = self.world.store.checkpoints.load(now.guid)
         facts = facts_codec(PullRequestHandler()).decode(steps.get((GATHER, 0)))
         if facts is None:
-            self.totals.problems.append(f"{guid}: no facts")
+            self.totals.add("other", f"{now.guid} has no facts")
             return
         coverage = cover(facts.selection, {}, unlisted=facts.unlisted)
-        if len(coverage.files) + coverage.unlisted != facts.pull_request.changed_files:
-            self.totals.uncovered += 1
-        for file in self.listed():
+        if len(coverage.files) + coverage.unlisted != len(version.files):
+            self.totals.add("wrong coverage", f"{now.guid}: {len(coverage.files)} of {len(version.files)} files")
+        for file in self.listed(version):
             hunks = len(parse_patch(file.patch or "").hunks)
             shown = next((one for one in coverage.files if one.path == file.path), None)
             if shown is None or (hunks and shown.hunks != hunks):
-                self.totals.problems.append(f"{guid}: coverage of {file.path}")
-        if len({entry.key for entry in record.ledger}) != len(record.ledger):
-            self.totals.problems.append(f"{guid}: keys of the ledger repeat")
+                self.totals.add("wrong coverage", f"{now.guid}: {file.path}")
+        ledger = self._record().ledger
+        if len({entry.key for entry in ledger}) != len(ledger):
+            self.totals.add("other", f"{now.guid}: keys of the ledger repeat")
+        for entry in ledger:
+            if "fails for x" not in entry.body and self.refuted & {*re.findall(r"y = (\d+)", entry.body)}:
+                self.totals.add("raised although refuted", f"{now.guid}: {entry.title}")
 
 
 def simulate(
@@ -455,8 +671,8 @@ def simulate(
 ) -> Totals:
     """Run generated pull requests one after the other; a seed determines them."""
     totals, random = Totals(), Random(seed)
-    github = CheckingGithub()
-    reviewer = UnreliableReviewer(random, totals, faults=faults)
+    github = CheckingGithub(permissions={WRITER: "write"})
+    reviewer = UnreliableReviewer(totals, faults=faults)
     given = settings(limits={"thread_runs_per_hour": 10_000, "settle_s": 0}, claude={"calls_per_hour": 100_000})
     with open_world(folder, replies=reviewer, given=given) as opened:
         world = replace(opened, github=github)
@@ -468,7 +684,8 @@ def simulate(
 
 
 def describe(totals: Totals) -> str:
-    counted = {name: value for name, value in vars(totals).items() if isinstance(value, int)}
+    counted = {name.replace("_", " "): value for name, value in vars(totals).items() if isinstance(value, int)}
     counted |= {f"fault: {kind}": number for kind, number in sorted(totals.faults.items())}
     counted["faults"] = totals.faults.total() + totals.kills
-    return "\n".join(f"{name.replace('_', ' '):40} {value:>8}" for name, value in counted.items())
+    counted |= {f"error: {error}": totals.errors[error] for error in ERRORS}
+    return "\n".join(f"{name:40} {value:>8}" for name, value in counted.items())
