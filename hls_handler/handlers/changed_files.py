@@ -132,7 +132,7 @@ def select_files(
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=lambda one: _rank(one[0]))
     ranked = [file for file, _ in read]
-    shown = [_redact(patch) for _, patch in read]
+    shown = [redact_patch(patch) for _, patch in read]
     selected = tuple(
         _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, whole, patch))
         for (file, whole), patch in zip(read, shown, strict=True)
@@ -154,7 +154,7 @@ def select_files(
     return Selection(selected, asked, tuple(skipped), tuple(oversized))
 
 
-def _redact(patch: Patch) -> Patch:
+def redact_patch(patch: Patch) -> Patch:
     """Return the patch with the lines that prompts show, so that cleaning and redacting it again changes nothing more.
 
     A line from which only invisible characters and "\\r" would be removed stays as it is, so that a push which changes

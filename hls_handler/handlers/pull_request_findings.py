@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
-from hls_handler.handlers.changed_files import PatchedFile, Selection, find_unread
+from hls_handler.handlers.changed_files import PatchedFile, Selection, find_unread, redact_patch
 from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
@@ -24,10 +24,9 @@ from hls_handler.review.ledger import (
     follow_up,
     raise_severities,
 )
-from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles
 from hls_handler.review.positions import RANK, locate_findings
-from hls_handler.untrusted.redaction import redact
 
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
@@ -109,7 +108,7 @@ def follow_findings(
 def _parse_left_out(listed: Iterable[ChangedFile], selection: Selection) -> Mapping[str, Patch]:
     """Return the patches of the files that the review leaves out, as `Selection.patches` has the others."""
     return {
-        file.path: parse_numbered(redact(numbered(parse_patch(file.patch))))
+        file.path: redact_patch(parse_patch(file.patch))
         for file in listed
         if file.patch and file.path not in selection.patches
     }
