@@ -69,7 +69,7 @@ class ReviewFindings:
 
 @dataclass(frozen=True, slots=True)
 class Discussion:
-    """What people did in the review threads of a pull request."""
+    """The review threads of a pull request, with the people who may dismiss findings."""
 
     threads: tuple[ReviewThread, ...] = ()
     writers: tuple[str, ...] = ()  # logins of those who dismissed a finding and may write to the repository

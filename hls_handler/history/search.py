@@ -23,7 +23,7 @@ _c = deliveries.c
 
 @dataclass(frozen=True, slots=True)
 class DeliverySearch:
-    """What a delivery must have; None, or "" for `text`, stands for anything."""
+    """The filters of a search; None, or "" for `text`, matches every delivery."""
 
     state: State | None = None
     repository: str | None = None  # "owner/repo", in any case
