@@ -258,6 +258,7 @@ class ValidReply:
     reply: Reply
     usage: Usage
     cached_at: datetime | None = None  # if it came from the cache of replies: when Claude gave it (aware UTC)
+    unshown: tuple[int, ...] = ()  # indexes of `files` that the rendered prompt did not show as a whole
 
 
 Unusable = Literal["invalid", "truncated", "refused", "stopped", "miscounted", "oversized"]
@@ -303,6 +304,7 @@ class Analysis:
     comment_index: int = -1  # index in `answers` of the reply that the comment shows
     inline: Mapping[str, str] = field(default_factory=dict)  # Markdown of review comments by key of the finding
     receipt: Receipt = NO_CALLS
+    left_out: str = ""  # for people on GitHub: a follow-up prompt without a reply, and why; "" if there is none
 
     @property
     def worth_saying(self) -> bool:

@@ -21,6 +21,7 @@ from hls_handler.history.corrections import Corrections
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
+from hls_handler.history.search import DeliverySearches
 from hls_handler.history.statistics import Deliveries, Statistics
 from hls_handler.queue.catch_up import CatchUpStore
 from hls_handler.queue.changes import Checkpoints, DeliveryWriter
@@ -52,6 +53,7 @@ class Storage:
         self.pauses: Final = Pauses(database)
         self.stops: Final = Stops(database, writer)
         self.deliveries: Final = Deliveries(database)
+        self.searches: Final = DeliverySearches(database)
         self.statistics: Final = Statistics(database)
         self.reply_cache: Final = ReplyCache(database)
         self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)

@@ -15,7 +15,7 @@ PACKAGE = Path("hls_handler")
 
 LAYERS: Mapping[int, tuple[str, ...]] = {
     5: ("__main__", "cli", "app", "catch_up", "sandbox"),
-    4: ("reports", "web", "work"),
+    4: ("console", "reports", "web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs", "shipped", "wording"),
@@ -30,9 +30,9 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "alembic": ("db",),
     "psycopg": ("db", "queue"),
     "sqlite3": ("db",),
-    "starlette": ("app", "sandbox", "web"),
+    "starlette": ("app", "console", "sandbox", "web"),
     "uvicorn": ("app", "cli", "sandbox", "web"),
-    "jinja2": ("prompting", "sandbox"),
+    "jinja2": ("console", "prompting", "sandbox"),
     "typer": ("cli",),
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),

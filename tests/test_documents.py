@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -19,11 +19,13 @@ from hls_handler import shipped
 from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
+from hls_handler.console.app import Console
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
 from hls_handler.settings.repository import list_repository_keys, parse_repository_file
 from hls_handler.settings.schema import repository_schema, settings_schema
+from hls_handler.storage import Storage
 from hls_handler.web.app import Ports, WebApplication
 from hls_handler.work.health import Health
 from tests.settings.files import VARIABLES, app_key, problems, with_value
@@ -120,8 +122,9 @@ def test_documented_commands_exist() -> None:
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    paths = {route.path for route in app.routes if isinstance(route, Route)}
-    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z/{}]*)`", HTTP_PAGE, re.MULTILINE)) == paths
+    console = Console(cast(Storage, None), now=lambda: 0.0).routes(settings)
+    paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
+    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
 def _no_ports() -> Ports:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from hls_handler.analysis import REPLY_TYPES
+from hls_handler.analysis import REPLY_TYPES, Usage
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now, with_remedy
 from hls_handler.cli.prompt_library import format_custom_fields, list_labels
+from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
@@ -35,7 +36,8 @@ def check(
     token, the Claude API key and the models. The token's permissions are checked for each repository that the settings
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
     prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables. With
-    --offline, an unset variable in the settings is no problem; a note names it.
+    --offline, an unset variable in the settings is no problem; a note names it. A note also names each model without a
+    known price, whose reviews no budget limits.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -66,6 +68,8 @@ def check(
         print_line(f"{prompt.absolute_path}: not in use, because no repository enables {' or '.join(prompt.on)}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
+    for note in _describe_unpriced_models(settings, library):
+        print_line(note)
     for finding in findings:
         print_line(finding)
     if findings:
@@ -81,6 +85,16 @@ def _find_retired_models(library: Library | None) -> Iterator[str]:
         retirement = describe_retirement(prompt.model) if prompt.model else None
         if retirement is not None:
             yield f"{prompt.absolute_path}: model: {retirement}"
+
+
+def _describe_unpriced_models(settings: Settings, library: Library | None) -> Iterator[str]:
+    prompts = library.prompts.values() if library else ()
+    reviews = [prompt for prompt in prompts if prompt.reply in ("pull_request_analysis", "finding_verdicts")]
+    for model in dict.fromkeys(prompt.model or settings.claude.model for prompt in reviews):
+        if cost_usd(Usage(model, input_tokens=1)) is None:
+            where = settings.sources.where("review.max_usd")
+            unlimited = "review.max_usd and review.max_usd_per_pull_request do not limit the cost of its reviews"
+            yield f"{where}: note: the model {model} has no known price, so {unlimited}; claude.calls_per_hour does"
 
 
 def _find_unknown_prompts(settings: Settings, library: Library | None) -> Iterator[str]:

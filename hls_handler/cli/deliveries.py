@@ -22,9 +22,10 @@ from hls_handler.cli.options import (
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.queue.pauses import describe_pause, find_pause, resume_command
+from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
+from hls_handler.reports.retry import retry_delivery
 
 deliveries = typer.Typer(
     help="List, show and retry deliveries. Works while the service runs.",
@@ -120,20 +121,10 @@ def retry(guid: Guid, config: Config = None) -> None:
     body_days_source = settings.sources.where("storage.body_days")
     with require_existing_store(settings) as store:
         row = _require_found(store.deliveries.find(guid), guid)
-        state = store.queue.retry(row.guid)
-        pause = find_pause(row.repository, store.pauses.active())
-    if row.state not in ("dead", "queued"):
-        fail(f"{row.guid} is {state or row.state}; only a dead or a waiting delivery can be run again")
-    if state in ("dead", None):
-        fail(
-            f"{row.guid} stays {state or 'deleted'}: its body was deleted ({body_days_source}); redeliver it from the "
-            "webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull "
-            "request"
-        )
-    if pause is not None:
-        print_line(f"{row.guid} is queued but waits: {describe_pause(pause)}; {resume_command(pause)} ends the pause")
-        return
-    print_line(f"{row.guid} is queued; a running service starts it within seconds")
+        result = retry_delivery(store, row, body_days_source=body_days_source)
+    if not result.is_queued:
+        fail(result.sentence)
+    print_line(result.sentence)
 
 
 def _conversation_name(row: DeliveryRow) -> str:

@@ -296,7 +296,9 @@ checks = Table(
     Column("external_id", Text, nullable=False),  # of the check run; begins with the GUID
     Column("check_run_id", BigInteger),  # NULL: a commit status, or GitHub's response has not arrived
     Column("is_shown", Boolean, nullable=False, server_default=false()),  # GitHub confirmed that it is in progress
-    Column("begun_at", BigInteger, nullable=False),
+    Column("begun_at", BigInteger),  # NULL: nothing was written to GitHub
+    # True: it is ended in any case, because a result on the commit is outdated, or because a limit was reached.
+    Column("must_end", Boolean, nullable=False, server_default=false()),
     Column("ended_at", BigInteger),
     Column("rejected", UntrustedString),  # why GitHub rejected the check; NULL if it did not
     Column("ending_until", BigInteger),  # while a process ends the check of a finished delivery

@@ -8,18 +8,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Literal, get_args
 
-from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
+from hls_handler.handlers.linguist import NO_ATTRIBUTES, LinguistAttributes
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.skipped_files import OVERRIDES, SkippedFile, find_skip_reason
 from hls_handler.prompting.render import CHARACTERS_PER_TOKEN, estimate_tokens
 from hls_handler.review.changes import digest_hunk, find_changed_lines
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.functions import find_lines_above
-from hls_handler.review.patches import Hunk, Patch, Side, number_line, numbered, parse_numbered, parse_patch
+from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_numbered, parse_patch
 from hls_handler.review.positions import Position
 from hls_handler.settings.values import PathFilter
-from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, clean, count_shown
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import count, is_or_are
 
@@ -28,56 +30,9 @@ Status = Literal["added", "removed", "modified", "renamed", "copied", "changed",
 
 STATUSES: Mapping[str, Status] = {status: status for status in get_args(Status)}
 
-Reason = Literal[
-    "binary or empty",
-    "code without a patch",
-    "too large for GitHub to show",
-    "renamed without changes",
-    "left out by settings",
-    "lock file",
-    "generated",
-    "minified",
-    "vendored",
-]
-"""Reason why a file is not shown to Claude."""
-
-NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
-    ("vendored", re.compile(r"(^|/)(node_modules|bower_components|vendor|vendored|third_party)/")),
-    (
-        "lock file",
-        re.compile(
-            r"(^|/)(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.lock|cargo\.lock"
-            r"|poetry\.lock|uv\.lock|pdm\.lock|pipfile\.lock|composer\.lock|gemfile\.lock|go\.sum|mix\.lock|flake\.lock"
-            r"|podfile\.lock|pubspec\.lock|packages\.lock\.json|gradle\.lockfile|\.terraform\.lock\.hcl)$"
-        ),
-    ),
-    ("minified", re.compile(r"\.min\.(js|mjs|cjs|css)$|\.(js|css)\.map$")),
-    (
-        "generated",
-        re.compile(
-            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$|\.g\.dart$|\.designer\.cs$"
-            r"|\.generated\.[a-z]+$|\.snap$"
-        ),
-    ),
-)
-"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
-
-OVERRIDES: Mapping[Reason, Attribute] = {
-    "vendored": "vendored",
-    "lock file": "generated",
-    "minified": "generated",
-    "generated": "generated",
-}
-"""Linguist attribute that, if it is false, keeps a file from being skipped for a reason of `NOT_HAND_WRITTEN`."""
-
 TEST_FILES = re.compile(r"(^|/)(tests?|specs?|__tests__)/|(^|/)test_[^/]*$|(_test|_spec|\.test|\.spec)\.[a-z]+$")
 DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|txt|adoc)$")
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
-SOURCE_CODE = re.compile(
-    r"\.(bash|c|cc|clj|cpp|cs|css|cxx|dart|ex|exs|go|gradle|h|hpp|hs|html?|java|jl|js|jsx|kt|kts|lua|m|mjs|mm|php|pl|ps1"
-    r"|py|r|rb|rs|scala|sh|sql|swift|tf|ts|tsx|vue|zsh)$"
-)
-"""Text files: without a patch, they have a changed mode, or bytes such as NUL for which GitHub shows no text."""
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
@@ -89,13 +44,6 @@ ABOVE_SHARE = 0.15  # of the tokens of a call, at most, for lines above hunks
 
 MAX_PATCH_TOKENS = int((LONGEST_TEXT - 100) / CHARACTERS_PER_TOKEN)
 """Limit on the tokens of one patch. The patch and a note that it is cut must fit into `LONGEST_TEXT` characters."""
-
-
-EMPTY_BLOBS = (
-    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
-)
-"""Git's SHA-1 and SHA-256 of an empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,31 +68,6 @@ class PatchedFile:
     above: str = ""  # numbered lines above the hunks, from the beginning of their functions
 
 
-REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
-    {
-        "binary or empty",
-        "renamed without changes",
-        "left out by settings",
-        "lock file",
-        "generated",
-        "minified",
-        "vendored",
-    }
-)
-"""Reasons why a file needs no review. Files with another reason should have been read and were not."""
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedFile:
-    path: str
-    reason: Reason
-    previous_path: str | None = None  # if renamed
-
-    @property
-    def needs_review(self) -> bool:
-        return self.reason not in REASONS_WITHOUT_REVIEW
-
-
 @dataclass(frozen=True, slots=True)
 class FilePart:
     """The part of a file that one call shows."""
@@ -161,6 +84,7 @@ class Selection:
     calls: tuple[tuple[FilePart, ...], ...]  # what each call shows
     skipped: tuple[SkippedFile, ...]  # in GitHub's order
     oversized: tuple[int, ...] = ()  # indexes of the files with a changed line that is too long for one call
+    unshown: tuple[int, ...] = ()  # indexes of the files of which the prompt's template left out a part
     above: tuple[tuple[str, ...], ...] = ()
     """Of each file and hunk, the numbered lines above it that the calls show; () for files without such lines."""
 
@@ -186,25 +110,32 @@ def select_files(
     ignored_paths: PathFilter,
     reviewed: Mapping[str, Sequence[str]],
     max_calls: int = MAX_CALLS,
-    attributes: LinguistAttributes = NO_ATTRIBUTES,
+    attributes: LinguistAttributes | None = NO_ATTRIBUTES,
 ) -> Selection:
     """Return the files to review and their parts for each call, each of at most `tokens`.
 
     `reviewed` are the digests of the hunks of each path that were reviewed (`review.changes`): only hunks with other
-    lines are shown. A file is split between hunks, and a hunk that is longer than a call between lines.
+    lines are shown. If `attributes` is None, they are unknown, and files that they could select need a review.
+    A file is split between hunks, and a hunk that is longer than a call between lines.
     """
-    patches = {file.path: parse_patch(file.patch or "") for file in files}
-    reasons = {
-        file.path: reason
-        for file in files
-        if (reason := _skip_reason(file, patches[file.path], ignored_paths, attributes)) is not None
-    }
-    ranked = sorted((file for file in files if file.path not in reasons), key=_rank)
-    # Redacted before it is split, because a part of a private key cannot be recognised.
-    shown = [parse_numbered(redact(numbered(patches[file.path]))) for file in ranked]
+    read: list[tuple[ChangedFile, Patch]] = []
+    skipped: list[SkippedFile] = []
+    seen: set[str] = set()
+    for file in files:
+        patch = parse_patch(file.patch or "")
+        is_twice = file.path in seen
+        reason = "listed twice by GitHub" if is_twice else find_skip_reason(file, patch, ignored_paths, attributes)
+        seen.add(file.path)
+        if reason is None:
+            read.append((file, patch))
+        else:
+            skipped.append(SkippedFile(file.path, reason, file.previous_path))
+    read.sort(key=lambda one: _rank(one[0]))
+    ranked = [file for file, _ in read]
+    shown = [redact_patch(patch) for _, patch in read]
     selected = tuple(
-        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, patch))
-        for file, patch in zip(ranked, shown, strict=True)
+        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, whole, patch))
+        for (file, whole), patch in zip(read, shown, strict=True)
     )
     calls: list[list[FilePart]] = [[]]
     oversized: dict[int, None] = {}
@@ -219,10 +150,29 @@ def select_files(
                 left = tokens
             calls[-1].append(part)
             left -= needed
-    skipped = tuple(
-        SkippedFile(file.path, reasons[file.path], file.previous_path) for file in files if file.path in reasons
-    )
-    return Selection(selected, tuple(tuple(call) for call in calls[:max_calls] if call), skipped, tuple(oversized))
+    asked = tuple(tuple(call) for call in calls[:max_calls] if call)
+    return Selection(selected, asked, tuple(skipped), tuple(oversized))
+
+
+def redact_patch(patch: Patch) -> Patch:
+    """Return the patch with the lines that prompts show, so that cleaning and redacting it again changes nothing more.
+
+    A line from which only invisible characters and "\\r" would be removed stays as it is, so that a push which changes
+    these is reviewed. A part of a private key cannot be recognised, so this comes before the patch is split.
+    """
+    text = f"{numbered(patch)}\n"
+    cleaned = clean(CodeText(text))
+    shown = parse_numbered(redact(cleaned))
+    if cleaned == text:
+        return shown
+    lines = {(line.side, line.number): line for hunk in patch.hunks for line in hunk.lines}
+
+    def restore(line: Line) -> Line:
+        original = lines[line.side, line.number]
+        return original if clean(CodeText(original.text.removesuffix("\r"))) == line.text else line
+
+    restored = Patch(tuple(replace(hunk, lines=tuple(map(restore, hunk.lines))) for hunk in shown.hunks))
+    return restored if redact(numbered(restored)) == numbered(restored) else shown
 
 
 def _split(
@@ -356,7 +306,7 @@ def _show(
     # Hunks of one function have the same beginning.
     numbers = part.hunks if above and _has_beginning(part) else ()
     lines_above = dict.fromkeys(line for number in numbers for line in above[number].split("\n") if line)
-    return replace(file, numbered=text, cut=missing > 0, changed=changed, above="\n".join(lines_above))
+    return replace(file, numbered=text, cut=file.cut or missing > 0, changed=changed, above="\n".join(lines_above))
 
 
 def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
@@ -364,26 +314,62 @@ def _cut_hunks(patch: Patch, part: FilePart) -> list[Hunk]:
     return hunks if part.lines is None else [Hunk(hunk.header, hunk.lines[slice(*part.lines)]) for hunk in hunks]
 
 
+def find_unshown(files: Sequence[PatchedFile], task: str) -> tuple[int, ...]:
+    """Return the indexes of the files whose `numbered` is not in the rendered prompt as a whole, as code."""
+    counts = count_shown(task, [file.numbered for file in files])
+    wanted = Counter(file.numbered for file in files)
+    return tuple(index for index, file in enumerate(files) if counts[file.numbered] < wanted[file.numbered])
+
+
+def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> Selection:
+    """Return the selection without the parts that prompts did not show. `unshown` are their indexes in each call."""
+    calls = tuple(
+        tuple(part for index, part in enumerate(call) if index not in unshown.get(number, ()))
+        for number, call in enumerate(selection.calls)
+    )
+    files = {selection.calls[number][index].file for number, indexes in unshown.items() for index in indexes}
+    return replace(selection, calls=calls, unshown=tuple(sorted(files)))
+
+
 def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
     """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
-    unread = Counter(index for index, _ in _find_unread(selection, unanswered))
+    unread: dict[int, dict[int, set[int]]] = {}
+    for (index, number), lines in _find_unread(selection, unanswered).items():
+        unread.setdefault(index, {})[number] = lines
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
-    oversized = {*selection.oversized}
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
-        missing, total = unread[index], len(selection.patches[file.path].hunks)
+        hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
         reason = "GitHub shortened its patch, or it contains a private key" if file.cut else None
         if missing:
-            size = "a line is too long for one call" if index in oversized else "too large for one review"
-            reason = not_asked.get(index, size)
-        files.append(FileCoverage(file.path, total, total - missing, reason, needs_review=True))
+            reason = not_asked.get(index, _why_unread(selection, index))
+        one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
+        changed = sum(_count_changed(Patch((hunks[number],))) for number in missing)
+        unread_lines = sum(map(len, missing.values()))
+        if unread_lines < changed:
+            one = replace(one, lines_in_part=changed, reviewed_in_part=changed - unread_lines)
+        files.append(one)
     files += [FileCoverage(file.path, 0, 0, file.reason, file.needs_review) for file in selection.skipped]
     return Coverage(tuple(files), unlisted)
 
 
-def digest_reviewed(selection: Selection, unanswered: Collection[int]) -> dict[str, tuple[str, ...]]:
-    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time."""
+def _why_unread(selection: Selection, file: int) -> str:
+    if file in selection.unshown:
+        return "the prompt shows only a part of it"
+    return "a line is too long for one call" if file in selection.oversized else "too large for one review"
+
+
+def digest_reviewed(
+    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, tuple[str, ...]]:
+    """Return the digests of the lines of each path that are reviewed now, as `select_files` needs them next time.
+
+    `earlier` are those of a review before one that reads everything again: what that one leaves unread stays reviewed.
+    """
     unread = _find_unread(selection, unanswered)
+    for index, path in {index: selection.files[index].path for index, _ in unread}.items():
+        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
+            unread.get((index, number), set()).intersection_update(changed)
     return {
         file.path: tuple(
             digest
@@ -426,29 +412,6 @@ def _overhead_tokens(file: ChangedFile) -> int:
     return max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + estimate_tokens(f"{file.path}{file.previous_path or ''}"))
 
 
-def _skip_reason(
-    file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes
-) -> Reason | None:
-    if ignored_paths.excludes(file.path):
-        return "left out by settings"
-    marked: tuple[Attribute, ...] = get_args(Attribute)
-    for attribute in marked:
-        if attributes.find(file.path, attribute):
-            return attribute
-    path = file.path.lower()
-    for reason, pattern in NOT_HAND_WRITTEN:
-        if pattern.search(path) and attributes.find(file.path, OVERRIDES[reason]) is not False:
-            return reason
-    if patch.hunks:
-        return None
-    if file.additions or file.deletions:
-        return "too large for GitHub to show"
-    if file.status == "renamed":
-        return "renamed without changes"
-    is_code = SOURCE_CODE.search(path) is not None and file.status != "removed"
-    return "code without a patch" if is_code and file.sha not in (None, *EMPTY_BLOBS) else "binary or empty"
-
-
 def _rank(file: ChangedFile) -> int:
     path = file.path.lower()
     if file.status == "removed":
@@ -471,10 +434,10 @@ def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *
     return PatchedFile(*place, numbered(patch), cut=cut, changed=changed)
 
 
-def _is_shortened(file: ChangedFile, patch: Patch) -> bool:
+def _is_shortened(file: ChangedFile, whole: Patch, shown: Patch) -> bool:
     # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it. The lines of a
     # private key are hidden, and there could be code between the same two marks.
-    return file.additions + file.deletions > _count_changed(patch)
+    return max(file.additions + file.deletions, _count_changed(whole)) > _count_changed(shown)
 
 
 def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
@@ -494,11 +457,3 @@ def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
 
 def _count_changed(patch: Patch) -> int:
     return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
-
-
-def count_reasons(skipped: Iterable[SkippedFile]) -> str:
-    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
-    counts = Counter(file.reason for file in skipped)
-    return ", ".join(
-        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
-    )

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.actions import Annotation, Conclusion, EnsureCheck
-from hls_handler.analysis import Receipt, Severity
+from hls_handler.analysis import NO_CALLS, Receipt, Severity
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.review.patches import Side
 from hls_handler.review.positions import RANK
@@ -58,8 +58,13 @@ def plan_check(
     receipt: Receipt,
     *,
     unverified: str = "",
+    left_out: str = "",
 ) -> EnsureCheck:
-    """Return the check of a review that ended. `unverified` is the reason why its new findings were not verified."""
+    """Return the check of a review that ended.
+
+    `unverified` is the reason why its new findings were not verified, and `left_out` a follow-up prompt with the reason
+    why it has no reply.
+    """
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
     conclusion: Conclusion = "failure" if failing else "success" if coverage.is_complete else settings.incomplete
@@ -68,17 +73,23 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
 
 
-def plan_unreviewed_check(commit: str, conclusion: Conclusion, title: str, reason: str) -> EnsureCheck:
+def plan_unreviewed_check(
+    commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS
+) -> EnsureCheck:
     """Return the check of a commit whose review has no result. `reason` is a sentence for the people on GitHub."""
-    line = _plain_line(f"{title}: {reason}")
     summary = f"This commit was not reviewed. {sanitize_inline(reason)}"
-    return EnsureCheck(commit, conclusion, line, summary, description=line)
+    description = title
+    if receipt.calls:
+        summary = "\n".join([summary, *_table(_cost_rows(receipt))])
+        description = f"{title} ({_cost(receipt)})"
+    line = _plain_line(f"{title}: {reason}")
+    return EnsureCheck(commit, conclusion, line, summary, description=_plain_line(f"{description}: {reason}"))
 
 
 def _title(
@@ -128,7 +139,12 @@ def _cost(receipt: Receipt) -> str:
 
 
 def _summary(
-    commit: str, coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Receipt, unverified: str
+    commit: str,
+    coverage: Coverage,
+    opened: Sequence[CheckedFinding],
+    receipt: Receipt,
+    unverified: str,
+    left_out: str,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
@@ -142,8 +158,9 @@ def _summary(
         yield f"\nOpen findings: {', '.join(f'{number} {severity}' for severity, number in by_severity.items())}."
     if unverified:
         yield f"\nThe new findings were not verified: {unverified}."
-    yield "\n| | |\n|---|---|"
-    yield from (f"| {name} | {value} |" for name, value in _receipt_rows(commit, coverage, receipt))
+    if left_out:
+        yield f"\nA follow-up prompt was left out: {left_out}."
+    yield from _table(_receipt_rows(commit, coverage, receipt))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:
         yield "\n### Not reviewed\n"
@@ -156,12 +173,21 @@ def _summary(
         yield from (f"- `{sanitize_code_span(file.path)}`: {sanitize_inline(file.reason or '')}" for file in unneeded)
 
 
+def _table(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    yield "\n| | |\n|---|---|"
+    yield from (f"| {name} | {value} |" for name, value in rows)
+
+
 def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt) -> Iterator[tuple[str, str]]:
     done, needed = _count_files(coverage)
     needing = coverage.needing_review
     yield "commit", f"`{sanitize_code_span(commit)}`"
     yield "files", f"{done} of {needed}"
     yield "hunks", f"{sum(file.reviewed for file in needing)} of {sum(file.hunks for file in needing)}"
+    yield from _cost_rows(receipt)
+
+
+def _cost_rows(receipt: Receipt) -> Iterator[tuple[str, str]]:
     yield "calls to Claude", str(receipt.calls)
     yield "tokens", f"{receipt.input_tokens:,} in, {receipt.output_tokens:,} out"
     yield "cost", _cost(receipt)
@@ -170,8 +196,11 @@ def _receipt_rows(commit: str, coverage: Coverage, receipt: Receipt) -> Iterator
 
 
 def _describe_missing(file: FileCoverage) -> str:
-    part = f"{file.reviewed} of {count(file.hunks, 'hunk')} reviewed; " if file.reviewed else ""
-    return f"`{sanitize_code_span(file.path)}`: {part}{sanitize_inline(file.reason or '')}"
+    parts = [f"{file.reviewed} of {count(file.hunks, 'hunk')} reviewed"] if file.reviewed else []
+    if file.reviewed_in_part:
+        lines = f"{file.reviewed_in_part} of {count(file.lines_in_part, 'changed line')}"
+        parts.append(f"partly reviewed: {lines}" if not parts else f"of the others {lines}")
+    return f"`{sanitize_code_span(file.path)}`: {'; '.join([*parts, sanitize_inline(file.reason or '')])}"
 
 
 def _annotations(opened: Sequence[CheckedFinding]) -> Iterator[Annotation]:

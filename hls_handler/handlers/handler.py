@@ -85,6 +85,14 @@ class ReviewSteps(Generic[Facts]):
         """Return the facts with the calls that have no reply: the index in `split`, and the reason."""
         return facts
 
+    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
+        """Return the indexes of the variable `files` whose text is not in the rendered prompt `task` as a whole."""
+        return ()
+
+    def with_unshown(self, facts: Facts, unshown: Mapping[int, Collection[int]]) -> Facts:
+        """Return the facts without what the prompts did not show: the index in `split`, and those of `find_unshown`."""
+        return facts
+
     def with_unverified(self, facts: Facts, reason: str) -> Facts:
         """Return the facts with the reason, for people on GitHub, why the findings were not verified."""
         return facts
@@ -175,6 +183,10 @@ class Handler(ReviewSteps[Facts], ABC):
 
     def static_reply(self, facts: Facts) -> Reply | None:
         """Return a reply that keeps the comment up to date without a call to Claude. By default: None."""
+        return None
+
+    def head_commit(self, facts: Facts) -> str | None:
+        """Return the head commit of the pull request that the facts describe; None if it is that of the event."""
         return None
 
     def check_commit(self, facts: Facts) -> str | None:

@@ -8,11 +8,12 @@ from typing import Literal
 
 from hls_handler.analysis import Severity
 from hls_handler.events import PullRequest
-from hls_handler.handlers.changed_files import PatchedFile, Selection, SkippedFile, cover, show_files
+from hls_handler.handlers.changed_files import PatchedFile, Selection, cover, show_files
 from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import ReviewRecord, locate_open
+from hls_handler.review.ledger import ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
 
@@ -98,10 +99,10 @@ class PullRequestFacts:
     @property
     def known_findings(self) -> tuple[KnownFinding, ...]:
         shown = {file.path for file in self.files}
-        earlier = [entry for entry in self.record.ledger if entry.path in shown]
         return tuple(
-            KnownFinding(one.entry.path, one.line, one.entry.title)
-            for one in locate_open(earlier, self.selection.patches)
+            KnownFinding(entry.path, entry.line, entry.title)
+            for entry in self.record.ledger
+            if entry.state == "open" and entry.path in shown
         )
 
     @property

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
+from hls_handler.handlers.changed_files import PatchedFile, Selection, find_unread, redact_patch
 from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
+from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting.render import estimate_tokens
-from hls_handler.review.ledger import LedgerEntry, OpenFinding, add, find_new, locate_open
-from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered
+from hls_handler.review.ledger import (
+    LedgerEntry,
+    ReviewRecord,
+    ReviewThread,
+    add,
+    apply_threads,
+    find_dismissals,
+    find_new,
+    follow_up,
+    raise_severities,
+)
+from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
+from hls_handler.review.places import PresentFiles
 from hls_handler.review.positions import RANK, locate_findings
+
+FIXED = "fixed"
+"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
@@ -46,9 +62,60 @@ class ReviewFindings:
     inline: tuple[tuple[LedgerEntry, Finding], ...]  # those of `raised` that get a review comment
     unlocated: tuple[Finding, ...]
     held_back: int  # findings below the thresholds in the settings
-    left_out: int  # the least severe of too many
+    left_out: tuple[tuple[LedgerEntry, Finding], ...]  # new findings beyond `MAX_CANDIDATES`, which are not verified
     ledger: tuple[LedgerEntry, ...]  # the earlier findings with their present state
-    open: tuple[OpenFinding, ...]  # those of `ledger` that are open, most severe first
+    open: tuple[LedgerEntry, ...]  # those of `ledger` that are open, most severe first
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """The review threads of a pull request, with the people who may dismiss findings."""
+
+    threads: tuple[ReviewThread, ...] = ()
+    writers: tuple[str, ...] = ()  # logins of those who dismissed a finding and may write to the repository
+    replied: tuple[str, ...] = ()  # keys of findings that get no reply: their thread has one, or a person deleted it
+
+
+def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) -> Discussion:
+    """Read the review threads, unless no finding has one."""
+    if not any(entry.comment_id for entry in ledger):
+        return Discussion()
+    threads = reader.review_threads(number)
+    people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread).values())
+    writers = (login for login in people if login and reader.permission(login) in ("admin", "write"))
+    unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
+    return Discussion(threads, tuple(writers), tuple(entry.key for entry in ledger if entry.key not in unreplied))
+
+
+def follow_findings(
+    record: ReviewRecord, listed: Sequence[ChangedFile], selection: Selection, discussion: Discussion
+) -> tuple[LedgerEntry, ...]:
+    """Return the ledger of the record with the present state of each finding. `listed` are all changed files."""
+    if not record.ledger:
+        return ()
+    patchless = {file.path for file in listed if not file.patch and (file.additions or file.deletions)}
+    files = PresentFiles(
+        patches={**_parse_left_out(listed, selection), **selection.patches},
+        previous_paths=_find_previous_paths(listed),
+        unread=patchless | find_unread(selection),
+        reviewed=record.reviewed,
+    )
+    ledger = follow_up(record.ledger, files)
+    absent = {entry.key for entry in record.ledger if entry.is_absent}
+    return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
+
+
+def _parse_left_out(listed: Iterable[ChangedFile], selection: Selection) -> Mapping[str, Patch]:
+    """Return the patches of the files that the review leaves out, as `Selection.patches` has the others."""
+    return {
+        file.path: redact_patch(parse_patch(file.patch))
+        for file in listed
+        if file.patch and file.path not in selection.patches
+    }
+
+
+def _find_previous_paths(files: Iterable[ChangedFile | PatchedFile]) -> Mapping[str, str]:
+    return {file.path: file.previous_path for file in files if file.previous_path and file.status == "renamed"}
 
 
 def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFindings:
@@ -59,21 +126,23 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         for finding in reported
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
-    whole, ledger = facts.selection.patches, facts.record.ledger
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
-    timely = find_new([finding for finding in located if _is_timely(facts, finding)], ledger, whole)
-    new = timely[:MAX_CANDIDATES]
-    entries = add(ledger, new, whole, prompt_id="")
-    raised = tuple((entry, found) for entry, found in zip(entries, new, strict=True) if entry.key not in facts.refuted)
+    new = find_new([finding for finding in located if _is_timely(facts, finding)], facts.record.ledger)
+    ledger = raise_severities(facts.record.ledger, located)
+    renamed = _find_previous_paths(facts.selection.files)
+    entries = add(ledger, new, facts.selection.patches, prompt_id="", previous_paths=renamed)
+    found = tuple(zip(entries, new, strict=True))
+    raised = tuple((entry, one) for entry, one in found[:MAX_CANDIDATES] if entry.key not in facts.refuted)
     first = raised[: facts.review.max_inline] if facts.is_review else ()
+    still_open = (entry for entry in ledger if entry.state == "open")
     return ReviewFindings(
         raised,
         inline=tuple((entry, found) for entry, found in first if entry.key not in facts.not_inline),
         unlocated=tuple(f for f in unlocated if _is_first(facts) or f.path in facts.selection.shown_patches),
         held_back=len(reported) - len(wanted),
-        left_out=len(timely) - len(new),
+        left_out=found[MAX_CANDIDATES:],
         ledger=ledger,
-        open=tuple(sorted(locate_open(ledger, whole), key=lambda one: RANK[one.entry.severity])),
+        open=tuple(sorted(still_open, key=lambda entry: RANK[entry.severity])),
     )
 
 
@@ -91,18 +160,17 @@ def list_checked(result: ReviewFindings) -> list[CheckedFinding]:
             found.body,
             has_comment=entry.key in inline,
         )
-        for entry, found in result.raised
+        for entry, found in (*result.raised, *result.left_out)
     ]
-    earlier = [_to_checked(one.entry, one.line) for one in result.open]
-    dismissed = [_to_checked(entry, None) for entry in result.ledger if entry.state == "dismissed"]
-    return [*new, *earlier, *dismissed]
+    dismissed = (entry for entry in result.ledger if entry.state == "dismissed")
+    return [*new, *(_to_checked(entry) for entry in (*result.open, *dismissed))]
 
 
-def _to_checked(entry: LedgerEntry, line: int | None) -> CheckedFinding:
+def _to_checked(entry: LedgerEntry) -> CheckedFinding:
     dismissed_by: Literal["writer", "other"] | None = None
     if entry.state == "dismissed":
         dismissed_by = "writer" if entry.has_binding_dismissal else "other"
-    has_comment, place = entry.comment_id is not None, (entry.path, entry.side, None, line)
+    has_comment, place = entry.comment_id is not None, (entry.path, entry.side, None, entry.line)
     return CheckedFinding(*place, entry.severity, entry.title, "", has_comment=has_comment, dismissed_by=dismissed_by)
 
 
@@ -113,15 +181,13 @@ def _is_first(facts: PullRequestFacts) -> bool:
 def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
     """Return True if this round may raise the finding.
 
-    After the first review, findings must be on lines that changed since the last one. In the second review, a critical
-    one may also be on another line.
+    After the first review, the line of a finding must have changed since the last one; that a range of lines has a
+    changed line does not suffice. In the second review, a critical finding may also be on another line.
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
         return True
     return any(
-        lines.side == finding.side
-        and lines.first <= finding.line
-        and (finding.start_line or finding.line) <= lines.last
+        lines.side == finding.side and lines.first <= finding.line <= lines.last
         for file in facts.selection.files
         if file.path == finding.path
         for lines in file.changed
@@ -146,10 +212,9 @@ def to_shown(facts: PullRequestFacts, finding: Finding, *, is_inline: bool) -> S
     )
 
 
-def earlier_to_shown(facts: PullRequestFacts, found: OpenFinding) -> ShownFinding:
-    entry = found.entry
-    url = _permalink(facts, entry.path, entry.side, found.line, found.line)
-    place = (entry.path, entry.side, None, found.line)
+def earlier_to_shown(facts: PullRequestFacts, entry: LedgerEntry) -> ShownFinding:
+    url = _permalink(facts, entry.path, entry.side, entry.line, entry.line)
+    place = (entry.path, entry.side, None, entry.line)
     is_inline = entry.comment_id is not None
     return ShownFinding(*place, entry.severity, None, None, entry.title, entry.body, "", None, url, is_inline)
 

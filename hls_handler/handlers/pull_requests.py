@@ -25,17 +25,16 @@ from hls_handler.analysis import (
     ValidReply,
     lowest_scores,
 )
-from hls_handler.errors import Permanent
+from hls_handler.errors import Permanent, Retryable, Superseded
 from hls_handler.events import Event, PullRequest
 from hls_handler.handlers.changed_files import (
     MAX_CALLS,
     TOKENS_PER_FILE,
     PatchedFile,
-    SkippedFile,
-    count_reasons,
     digest_reviewed,
     find_files_above,
-    find_unread,
+    find_unshown,
+    leave_out,
     may_have_calls,
     select_files,
     with_lines_above,
@@ -53,15 +52,19 @@ from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import NO_CONTEXT, Candidate, KnownFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
+    FIXED,
     ReviewFindings,
     ShownFinding,
     earlier_to_shown,
     find_findings,
+    follow_findings,
     list_candidates,
     list_checked,
+    read_discussion,
     to_shown,
 )
 from hls_handler.handlers.reader import (
+    ChangedFile,
     GuidanceFile,
     LinkedIssue,
     Reader,
@@ -69,25 +72,19 @@ from hls_handler.handlers.reader import (
     RepositoryLabel,
     ReviewContext,
 )
+from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (
     MAX_BODY_CHARACTERS,
-    MAX_ENTRIES,
     NO_REVIEW,
     ReviewRecord,
-    apply_threads,
-    find_dismissals,
-    follow_up,
 )
 from hls_handler.settings.model import Review
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
-
-FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
@@ -142,9 +139,10 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
-        listed = reader.files(pull_request.number)
+        listed = _read_files(pull_request, reader)
         is_review = limits.is_review and not event.is_closing
-        record, replied = _read_record(pull_request.number, reader, history) if is_review else (NO_REVIEW, ())
+        record = history.review(pull_request.number) if is_review else NO_REVIEW
+        discussion = read_discussion(pull_request.number, reader, record.ledger)
         is_full = event.is_full_review_requested
         select = partial(
             select_files,
@@ -159,14 +157,14 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             context, problem = _read_context(pull_request, reader, limits.review)
             context, used = _limit_context(context, int(limits.input_tokens * CONTEXT_SHARE))
             tokens = limits.input_tokens - used
-            attributes = parse_attributes(context.attributes)
-            if used or attributes.rules:
+            attributes = None if problem else parse_attributes(context.attributes)
+            if used or attributes is None or attributes.rules:
                 selection = select(tokens=tokens, attributes=attributes)
             paths = find_files_above(selection) if limits.review.functions and not problem else ()
             if paths:
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
-        ledger = follow_up(record.ledger, selection.patches, unread=find_unread(selection))
+        ledger = follow_findings(record, listed, selection, discussion)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -182,7 +180,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             is_full=is_full,
             context=replace(context, attributes=""),
             context_problem=problem,
-            replied=replied,
+            replied=discussion.replied,
             offer=select_offer(reader.labels(), limits.offer) if limits.offer is not None else None,
         )
 
@@ -209,6 +207,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
     def check_commit(self, facts: PullRequestFacts) -> str | None:
         return facts.pull_request.head_sha if facts.review.check and facts.is_review else None
+
+    def head_commit(self, facts: PullRequestFacts) -> str:
+        return facts.pull_request.head_sha
 
     def plan_unasked(self, facts: PullRequestFacts) -> tuple[EnsureCheck, ...]:
         return self._plan_check(facts, list_checked(find_findings(facts, None)), NO_CALLS)
@@ -265,6 +266,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     def with_unanswered(self, facts: PullRequestFacts, unanswered: Mapping[int, str]) -> PullRequestFacts:
         return replace(facts, unanswered=unanswered)
 
+    def find_unshown(self, variables: Mapping[str, object], task: str) -> tuple[int, ...]:
+        files = variables.get("files")
+        return find_unshown(files, task) if isinstance(files, tuple) else ()
+
+    def with_unshown(self, facts: PullRequestFacts, unshown: Mapping[int, Collection[int]]) -> PullRequestFacts:
+        return replace(facts, selection=leave_out(facts.selection, unshown)) if unshown else facts
+
     def with_unverified(self, facts: PullRequestFacts, reason: str) -> PullRequestFacts:
         return replace(facts, unverified=reason)
 
@@ -295,7 +303,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
 
         `findings` are the new findings, and `unrepeated` the earlier ones that are still open. `unlocated` are findings
         whose quote is not at the line that they name. `held_back` is the number of findings below the thresholds in the
-        settings, and `left_out` that of the least severe ones of too many.
+        settings, and `left_out` that of the new findings that are stored and not shown, because they are too many.
         """
         result = find_findings(facts, reply)
         states = [entry.state for entry in result.ledger]
@@ -306,7 +314,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "findings": tuple(to_shown(facts, found, is_inline=entry.key in inline) for entry, found in result.raised),
             "unlocated": tuple(to_shown(facts, finding, is_inline=False) for finding in result.unlocated),
             "held_back": result.held_back,
-            "left_out": result.left_out,
+            "left_out": len(result.left_out),
             "fixed": states.count("fixed"),
             "still_open": states.count("open"),
             "gone": states.count("gone"),
@@ -338,16 +346,17 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             facts = self.with_unanswered(
                 facts, dict.fromkeys(range(len(facts.selection.calls)), "Claude was not asked")
             )
-        checks = self._plan_check(facts, list_checked(result), analysis.receipt)
+        checks = self._plan_check(facts, list_checked(result), analysis.receipt, left_out=analysis.left_out)
         return (*labels, *reviews, *_plan_replies(facts, result), *comments, *checks)
 
     def _plan_check(
-        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt
+        self, facts: PullRequestFacts, findings: Sequence[CheckedFinding], receipt: Receipt, *, left_out: str = ""
     ) -> tuple[EnsureCheck, ...]:
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, unverified=facts.unverified),)
+        notes = {"unverified": facts.unverified, "left_out": left_out}
+        return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes),)
 
     def after_review(
         self, facts: PullRequestFacts, analysis: Analysis, *, comment_ids: Mapping[str, int], rejected: Collection[str]
@@ -363,15 +372,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             replace(entry, prompt_id=prompt_id, comment_id=comment_ids[entry.key])
             if entry.key in comment_ids
             else replace(entry, prompt_id=prompt_id, body=truncate(found.body, MAX_BODY_CHARACTERS))
-            for entry, found in result.raised
+            for entry, found in (*result.raised, *result.left_out)
         )
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(facts.selection, facts.unanswered),
+            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}),
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
-            ledger=(*result.ledger, *added)[-MAX_ENTRIES:],
+            ledger=(*result.ledger, *added),
             scores=lowest_scores([reply]) or facts.record.scores,
         )
         return replace(facts, not_inline=frozenset(rejected)), record
@@ -383,20 +392,23 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     return next(reviews, None)
 
 
-def _read_record(number: int, reader: Reader, history: RepositoryHistory) -> tuple[ReviewRecord, tuple[str, ...]]:
-    """Return the stored record with what people did in the review threads, and the keys of findings that get no reply.
+def _read_files(pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+    """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
 
-    Their thread has our reply, or a person deleted it.
+    GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
     """
-    record = history.review(number)
-    if not any(entry.comment_id for entry in record.ledger):
-        return record, ()
-    threads = reader.review_threads(number)
-    people = dict.fromkeys(login for thread in threads for login in find_dismissals(thread))
-    writers = [login for login in people if login and reader.permission(login) in ("admin", "write")]
-    unreplied = {thread.key for thread in threads if FIXED not in thread.own_replies}
-    replied = tuple(entry.key for entry in record.ledger if entry.key not in unreplied)
-    return replace(record, ledger=apply_threads(record.ledger, threads, writers=writers)), replied
+    number, head = pull_request.number, pull_request.head_sha
+    listed = reader.files(number)
+    commits = {file.commit for file in listed if file.status != "removed"}
+    if commits == {head}:
+        return listed
+    now = reader.pull_request(number).head_sha
+    if now != head:
+        raise Superseded(f"a newer push came meanwhile: {now[:10]}")
+    others = sorted(commit for commit in commits if commit not in (None, head))
+    if others:
+        raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+    return listed
 
 
 def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:
@@ -438,5 +450,8 @@ def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[Ensu
     return tuple(
         EnsureReply(entry.comment_id, FIXED, f"Fixed in {commit}: this line was changed.")
         for entry in result.ledger
-        if entry.state == "fixed" and entry.comment_id is not None and entry.key not in facts.replied
+        if entry.state == "fixed"
+        and entry.comment_id is not None
+        and entry.key not in facts.replied
+        and not entry.dismissals
     )

@@ -5,6 +5,7 @@ pydantic's `TypeAdapter` creates the values from GitHub's JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol
@@ -14,6 +15,13 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
 from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread
+
+COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
+
+
+def _commit_of(contents_url: object) -> str | None:
+    found = COMMIT_OF_URL.search(contents_url) if isinstance(contents_url, str) else None
+    return found[1] if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,8 @@ class ChangedFile:
     deletions: Count
     patch: Annotated[str | None, Field(default=None)]  # None for binary, huge, and renamed but unchanged files
     sha: Annotated[str | None, Field(default=None)] = None  # of the new content
+    commit: Annotated[str | None, Field(validation_alias="contents_url"), BeforeValidator(_commit_of)] = None
+    """The head commit of the list, or for a removed file a commit of the base; None if GitHub names none."""
 
 
 @dataclass(frozen=True, slots=True)

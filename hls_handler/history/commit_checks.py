@@ -6,20 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, not_, or_, select
 
 from hls_handler.actions import CommitCheck
 from hls_handler.db.database import Database
 from hls_handler.db.tables import checks, deliveries
-from hls_handler.db.values import from_ms, has_passed
+from hls_handler.db.values import from_ms, has_passed, literal
 from hls_handler.deliveries import OPEN_STATES, Lease, State
 from hls_handler.errors import Postponed
 from hls_handler.queue.changes import Change, DeliveryWriter, prepare
 
-_c, _d = checks.c, deliveries.c
+_c, _d, _own = checks.c, deliveries.c, deliveries.alias("own")
 _OPEN = _c.ended_at.is_(None)
 _IS_FINISHED = not_(_d.state.in_(OPEN_STATES))
-_COLUMNS = (_c.external_id, _c.check_run_id, _c.is_shown, _c.rejected, _c.ended_at, _c.ending_until)
+_IS_DUE = or_(_c.begun_at.is_not(None), _c.must_end, _d.state == literal("dead"))
+"""Of an open check of a finished delivery: it is ended. Others were only planned, and GitHub does not show them."""
+_COLUMNS = (
+    _c.external_id,
+    _c.check_run_id,
+    _c.is_shown,
+    _c.begun_at,
+    _c.rejected,
+    _c.ended_at,
+    _c.ended_by_service,
+    _c.ending_until,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,44 @@ class CommitChecks:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer = database, writer
 
+    def has_outdated(self, lease: Lease, commit: str) -> bool:
+        """Return True if the conversation has a check on the commit that no later delivery than this one has set.
+
+        If the delivery brings another diff of the commit, the result of that check is outdated.
+        """
+        of_conversation = _d.conversation_key == bindparam("of_conversation")
+        own_id = select(_own.c.id).where(_own.c.guid == bindparam("of_guid")).scalar_subquery()
+        query = (
+            select(_c.delivery_id <= own_id)
+            .join(deliveries, _d.id == _c.delivery_id)
+            .where(of_conversation, _c.commit_sha == commit, _c.begun_at.is_not(None), _c.rejected.is_(None))
+            .order_by(_c.delivery_id.desc())
+            .limit(1)
+        )
+        terms = {"of_conversation": lease.conversation_key or "", "of_guid": lease.guid}
+        with self._database.reading() as connection:
+            return bool(connection.execute(query, terms).scalar())
+
+    def plan(self, lease: Lease, commit: str, *, must_end: bool = False) -> None:
+        """Record that the delivery should set the check on a commit, before anything is written to GitHub.
+
+        If the delivery becomes a dead letter, the check is ended nevertheless; with `must_end` also if the delivery
+        ends in another way without a result. Raises `LeaseLost`, or `Postponed` as `begin`.
+        """
+        with self._database.writing(durable=False) as connection:
+            row_id = self._writer.require(connection, lease)
+            own = _of(row_id, commit)
+            mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
+            if mine is None:
+                key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
+                values = {"external_id": lease.guid, "must_end": must_end}
+                connection.execute(checks.insert().values(**key, **values))
+            elif must_end and mine.ended_by_service is not None:  # an operator or GitHub repeats the delivery
+                connection.execute(checks.update().where(own).values(**_renewed(lease), must_end=True))
+            elif must_end and mine.ended_at is None and mine.begun_at is None:  # else it is ended in any case
+                self._require_not_ending(connection, mine)
+                connection.execute(checks.update().where(own).values(must_end=True))
+
     def begin(self, lease: Lease, commit: str, *, changes: Sequence[Change] = ()) -> CommitCheck:
         """Record that the delivery is about to begin its check on a commit, and return the check. Raises `LeaseLost`.
 
@@ -49,13 +98,16 @@ class CommitChecks:
             row_id = self._writer.require(connection, lease, prepared)
             own = _of(row_id, commit)
             mine = connection.execute(select(*_COLUMNS).where(own).with_for_update()).first()
+            is_planned = mine is not None and mine.begun_at is None and mine.ended_at is None
             if mine is not None and (mine.ended_at is None or mine.rejected is not None):
                 self._require_not_ending(connection, mine)
-                return _to_check(commit, mine)
+                if not is_planned:
+                    return _to_check(commit, mine)
             left = connection.execute(
                 select(_c.delivery_id, *_COLUMNS)
                 .join(deliveries, _d.id == _c.delivery_id)
-                .where(_c.repository_id == lease.repository_id, _c.commit_sha == commit, _OPEN, _IS_FINISHED)
+                .where(_c.repository_id == lease.repository_id, _c.commit_sha == commit)
+                .where(_OPEN, _IS_FINISHED, _IS_DUE)
                 .order_by(_c.delivery_id.desc())
                 .with_for_update(of=checks)
             ).first()
@@ -63,23 +115,26 @@ class CommitChecks:
                 self._require_not_ending(connection, left)
                 ended = checks.update().where(_of(left.delivery_id, commit)).values(ended_at=self._database.now)
                 connection.execute(ended)
-            # GitHub keeps a check run that has ended, so a repeated delivery creates another one.
-            external_id = lease.guid if mine is None else f"{lease.guid}:{lease.attempt}"
-            check = CommitCheck(commit, external_id) if left is None else _to_check(commit, left)
-            values: dict[str, object] = {
+            renewed = _renewed(lease)
+            if mine is None or is_planned:
+                renewed["external_id"] = lease.guid if mine is None else mine.external_id
+            check = CommitCheck(commit, str(renewed["external_id"]))
+            if left is not None and left.begun_at is not None:
+                check = _to_check(commit, left)
+            values = renewed | {
                 "external_id": check.external_id,
                 "check_run_id": check.check_run_id,
                 "is_shown": check.is_shown,
                 "begun_at": self._database.now,
-                "ended_at": None,
-                "ending_until": None,
-                "ended_by_service": None,
             }
             if mine is not None:
                 connection.execute(checks.update().where(own).values(values))
             else:
                 key = {"delivery_id": row_id, "commit_sha": commit, "repository_id": lease.repository_id}
                 connection.execute(checks.insert().values(**key, **values))
+                # The event was about an older commit.
+                is_planned_only = and_(_c.begun_at.is_(None), not_(_c.must_end))
+                connection.execute(checks.delete().where(_c.delivery_id == row_id, is_planned_only))
             return check
 
     def claim_unended(self, *, lease_s: float, slowest_write_s: float) -> UnendedCheck | None:
@@ -90,12 +145,12 @@ class CommitChecks:
         now = self._database.now
         due = and_(
             or_(_c.ending_until.is_(None), has_passed(_c.ending_until, now)),
-            or_(_c.is_shown, has_passed(_c.begun_at, now - int(slowest_write_s * 1000))),
+            or_(_c.is_shown, _c.begun_at.is_(None), has_passed(_c.begun_at, now - int(slowest_write_s * 1000))),
         )
         query = (
             select(_c.delivery_id, _c.commit_sha, *_COLUMNS, _d.guid, _d.repository, _d.state, _d.reason)
             .join(deliveries, _d.id == _c.delivery_id)
-            .where(_OPEN, _IS_FINISHED, due)
+            .where(_OPEN, _IS_FINISHED, _IS_DUE, due)
             .order_by(_c.repository_id, _c.commit_sha)  # the order of the index
             .limit(1)
         )
@@ -106,7 +161,7 @@ class CommitChecks:
             row = connection.execute(query.with_for_update(of=checks, skip_locked=True)).first()
             if row is None:
                 return None
-            held = {"ending_until": now + int(lease_s * 1000)}
+            held = {"ending_until": now + int(lease_s * 1000), "begun_at": func.coalesce(_c.begun_at, now)}
             connection.execute(checks.update().where(_of(row.delivery_id, row.commit_sha)).values(held))
         check = _to_check(row.commit_sha, row)
         return UnendedCheck(row.delivery_id, row.guid, row.repository or "", row.state, row.reason, check)
@@ -133,6 +188,12 @@ class CommitChecks:
         until = row.ending_until
         if until is not None and until > self._database.now_in(connection):
             raise Postponed("another process is ending the check on this commit", at=from_ms(until))
+
+
+def _renewed(lease: Lease) -> dict[str, object]:
+    """Return the columns of another check run: GitHub keeps one that has ended, so a repeated delivery creates one."""
+    columns = dict.fromkeys(("check_run_id", "begun_at", "ended_at", "ending_until", "ended_by_service"))
+    return {**columns, "external_id": f"{lease.guid}:{lease.attempt}", "is_shown": False}
 
 
 def _of(delivery_id: int, commit: str) -> ColumnElement[bool]:

@@ -91,7 +91,7 @@ _SELECT_NEWER = select(
 class NewerEvents:
     """Summary of the newer events on a delivery's conversation, which may supersede the delivery."""
 
-    head_sha: str | None  # the newest head commit, if it differs from the delivery's
+    head_sha: str | None  # the newest head commit, if it differs from the delivery's or from the described one
     is_closed: bool  # closed, deleted or transferred, and not reopened after that
     is_answered: bool  # the same prompt answered a newer event, and the result was posted
 
@@ -192,8 +192,12 @@ class Conversations:
         with self._database.reading() as connection:
             return frozenset(connection.execute(union(*own)).scalars())
 
-    def find_newer(self, lease: Lease, prompt: str) -> NewerEvents:
-        """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event."""
+    def find_newer(self, lease: Lease, prompt: str, *, described: str | None = None) -> NewerEvents:
+        """Summarize the newer events on the conversation. `is_answered` is True if `prompt` answered a newer event.
+
+        `described` is the head commit that was read from GitHub. It differs from that of the lease if a push came
+        before it was read; a later push may lead back to the lease's commit.
+        """
         own = f"{prompt}@"
         terms = {
             "of_guid": lease.guid,
@@ -206,7 +210,7 @@ class Conversations:
                 return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
             row = connection.execute(_SELECT_NEWER, terms).one()
         return NewerEvents(
-            head_sha=None if row.head_sha == lease.head_sha else row.head_sha,
+            head_sha=None if {row.head_sha} == {lease.head_sha, described or lease.head_sha} else row.head_sha,
             is_closed=row.closing is not None and row.closing != "reopened",
             is_answered=bool(row.is_answered),
         )

@@ -18,7 +18,7 @@ from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
 _c, _f = deliveries.c, findings.c
-_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
+DELIVERY_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Deliveries:
         self, *, state: State | None = None, repository: str | None = None, limit: int = 50
     ) -> list[DeliveryRow]:
         """Return the newest deliveries, newest first, optionally of one state or one repository ("owner/repo")."""
-        query = select(*_COLUMNS).order_by(_c.id.desc()).limit(limit)
+        query = select(*DELIVERY_COLUMNS).order_by(_c.id.desc()).limit(limit)
         if state is not None:
             query = query.where(_c.state == literal(state))
         if repository is not None:
@@ -102,9 +102,9 @@ class Deliveries:
 
     def find(self, id_or_prefix: str) -> DeliveryRow | None:
         """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
-        exact = self._rows(select(*_COLUMNS).where(_c.guid == id_or_prefix))
+        exact = self._rows(select(*DELIVERY_COLUMNS).where(_c.guid == id_or_prefix))
         matches = or_(_c.guid.startswith(id_or_prefix, autoescape=True), _c.request_id == id_or_prefix)
-        found = exact or self._rows(select(*_COLUMNS).where(matches).limit(2))
+        found = exact or self._rows(select(*DELIVERY_COLUMNS).where(matches).limit(2))
         return found[0] if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
@@ -121,7 +121,7 @@ class Deliveries:
         about, answered = (
             select(_c.id).where(_c.repository == repository, column == number) for column in (_c.number, _c.posted_on)
         )
-        return self._rows(select(*_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
+        return self._rows(select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id))
 
     def find_pull_request(self, repository: str, head_sha: str) -> int | None:
         """Return the newest pull request that had this head commit in an event; None if there is none."""
@@ -134,7 +134,7 @@ class Deliveries:
     def with_checkpoint(self, name: str, *, since: datetime) -> list[DeliveryRow]:
         """Return the deliveries received since `since` that have a checkpoint of this name, newest first."""
         has_checkpoint = exists().where(checkpoints.c.delivery_id == _c.id, checkpoints.c.name == name)
-        query = select(*_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
+        query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), has_checkpoint)
         return self._rows(query.order_by(_c.id.desc()))
 
     def body(self, guid: str) -> bytes | None:

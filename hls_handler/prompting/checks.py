@@ -152,9 +152,13 @@ class LibraryCheck:
                 yield from check_names(templates, comment, {**variables, **extra})
 
     def warnings(self, name: str) -> Iterator[Problem]:
-        """Yield the parts of a front matter that have no effect: fields that nothing uses, and labels of an event."""
+        """Yield the parts of a front matter that have no effect, and a review that reads nothing."""
         lines, prompt = self.files.lines[name], self.library.prompts[name]
         front, shipped = self.files.front_matters[name], REPLY_TYPES[prompt.reply].model_fields
+        if prompt.reply == "pull_request_analysis" and not self.library.uses_attribute(name, "numbered"):
+            advice = "show {{ file.numbered | code }} for each of files"
+            message = f"reply: no template shows file.numbered, so all checks are incomplete; {advice}"
+            yield problem_at(lines, "reply", message)
         used = self._used_names(name) | prompt.reply_model.label_rules.keys()
         for defined in front.fields:
             is_card = defined == SCORES and self.library.uses(name, SCORES)

@@ -1,1 +1,1 @@
-"""What deliveries and replies look like to people and programs: as sentences and as JSON."""
+"""Describes deliveries and replies: as sentences for people, and as JSON for programs."""

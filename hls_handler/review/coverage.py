@@ -13,6 +13,8 @@ class FileCoverage:
     reviewed: int  # hunks that Claude was shown, for this commit or unchanged for an earlier one
     reason: str | None  # why it was not reviewed, or only partly; None if it was
     needs_review: bool  # False for lock files, generated files and the like
+    lines_in_part: int = 0  # removed and added lines of the other hunks, if some of these lines were reviewed
+    reviewed_in_part: int = 0  # those of them that were
 
     @property
     def is_complete(self) -> bool:

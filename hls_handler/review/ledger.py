@@ -1,14 +1,13 @@
 """The ledger: the findings that HLS has raised on a pull request, and what became of each.
 
-A finding is identified by its file, the quoted line and its category, not by its wording or line number. If a file has
-the line several times, the lines around it decide. A finding stays open while its quoted line is in the patch, also if
-Claude does not repeat it: replies about the same text differ, and an author must not be able to clear a finding by
-changing another line or by moving the code to another file. A person decides about a finding that stays open.
+A finding is identified by its file, the quoted line and its category, not by its wording or line number.
+`review/places.py` finds the line in later patches. A finding stays open while the patches have its line, also if Claude
+does not repeat it: replies about the same text differ, and an author must not be able to clear a finding by changing
+another line or by moving the code to another file. A person decides about a finding that stays open.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,49 +16,21 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from hls_handler.analysis import MAX_QUOTE_CHARS, Finding, Score, Severity
-from hls_handler.review.patches import Line, Patch, Side, normalize_line
+from hls_handler.analysis import Finding, Score, Severity
+from hls_handler.review.dismissals import is_acceptance, is_dismissal
+from hls_handler.review.patches import Patch, Side
+from hls_handler.review.places import KnownLine, PatchIndex, Place, PresentFiles, Twin, find_places, identify, is_near
+from hls_handler.review.positions import RANK
+from hls_handler.untrusted.cleaning import truncate
 
-NEARBY_LINES = 3  # lines above and below the quoted line that belong to its place
-MIN_SHARE = 0.5  # of the lines around it must have moved with a line
-MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
-MAX_ENTRIES = 200  # findings that are stored for one pull request
+REACTION = "thumbs down by"  # beginning of keys of `find_dismissals`
 MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
 
-Dismissed: a person rejected the finding. It is not raised again, whatever becomes of its line.
+Dismissed: the line is in the patch, and a person rejected the finding. It is not raised again there.
 """
-
-DISMISSAL = re.compile(
-    r"\b(won'?t ?(fix|do|change|be (fixed|changed))|(will not|not going to) (be )?(fix|do|change)(ed)?|not (a|an) (bug|"
-    r"issue|problem)|no (bug|issue|problem) here|false[- ](positive|alarm)|by design|expected behaviou?r"
-    r"|(acceptable|accepted) risk|can('?t|not) happen|(as|is|was|this is|it'?s) intended|intentional|on purpose"
-    r"|deliberate|works as designed|not relevant|not applicable|n/a|out of scope|ignore (this|it)|disagree"
-    r"|nicht (beheben|ändern)|falsch positiv|absicht(lich)?|no es un (error|problema)"
-    r"|ce n'est pas un (bug|problème))\b",
-    re.IGNORECASE,
-)
-"""Words of a reply that dismiss a finding."""
-
-NEGATION = re.compile(
-    r"\b(not|never|\w+n't|dont|isnt|un)[ -]?((a|an|really|just|at all|please) )*"
-    r"(intended|intentional|on purpose|deliberate|by design|false positive|out of scope|disagree|ignore (this|it))\b",
-    re.IGNORECASE,
-)
-"""Words that say the opposite of a dismissal."""
-
-CONSENT = re.compile(
-    r"\b(you('re| are) right|good (catch|point|find)|(i('ll| will)|let me|going to|will|please( do)?) "
-    r"(fix|change|address)|fixing|fixed|my mistake|agreed?|behoben|stimmt)\b",
-    re.IGNORECASE,
-)
-"""Words that accept a finding, also beside those of a dismissal: "It is out of scope to argue; fixed"."""
-
-QUESTION = re.compile(r"[^.!?\n]*\?")
-QUOTED_LINE = re.compile(r"^\s*>.*$", re.MULTILINE)
-MAX_REPLY_CHARACTERS = 500  # a longer reply is a discussion; only its beginning is searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +62,7 @@ class LedgerEntry:
     key: str  # 16 characters; names the finding in markers and in the table `findings`
     path: str
     side: Side
-    quote: str  # the quoted line, as `_identify` returns it
+    quote: str  # the quoted line, as `identify` returns it
     nearby: tuple[str, ...]  # the lines around it, likewise
     severity: Severity
     category: str
@@ -104,6 +75,16 @@ class LedgerEntry:
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
+    previous_path: str | None = None  # of the file, if the pull request renamed it
+    line: int | None = None  # number of the quoted line; None if no patch that was read shows it
+    changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
+    twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
+    dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
+    void_dismissals: tuple[str, ...] = ()  # those that were made while the line was not in the patch
+
+    @property
+    def is_absent(self) -> bool:
+        return self.state in ("fixed", "gone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,130 +127,164 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     return replace(parsed, ledger=tuple(ledger))
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFinding:
-    """An open entry, with the line on which its quote is now."""
+def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
+    """Return the entries with their present line and state. A dismissed finding whose line is gone is fixed or gone.
 
-    entry: LedgerEntry
-    line: int | None  # None if the patch that was read does not show it
-
-
-def follow_up(
-    ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch], *, unread: Collection[str]
-) -> tuple[LedgerEntry, ...]:
-    """Return the entries with their present state.
-
-    `patches` are the present patches, and `unread` the paths of files whose patch is not known completely: a finding
-    there keeps its state unless its line is shown. So does a finding on a line that the pull request did not change,
-    because such a line leaves the patch if a change near it moves. A dismissed finding stays dismissed.
+    A finding in a file whose patch is not known completely keeps its state unless its line is shown. So does a finding
+    on a line that the pull request did not change, because such a line leaves the patch if a change near it moves.
     """
     ledger = tuple(ledger)
-    places = _index_patches(patches, ledger)
-    current = [_follow_move(entry, places, unread) for entry in ledger]
-    return tuple(
-        replace(
-            entry,
-            state=_find_state(entry, place, places.get(entry.path), entry.path in unread),
-            nearby=place[1] if place is not None else entry.nearby,
-            is_unchanged=place[0].mark == " " if place is not None else entry.is_unchanged,
-        )
-        for entry, place in zip(current, _find_places(current, places), strict=True)
-    )
+    index = PatchIndex(files.patches, {text for entry in ledger for text in (entry.quote, *entry.nearby)})
+    slots: dict[object, KnownLine] = {}  # several findings may be about one line
+    lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
+    known = tuple(dict.fromkeys(lines))
+    places = dict(zip(known, find_places(known, files, index), strict=True))
+    present: set[tuple[KnownLine, str]] = set()
+    followed: list[LedgerEntry] = []
+    for entry, line in reversed([*zip(ledger, lines, strict=True)]):  # of equal findings that return, the last one does
+        place = places[line] if not (line.is_absent and (line, entry.category) in present) else None
+        present.add((line, entry.category))
+        followed.append(_follow(entry, place, files, index))
+    return tuple(reversed(followed))
 
 
 def apply_threads(
-    ledger: Iterable[LedgerEntry], threads: Iterable[ReviewThread], *, writers: Collection[str]
+    ledger: Iterable[LedgerEntry],
+    threads: Iterable[ReviewThread],
+    *,
+    writers: Collection[str],
+    absent: Collection[str] = (),
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries with what people did in their review threads.
+    """Return the entries of `follow_up` with what people did in their review threads.
 
-    Thumbs down, a reply such as "won't fix", and resolving the thread dismiss a finding. An entry whose comment has no
-    thread any more was deleted by a person, which dismisses it, too. A dismissal that was taken back opens the finding
-    again. `writers` are the logins of people who may write to the repository.
+    Thumbs down, a reply such as "won't fix", and resolving the thread dismiss a finding whose line is in the patch. An
+    entry whose comment has no thread any more was deleted by a person, which dismisses it, too. A dismissal that was
+    taken back opens the finding again. A thread that was resolved, or a reply, while the line was not in the patch does
+    not count when the line is back, because it may mean that the finding is fixed; thumbs down do. `absent` are the
+    keys of the entries whose line was not there at the last review, and `writers` the logins of people who may write to
+    the repository.
     """
     by_key = {thread.key: thread for thread in threads}
-    return tuple(_apply_thread(entry, by_key.get(entry.key), writers) for entry in ledger)
+    return tuple(_apply_thread(entry, by_key.get(entry.key), writers, entry.key in absent) for entry in ledger)
 
 
-def find_dismissals(thread: ReviewThread) -> tuple[str, ...]:
-    """Return the logins of those who dismissed the finding of this thread."""
-    resolved = (thread.resolved_by,) if thread.is_resolved and thread.resolved_by else ()
-    rejecting: dict[str, None] = {}
-    for reply in thread.replies:  # the last word of each person counts
+def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
+    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona"."""
+    found: dict[str, str] = {}
+    if thread.is_resolved and thread.resolved_by:
+        found[f"resolved by {thread.resolved_by}"] = thread.resolved_by
+    found |= {f"{REACTION} {login}": login for login in thread.thumbs_down}
+    replies: dict[str, int] = {}
+    rejecting: dict[str, str] = {}  # keys by login: the last word of each person counts
+    for reply in thread.replies:
+        number = replies[reply.author] = replies.get(reply.author, 0) + 1
         if is_dismissal(reply.body):
-            rejecting[reply.author] = None
-        elif CONSENT.search(_own_words(reply.body)):
+            rejecting[reply.author] = f"reply {number} by {reply.author}"
+        elif is_acceptance(reply.body):
             rejecting.pop(reply.author, None)
-    return tuple(login for login in dict.fromkeys((*resolved, *thread.thumbs_down, *rejecting)) if not _is_bot(login))
+    found |= {key: login for login, key in rejecting.items()}
+    return {key: login for key, login in found.items() if not login.endswith("[bot]")}
 
 
-def _is_bot(login: str) -> bool:
-    return login.endswith("[bot]")
+def find_new(findings: Iterable[Finding], ledger: Iterable[LedgerEntry]) -> tuple[Finding, ...]:
+    """Return the findings that the ledger of `follow_up` does not have.
 
-
-def is_dismissal(text: str) -> bool:
-    """Return True if the text of a reply says that the finding will not be fixed.
-
-    Quoted lines and questions do not count. A reply that also accepts the finding does not dismiss it.
+    A finding at the line of an entry repeats it if it has the same category or title.
     """
-    own = NEGATION.sub("", _own_words(text))
-    return DISMISSAL.search(own) is not None and CONSENT.search(DISMISSAL.sub("", own)) is None
+    known = {place for entry in ledger for place in _says(entry)}
+    return tuple(finding for finding in findings if known.isdisjoint(_says(finding)))
 
 
-def _own_words(text: str) -> str:
-    own = QUOTED_LINE.sub("", text)[:MAX_REPLY_CHARACTERS].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return QUESTION.sub("", own)
+def raise_severities(ledger: Iterable[LedgerEntry], findings: Iterable[Finding]) -> tuple[LedgerEntry, ...]:
+    """Return the entries, those that a finding repeats with a higher severity with its severity, title and body.
 
-
-def find_new(
-    findings: Sequence[Finding], ledger: Sequence[LedgerEntry], patches: Mapping[str, Patch]
-) -> tuple[Finding, ...]:
-    """Return the findings that the ledger does not have.
-
-    A finding at the line of an entry repeats it if it has the same category or title. All findings must be at lines of
-    the patches.
+    A finding that a person with write permission dismissed stays as it is.
     """
-    places = _find_places(ledger, _index_patches(patches, ledger))
-    known = {
-        (entry.path, entry.side, place[0].number, said)
-        for entry, place in zip(ledger, places, strict=True)
-        if place is not None
-        for said in (("category", entry.category), ("title", entry.title))
-    }
+    findings = sorted(findings, key=lambda finding: RANK[finding.severity])
 
-    def is_known(finding: Finding) -> bool:
-        place = (finding.path, finding.side, finding.line)
-        return (*place, ("category", finding.category)) in known or (*place, ("title", finding.title)) in known
+    def raise_severity(entry: LedgerEntry) -> LedgerEntry:
+        worse = (
+            finding
+            for finding in findings
+            if RANK[finding.severity] < RANK[entry.severity] and not _says(entry).isdisjoint(_says(finding))
+        )
+        found = next(worse, None)
+        if found is None or entry.is_absent or entry.has_binding_dismissal:
+            return entry
+        return replace(
+            entry, severity=found.severity, title=found.title, body=truncate(found.body, MAX_BODY_CHARACTERS)
+        )
 
-    return tuple(finding for finding in findings if not is_known(finding))
+    return tuple(map(raise_severity, ledger))
+
+
+def _says(finding: LedgerEntry | Finding) -> set[tuple[str, ...]]:
+    """Return the place of the finding with each of its properties that identify it there; {} without a place."""
+    if finding.line is None:
+        return set()
+    place = (finding.path, finding.side, str(finding.line))
+    return {(*place, "category", finding.category), (*place, "title", finding.title)}
 
 
 def add(
-    ledger: Sequence[LedgerEntry], findings: Iterable[Finding], patches: Mapping[str, Patch], *, prompt_id: str
+    ledger: Iterable[LedgerEntry],
+    findings: Sequence[Finding],
+    patches: Mapping[str, Patch],
+    *,
+    prompt_id: str,
+    previous_paths: Mapping[str, str] | None = None,
 ) -> tuple[LedgerEntry, ...]:
-    """Return entries for new findings, in their order. Their keys differ from those of the ledger."""
+    """Return entries for new findings, in their order. Their keys differ from those of the ledger.
+
+    All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path.
+    """
     taken = {entry.key for entry in ledger}
+    places = _find_lines(findings, patches)
     added: list[LedgerEntry] = []
     for finding in findings:
-        lines, index = _find_place(finding, patches)
-        nearby = _find_nearby([_identify(line.text) for line in lines], index)
-        quote = _identify(lines[index].text if lines else finding.quote)
+        place = places[finding.path, finding.side, finding.line]
+        quote = identify(place.line.text)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
-        place = (finding.path, finding.side, quote, nearby)
-        said = (finding.severity, finding.category, finding.title)
-        is_unchanged = bool(lines) and lines[index].mark == " "
-        added.append(LedgerEntry(key, *place, *said, "open", prompt_id=prompt_id, is_unchanged=is_unchanged))
+        added.append(
+            LedgerEntry(
+                key=key,
+                path=finding.path,
+                side=finding.side,
+                quote=quote,
+                nearby=place.nearby,
+                severity=finding.severity,
+                category=finding.category,
+                title=finding.title,
+                state="open",
+                prompt_id=prompt_id,
+                is_unchanged=place.line.mark == " ",
+                previous_path=(previous_paths or {}).get(finding.path),
+                line=finding.line,
+                changed=place.changed,
+                twins=place.twins,
+            )
+        )
     return tuple(added)
 
 
-def locate_open(ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch]) -> tuple[OpenFinding, ...]:
-    """Return the open entries, each with the line on which its quote is now."""
-    still_open = [entry for entry in ledger if entry.state == "open"]
-    places = _find_places(still_open, _index_patches(patches, still_open))
-    return tuple(
-        OpenFinding(entry, place[0].number if place is not None else None)
-        for entry, place in zip(still_open, places, strict=True)
-    )
+def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[tuple[str, Side, int], Place]:
+    wanted = {(finding.path, finding.side, finding.line) for finding in findings}
+    read = {path: patches[path] for path, _, _ in wanted}
+    texts = {
+        (path, line.side, line.number): identify(line.text)
+        for path, patch in read.items()
+        for hunk in patch.hunks
+        for line in hunk.lines
+        if (path, line.side, line.number) in wanted
+    }
+    index = PatchIndex(read, {*texts.values()})
+    return {
+        (path, side, number): index.with_twins(place)
+        for (path, side, number), text in texts.items()
+        for place in index.find(path, side, text)
+        if place.line.number == number
+    }
 
 
 def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> str:
@@ -282,133 +297,73 @@ def _make_key(path: str, quote: str, category: str, taken: Collection[str]) -> s
         number += 1
 
 
-def _apply_thread(entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str]) -> LedgerEntry:
+def _find_slot(entry: LedgerEntry) -> tuple[object, ...]:
+    place = (entry.path, entry.side, entry.quote)
+    return (*place, entry.line) if entry.line is not None else (*place, entry.nearby, entry.is_absent)
+
+
+def _to_line(entry: LedgerEntry) -> KnownLine:
+    place = (entry.path, entry.previous_path, entry.side, entry.quote)
+    return KnownLine(*place, entry.nearby, entry.changed, entry.twins, entry.line, is_absent=entry.is_absent)
+
+
+def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
+    if place is None:
+        return replace(entry, state=_find_state(entry, files, index), line=None)
+    return replace(
+        entry,
+        state="dismissed" if entry.state == "dismissed" else "open",
+        path=place.path,
+        previous_path=files.previous_paths.get(place.path),
+        line=place.line.number,
+        nearby=place.nearby,
+        changed=place.changed,
+        twins=place.twins,
+        is_unchanged=place.line.mark == " ",
+    )
+
+
+def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> FindingState:
+    """Return the state of an entry whose line was not found."""
+    if entry.is_absent or entry.path in files.unread:
+        return entry.state
+    paths = files.own_paths(entry.path, entry.previous_path)
+    if not paths:
+        return "gone"
+    if entry.is_unchanged:
+        removed = (place for path in paths for place in index.find(path, "LEFT", entry.quote))
+        return "fixed" if any(is_near(entry.nearby, (), place) for place in removed) else entry.state
+    return "fixed" if any(index.has_text(path, (entry.quote, *entry.nearby)) for path in paths) else "gone"
+
+
+def _apply_thread(
+    entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str], was_absent: bool
+) -> LedgerEntry:
     if entry.comment_id is None:
         return entry
     if thread is None:
         return replace(entry, state="dismissed" if entry.state == "open" else entry.state)
-    accepted = bool(thread.thumbs_up)
-    dismissals = find_dismissals(thread)
-    if not dismissals:
-        state = "open" if entry.state == "dismissed" else entry.state
-        return replace(entry, state=state, dismissed_by=None, has_binding_dismissal=False, is_accepted=accepted)
-    if entry.state not in ("open", "dismissed"):
-        return replace(entry, is_accepted=accepted)
-    binding = [login for login in dismissals if login in writers]
-    return replace(
+    found = find_dismissals(thread)
+    if entry.is_absent or was_absent:
+        counting = {key: login for key, login in found.items() if key in entry.dismissals or key.startswith(REACTION)}
+    else:
+        counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
+    known = replace(
         entry,
+        is_accepted=bool(thread.thumbs_up),
+        dismissals=tuple(counting),
+        void_dismissals=tuple(key for key in found if key not in counting),
+        dismissed_by=None,
+        has_binding_dismissal=False,
+    )
+    if entry.is_absent:
+        return known
+    if not counting:
+        return replace(known, state="open")
+    binding = [login for login in counting.values() if login in writers]
+    return replace(
+        known,
         state="dismissed",
-        dismissed_by=(binding or dismissals)[0],
+        dismissed_by=(binding or [*counting.values()])[0],
         has_binding_dismissal=bool(binding),
-        is_accepted=accepted,
     )
-
-
-_Place = tuple[Line, tuple[str, ...]]
-"""A line of a patch and the lines around it."""
-
-_Places = Mapping[tuple[Side, str], Sequence[_Place]]
-"""The places of a patch by side and normalized text."""
-
-
-def _index_patches(patches: Mapping[str, Patch], ledger: Iterable[LedgerEntry]) -> Mapping[str, _Places]:
-    """Return the places of the lines that the entries have, by path."""
-    wanted = {text for entry in ledger for text in (entry.quote, *entry.nearby)}
-    return {path: _index_patch(patch, wanted) for path, patch in patches.items()} if wanted else {}
-
-
-def _index_patch(patch: Patch, wanted: Collection[str]) -> _Places:
-    places: dict[tuple[Side, str], list[_Place]] = {}
-    for hunk in patch.hunks:
-        texts = [_identify(line.text) for line in hunk.lines]
-        for index, line in enumerate(hunk.lines):
-            if texts[index] in wanted:
-                places.setdefault((line.side, texts[index]), []).append((line, _find_nearby(texts, index)))
-    return places
-
-
-def _follow_move(entry: LedgerEntry, places: Mapping[str, _Places], unread: Collection[str]) -> LedgerEntry:
-    """Return the entry with the path of the file to which its line was moved together with lines around it."""
-    own = places.get(entry.path, {})
-    is_settled = entry.state in ("fixed", "gone") or entry.path in unread or len(entry.quote) < MIN_CHARACTERS
-    if is_settled or any((entry.side, text) in own for text in (entry.quote, *entry.nearby)):
-        return entry
-    shares = {
-        path: max(_share(entry.nearby, nearby) for _, nearby in found)
-        for path, of_file in places.items()
-        if (found := of_file.get((entry.side, entry.quote)))
-    }
-    best = max(shares, key=shares.__getitem__, default=None)
-    if best is None or (entry.nearby and shares[best] < MIN_SHARE):
-        return entry
-    return replace(entry, path=best)
-
-
-def _find_state(entry: LedgerEntry, place: _Place | None, places: _Places | None, is_unread: bool) -> FindingState:
-    """Return the state. `places` are those of the entry's file; None if the pull request no longer changes it."""
-    if entry.state == "dismissed":
-        return entry.state
-    if place is not None:
-        return "open"
-    if entry.state != "open" or is_unread:
-        return entry.state
-    if places is None:
-        return "gone"
-    if entry.is_unchanged:
-        return "fixed" if ("LEFT", entry.quote) in places else "open"
-    is_place_present = any(
-        (side, text) in places for text in (entry.quote, *entry.nearby) for side in ("LEFT", "RIGHT")
-    )
-    return "fixed" if is_place_present else "gone"
-
-
-def _find_places(ledger: Sequence[LedgerEntry], places: Mapping[str, _Places]) -> Sequence[_Place | None]:
-    """Return the place of each entry's quote. Entries at different places, or of one category, have different lines."""
-    candidates = [
-        (_similarity(entry.nearby, place[1]), index, place)
-        for index, entry in enumerate(ledger)
-        for place in places.get(entry.path, {}).get((entry.side, entry.quote), ())
-    ]
-    found: dict[int, _Place] = {}
-    taken: dict[tuple[str, Side, int], tuple[str, ...]] = {}  # line -> the lines around it when it was remembered
-    categories: set[tuple[str, Side, int, str]] = set()  # of the entries at a line
-    for _, index, place in sorted(candidates, key=lambda candidate: -candidate[0]):
-        entry, line = ledger[index], place[0]
-        key = (entry.path, line.side, line.number)
-        if index in found or (*key, entry.category) in categories:
-            continue
-        if taken.setdefault(key, entry.nearby) == entry.nearby:
-            found[index] = place
-            categories.add((*key, entry.category))
-    return [found.get(index) for index in range(len(ledger))]
-
-
-def _similarity(one: Collection[str], other: Collection[str]) -> float:
-    return len({*one} & {*other}) / max(len({*one} | {*other}), 1)
-
-
-def _share(wanted: Collection[str], present: Collection[str]) -> float:
-    return sum(text in present for text in wanted) / max(len(wanted), 1)
-
-
-def _identify(text: str) -> str:
-    """Return the normalized text of a line; of a long one, which the ledger need not store, a digest of it."""
-    normalized = normalize_line(text)
-    if len(normalized) <= MAX_QUOTE_CHARS:
-        return normalized
-    return sha256(normalized.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _find_nearby(texts: Sequence[str], index: int) -> tuple[str, ...]:
-    around = (*texts[max(index - NEARBY_LINES, 0) : index], *texts[index + 1 : index + 1 + NEARBY_LINES])
-    return tuple(text for text in around if len(text) >= MIN_CHARACTERS)
-
-
-def _find_place(finding: Finding, patches: Mapping[str, Patch]) -> tuple[Sequence[Line], int]:
-    """Return the lines of the finding's hunk and the index of its line; ((), 0) if the patch does not have it."""
-    patch = patches.get(finding.path)
-    for hunk in patch.hunks if patch else ():
-        for index, line in enumerate(hunk.lines):
-            if (line.side, line.number) == (finding.side, finding.line):
-                return hunk.lines, index
-    return (), 0

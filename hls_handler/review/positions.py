@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hls_handler.analysis import Finding, Severity
 from hls_handler.review.patches import NUMBERED_LINE, Line, Patch, Side, normalize_line
@@ -29,14 +30,14 @@ def locate_findings(
     """Move each finding to the line that it quotes. Return these findings, and those without such a line.
 
     `patches` maps paths to the patches that Claude was shown. A finding stays on its line if that line equals the last
-    line of the quote; blanks are ignored. If that line differs, the finding moves to the nearest equal line within
-    `MAX_MOVED_LINES`: of the finding's side (LEFT or RIGHT), or else of the other side. If no line equals the quote, a
-    line suffices that contains it. If there is none, or if two are equally near, the finding has no line. A range of
-    lines is cut to one hunk.
+    line of the quote, and the lines above it the others; the number of blanks and blank lines are ignored. If they
+    differ, the finding moves to the nearest equal lines within `MAX_MOVED_LINES`: of the finding's side (LEFT or
+    RIGHT), or else of the other side. If no line equals the last one of the quote, a line suffices that contains it. If
+    there is none, or if two are equally near, the finding has no line. A range of lines is cut to one hunk.
 
     A suggestion is deleted unless GitHub can replace exactly the named lines by it: for removed lines, for a range that
-    was cut or moved, if only a part of the line is quoted, and if it changes nothing, lacks a redacted credential or a
-    control character, or repeats the line above or below.
+    was cut or moved, for a line that moved to one of several equal ones, if only a part of the line is quoted, and if
+    it changes nothing, lacks a redacted credential or a control character, or repeats the line above or below.
     Findings of one category at one line are merged. The located findings are sorted by severity, path and line. GitHub
     accepts a review comment at each returned line.
     """
@@ -56,34 +57,48 @@ def locate_findings(
 
 class _PatchIndex:
     def __init__(self, patch: Patch) -> None:
+        self._hunks = patch.hunks
         self._lines: dict[Position, Line] = {}
         self._hunk_index: dict[Position, int] = {}
+        self._index_in_hunk: dict[Position, int] = {}
         self._positions_by_text: dict[str, list[Position]] = {}
         self._texts: dict[Position, str] = {}  # normalized
         for index, hunk in enumerate(patch.hunks):
-            for line in hunk.lines:
+            for number, line in enumerate(hunk.lines):
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
-                text = normalize_line(line.text)
+                self._index_in_hunk[position] = number
+                text = _normalize(line.text)
                 self._positions_by_text.setdefault(text, []).append(position)
                 self._texts[position] = text
 
     def find(self, finding: Finding) -> Finding | None:
-        variants = _variants(finding.quote)
+        *above, last = [variants for line in finding.quote.split("\n") if (variants := _variants(line))] or [()]
         position = (finding.side, finding.line)
-        equal = self._find_equal(variants)
+        equal = {at for quote in last for at in self._positions_by_text.get(quote, ()) if self._is_below(at, above)}
         # Of a line of which a part is quoted, a suggestion may replace only that part.
         partly = finding.model_copy(update={"suggestion": None})
         if position in equal:
             return self._move_to(position, finding)
-        if _quotes_part(variants, self._texts.get(position, "")):
-            return self._move_to(position, partly)
         if equal:
-            return self._find_near(finding, equal)
-        return self._find_near(partly, {at for at, text in self._texts.items() if _quotes_part(variants, text)})
+            quoting = {at for at in (position,) if self._quotes_part(at, last, above)}
+            return self._move_to(position, partly) if quoting else self._find_near(finding, equal)
+        quoting = {at for at in self._texts if self._quotes_part(at, last, above)}
+        return self._move_to(position, partly) if position in quoting else self._find_near(partly, quoting)
 
-    def _find_equal(self, variants: Iterable[str]) -> set[Position]:
-        return {position for quote in variants if quote for position in self._positions_by_text.get(quote, ())}
+    def _quotes_part(self, position: Position, last: Iterable[str], above: Sequence[Collection[str]]) -> bool:
+        text = self._texts.get(position, "")
+        is_part = any(len(quote.replace(" ", "")) >= MIN_PART_CHARS and quote in text for quote in last)
+        return is_part and self._is_below(position, above)
+
+    def _is_below(self, position: Position, quoted: Sequence[Collection[str]]) -> bool:
+        """Return True if the lines right above a line of the old file, of the new one or of the patch are quoted."""
+        hunk, index = self._hunks[self._hunk_index[position]], self._index_in_hunk[position]
+        return not quoted or any(
+            _ends_with((_normalize(line.text) for line in reversed(hunk.lines[:index]) if line.mark in marks), quoted)
+            for marks in (" +", " -", " +-")
+            if hunk.lines[index].mark in marks
+        )
 
     def _find_near(self, finding: Finding, quoted: Collection[Position]) -> Finding | None:
         """Move the finding to the nearest of these lines. None if there is none, or if two are equally near."""
@@ -96,6 +111,8 @@ class _PatchIndex:
             )
             if near:
                 is_tie = len(near) > 1 and near[0][0] == near[1][0]
+                if len(quoted) > 1:  # the suggestion may be meant for another one
+                    finding = finding.model_copy(update={"suggestion": None})
                 return None if is_tie else self._move_to((side, near[0][1]), finding)
         return None
 
@@ -128,9 +145,7 @@ class _PatchIndex:
         new, old = suggestion.split("\n"), replaced.split("\n")
         above, below = (self._texts.get(("RIGHT", number)) for number in (start - 1, line + 1))
         ends = ((above, new[0], old[0]), (below, new[-1], old[-1]))
-        is_repeated = any(
-            beside and normalize_line(one) == beside != normalize_line(other) for beside, one, other in ends
-        )
+        is_repeated = any(beside and _normalize(one) == beside != _normalize(other) for beside, one, other in ends)
         return sanitize_code_block(suggestion) == suggestion and not is_repeated
 
     def _text(self, start: int, line: int) -> str:
@@ -143,19 +158,31 @@ class _PatchIndex:
         return start
 
 
-def _quotes_part(variants: Iterable[str], text: str) -> bool:
-    return any(len(quote) >= MIN_PART_CHARS and quote in text for quote in variants)
+def _ends_with(texts: Iterable[str], quoted: Sequence[Collection[str]]) -> bool:
+    """Return True if the lines, read upwards from the last one and without blank ones, are the quoted ones."""
+    upwards = (text for text in texts if text)
+    return all(next(upwards, "") in variants for variants in reversed(quoted))
 
 
-def _variants(quote: str) -> tuple[str, ...]:
-    last = next((line for line in reversed(quote.split("\n")) if normalize_line(line)), "")
-    variants = [normalize_line(last)]
-    shown = NUMBERED_LINE.fullmatch(last.strip())  # Claude may copy the number with the line
-    if shown is not None and shown["text"]:
-        variants.append(normalize_line(shown["text"]))
-    if last[:1] in ("+", "-"):
-        variants.append(normalize_line(last[1:]))
-    return tuple(dict.fromkeys(variants))
+def _variants(quoted: str) -> tuple[str, ...]:
+    """Return the texts that a line of a quote may mean; () for a blank line."""
+    variants = [_normalize(quoted)]
+    shown = NUMBERED_LINE.fullmatch(quoted.strip())  # Claude may copy the number with the line
+    if shown is not None:
+        variants.append(_normalize(shown["text"] or ""))
+    if quoted[:1] in ("+", "-"):
+        variants.append(_normalize(quoted[1:]))
+    return tuple(dict.fromkeys(variants)) if all(variants) else ()
+
+
+def _normalize(text: str) -> str:
+    """Return a line without invisible characters, with one space for each run of blanks, so that equal looks match."""
+    if not (text.isascii() and text.replace("\t", " ").isprintable()):
+        kinds = ((character, unicodedata.category(character)[0]) for character in clean(CodeText(text)))
+        text = "".join(
+            " " if kind == "Z" else character for character, kind in kinds if kind != "C" or character == "\t"
+        )
+    return " ".join(text.split())
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -15,6 +15,7 @@ from hls_handler.routing.filters import IgnoredKind as IgnoredKind
 from hls_handler.routing.filters import addressed_to_bot as addressed_to_bot
 from hls_handler.routing.filters import asked_to_skip as asked_to_skip
 from hls_handler.routing.filters import asks_how_to_start as asks_how_to_start
+from hls_handler.routing.filters import may_change_diff as may_change_diff
 from hls_handler.routing.router import LabelCorrection as LabelCorrection
 from hls_handler.routing.router import RoutingResult as RoutingResult
 from hls_handler.routing.router import Rule as Rule

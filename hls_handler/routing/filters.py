@@ -43,6 +43,7 @@ IgnoredKind = Literal[
 class Ignored:
     kind: IgnoredKind
     reason: str  # a sentence, with the file and line of the setting, or the file of the prompt, if one decides
+    is_for_worker: bool = False  # True: the worker ignores it, and ends the check whose result it outdates
 
 
 MARKER = "<!-- hls:"  # the beginning of the invisible last line of our comments
@@ -160,6 +161,17 @@ def find_ignored(
         return Ignored("draft", f"the pull request is a draft; mark it ready for review, or {change}")
     skip_reason = asked_to_skip(routing_input.title, routing_input.labels)
     return Ignored("asked to skip", skip_reason) if skip_reason else None
+
+
+def may_change_diff(routing_input: RoutingInput) -> bool:
+    """Return True if the head commit of the event's pull request may have another diff than in earlier events.
+
+    A push may return to an older commit, whose check is from before the base branch was changed.
+    """
+    if routing_input.event != "pull_request":
+        return False
+    is_retargeted = routing_input.action == "edited" and "base" in routing_input.changed
+    return is_retargeted or routing_input.action in ("synchronize", "reopened", "ready_for_review")
 
 
 def ignore_own_action(settings: Settings, bot: Account) -> Ignored:

@@ -18,6 +18,7 @@ from hls_handler.routing.filters import (
     asked_to_skip,
     find_ignored,
     ignore_own_action,
+    may_change_diff,
     same_login,
 )
 from hls_handler.settings.effective import EffectiveSettings, RepositoryTable
@@ -132,10 +133,29 @@ def route(
         )
         if isinstance(answer, Rule):
             return answer
-    if isinstance(routed, Rule) or routed.kind not in NO_PROMPT_KINDS:
+    if isinstance(routed, Rule):
+        return routed
+    if _outdates_check(routing_input, effective, routed):
+        return dataclasses.replace(routed, is_for_worker=True)
+    if routed.kind not in NO_PROMPT_KINDS:
         return routed
     correction = find_label_correction(routing_input, effective, catalogue, settings=settings, bot=bot, others=others)
     return correction or routed
+
+
+def _outdates_check(routing_input: RoutingInput, effective: EffectiveSettings, ignored: Ignored) -> bool:
+    """Return True if the head commit may have a check of HLS whose result does not hold for the event's diff.
+
+    An author can ask to skip any event. For other reasons, only a change of the base branch is considered, because it
+    is rare, and the commit stays the same.
+    """
+    is_skipped, is_edited = ignored.kind == "asked to skip", routing_input.action == "edited"
+    return _may_have_checks(effective) and may_change_diff(routing_input) and (is_skipped or is_edited)
+
+
+def _may_have_checks(effective: EffectiveSettings) -> bool:
+    has_pull_requests = any(event.partition(".")[0] == "pull_request" for event in effective.events)
+    return has_pull_requests and effective.review.check and not effective.features.dry_run
 
 
 def route_with_settings(
@@ -212,6 +232,7 @@ def may_be_processed(
         effective.enabled
         and (
             may_be_command(routing_input.key, effective, settings)
+            or (routing_input.key == "pull_request.edited" and _may_have_checks(effective))
             or _may_be_label_correction(routing_input, effective, catalogue)
             or any(
                 _is_event_enabled(one, effective) and isinstance(_find_rule(one, settings, effective, catalogue), Rule)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import quote
 
 from hls_handler.prompting import recorded
 from hls_handler.sandbox import derived
@@ -137,7 +138,9 @@ def _with_shown(
 
 def _files(conversation: Conversation, before: Conversation | None, files: Files | None) -> tuple[Document, ...]:
     if files is not None:
-        return tuple(dict(file) for file in files)
+        urls = f"https://api.github.com/repos/{conversation.repository}/contents"
+        given = ((file, quote(str(file.get("filename")), safe="")) for file in files)
+        return tuple({"contents_url": f"{urls}/{path}?ref={conversation.head_sha}", **file} for file, path in given)
     if before is not None and before.files and before.head_sha == conversation.head_sha:
         return before.files
     known = derived.files_at(conversation.head_sha)

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 class Server(Section):
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: Integer = Field(8000, ge=0, le=65535, description="TCP port; 0 takes a free one and prints it")
+    public_url: HttpUrl | None = Field(
+        None, description="address at which people open the console, if a proxy with TLS is in front of it"
+    )
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
     api_key: SharedSecret | None = Field(
         None, description="key that /stats and the full /health need in X-API-Key, at least 16 bytes"

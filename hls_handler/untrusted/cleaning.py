@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
@@ -32,6 +34,9 @@ COMMENT_OPEN, COMMENT_CLOSE = "<!--", "-->"
 UNCLOSED_COMMENT = re.compile(r"^[ \t>*+\-0-9.)]*+<!--", re.MULTILINE)
 
 DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
+DELIMITED = re.compile(
+    r"<untrusted (?P<nonce>\w+)>(?P<frame>\n?)(?P<text>.*?)(?P=frame)</untrusted (?P=nonce)>", re.DOTALL
+)
 
 
 class CodeText(str):
@@ -83,7 +88,7 @@ def clean(text: str) -> str:
     is_code = isinstance(text, CodeText)
     text = SURROGATES.sub("\ufffd", text)
     text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))  # a numbered line must not contain a second one
-    text = RESERVED_CHARACTERS.sub("", remove_invisible(text))
+    text = remove_invisible(RESERVED_CHARACTERS.sub("", text))  # in this order, so that the result is clean
     return text if is_code else remove_html_comments(text)
 
 
@@ -104,6 +109,16 @@ def format_for_prompt(text: str, nonce: str, *, limit: int = LONGEST_TEXT) -> st
     inside = escape_delimiters(truncate(redact(clean(text)), limit), nonce)
     frame = "\n" if "\n" in inside else ""
     return f"<untrusted {nonce}>{frame}{inside}{frame}</untrusted {nonce}>"
+
+
+def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
+    """Return how often a rendered prompt shows each code text as a whole. The texts are redacted."""
+    shown = Counter((found["nonce"], found["text"]) for found in DELIMITED.finditer(prompt))
+    nonces = {nonce for nonce, _ in shown}
+    inside = {text: clean(CodeText(text)) for text in texts}
+    return Counter(
+        {text: sum(shown[nonce, escape_delimiters(inside[text], nonce)] for nonce in nonces) for text in inside}
+    )
 
 
 def escape_delimiters(text: str, nonce: str) -> str:

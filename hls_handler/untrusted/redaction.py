@@ -37,6 +37,8 @@ PRIVATE_KEY = re.compile(
     """,
     re.VERBOSE,
 )
+HEADER_IN_KEY = re.compile(r"^@@ -[0-9,]{1,19} \+[0-9,]{1,19} @@\n?", re.MULTILINE)
+"""Header of a hunk within a match of `PRIVATE_KEY`. It stays, because it says where the lines below it are."""
 
 
 ESCAPE = re.compile(
@@ -185,7 +187,8 @@ def _replace_found(find: Callable[[str], Iterator[tuple[int, int, str]]], text: 
 
 def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
     if "-----BEGIN " in text:
-        yield from ((*found.span(), "private-key") for found in PRIVATE_KEY.finditer(text))
+        for found in PRIVATE_KEY.finditer(text):
+            yield from ((start, end, "private-key") for start, end in _spare_headers(found))
     if "://" in text:
         yield from ((*found.span(), "url-credentials") for found in URL_CREDENTIALS.finditer(text))
     yield from ((*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text))
@@ -194,3 +197,13 @@ def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
     for kind, pattern, literals in CREDENTIALS:
         if any(literal in text for literal in literals):
             yield from ((*found.span(), kind) for found in pattern.finditer(text))
+
+
+def _spare_headers(key: re.Match[str]) -> Iterator[tuple[int, int]]:
+    start = key.start()
+    for header in HEADER_IN_KEY.finditer(key.string, start, key.end()):
+        if start < header.start():
+            yield start, header.start() - 1
+        start = header.end()
+    if start < key.end():
+        yield start, key.end()

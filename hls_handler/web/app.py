@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from hls_handler import __version__
@@ -51,6 +51,7 @@ START_PAGE = """<!DOCTYPE html>
 <p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
 answers with labels and a comment.</p>
 <ul>
+<li><a href="deliveries">Deliveries</a>: what was received, and what happened to it{key}</li>
 <li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
 <li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
 </ul>
@@ -93,8 +94,10 @@ class WebApplication:
         *,
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
+        more_routes: Callable[[Settings], Sequence[BaseRoute]] = lambda _settings: (),
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
+        self._more_routes = more_routes
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.findings, ports.clock)
         self._budget = BodyBudget(ports.clock)
@@ -117,6 +120,7 @@ class WebApplication:
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
             DOCUMENTATION,
+            *self._more_routes(settings),
         ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(

@@ -204,11 +204,11 @@ def new_delivery(
     request_id: str,
     settle_s: float,
 ) -> NewDelivery:
-    """Return the delivery to store. If `routed` is `Ignored`, the delivery has no body and no digest.
+    """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest, unless a worker needs it.
 
     A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
     """
-    ignored = routed if isinstance(routed, Ignored) else None
+    ignored = routed if isinstance(routed, Ignored) and not routed.is_for_worker else None
     is_command = isinstance(routed, Command)
     pushed = envelope.pull_request.head if envelope.pull_request else None
     repository_id = envelope.repository.id if envelope.repository else None

@@ -35,7 +35,7 @@ from hls_handler.prompting.render import (
 from hls_handler.prompting.reply_fields import complete_static_reply
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Settings
-from hls_handler.work.calls import PROMPT_SECRET, ask_claude
+from hls_handler.work.calls import PROMPT_SECRET, UNSHOWN, ask_claude
 from hls_handler.work.job import ASK, Codec, Job, decode_reply
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class Answers:
     names: tuple[str, ...]  # of their prompts
     variables: Mapping[str, object]  # of the comment
     unverified: str = ""  # why the findings were not verified; "" if they were
+    left_out: str = ""  # a sentence about a follow-up prompt without a reply; "" if there is none
+    left_out_shown: str = ""  # the same for people on GitHub
 
 
 @_template_errors_as_retryable()
@@ -97,7 +99,7 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
         is_recalled = recalled is not None
         if recalled is not None:
             job.store.calls.save_analysis(job.lease, index=index, reply=recalled)
-            return recalled
+            return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
             return ask_claude(job, name, variables, index)
         except BudgetExceeded:  # nothing was sent
@@ -109,7 +111,16 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
     first = shadow or job.rule.prompt
     make_variables = partial(template_variables, job.event, job.handler, prompt=first, effective=job.rule.effective)
     try:
-        answers = run_prompts(library, first, job.handler, facts, make_variables, ask_one, is_verified=shadow is None)
+        answers = run_prompts(
+            library,
+            first,
+            job.handler,
+            facts,
+            make_variables,
+            ask_one,
+            is_verified=shadow is None,
+            keeps_review=shadow is None and job.event.name == "pull_request",
+        )
     except Permanent:
         failed.clear()
         job.store.checkpoints.delete(job.lease, UNANSWERED.name)  # so that a retry by an operator begins anew
@@ -119,7 +130,8 @@ def ask(job: Job, facts: Any, *, shadow: str | None = None) -> Answers:
             job.add(UNANSWERED, reason, index)
     if shadow is None and answers.unverified != (job.find_result(UNVERIFIED) or ""):
         job.add(UNVERIFIED, answers.unverified)
-    if is_recalled:  # no call has set the status; an earlier attempt with other prompts may have left it unset
+    if is_recalled or answers.left_out:
+        # No call has set the status; an earlier attempt with other prompts may have left it unset.
         job.store.queue.set_status(job.lease, analysis="done", analysis_error=None)
     return answers
 
@@ -129,7 +141,8 @@ def analyse(job: Job, answered: Answers, facts: Any) -> Analysis:
     """Render the comments for the replies (see `render_chain`). `facts` may be newer than those of `answered`."""
     key = job.store.database.secret(PROMPT_SECRET)
     variables = {**answered.variables, **job.handler.variables(facts)}
-    return render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
+    analysis = render_chain(job.config.library, answered.names, job.handler, facts, answered.answers, variables, key)
+    return replace(analysis, left_out=answered.left_out_shown)
 
 
 @_template_errors_as_retryable()
@@ -153,19 +166,24 @@ def run_prompts(
     ask_one: Callable[[str, Mapping[str, object], int], ValidReply],
     *,
     is_verified: bool = True,
+    keeps_review: bool = False,
 ) -> Answers:
     """Run the prompt `first` for each part of the facts, the verification, and the follow-up prompts (`then`).
 
     `ask_one` sends one prompt. Its arguments are the prompt's name, the variables and an index below
-    `FIRST_SHADOW_STEP`. If one of several parts gets no usable reply, the others count; the facts name the reason.
+    `FIRST_SHADOW_STEP`. If one of several parts gets no usable reply, the others count; the facts name the reason. With
+    `keeps_review`, the replies count also if a follow-up prompt gets none, because they were paid for.
     """
     parts = handler.split(facts)
     replies: list[ValidReply] = []
     unanswered: dict[int, str] = {}
+    unshown: dict[int, tuple[int, ...]] = {}
     failed: StepFailed | None = None
     for number, part in enumerate(parts):
         try:
-            replies.append(ask_one(first, make_variables(part), number and FIRST_PART + number))
+            reply = ask_one(first, make_variables(part), number and FIRST_PART + number)
+            replies.append(reply)
+            unshown |= {number: reply.unshown} if reply.unshown else {}
         except BudgetExceeded as exc:
             failed = exc
             unanswered |= dict.fromkeys(range(number, len(parts)), NO_BUDGET)
@@ -177,17 +195,31 @@ def run_prompts(
         assert failed is not None
         raise failed
     facts = handler.with_unanswered(facts, unanswered)
+    facts = handler.with_unshown(facts, unshown)
     answers, names = [join_replies(handler, replies)], [first]
     variables = make_variables(facts)
-    unverified = ""
+    unverified = left_out = left_out_shown = ""
     if is_verified:
         facts, unverified = _verify(library, handler, facts, answers[0].reply, variables, ask_one)
     variables = {**variables, **handler.variables(facts), "analysis": answers[0].reply}
     while (name := library.find_next_prompt(names[-1], answers[-1].reply)) is not None:
-        answers.append(ask_one(name, variables, len(answers)))
+        try:
+            answers.append(ask_one(name, variables, len(answers)))
+        except Permanent as exc:
+            if not keeps_review:
+                raise
+            left_out = f"the follow-up prompt {name} was left out: {exc}"
+            left_out_shown = f"{name}: {_describe_failure(exc)}"
+            log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
+            break
         names.append(name)
         variables = {**variables, "analysis": answers[-1].reply}
-    return Answers(facts, tuple(answers), tuple(names), variables, unverified)
+    return Answers(facts, tuple(answers), tuple(names), variables, unverified, left_out, left_out_shown)
+
+
+def _describe_failure(error: Permanent) -> str:
+    """Return the reason for people on GitHub, without the settings and amounts of the operator."""
+    return NO_BUDGET if isinstance(error, BudgetExceeded) else NO_REPLY
 
 
 def join_replies(handler: Handler[Any], replies: Sequence[ValidReply]) -> ValidReply:
@@ -216,8 +248,7 @@ def _verify(
         verdicts = ask_one(name, {**variables, **asked}, VERIFICATION)
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
-        reason = NO_BUDGET if isinstance(exc, BudgetExceeded) else NO_REPLY
-        return handler.with_unverified(facts, reason), str(exc)
+        return handler.with_unverified(facts, _describe_failure(exc)), str(exc)
     return handler.apply_verification(facts, reply, verdicts.reply), ""
 
 

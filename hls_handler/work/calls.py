@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,6 +28,8 @@ PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the s
 
 OMISSIONS = Codec("omissions", 1, TypeAdapter(str))
 """Sentences about text that Claude did not get: index 0 is from the handler, index n + 1 about cuts in prompt n."""
+UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
+"""Indexes of the variable `files` that the rendered prompt does not show as a whole."""
 UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 
@@ -35,14 +38,17 @@ def ask_claude(job: Job, name: str, variables: Mapping[str, object], index: int)
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+    unshown = job.handler.find_unshown(variables, rendered.task)
+    if unshown != (job.find_result(UNSHOWN, index) or ()):
+        job.add(UNSHOWN, unshown, index)
     first = job.find_result(UNUSABLE, index) or _call(job, rendered, index, correction=None)
     if isinstance(first, ValidReply):
-        return first
+        return replace(first, unshown=unshown)
     if first.why != "invalid":
         raise _report_unusable(job, rendered, index, first)
     answer = _call(job, rendered, index, correction=first)
     if isinstance(answer, ValidReply):
-        return answer
+        return replace(answer, unshown=unshown)
     job.store.checkpoints.delete(job.lease, UNUSABLE.name)  # so that a retry by an operator begins anew
     raise _report_unusable(job, rendered, index, answer)
 
@@ -57,7 +63,7 @@ def _call(
 ) -> ValidReply | UnusableReply:
     store, claude = job.store, job.config.settings.claude
     if index < FIRST_SHADOW_STEP:
-        job.require_not_stopped()
+        job.require_newest()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
     cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
@@ -196,7 +202,7 @@ def _report_unusable(job: Job, rendered: RenderedPrompt, index: int, answer: Unu
     file = job.config.library.file(rendered.prompt.name)
     advice = {
         "truncated": f"raise max_tokens in {file} or claude.max_tokens, then run it again",
-        "refused": "nothing is posted; read the conversation yourself",
+        "refused": "read the conversation yourself",
         "stopped": f"shorten what {file} sends, then run it again",
         "miscounted": "see whether claude.base_url is the address of Claude's API, then run it again",
         "oversized": f"see whether claude.base_url is the address of Claude's API, or raise max_tokens in {file}",

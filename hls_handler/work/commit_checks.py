@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from hls_handler.actions import CommitCheck, EnsureCheck, Outcome, WrittenCheck
+from hls_handler.actions import CommitCheck, Conclusion, EnsureCheck, Outcome, WrittenCheck
+from hls_handler.analysis import Receipt
 from hls_handler.errors import (
     AppNotInstalled,
     DependencyDown,
@@ -19,6 +20,7 @@ from hls_handler.errors import (
     TokenReplaced,
 )
 from hls_handler.handlers.check import plan_unreviewed_check
+from hls_handler.history.calls import make_receipt
 from hls_handler.history.commit_checks import UnendedCheck
 from hls_handler.queue.changes import CheckChange, WriteCompleted
 from hls_handler.settings.effective import RepositoryTable, without_entry
@@ -165,7 +167,8 @@ class CheckEnder:
                 raise LeaseLost("too little time is left to end the check; the next run tries again")
 
         effective = RepositoryTable(settings).find(unended.repository) or without_entry(settings)
-        action = plan_end(unended, effective.review, settings.shorten_paths)
+        receipt = make_receipt(self._store.calls.calls_of(unended.guid))
+        action = plan_end(unended, effective.review, settings.shorten_paths, receipt)
         try:
             checks = github.checks(unended.repository, begin_write=begin_write, check_lease=check_lease)
             checks.end(unended.check, action)
@@ -176,13 +179,16 @@ class CheckEnder:
         return f"{action.conclusion}: {action.title}"
 
 
-def plan_end(unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str]) -> EnsureCheck:
+def plan_end(
+    unended: UnendedCheck, review: Review, shorten_paths: Callable[[str], str], receipt: Receipt
+) -> EnsureCheck:
     """Return the check of a delivery that ended without a result. It is never a success.
 
     `shorten_paths` removes folders of this machine from a text.
     """
     reason = shorten_paths(unended.reason or "no reason was stored")
-    commit = unended.check.commit
-    if unended.state == "dead":
-        return plan_unreviewed_check(commit, review.incomplete, "The review failed", reason)
-    return plan_unreviewed_check(commit, "cancelled", "Not reviewed", reason)
+    if unended.state == "done":
+        reason = "the last event of the pull request caused no review"
+    conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
+    title = "The review failed" if unended.state == "dead" else "Not reviewed"
+    return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt)

@@ -10,6 +10,7 @@ it, the checkpoint is ignored and the step runs again. The codec and the name of
     ask                      _REPLY "ask" n: the valid reply of prompt n, by Claude or from the cache of replies;
                              UNUSABLE "unusable" n: an invalid first reply;
                              OMISSIONS "omissions" 0: what the handler left out, n + 1: what was cut in prompt n;
+                             UNSHOWN "unshown" n: the files that prompt n did not show as a whole;
                              CONTEXT "context": what Claude got besides the event;
                              UNANSWERED "unanswered" n: why a call got no usable reply;
                              UNVERIFIED "unverified": why the findings were not verified
@@ -193,11 +194,21 @@ class Job:
         if until is not None:
             raise Postponed("no requests to GitHub for now: the last one failed, or GitHub asked to wait", at=until)
 
-    def require_not_stopped(self) -> None:
-        """Raise `Superseded` if a person has stopped the work on the lease's pull request."""
+    def require_newest(self, described: str | None = None) -> None:
+        """Raise `Superseded` if a person has stopped the work, or if a newer event makes the delivery unnecessary.
+
+        `described` is the head commit that was read from GitHub, see `Conversations.find_newer`.
+        """
         stop = self.store.stops.find(self.event.repository.id, self.lease.number) if self.lease.number else None
         if stop is not None:
             raise Superseded(str(stop))
+        later = self.store.conversations.find_newer(self.lease, self.rule.prompt, described=described)
+        if later.head_sha is not None and self.handler.superseded_by_push:
+            raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
+        if later.is_closed:
+            raise Superseded("the conversation was closed meanwhile")
+        if later.is_answered and self.handler.superseded_by_newer_answer:
+            raise Superseded("a newer event of this conversation was answered meanwhile")
 
     def begin_write(self, comment_lock: str | None = None) -> None:
         """Wait for the rate limit of writes to GitHub, then renew the lease if too little time is left for a write.

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from hls_handler.actions import Action, EnsureLabels, Outcome
 from hls_handler.analysis import Analysis
 from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.errors import BudgetExceeded, PayloadError, Permanent, Superseded
+from hls_handler.errors import BudgetExceeded, PayloadError, Permanent, StepFailed, Superseded
 from hls_handler.events import Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import Conversation, Handler, SkipReason, check_conversation
@@ -36,6 +36,7 @@ from hls_handler.routing import (
     Rule,
     find_label_correction,
     from_event,
+    may_change_diff,
     route,
     route_author_comment,
 )
@@ -63,6 +64,9 @@ from hls_handler.work.shadow import prompt_result, run_shadow
 
 RECENT_S = 60.0
 """A payload that is younger than this is analysed as it is. Before posting, the state is read in any case."""
+
+BRINGS_COMMIT = ("opened", "synchronize", "reopened", "ready_for_review")
+"""Actions of pull requests whose commit may have no check yet."""
 
 RULE = Codec("route", 1, TypeAdapter(str))
 """Checkpoint of a sentence for `hls why`: the rule and the settings that admitted the event."""
@@ -105,6 +109,8 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         bot=bot,
         others=chosen.others,
     )
+    if may_change_diff(routing_input):
+        _outdate_check(lease, context, event)
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
     if isinstance(rule, LabelCorrection):
@@ -130,7 +136,11 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
         job = replace(job, rule=answer_rule, handler=_handler_for(answer_rule))
     elif rule.is_author_comment:
         return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
-    job = load_repository_settings(job)
+    try:
+        job = load_repository_settings(job)
+    except StepFailed:
+        _plan_check(job)
+        raise
     rule = route_with_repository_settings(job)
     if isinstance(rule, Ignored):
         return DeliveryResult("ignored", rule.reason, kind=rule.kind)
@@ -216,7 +226,8 @@ def _run_steps(job: Job) -> DeliveryResult:
     if analysis.answers:
         is_cached = any(answer.cached_at is not None for answer in analysis.answers)
         run_shadow(job, facts, prompt_result(analysis, actions), posting, is_cached=is_cached)
-    reasons = [*([skip_reason.reason] if skip_reason else []), *(outcome.detail for outcome in outcomes)]
+    reasons = [skip_reason.reason if skip_reason else "", answered.left_out if answered else ""]
+    reasons = [*filter(None, reasons), *(outcome.detail for outcome in outcomes)]
     reason = "; ".join(reasons) or "analysed; nothing to post"
     return DeliveryResult("done", reason, handler=job.handler.name, posting=posting)
 
@@ -279,8 +290,8 @@ def _age_s(event: Event, now: datetime) -> float:
 def _check_run_limit(job: Job) -> DeliveryResult | None:
     """Return the result of a delivery whose conversation had too many runs; None if it may run.
 
-    A review that a person requested runs in any case. A pushed commit that is not reviewed gets a check that says so:
-    it is only recorded here, and ended in the background like that of any other delivery without a result.
+    A review that a person requested runs in any case. A commit that is not reviewed gets a check that says so: it is
+    only planned here, and ended in the background like that of any other delivery without a result.
     """
     if job.event.requested_review is not None:
         return None
@@ -290,16 +301,27 @@ def _check_run_limit(job: Job) -> DeliveryResult | None:
         return None
     where = settings.sources.where("limits.thread_runs_per_hour")
     reason = f"this conversation was processed {count(runs, 'time')} within the hour, and {where} allows {most}"
-    if job.event.pull_request is not None and _brings_commit_to_review(job):
-        job.store.commit_checks.begin(job.lease, job.event.pull_request.head_sha)
+    if job.event.action in BRINGS_COMMIT:
+        _plan_check(job, must_end=True)
     return DeliveryResult("ignored", reason, kind="too many runs")
 
 
-def _brings_commit_to_review(job: Job) -> bool:
-    """Return True if the commit of the event's pull request should get a check and can have none yet."""
-    effective, reply = job.rule.effective, job.config.library.prompts[job.rule.prompt].reply
-    is_review = reply == "pull_request_analysis" and job.event.action in ("opened", "synchronize")
-    return is_review and effective.review.check and not effective.features.dry_run
+def _outdate_check(lease: Lease, context: WorkerContext, event: Event) -> None:
+    """Let the check on the head commit end even if the delivery ends without a review, if HLS has set one there."""
+    effective, pull_request = context.config.table.find(event.repository.full_name), event.pull_request
+    if effective is None or not effective.review.check or effective.features.dry_run or pull_request is None:
+        return
+    if context.store.commit_checks.has_outdated(lease, pull_request.head_sha):
+        context.store.commit_checks.plan(lease, pull_request.head_sha, must_end=True)
+
+
+def _plan_check(job: Job, *, must_end: bool = False) -> None:
+    """Record that the head commit should get a check, if the delivery is a review that sets one."""
+    event, effective = job.event, job.rule.effective
+    is_review = job.config.library.prompts[job.rule.prompt].reply == "pull_request_analysis" and not event.is_closing
+    if event.pull_request is None or not is_review or not effective.review.check or effective.features.dry_run:
+        return
+    job.store.commit_checks.plan(job.lease, event.pull_request.head_sha, must_end=must_end)
 
 
 def _gather(job: Job) -> Any:
@@ -307,6 +329,7 @@ def _gather(job: Job) -> Any:
     limits = prompt_limits(job.config.settings, job.config.library, event.name, job.rule.effective, job.rule.prompt)
 
     def read() -> Any:
+        _plan_check(job)  # a delivery that ends here for good has a check, too
         job.require_reads_allowed()
         reader = job.context.github.reader(event.repository.full_name, bot=job.bot)
         history = job.store.repositories.history(job.lease, job.bot.login)
@@ -319,14 +342,7 @@ def _gather(job: Job) -> Any:
 
 
 def _require_not_superseded(job: Job, facts: Any) -> None:
-    job.require_not_stopped()
-    later = job.store.conversations.find_newer(job.lease, job.rule.prompt)
-    if later.head_sha is not None and job.handler.superseded_by_push:
-        raise Superseded(f"a newer push came meanwhile: {later.head_sha[:10]}")
-    if later.is_closed:
-        raise Superseded("the conversation was closed meanwhile")
-    if later.is_answered and job.handler.superseded_by_newer_answer:
-        raise Superseded("a newer event of this conversation was answered meanwhile")
+    job.require_newest(job.handler.head_commit(facts))
     history = job.store.repositories.history(job.lease, job.bot.login)
     reason = job.handler.find_superseded_reason(job.event, facts, history)
     if reason is not None:
@@ -360,7 +376,10 @@ def _check_fallback_issue(job: Job, conversation: Conversation) -> None:
 
 def _plan(job: Job, facts: Any, analysis: Analysis, conversation: Conversation | None) -> tuple[Action, ...]:
     if job.handler.check_commit(facts) is not None:
-        analysis = replace(analysis, receipt=make_receipt(job.store.calls.calls_of(job.lease.guid)))
+        receipt = make_receipt(job.store.calls.calls_of(job.lease.guid))
+        # A reply from the cache has no call.
+        prompt_ids = dict.fromkeys([*(answer.prompt_id for answer in analysis.answers), *receipt.prompt_ids])
+        analysis = replace(analysis, receipt=replace(receipt, prompt_ids=tuple(prompt_ids)))
     actions = job.handler.plan(job.event, facts, analysis)
     if conversation is None or conversation.is_fallback_issue:
         return tuple(action for action in actions if not isinstance(action, EnsureLabels))

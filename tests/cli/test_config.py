@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hls_handler.cli import app
+from tests.prompting.samples import write
 
 SETTINGS = """\
 github: {token: token-marker-0001, webhook_secret: [webhook-marker-0002, webhook-marker-0003]}
@@ -352,3 +353,16 @@ def test_the_printed_schema_is_the_shipped_one(tmp_path: Path, monkeypatch: pyte
     assert (printed.exit_code, printed.stderr) == (0, "")
     assert printed.stdout == SHIPPED.read_text(encoding="utf-8")
     assert json.loads(printed.stdout)["title"] == "Settings of HLS"
+
+
+@pytest.mark.parametrize(("model", "notes"), [("my-model", 1), ("claude-opus-5-5", 0)])
+def test_check_notes_that_no_budget_limits_a_model_without_a_price(tmp_path: Path, model: str, notes: int) -> None:
+    front = f"description: d\non: [pull_request.opened]\nreply: finding_verdicts\nmodel: {model}\n"
+    task = '{% extends "base.j2" %}{% block task %}{{ pull_request.title }}{% endblock %}'
+    shipped = Path("prompts/base.j2").read_text(encoding="utf-8")
+    write(tmp_path / "lib", {"base.j2": shipped, "pull_requests/own.j2": f"---\n{front}---\n{task}"})
+    file = tmp_path / "hls.yaml"
+    file.write_text(f"{SETTINGS}prompts: {{directory: {tmp_path}/lib}}\n")
+    checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
+    note = f"{file} (review.max_usd): note: the model {model} has no known price, so review.max_usd and "
+    assert checked.stdout.count(note) == notes

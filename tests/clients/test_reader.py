@@ -91,10 +91,11 @@ def test_pull_request_takes_one_request(api: GithubApi, github: FakeGithub) -> N
 def test_files_are_read_page_by_page_in_githubs_order(api: GithubApi, github: FakeGithub) -> None:
     moved = {"filename": "b", "previous_filename": "a", "status": "renamed", "additions": 0, "deletions": 0}
     changed = {"filename": "f", "status": "modified", "additions": 2, "deletions": 1, "patch": "@@ -1 +1,2 @@"}
-    github.files = [moved, *[changed] * 149]
+    url = "https://api.github.com/repos/o/r/contents/b%3Fref=%40?ref="
+    github.files = [{**moved, "contents_url": url + "a" * 40}, *[changed] * 148, {**changed, "contents_url": url}]
     files = GithubReader(api, "o/r", RepositoryLabels(monotonic)).files(7)
     assert len(files) == 150
-    assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None)
+    assert files[0] == ChangedFile("b", "a", "renamed", 0, 0, None, commit="a" * 40)
     assert files[149] == ChangedFile("f", None, "modified", 2, 1, "@@ -1 +1,2 @@")
     assert github.calls == ["GET /repos/o/r/pulls/7/files"] * 2
 

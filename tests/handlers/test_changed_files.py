@@ -14,23 +14,25 @@ from hls_handler.handlers.changed_files import (
     ChangedLines,
     FilePart,
     PatchedFile,
-    Reason,
     Selection,
-    SkippedFile,
-    count_reasons,
     cover,
     digest_reviewed,
+    find_unshown,
+    leave_out,
     select_files,
     show_files,
 )
 from hls_handler.handlers.reader import ChangedFile
+from hls_handler.handlers.skipped_files import Reason, SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.values import EMPTY_PATH_FILTER, PathFilter
-from hls_handler.untrusted.cleaning import LONGEST_TEXT
+from hls_handler.untrusted.cleaning import LONGEST_TEXT, CodeText, format_for_prompt
+from hls_handler.untrusted.redaction import redact
 from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
+LONG_LINE = "a line is too long for one call"
 
 
 def select(
@@ -88,7 +90,7 @@ def test_an_unknown_status_is_shown_as_changed() -> None:
     ("known", "reason"),
     [
         ({"path": "logo.png", "patch": None, "additions": 0, "deletions": 0}, "binary or empty"),
-        ({"path": "empty.py", "patch": "", "additions": 0, "deletions": 0, "status": "added"}, "binary or empty"),
+        ({"path": "run", "patch": None, "additions": 0, "deletions": 0, "sha": "c" * 40}, "not shown by GitHub"),
         ({"path": "big.py", "patch": None, "additions": 20_000, "deletions": 0}, "too large for GitHub to show"),
         (
             {"path": "b.py", "patch": None, "status": "renamed", "additions": 0, "deletions": 0},
@@ -225,7 +227,7 @@ def test_a_hunk_that_is_too_long_for_a_call_is_split_between_lines() -> None:
 def test_a_hunk_of_which_a_part_was_not_read_is_not_reviewed_and_only_that_part_is_shown_again() -> None:
     selection = select(unlike("a.py", 90), tokens=600)
     assert cover(selection, {0: "Claude refused"}, unlisted=0).files == (
-        FileCoverage("a.py", 1, 0, "Claude refused", needs_review=True),
+        FileCoverage("a.py", 1, 0, "Claude refused", needs_review=True, lines_in_part=90, reviewed_in_part=41),
     )
     again = select(unlike("a.py", 90), tokens=600, reviewed=digest_reviewed(selection, {0}))
     assert again.calls == ((FilePart(0, (0,), (0, 49)),),)
@@ -248,7 +250,7 @@ def test_a_single_huge_line_is_not_shown_and_the_other_hunks_are() -> None:
     assert selection.calls == ((FilePart(0, (0,), (0, 1)), FilePart(0, (1,))),)
     assert max(len(one.numbered) for one in shown(selection)) < 200
     assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("a.js", 2, 1, "a line is too long for one call", needs_review=True),
+        FileCoverage("a.js", 2, 1, LONG_LINE, needs_review=True, lines_in_part=2, reviewed_in_part=1),
     )
 
 
@@ -260,7 +262,7 @@ def test_a_line_that_is_too_long_for_a_call_does_not_keep_the_other_lines_from_b
     again = select(file("a.js", patch, additions=3, deletions=0), tokens=2_000, reviewed=digest_reviewed(selection, ()))
     assert (again.calls, again.files[0].changed) == ((), (ChangedLines("RIGHT", 3, 3),))
     assert cover(again, {}, unlisted=0).files == (
-        FileCoverage("a.js", 1, 0, "a line is too long for one call", needs_review=True),
+        FileCoverage("a.js", 1, 0, LONG_LINE, needs_review=True, lines_in_part=3, reviewed_in_part=2),
     )
 
 
@@ -354,6 +356,24 @@ def test_unanswered_calls_are_not_recorded_as_reviewed() -> None:
     assert shown_paths(select(*files, tokens=800, reviewed=digests)) == [["b.py"]]
 
 
+def test_parts_that_the_prompt_does_not_show_are_not_reviewed() -> None:
+    files = [long("a.py", 60, hunks=2), long("b.py", 60)]
+    selection = leave_out(select(*files, tokens=800), {1: (0,)})
+    assert [len(call) for call in selection.calls] == [1, 0, 1]
+    assert cover(selection, {}, unlisted=0).files == (
+        FileCoverage("a.py", 2, 1, "the prompt shows only a part of it", needs_review=True),
+        FileCoverage("b.py", 1, 1, None, needs_review=True),
+    )
+    assert len(selection.shown_patches["a.py"].hunks) == 1
+
+
+def test_equal_patches_must_be_shown_as_often_as_there_are_files() -> None:
+    files = shown(select(file("a.py"), file("b.py"), file("c.py", f"{PATCH}\n }}")))
+    task = "".join(format_for_prompt(CodeText(one.numbered), "nonce") for one in files[1:])
+    assert find_unshown(files, task) == (0, 1)
+    assert find_unshown(files, task * 2) == ()
+
+
 def test_hunks_of_a_split_file_are_recorded_call_by_call() -> None:
     selection = select(long("a.py", 60, hunks=3), tokens=800)
     assert len(selection.calls) == 3
@@ -379,23 +399,111 @@ def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
     assert not cover(selection, {}, unlisted=0).is_complete
 
 
+@pytest.mark.parametrize("invisible", ["\u200b", "\ufeff", "\0", "\xad", "\ue000", "\ue000\u200d", "\u2060"])
+def test_lines_hidden_only_after_invisible_characters_are_removed_are_not_covered(invisible: str) -> None:
+    marks = [f"# -----{word} PRIVATE{invisible} KEY-----" for word in ("BEGIN", "END")]
+    lines = [marks[0], "Version: object = run(sys.argv)", "Comment: object = run(sys.argv)", marks[1], "a = 1"]
+    selection = select(file("a.py", "@@ -0,0 +1,5 @@\n+" + "\n+".join(lines), additions=5, deletions=0))
+    (one,) = shown(selection)
+    assert format_for_prompt(CodeText(one.numbered), "nonce") == (
+        "<untrusted nonce>\n@@ -0,0 +1,5 @@\nR    1 + # [redacted: private-key]\n"
+        "R    4 + # -----END PRIVATE KEY-----\nR    5 + a = 1\n"
+        "[cut here: 2 more changed lines of this file are not shown]\n</untrusted nonce>"
+    )
+    assert not cover(selection, {}, unlisted=0).is_complete
+
+
+def test_a_private_key_at_the_end_of_a_hunk_hides_no_header() -> None:
+    key = ["-----BEGIN PRIVATE KEY-----", "MIIEpAIBAAKCAQEA" * 4]
+    patch = f"@@ -1,2 +1,2 @@\n-a\n+b\n {key[0]}\n@@ -8,2 +8,2 @@\n-c\n+d\n {key[0]}\n@@ -18 +18 @@\n+{key[1]}\n-e"
+    selection = select(file("a.py", patch, additions=3, deletions=3))
+    assert shown(selection)[0].numbered == (
+        "@@ -1,2 +1,2 @@\nL    1 - a\nR    1 + b\nR    2   [redacted: private-key]\n"
+        "@@ -8,2 +8,2 @@\nL    8 - c\nR    8 + d\nR    9   [redacted: private-key]\n"
+        "@@ -18 +18 @@\nL   18 - e\n[cut here: 1 more changed line of this file is not shown]"
+    )
+
+
+NASTY = ["-----BEGIN PRIVATE", " KEY-----", "-----END PRIVATE", "MIIEpAIBAAKCAQEA", "password = ", "'hunter2x'"]
+NASTY += ["@@ -1 +1 @@", "ghp_" + "a1" * 18, *"\u200b\u200d\ue000\ufeff\r\x0c\u2028\ufe0fé x"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("+- @"), st.lists(st.sampled_from(NASTY), max_size=7).map("".join)), max_size=12)
+)
+def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) -> None:
+    patch = "\n".join("@@ -9 +9 @@" if mark == "@" else f"{mark}{text}" for mark, text in [("@", ""), *rows])
+    changed = sum(mark in "+-" for mark, _ in rows)
+    selection = select(file("a.py", patch, additions=changed, deletions=0))
+    for one in selection.files:
+        assert redact(one.numbered) == one.numbered  # as in a checkpoint
+        text = format_for_prompt(CodeText(one.numbered), "nonce")
+        assert find_unshown([one], text) == ()
+        numbers = [row[:8] for row in text.split("\n") if row[:2] in ("L ", "R ") and row[7:8] in ("+", "-")]
+        assert one.cut == (len(numbers) < changed)
+
+
+def test_a_push_that_changes_only_invisible_characters_is_reviewed() -> None:
+    before = file("a.py", "@@ -0,0 +1,2 @@\n+a = 1\r\n+b = 2\r", additions=2, deletions=0)
+    now = replace(before, patch="@@ -0,0 +1,2 @@\n+a = 1\r\n+b =\u200b 2\r")
+    assert select(now, reviewed=reviewed_once(before)).files[0].changed == (ChangedLines("RIGHT", 2, 2),)
+    assert select(before, reviewed=reviewed_once(before)).calls == ()
+
+
+@pytest.mark.parametrize("again", [PATCH, PATCH.replace("side", "height")], ids=["equal", "another patch"])
+def test_second_entry_of_a_file_is_not_covered(again: str) -> None:
+    coverage = cover(select(file(), file("b.py"), file(patch=again)), {}, unlisted=0)
+    assert [(one.path, one.reason) for one in coverage.files] == [
+        ("area.py", None),
+        ("b.py", None),
+        ("area.py", "listed twice by GitHub"),
+    ]
+    assert not coverage.is_complete
+
+
 # Skipped files
+
+
+def test_files_left_out_by_their_names_need_a_review_if_the_attributes_are_unknown() -> None:
+    files = [file("dist/a.js"), file("uv.lock"), file("a.md")]
+    selection = select_files(files, tokens=BUDGET, ignored_paths=EMPTY_PATH_FILTER, reviewed={}, attributes=None)
+    assert [(one.path, one.reason, one.needs_review) for one in selection.skipped] == [
+        ("dist/a.js", "perhaps generated or vendored", True),
+        ("uv.lock", "perhaps generated or vendored", True),
+    ]
 
 
 @pytest.mark.parametrize(
     ("path", "known", "reason"),
     [
-        ("run.sh", {"status": "modified"}, "code without a patch"),
+        ("run.sh", {"status": "modified"}, "not shown by GitHub"),
+        ("Dockerfile", {"status": "added"}, "not shown by GitHub"),
+        ("lib/a.unknown", {"status": "copied"}, "not shown by GitHub"),
+        ("run.sh", {"status": "removed"}, "not shown by GitHub"),
+        ("run.sh", {"status": "changed", "sha": None}, "not shown by GitHub"),
         ("run.sh", {"status": "added", "sha": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"}, "binary or empty"),
-        ("run.sh", {"status": "removed"}, "binary or empty"),
-        ("logo.png", {"status": "modified"}, "binary or empty"),
+        ("logo.PNG", {"status": "modified"}, "binary or empty"),
+        ("png", {"status": "modified"}, "not shown by GitHub"),
+        ("run.sh", {"status": "renamed"}, "renamed without changes"),
     ],
-    ids=["changed mode or NUL", "empty", "removed", "picture"],
+    ids=[
+        "mode or NUL",
+        "no extension",
+        "unknown format",
+        "removed",
+        "unknown content",
+        "empty",
+        "picture",
+        "only a name",
+        "renamed",
+    ],
 )
-def test_code_without_a_patch_needs_a_review(path: str, known: dict[str, Any], reason: Reason) -> None:
+def test_a_file_without_a_patch_needs_a_review_unless_its_format_is_binary(
+    path: str, known: dict[str, Any], reason: Reason
+) -> None:
     given = replace(file(path, None, additions=0, deletions=0), **{"sha": "c" * 40, **known})
     (skipped_file,) = select(given).skipped
-    assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason == "code without a patch")
+    assert (skipped_file.reason, skipped_file.needs_review) == (reason, reason == "not shown by GitHub")
 
 
 def test_files_left_out_by_settings_need_no_review() -> None:
@@ -504,8 +612,12 @@ def test_calls_fit_and_coverage_adds_up(
         if coverage[one.path].needs_review:
             reviewed = sum(changed <= read for changed in hunks)
             assert (coverage[one.path].hunks, coverage[one.path].reviewed) == (len(hunks), reviewed)
-            assert (coverage[one.path].reason is None) == (reviewed == len(hunks))
+            assert (coverage[one.path].reason is None) == (0 < len(hunks) == reviewed)
             unread = {row for changed in hunks for row in changed} - read
+            in_part = [changed for changed in hunks if changed - read]
+            if any(changed & read for changed in in_part):
+                counts = (coverage[one.path].lines_in_part, coverage[one.path].reviewed_in_part)
+                assert counts == (sum(map(len, in_part)), sum(len(changed & read) for changed in in_part))
             assert unread <= shown_again
             if not refused and len(calls) < max_calls:
                 assert not [row for row in unread if estimate_tokens(f"{row[1]} {row[2]}\n") + 110 <= tokens]

@@ -21,6 +21,7 @@ from tests.handlers.world import FakeReader, analysis, event, file, finding, pul
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVIEWED = FileCoverage("area.py", hunks=2, reviewed=2, reason=None, needs_review=True)
 PARTLY = FileCoverage("big.py", hunks=5, reviewed=3, reason="the patch is too long", needs_review=True)
+IN_PART = FileCoverage("new.py", 1, 0, "the budget is used up", True, lines_in_part=4_000, reviewed_in_part=3_000)
 SKIPPED = FileCoverage("more.py", hunks=0, reviewed=0, reason="over the token budget", needs_review=True)
 LOCK_FILE = FileCoverage("uv.lock", hunks=0, reviewed=0, reason="lock file", needs_review=False)
 RECEIPT = Receipt(2, 12_345, 678, 0.01234, prompt_ids=("pull_requests/review@3f9c2a",))
@@ -67,11 +68,16 @@ def test_summary_says_that_findings_were_not_verified() -> None:
     ("missing", "listed"),
     [
         ({"files": (REVIEWED, PARTLY)}, "- `big.py`: 3 of 5 hunks reviewed; the patch is too long"),
+        ({"files": (IN_PART,)}, "- `new.py`: partly reviewed: 3000 of 4000 changed lines; the budget is used up"),
+        (
+            {"files": (replace(IN_PART, hunks=3, reviewed=2),)},
+            "- `new.py`: 2 of 3 hunks reviewed; of the others 3000 of 4000 changed lines; the budget is used up",
+        ),
         ({"files": (REVIEWED, SKIPPED)}, "- `more.py`: over the token budget"),
         ({"files": (REVIEWED,), "unlisted": 2}, "- 2 changed files beyond those that GitHub lists"),
         ({"files": (), "unlisted": 1}, "- 1 changed file beyond those that GitHub lists"),
     ],
-    ids=["partly", "skipped", "unlisted", "only unlisted"],
+    ids=["partly", "hunk in part", "hunks in part", "skipped", "unlisted", "only unlisted"],
 )
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])
 def test_incomplete_review_is_never_a_success(
@@ -161,6 +167,15 @@ def test_unreviewed_commit_has_the_reason_as_title() -> None:
     title = "Not reviewed: a newer push came meanwhile: 89abcdef01"
     summary = "This commit was not reviewed. a newer push came meanwhile: 89abcdef01"
     assert planned == EnsureCheck(COMMIT, "cancelled", title, summary, title)
+
+
+def test_failed_review_shows_what_its_calls_cost() -> None:
+    planned = plan_unreviewed_check(COMMIT, "neutral", "The review failed", "Claude refused", RECEIPT)
+    assert planned.summary == (
+        "This commit was not reviewed. Claude refused\n\n| | |\n|---|---|\n| calls to Claude | 2 |\n"
+        "| tokens | 12,345 in, 678 out |\n| cost | 0.0123 USD |\n| prompt | `pull_requests/review@3f9c2a` |"
+    )
+    assert planned.description == "The review failed (0.0123 USD): Claude refused"
 
 
 HANDLER = PullRequestHandler()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.handlers.changed_files import SkippedFile, select_files
+from hls_handler.handlers.changed_files import select_files
 from hls_handler.handlers.linguist import MAX_RULES, NO_ATTRIBUTES, parse_attributes
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.settings.values import PathFilter
 from tests.handlers.world import file
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import pytest
 
@@ -29,13 +29,14 @@ from hls_handler.analysis import (
     SuggestedLabel,
     lowest_scores,
 )
-from hls_handler.handlers.changed_files import PatchedFile, SkippedFile
+from hls_handler.handlers.changed_files import PatchedFile
 from hls_handler.handlers.handler import PromptLimits, SkipReason
 from hls_handler.handlers.labels import SHIPPED_LABELS
 from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding, PullRequestFacts
 from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply
@@ -346,6 +347,11 @@ def test_findings_below_the_thresholds_are_counted_and_not_shown(shown: dict[str
 
 # Rounds
 
+
+def is_check(action: Action) -> TypeGuard[EnsureCheck]:
+    return isinstance(action, EnsureCheck)
+
+
 TWO_HUNKS = f"{PATCH}\n@@ -20,2 +20,2 @@\n def volume(side):\n-    return side * 3\n+    return side ** 3"
 TWO = file(patch=TWO_HUNKS, additions=2, deletions=2)
 PUSHED = file(patch=TWO_HUNKS.replace("** 3", "** 4"), additions=2, deletions=2)
@@ -377,8 +383,9 @@ def test_static_reply_edits_the_comment_and_counts_no_round() -> None:
     record = review(gather(TWO), finding())
     facts = gather(TWO, record=record)
     static = Analysis((), "Nothing new.")
-    (_, comment) = plan(facts, static)
-    assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
+    for summary in ("on_findings", "always"):
+        (_, comment) = plan(replace(facts, summary=summary), static)
+        assert comment == EnsureComment("pull_requests", "Nothing new.", create=False)
     assert HANDLER.after_review(facts, static, comment_ids={}, rejected=()) == (facts, record)
 
 
@@ -391,6 +398,7 @@ def test_only_changed_hunks_are_shown_in_a_later_review() -> None:
     assert (variables["round"], variables["earlier_kind"], variables["earlier_summary"]) == (2, "bug-fix", "Squares.")
 
 
+AFTER = finding(start_line=21, line=22, quote="end()", title="After")
 CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"})
 
 
@@ -402,14 +410,23 @@ CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"
         (1, [CRITICAL], ["Critical"]),
         (2, [ON_CHANGED, CRITICAL], ["Changed"]),
         (1, [ON_CHANGED.model_copy(update={"start_line": 20})], ["Changed"]),
+        (2, [AFTER], []),
     ],
-    ids=["first", "second", "second, critical", "third", "second, a range with a changed line"],
+    ids=[
+        "first",
+        "second",
+        "second, critical",
+        "third",
+        "second, a range up to a changed line",
+        "third, a range up to an unchanged line",
+    ],
 )
 def test_later_reviews_raise_only_findings_on_changed_lines(
     rounds: int, found: list[Finding], titles: list[str]
 ) -> None:
     record = replace(review(gather(TWO)), rounds=rounds) if rounds else NO_REVIEW
-    assert raised(gather(PUSHED, record=record), *found) == titles
+    pushed = replace(PUSHED, patch=f"{PUSHED.patch}\n end()") if AFTER in found else PUSHED
+    assert raised(gather(pushed, record=record), *found) == titles
 
 
 @pytest.mark.parametrize(("path", "later"), [("area.py", 1), ("other.py", 0)])
@@ -419,12 +436,97 @@ def test_finding_without_a_line_is_shown_later_if_its_file_is(path: str, later: 
         assert len(cast(tuple[object, ...], HANDLER.comment_variables(facts, lost)["unlocated"])) == shown
 
 
-def test_the_least_severe_of_too_many_findings_are_counted() -> None:
+def test_too_many_findings_are_stored_and_fail_the_check_until_they_are_fixed() -> None:
     lines = [f"line {number}" for number in range(1, 46)]
     many = file("a.py", "@@ -0,0 +1,45 @@\n" + "\n".join(f"+{line}" for line in lines), additions=45, deletions=0)
     found = [finding(path="a.py", line=number, quote=line) for number, line in enumerate(lines, start=1)]
-    variables = HANDLER.comment_variables(gather(many), pull_request_analysis(findings=found))
+    facts = replace(gather(many), review=Review(fail_on="high"))
+    reply = pull_request_analysis(findings=found)
+    variables = HANDLER.comment_variables(facts, reply)
     assert (len(titles_of(variables)), variables["left_out"]) == (40, 5)
+    (check,) = (one for one in HANDLER.plan(event(pull_request()), facts, analysis(reply)) if is_check(one))
+    assert check.title == "45 open findings of severity high or above; reviewed 1 of 1 file"
+    shown = {line for _, line in titles_of(variables)}
+    record = review(facts, *found)
+    fixed = [f"good {number}" if number in shown else line for number, line in enumerate(lines, start=1)]
+    patch = "@@ -0,0 +1,45 @@\n" + "\n".join(f"+{line}" for line in fixed)
+    facts = replace(gather(replace(many, patch=patch), record=record), review=Review(fail_on="high"))
+    (check,) = HANDLER.plan_unasked(facts)
+    assert check.title == "5 open findings of severity high or above; reviewed 1 of 1 file"
+
+
+def test_higher_severity_of_an_open_finding_is_shown_and_counts_for_the_check() -> None:
+    low = finding(line=21, quote="    return side ** 3", severity="low")
+    facts = gather(TWO, record=replace(review(gather(TWO), low), reviewed={}))
+    facts = replace(facts, review=Review(fail_on="critical"))
+    reply = pull_request_analysis(findings=[low.model_copy(update={"severity": "critical", "title": "Overflows"})])
+    variables = HANDLER.comment_variables(facts, reply)
+    (shown,) = cast(tuple[ShownFinding, ...], variables["unrepeated"])
+    assert (shown.title, shown.severity, shown.body, variables["findings"]) == (
+        "Overflows",
+        "critical",
+        "It is wrong.",
+        (),
+    )
+    planned = HANDLER.plan(event(pull_request()), facts, analysis(reply))
+    assert [type(one) for one in planned if isinstance(one, EnsureReview)] == []
+    assert [one.conclusion for one in planned if is_check(one)] == ["failure"]
+    record = HANDLER.after_review(facts, analysis(reply), comment_ids={}, rejected=())[1]
+    assert record is not None
+    assert [(entry.severity, entry.comment_id) for entry in record.ledger] == [("critical", 901)]
+
+
+def test_finding_that_moves_to_a_file_that_is_left_out_stays_open() -> None:
+    new = "@@ -0,0 +1,2 @@\n+total = load()\n+run(total)"
+    record = review(
+        gather(file("run.py", new, status="added", additions=2, deletions=0)),
+        finding(path="run.py", quote="run(total)"),
+    )
+    facts = gather(file("dist/run.py", new, status="added", additions=2, deletions=0), record=record)
+    assert [(entry.path, entry.state) for entry in facts.record.ledger] == [("dist/run.py", "open")]
+
+
+def test_finding_that_is_fixed_and_resolved_does_not_count_for_the_check() -> None:
+    record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
+    resolved = (thread(record.ledger[0].key, is_resolved=True, resolved_by="zoe"),)
+    facts = replace(gather(PUSHED, record=record, threads=resolved), review=Review(fail_on="high"))
+    planned = HANDLER.plan(event(pull_request()), facts, analysis(pull_request_analysis()))
+    assert [one.conclusion for one in planned if is_check(one)] == ["success"]
+    assert [one.key for one in planned if isinstance(one, EnsureReply)] == ["fixed"]
+    for pushed in (facts, gather(PUSHED, record=record)):  # resolved before the review of the push, or after it
+        back = gather(TWO, record=review(pushed), threads=resolved)
+        assert [(entry.state, entry.dismissed_by) for entry in back.record.ledger] == [("open", None)]
+
+
+def test_dismissed_finding_that_is_fixed_gets_no_reply() -> None:
+    record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
+    threads = (thread(record.ledger[0].key, thumbs_down=("zoe",)),)
+    facts = gather(PUSHED, record=review(gather(TWO, record=record, threads=threads)), threads=threads)
+    assert [entry.state for entry in facts.record.ledger] == ["fixed"]
+    assert not [one for one in plan(facts, analysis(pull_request_analysis())) if isinstance(one, EnsureReply)]
+
+
+def test_finding_follows_renames_of_its_file() -> None:
+    lines = [f"step_{number}()" for number in range(9)]
+    edited = [f"{line}  # new" if number in (2, 3, 5, 6) else line for number, line in enumerate(lines)]
+
+    def renamed(path: str, texts: list[str]) -> ChangedFile:
+        patch = "@@ -1,2 +1,11 @@\n first()\n" + "\n".join(f"+{text}" for text in texts) + "\n last()"
+        given = {"status": "renamed", "previous_path": "area.py"} if path != "area.py" else {}
+        return file(path, patch, additions=9, deletions=0, **given)
+
+    record = review(gather(renamed("shapes.py", lines)), finding(path="shapes.py", line=6, quote=lines[4]))
+    for path, texts in (("area.py", edited), ("rooms.py", lines)):
+        facts = gather(renamed(path, texts), record=record)
+        assert [(entry.path, entry.state, entry.line) for entry in facts.record.ledger] == [(path, "open", 6)]
+        record = review(facts)
+
+
+def test_finding_in_a_file_that_loses_its_patch_stays_open() -> None:
+    record = review(gather(TWO), finding())
+    left_out = {"ignored_paths": PathFilter(("area.py",))}
+    facts = gather(replace(TWO, patch=None), record=record, limits=left_out)
+    assert [entry.state for entry in facts.record.ledger] == ["open"]
 
 
 def test_open_findings_are_ordered_by_severity() -> None:

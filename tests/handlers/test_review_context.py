@@ -114,8 +114,10 @@ def test_settings_switch_parts_off(
 
 
 def test_a_context_that_cannot_be_read_does_not_stop_the_review() -> None:
-    github = FakeReader(pull_request(), (DEEP,), context=Permanent("POST /graphql: FORBIDDEN"))
+    files = (DEEP, file("uv.lock"))  # `.gitattributes` may include the second one
+    github = FakeReader(pull_request(), files, context=Permanent("POST /graphql: FORBIDDEN"))
     facts = gather(github)
+    assert [(one.path, one.is_complete) for one in facts.coverage.files] == [("area.py", True), ("uv.lock", False)]
     assert [one.path for one in facts.files] == ["area.py"]
     assert github.head_requests == []
     assert HANDLER.describe_context(facts) == "none, because it could not be read: POST /graphql: FORBIDDEN"

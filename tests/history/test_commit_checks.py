@@ -145,3 +145,49 @@ def test_repeated_delivery_begins_another_check_after_the_end_of_the_first(store
     store.commit_checks.mark_ended(found, "cancelled: x")
     store.queue.retry("g1")
     assert store.commit_checks.begin(claim(store), SHA) == CommitCheck(SHA, "g1:2")
+
+
+def test_planned_check_is_new_and_is_ended_only_for_a_dead_letter(store: Storage) -> None:
+    dead, done = begin(store, "g1"), begin(store, "g2")
+    for lease in (dead, done):
+        store.commit_checks.plan(lease, SHA)
+    die(store, dead)
+    store.queue.finish(done, "done", reason="posted", took_s=1.0)
+    found = claim_check(store)
+    assert found is not None
+    assert (found.guid, claim_check(store)) == ("g1", None)
+    store.commit_checks.mark_ended(found, "neutral: x")
+    lease = begin(store, "g3")
+    store.commit_checks.plan(lease, SHA)
+    store.commit_checks.plan(lease, OTHER_SHA)
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g3", is_new=True)
+    assert store.commit_checks.begin(lease, SHA) == CommitCheck(SHA, "g3", is_new=False)
+
+
+def test_next_delivery_replaces_the_planned_check_of_a_dead_letter(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.plan(lease, SHA)
+    die(store, lease)
+    assert store.commit_checks.begin(begin(store, "g2"), SHA) == CommitCheck(SHA, "g2", is_new=True)
+    assert claim_check(store) is None
+
+
+def test_planned_check_that_must_end_is_ended_at_once_after_any_end(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.commit_checks.plan(lease, SHA)
+    store.commit_checks.plan(lease, SHA, must_end=True)
+    store.queue.finish(lease, "ignored", reason="asked to skip", took_s=1.0)
+    found = claim_check(store)
+    assert found is not None
+    assert (found.state, found.check.external_id) == ("ignored", "g1")
+
+
+def test_result_is_outdated_by_later_deliveries_of_its_pull_request(store: Storage) -> None:
+    first, other = begin(store, "g1", number=7), begin(store, "g2", number=8)
+    store.commit_checks.plan(first, SHA)
+    assert not store.commit_checks.has_outdated(first, SHA)
+    store.commit_checks.begin(first, SHA)
+    die(store, first)
+    later = begin(store, "g3", number=7)
+    asked = [(later, SHA), (later, OTHER_SHA), (other, SHA)]
+    assert [store.commit_checks.has_outdated(*one) for one in asked] == [True, False, False]

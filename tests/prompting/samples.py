@@ -10,10 +10,11 @@ from pathlib import Path
 from hls_handler.analysis import IssueAnalysis
 from hls_handler.events import Account, Comment, Issue, Label, Repository
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.changed_files import ChangedLines, PatchedFile, SkippedFile
+from hls_handler.handlers.changed_files import ChangedLines, PatchedFile
 from hls_handler.handlers.issues import InformationRequest
 from hls_handler.handlers.reader import Correction, RepositoryLabel
 from hls_handler.handlers.reviews import ShownComment
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.render import RuleView

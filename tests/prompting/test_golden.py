@@ -26,12 +26,12 @@ from hls_handler.analysis import (
     Score,
 )
 from hls_handler.handlers import HANDLERS
-from hls_handler.handlers.changed_files import SkippedFile
 from hls_handler.handlers.issues import update_requests
 from hls_handler.handlers.pull_request_facts import Candidate, KnownFinding
 from hls_handler.handlers.pull_request_findings import ShownFinding
 from hls_handler.handlers.reader import RepositoryLabel
 from hls_handler.handlers.reviews import Todo
+from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.render import (
     RenderedPrompt,
     RuleView,
@@ -277,7 +277,11 @@ COMMENTS: Mapping[str, tuple[str, Mapping[str, object]]] = {
                 SkippedFile("big.py", "too large for GitHub to show"),
             ),
             "coverage": Coverage(
-                (REVIEWED, FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True))
+                (
+                    REVIEWED,
+                    FileCoverage("big.py", 0, 0, "too large for GitHub to show", needs_review=True),
+                    FileCoverage("new.py", 1, 0, "the budget is used up", True, lines_in_part=90, reviewed_in_part=60),
+                )
             ),
             "unlocated": (shown(FINDING.model_copy(update={"title": "Rounds twice"})),),
             "held_back": 2,

@@ -400,14 +400,14 @@ def test_rule_15_layout_of_findings_is_safe_from_untrusted_text() -> None:
         (
             1,
             [
-                "And 1 less severe finding, for which there is no room here.",
+                "And 1 more finding, for which there is no room here.",
                 "And 1 more that is still open.",
             ],
         ),
         (
             5,
             [
-                "And 5 less severe findings, for which there is no room here.",
+                "And 5 more findings, for which there is no room here.",
                 "And 5 more that are still open.",
             ],
         ),

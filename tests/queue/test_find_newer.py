@@ -54,6 +54,15 @@ def test_head_sha_is_the_newest_commit_of_the_pull_request(
     assert store.conversations.find_newer(lease, PROMPT).head_sha == head
 
 
+def test_facts_of_a_commit_that_is_no_longer_the_head_are_superseded(store: Storage) -> None:
+    _work_on_push(store)
+    lease = claim(store)
+    assert store.conversations.find_newer(lease, PROMPT, described="bbb").head_sha is None
+    accept(store, push("g2", "bbb"), push("g3", "aaa"))
+    assert store.conversations.find_newer(lease, PROMPT, described="bbb").head_sha == "aaa"
+    assert store.conversations.find_newer(lease, PROMPT, described="aaa").head_sha is None
+
+
 def test_head_sha_includes_finished_deliveries(store: Storage) -> None:
     accept(store, push("g1", "aaa"))
     store.queue.dead_letter(claim(store), reason="locked")

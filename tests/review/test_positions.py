@@ -62,14 +62,28 @@ def place(patch: Patch = PATCH, **changes: Any) -> tuple[Side, int | None, int] 
     "quote",
     [
         "    return side ** 2",
-        "return  side **2\t",
+        "return  side\t** 2\t",
         "+    return side ** 2",
         "R   13 +     return side ** 2",
         "        raise ValueError\n    return side ** 2\n",
+        "R   12 +         raise ValueError\n+\nR   13 +     return side ** 2",
+        "-    return side * 2\n+    if side < 0:\n+        raise ValueError\n+    return side ** 2",
+        "def area(side):\n    if side < 0:\n\n        raise ValueError\n    return side ** 2",
         "return\u200b side\u00a0** 2\r",
         "return\ufe0d side\u3164 ** 2",
     ],
-    ids=["exact", "other blanks", "with its mark", "with its number", "a whole range", "invisible", "cleaned away"],
+    ids=[
+        "exact",
+        "other blanks",
+        "with its mark",
+        "with its number",
+        "a whole range",
+        "numbered",
+        "removed lines, too",
+        "new lines",
+        "invisible",
+        "cleaned away",
+    ],
 )
 def test_a_finding_stays_at_the_line_that_it_quotes(quote: str) -> None:
     assert place(quote=quote) == ("RIGHT", None, 13)
@@ -112,7 +126,7 @@ LONG = parse_patch(f"@@ -0,0 +1,3 @@\n+short()\n+{LONG_LINE}\n+{'c' * 999}")
     ("changes", "expected"),
     [
         ({"line": 2, "quote": "a" * 900 + "run(eval"}, ("RIGHT", None, 2)),
-        ({"line": 2, "quote": "R    2 + aaaa run(eval(request.body))"}, ("RIGHT", None, 2)),
+        ({"line": 2, "quote": "R    2 + aaaarun(eval(request.body))"}, ("RIGHT", None, 2)),
         ({"line": 9, "quote": "run(eval(request.body))"}, ("RIGHT", None, 2)),
         ({"line": 2, "start_line": 1, "quote": "run(eval(request.body))"}, ("RIGHT", 1, 2)),
         ({"line": 2, "quote": "eval(request.body)"}, None),
@@ -124,6 +138,20 @@ def test_a_line_is_found_by_a_part_if_no_line_equals_the_quote(
     changes: dict[str, Any], expected: tuple[Side, int | None, int] | None
 ) -> None:
     assert place(LONG, **changes) == expected
+
+
+def test_a_quote_of_several_lines_is_found_below_the_right_one_of_equal_lines() -> None:
+    twice = parse_patch("@@ -0,0 +1,6 @@\n+if a:\n+    call()\n+if b:\n+    call()\n+if c:\n+    call()")
+    assert place(twice, line=5, quote="if a:\n    call()") == ("RIGHT", None, 2)
+    assert place(twice, line=2, quote="if b:\n    call()") == ("RIGHT", None, 4)
+    assert place(twice, line=4, quote="if d:\n    call()") is None
+
+
+def test_suggestion_for_one_of_several_equal_lines_is_kept_only_on_its_line() -> None:
+    twice = parse_patch("@@ -0,0 +1,4 @@\n+call()\n+if b:\n+a = 1\n+call()")
+    given = [finding(line=line, quote="call()", suggestion="run()", title=str(line)) for line in (1, 3, 4)]
+    located = [locate_findings([one], {"area.py": twice})[0][0] for one in given]
+    assert [(one.line, one.suggestion) for one in located] == [(1, "run()"), (4, None), (4, "run()")]
 
 
 def test_suggestion_for_a_line_of_which_only_a_part_is_quoted_is_deleted() -> None:
@@ -140,12 +168,35 @@ TIE = parse_patch("@@ -0,0 +1,3 @@\n+pass\n+other()\n+pass\n@@ -9 +9 @@\n-pass\n
     [
         (PATCH, {"path": "other.py"}),
         (PATCH, {"quote": "return side"}),
+        (PATCH, {"quote": "return side**2"}),
+        (PATCH, {"quote": "return si de ** 2"}),
+        (PATCH, {"quote": "other()\n    return side ** 2"}),
+        (PATCH, {"quote": "if side < 0:\n    return side ** 2"}),
+        (PATCH, {"quote": "raise ValueError\nif side < 0:\n    return side ** 2"}),
+        (PATCH, {"quote": "def area(side):\nreturn side * 2\nraise ValueError\nreturn side ** 2"}),
+        (PATCH, {"quote": "def before():\ndef area(side):", "line": 10}),
+        (PATCH, {"quote": "return side ** 2\ndef old():", "line": 41}),
         (PATCH, {"line": 34}),
         (TIE, {"line": 2, "quote": "pass"}),
         (PATCH, {"line": 1, "quote": " "}),
         (PATCH, {"line": 13, "quote": ""}),
     ],
-    ids=["file", "part of a line", "21 lines away", "two lines equally near", "blank", "nothing"],
+    ids=[
+        "file",
+        "part of a line",
+        "blanks that are missing",
+        "one more blank",
+        "another line above",
+        "a line left out",
+        "another order",
+        "lines of both files with one left out",
+        "a line above the hunk",
+        "lines of two hunks",
+        "21 lines away",
+        "two lines equally near",
+        "blank",
+        "nothing",
+    ],
 )
 def test_a_finding_without_a_line_is_unlocated(patch: Patch, changes: dict[str, Any]) -> None:
     unlocated = finding(**changes)

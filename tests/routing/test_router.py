@@ -334,3 +334,51 @@ def test_comment_of_which_the_payload_is_unknown_may_be_an_answer_if_one_is_awai
         awaits_answers=awaits_answers,
     )
     assert result == awaits_answers
+
+
+BASE, TITLE = frozenset({"base"}), frozenset({"title"})
+SKIP = {"title": "[skip hls]"}
+OPENED_ONLY = {"name": "octo/hello", "events": ["pull_request.opened"]}
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "given", "expected"),
+    [
+        ("pull_request.edited", {"changed": BASE, **SKIP}, {}, True),
+        ("pull_request.edited", {"changed": BASE, "draft": True}, {}, True),
+        ("pull_request.edited", {"changed": BASE, "sender_is_bot": True}, {}, True),
+        ("pull_request.edited", {"changed": BASE}, OPENED_ONLY, True),
+        ("pull_request.synchronize", SKIP, {}, True),
+        ("pull_request.ready_for_review", SKIP, {}, True),
+        ("pull_request.reopened", SKIP, {}, True),
+        ("pull_request.edited", {"changed": TITLE, **SKIP}, {}, False),
+        ("pull_request.opened", SKIP, {}, False),
+        ("pull_request.synchronize", {"draft": True}, {}, False),
+        ("pull_request.edited", {"changed": BASE, **SKIP}, {"review": {"check": False}}, False),
+        ("issues.edited", {"changed": BASE, **SKIP}, {}, False),
+    ],
+)
+def test_ignored_event_whose_commit_may_have_another_diff_is_for_the_worker(
+    key: str, known: dict[str, Any], given: dict[str, Any], expected: bool
+) -> None:
+    by = settings({"name": "octo/hello", **given})
+    found = decide(routing_input(key, **known), by)
+    assert isinstance(found, Ignored)
+    assert found.is_for_worker == expected
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, True), ({"review": {"check": False}}, False)])
+def test_missed_edit_of_a_pull_request_is_read_because_it_may_change_the_base(
+    given: dict[str, Any], expected: bool
+) -> None:
+    by = settings({**OPENED_ONLY, **given})
+    result = may_be_processed(
+        "pull_request",
+        "edited",
+        "octo/hello",
+        settings=by,
+        table=RepositoryTable(by),
+        catalogue=FakeCatalogue(),
+        awaits_answers=False,
+    )
+    assert result == expected

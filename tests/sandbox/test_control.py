@@ -40,7 +40,7 @@ def test_changed_files_can_be_posted_with_a_webhook(sandbox: Sandbox) -> None:
     control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload, "files": files})
     conversation = sandbox.state.conversation(REPOSITORY, 2)
     assert conversation is not None
-    assert conversation.files == ({"filename": "mine.py"},)
+    assert [one["filename"] for one in conversation.files] == ["mine.py"]
 
 
 def test_an_event_without_issue_or_pull_request_returns_no_thread(sandbox: Sandbox) -> None:

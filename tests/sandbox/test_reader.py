@@ -51,9 +51,8 @@ def test_a_pull_request_has_its_files(state: State) -> None:
     assert (pull.head_ref, pull.base_ref, pull.changed_files, pull.commits) == ("discount-codes", "master", 8, 3)
     files = reader.files(13)
     assert len(files) == 8
-    assert files[0] == ChangedFile(
-        "assets/coupon.png", None, "added", 0, 0, None, "acd11dfd55f0678bd0c1ca3990cdb57ed68ea654"
-    )
+    sha, commit = "acd11dfd55f0678bd0c1ca3990cdb57ed68ea654", "18415b19a3c86b781ea9027b3367f3630b7aa675"
+    assert files[0] == ChangedFile("assets/coupon.png", None, "added", 0, 0, None, sha, commit)
     assert (files[5].path, files[5].previous_path, files[5].status) == (
         "shop/money.py",
         "shop/price_utils.py",

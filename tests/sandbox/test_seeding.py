@@ -86,7 +86,13 @@ def test_given_files_are_stored() -> None:
     one = recorded.load("pull_request.opened")
     _, pull = seed(World(), one.event, one.payload, now=NOON, files=[{"filename": "mine.py"}])
     assert pull is not None
-    assert pull.files == ({"filename": "mine.py"},)
+    assert pull.files == (
+        {
+            "contents_url": "https://api.github.com/repos/Codertocat/Hello-World/contents/mine.py"
+            "?ref=ec26c3e57ca3a959ca5aad62de7213c562f8c821",
+            "filename": "mine.py",
+        },
+    )
 
 
 def test_a_push_changes_head_and_files_and_adds_an_event() -> None:

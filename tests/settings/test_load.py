@@ -123,7 +123,7 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         for line in shipped_with_every_key().splitlines()
         if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line and "temperature" not in line
         if not line.strip().startswith(
-            ("language:", "about_url:", "hook_id:", "fail_on:", "expect_webhook_within_h:", "format:")
+            ("language:", "about_url:", "public_url:", "hook_id:", "fail_on:", "expect_webhook_within_h:", "format:")
         )
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})

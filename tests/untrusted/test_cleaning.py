@@ -233,3 +233,9 @@ def test_other_tags_are_unchanged() -> None:
         escape_delimiters("<div> </untrusteds> <b>untrusted</b> a < b", NONCE)
         == "<div> </untrusteds> <b>untrusted</b> a < b"
     )
+
+
+@pytest.mark.parametrize("text", ["a\ue000\u200d", "é\u200d\ue000\u200d\u200d", "a\r\x00\n", "\ue000<!-- x --\u200b>"])
+def test_clean_text_is_not_changed_again(text: str) -> None:
+    once = clean(CodeText(text))
+    assert clean(CodeText(once)) == once

@@ -60,6 +60,11 @@ def test_rule_5_an_ignored_delivery_has_neither_body_nor_digest() -> None:
     )
 
 
+def test_an_ignored_delivery_that_may_outdate_a_check_is_queued_with_its_body() -> None:
+    new = arrived(payload(), Ignored("asked to skip", "[skip hls] in the title", is_for_worker=True))
+    assert (new.state, new.reason, new.body) == ("queued", None, payload())
+
+
 def test_an_event_without_repository_sender_and_action_has_none() -> None:
     assert arrived(b"{}", NO, event="security_advisory") == NewDelivery(
         guid="guid-1",

@@ -180,7 +180,9 @@ class FakeReader:
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
         self.github._call(f"files {number}")
-        return self.github.changed[number]
+        pull_request = self.github.pull_requests.get(number)
+        head = pull_request.head_sha if pull_request is not None else None
+        return tuple(replace(file, commit=file.commit or head) for file in self.github.changed[number])
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         self.github._call(f"reviews {number}")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import Unusable, UnusableReply, Usage
-from hls_handler.errors import DependencyDown, HlsError, Permanent, Retryable
+from hls_handler.errors import DependencyDown, HlsError, LeaseLost, Permanent, Retryable
+from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.settings.model import Review, Settings
 from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.work.pipeline import run_job
 from hls_handler.work.posting import OUTCOME
+from hls_handler.work.runner import run_delivery
 from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
 
@@ -73,6 +78,106 @@ def test_check_is_in_progress_while_claude_is_asked_and_then_a_success(make_worl
     assert shown(world) == ["success"]
 
 
+MARK = "\n".join(["@@ -1,2 +1,3 @@", "+a = '<!--'", "+run(input())", "+b = '-->'", " c = 1"])
+
+
+@pytest.mark.parametrize(
+    ("body", "unread"),
+    [
+        ("{% for file in files %}{{ file.numbered | code }}{% endfor %}", []),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(5000) }}{% endfor %}", ["a.py"]),
+        ("{% for file in files[:1] %}{{ file.numbered | code }}{% endfor %}", ["b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | excerpt(40) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered | code | lines(1, 3) }}{% endfor %}", ["a.py", "b.py"]),
+        ("{% for file in files %}{{ file.numbered }}{% endfor %}", ["a.py"]),
+        ("{{ pull_request.title }}", ["a.py", "b.py"]),
+    ],
+    ids=["whole", "long excerpt, which removes comments", "first file", "excerpt", "lines", "as Markdown", "no file"],
+)
+def test_what_the_prompt_of_the_operator_leaves_out_is_not_reviewed(
+    make_world: MakeWorld, tmp_path: Path, body: str, unread: list[str]
+) -> None:
+    world = make_world(REPLY)
+    front = "---\ndescription: Reads\non: [pull_request]\nreply: pull_request_analysis\n---\n"
+    world.prompts = load(tmp_path / "prompts", {"pull_requests/analyze.j2": f"{front}Read this.\n{body}"})
+    open_pull_request(world)
+    world.github.changed[2] = (file("a.py", MARK, additions=3, deletions=0), file("b.py"))
+    # The retry after a failed write takes the reply, and what it did not show, from the checkpoints.
+    world.claude.on_call = lambda _: world.github.failing.append(GITHUB_DOWN)
+    assert world.run() is None
+    world.advance(600)
+    assert world.finish().state == "done"
+    assert (len(world.claude.asked), shown(world)) == (1, ["neutral" if unread else "success"])
+    summary = world.github.check_actions[-1].summary
+    assert [path for path in ("a.py", "b.py") if f"`{path}`: the prompt shows only a part of it" in summary] == unread
+
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def test_list_of_files_of_another_commit_is_read_again(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(commit=SHA), file("b.py", commit=OLD), file("c.py", status="removed", commit=NEW))
+    assert world.run() is None
+    assert world.row().reason == "GitHub still lists the changed files of commit aaaaaaaaaa, but the head is 0123456789"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.changed[2] = (file(commit=SHA), file("c.py", status="removed", commit=NEW))
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+@pytest.mark.parametrize("commit", [NEW, None], ids=["list of the new head", "list without commits"])
+def test_head_that_changed_when_its_files_were_read_is_superseded(make_world: MakeWorld, commit: str | None) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="modified" if commit else "removed", commit=commit),)
+
+    def push(call: str) -> None:
+        if call == "files 2":
+            world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+
+    world.github.on_call = push
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: bbbbbbbbbb")
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+
+
+def test_review_of_a_commit_that_was_the_head_only_for_a_while_is_superseded(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha=NEW)
+    world.github.changed[2] = (file(),)
+    world.accept("pull_request.opened", head_sha=OLD)
+
+    def push_back(_: str) -> None:
+        world.accept("pull_request.opened", guid="g2", head_sha=NEW, action="synchronize")
+        world.accept("pull_request.opened", guid="g3", head_sha=OLD, action="synchronize")
+
+    world.claude.on_call = push_back
+    finished = world.finish()
+    assert (finished.state, finished.reason) == ("superseded", "a newer push came meanwhile: aaaaaaaaaa")
+    assert world.github.comments == {}
+
+
+def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.changed[2] = (file(status="removed", commit=OLD),)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, given=settings(features={"dry_run": True}))
+    open_pull_request(world)
+    world.finish()
+    world.settings = settings()
+    open_pull_request(world, guid="later")
+    world.finish()
+    (action,) = world.github.check_actions
+    assert "| calls to Claude | 0 |\n" in action.summary
+    assert "| prompt | `pull_requests/analyze@" in action.summary
+
+
 def unusable(why: Unusable) -> UnusableReply:
     return UnusableReply("", why, "it cannot be used", "", Usage("claude-haiku-5-5"))
 
@@ -96,7 +201,11 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     assert shown(world) == ["in_progress"]
     make_ender(world).run()
     assert shown(world) == [incomplete]
-    assert world.github.check_actions[0].title.startswith("The review failed: Claude")
+    (action,) = world.github.check_actions
+    assert action.title.startswith("The review failed: Claude")
+    calls = len(world.claude.asked)
+    assert f"\n| calls to Claude | {calls} |\n" in action.summary
+    assert "\n| prompt | `pull_requests/analyze@" in action.summary
     make_ender(world).run()
     assert len(writes(world)) == 2
 
@@ -295,13 +404,132 @@ def test_push_over_the_hourly_limit_gets_a_check_that_says_so(make_world: MakeWo
     world = make_world(REPLY, given=settings(limits={"thread_runs_per_hour": 1}))
     open_pull_request(world)
     assert world.finish().state == "done"
-    open_pull_request(world, guid="edited", action="edited")
+    accept_event(world, "edited", "edited")
     open_pull_request(world, guid="pushed", action="synchronize")
     assert [finished.state for finished in (world.run(), world.run()) if finished] == ["ignored", "ignored"]
     world.advance(LATE_WRITE_S)
     make_ender(world).run()
-    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["cancelled"]]
+    assert [list(of_commit.values()) for of_commit in world.github.checks_on.values()] == [["success"], ["neutral"]]
     assert "thread_runs_per_hour" in world.github.check_actions[-1].summary
+
+
+def accept_event(
+    world: World, guid: str, action: str, *, base: str | None = None, title: str = "x", draft: bool = False
+) -> None:
+    """Accept an event of pull request 2 with the head commit `SHA`."""
+    payload = json.loads(recorded.load("pull_request.opened").body) | {"action": action}
+    payload["pull_request"] |= {"number": 2, "title": title, "draft": draft}
+    payload["pull_request"]["head"]["sha"] = SHA
+    if base is not None:
+        payload["changes"] = {"base": {"ref": {"from": base}, "sha": {"from": "1" * 40}}}
+    world.accept("pull_request.opened", guid=guid, action=action, head_sha=SHA, body=json.dumps(payload).encode())
+
+
+SKIPPED: dict[str, Any] = {"title": "[skip hls] x"}
+RETARGETED: dict[str, Any] = {"action": "edited", "base": "main"}
+LIMITED = {"limits": {"thread_runs_per_hour": 1}}
+DENIED = Permanent("GitHub answered 422")
+
+
+@pytest.mark.parametrize(
+    ("given", "event", "failing", "state"),
+    [
+        ({}, RETARGETED | SKIPPED, None, "ignored"),
+        ({}, RETARGETED | {"draft": True}, None, "ignored"),
+        (LIMITED, RETARGETED, None, "ignored"),
+        ({}, RETARGETED, DENIED, "dead"),
+        ({}, {"action": "synchronize"} | SKIPPED, None, "ignored"),
+        (LIMITED, {"action": "reopened"}, None, "ignored"),
+    ],
+    ids=["skipped", "draft", "limit", "dead letter", "push to an older commit", "reopened at the limit"],
+)
+def test_success_ends_if_another_diff_of_its_commit_is_not_reviewed(
+    make_world: MakeWorld, given: Any, event: Any, failing: HlsError | None, state: str
+) -> None:
+    world = make_world(REPLY, given=settings(**given))
+    open_pull_request(world)
+    assert world.finish().state == "done"
+    accept_event(world, "later", **event)
+    world.github.failing = [failing] if failing else []
+    assert world.finish().state == state
+    make_ender(world).run()
+    assert [*world.github.checks_on] == [SHA]
+    assert shown(world) == ["success", "neutral"]
+
+
+@pytest.mark.parametrize("event", [RETARGETED | SKIPPED, {"action": "synchronize"} | SKIPPED])
+def test_ignored_event_gets_no_check_if_its_commit_has_none(make_world: MakeWorld, event: Any) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "later", **event)
+    assert world.finish().state == "ignored"
+    make_ender(world).run()
+    assert world.github.checks_on == {}
+
+
+@pytest.mark.parametrize("action", ["opened", "reopened", "ready_for_review"])
+def test_commit_at_the_hourly_limit_gets_a_check(make_world: MakeWorld, action: str) -> None:
+    world = make_world(REPLY, given=settings(**LIMITED))
+    open_pull_request(world)
+    world.github.pull_requests[2] = pull_request(number=2, head_sha="c0ffee")
+    assert world.finish().state == "done"
+    accept_event(world, "later", action)
+    assert world.finish().state == "ignored"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_later_review_is_not_undone_by_a_repeated_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.finish()
+    accept_event(world, "base", **RETARGETED)
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    accept_event(world, "later", "reopened")
+    assert world.finish().state == "done"
+    assert shown(world) == ["success", "neutral", "success"]
+    world.store.queue.retry("base")
+    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    assert world.finish().state == "superseded"
+    make_ender(world).run()
+    assert shown(world) == ["success", "neutral", "success"]
+
+
+# Before Claude is asked
+
+
+def test_dead_letter_before_claude_is_asked_has_a_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.failing = [DENIED]
+    assert world.finish().state == "dead"
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[0].title == "The review failed: GitHub answered 422"
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["outage", "killed"])
+def test_review_that_never_begins_ends_with_a_check(make_world: MakeWorld, is_killed: bool) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.failing = [LeaseLost("killed") if is_killed else GITHUB_DOWN] * 20
+    while world.row("first").state != "dead":
+        if world.store.queue.seconds_until_due() == 0 and (lease := world.claim()) is not None:
+            run_delivery(lease, world.tools())
+        world.advance(3600)
+    world.github.failing = []
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+
+
+def test_delivery_that_is_superseded_before_claude_is_asked_gets_no_check(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    accept_event(world, "first", "opened")
+    world.github.pull_requests[2] = pull_request(number=2, title="[skip hls]")
+    assert world.finish().state == "superseded"
+    make_ender(world).run()
+    assert world.github.checks_on == {}
 
 
 def test_setting_switches_the_check_off(make_world: MakeWorld) -> None:

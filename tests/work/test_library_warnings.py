@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hls_handler import shipped
 from hls_handler.errors import PromptError
 from hls_handler.prompting.library import load_library
 from hls_handler.work.library import families, load_checked
@@ -83,6 +84,19 @@ def test_own_prompt_of_which_no_event_is_enabled_is_reported_with_its_line(tmp_p
 )
 def test_own_prompt_is_not_reported(tmp_path: Path, text: str, prompt: str) -> None:
     assert warnings(tmp_path, text, {"push/tell.j2": prompt}) == []
+
+
+def test_review_without_patches_is_reported(tmp_path: Path) -> None:
+    front = "---\ndescription: x\non: []\nreply: pull_request_analysis\n---\n"
+    prompts = {"one.j2": "{{ pull_request.title }}", "two.j2": "{{ files[0].numbered | code }}"}
+    write(tmp_path / "own", {f"pull_requests/{name}": f"{front}{text}" for name, text in prompts.items()})
+    settings = load(tmp_path, f"{SMALLEST}prompts: {{directory: [{tmp_path}/own, {shipped.PROMPTS}]}}\n")
+    assert [one.replace(f"{tmp_path}/own/", "") for one in load_checked(settings).warnings] == [
+        (
+            "pull_requests/one.j2:4: reply: no template shows file.numbered, so all checks are incomplete; "
+            "show {{ file.numbered | code }} for each of files"
+        )
+    ]
 
 
 def test_field_that_nothing_uses_and_labels_of_a_discussion_are_reported(tmp_path: Path) -> None:

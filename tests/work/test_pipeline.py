@@ -121,7 +121,7 @@ def test_too_long_comment_loses_its_least_severe_findings(make_world: MakeWorld)
     comment = world.github.comments[2]
     assert (comment.count("**Title "), len(comment) < 65_536) == (20, True)
     assert ("**Title 20**" in comment, "**Title 21**" in comment) == (True, False)
-    assert "And 10 less severe findings, for which there is no room here." in comment
+    assert "And 10 more findings, for which there is no room here." in comment
 
 
 def test_settings_of_comments_show_in_a_comment_without_findings(make_world: MakeWorld) -> None:
@@ -151,7 +151,7 @@ def test_much_too_long_comment_keeps_the_most_severe_findings(make_world: MakeWo
     world.run()
     comment = world.github.comments[2]
     assert [f"**Title {n}**" in comment for n in (1, 2, 3)] == [True] * 3
-    assert (comment.count("**Title "), "And 30 less severe findings, for which" in comment) == (10, True)
+    assert (comment.count("**Title "), "And 30 more findings, for which" in comment) == (10, True)
 
 
 def test_then_runs_a_second_prompt_that_writes_the_comment(make_world: MakeWorld, tmp_path: Path) -> None:

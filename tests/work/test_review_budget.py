@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import Usage
+from hls_handler import shipped
+from hls_handler.analysis import UnusableReply, Usage
+from hls_handler.events import REQUEST_KEY
+from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library
 from hls_handler.settings.model import Prompts, Repository, Review, Settings
+from hls_handler.work.library import load_checked
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
+from tests.prompting.samples import write
 from tests.work.fakes import INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
+
+REFUSAL = UnusableReply("", "refused", "Claude refused", "", Usage("claude-haiku-5-5"))
 
 
 def make_review_world(make_world: MakeWorld, *replies: object, given: Settings | None = None, **review: float) -> World:
@@ -73,8 +83,66 @@ def test_comment_is_edited_if_the_first_call_does_not_fit(make_world: MakeWorld)
     world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=0.01)})
     assert world.finish().state == "done"
     comment = world.github.comments[2]
-    assert "Not reviewed" in comment
-    assert "the budget for reviews is used up" in comment
+    assert "was not reviewed.\n" in comment
+    assert "No findings" not in comment
+    assert "`a.py` (2 of 3 changed lines; the budget for reviews is used up)." in comment
+
+
+def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeWorld) -> None:
+    world = make_review_world(make_world, max_usd_per_pull_request=0.0501)
+    assert world.finish().state == "done"
+    request_full_review(world, "full")
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
+    assert world.github.check_actions[-1].title == "Reviewed 0 of 1 file"
+    world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=1)})
+    world.accept("pull_request.opened", guid="later")
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
+    assert world.github.check_actions[-1].conclusion == "success"
+    request_full_review(world, "again")
+    assert (world.finish().state, len(world.claude.asked)) == ("done", 2)
+
+
+def request_full_review(world: World, guid: str) -> None:
+    payload = json.loads(recorded.load("pull_request.opened").body)
+    payload |= {"action": "synchronize", REQUEST_KEY: {"review": "full"}}
+    world.accept("pull_request.opened", guid=guid, action="synchronize", body=json.dumps(payload).encode())
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "why", "shown"),
+    [
+        ([REFUSAL], 1.0, "Claude refused", "Claude gave no usable reply"),
+        ([INVALID, INVALID], 1.0, "Claude's two replies to pull_requests/extra@", "Claude gave no usable reply"),
+        ([], 0.0501, "the next call to Claude may cost 0.050000 USD", "the budget for reviews is used up"),
+    ],
+    ids=["refused", "unusable", "budget"],
+)
+def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
+    make_world: MakeWorld, tmp_path: Path, after: list[UnusableReply], limit: float, why: str, shown: str
+) -> None:
+    reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
+    world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
+    world.prompts = with_follow_up(tmp_path)
+    finished = world.finish()
+    assert finished.state == "done"
+    assert "the follow-up prompt pull_requests/extra was left out: " in (finished.reason or "")
+    assert why in (finished.reason or "")
+    assert world.row().analysis_status == "done"
+    (check,) = world.github.check_actions
+    assert (len(world.github.inline_comments), check.conclusion) == (1, "success")
+    assert f"\nA follow-up prompt was left out: pull_requests/extra: {shown}.\n" in check.summary
+
+
+def with_follow_up(folder: Path) -> Library:
+    """The shipped prompts, with a follow-up prompt of the review."""
+    text = (shipped.PROMPTS / "pull_requests/analyze.j2").read_text(encoding="utf-8")
+    then = 'then: {prompt: pull_requests/extra, when: "analysis.worth_saying"}'
+    extra = "{% extends 'base.j2' %}{% block task %}Say more.{% endblock %}"
+    front = "description: more\nreply: generic_analysis"
+    files = {"analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1), "extra.j2": f"---\n{front}\n---\n{extra}"}
+    write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
+    directory = Prompts.model_validate({"directory": [folder, shipped.PROMPTS]})
+    return load_checked(settings().model_copy(update={"prompts": directory}))
 
 
 def test_entry_of_the_repository_overrides_the_limit(make_world: MakeWorld) -> None:

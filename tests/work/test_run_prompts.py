@@ -17,7 +17,7 @@ from hls_handler.analysis import (
     ValidReply,
     sum_usage,
 )
-from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed
+from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
 from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_requests import PullRequestHandler
@@ -202,6 +202,16 @@ def test_retry_repeats_no_call_that_was_paid_for(make_world: MakeWorld) -> None:
     assert len(world.claude.asked) == 5
     assert shown(answered) == ["c.py"]
     assert [one.reviewed for one in answered.facts.coverage.files] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("paths", [("a.py",), ("a.py", "b.py")], ids=["verification", "next part"])
+def test_nothing_more_is_asked_after_a_newer_push(make_world: MakeWorld, paths: tuple[str, ...]) -> None:
+    world = make_world(found("a.py"))
+    world.accept("pull_request.opened", head_sha="0ld")
+    world.claude.on_call = lambda _: world.accept("pull_request.opened", guid="n", head_sha="c0ffee")
+    with pytest.raises(Superseded, match="a newer push came meanwhile: c0ffee"):
+        ask(world.job(), facts_of(*paths))
+    assert len(world.claude.asked) == 1
 
 
 def test_retry_after_all_calls_were_refused_begins_anew(make_world: MakeWorld) -> None:

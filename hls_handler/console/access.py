@@ -1,0 +1,120 @@
+"""Decides who may use the console: people who signed in with `server.api_key`, or local ones if there is no key.
+
+A session is a cookie with its end and a signature by a key that is derived from `server.api_key`. So it is valid in all
+processes, and ends when the key is changed. Signing out deletes the cookie, but not copies of it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hls_handler.settings.model import Settings
+from hls_handler.settings.values import is_loopback
+
+SESSION_S = 12 * 3600
+MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
+"""Wrong keys that the form accepts within this time, in s. A key in X-API-Key is not limited, because anybody could
+lock the operator out otherwise."""
+
+
+class Access:
+    """The rules for one set of settings. Thread-safe."""
+
+    def __init__(self, settings: Settings, own_key: bytes, attempts: Attempts, now: Callable[[], float]) -> None:
+        """`own_key` is random; it signs tokens if there is no `server.api_key`. `now` returns seconds since 1970."""
+        key = settings.server.api_key
+        self._key = None if key is None else key.get_secret_value().encode()
+        self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
+        self._attempts, self._now = attempts, now
+        public_url = settings.server.public_url or ""
+        self.is_on = key is not None or is_loopback(settings.server.host)
+        self.needs_key = key is not None
+        self._is_secure = public_url.startswith("https://")
+        self._cookie = "__Host-hls" if self._is_secure else "hls"
+        self._hosts = {urlsplit(public_url).hostname} - {None}
+
+    def is_known_host(self, request: Request) -> bool:
+        """Return False if a web page of another site may have made its own name point to this machine."""
+        host = request.url.hostname or ""
+        return self.needs_key or is_loopback(host) or host in self._hosts
+
+    def is_allowed(self, request: Request) -> bool:
+        if self._key is None:
+            return True
+        given = request.headers.getlist("x-api-key")
+        if len(given) == 1:
+            return self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
+        return self._session(request) is not None
+
+    def is_program(self, request: Request) -> bool:
+        """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
+        return "x-api-key" in request.headers if self.needs_key else "origin" not in request.headers
+
+    def sign_in(self, given: str, response: Response) -> bool:
+        """Add the cookie to the response if the key is right. Call it only if `may_try`."""
+        if not self._is_key(given.encode()):
+            self._attempts.add(self._now())
+            return False
+        value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
+        response.set_cookie(
+            self._cookie,
+            f"{value}.{self._sign('session', value)}",
+            max_age=SESSION_S,
+            secure=self._is_secure,
+            httponly=True,
+            samesite="strict",
+        )
+        return True
+
+    def may_try(self) -> bool:
+        return self._attempts.count(self._now()) < MAX_WRONG_KEYS
+
+    def sign_out(self, response: Response) -> None:
+        response.delete_cookie(self._cookie, secure=self._is_secure, httponly=True, samesite="strict")
+
+    def csrf_token(self, request: Request) -> str:
+        """Return the token that forms of this session must send."""
+        return self._sign("form", self._session(request) or "")
+
+    def is_own_form(self, request: Request, token: str) -> bool:
+        """Return True if a form of the console sent the request, and no page of another site."""
+        origin = request.headers.get("origin")
+        is_same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        return is_same_origin and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
+
+    def _is_key(self, given: bytes) -> bool:
+        return self._key is not None and hmac.compare_digest(given, self._key)
+
+    def _session(self, request: Request) -> str | None:
+        value, _, signature = request.cookies.get(self._cookie, "").rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._sign("session", value).encode()):
+            return None
+        return value if int(value.partition(".")[0]) > self._now() else None
+
+    def _sign(self, purpose: str, value: str) -> str:
+        return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
+
+
+class Attempts:
+    """The times of the latest wrong keys. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: deque[float] = deque(maxlen=MAX_WRONG_KEYS)
+
+    def add(self, now: float) -> None:
+        with self._lock:
+            self._times.append(now)
+
+    def count(self, now: float) -> int:
+        with self._lock:
+            return sum(now - WRONG_KEYS_S < time <= now for time in self._times)

@@ -1,0 +1,71 @@
+"""Renders the pages of the console. All text is escaped, and no page has an inline script or style."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from hls_handler import __version__
+from hls_handler.untrusted.cleaning import escape_unprintable_lines
+
+FOLDER = Path(__file__).parent
+HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    # Without it, browsers would send "Origin: null" with forms.
+    "referrer-policy": "same-origin",
+}
+MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+
+
+def render(request: Request, template: str, *, status: int = 200, **variables: Any) -> Response:
+    """Return the page. `variables` are those of the template besides `base.html`'s."""
+    page = _environment().get_template(template).render(path=request.url.path, **variables)
+    return HTMLResponse(page, status_code=status, headers=HEADERS)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: escape_unprintable_lines(value) if type(value) is str else value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["time"] = _format_time
+    environment.globals.update(style=_address("console.css"), icon=_address("icon.svg"), version=__version__)
+    return environment
+
+
+def _format_time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+@cache
+def _read(name: str) -> bytes:
+    return (FOLDER / "static" / name).read_bytes()
+
+
+def _address(name: str) -> str:
+    return f"/static/{name}?{sha256(_read(name)).hexdigest()[:12]}"  # another address after an upgrade
+
+
+async def _send_file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in MEDIA_TYPES:
+        raise HTTPException(404)
+    return Response(_read(name), media_type=MEDIA_TYPES[name])
+
+
+STATIC = Route("/static/{name}", _send_file)

@@ -1,0 +1,134 @@
+"""Decides which changed files no prompt shows, and which of these need no review."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hls_handler.handlers.linguist import NO_ATTRIBUTES, Attribute, LinguistAttributes
+from hls_handler.handlers.reader import ChangedFile
+from hls_handler.review.patches import Patch
+from hls_handler.settings.values import PathFilter
+from hls_handler.wording import count
+
+Reason = Literal[
+    "binary or empty",
+    "not shown by GitHub",
+    "too large for GitHub to show",
+    "listed twice by GitHub",
+    "renamed without changes",
+    "left out by settings",
+    "lock file",
+    "generated",
+    "minified",
+    "vendored",
+    "perhaps generated or vendored",
+]
+"""Reason why a file is not shown to Claude."""
+
+NOT_HAND_WRITTEN: tuple[tuple[Reason, re.Pattern[str]], ...] = (
+    ("vendored", re.compile(r"(^|/)(node_modules|bower_components|vendor|vendored|third_party)/")),
+    (
+        "lock file",
+        re.compile(
+            r"(^|/)(package-lock\.json|npm-shrinkwrap\.json|yarn\.lock|pnpm-lock\.yaml|bun\.lockb?|deno\.lock|cargo\.lock"
+            r"|poetry\.lock|uv\.lock|pdm\.lock|pipfile\.lock|composer\.lock|gemfile\.lock|go\.sum|mix\.lock|flake\.lock"
+            r"|podfile\.lock|pubspec\.lock|packages\.lock\.json|gradle\.lockfile|\.terraform\.lock\.hcl)$"
+        ),
+    ),
+    ("minified", re.compile(r"\.min\.(js|mjs|cjs|css)$|\.(js|css)\.map$")),
+    (
+        "generated",
+        re.compile(
+            r"(^|/)(dist|__generated__|__snapshots__)/|_pb2(_grpc)?\.pyi?$|\.pb\.(go|cc|h)$|\.g\.dart$|\.designer\.cs$"
+            r"|\.generated\.[a-z]+$|\.snap$"
+        ),
+    ),
+)
+"""(reason, pattern) of files that are not written by hand. The pattern is searched in the path in lower case."""
+
+OVERRIDES: Mapping[Reason, Attribute] = {
+    "vendored": "vendored",
+    "lock file": "generated",
+    "minified": "generated",
+    "generated": "generated",
+}
+"""Linguist attribute that, if it is false, keeps a file from being skipped for a reason of `NOT_HAND_WRITTEN`."""
+
+BINARY_FILES = re.compile(
+    r"\.(apng|avif|bmp|gif|heic|heif|icns|ico|jp2|jpe?g|jxl|png|psd|tiff?|webp|xcf"  # images
+    r"|eot|otf|ttc|ttf|woff2?"  # fonts
+    r"|7z|aab|apk|br|bz2|cab|deb|dmg|ear|egg|gz|ipa|iso|jar|lz4?|lzma|nupkg|rar|rpm|tar|tgz|war|whl|xz|zip|zst"
+    r"|aac|aiff?|flac|m4a|midi?|mp3|oga|ogg|opus|wav|wma"  # audio
+    r"|avi|flv|m4v|mkv|mov|mp4|mpe?g|ogv|webm|wmv"  # video
+    r"|a|beam|class|dll|dylib|exe|lib|mo|o|pdb|py[cdo]|so|swf|wasm"  # compiled
+    r"|docx?|epub|od[gpst]|pdf|pptx?|xlsx?"  # documents
+    r"|arrow|avro|feather|h5|hdf5|np[yz]|onnx|parquet|safetensors|sqlite3?)$"  # tables and models
+)
+"""Files of these formats have no lines. Any other file without a patch may have some that GitHub does not show."""
+
+EMPTY_BLOBS = (
+    "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+)
+"""Git's SHA-1 and SHA-256 of an empty file."""
+
+REASONS_WITHOUT_REVIEW: frozenset[Reason] = frozenset(
+    {
+        "binary or empty",
+        "renamed without changes",
+        "left out by settings",
+        "lock file",
+        "generated",
+        "minified",
+        "vendored",
+    }
+)
+"""Reasons why a file needs no review. Files with another reason should have been read and were not."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    path: str
+    reason: Reason
+    previous_path: str | None = None  # if renamed
+
+    @property
+    def needs_review(self) -> bool:
+        return self.reason not in REASONS_WITHOUT_REVIEW
+
+
+def find_skip_reason(
+    file: ChangedFile, patch: Patch, ignored_paths: PathFilter, attributes: LinguistAttributes | None
+) -> Reason | None:
+    """Return why the file is not shown; None if it is. `attributes` are None if they could not be read."""
+    if ignored_paths.excludes(file.path):
+        return "left out by settings"
+    known = attributes or NO_ATTRIBUTES
+    marked: tuple[Attribute, ...] = get_args(Attribute)
+    for attribute in marked:
+        if known.find(file.path, attribute):
+            return attribute
+    path = file.path.lower()
+    for reason, pattern in NOT_HAND_WRITTEN:
+        if pattern.search(path) and known.find(file.path, OVERRIDES[reason]) is not False:
+            return reason if attributes is not None else "perhaps generated or vendored"
+    if patch.hunks:
+        return None
+    if file.additions or file.deletions:
+        return "too large for GitHub to show"
+    if file.status == "renamed":
+        return "renamed without changes"
+    is_empty = file.sha in EMPTY_BLOBS or BINARY_FILES.search(path) is not None
+    return "binary or empty" if is_empty else "not shown by GitHub"
+
+
+def count_reasons(skipped: Iterable[SkippedFile]) -> str:
+    """Return the number of files for each reason: "2 binary or empty, 1 lock file"."""
+    counts = Counter(file.reason for file in skipped)
+    return ", ".join(
+        count(number, reason) if reason == "lock file" else f"{number} {reason}" for reason, number in counts.items()
+    )

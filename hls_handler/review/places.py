@@ -1,0 +1,262 @@
+"""Finds the lines of earlier findings in the present patches of a pull request.
+
+A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
+neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
+be right in one function and wrong in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from hls_handler.analysis import MAX_QUOTE_CHARS
+from hls_handler.review.changes import find_changed_lines
+from hls_handler.review.patches import Line, Patch, Side, normalize_line
+
+NEARBY_LINES = 3  # lines above and below a line that belong to its place
+MIN_SHARE = 0.5  # of the lines around a line
+MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
+MAX_TWINS = 10
+
+Nearby = tuple[str, ...]
+Twin = tuple[int, Nearby]  # number of a line, and the lines around it
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLine:
+    """The line of a finding at the last review."""
+
+    path: str
+    previous_path: str | None  # if the pull request renamed the file
+    side: Side
+    text: str  # as `identify` returns it
+    nearby: Nearby  # the lines around it, likewise
+    changed: Nearby  # those of them that the pull request changes, on the same side
+    twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
+    number: int | None  # None: no patch showed it
+    is_absent: bool  # True: the patches did not have it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a present patch."""
+
+    path: str
+    line: Line
+    nearby: Nearby
+    changed: Nearby
+    twins: tuple[Twin, ...] = ()
+
+    @property
+    def position(self) -> tuple[str, Side, int]:
+        return self.path, self.line.side, self.line.number
+
+
+@dataclass(frozen=True, slots=True)
+class PresentFiles:
+    """The changed files of a pull request."""
+
+    patches: Mapping[str, Patch]  # of all files, also of those that the review leaves out
+    previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their new path
+    unread: Collection[str] = ()  # paths of files whose patch is not known completely
+    reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
+
+    def own_paths(self, path: str, previous_path: str | None) -> tuple[str, ...]:
+        """Return the paths that a file of the last review may have now; () if it is no longer changed."""
+        base = previous_path or path
+        renamed = (new for new, old in self.previous_paths.items() if old == base)
+        return tuple(dict.fromkeys(one for one in (path, *renamed, base) if one in self.patches))
+
+
+class PatchIndex:
+    """The places of the patches that have one of the texts `wanted`."""
+
+    def __init__(self, patches: Mapping[str, Patch], wanted: Collection[str]) -> None:
+        self._places: dict[str, dict[tuple[Side, str], list[Place]]] = {}
+        for path, patch in patches.items() if wanted else ():
+            found = self._places.setdefault(path, {})
+            for hunk in patch.hunks:
+                texts = [identify(line.text) for line in hunk.lines]
+                for index, line in enumerate(hunk.lines):
+                    if texts[index] in wanted:
+                        around = _find_around(hunk.lines, texts, index)
+                        changed = [text for one, text in around if one.mark != " " and one.side == line.side]
+                        place = Place(path, line, tuple(text for _, text in around), tuple(changed))
+                        found.setdefault((line.side, texts[index]), []).append(place)
+
+    def find(self, path: str, side: Side, text: str) -> Sequence[Place]:
+        return self._places.get(path, {}).get((side, text), ())
+
+    def has_text(self, path: str, texts: Iterable[str]) -> bool:
+        """Return True if the patch of the file has a line with one of these texts, on any side."""
+        found = self._places.get(path, {})
+        return any((side, text) in found for text in texts for side in _SIDES)
+
+    def with_twins(self, place: Place) -> Place:
+        equal = self.find(place.path, place.line.side, identify(place.line.text))
+        twins = [(one.line.number, one.nearby) for one in equal if one.line != place.line]
+        twins.sort(key=lambda twin: -_similarity(place.nearby, twin[1]))
+        return replace(place, twins=tuple(twins[:MAX_TWINS]))
+
+
+_SIDES: tuple[Side, Side] = ("LEFT", "RIGHT")
+
+
+def identify(text: str) -> str:
+    """Return the normalized text of a line; of a long one, which the ledger need not store, a digest of it."""
+    normalized = normalize_line(text)
+    if len(normalized) <= MAX_QUOTE_CHARS:
+        return normalized
+    return sha256(normalized.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_near(nearby: Nearby, changed: Nearby, place: Place) -> bool:
+    """Return True if at least half of the lines `nearby`, or most of the lines `changed`, are around the place.
+
+    The second is true for a block that was moved: the unchanged lines around it stay where they are. If there are no
+    lines around either place, they are near.
+    """
+    if not nearby:
+        return not place.nearby
+    return _share(nearby, place.nearby) >= MIN_SHARE or _share(changed, place.changed) > MIN_SHARE
+
+
+def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchIndex) -> Sequence[Place | None]:
+    """Return the present place of each line; None if no patch has it. Each place belongs to one of the lines.
+
+    A line is searched in its file, also if that was renamed, and then among the new lines of other files: a line that
+    moved with most of the lines around it is the same. If the file had the same text at several lines, the others take
+    part in the search, so that a line which was fixed does not take the place of another one.
+    """
+    lines = [*known, *_list_twins(known)]
+    own_paths = [files.own_paths(line.path, line.previous_path) for line in lines]
+    changes = _Changes(files)
+    found = _assign(
+        _Candidate(at, line, place, is_changed=changes.has(place, line.path))
+        for at, line in enumerate(lines)
+        for path in own_paths[at]
+        for place in index.find(path, line.side, line.text)
+        if _is_same(line, place, changes)
+    )
+    taken = {place.position for place in found.values()}
+    found |= _assign(
+        _Candidate(at, line, place, is_changed=True)
+        for at, line in enumerate(known)
+        if at not in found and not line.is_absent and line.path not in files.unread
+        for path in files.patches
+        if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
+        for place in index.find(path, line.side, line.text)
+        if place.position not in taken and changes.has(place, path) and _has_moved(line, place, own_paths[at], index)
+    )
+    return [index.with_twins(found[at]) if at in found else None for at in range(len(known))]
+
+
+class _Changes:
+    """The lines that changed since the last review."""
+
+    def __init__(self, files: PresentFiles) -> None:
+        self._files = files
+        self._changed: dict[tuple[str, str], Collection[tuple[Side, int]]] = {}  # by path, and path at the last review
+
+    def is_known(self, path: str) -> bool:
+        return bool(self._files.reviewed.get(path))
+
+    def has(self, place: Place, path: str) -> bool:
+        """Return True if the line changed. `path` is that of its file at the last review; all are new if it had none.
+
+        A line that the pull request does not change never did.
+        """
+        paths = place.path, path
+        if paths not in self._changed:
+            patch = self._files.patches[place.path]
+            found = find_changed_lines(patch, self._files.reviewed.get(path, ()))
+            self._changed[paths] = {
+                (hunk.lines[at].side, hunk.lines[at].number)
+                for hunk, indexes in zip(patch.hunks, found, strict=True)
+                for at in indexes
+            }
+        return (place.line.side, place.line.number) in self._changed[paths]
+
+
+def _is_same(line: KnownLine, place: Place, changes: _Changes) -> bool:
+    near = is_near(line.nearby, line.changed, place)
+    if not changes.is_known(line.path):
+        return near
+    near = near and bool(line.nearby)
+    if line.is_absent:
+        return near and changes.has(place, line.path)  # a line that was there when this one was not is another one
+    # Unchanged lines of the files enter and leave the patch.
+    is_kept = place.line.mark != " " and not changes.has(place, line.path)
+    has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
+    return near or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS)
+
+
+def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:
+    """Yield the twins of lines that are not known lines themselves."""
+    groups: dict[tuple[str, Side, str], list[KnownLine]] = {}
+    for line in known:
+        if line.number is not None:
+            groups.setdefault((line.path, line.side, line.text), []).append(line)
+    for group in groups.values():
+        numbers = {line.number for line in group}
+        for number, nearby in group[0].twins:
+            if number not in numbers:
+                yield replace(group[0], nearby=nearby, changed=(), number=number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    at: int  # index of the line
+    line: KnownLine
+    place: Place
+    is_changed: bool
+
+    @property
+    def order(self) -> tuple[bool, float, int]:
+        """Sort key: lines that did not change first, then the most similar places, then the nearest ones."""
+        similarity = _similarity(self.line.nearby, self.place.nearby)
+        return self.is_changed, -similarity, abs(self.place.line.number - (self.line.number or 0))
+
+
+def _assign(candidates: Iterable[_Candidate]) -> dict[int, Place]:
+    """Return the place of each line by the index of the line."""
+    found: dict[int, Place] = {}
+    taken: set[tuple[str, Side, int]] = set()
+    for one in sorted(candidates, key=lambda candidate: candidate.order):
+        if one.at not in found and one.place.position not in taken:
+            found[one.at] = one.place
+            taken.add(one.place.position)
+    return found
+
+
+def _has_moved(line: KnownLine, place: Place, own_paths: Iterable[str], index: PatchIndex) -> bool:
+    """Return True if more of the lines around the line are around the place than are left in its file.
+
+    Unchanged lines do not move, so they count only if all lines around the line are unchanged.
+    """
+    around, there = (line.changed, place.changed) if line.changed else (line.nearby, place.nearby)
+    left = {
+        text
+        for text in around
+        for path in own_paths
+        for one in index.find(path, line.side, text)
+        if one.line.mark != " " or not line.changed
+    }
+    is_more = len({*around} & {*there}) > len(left) or not around
+    return is_more and is_near(line.nearby, line.changed, place)
+
+
+def _similarity(one: Collection[str], other: Collection[str]) -> float:
+    return len({*one} & {*other}) / max(len({*one} | {*other}), 1)
+
+
+def _share(wanted: Collection[str], present: Collection[str]) -> float:
+    return sum(text in present for text in wanted) / max(len(wanted), 1)
+
+
+def _find_around(lines: Sequence[Line], texts: Sequence[str], index: int) -> Sequence[tuple[Line, str]]:
+    first, last = max(index - NEARBY_LINES, 0), index + NEARBY_LINES + 1
+    around = (*range(first, index), *range(index + 1, min(last, len(lines))))
+    return [(lines[at], texts[at]) for at in around if len(texts[at]) >= MIN_CHARACTERS]

@@ -1,0 +1,49 @@
+"""A browser for the tests of the console."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from starlette.applications import Starlette
+
+from hls_handler.console.app import Console
+from hls_handler.storage import Storage
+from tests.web.fakes import Response, ask, settings
+
+KEY = "the-key-of-this-service"
+
+
+class Browser:
+    """Sends requests to the console as a browser does, and keeps its cookie."""
+
+    def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
+        self.now = 1_000_000.0
+        self.console, self.host = Console(store, now=lambda: self.now), host
+        self.cookie = ""
+        self.apply(**server)
+
+    def apply(self, **server: object) -> None:
+        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+
+    def get(self, path: str, **headers: str) -> Response:
+        return self._send("GET", path, headers, b"")
+
+    def post(self, path: str, form: dict[str, str], **headers: str) -> Response:
+        return self._send("POST", path, headers, urlencode(form).encode())
+
+    def submit(self, page: str, path: str, **form: str) -> Response:
+        """Send the form of a page."""
+        token = self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
+        return self.post(path, {"csrf_token": token, **form}, origin=f"http://{self.host}")
+
+    def sign_in(self, key: str = KEY) -> Response:
+        response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")
+        if "set-cookie" in response.headers:
+            self.cookie = response.headers["set-cookie"].partition(";")[0]
+        return response
+
+    def _send(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Response:
+        given = {"host": self.host, **({"cookie": self.cookie} if self.cookie else {}), **headers}
+        place, _, query = path.partition("?")
+        encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
+        return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())

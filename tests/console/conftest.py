@@ -1,0 +1,23 @@
+"""Fixtures for the tests of the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def browser(store: Storage) -> Browser:
+    return Browser(store, api_key=KEY)

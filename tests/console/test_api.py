@@ -1,0 +1,86 @@
+"""The API about deliveries."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import accept, dead_letter, queued, state_of
+
+
+def test_list_has_the_filters_of_the_page_and_the_address_of_the_next_one(browser: Browser, store: Storage) -> None:
+    accept(store, *(queued(f"g{number:03}") for number in range(51)))
+    first = browser.get("/api/deliveries?event=issues.opened", x_api_key=KEY).json
+    assert [one["delivery"] for one in first["deliveries"]][::49] == ["g050", "g001"]
+    assert (first["next"], first["is_complete"]) == ("/api/deliveries?event=issues.opened&before=g001", True)
+    second = browser.get(first["next"], x_api_key=KEY).json
+    assert [one["delivery"] for one in second["deliveries"]] == ["g000"]
+    assert second["next"] is None
+    assert browser.get("/api/deliveries?event=push", x_api_key=KEY).json["deliveries"] == []
+
+
+def test_one_delivery_is_the_document_of_the_command(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    document = browser.get("/api/deliveries/g1", x_api_key=KEY).json
+    assert (document["delivery"], document["state"], document["reason"]) == ("g1", "dead", "issue is locked")
+    assert document["calls"] == []
+
+
+def test_unchanged_document_is_not_sent_again(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    tag = browser.get("/api/deliveries/g1", x_api_key=KEY).headers["etag"]
+    again = browser.get("/api/deliveries/g1", x_api_key=KEY, if_none_match=f'"other", {tag}')
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    store.queue.retry("g1")
+    assert browser.get("/api/deliveries/g1", x_api_key=KEY, if_none_match=tag).status == 200
+
+
+def test_delivery_is_run_again(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    response = browser.post("/api/deliveries/g1/retry", {}, x_api_key=KEY)
+    assert (response.status, response.json["delivery"]) == (202, "g1")
+    assert state_of(store, "g1") == "queued"
+
+
+def test_errors_are_problem_details(browser: Browser, store: Storage) -> None:
+    accept(store, queued("g1", state="ignored", reason="not enabled"))
+
+    def problem(method: str, path: str, **headers: str) -> tuple[int, str]:
+        sent = browser.get(path, **headers) if method == "GET" else browser.post(path, {}, **headers)
+        assert sent.headers["content-type"] == "application/problem+json"
+        assert (sent.json["status"], sent.json["type"]) == (sent.status, "about:blank")
+        return sent.status, sent.json["detail"]
+
+    key = {"x_api_key": KEY}
+    assert problem("GET", "/api/deliveries") == (
+        401,
+        "send the service's key (server.api_key) in the header X-API-Key",
+    )
+    assert problem("GET", "/api/deliveries?limit=5", **key)[0] == 400
+    assert problem("GET", "/api/deliveries/none", **key) == (404, "there is no such delivery, or it was deleted")
+    assert problem("POST", "/api/deliveries/none/retry", **key)[0] == 404
+    assert problem("POST", "/api/deliveries/g1/retry", **key)[0] == 409
+
+
+def test_session_alone_changes_nothing(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    assert browser.get("/api/deliveries/g1").status == 200
+    assert browser.post("/api/deliveries/g1/retry", {}).status == 403
+    assert state_of(store, "g1") == "dead"
+
+
+@pytest.mark.parametrize(("origin", "status"), [("http://127.0.0.1:8000", 403), ("https://evil.example", 403)])
+def test_without_a_key_no_web_page_changes_anything(store: Storage, origin: str, status: int) -> None:
+    dead_letter(store, "g1")
+    browser = Browser(store)
+    assert browser.post("/api/deliveries/g1/retry", {}, origin=origin).status == status
+    assert browser.post("/api/deliveries/g1/retry", {}).status == 202
+
+
+def test_api_is_off_where_the_console_is(store: Storage) -> None:
+    assert Browser(store, "rebound.example").get("/api/deliveries").status == 403
+    browser = Browser(store, host="0.0.0.0")
+    browser.apply(host="0.0.0.0")
+    assert browser.get("/api/deliveries").status == 404

@@ -1,0 +1,218 @@
+"""The console over HTTP: sign-in, forms, and the pages about deliveries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import accept, dead_letter, queued, state_of
+from tests.web.fakes import ask
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
+
+
+def test_pages_need_a_session(browser: Browser) -> None:
+    response = browser.get("/deliveries?state=dead")
+    assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
+    assert browser.post("/deliveries/g/retry", {}).status == 303
+    signed_in = browser.sign_in()
+    assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
+    assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
+    assert browser.get("/deliveries").status == 200
+
+
+def test_session_ends_after_twelve_hours_and_with_another_key(browser: Browser) -> None:
+    browser.sign_in()
+    browser.now += 12 * 3600 - 1
+    assert browser.get("/deliveries").status == 200
+    browser.now += 1
+    assert browser.get("/deliveries").status == 303
+    browser.sign_in()
+    browser.apply(api_key="another-key-of-the-service")
+    assert browser.get("/deliveries").status == 303
+
+
+def test_changed_cookie_is_no_session(browser: Browser) -> None:
+    browser.sign_in()
+    name, _, value = browser.cookie.partition("=")
+    end, nonce, signature = value.split(".")
+    for forged in (f"9{end}.{nonce}.{signature}", f"{end}.{nonce}.", f"{end}.x.{signature}", "", ".", "\u00e9.é.x"):
+        browser.cookie = f"{name}={forged}"
+        assert browser.get("/deliveries").status == 303
+
+
+@pytest.mark.parametrize("key", [KEY, "Schlüssel des Dienstes"])
+def test_header_with_the_key_is_enough(browser: Browser, key: str) -> None:
+    browser.apply(api_key=key)
+    assert browser.get("/deliveries", x_api_key=key).status == 200
+    assert browser.sign_in(key).status == 303
+    assert browser.get("/deliveries", x_api_key="wrong").status == 303
+
+
+def test_cookie_is_secure_behind_tls(store: Storage) -> None:
+    browser = Browser(store, "hls.example.com", api_key=KEY, public_url="https://hls.example.com")
+    cookie = browser.sign_in().headers["set-cookie"]
+    assert cookie.startswith("__Host-hls=")
+    assert cookie.endswith("; HttpOnly; Max-Age=43200; Path=/; SameSite=strict; Secure")
+    assert browser.get("/deliveries").status == 200
+
+
+def test_wrong_keys_are_limited_in_the_form_only(browser: Browser) -> None:
+    assert [browser.sign_in("wrong").status for _ in range(11)] == [401] * 10 + [429]
+    assert browser.sign_in().status == 429
+    assert browser.get("/deliveries", x_api_key=KEY).status == 200
+    browser.now += 60
+    assert browser.sign_in().status == 303
+
+
+def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
+    browser.sign_in()
+    response = browser.submit("/deliveries", "/sign-out")
+    assert (response.status, response.headers["location"]) == (303, "/sign-in")
+    assert response.headers["set-cookie"].startswith('hls=""; expires=')
+
+
+@pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "x", "/a\r\nb: c"])
+def test_sign_in_leads_to_no_other_site(browser: Browser, wanted: str) -> None:
+    response = browser.submit("/sign-in", "/sign-in", key=KEY, next=wanted)
+    assert response.headers["location"] == "/deliveries"
+
+
+def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    assert browser.post("/deliveries/g1/retry", {}).status == 403
+    assert browser.post("/deliveries/g1/retry", {"csrf_token": "x"}).status == 403
+    page = browser.get("/deliveries/g1").body.decode()
+    token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
+    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin="https://evil.example").status == 403
+    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin="null").status == 403
+    assert state_of(store, "g1") == "dead"
+    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 200
+    assert state_of(store, "g1") == "queued"
+
+
+def test_form_is_limited_and_must_be_a_form(browser: Browser) -> None:
+    assert browser.post("/sign-in", {"key": "x" * 65_536}).status == 413
+    assert ask(browser.app, "/sign-in", headers=[(b"host", b"127.0.0.1")], chunks=[b"\xff"]).status == 400
+
+
+def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
+    assert Browser(store).get("/deliveries").status == 200
+    assert Browser(store, "localhost:8000").get("/deliveries").status == 200
+    assert Browser(store, "[::1]:8000").get("/deliveries").status == 200
+    assert Browser(store, "rebound.example:8000").get("/deliveries").status == 403
+    off = Browser(store, host="0.0.0.0:8000")
+    off.apply(host="0.0.0.0")
+    assert off.get("/deliveries").status == off.get("/sign-in").status == 404
+    dead_letter(store, "g1")
+    assert Browser(store).submit("/deliveries/g1", "/deliveries/g1/retry").status == 200
+    assert Browser(store).get("/sign-in").headers["location"] == "/deliveries"
+
+
+def test_every_page_forbids_scripts_and_frames(browser: Browser, store: Storage) -> None:
+    accept(store, queued("g1"))
+    browser.sign_in()
+    for path in ("/deliveries", "/deliveries/g1", "/deliveries/none", "/sign-in", "/deliveries?state=x"):
+        policy = browser.get(path).headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'; ")
+        assert "frame-ancestors 'none'" in policy
+    assert browser.get("/static/icon.svg").headers["content-type"] == "image/svg+xml"
+    assert browser.get("/static/..%2fapp.py").status == browser.get("/static/none").status == 404
+    style = browser.get("/static/console.css")
+    assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
+
+
+def test_untrusted_text_is_escaped(browser: Browser, store: Storage) -> None:
+    accept(store, queued("g1", action=EVIL, repository=f"octo/{EVIL}", request_id=EVIL, state="ignored", reason=EVIL))
+    browser.sign_in()
+    for path in ("/deliveries", "/deliveries/g1"):
+        page = browser.get(path).body.decode()
+        assert "&lt;script&gt;alert(1)" in page
+        assert "<script" not in page
+        assert "<img" not in page
+        assert "\u202e" not in page
+    page = browser.get("/deliveries?" + urlencode({"text": f'"><script>{EVIL}', "repository": EVIL})).body.decode()
+    assert "<script" not in page
+
+
+def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "d1")
+    accept(store, queued("a1"), queued("b1", event="push", action=None, number=None), queued("c1", repository="o/r"))
+    browser.sign_in()
+
+    def found(query: str) -> list[str]:
+        page = browser.get(f"/deliveries?{query}").body.decode()
+        return [part.partition('"')[0] for part in page.split('href="/deliveries/')[1:]]
+
+    assert found("") == ["c1", "b1", "a1", "d1"]
+    assert found("state=dead") == found("text=IS+LOCKED") == ["d1"]
+    assert found("event=push") == ["b1"]
+    assert found("event=issues.opened&repository=O%2FR") == ["c1"]
+    assert found("event=issues.closed") == []
+    assert found("text=request-a") == found("text=a1") == ["a1"]
+    assert found("since=2000-01-01T00:00") == ["c1", "b1", "a1", "d1"]
+    assert found("until=2000-01-01T00:00") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("state=broken", "state: found &#39;broken&#39;, expected one of queued, running, done, ignored"),
+        ("since=yesterday", "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026-11-23T12:00"),
+        ("sate=dead", "there is no filter &#39;sate&#39;; expected one of state, repository"),
+        (f"text={'x' * 201}", "text: found 201 characters, expected at most 200"),
+    ],
+)
+def test_invalid_filter_is_named(browser: Browser, query: str, problem: str) -> None:
+    response = browser.get(f"/deliveries?{query}", x_api_key=KEY)
+    assert response.status == 400
+    assert problem in response.body.decode()
+
+
+def test_list_has_pages(browser: Browser, store: Storage) -> None:
+    accept(store, *(queued(f"g{number:03}") for number in range(60)))
+    browser.sign_in()
+    first = browser.get("/deliveries?event=issues").body.decode()
+    assert first.count('href="/deliveries/g') == 50
+    assert 'href="/deliveries?event=issues&amp;before=g010" rel="next">Older</a>' in first
+    second = browser.get("/deliveries?event=issues&before=g010").body.decode()
+    assert second.count('href="/deliveries/g') == 10
+    assert 'rel="next"' not in second
+    assert '<a href="/deliveries?event=issues">Newest</a>' in second
+
+
+def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    page = browser.get("/deliveries/g1").body.decode()
+    assert "<li>Dead: issue is locked. `hls deliveries retry g1` runs it again.</li>" in page
+    assert '<button class="main">Run now</button>' in page
+    again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
+    assert again.status == 200
+    assert "g1 is queued; a running service starts it within seconds." in again.body.decode()
+
+
+def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:
+    accept(store, queued("g1", state="ignored", reason="not enabled"))
+    browser.sign_in()
+    assert "Run now" not in browser.get("/deliveries/g1").body.decode()
+    refused = browser.submit("/deliveries", "/deliveries/g1/retry")
+    assert refused.status == 409
+    assert "g1 is ignored; only a dead or a waiting delivery can be run again." in refused.body.decode()
+    assert browser.submit("/deliveries", "/deliveries/none/retry").status == 404
+    assert browser.get("/deliveries/none").status == 404
+
+
+def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    browser = Browser(store)
+    store.close()
+    (tmp_path / "hls.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
+    response = browser.get("/deliveries")
+    assert response.status == 503
+    assert "The database cannot be read now. /health says why." in response.body.decode()
