@@ -96,7 +96,7 @@ class InMemory:
     def held_until(self, _name: str) -> datetime | None:
         return None
 
-    def find_newer(self, _lease: Lease, _prompt: str) -> NewerEvents:
+    def find_newer(self, _lease: Lease, _prompt: str, **_described: str | None) -> NewerEvents:
         return NewerEvents(head_sha=None, is_closed=False, is_answered=False)
 
     def find(self, _repository_id: int, _number: int) -> None:

@@ -88,21 +88,30 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
 
 
 def follow_findings(
-    record: ReviewRecord, listed: Sequence[ChangedFile], selection: Selection, discussion: Discussion
+    record: ReviewRecord, listed: Sequence[ChangedFile], selection: Selection, discussion: Discussion, *, unlisted: int
 ) -> tuple[LedgerEntry, ...]:
-    """Return the ledger of the record with the present state of each finding. `listed` are all changed files."""
+    """Return the ledger of the record with the present state of each finding.
+
+    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others.
+    """
     if not record.ledger:
         return ()
-    patchless = {file.path for file in listed if not file.patch and (file.additions or file.deletions)}
+    unknown = {file.path for file in listed if not file.patch and not _is_without_lines(file)}
+    if unlisted:
+        unknown |= {entry.path for entry in record.ledger} - {file.path for file in listed}
     files = PresentFiles(
         patches={**_parse_left_out(listed, selection), **selection.patches},
         previous_paths=_find_previous_paths(listed),
-        unread=patchless | find_unread(selection),
+        unread=unknown | find_unread(selection),
         reviewed=record.reviewed,
     )
     ledger = follow_up(record.ledger, files)
     absent = {entry.key for entry in record.ledger if entry.is_absent}
     return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
+
+
+def _is_without_lines(file: ChangedFile) -> bool:
+    return file.status == "removed" or (file.status == "renamed" and not file.additions and not file.deletions)
 
 
 def _parse_left_out(listed: Iterable[ChangedFile], selection: Selection) -> Mapping[str, Patch]:

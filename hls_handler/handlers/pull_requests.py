@@ -164,12 +164,13 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             if paths:
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
-        ledger = follow_findings(record, listed, selection, discussion)
+        unlisted = max(pull_request.changed_files - len(listed), 0)
+        ledger = follow_findings(record, listed, selection, discussion, unlisted=unlisted)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
             selection,
-            unlisted=max(pull_request.changed_files - len(listed), 0),
+            unlisted=unlisted,
             size="small" if lines < 50 else "medium" if lines < 200 else "large",
             left_out_by=limits.ignored_paths.where,
             shown=limits.shown,

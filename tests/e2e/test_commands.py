@@ -244,7 +244,8 @@ def test_check_reports_every_unknown_model_with_its_line(make_service: MakeServi
     respond.write_text(respond.read_text().replace("---\n", "---\nmodel: claude-3-opus-20240229\n", 1))
     checked = hls("check", "--config", str(make_service(prompts=str(prompts)).settings))
     assert checked.returncode == 1
-    _, retired, first, second = checked.stdout.splitlines()
+    _, unpriced, retired, first, second = checked.stdout.splitlines()
+    assert "note: the model claude-two has no known price, so review.max_usd" in unpriced
     assert retired.startswith(f"{respond}: model: ")
     assert first.startswith(f"{prompts}/issues/analyze.j2: Claude answered 404")
     assert "claude-one" in first

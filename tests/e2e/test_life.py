@@ -188,7 +188,7 @@ def test_up_with_a_settings_file_and_no_credentials_does_not_start_the_demo(tmp_
     shutil.copy("config/settings.example.yaml", tmp_path / "config" / "settings.yaml")
     ended = run("up", cwd=tmp_path)
     assert ended.returncode == 2
-    assert "config/settings.yaml:27: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
+    assert "config/settings.yaml:28: github.token: the variable GITHUB_TOKEN is not set" in ended.stderr
 
 
 def test_a_changed_prompt_is_used_by_the_next_delivery_and_an_invalid_one_is_not(
