@@ -270,7 +270,7 @@ ANY_STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LINES, ANY_STEPS, st.integers(-5, 3_000))
 def test_excerpts_of_any_log_are_bounded_and_ordered(
     lines: list[str], steps: list[WorkflowStep], characters: int

@@ -508,7 +508,7 @@ def visible(text: str) -> str:
     return "".join(text.replace("\ufeff", "").replace("\ud800", "\ufffd").split()).replace("\x85", "")
 
 
-@settings(max_examples=400)
+@settings(max_examples=150)
 @given(st.data(), any_change(), st.booleans())
 def test_located_findings_are_accepted_by_github(data: st.DataObject, change: Change, is_shown_to_claude: bool) -> None:
     accepted = apply_patch(change.old, change.patch)
