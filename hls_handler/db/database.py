@@ -138,9 +138,14 @@ class Database:
             require_returning(sqlite3.sqlite_version_info)
         with self._translated(), self._engine.connect() as connection:
             if self.file is None:
-                from hls_handler.db.postgresql import require_timeouts
+                from hls_handler.db.postgresql import find_missing_timeout
 
-                require_timeouts(connection, self.shown_url)
+                missing = find_missing_timeout(connection)
+                if missing is not None:
+                    raise StoreUnavailable(
+                        f"the database {self.shown_url} cannot be used: the session has no {missing}, but HLS "
+                        f"requested one; {NO_POOLER}"
+                    )
             elif not enable_write_ahead_log(connection):
                 raise StoreUnavailable(
                     f"the database {self.shown_url} cannot be used: its disk does not allow a write-ahead log; "

@@ -15,9 +15,6 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from hls_handler.db.database import NO_POOLER
-from hls_handler.errors import StoreUnavailable
-
 T = TypeVar("T")
 
 RESPONSE_TIMEOUT_S = 12.0
@@ -126,14 +123,10 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return {**arguments, **_arguments(url)}
 
 
-def require_timeouts(connection: Connection, shown_url: str) -> None:
-    """Raise `StoreUnavailable` if the session has no timeouts: a connection pooler may drop HLS's options."""
-    for name in ("lock_timeout", "idle_in_transaction_session_timeout"):
-        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0":
-            raise StoreUnavailable(
-                f"the database {shown_url} cannot be used: the session has no {name}, but HLS requested one; "
-                f"{NO_POOLER}"
-            )
+def find_missing_timeout(connection: Connection) -> str | None:
+    """Return the name of a timeout that the session does not have: a connection pooler may drop HLS's options."""
+    names = ("lock_timeout", "idle_in_transaction_session_timeout")
+    return next((name for name in names if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "0"), None)
 
 
 def _arguments(url: URL) -> dict[str, object]:
