@@ -117,6 +117,8 @@ def test_settings_that_need_a_restart_are_reported_and_the_rest_is_applied(servi
     read_again(service)
     assert service.get("/health").body == {"status": "degraded", "service": "github-webhook-handler"}
     headers = {"X-API-Key": "the-key-of-the-dashboard"}
+    assert service.get("/api/deliveries").status == 401
+    assert service.request("GET", "/api/deliveries", headers=headers).body["deliveries"] == []
     found = service.request("GET", "/health", headers=headers).body["components"]["settings"]
     line = next(n for n, text in enumerate(service.settings.read_text().split("\n"), 1) if text.startswith("server:"))
     assert found["message"] == (
