@@ -7,12 +7,12 @@ processes, and ends when the key is changed. Signing out deletes the cookie, but
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +21,9 @@ from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
 
 SESSION_S = 12 * 3600
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
+"""Matches the header Host. Starlette's `request.url` has the server's own address if it cannot parse the header."""
+
 MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
 """Wrong keys that the form accepts within this time, in s. A key in X-API-Key is not limited, because anybody could
 lock the operator out otherwise."""
@@ -36,16 +39,16 @@ class Access:
         self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
         self._attempts, self._now = attempts, now
         public_url = settings.server.public_url or ""
-        self.is_on = key is not None or is_loopback(settings.server.host)
+        is_local = is_loopback(settings.server.host) and not public_url  # with an address, others reach it by a proxy
+        self.is_on = key is not None or is_local
         self.needs_key = key is not None
         self._is_secure = public_url.startswith("https://")
         self._cookie = "__Host-hls" if self._is_secure else "hls"
-        self._hosts = {urlsplit(public_url).hostname} - {None}
 
     def is_known_host(self, request: Request) -> bool:
         """Return False if a web page of another site may have made its own name point to this machine."""
-        host = request.url.hostname or ""
-        return self.needs_key or is_loopback(host) or host in self._hosts
+        host = HOST.fullmatch(request.headers.get("host", ""))
+        return self.needs_key or (host is not None and is_loopback(host[1]))
 
     def is_allowed(self, request: Request) -> bool:
         if self._key is None:
@@ -57,7 +60,9 @@ class Access:
 
     def is_program(self, request: Request) -> bool:
         """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
-        return "x-api-key" in request.headers if self.needs_key else "origin" not in request.headers
+        if self.needs_key:
+            return len(request.headers.getlist("x-api-key")) == 1
+        return "origin" not in request.headers
 
     def sign_in(self, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
@@ -87,8 +92,8 @@ class Access:
 
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""
-        origin = request.headers.get("origin")
-        is_same_origin = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        host = request.headers.get("host")
+        is_same_origin = request.headers.get("origin") in (None, f"http://{host}", f"https://{host}")
         return is_same_origin and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
 
     def _is_key(self, given: bytes) -> bool:

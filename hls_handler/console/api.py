@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.console.access import Access
-from hls_handler.console.deliveries import InvalidFilter, parse_search, to_query
+from hls_handler.console.deliveries import InvalidFilter, find_delivery, parse_search, to_query
 from hls_handler.errors import StoreUnavailable
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
@@ -65,7 +65,7 @@ class Api:
 
     def _require_access(self, request: Request) -> None:
         if not self._access.is_on:
-            raise Problem(404, "the API is off: set server.api_key, because server.host is not loopback")
+            raise Problem(404, "the API is off: set server.api_key, because others may reach this service")
         if not self._access.is_known_host(request):
             raise Problem(403, "use http://127.0.0.1 or http://localhost, or set server.api_key")
         if not self._access.is_allowed(request):
@@ -80,18 +80,18 @@ class Api:
             raise Problem(400, str(exc)) from None
         found = await asyncio.to_thread(self._store.searches.find, search)
         pauses = await asyncio.to_thread(self._store.pauses.active)
-        following = None if found.next is None else f"{DELIVERIES}?{to_query(search, before=found.next)}"
+        following = None if found.next is None else f"{DELIVERIES}?{to_query(request.query_params, before=found.next)}"
         document = deliveries_to_dict(found.rows, pauses)
         return _respond(request, {**document, "next": following, "is_complete": found.is_complete})
 
     async def _show(self, request: Request) -> Response:
-        row = await asyncio.to_thread(self._store.deliveries.find, request.path_params["guid"])
+        row = await find_delivery(self._store, request.path_params["guid"])
         if row is None:
             raise Problem(404, "there is no such delivery, or it was deleted")
         return _respond(request, report_to_dict(await asyncio.to_thread(load_report, self._store, row)))
 
     async def _retry(self, request: Request) -> Response:
-        row = await asyncio.to_thread(self._store.deliveries.find, request.path_params["guid"])
+        row = await find_delivery(self._store, request.path_params["guid"])
         if row is None:
             raise Problem(404, "there is no such delivery, or it was deleted")
         run = partial(retry_delivery, body_days_source=self._body_days_source)

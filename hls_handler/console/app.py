@@ -21,6 +21,7 @@ from hls_handler.console.deliveries import (
     InvalidFilter,
     describe_conversation,
     describe_event,
+    find_delivery,
     parse_search,
     to_query,
 )
@@ -67,6 +68,7 @@ class _Pages:
     def __init__(self, store: Storage, settings: Settings, access: Access) -> None:
         self._store, self._access = store, access
         self._body_days_source = settings.sources.where("storage.body_days")
+        self._body_timeout_s = settings.server.body_timeout_s
 
     def guard(self, page: _Page) -> _Page:
         """Return the page for people who may use the console; others are asked for the key."""
@@ -87,7 +89,7 @@ class _Pages:
 
     def _refuse(self, request: Request) -> Response | None:
         if not self._access.is_on:
-            raise HTTPException(404, "the console is off: set server.api_key, because server.host is not loopback")
+            raise HTTPException(404, "the console is off: set server.api_key, because others may reach this service")
         if not self._access.is_known_host(request):
             raise HTTPException(403, "open the console as http://127.0.0.1 or http://localhost, or set server.api_key")
         return None
@@ -114,15 +116,15 @@ class _Pages:
             given=dict(request.query_params),
             states=STATES,
             is_complete=found.is_complete,
-            next_query=None if found.next is None else to_query(search, before=found.next),
-            first_query=to_query(search, before=None) if search.before else None,
+            next_query=None if found.next is None else to_query(request.query_params, before=found.next),
+            first_query=to_query(request.query_params, before=None) if search.before else None,
         )
 
     async def show_delivery(self, request: Request) -> Response:
         return await self._show(request, request.path_params["guid"])
 
     async def _show(self, request: Request, guid: str, *, said: str = "", status: int = 200) -> Response:
-        row = await asyncio.to_thread(self._store.deliveries.find, guid)
+        row = await find_delivery(self._store, guid)
         if row is None:
             return self._message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
         report = await asyncio.to_thread(load_report, self._store, row)
@@ -143,7 +145,7 @@ class _Pages:
 
     async def retry(self, request: Request) -> Response:
         form = await self._read_form(request)
-        row = await asyncio.to_thread(self._store.deliveries.find, request.path_params["guid"])
+        row = await find_delivery(self._store, request.path_params["guid"])
         if row is None:
             return self._message(request, "There is no such delivery, or it was deleted.", status=404)
         self._require_own(request, form)
@@ -186,10 +188,14 @@ class _Pages:
 
     async def _read_form(self, request: Request) -> _Form:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_FORM_BYTES:
-                raise HTTPException(413, f"a form may have {MAX_FORM_BYTES} bytes")
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FORM_BYTES:
+                        raise HTTPException(413, f"a form may have {MAX_FORM_BYTES} bytes")
+        except TimeoutError:
+            raise HTTPException(408, f"the form did not arrive within {self._body_timeout_s:g} s") from None
         try:
             return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
         except ValueError:

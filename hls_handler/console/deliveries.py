@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import urlencode
@@ -12,6 +12,7 @@ from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.storage import Storage
 
 STATES: tuple[State, ...] = get_args(State)
 MAX_FILTER_CHARACTERS = 200
@@ -29,6 +30,8 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
     given = {name: value.strip() for name, value in query.items() if value.strip()}
     for name, value in given.items():
+        if "\0" in value:
+            raise InvalidFilter(f"{name}: contains the character NUL")
         if len(value) > MAX_FILTER_CHARACTERS:
             raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
     state = given.get("state")
@@ -50,28 +53,20 @@ def _parse_time(name: str, given: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(given)
-    except ValueError:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise InvalidFilter(f"{name}: found {given!r}, expected a time in UTC such as 2026-11-23T12:00") from None
-    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
-def to_query(search: DeliverySearch, *, before: str | None) -> str:
-    """Return the query of the address with this search and page: "state=dead&before=GUID"."""
-    search = replace(search, before=before)
-    values = {
-        "state": search.state,
-        "repository": search.repository,
-        "event": search.event,
-        "text": search.text,
-        "since": _time_to_text(search.since),
-        "until": _time_to_text(search.until),
-        "before": search.before,
-    }
-    return urlencode({name: value for name, value in values.items() if value})
+def to_query(given: Mapping[str, str], *, before: str | None) -> str:
+    """Return the query of the address with the given filters and another page: "state=dead&before=GUID"."""
+    filters = {name: value for name, value in given.items() if value and name != "before"}
+    return urlencode(filters | ({"before": before} if before else {}))
 
 
-def _time_to_text(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}"
+async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:
+    """Return the delivery with this GUID, unique prefix of it, or request id. Raises `StoreUnavailable`."""
+    return None if "\0" in guid else await asyncio.to_thread(store.deliveries.find, guid)  # PostgreSQL stores no NUL
 
 
 def describe_event(row: DeliveryRow) -> str:

@@ -8,6 +8,7 @@ import html
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -191,6 +192,10 @@ def _http_error(request: Request, exc: Exception) -> Response:
     if exc.status_code == 404 and "x-github-event" in request.headers:
         reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
         log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
+    if request.url.path.startswith("/api/"):
+        content = {"type": "about:blank", "title": HTTPStatus(exc.status_code).phrase, "status": exc.status_code}
+        problem = {**content, "detail": exc.detail}
+        return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")
     return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 

@@ -90,7 +90,8 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     page = browser.get("/deliveries/g1").body.decode()
     token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
     assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin="https://evil.example").status == 403
-    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin="null").status == 403
+    for origin in ("null", "http://[", "http://127.0.0.1:9000"):
+        assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin=origin).status == 403
     assert state_of(store, "g1") == "dead"
     assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 200
     assert state_of(store, "g1") == "queued"
@@ -105,7 +106,10 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     assert Browser(store).get("/deliveries").status == 200
     assert Browser(store, "localhost:8000").get("/deliveries").status == 200
     assert Browser(store, "[::1]:8000").get("/deliveries").status == 200
-    assert Browser(store, "rebound.example:8000").get("/deliveries").status == 403
+    for host in ("rebound.example:8000", "a{b.evil.example:8000", "127.0.0.1@evil.example", "", "a b", "localhost:"):
+        assert Browser(store, host).get("/deliveries").status == 403
+    proxied = Browser(store, "hls.example.com", public_url="https://hls.example.com")
+    assert proxied.get("/deliveries").status == proxied.get("/api/deliveries").status == 404
     off = Browser(store, host="0.0.0.0:8000")
     off.apply(host="0.0.0.0")
     assert off.get("/deliveries").status == off.get("/sign-in").status == 404
@@ -166,6 +170,9 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
         ("since=yesterday", "since: found &#39;yesterday&#39;, expected a time in UTC such as 2026-11-23T12:00"),
         ("sate=dead", "there is no filter &#39;sate&#39;; expected one of state, repository"),
         (f"text={'x' * 201}", "text: found 201 characters, expected at most 200"),
+        ("before=%00", "before: contains the character NUL"),
+        ("since=0001-01-01T00:00%2B14:00", "since: found &#39;0001-01-01T00:00+14:00&#39;, expected a time"),
+        ("until=9999-12-31T23:59-14:00", "until: found &#39;9999-12-31T23:59-14:00&#39;, expected a time"),
     ],
 )
 def test_invalid_filter_is_named(browser: Browser, query: str, problem: str) -> None:
@@ -205,7 +212,7 @@ def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage)
     assert refused.status == 409
     assert "g1 is ignored; only a dead or a waiting delivery can be run again." in refused.body.decode()
     assert browser.submit("/deliveries", "/deliveries/none/retry").status == 404
-    assert browser.get("/deliveries/none").status == 404
+    assert browser.get("/deliveries/none").status == browser.get("/deliveries/\0").status == 404
 
 
 def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
