@@ -136,8 +136,9 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         if RANK[finding.severity] <= RANK[facts.shown.min_severity] and finding.confidence >= facts.shown.min_confidence
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
-    new = find_new([finding for finding in located if _is_timely(facts, finding)], facts.record.ledger)
-    ledger = raise_severities(facts.record.ledger, located)
+    timely = [finding for finding in located if _is_timely(facts, finding)]
+    new = find_new(timely, facts.record.ledger)
+    ledger = raise_severities(facts.record.ledger, timely)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, facts.selection.patches, prompt_id="", previous_paths=renamed)
     found = tuple(zip(entries, new, strict=True))

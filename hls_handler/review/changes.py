@@ -5,7 +5,8 @@ if it stands beside the same unchanged lines as before: `return True` may be rig
 If the base changed the unchanged lines on one side, those on the other side suffice.
 
 A reviewed hunk is stored as one token for each line: a mark, and a digest of the text. Unchanged lines have the mark
-"=", or "." if they are short. The tokens "^" and "$" are the beginning and the end of the file.
+"=", or "." if they are short. The tokens "^" and "$" are the beginning and the end of the file; a token "@" before the
+others has the heading of the hunk, which is the line that begins its function.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show 
 CONTEXT_LINES = 3  # unchanged lines above and below a change in GitHub's patches; fewer only at the end of the file
 MIN_PLACE = 2  # unchanged lines that show a place; the beginning or the end of the file suffices
 
-MAX_COMPARED = 200_000
-"""Limit on the product of the numbers of lines that are compared one by one; beyond it, all of them are new."""
+MAX_PAIRS = 200_000
+"""Limit on the pairs of equal lines in two sequences that are compared line by line; beyond it, all lines are new."""
 
+HEADING = "@"
 CHANGED, PLACE = "+-", "=^$"  # marks of tokens: of changed lines, and of those that show a place
 BEGINNING, END = (mark.ljust(DIGEST_CHARACTERS + 1, "0") for mark in "^$")
 
@@ -77,17 +79,22 @@ def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[froz
 
 
 def _tokenize(hunk: Hunk) -> tuple[_Tokens, _Tokens, _Tokens]:
-    """Return `BEGINNING` if the hunk begins with the file, the tokens of its lines, and `END` if it ends with it."""
+    """Return what precedes the lines (the heading, or `BEGINNING`), the tokens of the lines, and `END` or nothing."""
     header = HUNK_HEADER.match(hunk.header)
-    begins = header is None or int(header[3]) <= 1
+    heading = hunk.header[header.end() :].strip() if header else ""
+    first = [HEADING + _digest(f"{heading}\n")] if heading else []
+    first += [BEGINNING] if header is None or int(header[3]) <= 1 else []
     ends = any(line.mark != " " for line in hunk.lines[-CONTEXT_LINES:])
-    return (BEGINNING,) if begins else (), tuple(map(_token, hunk.lines)), (END,) if ends else ()
+    return tuple(first), tuple(map(_token, hunk.lines)), (END,) if ends else ()
 
 
 def _token(line: Line) -> str:
     mark = line.mark if line.mark != " " else "=" if len(line.text.strip()) >= MIN_CHARACTERS else "."
-    text = f"{line.text}{'' if line.lacks_newline else chr(10)}"
-    return mark + sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
+    return mark + _digest(f"{line.text}{'' if line.lacks_newline else chr(10)}")
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _split(stored: str) -> _Tokens:
@@ -107,7 +114,15 @@ def _find_near(old: Sequence[_Tokens], new: dict[int, _Tokens]) -> Iterator[tupl
         for token in set(hunk):
             for at in by_token.get(token, ()):
                 shared.setdefault(at, []).append(token)
-        yield number, sorted(at for at, found in shared.items() if _show_place(found))
+        near = (at for at, found in shared.items() if _show_place(found) and _is_in_function(old[at], hunk))
+        yield number, sorted(near)
+
+
+def _is_in_function(old: _Tokens, new: _Tokens) -> bool:
+    """Return True unless the headings differ. A change above a hunk may move its beginning across the heading."""
+    if old[0][0] != HEADING or new[0][0] != HEADING or old[0] == new[0]:
+        return True
+    return any(one[0][1:] in {token[1:] for token in other[1:]} for one, other in ((old, new), (new, old)))
 
 
 def _show_place(tokens: Sequence[str]) -> bool:
@@ -131,7 +146,7 @@ def _find_kept(old: Sequence[str], new: Sequence[str]) -> Iterator[_Run]:
 def _is_own(old: Sequence[str], new: Sequence[str]) -> bool:
     """Return True if the unchanged lines of one sequence are removed ones of the other: the base changed none."""
     return all(
-        {token[1:] for token in one if token[0] not in CHANGED}
+        {token[1:] for token in one if token[0] not in CHANGED + HEADING}
         <= {token[1:] for token in other if token.startswith("-")}
         for one, other in ((old, new), (new, old))
     )
@@ -143,7 +158,8 @@ def _find_equal(one: Sequence[str], other: Sequence[str]) -> Iterator[_Run]:
     if head:
         yield 0, 0, head
     old, new = one[head : len(one) - tail], other[head : len(other) - tail]
-    if len(old) * len(new) <= MAX_COMPARED:
+    counts = Counter(new)
+    if sum(counts[token] for token in old) <= MAX_PAIRS:
         for i, j, size in SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks():
             if size:
                 yield head + i, head + j, size

@@ -304,7 +304,15 @@ def _find_slot(entry: LedgerEntry) -> tuple[object, ...]:
 
 def _to_line(entry: LedgerEntry) -> KnownLine:
     place = (entry.path, entry.previous_path, entry.side, entry.quote)
-    return KnownLine(*place, entry.nearby, entry.changed, entry.twins, entry.line, is_absent=entry.is_absent)
+    return KnownLine(
+        *place,
+        entry.nearby,
+        entry.changed,
+        entry.twins,
+        entry.line,
+        is_absent=entry.is_absent,
+        is_dismissed=entry.state == "dismissed",
+    )
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:

@@ -120,8 +120,10 @@ _MARKS: dict[str, Mark] = {mark: mark for mark in get_args(Mark)}
 
 
 def normalize_line(text: str) -> str:
-    # without blanks (Z) and invisible characters (C), so that texts that look the same are equal
-    joined = "".join(text.split())
-    if joined.isascii() and joined.isprintable():  # most lines, 20 times as fast
-        return joined
-    return "".join(character for character in clean(CodeText(text)) if unicodedata.category(character)[0] not in "CZ")
+    """Return a line without invisible characters, with one space for each run of blanks, so that equal looks match."""
+    if not (text.isascii() and text.replace("\t", " ").isprintable()):
+        kinds = ((character, unicodedata.category(character)[0]) for character in clean(CodeText(text)))
+        text = "".join(
+            " " if kind == "Z" else character for character, kind in kinds if kind != "C" or character == "\t"
+        )
+    return " ".join(text.split())

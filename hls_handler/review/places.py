@@ -1,8 +1,8 @@
 """Finds the lines of earlier findings in the present patches of a pull request.
 
-A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
-neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
-be right in one function and wrong in another.
+A line of a patch is the line of a finding if it did not change since the last review, and either one of the lines
+around it neither, or no other line has its text. It is also the line if enough of the lines that were around it are
+around it. Equal text alone is not enough: `return True` may be right in one function and wrong in another.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class KnownLine:
     twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
     number: int | None  # None: no patch showed it
     is_absent: bool  # True: the patches did not have it
+    is_dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
         for at, line in enumerate(lines)
         for path in own_paths[at]
         for place in index.find(path, line.side, line.text)
-        if _is_same(line, place, changes)
+        if _is_same(line, place, changes, is_only=len(index.find(path, line.side, line.text)) == 1)
     )
     taken = {place.position for place in found.values()}
     found |= _assign(
@@ -180,7 +181,7 @@ class _Changes:
         return (place.line.side, place.line.number) in self._changed[paths]
 
 
-def _is_same(line: KnownLine, place: Place, changes: _Changes) -> bool:
+def _is_same(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool) -> bool:
     near = is_near(line.nearby, line.changed, place)
     if not changes.is_known(line.path):
         return near
@@ -190,7 +191,9 @@ def _is_same(line: KnownLine, place: Place, changes: _Changes) -> bool:
     # Unchanged lines of the files enter and leave the patch.
     is_kept = place.line.mark != " " and not changes.has(place, line.path)
     has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
-    return near or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS)
+    # If all lines around it changed, an open finding stays; but a dismissal may not hold in another function.
+    is_unique = is_only and not line.twins and not line.is_dismissed
+    return near or (is_kept and (has_neighbor or is_unique) and len(line.twins) < MAX_TWINS)
 
 
 def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hls_handler.analysis import Finding, Severity
@@ -68,7 +67,7 @@ class _PatchIndex:
                 position = (line.side, line.number)
                 self._lines[position], self._hunk_index[position] = line, index
                 self._index_in_hunk[position] = number
-                text = _normalize(line.text)
+                text = normalize_line(line.text)
                 self._positions_by_text.setdefault(text, []).append(position)
                 self._texts[position] = text
 
@@ -95,7 +94,9 @@ class _PatchIndex:
         """Return True if the lines right above a line of the old file, of the new one or of the patch are quoted."""
         hunk, index = self._hunks[self._hunk_index[position]], self._index_in_hunk[position]
         return not quoted or any(
-            _ends_with((_normalize(line.text) for line in reversed(hunk.lines[:index]) if line.mark in marks), quoted)
+            _ends_with(
+                (normalize_line(line.text) for line in reversed(hunk.lines[:index]) if line.mark in marks), quoted
+            )
             for marks in (" +", " -", " +-")
             if hunk.lines[index].mark in marks
         )
@@ -145,8 +146,11 @@ class _PatchIndex:
         new, old = suggestion.split("\n"), replaced.split("\n")
         above, below = (self._texts.get(("RIGHT", number)) for number in (start - 1, line + 1))
         ends = ((above, new[0], old[0]), (below, new[-1], old[-1]))
-        is_repeated = any(beside and _normalize(one) == beside != _normalize(other) for beside, one, other in ends)
-        return sanitize_code_block(suggestion) == suggestion and not is_repeated
+        is_repeated = any(
+            beside and normalize_line(one) == beside != normalize_line(other) for beside, one, other in ends
+        )
+        is_indented = new[0][:1].isspace() or not old[0][:1].isspace()  # Claude may leave the indentation out
+        return sanitize_code_block(suggestion) == suggestion and is_indented and not is_repeated
 
     def _text(self, start: int, line: int) -> str:
         return "\n".join(self._lines["RIGHT", number].text.removesuffix("\r") for number in range(start, line + 1))
@@ -166,23 +170,13 @@ def _ends_with(texts: Iterable[str], quoted: Sequence[Collection[str]]) -> bool:
 
 def _variants(quoted: str) -> tuple[str, ...]:
     """Return the texts that a line of a quote may mean; () for a blank line."""
-    variants = [_normalize(quoted)]
+    variants = [normalize_line(quoted)]
     shown = NUMBERED_LINE.fullmatch(quoted.strip())  # Claude may copy the number with the line
     if shown is not None:
-        variants.append(_normalize(shown["text"] or ""))
+        variants.append(normalize_line(shown["text"] or ""))
     if quoted[:1] in ("+", "-"):
-        variants.append(_normalize(quoted[1:]))
+        variants.append(normalize_line(quoted[1:]))
     return tuple(dict.fromkeys(variants)) if all(variants) else ()
-
-
-def _normalize(text: str) -> str:
-    """Return a line without invisible characters, with one space for each run of blanks, so that equal looks match."""
-    if not (text.isascii() and text.replace("\t", " ").isprintable()):
-        kinds = ((character, unicodedata.category(character)[0]) for character in clean(CodeText(text)))
-        text = "".join(
-            " " if kind == "Z" else character for character, kind in kinds if kind != "C" or character == "\t"
-        )
-    return " ".join(text.split())
 
 
 def _merge(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from starlette.types import Message
 
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
@@ -223,3 +225,24 @@ def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
     response = browser.get("/deliveries")
     assert response.status == 503
     assert "The database cannot be read now. /health says why." in response.body.decode()
+
+
+def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> None:
+    browser = Browser(store, api_key=KEY, body_timeout_s=0.05)
+
+    async def send_nothing() -> int:
+        messages: list[Message] = []
+
+        async def receive() -> Message:
+            await asyncio.Event().wait()
+            raise AssertionError("the wait has no end")
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        headers = [(b"host", b"127.0.0.1:8000"), (b"content-length", b"5")]
+        scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": headers, "query_string": b""}
+        await browser.app(scope, receive, send)
+        return int(messages[0]["status"])
+
+    assert asyncio.run(send_nothing()) == 408

@@ -126,6 +126,17 @@ def test_block_moved_with_one_more_or_one_fewer_line_is_changed_as_a_whole() -> 
         assert len(changed(function("show", block), function("drop", lines))) == lines.count("\n")
 
 
+def test_line_that_moves_to_another_function_with_the_same_lines_is_changed() -> None:
+    clean = IN_IF.replace("+10,7 @@", "+10,7 @@ func Clean() error {")
+    assert changed(clean, clean.replace("Clean", "Handle")) == ["+13   db.drop(table);"]
+    assert changed(clean, clean.replace("-10,6 +10,7", "-40,6 +50,7")) == []
+    longer = clean.replace("\n if (user", "\n func Clean() error {\n+  log(1)\n+  log(2)\n if (user")
+    assert changed(clean, longer.replace("@@ func Clean() error {", "@@ func Other() error {")) == [
+        "+11   log(1)",
+        "+12   log(2)",
+    ]
+
+
 def test_line_stays_reviewed_between_lines_that_the_pull_request_changes() -> None:
     edited = IN_IF.replace("   log(table);\n", "-  log(table);\n+  trace(table);\n").replace(" }", "-}\n+} else {")
     assert changed(IN_IF, edited) == ["-12   log(table);", "+12   trace(table);", "-13 }", "+14 } else {"]
@@ -212,9 +223,8 @@ def test_reviewed_lines_in_another_order_are_changed() -> None:
 
 
 def test_long_patches_that_differ_everywhere_are_changed_as_a_whole() -> None:
-    before = "@@ -0,0 +1,500 @@\n" + "\n".join(f"+old {number}" for number in range(500))
-    now = before.replace("old", "new").replace("new 250", "old 250")
-    assert len(changed(before, now)) == 500
+    before = "@@ -0,0 +1,502 @@\n" + "\n".join(["+a", *["+}"] * 500, "+b"])
+    assert len(changed(before, before.replace("+a", "+c").replace("+b", "+d"))) == 502
 
 
 TEXTS = st.sampled_from(["a", "b", "c", "return None", "}", ""])

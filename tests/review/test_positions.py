@@ -276,8 +276,8 @@ def test_a_range_is_cut_to_lines_of_one_hunk(changes: dict[str, Any], expected: 
 def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
     changes: dict[str, Any], has_suggestion: bool
 ) -> None:
-    (located,) = locate_findings([finding(suggestion="return 1", **changes)], {"area.py": PATCH})[0]
-    assert located.suggestion == ("return 1" if has_suggestion else None)
+    (located,) = locate_findings([finding(suggestion="    return 1", **changes)], {"area.py": PATCH})[0]
+    assert located.suggestion == ("    return 1" if has_suggestion else None)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,8 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         ("        raise ValueError\n    return side ** 2", None),
         ("        raise ValueError\n    return side ** 2\n", None),
         ("\n", None),
-        ("return 1\r\nreturn 2", None),
+        ("    return 1\r\n    return 2", None),
+        ("raise ValueError\nreturn side ** 3", None),
         ("return '\u202e'", None),
         ("token = 'ghp_0123456789abcdefghijklmnopqrstuvwxyzAB'", None),
         ("token = '[redacted: github-token]'", None),
@@ -305,6 +306,7 @@ def test_suggestion_is_kept_only_if_it_replaces_exactly_the_named_lines(
         "the same lines and a newline",
         "an empty line",
         "other line ends",
+        "without the indentation",
         "invisible character",
         "credential",
         "a redacted credential",
