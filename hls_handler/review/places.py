@@ -1,8 +1,9 @@
 """Finds the lines of earlier findings in the present patches of a pull request.
 
-A line of a patch is the line of a finding if it did not change since the last review, and either one of the lines
-around it neither, or no other line has its text. It is also the line if enough of the lines that were around it are
-around it. Equal text alone is not enough: `return True` may be right in one function and wrong in another.
+A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
+neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
+be right in one function and wrong in another. It is enough for an open finding if no other line of the file had or has
+the text: else a base that changes the lines around it would turn a check green.
 """
 
 from __future__ import annotations
@@ -191,9 +192,9 @@ def _is_same(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool)
     # Unchanged lines of the files enter and leave the patch.
     is_kept = place.line.mark != " " and not changes.has(place, line.path)
     has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
-    # If all lines around it changed, an open finding stays; but a dismissal may not hold in another function.
-    is_unique = is_only and not line.twins and not line.is_dismissed
-    return near or (is_kept and (has_neighbor or is_unique) and len(line.twins) < MAX_TWINS)
+    # Then an open finding stays, although the same text may be new; but a dismissal may not hold in another function.
+    is_unique = is_only and not line.twins and not line.is_dismissed and place.line.mark != " "
+    return near or is_unique or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS)
 
 
 def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:

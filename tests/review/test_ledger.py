@@ -68,7 +68,7 @@ def states(ledger: Sequence[LedgerEntry], now: dict[str, Patch], **known: Any) -
         (BEFORE.replace("+1,4", "+8,4"), "open"),
         (CHANGED_BESIDE, "open"),
         (BEFORE.replace("    log(total)", "\tlog(total)"), "open"),
-        (ELSEWHERE, "fixed"),
+        (ELSEWHERE, "open"),
         (REPLACED, "fixed"),
         (BEFORE.replace("+    log(total)", "-    log(total)"), "fixed"),
         ("@@ -90,1 +90,2 @@\n other()\n+another()", "gone"),
@@ -358,7 +358,7 @@ def test_short_lines_around_a_line_show_no_place(state: Any) -> None:
     entry = replace(entry, state=state, line=2 if state == "open" else None)
     before = text if state == "open" else text.replace("run(total)", "pass")
     moved = f"{text.replace('run(total)', 'pass')}\n@@ -70,2 +73,5 @@\n }}\n+{{\n+    run(total)\n+}}\n {{"
-    assert states([entry], patches(moved), reviewed=reviewed(before)) == ["fixed"]
+    assert states([entry], patches(moved), reviewed=reviewed(before)) == [state]  # an open one has the only such text
 
 
 def test_function_that_replaces_another_one_is_not_the_same() -> None:
@@ -393,13 +393,18 @@ FORGED = (
 FALSE = finding(path="area.py", line=4, quote="    return True", title="Always true", severity="low")
 
 
-@pytest.mark.parametrize("state", ["fixed", "gone", "dismissed", "open"])
+def test_open_finding_stays_open_while_one_line_has_its_text() -> None:
+    (after,) = follow(raised(FALSE, text=ALLOWED), patches(FORGED), reviewed=reviewed(ALLOWED))
+    assert (after.state, after.line) == ("open", 56)
+
+
+@pytest.mark.parametrize("state", ["fixed", "gone", "dismissed"])
 def test_equal_line_that_is_written_elsewhere_has_a_new_finding(state: Any) -> None:
     (entry,) = raised(FALSE, text=ALLOWED)
     entry = replace(entry, state=state, line=None if state in ("fixed", "gone") else 4)
     before = ALLOWED.replace("True", "user.is_owner") if entry.is_absent else ALLOWED
     (after,) = follow([entry], patches(FORGED), reviewed=reviewed(before))
-    assert after.state == ("fixed" if state in ("open", "dismissed") else state)
+    assert after.state == ("fixed" if state == "dismissed" else state)
     forged = FALSE.model_copy(update={"line": 56, "severity": "critical"})
     assert find_new([forged], [after]) == (forged,)
     (added,) = add([after], [forged], patches(FORGED), prompt_id="p@1")
