@@ -35,6 +35,8 @@ DOCUMENTATION = re.compile(r"(^|/)(docs?|changelog|license)(/|$)|\.(md|mdx|rst|t
 SETTINGS_FILES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|conf|properties|xml|csv|svg|lock)$|(^|/)\.[^/]+$")
 WORKFLOW_FILES = re.compile(r"^\.github/(workflows|actions)/")
 
+LINE_ENDS = re.compile("[\x0b-\r\x1c-\x1e\x85\u2028\u2029]")  # within a line of a patch, which ends with "\n"
+
 TOKENS_PER_FILE = 100  # tokens of a file in addition to its patch: name, counts and delimiters
 
 MAX_CALLS = 30
@@ -134,7 +136,7 @@ def select_files(
     ranked = [file for file, _ in read]
     shown = [redact_patch(patch) for _, patch in read]
     selected = tuple(
-        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_shortened(file, whole, patch))
+        _to_patched_file(file, patch, reviewed.get(file.path, ()), cut=_is_cut(file, whole, patch))
         for (file, whole), patch in zip(read, shown, strict=True)
     )
     calls: list[list[FilePart]] = [[]]
@@ -165,11 +167,11 @@ def redact_patch(patch: Patch) -> Patch:
     shown = parse_numbered(redact(cleaned))
     if cleaned == text:
         return shown
-    lines = {(line.side, line.number): line for hunk in patch.hunks for line in hunk.lines}
+    texts = {(line.side, line.number): line.text for hunk in patch.hunks for line in hunk.lines}
 
     def restore(line: Line) -> Line:
-        original = lines[line.side, line.number]
-        return original if clean(CodeText(original.text.removesuffix("\r"))) == line.text else line
+        original = texts[line.side, line.number]
+        return replace(line, text=original) if _clean_line(original) == line.text else line
 
     restored = Patch(tuple(replace(hunk, lines=tuple(map(restore, hunk.lines))) for hunk in shown.hunks))
     return restored if redact(numbered(restored)) == numbered(restored) else shown
@@ -340,7 +342,7 @@ def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int)
     files: list[FileCoverage] = []
     for index, file in enumerate(selection.files):
         hunks, missing = selection.patches[file.path].hunks, unread.get(index, {})
-        reason = "GitHub shortened its patch, or it contains a private key" if file.cut else None
+        reason = "GitHub shortened its patch, or hidden credentials span lines of it" if file.cut else None
         if missing:
             reason = not_asked.get(index, _why_unread(selection, index))
         one = FileCoverage(file.path, len(hunks), len(hunks) - len(missing), reason, needs_review=True)
@@ -434,10 +436,22 @@ def _to_patched_file(file: ChangedFile, patch: Patch, reviewed: Sequence[str], *
     return PatchedFile(*place, numbered(patch), cut=cut, changed=changed)
 
 
-def _is_shortened(file: ChangedFile, whole: Patch, shown: Patch) -> bool:
+def _is_cut(file: ChangedFile, whole: Patch, shown: Patch) -> bool:
     # GitHub may shorten a long patch without a notice; only the numbers of changed lines show it. The lines of a
-    # private key are hidden, and there could be code between the same two marks.
-    return max(file.additions + file.deletions, _count_changed(whole)) > _count_changed(shown)
+    # private key are hidden, and there could be code between the same two marks, or after a line end within a line.
+    lines, shown_lines = _list_changed(whole), _list_changed(shown)
+    if max(file.additions + file.deletions, len(lines)) > len(shown_lines):
+        return True
+    return any(map(_hides_line_end, lines, shown_lines))
+
+
+def _hides_line_end(line: Line, shown: Line) -> bool:
+    has_line_end = LINE_ENDS.search(line.text.removesuffix("\r")) is not None
+    return has_line_end and _clean_line(shown.text) != _clean_line(line.text)
+
+
+def _clean_line(text: str) -> str:
+    return clean(CodeText(text.removesuffix("\r")))
 
 
 def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
@@ -455,5 +469,9 @@ def _join_lines(hunk: Hunk, indexes: Collection[int]) -> Iterable[ChangedLines]:
         yield run
 
 
+def _list_changed(patch: Patch) -> list[Line]:
+    return [line for hunk in patch.hunks for line in hunk.lines if line.mark != " "]
+
+
 def _count_changed(patch: Patch) -> int:
-    return sum(line.mark != " " for hunk in patch.hunks for line in hunk.lines)
+    return len(_list_changed(patch))

@@ -5,6 +5,7 @@ https://docs.github.com/en/repositories/working-with-files/managing-files/custom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,6 +15,7 @@ from hls_handler.settings.values import find_glob_problem, matches
 Attribute = Literal["generated", "vendored"]
 
 PREFIX = "linguist-"
+BLANKS = " \t\r"  # as in git: a form feed or a no-break space is a character of a pattern
 MAX_RULES = 500  # that set one of the attributes; later ones are ignored
 VALUES = {"true": True, "false": False}
 
@@ -37,12 +39,13 @@ def parse_attributes(text: str) -> LinguistAttributes:
 
     https://git-scm.com/docs/gitattributes
     """
-    found = [rule for line in text.splitlines() for rule in _parse_line(line.strip())]
+    found = [rule for line in text.split("\n") for rule in _parse_line(line.strip(BLANKS))]
     return LinguistAttributes(tuple(found[:MAX_RULES]))
 
 
 def _parse_line(line: str) -> Iterator[tuple[str, Attribute, bool | None]]:
-    pattern, *settings = line.split()[:100] if not line.startswith(("#", "!", "[attr]", '"')) else [""]
+    is_ignored = line.startswith(("#", "!", "[attr]", '"'))
+    pattern, *settings = re.split(f"[{BLANKS}]+", line, maxsplit=100)[:100] if not is_ignored else [""]
     glob = _to_glob(pattern)
     if glob is None:
         return

@@ -85,6 +85,7 @@ from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
 
 MAX_SUMMARY_CHARACTERS = 4_000
+MAX_LISTED_FILES = 3_000  # GitHub lists no more
 
 MAX_GUIDANCE_CHARS, MAX_LINKED_ISSUE_CHARS = 6_000, 3_000
 """Characters of one file of guidance and of the body of one linked issue that `pull_requests/analyze` shows."""
@@ -139,7 +140,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         payload = event.pull_request
         pull_request = payload if event.is_recent else reader.pull_request(payload.number)
         check_conversation(event, pull_request)
-        listed = _read_files(pull_request, reader)
+        listed = _read_files(event, pull_request, reader)
         is_review = limits.is_review and not event.is_closing
         record = history.review(pull_request.number) if is_review else NO_REVIEW
         discussion = read_discussion(pull_request.number, reader, record.ledger)
@@ -393,23 +394,48 @@ def _find_review(analysis: Analysis) -> ValidReply | None:
     return next(reviews, None)
 
 
-def _read_files(pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
+def _read_files(event: Event, pull_request: PullRequest, reader: Reader) -> tuple[ChangedFile, ...]:
     """Return the changed files of the head commit. Raises `Superseded` if another commit is the head by now.
 
     GitHub lists the files of the present head, and perhaps late. Raises `Retryable` if the list is of another commit.
+    Its commits do not show that it is late if it names no head, or if only the base changed: then its numbers must be
+    those of the pull request.
     """
     number, head = pull_request.number, pull_request.head_sha
     listed = reader.files(number)
     commits = {file.commit for file in listed if file.status != "removed"}
-    if commits == {head}:
+    is_retargeted = _changes_base(event)
+    if commits == {head} and not is_retargeted:
         return listed
-    now = reader.pull_request(number).head_sha
-    if now != head:
-        raise Superseded(f"a newer push came meanwhile: {now[:10]}")
+    now = reader.pull_request(number)
+    if now.head_sha != head:
+        raise Superseded(f"a newer push came meanwhile: {now.head_sha[:10]}")
     others = sorted(commit for commit in commits if commit not in (None, head))
     if others:
         raise Retryable(f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is {head[:10]}")
+    if is_retargeted or head not in commits:
+        _check_numbers(listed, now)
     return listed
+
+
+def _changes_base(event: Event) -> bool:
+    changes = event.payload.get("changes")
+    return event.action == "edited" and isinstance(changes, Mapping) and "base" in changes
+
+
+def _check_numbers(listed: Sequence[ChangedFile], pull_request: PullRequest) -> None:
+    """Raise `Retryable` if a complete list has other numbers than the pull request."""
+    found = len(listed), sum(file.additions for file in listed), sum(file.deletions for file in listed)
+    wanted = pull_request.changed_files, pull_request.additions, pull_request.deletions
+    if found != wanted and len(listed) < MAX_LISTED_FILES:
+        raise Retryable(
+            f"GitHub's list of the changed files is late: it has {_describe_numbers(*found)}, but the pull request has "
+            f"{_describe_numbers(*wanted)}"
+        )
+
+
+def _describe_numbers(files: int, additions: int, deletions: int) -> str:
+    return f"{count(files, 'file')} with {additions} added and {deletions} removed lines"
 
 
 def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> tuple[ReviewContext, str]:

@@ -30,6 +30,8 @@ from hls_handler.sandbox.world import World
 
 Files = Sequence[Mapping[str, object]]
 
+COUNTS = ("changed_files", "additions", "deletions")  # numbers of a pull request
+
 KEYS_OF_BOTH = frozenset(
     {
         "number",
@@ -130,9 +132,12 @@ def _with_shown(
         conversation = replace(before, document={**before.document, **changes}, gone=None, moved_to=None)
     if conversation.kind == "pull":
         listed = _files(conversation, before, files)
-        if "changed_files" not in shown and (before is None or listed != before.files):  # a review's payload
-            conversation = replace(conversation, document={**conversation.document, **_counts(listed)})
-        conversation = replace(conversation, files=listed)
+        counts: Document = {}
+        if before is not None and before.files and listed == before.files:
+            counts = {name: before.document[name] for name in COUNTS if name in before.document}
+        elif files is not None or "changed_files" not in shown:  # a review's payload
+            counts = _counts(listed)
+        conversation = replace(conversation, document={**conversation.document, **counts}, files=listed)
     return world.with_account(author).with_conversation(conversation)
 
 
@@ -146,7 +151,7 @@ def _files(conversation: Conversation, before: Conversation | None, files: Files
     known = derived.files_at(conversation.head_sha)
     if known is not None:
         return tuple(dict(file) for file in known)
-    counts = {name: read_count(conversation.document.get(name)) for name in ("changed_files", "additions", "deletions")}
+    counts = {name: read_count(conversation.document.get(name)) for name in COUNTS}
     return generate_files(conversation.repository, conversation.head_sha, **counts)
 
 

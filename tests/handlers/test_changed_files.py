@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,7 @@ from tests.handlers.world import PATCH, file
 
 BUDGET = 100_000
 LONG_LINE = "a line is too long for one call"
+SHORTENED = "GitHub shortened its patch, or hidden credentials span lines of it"
 
 
 def select(
@@ -386,9 +388,7 @@ def test_patch_that_github_shortened_is_not_covered() -> None:
     selection = select(file(additions=400, deletions=1))
     assert shown(selection)[0].cut
     assert shown(selection)[0].numbered.endswith("\n[cut here: 399 more changed lines of this file are not shown]")
-    assert cover(selection, {}, unlisted=0).files == (
-        FileCoverage("area.py", 1, 1, "GitHub shortened its patch, or it contains a private key", needs_review=True),
-    )
+    assert cover(selection, {}, unlisted=0).files == (FileCoverage("area.py", 1, 1, SHORTENED, needs_review=True),)
 
 
 def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
@@ -397,6 +397,27 @@ def test_hidden_lines_of_a_private_key_are_not_covered() -> None:
     selection = select(file("a.py", patch, additions=4, deletions=0))
     assert "run(sys.argv)" not in shown(selection)[0].numbered
     assert not cover(selection, {}, unlisted=0).is_complete
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+@pytest.mark.parametrize(
+    ("text", "is_complete"),
+    [
+        ("# -----BEGIN PRIVATE KEY-----{}isUserAdministrator=True{}# -----END PRIVATE KEY-----", False),
+        ("# Authorization: Basic {}grantEverything()", False),
+        ("# password:{}isUserAdministrator1=True", False),
+        ("# password: hunter2isUserAdministrator1\r", True),
+        ("a = 1{}b = 2", True),
+    ],
+)
+def test_code_after_a_line_end_within_a_redacted_line_is_not_covered(text: str, end: str, is_complete: bool) -> None:
+    for mark, counts in (("+", (1, 0)), ("-", (0, 1)), (" ", (0, 0))):
+        patch = f"@@ -1,2 +1,2 @@\n a = 0\n{mark}{text.replace('{}', end)}\n+x = 1"
+        additions, deletions = counts
+        selection = select(file("a.py", patch, additions=additions + 1, deletions=deletions))
+        (one,) = cover(selection, {}, unlisted=0).files
+        is_shown = is_complete or mark == " "
+        assert (one.reviewed, one.hunks, one.reason) == (1, 1, None if is_shown else SHORTENED)
 
 
 @pytest.mark.parametrize("invisible", ["\u200b", "\ufeff", "\0", "\xad", "\ue000", "\ue000\u200d", "\u2060"])
@@ -439,8 +460,13 @@ def test_patches_are_shown_as_they_were_selected(rows: list[tuple[str, str]]) ->
         assert redact(one.numbered) == one.numbered  # as in a checkpoint
         text = format_for_prompt(CodeText(one.numbered), "nonce")
         assert find_unshown([one], text) == ()
-        numbers = [row[:8] for row in text.split("\n") if row[:2] in ("L ", "R ") and row[7:8] in ("+", "-")]
-        assert one.cut == (len(numbers) < changed)
+        lines = [row for row in text.split("\n") if row[:2] in ("L ", "R ") and row[7:8] in ("+", "-")]
+        originals = [original for mark, original in rows if mark in "+-"]
+        hides_line_end = any(
+            "[redacted: " in line and re.search("[\r\x0c\u2028]", original.removesuffix("\r"))
+            for line, original in zip(lines, originals, strict=False)
+        )
+        assert one.cut == (len(lines) < changed or hides_line_end)
 
 
 def test_a_push_that_changes_only_invisible_characters_is_reviewed() -> None:

@@ -16,7 +16,16 @@ from hls_handler.handlers.pull_requests import PullRequestHandler
 from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile
 from hls_handler.review.coverage import Coverage, FileCoverage
 from hls_handler.settings.model import Review
-from tests.handlers.world import FakeReader, analysis, event, file, finding, pull_request, pull_request_analysis
+from tests.handlers.world import (
+    FakeReader,
+    analysis,
+    count_changes,
+    event,
+    file,
+    finding,
+    pull_request,
+    pull_request_analysis,
+)
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVIEWED = FileCoverage("area.py", hunks=2, reviewed=2, reason=None, needs_review=True)
@@ -182,7 +191,7 @@ HANDLER = PullRequestHandler()
 
 
 def gather(*files: ChangedFile, tokens: int = 10_000, **known: Any) -> PullRequestFacts:
-    now = pull_request(**{"changed_files": len(files), **known})
+    now = pull_request(**{**count_changes(files), **known})
     return HANDLER.gather(
         event(pull_request()), FakeReader(now, files), EMPTY_HISTORY, PromptLimits(tokens, is_review=True)
     )

@@ -36,6 +36,10 @@ from tests.handlers.world import file
         ("../a.py linguist-generated", "a.py", None),
         ("linguist-generated", "linguist-generated", None),
         ("", "a.py", None),
+        ("\n \n*.py\t linguist-generated\r\n\n", "a.py", True),
+        ("# x\x0c*.py linguist-generated", "a.py", None),
+        ("b.py\xa0*.py linguist-generated", "b.py", None),
+        ("# x\u2028*.py linguist-generated", "a.py", None),
     ],
 )
 def test_value_of_one_line(line: str, path: str, value: bool | None) -> None:

@@ -47,6 +47,7 @@ from tests.handlers.world import (
     PATCH,
     FakeReader,
     analysis,
+    count_changes,
     event,
     file,
     finding,
@@ -71,7 +72,7 @@ def gather(
     """Gather the facts of a review. `threads` are those without an answer unless they are given."""
     if threads is None:
         threads = tuple(thread(entry.key) for entry in record.ledger)
-    now = pull_request(**{"changed_files": len(files), **known})
+    now = pull_request(**{**count_changes(files), **known})
     reader = FakeReader(now, files, review_threads=threads, permissions=dict.fromkeys(writers, "write"))
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     return HANDLER.gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
@@ -163,6 +164,9 @@ def test_omissions_are_described() -> None:
 def test_files_that_github_does_not_list_are_counted() -> None:
     assert gather(file(), changed_files=3_141).unlisted == 3_140
     assert gather(file(), changed_files=0).unlisted == 0
+    # GitHub lists no more: a list of this length is not compared with the numbers of the pull request
+    removed = [file(f"{n}.py", None, status="removed", additions=0, deletions=1) for n in range(3_000)]
+    assert gather(*removed, changed_files=3_141, deletions=3_141).unlisted == 141
 
 
 @pytest.mark.parametrize(

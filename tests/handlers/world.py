@@ -113,6 +113,12 @@ def file(path: str = "area.py", patch: str | None = PATCH, **known: Any) -> Chan
     return replace(plain, **known)
 
 
+def count_changes(files: Sequence[ChangedFile]) -> dict[str, int]:
+    """The numbers of a pull request with these changed files."""
+    added, removed = sum(file.additions for file in files), sum(file.deletions for file in files)
+    return {"changed_files": len(files), "additions": added, "deletions": removed}
+
+
 class FakeReader:
     """A fake reader with one issue or pull request, and other objects of the repository."""
 
@@ -167,8 +173,9 @@ class FakeReader:
         raise AssertionError("no handler reads it")
 
     def files(self, number: int) -> tuple[ChangedFile, ...]:
-        assert number == self._now.number
-        return self._files
+        """The files with the head commit as `commit`, unless they name one."""
+        head = self.pull_request(number).head_sha
+        return tuple(replace(file, commit=file.commit or head) for file in self._files)
 
     def reviews(self, number: int) -> tuple[Review, ...]:
         assert number == self._now.number

@@ -39,6 +39,7 @@ from hls_handler.work.asking import NO_BUDGET
 from hls_handler.work.commit_checks import CheckEnder
 from hls_handler.work.job import GATHER, facts_codec
 from hls_handler.work.runner import run_delivery
+from tests.handlers.world import count_changes
 from tests.rounds.generated import DiffLine, GeneratedPullRequest, Side, SourceLine, Version
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, FakeClaude, FakeGithub, FakeWriter
 from tests.work.world import World, open_world, settings
@@ -331,7 +332,7 @@ class Simulation:
         payload: Any = json.loads(recorded.load("pull_request.opened").body)
         shown = payload["pull_request"]
         payload |= {"action": action, "number": self.number, "changes": {"title": {"from": "Before"}}}
-        shown |= {"number": self.number, "state": "open", "changed_files": len(version.files)}
+        shown |= {"number": self.number, "state": "open", **count_changes(version.files)}
         shown["head"]["sha"] = version.sha
         body = json.dumps(payload).encode()
         event = parse_event("pull_request", guid, body)

@@ -36,11 +36,13 @@ def test_a_posted_webhook_seeds_its_issue(sandbox: Sandbox) -> None:
 
 def test_changed_files_can_be_posted_with_a_webhook(sandbox: Sandbox) -> None:
     one = recorded.load("pull_request.opened")
-    files: list[dict[str, Any]] = [{"filename": "mine.py"}]
+    files: list[dict[str, Any]] = [{"filename": "mine.py", "additions": 3}]
     control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload, "files": files})
+    control(sandbox, "POST", "/plant", {"event": one.event, "payload": one.payload})
     conversation = sandbox.state.conversation(REPOSITORY, 2)
     assert conversation is not None
     assert [one["filename"] for one in conversation.files] == ["mine.py"]
+    assert [conversation.document[name] for name in ("changed_files", "additions", "deletions")] == [1, 3, 0]
 
 
 def test_an_event_without_issue_or_pull_request_returns_no_thread(sandbox: Sandbox) -> None:

@@ -18,7 +18,7 @@ from hls_handler.work.commit_checks import ENDING_S, CheckEnder, begin_check
 from hls_handler.work.pipeline import run_job
 from hls_handler.work.posting import OUTCOME
 from hls_handler.work.runner import run_delivery
-from tests.handlers.world import file, pull_request, pull_request_analysis
+from tests.handlers.world import PATCH, file, pull_request, pull_request_analysis
 from tests.prompting.samples import load
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN, INVALID
 from tests.work.world import GUID, MakeWorld, World, settings
@@ -164,6 +164,49 @@ def test_pull_request_that_only_removes_files_is_reviewed(make_world: MakeWorld)
     open_pull_request(world)
     world.github.changed[2] = (file(status="removed", commit=OLD),)
     assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+REMOVED = file(status="removed", commit=OLD)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "described"),
+    [
+        ({"changed_files": 2}, "2 files with 1 added and 1 removed lines"),
+        ({"additions": 8}, "1 file with 8 added and 1 removed lines"),
+        ({"deletions": 0}, "1 file with 1 added and 0 removed lines"),
+    ],
+    ids=["files", "additions", "deletions"],
+)
+def test_list_of_only_removed_files_is_read_again_if_its_numbers_differ(
+    make_world: MakeWorld, numbers: dict[str, int], described: str
+) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+    world.github.pull_requests[2] = pull_request(number=2, **numbers)
+    world.github.changed[2] = (REMOVED,)
+    assert world.run() is None
+    late = "GitHub's list of the changed files is late: it has 1 file with 1 added and 1 removed lines, but the pull"
+    assert world.row().reason == f"{late} request has {described}"
+    assert (world.claude.asked, "success" in shown(world)) == ([], False)
+    world.github.pull_requests[2] = pull_request(number=2)
+    world.advance(600)
+    assert (world.finish().state, shown(world)) == ("done", ["success"])
+
+
+def test_list_of_the_old_base_is_read_again_after_a_change_of_the_base(make_world: MakeWorld) -> None:
+    world = make_world(REPLY, REPLY)
+    open_pull_request(world)
+    world.finish()
+    world.github.pull_requests[2] = pull_request(number=2, additions=2)
+    accept_event(world, "base", **RETARGETED)
+    assert world.run() is None
+    assert (world.row("base").reason or "").startswith("GitHub's list of the changed files is late: it has 1 file with")
+    assert "success" not in shown(world)[1:]
+    world.github.changed[2] = (file(patch=f"{PATCH}\n+run(input())", additions=2),)
+    world.advance(600)
+    assert (world.finish().state, shown(world)[-1]) == ("done", "success")
+    assert [("run(input())" in asked.task) for asked in world.claude.asked] == [False, True]
 
 
 def test_receipt_names_the_prompt_of_a_reply_from_the_cache(make_world: MakeWorld) -> None:

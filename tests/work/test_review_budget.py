@@ -74,18 +74,28 @@ def test_limit_of_a_pull_request_counts_all_its_events(make_world: MakeWorld) ->
     assert "settings (review.max_usd_per_pull_request) allows 0.050200 USD" in (world.row("later-1").reason or "")
 
 
-def test_comment_is_edited_if_the_first_call_does_not_fit(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize(
+    ("path", "said", "unread"),
+    [
+        ("a.py", "No findings in what was reviewed of [`", "`a.py` (2 of 3 changed lines; the budget"),
+        ("b.py", ") was not reviewed.\n", "`b.py` (the budget"),
+    ],
+    ids=["a part was read", "nothing was read"],
+)
+def test_comment_is_edited_if_the_first_call_does_not_fit(
+    make_world: MakeWorld, path: str, said: str, unread: str
+) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")], worth_saying=True)
     world = make_review_world(make_world, reply, max_usd_per_pull_request=0.0502, verify=False)
     assert world.finish().state == "done"
-    world.github.changed[2] = (file("a.py", "@@ -1 +1,2 @@\n-a\n+b\n+c"),)
+    world.github.changed[2] = (file(path, "@@ -1 +1,2 @@\n-a\n+b\n+c"),)
     world.accept("pull_request.opened", guid="later")
     world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=0.01)})
     assert world.finish().state == "done"
     comment = world.github.comments[2]
-    assert "was not reviewed.\n" in comment
-    assert "No findings" not in comment
-    assert "`a.py` (2 of 3 changed lines; the budget for reviews is used up)." in comment
+    assert said in comment
+    assert ("No findings" in comment) == (path == "a.py")
+    assert f"{unread} for reviews is used up)." in comment
 
 
 def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeWorld) -> None:
