@@ -207,7 +207,7 @@ class UnreliableReviewer(FakeClaude):
         moved = self.random.choice((0, 0, 0, 0, 1, -2, 7, 40))
         is_exact = not moved and self.random.random() < 0.8
         text = one.line.text.removesuffix("\n")
-        self.simulation.report(one, severity, is_exact=is_exact)
+        self.simulation.report(one, severity, is_exact=is_exact and body is FAILS)  # the others can be refuted
         number = max(line + moved, 1)
         invented = not is_exact and self.random.random() < 0.2
         return Finding(
