@@ -311,7 +311,7 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
         entry.twins,
         entry.line,
         is_absent=entry.is_absent,
-        is_dismissed=entry.state == "dismissed",
+        is_settled=entry.state == "dismissed" and entry.has_binding_dismissal,
     )
 
 

@@ -2,8 +2,8 @@
 
 A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
 neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
-be right in one function and wrong in another. It is enough for an open finding if no other line of the file had or has
-the text: else a base that changes the lines around it would turn a check green.
+be right in one function and wrong in another. It is enough for a finding that no writer dismissed if no other line of
+the file had or has the text: else a change of the lines around it would turn a check green.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class KnownLine:
     twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
     number: int | None  # None: no patch showed it
     is_absent: bool  # True: the patches did not have it
-    is_dismissed: bool = False
+    is_settled: bool = False  # True: a person with write permission dismissed the finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,8 @@ def _is_same(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool)
     # Unchanged lines of the files enter and leave the patch.
     is_kept = place.line.mark != " " and not changes.has(place, line.path)
     has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
-    # Then an open finding stays, although the same text may be new; but a dismissal may not hold in another function.
-    is_unique = is_only and not line.twins and not line.is_dismissed and place.line.mark != " "
+    # Then the finding stays, although the same text may be new; but a dismissal may not hold in another function.
+    is_unique = is_only and not line.twins and not line.is_settled and place.line.mark != " "
     return near or is_unique or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS)
 
 

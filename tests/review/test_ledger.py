@@ -364,8 +364,9 @@ def test_short_lines_around_a_line_show_no_place(state: Any) -> None:
 def test_function_that_replaces_another_one_is_not_the_same() -> None:
     text = "@@ -0,0 +1,4 @@\n+def allow(user):\n+    user = load(user)\n+    return True\n+    # end of allow"
     other = "@@ -0,0 +1,4 @@\n+def is_admin(name):\n+    check(name)\n+    return True\n+    # end of is_admin"
-    ledger = [replace(raised(FALSE.model_copy(update={"line": 3}), text=text)[0], state="dismissed")]
-    assert states(ledger, patches(other), reviewed=reviewed(text)) == ["fixed"]
+    (entry,) = raised(FALSE.model_copy(update={"line": 3}), text=text)
+    settled = replace(entry, state="dismissed", has_binding_dismissal=True)
+    assert states([settled], patches(other), reviewed=reviewed(text)) == ["fixed"]
 
 
 def test_of_equal_findings_the_last_one_is_open_again() -> None:
@@ -393,15 +394,17 @@ FORGED = (
 FALSE = finding(path="area.py", line=4, quote="    return True", title="Always true", severity="low")
 
 
-def test_open_finding_stays_open_while_one_line_has_its_text() -> None:
-    (after,) = follow(raised(FALSE, text=ALLOWED), patches(FORGED), reviewed=reviewed(ALLOWED))
-    assert (after.state, after.line) == ("open", 56)
+@pytest.mark.parametrize("state", ["open", "dismissed"])
+def test_finding_stays_while_one_line_has_its_text_unless_a_writer_dismissed_it(state: Any) -> None:
+    entry = replace(raised(FALSE, text=ALLOWED)[0], state=state)
+    (after,) = follow([entry], patches(FORGED), reviewed=reviewed(ALLOWED))
+    assert (after.state, after.line) == (state, 56)
 
 
 @pytest.mark.parametrize("state", ["fixed", "gone", "dismissed"])
 def test_equal_line_that_is_written_elsewhere_has_a_new_finding(state: Any) -> None:
     (entry,) = raised(FALSE, text=ALLOWED)
-    entry = replace(entry, state=state, line=None if state in ("fixed", "gone") else 4)
+    entry = replace(entry, state=state, line=None if state in ("fixed", "gone") else 4, has_binding_dismissal=True)
     before = ALLOWED.replace("True", "user.is_owner") if entry.is_absent else ALLOWED
     (after,) = follow([entry], patches(FORGED), reviewed=reviewed(before))
     assert after.state == ("fixed" if state == "dismissed" else state)
