@@ -235,21 +235,22 @@ def _assign(candidates: Iterable[_Candidate]) -> dict[int, Place]:
     return found
 
 
-def _has_moved(line: KnownLine, place: Place, own_paths: Iterable[str], index: PatchIndex) -> bool:
+def _has_moved(line: KnownLine, place: Place, own_paths: Collection[str], index: PatchIndex) -> bool:
     """Return True if more of the lines around the line are around the place than are left in its file.
 
-    Unchanged lines do not move, so they count only if all lines around the line are unchanged.
+    Unchanged lines do not move, so they count only if all lines around the line are unchanged. For a finding that no
+    writer dismissed, those count, too, that are no longer in its file and new at the place, and as many suffice.
     """
     around, there = (line.changed, place.changed) if line.changed else (line.nearby, place.nearby)
-    left = {
-        text
-        for text in around
-        for path in own_paths
-        for one in index.find(path, line.side, text)
-        if one.line.mark != " " or not line.changed
-    }
-    is_more = len({*around} & {*there}) > len(left) or not around
-    return is_more and is_near(line.nearby, line.changed, place)
+    present = {text: [one for path in own_paths for one in index.find(path, line.side, text)] for text in line.nearby}
+    left = {text for text in around if any(one.line.mark != " " or not line.changed for one in present[text])}
+    moved = {*around} & {*there}
+    if line.is_settled:
+        is_moved = len(moved) > len(left)
+    else:
+        moved |= {text for text in line.nearby if not present[text]} & {*there}
+        is_moved = len(moved - left) >= max(len(left - moved), 1)
+    return (is_moved or not around) and is_near(line.nearby, line.changed, place)
 
 
 def _similarity(one: Collection[str], other: Collection[str]) -> float:

@@ -464,6 +464,20 @@ def test_finding_follows_a_rename_whatever_changed_around_its_line() -> None:
     assert (back.path, back.previous_path, back.state) == ("area.py", None, "open")
 
 
+def test_finding_follows_a_block_that_has_half_of_the_lines_around_it() -> None:
+    head = "@@ -1,3 +1,7 @@\n+first = load(1)\n+second = load(2)\n+third = load(3)"
+    ledger = raised(
+        finding(path="area.py", line=4, quote="run(total)"),
+        text=f"{head}\n+run(total)\n fourth = load(4)\n fifth = load(5)\n sixth = load(6)",
+    )
+    left = f"{head}\n-fourth = load(4)\n-fifth = load(5)\n-sixth = load(6)"
+    block = "@@ -1,1 +1,5 @@\n start()\n+run(total)\n+fourth = load(4)\n+fifth = load(5)\n+sixth = load(6)"
+    moved = patches(left) | patches(block, "b.py")
+    assert [(one.path, one.state, one.line) for one in follow(ledger, moved)] == [("b.py", "open", 2)]
+    dismissed = [replace(ledger[0], state="dismissed", has_binding_dismissal=True)]
+    assert states(dismissed, moved) == ["fixed"]
+
+
 def test_finding_follows_a_block_although_a_line_of_it_stays() -> None:
     lines = ["alpha = compute(1)", "beta = compute(2)", "run(total)", "gamma = compute(3)", "return gamma"]
     block = "\n".join(f"+    {line}" for line in lines)
