@@ -31,7 +31,7 @@ from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import proxy_passwords
-from hls_handler.console.app import Console
+from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
@@ -193,7 +193,7 @@ class Service:
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(self._store, now=time.time).routes,
+            more_routes=Console(ConsolePorts(self._store, now=time.time)).routes,
         )
         self.web = self._web.app
 

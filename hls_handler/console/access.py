@@ -45,10 +45,15 @@ class Access:
         self._is_secure = public_url.startswith("https://")
         self._cookie = "__Host-hls" if self._is_secure else "hls"
 
-    def is_known_host(self, request: Request) -> bool:
-        """Return False if a web page of another site may have made its own name point to this machine."""
+    def find_refusal(self, request: Request) -> tuple[int, str] | None:
+        """Return the status and the reason if nobody may use the console in this way; None if people may."""
+        if not self.is_on:
+            return 404, "the console and the API are off: set server.api_key, because others may reach this service"
         host = HOST.fullmatch(request.headers.get("host", ""))
-        return self.needs_key or (host is not None and is_loopback(host[1]))
+        if not self.needs_key and (host is None or not is_loopback(host[1])):
+            # A web page of another site may have made its own name point to this machine.
+            return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
+        return None
 
     def is_allowed(self, request: Request) -> bool:
         if self._key is None:

@@ -3,75 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import get_args
-from urllib.parse import urlencode
+from collections.abc import Sequence
+from functools import partial
 
-from hls_handler.deliveries import State
-from hls_handler.events import event_key
-from hls_handler.history.search import DeliverySearch
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from hls_handler.console.delivery_search import (
+    STATES,
+    InvalidFilter,
+    describe_conversation,
+    describe_event,
+    find_delivery,
+    parse_search,
+    to_query,
+)
+from hls_handler.console.frame import Frame
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
+from hls_handler.reports.retry import retry_delivery
 from hls_handler.storage import Storage
 
-STATES: tuple[State, ...] = get_args(State)
-MAX_FILTER_CHARACTERS = 200
 
+class DeliveryPages:
+    def __init__(self, frame: Frame, store: Storage) -> None:
+        self._frame, self._store = frame, store
 
-class InvalidFilter(ValueError):
-    """A filter in the address has an invalid value. The message is a sentence for the operator."""
+    def routes(self) -> Sequence[BaseRoute]:
+        return [
+            self._frame.page("/deliveries", self._list),
+            self._frame.page("/deliveries/{guid}", self._show),
+            self._frame.page("/deliveries/{guid}/retry", self._retry, method="POST"),
+        ]
 
+    async def _list(self, request: Request) -> Response:
+        try:
+            search = parse_search(request.query_params)
+        except InvalidFilter as exc:
+            return self._frame.message(request, f"{exc}.", status=400)
+        found = await asyncio.to_thread(self._store.searches.find, search)
+        return self._frame.render(
+            request,
+            "deliveries.html",
+            rows=[(row, describe_event(row), describe_conversation(row)) for row in found.rows],
+            search=search,
+            given=dict(request.query_params),
+            states=STATES,
+            is_complete=found.is_complete,
+            next_query=None if found.next is None else to_query(request.query_params, before=found.next),
+            first_query=to_query(request.query_params, before=None) if search.before else None,
+        )
 
-def parse_search(query: Mapping[str, str]) -> DeliverySearch:
-    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
-    known = ("state", "repository", "event", "text", "since", "until", "before")
-    unknown = sorted(set(query) - set(known))
-    if unknown:
-        raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
-    given = {name: value.strip() for name, value in query.items() if value.strip()}
-    for name, value in given.items():
-        if "\0" in value:
-            raise InvalidFilter(f"{name}: contains the character NUL")
-        if len(value) > MAX_FILTER_CHARACTERS:
-            raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
-    state = given.get("state")
-    if state is not None and state not in STATES:
-        raise InvalidFilter(f"state: found {state!r}, expected one of {', '.join(STATES)}")
-    return DeliverySearch(
-        state=next((one for one in STATES if one == state), None),
-        repository=given.get("repository"),
-        event=given.get("event"),
-        text=given.get("text", ""),
-        since=_parse_time("since", given.get("since")),
-        until=_parse_time("until", given.get("until")),
-        before=given.get("before"),
-    )
+    async def _show(self, request: Request) -> Response:
+        row = await find_delivery(self._store, request.path_params["guid"])
+        return self._missing(request) if row is None else await self._page(request, row)
 
+    def _missing(self, request: Request) -> Response:
+        guid = request.path_params["guid"]
+        return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
 
-def _parse_time(name: str, given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(given)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidFilter(f"{name}: found {given!r}, expected a time in UTC such as 2026-11-23T12:00") from None
+    async def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
+        report = await asyncio.to_thread(load_report, self._store, row)
+        _, *sentences = format_report(report)  # the first one names the delivery
+        return self._frame.render(
+            request,
+            "delivery.html",
+            status=status,
+            report=report,
+            row=row,
+            event=describe_event(row),
+            conversation=describe_conversation(row),
+            sentences=[sentence.strip() for sentence in sentences],
+            steps=tuple(describe_steps(report)),
+            said=said,
+            can_retry=row.state in ("dead", "queued"),
+        )
 
-
-def to_query(given: Mapping[str, str], *, before: str | None) -> str:
-    """Return the query of the address with the given filters and another page: "state=dead&before=GUID"."""
-    filters = {name: value for name, value in given.items() if value and name != "before"}
-    return urlencode(filters | ({"before": before} if before else {}))
-
-
-async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:
-    """Return the delivery with this GUID, unique prefix of it, or request id. Raises `StoreUnavailable`."""
-    return None if "\0" in guid else await asyncio.to_thread(store.deliveries.find, guid)  # PostgreSQL stores no NUL
-
-
-def describe_event(row: DeliveryRow) -> str:
-    return event_key(row.event, row.action)
-
-
-def describe_conversation(row: DeliveryRow) -> str:
-    return f"{row.repository or ''}#{row.number}" if row.number is not None else row.repository or ""
+    async def _retry(self, request: Request) -> Response:
+        await self._frame.read_own_form(request)
+        row = await find_delivery(self._store, request.path_params["guid"])
+        if row is None:
+            return self._missing(request)
+        run = partial(retry_delivery, body_days_source=self._frame.settings.sources.where("storage.body_days"))
+        result = await asyncio.to_thread(run, self._store, row)
+        now = await find_delivery(self._store, row.guid) or row
+        return await self._page(request, now, said=f"{result.sentence}.", status=200 if result.is_queued else 409)

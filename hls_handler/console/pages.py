@@ -19,11 +19,12 @@ from hls_handler.untrusted.cleaning import escape_unprintable_lines
 
 FOLDER = Path(__file__).parent
 HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
+NAVIGATION = {"Deliveries": "/deliveries"}
 MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
@@ -44,7 +45,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
-    environment.globals.update(style=_address("console.css"), icon=_address("icon.svg"), version=__version__)
+    environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
 
 

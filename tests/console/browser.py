@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 
-from hls_handler.console.app import Console
+from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.storage import Storage
 from tests.web.fakes import Response, ask, settings
 
@@ -18,7 +18,7 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.console, self.host = Console(store, now=lambda: self.now), host
+        self.console, self.host = Console(ConsolePorts(store, now=lambda: self.now)), host
         self.cookie = ""
         self.apply(**server)
 

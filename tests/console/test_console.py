@@ -120,12 +120,12 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     assert Browser(store).get("/sign-in").headers["location"] == "/deliveries"
 
 
-def test_every_page_forbids_scripts_and_frames(browser: Browser, store: Storage) -> None:
+def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1"))
     browser.sign_in()
     for path in ("/deliveries", "/deliveries/g1", "/deliveries/none", "/sign-in", "/deliveries?state=x"):
         policy = browser.get(path).headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; style-src 'self'; ")
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
         assert "frame-ancestors 'none'" in policy
     assert browser.get("/static/icon.svg").headers["content-type"] == "image/svg+xml"
     assert browser.get("/static/..%2fapp.py").status == browser.get("/static/none").status == 404

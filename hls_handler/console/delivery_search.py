@@ -1,0 +1,77 @@
+"""The filters of the list of deliveries, and how a delivery is named there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import get_args
+from urllib.parse import urlencode
+
+from hls_handler.deliveries import State
+from hls_handler.events import event_key
+from hls_handler.history.search import DeliverySearch
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.storage import Storage
+
+STATES: tuple[State, ...] = get_args(State)
+MAX_FILTER_CHARACTERS = 200
+
+
+class InvalidFilter(ValueError):
+    """A filter in the address has an invalid value. The message is a sentence for the operator."""
+
+
+def parse_search(query: Mapping[str, str]) -> DeliverySearch:
+    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
+    known = ("state", "repository", "event", "text", "since", "until", "before")
+    unknown = sorted(set(query) - set(known))
+    if unknown:
+        raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
+    given = {name: value.strip() for name, value in query.items() if value.strip()}
+    for name, value in given.items():
+        if "\0" in value:
+            raise InvalidFilter(f"{name}: contains the character NUL")
+        if len(value) > MAX_FILTER_CHARACTERS:
+            raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
+    state = given.get("state")
+    if state is not None and state not in STATES:
+        raise InvalidFilter(f"state: found {state!r}, expected one of {', '.join(STATES)}")
+    return DeliverySearch(
+        state=next((one for one in STATES if one == state), None),
+        repository=given.get("repository"),
+        event=given.get("event"),
+        text=given.get("text", ""),
+        since=_parse_time("since", given.get("since")),
+        until=_parse_time("until", given.get("until")),
+        before=given.get("before"),
+    )
+
+
+def _parse_time(name: str, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidFilter(f"{name}: found {given!r}, expected a time in UTC such as 2026-11-23T12:00") from None
+
+
+def to_query(given: Mapping[str, str], *, before: str | None) -> str:
+    """Return the query of the address with the given filters and another page: "state=dead&before=GUID"."""
+    filters = {name: value for name, value in given.items() if value and name != "before"}
+    return urlencode(filters | ({"before": before} if before else {}))
+
+
+async def find_delivery(store: Storage, guid: str) -> DeliveryRow | None:
+    """Return the delivery with this GUID, unique prefix of it, or request id. Raises `StoreUnavailable`."""
+    return None if "\0" in guid else await asyncio.to_thread(store.deliveries.find, guid)  # PostgreSQL stores no NUL
+
+
+def describe_event(row: DeliveryRow) -> str:
+    return event_key(row.event, row.action)
+
+
+def describe_conversation(row: DeliveryRow) -> str:
+    return f"{row.repository or ''}#{row.number}" if row.number is not None else row.repository or ""

@@ -1,0 +1,130 @@
+"""What the pages and the API share: who may use them, how they look, and how forms and errors are sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from urllib.parse import parse_qsl, urlencode
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hls_handler.console.access import Access
+from hls_handler.console.pages import render
+from hls_handler.errors import StoreUnavailable
+from hls_handler.settings.model import Settings
+
+MAX_FORM_BYTES = 64 * 1024
+SIGN_IN = "/sign-in"
+
+Answer = Callable[[Request], Awaitable[Response]]
+Form = Mapping[str, str]
+
+
+class Problem(Exception):
+    """An error that the API answers as problem details (RFC 9457)."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+    def respond(self) -> Response:
+        title = HTTPStatus(self.status).phrase
+        content = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        return Response(json.dumps(content), self.status, media_type="application/problem+json")
+
+
+class Frame:
+    """The frame of all pages and of the API, for one set of settings."""
+
+    def __init__(self, settings: Settings, access: Access) -> None:
+        self.settings, self.access = settings, access
+
+    def page(self, path: str, show: Answer, *, method: str = "GET") -> Route:
+        """Return the route of a page for people who may use the console; others are asked for the key."""
+
+        async def guarded(request: Request) -> Response:
+            self.refuse(request)
+            if not self.access.is_allowed(request):
+                wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
+            try:
+                return await show(request)
+            except StoreUnavailable:
+                return self.message(request, "The database cannot be read now. /health says why.", status=503)
+
+        return Route(path, guarded, methods=[method])
+
+    def endpoint(self, path: str, answer: Answer, *, method: str = "GET") -> Route:
+        """Return the route of the API. `answer` may raise `Problem`."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                self._require_program(request)
+                return await answer(request)
+            except Problem as exc:
+                return exc.respond()
+            except StoreUnavailable:
+                return Problem(503, "the database cannot be read now; see /health").respond()
+
+        return Route(path, guarded, methods=[method])
+
+    def refuse(self, request: Request) -> None:
+        """Raise `HTTPException` if nobody may use the console in this way."""
+        refusal = self.access.find_refusal(request)
+        if refusal is not None:
+            raise HTTPException(*refusal)
+
+    def _require_program(self, request: Request) -> None:
+        refusal = self.access.find_refusal(request)
+        if refusal is not None:
+            raise Problem(*refusal)
+        if not self.access.is_allowed(request):
+            raise Problem(401, "send the service's key (server.api_key) in the header X-API-Key")
+        if request.method == "POST" and not self.access.is_program(request):
+            raise Problem(403, "send the key in the header X-API-Key; without a key, send no Origin")
+
+    def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
+        """Return the page. `variables` are those of the template besides `base.html`'s."""
+        token, needs_key = self.access.csrf_token(request), self.access.needs_key
+        return render(request, template, status=status, csrf_token=token, needs_key=needs_key, **variables)
+
+    def message(self, request: Request, text: str, *, status: int) -> Response:
+        return self.render(request, "message.html", status=status, title="HLS", text=text)
+
+    async def read_own_form(self, request: Request) -> Form:
+        """Return the fields of a form of this console. Raises `HTTPException` if it is not one."""
+        form = await self._read_form(request)
+        if not self.access.is_own_form(request, form.get("csrf_token", "")):
+            raise HTTPException(403, "the form is too old, or of another site: load the page again")
+        return form
+
+    async def _read_form(self, request: Request) -> Form:
+        body, timeout_s = bytearray(), self.settings.server.body_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > MAX_FORM_BYTES:
+                        raise HTTPException(413, f"a form may have {MAX_FORM_BYTES} bytes")
+        except TimeoutError:
+            raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
+        try:
+            return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
+        except ValueError:
+            raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
+
+
+def send_json(request: Request, document: object, *, status: int = 200) -> Response:
+    """Return the document as JSON with an ETag; 304 without a body if the client has it already."""
+    body = json.dumps(document).encode()
+    tag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {"etag": tag}
+    if request.method != "POST" and tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, status, headers=headers, media_type="application/json")

@@ -1,0 +1,57 @@
+"""The page that asks for the key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from hls_handler.console.frame import SIGN_IN, Frame
+
+
+class SignInPages:
+    def __init__(self, frame: Frame) -> None:
+        self._frame, self._access = frame, frame.access
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [
+            Route(SIGN_IN, self._show, methods=["GET"]),
+            Route(SIGN_IN, self._sign_in, methods=["POST"]),
+            self._frame.page("/sign-out", self._sign_out, method="POST"),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        self._frame.refuse(request)
+        return self._page(request, _local_path(request.query_params.get("next")))
+
+    def _page(self, request: Request, wanted: str, *, problem: str = "", status: int = 200) -> Response:
+        if not self._access.needs_key:
+            return RedirectResponse(wanted, 303)
+        return self._frame.render(request, "sign_in.html", status=status, wanted=wanted, problem=problem)
+
+    async def _sign_in(self, request: Request) -> Response:
+        self._frame.refuse(request)
+        form = await self._frame.read_own_form(request)
+        wanted = _local_path(form.get("next"))
+        if not self._access.may_try():
+            problem = "There were ten wrong keys within a minute. Wait a minute."
+            return self._page(request, wanted, problem=problem, status=429)
+        response = RedirectResponse(wanted, 303)
+        if self._access.sign_in(form.get("key", ""), response):
+            return response
+        problem = "This is not the key. It is server.api_key in the settings."
+        return self._page(request, wanted, problem=problem, status=401)
+
+    async def _sign_out(self, request: Request) -> Response:
+        await self._frame.read_own_form(request)
+        response = RedirectResponse(SIGN_IN, 303)
+        self._access.sign_out(response)
+        return response
+
+
+def _local_path(given: str | None) -> str:
+    """Return the path if it is one of this service, else that of the deliveries."""
+    is_local = given is not None and given.startswith("/") and not given.startswith(("//", "/\\"))
+    return given if given is not None and is_local and given.isprintable() else "/deliveries"
