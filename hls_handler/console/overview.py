@@ -141,6 +141,8 @@ class OverviewPage:
     async def _show(self, request: Request) -> Response:
         access = self._frame.access
         if access.find_refusal(request) is not None or not access.is_allowed(request):
+            if "hx-request" in request.headers:  # the session ended while the page was open
+                return Response(headers={"hx-refresh": "true"})
             return await self._show_start(request)
         given = request.query_params.get("period", "24h")
         name = next((one for one in get_args(PeriodName) if one == given), None)
@@ -174,7 +176,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
     return Overview(
         queue=deliveries.queue_state(),
-        pauses=tuple((describe_pause(pause), resume_command(pause)) for pause in store.pauses.active()),
+        pauses=tuple((describe_pause(pause), resume_command(pause).strip("`")) for pause in store.pauses.active()),
         holds=store.rate_limiter.all_held(),
         waits=group_waits(deliveries.waiting_reasons(limit=MAX_WAITING)),
         dead=tuple((row, describe_event(row), describe_conversation(row)) for row in dead),
@@ -239,7 +241,7 @@ def describe_totals(series: Series) -> dict[str, str]:
         return sum(sum(values) for (one, label), values in series.items() if one == name and label in labels)
 
     histogram = {label: sum(values) for (name, label), values in series.items() if name == _LATENCY}
-    done, dead = total(_OUTCOME, "done"), total(_OUTCOME, "dead")
+    done, dead, cost = total(_OUTCOME, "done"), total(_OUTCOME, "dead"), total(_COST, "") / 1_000_000
     return {
         "Received": f"{sum(total(name, '') for name in _RECEIVED):,}",
         "Done": f"{done:,}",
@@ -248,7 +250,7 @@ def describe_totals(series: Series) -> dict[str, str]:
         "Success": f"{done / (done + dead):.1%}" if done + dead else "-",
         "Half within": format_seconds(percentile(histogram, 0.5)),
         "95 % within": format_seconds(percentile(histogram, 0.95)),
-        "Cost": f"{total(_COST, '') / 1_000_000:.4f} USD",
+        "Cost": f"{cost:.2f} USD" if cost >= 1 else f"{cost:.4f} USD",
     }
 
 
@@ -287,7 +289,7 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
     yield make("bars", "Cost in USD", {"all calls to Claude": cost}, unit=_format_decimal)
     errors = {
         "dead deliveries": of_outcome("dead"),
-        "failed calls to Claude": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
+        "failed calls": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
         "rejected requests": added(_REJECTED),
     }
     yield make("bars", "Errors", errors)

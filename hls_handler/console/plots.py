@@ -40,6 +40,7 @@ def draw(
         width=440,  # larger, and the text would be too small on a phone
         height=200,
         margin=8,
+        margin_right=28,  # half of the last label
         disable_xml_declaration=True,
         no_prefix=True,
         classes=("plot",),
