@@ -45,7 +45,7 @@ def draw(
         no_prefix=True,
         classes=("plot",),
         show_dots=kind == "lines",
-        dots_size=1.5,
+        dots_size=2,
         allow_interruptions=True,
         include_x_axis=True,
         min_scale=2,
@@ -67,10 +67,9 @@ def draw(
 
 
 def _make_static(root: Element, title: str) -> Element:
-    """Remove what the policy blocks; make each value a `title`, which browsers show without a script."""
+    """Remove what the policy blocks or a script fills; make each value a `title`, which browsers show without a script."""
     root.attrib |= {"role": "img", "aria-label": title}
     for parent in list(root.iter()):
-        parent.attrib.pop("style", None)
         parent.attrib.pop("id", None)  # a page has several plots
         for child in list(parent):
             is_of_page = parent is root and child.tag == "title"
