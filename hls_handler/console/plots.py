@@ -67,7 +67,7 @@ def draw(
 
 
 def _make_static(root: Element, title: str) -> Element:
-    """Remove what the policy blocks or a script fills; make each value a `title`, which browsers show without a script."""
+    """Remove what the policy blocks; make each value a `title`, which browsers show without a script."""
     root.attrib |= {"role": "img", "aria-label": title}
     for parent in list(root.iter()):
         parent.attrib.pop("id", None)  # a page has several plots
