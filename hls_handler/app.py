@@ -193,7 +193,7 @@ class Service:
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, now=time.time)).routes,
+            more_routes=Console(self._console_ports()).routes,
         )
         self.web = self._web.app
 
@@ -401,6 +401,9 @@ class Service:
             clock=time.monotonic,
             installation_changed=self._installation_changed,
         )
+
+    def _console_ports(self) -> ConsolePorts:
+        return ConsolePorts(self._store, now=time.time, health=self._health, rate_limit=lambda: self._rates.rate_limit)
 
     def _installation_changed(self, change: InstallationChange) -> None:
         credentials = self._credentials_of(self.settings())

@@ -36,6 +36,7 @@ ONLY_IN: Mapping[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli",),
     "yaml": ("prompting", "settings"),
+    "prometheus_client": ("console",),
     "hls_handler.sandbox": ("cli", "sandbox"),
     "hls_handler.app": ("app", "cli", "sandbox"),
 }
@@ -110,7 +111,7 @@ def test_serving_loads_no_module_of_the_sandbox() -> None:
 
 
 def test_serving_with_sqlite_loads_neither_alembic_nor_psycopg() -> None:
-    code = "import sys, hls_handler.cli.serve; print({'alembic', 'psycopg', 'rich'} & sys.modules.keys())"
+    code = "import sys, hls_handler.cli.serve; print({'alembic', 'psycopg', 'rich', 'prometheus_client'} & sys.modules.keys())"
     printed = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout
     assert printed == "set()\n"
 

@@ -121,8 +121,10 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(ConsolePorts(cast(Storage, None), now=lambda: 0.0)).routes(settings)
+    ports = _no_ports()
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
+    console_ports = ConsolePorts(cast(Storage, None), now=lambda: 0.0, health=ports.health, rate_limit=ports.rate_limit)
+    console = Console(console_ports).routes(settings)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class ConsolePorts:
 
     store: Storage
     now: Callable[[], float]  # seconds since 1970
+    health: Health
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
 
 
 class Console:
@@ -35,11 +40,13 @@ class Console:
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
-        store = self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
+        ports, store = self._ports, self._ports.store
+        access = Access(settings, self._own_key, self._attempts, ports.now)
+        frame = Frame(settings, access)
         return [
             *DeliveryPages(frame, store).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
+            *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
             STATIC,
         ]

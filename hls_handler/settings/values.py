@@ -38,7 +38,7 @@ LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
-RESERVED_PATHS = ("/health", "/stats")
+RESERVED_PATHS = ("/health", "/stats", "/metrics")
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
 """Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
@@ -169,7 +169,7 @@ def _find_base_url_problem(url: str) -> str | None:
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    sentence = f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another"
+    sentence = f"is used by the service itself, which serves {', '.join(RESERVED_PATHS)}; choose another"
     return sentence if path in RESERVED_PATHS else None
 
 

@@ -6,9 +6,11 @@ from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.storage import Storage
-from tests.web.fakes import Response, ask, settings
+from hls_handler.work.health import Health
+from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -18,7 +20,9 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.console, self.host = Console(ConsolePorts(store, now=lambda: self.now)), host
+        self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
+        ports = ConsolePorts(store, now=lambda: self.now, health=self.health, rate_limit=lambda: self.rate_limit)
+        self.console, self.host = Console(ports), host
         self.cookie = ""
         self.apply(**server)
 

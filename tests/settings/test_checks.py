@@ -217,7 +217,7 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
         (
             "server.webhook_path",
             "/stats",
-            "is used by the service itself, which serves /health and /stats; choose another",
+            "is used by the service itself, which serves /health, /stats, /metrics; choose another",
         ),
     ],
 )
