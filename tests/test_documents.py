@@ -39,7 +39,8 @@ WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").r
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(
-    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"), "a-value-of-32-bytes-for-examples"
+    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+    "a-value-of-32-bytes-for-examples",
 )
 
 
