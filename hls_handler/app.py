@@ -451,8 +451,8 @@ def connect_tracing(settings: Settings) -> tracing.Tracing:
         endpoint,
         {name: value.get_secret_value() for name, value in headers.items()},
         instance=f"{socket.gethostname()}-{os.getpid()}",
+        session=proxy.new_session(),
         ca_path=proxy.ca_path,
-        configure=proxy.apply_to,
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from hls_handler import __version__
 from hls_handler.errors import HlsError, StepFailed, StoreUnavailable
@@ -21,7 +21,6 @@ from hls_handler.errors import HlsError, StepFailed, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import requests
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
     from opentelemetry.trace import Tracer
@@ -127,15 +126,14 @@ def connect(
     headers: Mapping[str, str],
     *,
     instance: str,
+    session: Any = None,
     ca_path: str | None = None,
-    configure: Callable[[requests.Session], None] = lambda _session: None,
 ) -> Tracing:
     """Return a connection to a receiver of OTLP over HTTP, which a thread sends spans to.
 
-    `endpoint` is the whole address, with /v1/traces. `instance` is the name of this process. `configure` sets the proxy
-    of the session, and `ca_path` names the certificates to trust. Sends nothing yet.
+    `endpoint` is the whole address, with /v1/traces. `instance` is the name of this process. `session` is one of the
+    library requests, with its proxy; `ca_path` names the certificates to trust. Sends nothing yet.
     """
-    import requests
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -143,8 +141,6 @@ def connect(
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
-    session = requests.Session()
-    configure(session)
     exporter = OTLPSpanExporter(
         endpoint,
         certificate_file=ca_path,

@@ -20,6 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from hls_handler.clients.transport import find_proxy_settings
 from hls_handler.errors import DependencyDown, Permanent, Superseded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.tracing import (
@@ -101,7 +102,7 @@ def receiver() -> Iterator[Receiver]:
 
 @contextmanager
 def traced(endpoint: str, **headers: str) -> Iterator[Tracing]:
-    tracing = connect(endpoint, headers, instance="host-1")
+    tracing = connect(endpoint, headers, instance="host-1", session=find_proxy_settings(endpoint).new_session())
     yield tracing
     tracing.close(20)
 
@@ -201,7 +202,8 @@ def test_failed_delivery_is_marked_with_the_class_of_its_error(receiver: Receive
 
 def test_receiver_that_does_not_answer_delays_neither_work_nor_the_end(receiver: Receiver) -> None:
     receiver.may_answer.clear()
-    tracing = connect(receiver.endpoint, {}, instance="host-1")
+    session = find_proxy_settings(receiver.endpoint).new_session()
+    tracing = connect(receiver.endpoint, {}, instance="host-1", session=session)
     started = time.monotonic()
     for _ in range(MAX_WAITING):  # three times as many spans
         with tracing.trace("delivery", {}), span("step"), span("call"):
