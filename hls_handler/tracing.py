@@ -149,7 +149,7 @@ def connect(
         compression=Compression.Gzip,
         session=session,
     )
-    # Everything is given, because the SDK reads missing values from variables of the environment.
+    # The SDK reads missing values from variables of the environment. It adds the headers of OTEL_EXPORTER_OTLP_HEADERS.
     processor = BatchSpanProcessor(
         log_outages_once(exporter),
         max_queue_size=MAX_WAITING,
