@@ -41,7 +41,8 @@ WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").r
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(
-    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"), "a-value-of-32-bytes-for-examples"
+    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+    "a-value-of-32-bytes-for-examples",
 )
 
 
@@ -123,14 +124,10 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    ports = ConsolePorts(
-        cast(Storage, None),
-        now=lambda: 0.0,
-        health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
-        rate_limit=lambda: RateLimit(None, None, None),
-    )
-    console = Console(ports).routes(settings, _show_start)
+    ports = _no_ports()
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
+    console_ports = ConsolePorts(cast(Storage, None), now=lambda: 0.0, health=ports.health, rate_limit=ports.rate_limit)
+    console = Console(console_ports).routes(settings, _show_start)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 

@@ -13,6 +13,7 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
@@ -41,12 +42,14 @@ class Console:
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console."""
-        store = self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
+        ports, store = self._ports, self._ports.store
+        access = Access(settings, self._own_key, self._attempts, ports.now)
+        frame = Frame(settings, access)
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
+            *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
             STATIC,
         ]

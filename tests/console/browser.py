@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -13,7 +12,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.storage import Storage
 from hls_handler.work.health import Health
-from tests.web.fakes import Response, ask, settings
+from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -23,8 +22,7 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.health = Health(lambda: datetime(2026, 11, 20, 12, tzinfo=UTC))
-        self.rate_limit = RateLimit(None, None, None)
+        self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         ports = ConsolePorts(store, now=lambda: self.now, health=self.health, rate_limit=lambda: self.rate_limit)
         self.console, self.host = Console(ports), host
         self.cookie = ""
