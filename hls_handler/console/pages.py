@@ -24,8 +24,8 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries"}
-MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+NAVIGATION = {"Deliveries": "/deliveries", "Log": "/log"}
+MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml", "log.js": "text/javascript"}
 
 
 def render(request: Request, template: str, *, status: int = 200, **variables: Any) -> Response:
