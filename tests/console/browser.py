@@ -10,6 +10,9 @@ from starlette.responses import PlainTextResponse
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.health import Health
 from tests.web.fakes import NOON, Response, ask, settings
@@ -23,13 +26,29 @@ class Browser:
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
         self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
-        ports = ConsolePorts(store, now=lambda: self.now, health=self.health, rate_limit=lambda: self.rate_limit)
+        self.log_ring = LogRing()
+        self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
+        ports = ConsolePorts(
+            store,
+            now=lambda: self.now,
+            health=self.health,
+            rate_limit=lambda: self.rate_limit,
+            log_ring=self.log_ring,
+            prompts=self._prompts,
+        )
         self.console, self.host = Console(ports), host
         self.cookie = ""
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server), _show_start)])
+        self.use(settings(server=server))
+
+    def use(self, given: Settings) -> None:
+        self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
+
+    def _prompts(self) -> ReloadingLibrary:
+        assert self.prompts is not None
+        return self.prompts
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
