@@ -36,6 +36,8 @@ class DeliveryRow:
     repository: str | None  # "owner/repo"
     number: int | None
     head_sha: str | None
+    sender: str | None  # login; None also for deliveries of versions before 0.4.0
+    title: str | None  # of the issue or pull request; redacted, at most 200 characters
     priority: int
     received_at: datetime  # when GitHub first sent it
     queued_at: datetime  # when the receiver or an operator last queued it
