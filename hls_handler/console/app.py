@@ -40,7 +40,7 @@ class Console:
         store = self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
         return [
-            *DeliveryPages(frame, store).routes(),
+            *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import get_args
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+from hls_handler.clients.app_setup import web_url
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.search import DeliverySearch
@@ -76,3 +77,11 @@ def describe_event(row: DeliveryRow) -> str:
 
 def describe_conversation(row: DeliveryRow) -> str:
     return f"{row.repository or ''}#{row.number}" if row.number is not None else row.repository or ""
+
+
+def find_github_page(row: DeliveryRow, base_url: str) -> str | None:
+    """Return the address of the issue or pull request, else of the repository. `base_url` is that of GitHub's API."""
+    if row.repository is None:
+        return None
+    path = quote(row.repository) + (f"/issues/{row.number}" if row.number is not None else "")
+    return f"{web_url(base_url)}/{path}"  # GitHub redirects to /pull/ if it is a pull request
