@@ -12,6 +12,8 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_page import LogPages
+from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
@@ -34,14 +36,21 @@ class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._streams = LogStreams(ports.log_ring)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings."""
+        """Return the routes for these settings. Clients of open streams connect again, and their key is checked."""
+        self._streams.end_all()
         store = self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
         return [
             *DeliveryPages(frame, store, self._ports.log_ring).routes(),
+            *LogPages(frame, self._streams).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,
         ]
+
+    def stop(self) -> None:
+        """End the open streams, because the service stops. Thread-safe."""
+        self._streams.stop()
