@@ -44,13 +44,14 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         event=given.get("event"),
         sender=given.get("sender"),
         text=given.get("text", ""),
-        since=_parse_time("since", given.get("since")),
-        until=_parse_time("until", given.get("until")),
+        since=parse_time("since", given.get("since")),
+        until=parse_time("until", given.get("until")),
         before=given.get("before"),
     )
 
 
-def _parse_time(name: str, given: str | None) -> datetime | None:
+def parse_time(name: str, given: str | None) -> datetime | None:
+    """Return the time of the filter `name`, aware UTC. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:
