@@ -195,7 +195,7 @@ class Service:
         self._check_ender = self._make_check_ender()
         self._periodic = [self._probe, watcher, retention, self._catch_up]
         self._periodic += [self._check_ender] if role != "web" else []
-        self._console = Console(ConsolePorts(self._store, log_ring=ring, now=time.time))
+        self._console = Console(self._console_ports(ring))
         self._web = WebApplication(
             settings,
             first.table,
@@ -410,6 +410,15 @@ class Service:
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
+        )
+
+    def _console_ports(self, ring: LogRing) -> ConsolePorts:
+        return ConsolePorts(
+            store=self._store,
+            log_ring=ring,
+            health=self._health,
+            prompts=lambda: self._reloader.latest.prompts,
+            now=time.time,
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

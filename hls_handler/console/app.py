@@ -15,10 +15,13 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.pages import STATIC
+from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class ConsolePorts:
 
     store: Storage
     log_ring: LogRing  # the newest log lines of this process
+    health: Health
+    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     now: Callable[[], float]  # seconds since 1970
 
 
@@ -46,6 +51,7 @@ class Console:
         return [
             *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *LogPages(frame, self._streams).routes(),
+            *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,

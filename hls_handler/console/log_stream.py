@@ -1,7 +1,7 @@
 """Server-sent events with the new lines of the log.
 
-A stream reads the ring buffer four times a second. So the writer of the log does nothing for it, and a client that is
-slow to read misses lines in the middle, of which it is told the number, instead of taking memory.
+A stream reads the ring buffer four times a second. So the writer of the log does nothing for it, and a slow client
+needs no queue: it misses lines, and an event says how many.
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 

@@ -24,7 +24,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries", "Log": "/log"}
+NAVIGATION = {"Deliveries": "/deliveries", "Log": "/log", "Settings": "/settings"}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
