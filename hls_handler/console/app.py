@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
+from hls_handler.console.metrics import MetricsPage
+from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
@@ -33,6 +36,7 @@ class ConsolePorts:
     health: Health
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     now: Callable[[], float]  # seconds since 1970
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
 
 
 class Console:
@@ -42,18 +46,25 @@ class Console:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._streams = LogStreams(ports.log_ring)
+        self._overview = OverviewReader(ports.store, ports.now)
 
-    def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings. Clients of open streams connect again, and their key is checked."""
+    def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
+        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
+
+        Clients of open streams connect again, and their key is checked.
+        """
         self._streams.end_all()
-        store = self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
+        ports, store = self._ports, self._ports.store
+        access = Access(settings, self._own_key, self._attempts, ports.now)
+        frame = Frame(settings, access)
         return [
+            *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
+            *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
             STATIC,
         ]
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
@@ -23,9 +26,15 @@ class Browser:
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
         self.log_ring, self.health = LogRing(), Health(lambda: NOON)
+        self.rate_limit = RateLimit(None, None, None)
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         ports = ConsolePorts(
-            store, log_ring=self.log_ring, health=self.health, prompts=self._prompts, now=lambda: self.now
+            store,
+            log_ring=self.log_ring,
+            health=self.health,
+            rate_limit=lambda: self.rate_limit,
+            prompts=self._prompts,
+            now=lambda: self.now,
         )
         self.console, self.host = Console(ports), host
         self.cookie = ""
@@ -35,7 +44,7 @@ class Browser:
         self.use(settings(server=server))
 
     def use(self, given: Settings) -> None:
-        self.app = Starlette(routes=[*self.console.routes(given)])
+        self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
@@ -63,3 +72,7 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+
+
+async def _show_start(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the start page")
