@@ -24,7 +24,6 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Console:
         frame = Frame(settings, access)
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
-            *DeliveryPages(frame, store).routes(),
+            *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
             *SignInPages(frame).routes(),
