@@ -47,6 +47,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     repository: str | None = None  # "owner/repo"
     number: int | None = None  # number of the issue or pull request
     head_sha: str | None = None
+    author: str | None = None  # login, of the issue or pull request; None unless `metrics.authors`
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored

@@ -18,7 +18,7 @@ from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
 _c, _f = deliveries.c, findings.c
-DELIVERY_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
+DELIVERY_COLUMNS = [column for column in _c if column.name not in ("author", "body", "digest")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "repository": new.repository,
         "number": new.number,
         "head_sha": new.head_sha,
+        "author": new.author,
         "conversation_key": new.conversation_key,
         "is_command": new.is_command,
         "priority": new.priority,

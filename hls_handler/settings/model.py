@@ -435,6 +435,12 @@ class Logging(Section):
     ignored: Literal["info", "debug"] = Field("info", description="level of the line about a webhook that is ignored")
 
 
+class Metrics(Section):
+    authors: bool = Field(
+        False, description="store the authors of issues and pull requests, and show the figures of each author"
+    )
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -452,6 +458,7 @@ class Settings(Section):
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
+    metrics: Metrics = Field(default_factory=lambda: Metrics())
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())

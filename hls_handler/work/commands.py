@@ -230,6 +230,7 @@ def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes) 
         repository=job.event.repository.full_name,
         number=pull_request.number,
         head_sha=pull_request.head_sha,
+        author=pull_request.user.login if job.config.settings.metrics.authors else None,
         priority=PRIORITY_BOT_REQUEST,
         body=body,
         supersedes="pushes",
