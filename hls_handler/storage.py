@@ -19,6 +19,7 @@ from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
 from hls_handler.history.figures import FiguresReader
+from hls_handler.history.periods import CounterHours
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
@@ -57,6 +58,7 @@ class Storage:
         self.searches: Final = DeliverySearches(database)
         self.statistics: Final = Statistics(database)
         self.figures: Final = FiguresReader(database)
+        self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
         self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)
         self.conversations: Final = Conversations(database)

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from hls_handler.history.calls import ReviewBudget
+from hls_handler.history.periods import latest_period
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, claim, push, queued
@@ -90,6 +91,11 @@ def _begin_review_call(store: Storage) -> None:
             {"ix_cached_replies_stored"},
         ),
         (
+            lambda store: store.counter_hours.sums(["webhooks"], latest_period("30d", store.now())),
+            {"SEARCH", "counter_hours"},
+        ),
+        (lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)), {"SEARCH", "counter_hours"}),
+        (
             lambda store: store.deliveries.queue_state(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
         ),
@@ -110,6 +116,8 @@ def _begin_review_call(store: Storage) -> None:
         "review_budget",
         "cached_reply",
         "expired_replies",
+        "counters_of_a_period",
+        "expired_hours",
         "queue_state",
     ],
 )
