@@ -14,6 +14,7 @@ from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.log_ring import LogRing
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 
@@ -23,6 +24,7 @@ class ConsolePorts:
     """What the console reads and calls; `hls_handler/app.py` passes it."""
 
     store: Storage
+    log_ring: LogRing  # the newest log lines of this process
     now: Callable[[], float]  # seconds since 1970
 
 

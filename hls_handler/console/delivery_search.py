@@ -24,7 +24,7 @@ class InvalidFilter(ValueError):
 
 def parse_search(query: Mapping[str, str]) -> DeliverySearch:
     """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
-    known = ("state", "repository", "event", "text", "since", "until", "before")
+    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
@@ -41,6 +41,7 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         state=next((one for one in STATES if one == state), None),
         repository=given.get("repository"),
         event=given.get("event"),
+        sender=given.get("sender"),
         text=given.get("text", ""),
         since=_parse_time("since", given.get("since")),
         until=_parse_time("until", given.get("until")),

@@ -236,6 +236,8 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "number": new.number,
         "head_sha": new.head_sha,
         "author": new.author,
+        "sender": new.sender,
+        "title": new.title,
         "conversation_key": new.conversation_key,
         "is_command": new.is_command,
         "priority": new.priority,

@@ -28,6 +28,7 @@ from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
+from hls_handler.untrusted.cleaning import clean_title
 
 CONTENT_TYPE, CONTENT_LENGTH = b"content-type", b"content-length"
 EVENT, DELIVERY, SIGNATURE = b"x-github-event", b"x-github-delivery", b"x-hub-signature-256"
@@ -215,6 +216,7 @@ def new_delivery(
     repository_id = envelope.repository.id if envelope.repository else None
     number = envelope.conversation.number if envelope.conversation else None
     author = envelope.conversation.user if envelope.conversation and has_author else None
+    title = envelope.conversation.title if envelope.conversation else None
     run = envelope.workflow_run or envelope.check_run
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
@@ -230,6 +232,8 @@ def new_delivery(
         number=number,
         head_sha=head_sha or None,
         author=author.login if author else None,
+        sender=(envelope.sender.login or None) if envelope.sender else None,
+        title=clean_title(title) if title else None,
         priority=PRIORITY_BOT_REQUEST if is_command else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
         digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),
