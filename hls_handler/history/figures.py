@@ -173,8 +173,8 @@ class FiguresReport:
 
 
 class FiguresReader:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, max_deliveries: int = MAX_DELIVERIES) -> None:
+        self._database, self._max_deliveries = database, max_deliveries
 
     def read(
         self, since: datetime, until: datetime, *, repository: str | None = None, has_authors: bool = False
@@ -185,7 +185,7 @@ class FiguresReader:
         """
         names = (_d.repository, _d.author) if has_authors else (_d.repository,)
         with self._database.reading() as connection:
-            left_out_ms = _find_left_out(connection, to_ms(since), to_ms(until))
+            left_out_ms = self._find_left_out(connection, to_ms(since), to_ms(until))
             since_ms = to_ms(since) if left_out_ms is None else left_out_ms + 1
             span = _Span(connection, since_ms, to_ms(until), repository)
             processing, first_replies = span.processing_times(names), span.first_reply_times(names)
@@ -215,11 +215,11 @@ class FiguresReader:
             scores=scores,
         )
 
-
-def _find_left_out(connection: Connection, since_ms: int, until_ms: int) -> int | None:
-    """Return the end (ms) of the newest delivery of the period that the report leaves out; None if it reads all."""
-    ended = select(_d.finished_at).where(_d.finished_at >= since_ms, _d.finished_at < until_ms)
-    return connection.execute(ended.order_by(_d.finished_at.desc()).offset(MAX_DELIVERIES).limit(1)).scalar()
+    def _find_left_out(self, connection: Connection, since_ms: int, until_ms: int) -> int | None:
+        """Return the end (ms) of the newest delivery of the period that the report leaves out; None if it reads all."""
+        ended = select(_d.finished_at).where(_d.finished_at >= since_ms, _d.finished_at < until_ms)
+        last = ended.order_by(_d.finished_at.desc()).offset(self._max_deliveries).limit(1)
+        return connection.execute(last).scalar()
 
 
 def _percentiles(times_ms: list[int]) -> Percentiles | None:
