@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
+from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
@@ -41,6 +42,7 @@ class Console:
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
         return [
             *DeliveryPages(frame, store).routes(),
+            *FiguresPages(frame, store, self._ports.now).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,

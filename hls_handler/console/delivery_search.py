@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import urlencode
@@ -22,9 +22,8 @@ class InvalidFilter(ValueError):
     """A filter in the address has an invalid value. The message is a sentence for the operator."""
 
 
-def parse_search(query: Mapping[str, str]) -> DeliverySearch:
-    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
-    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
+def read_filters(query: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """Return the filters that have a value. Raises `InvalidFilter` for a filter that is not `known`, or too long."""
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
@@ -34,6 +33,13 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
             raise InvalidFilter(f"{name}: contains the character NUL")
         if len(value) > MAX_FILTER_CHARACTERS:
             raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
+    return given
+
+
+def parse_search(query: Mapping[str, str]) -> DeliverySearch:
+    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
+    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
+    given = read_filters(query, known)
     state = given.get("state")
     if state is not None and state not in STATES:
         raise InvalidFilter(f"state: found {state!r}, expected one of {', '.join(STATES)}")
@@ -43,13 +49,14 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         event=given.get("event"),
         sender=given.get("sender"),
         text=given.get("text", ""),
-        since=_parse_time("since", given.get("since")),
-        until=_parse_time("until", given.get("until")),
+        since=parse_time("since", given.get("since")),
+        until=parse_time("until", given.get("until")),
         before=given.get("before"),
     )
 
 
-def _parse_time(name: str, given: str | None) -> datetime | None:
+def parse_time(name: str, given: str | None) -> datetime | None:
+    """Return the time, aware UTC; None for None. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:

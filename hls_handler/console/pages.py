@@ -24,7 +24,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries"}
+NAVIGATION = {"Deliveries": "/deliveries", "Figures": "/figures"}
 MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 
 

@@ -23,10 +23,11 @@ class Browser:
         self.console = Console(ConsolePorts(store, log_ring=self.log_ring, now=lambda: self.now))
         self.host = host
         self.cookie = ""
+        self.metrics: dict[str, object] = {}  # keys of this section of the settings
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+        self.app = Starlette(routes=[*self.console.routes(settings(server=server, metrics=self.metrics))])
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
