@@ -41,6 +41,7 @@ MAX_DELIVERIES = 100_000
 """Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 0.5 s."""
 
 TOTAL = "total"
+_FINDING_COUNTS = ("raised", "accepted", "fixed", "dismissed")
 MAX_SCORED = 5_000  # replies with scores that a report reads at most: the newest
 
 _d, _f, _c = deliveries.c, findings.c, calls.c
@@ -328,10 +329,11 @@ class _Span:
         )
 
     def _findings(self, name: Column[str]) -> Executable:
+        key = cast(_f.repository_id, Text) + "#" + cast(_f.number, Text)
+        newest = select(func.max(_of_conversation.c.id)).where(_of_conversation.c.conversation_key == key)
         of_pull_request = (
             select(
-                _f.repository_id,
-                _f.number,
+                newest.scalar_subquery().label("newest_delivery"),
                 func.count().label("raised"),
                 func.count().filter(_f.is_accepted).label("accepted"),
                 func.count().filter(_f.state == "fixed").label("fixed"),
@@ -341,13 +343,10 @@ class _Span:
             .group_by(_f.repository_id, _f.number)
             .subquery()
         )
-        key = cast(of_pull_request.c.repository_id, Text) + "#" + cast(of_pull_request.c.number, Text)
-        newest = select(func.max(_of_conversation.c.id)).where(_of_conversation.c.conversation_key == key)
-        sums = (func.sum(of_pull_request.c[one]).label(f"findings_{one}") for one in ("raised", "accepted", "fixed"))
+        counts = [func.sum(of_pull_request.c[one]).label(f"findings_{one}") for one in _FINDING_COUNTS]
         return (
-            select(name.label("name"), *sums, func.sum(of_pull_request.c.dismissed).label("findings_dismissed"))
-            .select_from(of_pull_request)
-            .join(deliveries, _d.id == newest.scalar_subquery())
+            select(name.label("name"), *counts)
+            .join_from(of_pull_request, deliveries, _d.id == of_pull_request.c.newest_delivery)
             .where(self._is_wanted, name.is_not(None))
             .group_by(name)
         )
