@@ -23,7 +23,7 @@ from hls_handler.untrusted.cleaning import escape_unprintable
 
 CACHED_S = 60.0
 MAX_CACHED = 32  # reports in memory
-MAX_ROWS = 50  # of each table of the page
+MAX_ROWS = 20  # of each table of the page
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 

@@ -196,7 +196,7 @@ def test_untrusted_names_are_escaped(browser: Browser, store: Storage) -> None:
     assert "\u202e" not in browser.get("/figures.csv").body.decode()
 
 
-def test_page_shows_the_fifty_with_the_most_deliveries(browser: Browser, store: Storage) -> None:
+def test_page_shows_the_twenty_with_the_most_deliveries(browser: Browser, store: Storage) -> None:
     finish(store, "g1", repository="octo/a")
     with store.database.writing() as connection:
         row = dict(connection.execute(deliveries.select()).one()._mapping)
@@ -204,7 +204,7 @@ def test_page_shows_the_fifty_with_the_most_deliveries(browser: Browser, store: 
         connection.execute(deliveries.insert(), [*copies, {**copies[-1], "id": 70, "guid": "c70"}])
     browser.sign_in()
     shown = browser.get("/figures").body.decode()
-    assert "The 50 with the most deliveries. The download has all of them." in shown
+    assert "The 20 with the most deliveries. The download has all of them." in shown
     assert [row[0] for row in rows_of(shown)][:4] == ["All", "octo/r69", "octo/a", "octo/r10"]
     assert shown.count(">octo/r10<") == 3
     assert "octo/r68" not in shown
