@@ -201,7 +201,7 @@ class Service:
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, log_ring=ring, now=time.time)).routes,
+            more_routes=Console(self._console_ports()).routes,
         )
         self.web = self._web.app
 
@@ -408,6 +408,15 @@ class Service:
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
+        )
+
+    def _console_ports(self) -> ConsolePorts:
+        return ConsolePorts(
+            store=self._store,
+            log_ring=self._log_ring,
+            now=time.time,
+            health=self._health,
+            rate_limit=lambda: self._rates.rate_limit,
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

@@ -12,6 +12,8 @@ from typing import Any, cast
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from typer.core import TyperGroup
 
@@ -123,13 +125,23 @@ def test_documented_commands_exist() -> None:
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(_no_console_ports()).routes(settings)
+    console = Console(_no_console_ports()).routes(settings, _show_start)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
 def _no_console_ports() -> ConsolePorts:
-    return ConsolePorts(cast(Storage, None), log_ring=LogRing(), now=lambda: 0.0)
+    return ConsolePorts(
+        cast(Storage, None),
+        log_ring=LogRing(),
+        now=lambda: 0.0,
+        health=Health(lambda: datetime(2026, 11, 20, tzinfo=UTC)),
+        rate_limit=lambda: RateLimit(None, None, None),
+    )
+
+
+async def _show_start(_request: Request) -> Response:
+    raise AssertionError("this test only reads the routes")
 
 
 def _no_ports() -> Ports:

@@ -184,6 +184,25 @@ class Deliveries:
                 waiting_reason=connection.execute(reason).scalar(),
             )
 
+    def waiting_reasons(self, *, limit: int) -> list[tuple[str, datetime]]:
+        """Return reason and due time of the deliveries that wait until later, in the order of claims, at most `limit`.
+
+        Leaves out paused deliveries, and those that wait only for a worker.
+        """
+        query = (
+            select(_c.reason, _c.due_at)
+            .where(
+                _c.state == literal("queued"),
+                _c.due_at > self._database.now,
+                _c.reason.is_not(None),
+                ~is_paused(deliveries),
+            )
+            .order_by(_c.sort_key, _c.id)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [(row.reason, from_ms(row.due_at)) for row in connection.execute(query)]
+
     def count_open(self, repository: str | None) -> tuple[int, int]:
         """Return the numbers of queued and of running deliveries of "owner/repo"; None stands for all repositories."""
         query = select(

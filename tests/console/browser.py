@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.log_ring import LogRing
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 from tests.web.fakes import Response, ask, settings
 
 KEY = "the-key-of-this-service"
@@ -20,14 +25,23 @@ class Browser:
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
         self.log_ring = LogRing()
-        self.console = Console(ConsolePorts(store, log_ring=self.log_ring, now=lambda: self.now))
-        self.host = host
+        self.health = Health(lambda: datetime(2026, 11, 20, 12, tzinfo=UTC))
+        self.rate_limit = RateLimit(None, None, None)
+        ports = ConsolePorts(
+            store,
+            log_ring=self.log_ring,
+            now=lambda: self.now,
+            health=self.health,
+            rate_limit=lambda: self.rate_limit,
+        )
+        self.console, self.host = Console(ports), host
         self.cookie = ""
         self.metrics: dict[str, object] = {}  # keys of this section of the settings
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server, metrics=self.metrics))])
+        given = settings(server=server, metrics=self.metrics)
+        self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
@@ -51,3 +65,7 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+
+
+async def _show_start(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the start page")
