@@ -8,14 +8,18 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
 from hls_handler.console.frame import Frame, Problem, send_json
+from hls_handler.console.overview import PERIOD_TITLES
+from hls_handler.console.plots import draw
 from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport, Percentiles
 from hls_handler.history.periods import PERIODS, PeriodName
 from hls_handler.storage import Storage
@@ -24,10 +28,12 @@ from hls_handler.untrusted.cleaning import escape_unprintable
 CACHED_S = 60.0
 MAX_CACHED = 32  # reports in memory
 MAX_ROWS = 20  # of each table of the page
+PLOTTED, MAX_PLOTS = 3, 3
+"""Dimensions of score cards in one plot, because it has three colours, and plots of the page."""
+
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
-LABELS: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 DEFAULT_PERIOD: PeriodName = "7d"
 
 
@@ -114,41 +120,48 @@ def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
     return FiguresQuery(None if since else period, since, until, given.get("repository"))
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnReport:
+    report: FiguresReport
+    plots: tuple[Markup, ...]  # of the scores
+
+
 class FiguresCache:
     """Reads reports one after the other, and keeps each for `CACHED_S`, because a report may read 100,000 rows."""
 
     def __init__(self, store: Storage, now: Callable[[], float]) -> None:
+        """`now` returns seconds since 1970."""
         self._store, self._now = store, now
         self._lock = asyncio.Lock()
-        self._reports: dict[tuple[FiguresQuery, bool], tuple[float, FiguresReport]] = {}
+        self._reports: dict[tuple[FiguresQuery, bool], tuple[float, DrawnReport]] = {}
 
-    async def read(self, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
+    async def read(self, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
         """Raises `StoreUnavailable`, and `InvalidFilter` if the period has not begun."""
         key = query, has_authors
         async with self._lock:
             now = self._now()
             self._reports = {one: kept for one, kept in self._reports.items() if 0 <= now - kept[0] < CACHED_S}
             if key not in self._reports:
-                report = await asyncio.to_thread(self._read, query, has_authors=has_authors)
+                drawn = await asyncio.to_thread(self._read, query, has_authors=has_authors)
                 if len(self._reports) == MAX_CACHED:
                     self._reports.pop(next(iter(self._reports)))
-                self._reports[key] = (now, report)
+                self._reports[key] = (now, drawn)
             return self._reports[key][1]
 
-    def _read(self, query: FiguresQuery, *, has_authors: bool) -> FiguresReport:
+    def _read(self, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
         now = self._store.now()
         since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
         if since >= now:
             raise InvalidFilter("since: expected a time in the past")
         until = min(query.until or now, now)
-        return self._store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
+        report = self._store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
+        return DrawnReport(report, tuple(_draw_scores(report.scores)))
 
 
 class FiguresPages:
     """The page, its download, and the same as JSON, for one set of settings."""
 
     def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
-        """`now` returns seconds since 1970."""
         self._frame, self._cache = frame, FiguresCache(store, now)
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -158,15 +171,16 @@ class FiguresPages:
             self._frame.endpoint("/api/stats", self._send_stats),
         ]
 
-    async def _read(self, request: Request) -> tuple[FiguresQuery, FiguresReport]:
+    async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
         query = parse_figures_query(request.query_params)
         return query, await self._cache.read(query, has_authors=self._frame.settings.metrics.authors)
 
     async def _show(self, request: Request) -> Response:
         try:
-            query, report = await self._read(request)
+            query, drawn = await self._read(request)
         except InvalidFilter as exc:
             return self._frame.message(request, f"{exc}.", status=400)
+        report = drawn.report
         return self._frame.render(
             request,
             "figures.html",
@@ -174,30 +188,32 @@ class FiguresPages:
             query=query,
             given=dict(request.query_params),
             download=f"/figures.csv?{request.url.query}",
-            periods=LABELS,
+            periods=PERIOD_TITLES,
             groups=tuple(_groups(query, report)),
             max_rows=MAX_ROWS,
             max_deliveries=f"{MAX_DELIVERIES:,}",
             keep_days=f"{self._frame.settings.storage.keep_days:g}",
             has_authors=self._frame.settings.metrics.authors,
             scores=_arrange_scores(report.scores),
+            plots=drawn.plots,
         )
 
     async def _download(self, request: Request) -> Response:
         try:
-            _, report = await self._read(request)
+            _, drawn = await self._read(request)
         except InvalidFilter as exc:
             return self._frame.message(request, f"{exc}.", status=400)
+        report = drawn.report
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
         return Response(to_csv(report), headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
         try:
-            query, report = await self._read(request)
+            query, drawn = await self._read(request)
         except InvalidFilter as exc:
             raise Problem(400, str(exc)) from None
-        return send_json(request, report_to_document(query, report))
+        return send_json(request, report_to_document(query, drawn.report))
 
 
 def report_to_document(query: FiguresQuery, report: FiguresReport) -> StatsDocument:
@@ -409,3 +425,16 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> ScoreTable:
     days = sorted({day for day, _ in given}, reverse=True)
     rows = (Row(day.isoformat(), tuple(given.get((day, one), "\u2013") for one in dimensions)) for day in days)
     return ScoreTable(dimensions, tuple(rows))
+
+
+def _draw_scores(scores: Sequence[DailyScore]) -> Iterator[Markup]:
+    """Draw the scores of the first dimensions over the days that have some. One day is no line."""
+    days = sorted({one.day for one in scores})
+    dimensions = sorted({one.dimension for one in scores})[: PLOTTED * MAX_PLOTS]
+    given = {(one.day, one.dimension): one.average for one in scores}
+    labels = [f"{day:%m-%d}" for day in days]
+    for first in range(0, len(dimensions) if len(days) > 1 else 0, PLOTTED):
+        names = dimensions[first : first + PLOTTED]
+        series = {name: [given.get((day, name)) for day in days] for name in names}
+        title = f"Scores by day: {', '.join(names)}"
+        yield draw("lines", title, labels, series, unit="{:.1f}".format, shown_labels=labels[:: len(days) // 6 + 1])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
+from sqlalchemy import select
 
-from hls_handler.db.tables import deliveries, findings
-from hls_handler.db.values import to_ms
+from hls_handler.db.tables import analyses, deliveries, findings
+from hls_handler.db.values import HOUR_MS, to_ms
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import begin
@@ -190,10 +192,32 @@ def test_untrusted_names_are_escaped(browser: Browser, store: Storage) -> None:
     query = urlencode({"repository": f'"><script>{EVIL}'})
     for path in ("/figures", f"/figures?{query}"):
         shown = browser.get(path).body.decode()
-        assert "<script" not in shown
+        assert "<script>" not in shown
         assert "&lt;script&gt;alert(1)" in shown
         assert "\u202e" not in shown
     assert "\u202e" not in browser.get("/figures.csv").body.decode()
+
+
+def test_scores_are_a_table_and_from_the_second_day_on_a_plot(browser: Browser, store: Storage) -> None:
+    for guid, scores in (("g1", {"tests": 4, "style": 2}), ("g2", {"tests": 5})):
+        finish(store, guid, event="pull_request")
+        reply = json.dumps(
+            {"scores": [{"dimension": name, "score": score} for name, score in scores.items()]}, separators=(",", ":")
+        )
+        of_delivery = select(deliveries.c.id).where(deliveries.c.guid == guid).scalar_subquery()
+        row = {"step_index": 0, "prompt_id": "p@1", "reply_type": "t", "model": "m", "reply": reply, "analysed_at": 0}
+        with store.database.writing() as connection:
+            connection.execute(analyses.insert().values(delivery_id=of_delivery, **row))
+    browser.sign_in()
+    one_day = browser.get("/figures?period=24h").body.decode()
+    assert [row[1:] for row in rows_of(one_day)][-1] == ["2.0", "4.5"]
+    assert "<svg" not in one_day
+    with store.database.writing() as connection:
+        earlier = deliveries.update().where(deliveries.c.guid == "g2")
+        connection.execute(earlier.values(finished_at=deliveries.c.finished_at - 2 * 24 * HOUR_MS))
+    two_days = browser.get("/figures?period=7d").body.decode()
+    assert [row[1:] for row in rows_of(two_days)][-2:] == [["2.0", "4.0"], ["–", "5.0"]]
+    assert 'aria-label="Scores by day: style, tests"' in two_days
 
 
 def test_page_shows_the_twenty_with_the_most_deliveries(browser: Browser, store: Storage) -> None:
