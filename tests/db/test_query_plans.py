@@ -98,6 +98,7 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
             {"ix_cached_replies_stored"},
         ),
+        (lambda store: store.deliveries.waiting_reasons(limit=1000), {"ix_deliveries_queued"}),
         (
             lambda store: store.counter_hours.sums(["webhooks"], latest_period("30d", store.now())),
             {"SEARCH", "counter_hours"},
@@ -126,6 +127,7 @@ def _begin_review_call(store: Storage) -> None:
         "review_budget",
         "cached_reply",
         "expired_replies",
+        "waiting_reasons",
         "counters_of_a_period",
         "expired_hours",
         "queue_state",
