@@ -6,6 +6,7 @@ filter removes them. A plot takes about 5 ms of one core, so pages draw in a thr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 from xml.etree.ElementTree import Element, SubElement
@@ -33,6 +34,9 @@ def draw(
     `unit` formats a value, such as "1.5 s". All texts are escaped. `title` is for screen readers.
     """
     import pygal  # type: ignore[import-untyped]  # here, because it takes 65 ms and 2 MB
+
+    # It adds a finder for map plugins that has no `find_spec`, so Python would warn about each missing module.
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
     chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
         css=(),
