@@ -129,32 +129,31 @@ class DrawnReport:
 class FiguresCache:
     """Reads reports one after the other, and keeps each for `CACHED_S`, because a report may read 100,000 rows."""
 
-    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
+    def __init__(self, store: Storage, now: Callable[[], float], *, has_authors: bool) -> None:
         """`now` returns seconds since 1970."""
-        self._store, self._now = store, now
+        self._store, self._now, self._has_authors = store, now, has_authors
         self._lock = asyncio.Lock()
-        self._reports: dict[tuple[FiguresQuery, bool], tuple[float, DrawnReport]] = {}
+        self._reports: dict[FiguresQuery, tuple[float, DrawnReport]] = {}
 
-    async def read(self, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
+    async def read(self, query: FiguresQuery) -> DrawnReport:
         """Raises `StoreUnavailable`, and `InvalidFilter` if the period has not begun."""
-        key = query, has_authors
         async with self._lock:
             now = self._now()
             self._reports = {one: kept for one, kept in self._reports.items() if 0 <= now - kept[0] < CACHED_S}
-            if key not in self._reports:
-                drawn = await asyncio.to_thread(self._read, query, has_authors=has_authors)
+            if query not in self._reports:
+                drawn = await asyncio.to_thread(self._read, query)
                 if len(self._reports) == MAX_CACHED:
                     self._reports.pop(next(iter(self._reports)))
-                self._reports[key] = (now, drawn)
-            return self._reports[key][1]
+                self._reports[query] = (now, drawn)
+            return self._reports[query][1]
 
-    def _read(self, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
+    def _read(self, query: FiguresQuery) -> DrawnReport:
         now = self._store.now()
         since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
         if since >= now:
             raise InvalidFilter("since: expected a time in the past")
         until = min(query.until or now, now)
-        report = self._store.figures.read(since, until, repository=query.repository, has_authors=has_authors)
+        report = self._store.figures.read(since, until, repository=query.repository, has_authors=self._has_authors)
         return DrawnReport(report, tuple(_draw_scores(report.scores)))
 
 
@@ -162,7 +161,8 @@ class FiguresPages:
     """The page, its download, and the same as JSON, for one set of settings."""
 
     def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
-        self._frame, self._cache = frame, FiguresCache(store, now)
+        self._frame = frame
+        self._cache = FiguresCache(store, now, has_authors=frame.settings.metrics.authors)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -173,7 +173,7 @@ class FiguresPages:
 
     async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
         query = parse_figures_query(request.query_params)
-        return query, await self._cache.read(query, has_authors=self._frame.settings.metrics.authors)
+        return query, await self._cache.read(query)
 
     async def _show(self, request: Request) -> Response:
         try:
