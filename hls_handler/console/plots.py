@@ -6,8 +6,10 @@ filter removes them. A plot takes about 5 ms of one core, so pages draw in a thr
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, SubElement
 
 from markupsafe import Markup
@@ -32,8 +34,7 @@ def draw(
 
     `unit` formats a value, such as "1.5 s". All texts are escaped. `title` is for screen readers.
     """
-    import pygal  # type: ignore[import-untyped]  # here, because it takes 65 ms and 2 MB
-
+    pygal = _import_pygal()
     chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
         css=(),
         js=(),
@@ -64,6 +65,19 @@ def draw(
         chart.add(name, list(values))
     chart.add_xml_filter(lambda root: _make_static(root, title))
     return Markup(chart.render())  # noqa: S704 (pygal builds it as an XML tree, which escapes all texts)
+
+
+@cache
+def _import_pygal() -> Any:
+    """Import pygal at the first plot, because it takes 65 ms and 2 MB.
+
+    It adds a finder for modules of maps to `sys.meta_path`, whose interface is too old: Python warns of it at each
+    later import that fails.
+    """
+    import pygal  # type: ignore[import-untyped]
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+    return pygal
 
 
 def _make_static(root: Element, title: str) -> Element:
