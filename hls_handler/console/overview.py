@@ -81,7 +81,7 @@ class PromptUse:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the database says about now and about a period."""
+    """Numbers of the database about now and about a period."""
 
     queue: QueueState
     pauses: tuple[tuple[str, str], ...]  # sentence, and the command that ends the pause

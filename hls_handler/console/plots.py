@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from xml.etree.ElementTree import Element, SubElement
 
 from markupsafe import Markup
@@ -33,11 +34,7 @@ def draw(
 
     `unit` formats a value, such as "1.5 s". All texts are escaped. `title` is for screen readers.
     """
-    import pygal  # type: ignore[import-untyped]  # here, because it takes 65 ms and 2 MB
-
-    # It adds a finder for map plugins that has no `find_spec`, so Python would warn about each missing module.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
-
+    pygal = _import_pygal()
     chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
         css=(),
         js=(),
@@ -49,7 +46,7 @@ def draw(
         no_prefix=True,
         classes=("plot",),
         show_dots=kind == "lines",
-        dots_size=1.5,
+        dots_size=2,
         allow_interruptions=True,
         include_x_axis=True,
         min_scale=2,
@@ -70,11 +67,23 @@ def draw(
     return Markup(chart.render())  # noqa: S704 (pygal builds it as an XML tree, which escapes all texts)
 
 
+@cache
+def _import_pygal() -> Any:
+    """Import pygal at the first plot, because it takes 65 ms and 2 MB.
+
+    It adds a finder for modules of maps to `sys.meta_path`, whose interface is too old: Python warns of it at each
+    later import that fails.
+    """
+    import pygal  # type: ignore[import-untyped]
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+    return pygal
+
+
 def _make_static(root: Element, title: str) -> Element:
     """Remove what the policy blocks; make each value a `title`, which browsers show without a script."""
     root.attrib |= {"role": "img", "aria-label": title}
     for parent in list(root.iter()):
-        parent.attrib.pop("style", None)
         parent.attrib.pop("id", None)  # a page has several plots
         for child in list(parent):
             is_of_page = parent is root and child.tag == "title"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -310,3 +311,8 @@ def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
     assert "<title>00:00: 1.5 s</title>" in svg
     assert "&lt;script&gt;" in svg
     assert make() == svg
+
+
+def test_plots_leave_the_import_of_modules_as_it_is() -> None:
+    draw("lines", "title", ["00:00"], {"one": [1.0]}, unit=str, shown_labels=[])
+    assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []
