@@ -47,6 +47,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     repository: str | None = None  # "owner/repo"
     number: int | None = None  # number of the issue or pull request
     head_sha: str | None = None
+    author: str | None = None  # login, of the issue or pull request; None unless `metrics.authors`
     sender: str | None = None  # login
     title: str | None = None  # of the issue or pull request: cleaned, redacted, at most 200 characters
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier

@@ -38,6 +38,8 @@ REPOSITORY_NAME = re.compile(r"(?!\.\.?/)[A-Za-z0-9_.-]+/(?!\.\.?\Z)[A-Za-z0-9_.
 HLS inserts the name into URLs without quoting, so it must not contain a second slash, `..` or a special character.
 """
 
+PULL_REQUEST_EVENTS = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
+
 REQUIRED_OBJECTS: Mapping[str, tuple[str, ...]] = {
     "issues": ("issue",),
     "pull_request": ("pull_request",),

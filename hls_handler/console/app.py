@@ -12,6 +12,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
+from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
@@ -24,6 +25,7 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,10 @@ class Console:
         frame = Frame(settings, access)
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
-            *DeliveryPages(frame, store, self._ports.log_ring).routes(),
+            *DeliveryPages(frame, store, ports.log_ring).routes(),
+            *FiguresPages(frame, store, ports.now).routes(),
             *LogPages(frame, self._streams).routes(),
-            *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
+            *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),

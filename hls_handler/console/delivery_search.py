@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import quote, urlencode
@@ -23,9 +23,8 @@ class InvalidFilter(ValueError):
     """A filter in the address has an invalid value. The message is a sentence for the operator."""
 
 
-def parse_search(query: Mapping[str, str]) -> DeliverySearch:
-    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
-    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
+def read_filters(query: Mapping[str, str], known: Sequence[str]) -> dict[str, str]:
+    """Return the filters that have a value. Raises `InvalidFilter` for a filter that is not `known`, or too long."""
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
@@ -35,6 +34,13 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
             raise InvalidFilter(f"{name}: contains the character NUL")
         if len(value) > MAX_FILTER_CHARACTERS:
             raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
+    return given
+
+
+def parse_search(query: Mapping[str, str]) -> DeliverySearch:
+    """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
+    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
+    given = read_filters(query, known)
     state = given.get("state")
     if state is not None and state not in STATES:
         raise InvalidFilter(f"state: found {state!r}, expected one of {', '.join(STATES)}")
@@ -51,7 +57,7 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
 
 
 def parse_time(name: str, given: str | None) -> datetime | None:
-    """Return the time of the filter `name`, aware UTC. Raises `InvalidFilter`."""
+    """Return the time, aware UTC; None for None. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:

@@ -25,7 +25,13 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Overview": "/", "Deliveries": "/deliveries", "Log": "/log", "Settings": "/settings"}
+NAVIGATION = {
+    "Overview": "/",
+    "Deliveries": "/deliveries",
+    "Figures": "/figures",
+    "Log": "/log",
+    "Settings": "/settings",
+}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged

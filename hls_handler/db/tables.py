@@ -63,6 +63,7 @@ deliveries = Table(
     Column("repository", UntrustedString),
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
+    Column("author", UntrustedString),  # login, of the issue or pull request; NULL unless `metrics.authors`
     Column("sender", UntrustedString),  # login; NULL if GitHub names none
     Column("title", UntrustedString),  # of the issue or pull request: cleaned, redacted, at most 200 characters
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
@@ -219,6 +220,8 @@ analyses = Table(
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON
     Column("analysed_at", BigInteger, nullable=False),
+    # What the cache of replies saved, 0 if that is unknown; NULL for a reply that Claude was asked for.
+    Column("saved_micro_usd", BigInteger),
 )
 
 labels = Table(
@@ -273,6 +276,8 @@ findings = Table(
     Column("changed_at", BigInteger, nullable=False),  # when `state` changed
     # The last column only makes the index covering for sums.
     Index("ix_findings_prompt", "prompt_id", "category", "state", "is_accepted"),
+    # The columns after the first only make the index covering for sums.
+    Index("ix_findings_raised", "raised_at", "repository_id", "number", "state", "is_accepted"),
 )
 
 reviews = Table(

@@ -167,7 +167,8 @@ class ClaudeCalls:
         self._reply_cache = reply_cache
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         now = database.now
-        self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._save_analysis_again = database.upsert(analyses, *replaced).values(analysed_at=now)
+        self._save_analysis = database.upsert(analyses, *replaced, "saved_micro_usd").values(analysed_at=now)
         self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
         self._find_open = select(calls).where(is_open).with_for_update()
@@ -274,7 +275,8 @@ class ClaudeCalls:
             if began is not None:
                 connection.execute(self._end, {"of_call": call_id, **columns})
                 if row_id is not None and reply is not None:
-                    connection.execute(self._save_analysis, _analysis(row_id, began.step_index, reply))
+                    analysis = _analysis(row_id, began.step_index, reply) | {"saved_micro_usd": None}
+                    connection.execute(self._save_analysis, analysis)
                     if cache_key is not None:
                         self._reply_cache.store(connection, cache_key, reply)
                 before = dict(began._mapping)
@@ -289,7 +291,7 @@ class ClaudeCalls:
         """Store a reply that a retry read from a checkpoint; replace the reply at this index. Raises `LeaseLost`."""
         with self._database.writing(durable=False) as connection:
             row_id = self._writer.require(connection, lease)
-            connection.execute(self._save_analysis, _analysis(row_id, index, reply))
+            connection.execute(self._save_analysis_again, _analysis(row_id, index, reply))
 
     def save_cached(
         self,
@@ -309,8 +311,10 @@ class ClaudeCalls:
         prepared = prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.require(connection, lease, prepared, **statuses)
-            connection.execute(self._save_analysis, _analysis(row_id, index, reply))
-            saved = {CACHE_SAVED: cached.cost_micro_usd} if cached.cost_micro_usd else {}
+            saved_micro_usd = cached.cost_micro_usd or 0
+            analysis = _analysis(row_id, index, reply) | {"saved_micro_usd": saved_micro_usd}
+            connection.execute(self._save_analysis, analysis)
+            saved = {CACHE_SAVED: saved_micro_usd} if saved_micro_usd else {}
             self._writer.counters.add(connection, {CACHE_HIT: 1} | saved)
 
     def count_last_hour(self) -> int:

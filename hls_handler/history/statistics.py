@@ -20,7 +20,7 @@ from hls_handler.queue.pauses import is_paused
 
 _c, _f = deliveries.c, findings.c
 LAST_ID = "z" * 64  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
-DELIVERY_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
+DELIVERY_COLUMNS = [column for column in _c if column.name not in ("author", "body", "digest")]
 
 
 @dataclass(frozen=True, slots=True)

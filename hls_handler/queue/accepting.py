@@ -235,6 +235,7 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "repository": new.repository,
         "number": new.number,
         "head_sha": new.head_sha,
+        "author": new.author,
         "sender": new.sender,
         "title": new.title,
         "conversation_key": new.conversation_key,

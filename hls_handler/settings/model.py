@@ -437,6 +437,12 @@ class Logging(Section):
     ignored: Literal["info", "debug"] = Field("info", description="level of the line about a webhook that is ignored")
 
 
+class Metrics(Section):
+    authors: bool = Field(
+        False, description="store the authors of issues and pull requests, and show the figures of each author"
+    )
+
+
 class Tracing(Section):
     endpoint: TraceUrl | None = Field(
         None, description="whole address that takes traces by OTLP over HTTP; unset: no traces"
@@ -463,6 +469,7 @@ class Settings(Section):
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
+    metrics: Metrics = Field(default_factory=lambda: Metrics())
     tracing: Tracing = Field(default_factory=lambda: Tracing())
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))

@@ -147,8 +147,15 @@ class WebhookReceiver:
         if headers.event in INSTALLATION_EVENTS:
             self._installation_changed(parse_installation_change(payload))
         routed = await self._route(headers.event, envelope)
-        settle_s = self._settings.limits.settle_s
-        new = new_delivery(headers, envelope, routed, payload, request_id=request_id, settle_s=settle_s)
+        new = new_delivery(
+            headers,
+            envelope,
+            routed,
+            payload,
+            request_id=request_id,
+            settle_s=self._settings.limits.settle_s,
+            has_author=self._settings.metrics.authors,
+        )
         if self._settings.features.async_processing or new.state == "ignored":
             accepted = await self._commit(new, routed, line)
             return self._accepted_response(accepted, ids)

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
+from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.history.corrections import feedback_in
 from hls_handler.history.periods import percentile
 from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
-from hls_handler.web.webhook import PULL_REQUEST_EVENTS
 
 Counters = Mapping[tuple[str, str], int]
 

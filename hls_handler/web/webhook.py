@@ -23,7 +23,7 @@ from hls_handler.deliveries import (
     NewDelivery,
 )
 from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import REPOSITORY_NAME, REQUIRED_OBJECTS
+from hls_handler.events import PULL_REQUEST_EVENTS, REPOSITORY_NAME, REQUIRED_OBJECTS
 from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope, parse_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
@@ -166,7 +166,6 @@ class WebhookSecrets:
         return secret in (found.webhook_secrets if found else self._global)
 
 
-PULL_REQUEST_EVENTS = frozenset({"pull_request", "pull_request_review", "pull_request_review_comment"})
 CLOSING_EVENTS = frozenset(
     {("issues", "closed"), ("issues", "deleted"), ("issues", "transferred"), ("pull_request", "closed")}
 )
@@ -204,16 +203,19 @@ def new_delivery(
     *,
     request_id: str,
     settle_s: float,
+    has_author: bool = False,
 ) -> NewDelivery:
     """Return the delivery to store. If `routed` is `Ignored`, it has no body and no digest, unless a worker needs it.
 
-    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it.
+    A push to a pull request waits `settle_s` seconds for a newer push, which would supersede it. With `has_author`, the
+    author of the issue or pull request is stored.
     """
     ignored = routed if isinstance(routed, Ignored) and not routed.is_for_worker else None
     is_command = isinstance(routed, Command)
     pushed = envelope.pull_request.head if envelope.pull_request else None
     repository_id = envelope.repository.id if envelope.repository else None
     number = envelope.conversation.number if envelope.conversation else None
+    author = envelope.conversation.user if envelope.conversation and has_author else None
     title = envelope.conversation.title if envelope.conversation else None
     run = envelope.workflow_run or envelope.check_run
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
@@ -229,6 +231,7 @@ def new_delivery(
         repository=(envelope.repository.full_name or None) if envelope.repository else None,
         number=number,
         head_sha=head_sha or None,
+        author=author.login if author else None,
         sender=(envelope.sender.login or None) if envelope.sender else None,
         title=clean_title(title) if title else None,
         priority=PRIORITY_BOT_REQUEST if is_command else _priority(headers.event, envelope.action),
@@ -261,8 +264,15 @@ def caught_up_delivery(
     _check_repository(envelope, attempt.repository_id, repository)
     headers = WebhookHeaders(attempt.event, attempt.guid, b"", False, None)
     routed = route(attempt.event, envelope)
-    request_id, settle_s = f"{CAUGHT_UP}{attempt.id}", settings.limits.settle_s
-    new = new_delivery(headers, envelope, routed, body, request_id=request_id, settle_s=settle_s)
+    new = new_delivery(
+        headers,
+        envelope,
+        routed,
+        body,
+        request_id=f"{CAUGHT_UP}{attempt.id}",
+        settle_s=settings.limits.settle_s,
+        has_author=settings.metrics.authors,
+    )
     return msgspec.structs.replace(new, digest=None)
 
 

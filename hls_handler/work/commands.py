@@ -231,6 +231,7 @@ def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes) 
         repository=job.event.repository.full_name,
         number=pull_request.number,
         head_sha=pull_request.head_sha,
+        author=pull_request.user.login if job.config.settings.metrics.authors else None,
         sender=job.event.sender.login,
         title=clean_title(pull_request.title) or None,
         priority=PRIORITY_BOT_REQUEST,

@@ -57,7 +57,9 @@ def addresses(page: Page, service: Service) -> list[str]:
     found, seen = ["/deliveries"], set[str]()
     for path in found:
         page.goto(root + path)
-        for link in page.locator("a[href^='/']").evaluate_all("links => links.map((one) => one.getAttribute('href'))"):
+        for link in page.locator("a[href^='/']:not([download])").evaluate_all(
+            "links => links.map((one) => one.getAttribute('href'))"
+        ):
             kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
             if kind not in seen and not link.startswith("/docs/"):
                 seen.add(kind)

@@ -38,10 +38,11 @@ class Browser:
         )
         self.console, self.host = Console(ports), host
         self.cookie = ""
+        self.metrics: dict[str, object] = {}  # keys of this section of the settings
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.use(settings(server=server))
+        self.use(settings(server=server, metrics=self.metrics))
 
     def use(self, given: Settings) -> None:
         self.app = Starlette(routes=[*self.console.routes(given, _show_start)])

@@ -82,6 +82,10 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: accept(store, push("g3", "aaa", supersedes="pushes")),
             {"ix_deliveries_conversation"},
         ),
+        (
+            lambda store: store.figures.read(store.now() - timedelta(days=1), store.now(), has_authors=True),
+            {"ix_deliveries_finished", "ix_calls_started", "ix_findings_raised", "ix_deliveries_conversation"},
+        ),
         (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
         (lambda store: store.statistics.settled_counters(), {"ix_calls_started"}),
         (lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60), {"ix_checks_open"}),
@@ -117,6 +121,7 @@ def _begin_review_call(store: Storage) -> None:
         "stop",
         "pull_request_of_commit",
         "requested_review",
+        "figures",
         "calls_last_hour",
         "settled_counters",
         "unended_checks",
@@ -147,5 +152,6 @@ def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage]
     # A scan of all deliveries, even by an index, is too slow.
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
-    scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan]
+    harmless = ("INDEX", "CONSTANT", "anon_")  # the last one is the result of a subquery
+    scans = [plan for plan in plans if plan.startswith("SCAN") and not any(word in plan for word in harmless)]
     assert scans in ([], ["SCAN deleted_calls"], ["SCAN counters"])  # the first has a row for each prompt

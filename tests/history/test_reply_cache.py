@@ -92,7 +92,11 @@ def test_use_of_a_cached_reply_stores_the_analysis_and_counts_what_it_saved(stor
     assert cached is not None
     store.calls.save_cached(lease, cached, index=0, reply=make_reply(), changes=(), is_last=True)
     assert [(row.prompt_id, row.reply_type) for row in analyses_of(store, "g2")] == [(PROMPT, "issue_analysis")]
-    assert store.calls.calls_of("g2") == []
+    assert [row.saved_micro_usd for guid in ("g1", "g2") for row in analyses_of(store, guid)] == [None, 12_300]
+    store.calls.save_analysis(lease, index=0, reply=make_reply())  # as a retry does
+    assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [12_300]
+    store_reply(store, lease, make_reply(), CacheKey(1, b"asked again"))
+    assert [row.saved_micro_usd for row in analyses_of(store, "g2")] == [None]
     row = store.deliveries.find("g2")
     assert row is not None
     assert row.analysis_status == "done"

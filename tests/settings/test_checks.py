@@ -345,7 +345,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
             "xyzzy",
             (
                 "unknown key; the file has server, github, claude, repositories, storage, prompts, limits, labels, "
-                "comments, findings, review, features, logging, catch_up, tracing"
+                "comments, findings, review, features, logging, catch_up, metrics, tracing"
             ),
         ),
     ],

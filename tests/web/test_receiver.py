@@ -45,6 +45,13 @@ def test_a_signed_event_is_committed_and_queued(setup: WebSetup) -> None:
     assert (delivery.guid, delivery.request_id, delivery.state, delivery.body) == (GUID, "request-0815", "queued", body)
 
 
+@pytest.mark.parametrize(("is_stored", "author"), [(True, "octocat"), (False, None)])
+def test_author_of_the_issue_is_stored_only_if_settings_say_so(is_stored: bool, author: str | None) -> None:
+    setup, body = WebSetup(settings(metrics={"authors": is_stored})), payload(sender={"login": "hubot"})
+    ask(setup.app(), headers=headers(body), chunks=[body])
+    assert (setup.store.deliveries[0].author, setup.store.deliveries[0].sender) == (author, "hubot")
+
+
 def test_the_response_to_an_ignored_event_has_a_reason(setup: WebSetup) -> None:
     body = payload()
     response = ask(setup.app(), headers=headers(body, event="star", **WITH_ID), chunks=[body])

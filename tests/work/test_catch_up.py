@@ -14,6 +14,7 @@ import pytest
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import DeliveryAttempt, NewDelivery
 from hls_handler.errors import DependencyDown, Permanent
+from hls_handler.settings.model import Metrics
 from hls_handler.storage import Storage
 from hls_handler.work.catch_up import find_reserved, select_missed
 from hls_handler.work.hooks import own_hooks
@@ -127,6 +128,16 @@ def test_caught_up_delivery_is_marked_and_counts_as_no_webhook(world: World, cap
     assert (counters["caught_up", ""], counters["event", "issues.opened"]) == (1, 1)
     assert ("webhooks", "") not in counters
     assert world.store.statistics.last_webhooks() == {}
+
+
+@pytest.mark.parametrize(("is_stored", "author"), [(True, "ann"), (False, None)])
+def test_caught_up_delivery_has_the_author_if_settings_say_so(
+    world: World, is_stored: bool, author: str | None
+) -> None:
+    world.settings = world.settings.model_copy(update={"metrics": Metrics(authors=is_stored)})
+    world.github.send("guid")
+    world.catch_up().run()
+    assert [new.author for new, _ in world.committed] == [author]
 
 
 def test_expired_payload_is_reported_once(world: World, caplog: pytest.LogCaptureFixture) -> None:

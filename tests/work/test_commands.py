@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import select
 
+from hls_handler.db.tables import deliveries
 from hls_handler.deliveries import Finished
 from hls_handler.events import parse_event
 from hls_handler.handlers.reader import FileAtRef, RepositoryPermission
@@ -17,7 +19,7 @@ from hls_handler.prompting import recorded
 from hls_handler.reports.delivery_report import format_report, load_report
 from hls_handler.routing import from_envelope, parse_envelope, route
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.settings.model import GithubApp, Settings
+from hls_handler.settings.model import GithubApp, Metrics, Settings
 from hls_handler.web.webhook import WebhookHeaders, new_delivery
 from hls_handler.work.pipeline import process_delivery
 from tests.handlers.world import file, pull_request_analysis
@@ -111,6 +113,18 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
     assert event.sender.login == "octocat"
     row = world.row(lease.guid)
     assert (row.sender, row.title) == ("octocat", event.pull_request and event.pull_request.title)
+
+
+@pytest.mark.parametrize(("is_stored", "author"), [(True, "Codertocat"), (False, None)])
+def test_requested_review_has_the_author_of_the_pull_request(
+    make_world: MakeWorld, is_stored: bool, author: str | None
+) -> None:
+    given = settings().model_copy(update={"metrics": Metrics(authors=is_stored)})
+    world = make(make_world, given=given)
+    command(world, "/review")
+    with world.store.database.reading() as connection:
+        requested = select(deliveries.c.author).where(deliveries.c.event == "pull_request")
+        assert connection.execute(requested).scalars().all() == [author]
 
 
 def test_requested_review_asks_claude_and_labels(make_world: MakeWorld) -> None:

@@ -30,6 +30,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number", "finding_key"),
     )
     op.create_index("ix_findings_prompt", "findings", ["prompt_id", "category", "state", "is_accepted"])
+    raised = ["raised_at", "repository_id", "number", "state", "is_accepted"]
+    op.create_index("ix_findings_raised", "findings", raised)
     op.create_table(
         "reviews",
         sa.Column("repository_id", sa.BigInteger(), nullable=False),
@@ -40,6 +42,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "bot_login", "number"),
     )
     op.add_column("deliveries", sa.Column("is_command", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("deliveries", sa.Column("author", sa.Text()))
+    op.add_column("analyses", sa.Column("saved_micro_usd", sa.BigInteger()))
     op.create_index(
         "ix_deliveries_commands",
         "deliveries",
