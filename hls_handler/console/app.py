@@ -12,6 +12,7 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.settings.model import Settings
@@ -41,5 +42,6 @@ class Console:
             *DeliveryPages(frame, store).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
+            *ApiDescription(frame).routes(),
             STATIC,
         ]

@@ -42,13 +42,14 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         repository=given.get("repository"),
         event=given.get("event"),
         text=given.get("text", ""),
-        since=_parse_time("since", given.get("since")),
-        until=_parse_time("until", given.get("until")),
+        since=parse_time("since", given.get("since")),
+        until=parse_time("until", given.get("until")),
         before=given.get("before"),
     )
 
 
-def _parse_time(name: str, given: str | None) -> datetime | None:
+def parse_time(name: str, given: str | None) -> datetime | None:
+    """Return the time of a filter; None if it is not given. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:

@@ -214,6 +214,8 @@ analyses = Table(
     Column("model", UntrustedString, nullable=False),
     Column("reply", UntrustedString, nullable=False),  # JSON
     Column("analysed_at", BigInteger, nullable=False),
+    # The columns after the first are there for the order of analyses with the same time.
+    Index("ix_analyses_newest", "analysed_at", "delivery_id", "step_index"),
 )
 
 labels = Table(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from typing_extensions import TypedDict
+
 from hls_handler.actions import Outcome
 from hls_handler.events import event_key
 from hls_handler.history.calls import CallRow
@@ -14,9 +16,14 @@ from hls_handler.reports.delivery_report import DeliveryReport, describe_shadow
 from hls_handler.reports.reply_text import describe_reply
 
 Document = dict[str, object]
+DeliveryDocument = Document
 
 
-def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> Document:
+class DeliveriesDocument(TypedDict):
+    deliveries: list[Document]
+
+
+def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> DeliveriesDocument:
     """Return the document of `hls deliveries list`."""
     active = tuple(pauses)
     return {

@@ -108,3 +108,4 @@ def upgrade() -> None:
         sqlite_where=is_open,
         postgresql_where=is_open,
     )
+    op.create_index("ix_analyses_newest", "analyses", ["analysed_at", "delivery_id", "step_index"])
