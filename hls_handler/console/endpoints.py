@@ -116,12 +116,16 @@ PATH_PARAMETERS = {
 }
 
 
+TIME = {"type": "string", "format": "date-time"}
+
+
 def _text(name: str, description: str, example: str | None = None) -> Parameter:
-    return Parameter(name, description, {"type": "string", "maxLength": MAX_FILTER_CHARACTERS}, example)
+    schema = {"type": "string", "maxLength": MAX_FILTER_CHARACTERS, "pattern": r"^[^\u0000]*$"}
+    return Parameter(name, description, schema, example)
 
 
 def _time(name: str, description: str) -> Parameter:
-    return Parameter(name, f"{description}; UTC without an offset", {"type": "string", "format": "date-time"})
+    return Parameter(name, f"{description}; UTC without an offset", {"anyOf": [TIME, {"const": ""}]})
 
 
 LIST_ANALYSES = Endpoint(
@@ -144,7 +148,7 @@ LIST_ANALYSES = Endpoint(
             7,
         ),
         Parameter("kind", "only of events of this family", {"type": "string", "enum": list(KINDS)}),
-        _time("since", "only replies from this time on"),
+        Parameter("since", "only replies from this time on; UTC without an offset", TIME),
         Parameter(
             "limit",
             "analyses on a page",

@@ -60,7 +60,7 @@ class ApiDescription:
             request,
             "api.html",
             document=make_document(),
-            address=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
+            service=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
             path_of=_example_path,
             is_signed_in=self._frame.access.is_allowed(request),
         )

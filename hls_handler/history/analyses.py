@@ -80,7 +80,7 @@ class AnalysisRow:
 class AnalysisPage:
     rows: tuple[AnalysisRow, ...]  # newest first
     has_more: bool
-    is_complete: bool  # False: only the newest `MAX_READ` analyses were searched
+    is_complete: bool  # False: only the newest `max_read` analyses were searched
 
 
 class Analyses:
@@ -89,10 +89,10 @@ class Analyses:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, search: AnalysisSearch) -> AnalysisPage:
+    def find(self, search: AnalysisSearch, *, max_read: int = MAX_READ) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
         with self._database.reading() as connection:
-            where, is_complete = self._bounds(connection, search)
+            where, is_complete = self._bounds(connection, search, max_read)
             query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id).where(_IS_POSTED, *where)
             rows = connection.execute(query.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset)).all()
             return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit, is_complete)
@@ -104,7 +104,9 @@ class Analyses:
             rows = connection.execute(query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)).all()
             return next(iter(_with_costs(connection, rows)), None)
 
-    def _bounds(self, connection: Connection, search: AnalysisSearch) -> tuple[list[ColumnElement[bool]], bool]:
+    def _bounds(
+        self, connection: Connection, search: AnalysisSearch, max_read: int
+    ) -> tuple[list[ColumnElement[bool]], bool]:
         where: list[ColumnElement[bool]] = []
         if search.kind == "generic":
             where.append(_d.event.not_in(list(KIND_OF_EVENT)))
@@ -119,10 +121,11 @@ class Analyses:
             )
             return [*where, _a.delivery_id.in_(about.union(answered))], True
         if search.repository is not None:
-            where.append(_d.repository == search.repository)
+            # Without `concat`, SQLite uses the index of the column, and then reads all deliveries of the repository.
+            where.append(_d.repository.concat("") == search.repository)
         if search.number is not None:
             where.append(func.coalesce(_d.number, _d.posted_on) == search.number)
-        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(MAX_READ).limit(1)
+        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(max_read).limit(1)
         if search.since is not None:
             newest = newest.where(_a.analysed_at >= to_ms(search.since))
         oldest = connection.execute(newest).scalar()
