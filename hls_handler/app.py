@@ -42,6 +42,7 @@ from hls_handler.errors import (
     SettingsError,
     StoreUnavailable,
 )
+from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
@@ -100,34 +101,40 @@ def create() -> Starlette:
     path, dotenv = find_settings_file(os.environ), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
-    configure_logs(file.initial)
-    return Service(file).web
+    ring = LogRing()
+    configure_logs(file.initial, ring)
+    return Service(file, ring).web
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
-    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line."""
+def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] = ()) -> None:
+    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line.
+
+    `ring` gets each line, too.
+    """
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     on_terminal = sys.stderr.isatty()
     layout = settings.logging.format or ("text" if on_terminal else "json")
     colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours)
+    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours, ring=ring)
 
 
 class Service:
     """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
 
     The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only problem is that the
-    database is unavailable. The argument `load` is a function that reads the prompt library. With `listening`, missed
-    webhooks are read every few seconds, even if the settings switch catch-up off.
+    database is unavailable. `ring` is the one that `configure_logs` got. The argument `load` is a function that reads
+    the prompt library. With `listening`, missed webhooks are read every few seconds, even if the settings switch
+    catch-up off.
     """
 
     def __init__(
         self,
         file: SettingsFile,
+        ring: LogRing,
         *,
         load: Callable[[Settings], Library] = load_checked,
         role: Role = "all",
@@ -135,6 +142,7 @@ class Service:
     ) -> None:
         settings = file.initial
         self.role: Role = role
+        self._log_ring = ring
         self._listening = listening
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
@@ -193,7 +201,7 @@ class Service:
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, now=time.time)).routes,
+            more_routes=Console(ConsolePorts(self._store, log_ring=ring, now=time.time)).routes,
         )
         self.web = self._web.app
 
@@ -270,7 +278,7 @@ class Service:
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         self._secrets.update(collect_secrets(settings))
-        configure_logs(before.settings, earlier=self._secrets)
+        configure_logs(before.settings, self._log_ring, earlier=self._secrets)
         github, claude = self._clients(settings)
         github.close()
         claude.close()
@@ -283,7 +291,7 @@ class Service:
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        configure_logs(config.settings, earlier=self._secrets)
+        configure_logs(config.settings, self._log_ring, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
             log.warning(warning)

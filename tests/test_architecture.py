@@ -18,7 +18,10 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     4: ("console", "reports", "web", "work"),
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
-    1: ("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "logs", "shipped", "wording"),
+    1: (
+        *("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "log_ring", "logs"),
+        *("shipped", "wording"),
+    ),
 }
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}
 

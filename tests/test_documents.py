@@ -20,6 +20,7 @@ from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.log_ring import LogRing
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
@@ -122,9 +123,13 @@ def test_documented_commands_exist() -> None:
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(ConsolePorts(cast(Storage, None), now=lambda: 0.0)).routes(settings)
+    console = Console(_no_console_ports()).routes(settings)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
+
+
+def _no_console_ports() -> ConsolePorts:
+    return ConsolePorts(cast(Storage, None), log_ring=LogRing(), now=lambda: 0.0)
 
 
 def _no_ports() -> Ports:

@@ -27,7 +27,6 @@ from hls_handler.console.endpoints import (
     SHOW_DELIVERY,
     AnalysesDocument,
     AnalysisDocument,
-    DeliveryPageDocument,
     RetryDocument,
 )
 from hls_handler.console.frame import Frame, Problem, send_json
@@ -35,7 +34,7 @@ from hls_handler.events import event_key
 from hls_handler.history.analyses import KINDS, AnalysisRow, AnalysisSearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
+from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import retry_delivery
 from hls_handler.storage import Storage
 
@@ -89,7 +88,7 @@ class Api:
         found = await asyncio.to_thread(self._store.searches.find, search)
         pauses = await asyncio.to_thread(self._store.pauses.active)
         query = None if found.next is None else to_query(request.query_params, before=found.next)
-        document: DeliveryPageDocument = {
+        document: DeliveriesPage = {
             **deliveries_to_dict(found.rows, pauses),
             "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
             "is_complete": found.is_complete,

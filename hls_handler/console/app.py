@@ -15,6 +15,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.pages import STATIC
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.log_ring import LogRing
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 
@@ -24,6 +25,7 @@ class ConsolePorts:
     """What the console reads and calls; `hls_handler/app.py` passes it."""
 
     store: Storage
+    log_ring: LogRing  # the newest log lines of this process
     now: Callable[[], float]  # seconds since 1970
 
 
@@ -39,7 +41,7 @@ class Console:
         store = self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
         return [
-            *DeliveryPages(frame, store).routes(),
+            *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *ApiDescription(frame).routes(),

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
 from hls_handler.history.analyses import KINDS, MAX_READ, Kind
-from hls_handler.reports.json_documents import DeliveriesDocument, DeliveryDocument
+from hls_handler.reports.json_documents import DeliveriesPage, ReportDocument
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
@@ -34,13 +34,6 @@ class DetailDocument(TypedDict):
     """An error of /health or /stats."""
 
     detail: str
-
-
-class DeliveryPageDocument(DeliveriesDocument):
-    """A page of deliveries, the newest first."""
-
-    next: Annotated[str | None, Field(description="path of the next page")]
-    is_complete: Annotated[bool, Field(description="false: 20,000 deliveries were searched before the page was full")]
 
 
 class RetryDocument(TypedDict):
@@ -166,19 +159,20 @@ SHOW_ANALYSIS = Endpoint("/api/analyses/{id}", "One reply of Claude", AnalysisDo
 LIST_DELIVERIES = Endpoint(
     "/api/deliveries",
     "Deliveries, the newest first",
-    DeliveryPageDocument,
+    DeliveriesPage,
     description="A page has 50 deliveries. An empty value is no filter.",
     parameters=(
         Parameter("state", "only deliveries in this state", {"type": "string", "enum": [*STATES, ""]}, "dead"),
         _text("repository", "only of this repository, in any case"),
         _text("event", "only of this event, with or without its action, such as issues.opened"),
-        _text("text", "part of the reason, or beginning of the GUID or of the request id"),
+        _text("sender", "only events that this account caused"),
+        _text("text", "part of the reason or of the title, or beginning of the GUID or of the request id"),
         _time("since", "only deliveries received from this time on"),
         _time("until", "only deliveries received before this time"),
         _text("before", "GUID of the last delivery of the page before"),
     ),
 )
-SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
+SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", ReportDocument)
 RETRY_DELIVERY = Endpoint(
     "/api/deliveries/{guid}/retry",
     "Run a dead or waiting delivery now",

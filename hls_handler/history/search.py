@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import deliveries
-from hls_handler.db.values import from_row, literal, to_ms
+from hls_handler.db.values import HOUR_MS, from_row, literal, to_ms
 from hls_handler.deliveries import State
 from hls_handler.history.statistics import DELIVERY_COLUMNS, DeliveryRow
 
 PAGE_ROWS = 50
 MAX_READ = 20_000
-"""Rows that one page reads at most, because few filters have an index: about 20 ms."""
+"""Rows that one page reads at most, because few filters have an index."""
+SLACK_MS = HOUR_MS
+"""Deliveries are stored in the order of `received_at`, unless the clock was set back by more than this."""
 
 _c = deliveries.c
 
@@ -28,7 +31,8 @@ class DeliverySearch:
     state: State | None = None
     repository: str | None = None  # "owner/repo", in any case
     event: str | None = None  # "issues", or "issues.opened"
-    text: str = ""  # part of the reason, or beginning of the GUID or of the request id, in any case
+    sender: str | None = None  # login, in any case
+    text: str = ""  # part of the reason or title, or beginning of the GUID or of the request id, in any case
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
@@ -42,36 +46,93 @@ class DeliveryPage:
 
 
 class DeliverySearches:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, max_read: int = MAX_READ) -> None:
+        self._database, self._max_read = database, max_read
 
     def find(self, search: DeliverySearch) -> DeliveryPage:
         """Return the page of deliveries. Raises `StoreUnavailable`. An unknown `before` finds nothing."""
-        read = select(_c.id).order_by(_c.id.desc()).limit(MAX_READ)
-        if search.before is not None:
-            read = read.where(_c.id < select(_c.id).where(_c.guid == search.before).scalar_subquery())
-        newest = read.subquery()
         with self._database.reading() as connection:
-            bounds = select(func.min(newest.c.id), func.max(newest.c.id), func.count())
-            first, last, number = connection.execute(bounds).one()
-            if not number:
-                return DeliveryPage((), None, is_complete=True)
-            found = connection.execute(_query(search).where(_c.id.between(first, last))).all()
-            rows = tuple(from_row(DeliveryRow, row) for row in found[:PAGE_ROWS])
-            if len(found) > PAGE_ROWS:
-                return DeliveryPage(rows, rows[-1].guid, is_complete=True)
-            if number < MAX_READ:
-                return DeliveryPage(rows, None, is_complete=True)
-            guid = connection.execute(select(_c.guid).where(_c.id == first)).scalar_one()
-            return DeliveryPage(rows, guid, is_complete=False)
+            bounds = _find_bounds(connection, search)
+            if search.before is not None:
+                last = connection.execute(select(_c.id).where(_c.guid == search.before)).scalar()
+                bounds = _Bounds(bounds.first, min(bounds.end, last or 0))
+            block = self._read(connection, search, bounds)
+            rows = tuple(from_row(DeliveryRow, row) for row in block.found)
+            if block.end is None or block.is_full:
+                return DeliveryPage(rows, rows[-1].guid if block.is_full else None, is_complete=True)
+            oldest = select(_c.guid).where(_c.id >= block.end).order_by(_c.id).limit(1)
+            return DeliveryPage(rows, connection.execute(oldest).scalar(), is_complete=False)
+
+    def read_all(self, search: DeliverySearch) -> Iterator[DeliveryRow]:
+        """Yield all deliveries that match, newest first; `before` is ignored. Raises `StoreUnavailable`.
+
+        Only one page of them is in memory. Between pages, no transaction is open.
+        """
+        with self._database.reading() as connection:
+            bounds = _find_bounds(connection, search)
+        while True:
+            with self._database.reading() as connection:
+                block = self._read(connection, search, bounds)
+            yield from (from_row(DeliveryRow, row) for row in block.found)
+            if block.end is None:
+                return
+            bounds = _Bounds(bounds.first, block.end)
+
+    def _read(self, connection: Connection, search: DeliverySearch, bounds: _Bounds) -> _Block:
+        # Few ids are unused, so a range of ids is a range of rows. To count rows would mean to read them.
+        first = max(bounds.first, bounds.end - self._max_read)
+        query = _query(search).where(_c.id >= first, _c.id < bounds.end).limit(PAGE_ROWS + 1)
+        found = connection.execute(query).all()
+        if len(found) > PAGE_ROWS:
+            return _Block(found[:PAGE_ROWS], True, found[PAGE_ROWS - 1].id)
+        return _Block(found, False, first if first > bounds.first else None)
+
+
+class _Bounds(NamedTuple):
+    first: int  # the lowest id
+    end: int  # above the highest id
+
+
+class _Block(NamedTuple):
+    found: Sequence[Row[Any]]  # newest first, at most `PAGE_ROWS`
+    is_full: bool  # more rows of the block match
+    end: int | None  # `_Bounds.end` of the next block; None if this is the last one
+
+
+def _find_bounds(connection: Connection, search: DeliverySearch) -> _Bounds:
+    """Return the range of ids that may match `since` and `until`."""
+    ends = (select(_c.id).order_by(order).limit(1).scalar_subquery() for order in (_c.id, _c.id.desc()))
+    lowest, highest = connection.execute(select(*ends)).one()
+    if lowest is None:
+        return _Bounds(0, 0)
+    bounds = _Bounds(lowest, highest + 1)
+    first = bounds.first if search.since is None else _find_id(connection, bounds, to_ms(search.since) - SLACK_MS)
+    end = bounds.end if search.until is None else _find_id(connection, bounds, to_ms(search.until) + SLACK_MS)
+    return _Bounds(first, end)
+
+
+def _find_id(connection: Connection, bounds: _Bounds, received_ms: int) -> int:
+    """Return the id of the first delivery received at `received_ms` or later, by a binary search over all ids."""
+    low, high = bounds
+    while low < high:
+        middle = (low + high) // 2
+        query = select(_c.id, _c.received_at).where(_c.id >= middle, _c.id < high).order_by(_c.id).limit(1)
+        row = connection.execute(query).first()
+        if row is None or row.received_at >= received_ms:
+            high = middle
+        else:
+            low = row.id + 1
+    return low
 
 
 def _query(search: DeliverySearch) -> Select[Any]:
-    query = select(*DELIVERY_COLUMNS).order_by(_c.id.desc()).limit(PAGE_ROWS + 1)
+    query = select(*DELIVERY_COLUMNS).order_by(_c.id.desc())
     if search.state is not None:
         query = query.where(_c.state == literal(search.state))
     if search.repository is not None:
         query = query.where(func.lower(_c.repository) == search.repository.lower())
+    if search.sender is not None:
+        query = query.where(func.lower(_c.sender) == search.sender.lower())
     if search.event is not None:
         event, _, action = search.event.partition(".")
         query = query.where(_c.event == event)
@@ -86,6 +147,7 @@ def _query(search: DeliverySearch) -> Select[Any]:
 def _has_text(text: str) -> ColumnElement[bool]:
     return (
         _c.reason.icontains(text, autoescape=True)
+        | _c.title.icontains(text, autoescape=True)
         | _c.guid.istartswith(text, autoescape=True)
         | _c.request_id.istartswith(text, autoescape=True)
     )

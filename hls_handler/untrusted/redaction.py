@@ -143,6 +143,8 @@ Each match contains one of the literals that follow the pattern. Most texts cont
 a hundred times as fast as to search for a pattern.
 """
 
+LITERALS = tuple({literal for _, _, literals in CREDENTIALS for literal in literals})
+
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
     (?: [^\s/?#@:"'<>\[\]{}$]{0,100} : (?![${<\[%*]) [^\s/?#"'<>]{1,300} (?=@)   # user:password@, up to the last @
@@ -194,6 +196,8 @@ def _find_by_pattern(text: str) -> Iterator[tuple[int, int, str]]:
     yield from ((*found.span("secret"), "authorization") for found in AUTHORIZATION.finditer(text))
     if "Bearer" in text:
         yield from ((*found.span("secret"), "authorization") for found in BEARER.finditer(text))
+    if not any(map(text.__contains__, LITERALS)):  # the usual case, four times as fast as the loop
+        return
     for kind, pattern, literals in CREDENTIALS:
         if any(literal in text for literal in literals):
             yield from ((*found.span(), kind) for found in pattern.finditer(text))

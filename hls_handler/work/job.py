@@ -152,8 +152,10 @@ class Job:
         if stored is not None and fits(stored):
             return stored
         self.check_can_continue()
-        started = self.context.clock()
+        github, started_at, started = self.context.github, self.store.now(), self.context.clock()
+        sent_before = github.requests_sent
         step = codec.encode(do(), index=index, took_s=self.context.clock() - started)
+        step = replace(step, started_at=started_at, github_requests=github.requests_sent - sent_before)
         self.pending.add(step)
         result = codec.decode(step)
         assert result is not None

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from starlette.applications import Starlette
 
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.log_ring import LogRing
 from hls_handler.storage import Storage
 from tests.web.fakes import Response, ask, settings
 
@@ -18,7 +19,9 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.console, self.host = Console(ConsolePorts(store, now=lambda: self.now)), host
+        self.log_ring = LogRing()
+        self.console = Console(ConsolePorts(store, log_ring=self.log_ring, now=lambda: self.now))
+        self.host = host
         self.cookie = ""
         self.apply(**server)
 

@@ -13,7 +13,6 @@ import schemathesis
 from openapi_spec_validator import validate
 from starlette.routing import BaseRoute, Route
 
-from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.endpoints import ENDPOINTS, PATH_PARAMETERS
 from hls_handler.console.openapi import make_document
 from hls_handler.settings.values import RESERVED_PATHS
@@ -35,7 +34,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     add_analyses(store, EXAMPLE_GUID, repository="octocat/Hello-World", number=7, steps=(0, 1))
     accept(store, *(queued(f"q{number}") for number in range(51)))
     given = settings(server={"port": 0, "api_key": KEY})
-    setup = WebSetup(given, more_routes=Console(ConsolePorts(store, now=lambda: 0.0)).routes)
+    setup = WebSetup(given, more_routes=Browser(store).console.routes)
     setup.health.set_metrics("store", {"database_bytes": 81920})
     bound = listen(given)
     server = make_server(setup.app(), lambda: given)
