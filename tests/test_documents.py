@@ -125,7 +125,7 @@ def test_every_route_is_documented() -> None:
     app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
     console = Console(_no_console_ports()).routes(settings)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
-    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
+    assert set(re.findall(r"(?:^\| |, )`(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
 def _no_console_ports() -> ConsolePorts:

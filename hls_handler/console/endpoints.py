@@ -18,6 +18,7 @@ from hls_handler.web.stats import StatsDocument, TokensDocument
 MAX_NUMBER = 2**31 - 1
 MAX_LIMIT, MAX_OFFSET = 100, 10_000
 REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
+WITHOUT_NUL = r"^[^\u0000]*$"
 ANALYSIS_ID = r"[A-Za-z0-9-]{1,64}:[0-9]{1,2}"
 
 
@@ -113,7 +114,7 @@ TIME = {"type": "string", "format": "date-time"}
 
 
 def _text(name: str, description: str, example: str | None = None) -> Parameter:
-    schema = {"type": "string", "maxLength": MAX_FILTER_CHARACTERS, "pattern": r"^[^\u0000]*$"}
+    schema = {"type": "string", "maxLength": MAX_FILTER_CHARACTERS, "pattern": WITHOUT_NUL}
     return Parameter(name, description, schema, example)
 
 

@@ -19,6 +19,7 @@ from hls_handler import __version__
 from hls_handler.console.endpoints import (
     ENDPOINTS,
     PATH_PARAMETERS,
+    WITHOUT_NUL,
     DetailDocument,
     Endpoint,
     Parameter,
@@ -62,6 +63,7 @@ class ApiDescription:
             document=make_document(),
             service=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
             path_of=_example_path,
+            without_nul=WITHOUT_NUL,
             is_signed_in=self._frame.access.is_allowed(request),
         )
 
