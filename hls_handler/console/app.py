@@ -22,7 +22,7 @@ from hls_handler.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class ConsolePorts:
-    """What the console reads and calls; `hls_handler/app.py` passes it."""
+    """Data and functions that the console uses; `hls_handler/app.py` passes them."""
 
     store: Storage
     log_ring: LogRing  # the newest log lines of this process

@@ -88,7 +88,10 @@ class DeliveryPages:
             conversation=describe_conversation(row),
             github_page=find_github_page(row, self._frame.settings.github.base_url),
             sentences=[sentence.strip() for sentence in sentences],
-            steps=[(step, _title(step), bar) for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)],
+            steps=[
+                (step, _title(step), _started(step, row), bar)
+                for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)
+            ],
             total_usd=add_usd(call.cost_usd for call in report.calls),
             replies=shown.replies,
             facts=shown.facts,
@@ -134,6 +137,15 @@ def _title(step: Step) -> str:
     """Return "Ask Claude 2" for "ask 2"."""
     name, _, rest = step.name.partition(" ")
     return f"{STEP_TITLES.get(name, name)} {rest}".rstrip()
+
+
+def _started(step: Step, row: DeliveryRow) -> str:
+    """Return the start of the step: "12:00:00.250"; with the date if it is another one than that of the receipt."""
+    if step.started_at is None:
+        return ""
+    clock = f"{step.started_at:%H:%M:%S.%f}"[:-3]
+    is_same_day = step.started_at.date() == row.received_at.date()
+    return clock if is_same_day else f"{step.started_at:%Y-%m-%d} {clock}"
 
 
 def _draw_bars(steps: Sequence[Step]) -> list[tuple[float, float] | None]:

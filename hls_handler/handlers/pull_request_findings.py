@@ -105,8 +105,10 @@ def follow_findings(
         unread=unknown | find_unread(selection),
         reviewed=record.reviewed,
     )
-    ledger = follow_up(record.ledger, files)
+    before = apply_threads(record.ledger, discussion.threads, writers=discussion.writers)
+    settled = {entry.key for entry in before if entry.state == "dismissed" and entry.has_binding_dismissal}
     absent = {entry.key for entry in record.ledger if entry.is_absent}
+    ledger = follow_up(record.ledger, files, settled=settled)
     return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
 
 

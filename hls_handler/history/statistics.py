@@ -18,7 +18,7 @@ from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
 _c, _f = deliveries.c, findings.c
-_LAST_GUID = "z" * 64  # not before any GUID, in every collation: GUIDs have letters, digits and hyphens
+LAST_ID = "z" * 64  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
 DELIVERY_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
 
 
@@ -109,7 +109,7 @@ class Deliveries:
         if exact:
             return exact[0]
         # LIKE alone, and both conditions in one query, would read all deliveries.
-        in_range = and_(_c.guid >= id_or_prefix, _c.guid <= id_or_prefix + _LAST_GUID)
+        in_range = and_(_c.guid >= id_or_prefix, _c.guid <= id_or_prefix + LAST_ID)
         has_prefix = and_(in_range, _c.guid.startswith(id_or_prefix, autoescape=True))
         queries = (select(*DELIVERY_COLUMNS).where(one).limit(2) for one in (has_prefix, _c.request_id == id_or_prefix))
         found = {row.guid: row for query in queries for row in self._rows(query)}

@@ -10,6 +10,7 @@ from typing import Literal
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.work.asking import FIRST_PART, VERIFICATION
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
@@ -27,7 +28,7 @@ class Step:
     Steps before 0.4.0 have neither a start nor a number of requests, except calls of Claude, which have a start.
     """
 
-    name: str  # "route", "gather", "ask", "ask 2", "ask (shadow)", "post", "post 2"
+    name: str  # "route", "gather", "post 2", or as `step_name` returns it
     status: StepStatus
     detail: str | None = None  # a sentence part: the rule, the result on GitHub, or the error
     url: str | None = None  # of what the step wrote on GitHub
@@ -51,9 +52,16 @@ def list_steps(row: DeliveryRow, steps: Steps, calls: Sequence[CallRow]) -> tupl
 
 
 def step_name(name: str, index: int) -> str:
-    """Return "ask" for the index 0, "ask 2" for 1, "ask (shadow)" for the first call of a shadow prompt."""
+    """Return "ask" for the index 0, "ask 2" for 1, "ask (part 2)" for the second part of a pull request.
+
+    The call that verifies findings is "ask (verification)", and the first one of a shadow prompt "ask (shadow)".
+    """
     if index >= FIRST_SHADOW_STEP:
         return f"{step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
+    if index == VERIFICATION:
+        return f"{name} (verification)"
+    if index > FIRST_PART:
+        return f"{name} (part {index - FIRST_PART + 1})"
     return name if index == 0 else f"{name} {index + 1}"
 
 

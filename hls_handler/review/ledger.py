@@ -127,16 +127,23 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
     return replace(parsed, ledger=tuple(ledger))
 
 
-def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
+def follow_up(
+    ledger: Iterable[LedgerEntry], files: PresentFiles, *, settled: Collection[str] = ()
+) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present line and state. A dismissed finding whose line is gone is fixed or gone.
 
-    A finding in a file whose patch is not known completely keeps its state unless its line is shown. So does a finding
-    on a line that the pull request did not change, because such a line leaves the patch if a change near it moves.
+    `settled` are the keys of those that people with write permission dismissed since the last review. A finding in a
+    file whose patch is not known completely keeps its state unless its line is shown. So does a finding on a line that
+    the pull request did not change, because such a line leaves the patch if a change near it moves.
     """
     ledger = tuple(ledger)
     index = PatchIndex(files.patches, {text for entry in ledger for text in (entry.quote, *entry.nearby)})
+    strict = {_find_slot(entry) for entry in ledger if entry.key in settled or _is_settled(entry)}
     slots: dict[object, KnownLine] = {}  # several findings may be about one line
-    lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
+    lines = [
+        slots.setdefault(slot, _to_line(entry, slot in strict))
+        for entry, slot in zip(ledger, map(_find_slot, ledger), strict=True)
+    ]
     known = tuple(dict.fromkeys(lines))
     places = dict(zip(known, find_places(known, files, index), strict=True))
     present: set[tuple[KnownLine, str]] = set()
@@ -302,7 +309,7 @@ def _find_slot(entry: LedgerEntry) -> tuple[object, ...]:
     return (*place, entry.line) if entry.line is not None else (*place, entry.nearby, entry.is_absent)
 
 
-def _to_line(entry: LedgerEntry) -> KnownLine:
+def _to_line(entry: LedgerEntry, is_settled: bool) -> KnownLine:
     place = (entry.path, entry.previous_path, entry.side, entry.quote)
     return KnownLine(
         *place,
@@ -311,8 +318,12 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
         entry.twins,
         entry.line,
         is_absent=entry.is_absent,
-        is_settled=entry.state == "dismissed" and entry.has_binding_dismissal,
+        is_settled=is_settled,
     )
+
+
+def _is_settled(entry: LedgerEntry) -> bool:
+    return entry.state == "dismissed" and entry.has_binding_dismissal
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:

@@ -173,7 +173,7 @@ class _Changes:
         paths = place.path, path
         if paths not in self._changed:
             patch = self._files.patches[place.path]
-            found = find_changed_lines(patch, self._files.reviewed.get(path, ()))
+            found = find_changed_lines(patch, self._files.reviewed.get(path, ()), equal_ends=False)
             self._changed[paths] = {
                 (hunk.lines[at].side, hunk.lines[at].number)
                 for hunk, indexes in zip(patch.hunks, found, strict=True)

@@ -41,6 +41,8 @@ DELIMITED = re.compile(
     r"<untrusted (?P<nonce>\w+)>(?P<frame>\n?)(?P<text>.*?)(?P=frame)</untrusted (?P=nonce)>", re.DOTALL
 )
 
+LINE_PARTS = re.compile(r"[^\n\t]+")
+
 
 class CodeText(str):
     """Untrusted text that is code or a diff. `clean` keeps its HTML comments, because GitHub shows them in code."""
@@ -142,9 +144,11 @@ def escape_delimiters(text: str, nonce: str) -> str:
 
 def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
+    if text.isprintable():  # the usual case, many times as fast
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def escape_unprintable_lines(text: str) -> str:
     """Escape unprintable characters, except newlines and tabs."""
-    return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)
+    return LINE_PARTS.sub(lambda part: escape_unprintable(part[0]), text)

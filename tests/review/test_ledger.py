@@ -401,6 +401,12 @@ def test_finding_stays_while_one_line_has_its_text_unless_a_writer_dismissed_it(
     assert (after.state, after.line) == (state, 56)
 
 
+def test_finding_that_a_writer_has_just_dismissed_does_not_take_an_equal_line_elsewhere() -> None:
+    ledger = raised(FALSE, FALSE.model_copy(update={"category": "style", "title": "Long"}), text=ALLOWED)
+    files = PresentFiles(patches(FORGED), reviewed=reviewed(ALLOWED))
+    assert [one.state for one in follow_up(ledger, files, settled={ledger[1].key})] == ["fixed", "fixed"]
+
+
 @pytest.mark.parametrize("state", ["fixed", "gone", "dismissed"])
 def test_equal_line_that_is_written_elsewhere_has_a_new_finding(state: Any) -> None:
     (entry,) = raised(FALSE, text=ALLOWED)
