@@ -502,16 +502,6 @@ def test_finding_that_is_fixed_and_resolved_does_not_count_for_the_check() -> No
         assert [(entry.state, entry.dismissed_by) for entry in back.record.ledger] == [("open", None)]
 
 
-def test_finding_that_is_dismissed_before_a_push_does_not_take_its_equal_line_elsewhere() -> None:
-    record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
-    text = TWO_HUNKS.replace("side ** 3", "side") + "\n@@ -80 +80,2 @@\n other()\n+    return side ** 3"
-    elsewhere = file(patch=text, additions=3, deletions=2)
-    for resolved_by, state in ((None, "open"), ("zoe", "fixed")):
-        threads = (thread(record.ledger[0].key, is_resolved=resolved_by is not None, resolved_by=resolved_by),)
-        facts = gather(elsewhere, record=record, threads=threads, writers=("zoe",))
-        assert [entry.state for entry in facts.record.ledger] == [state]
-
-
 def test_dismissed_finding_that_is_fixed_gets_no_reply() -> None:
     record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
     threads = (thread(record.ledger[0].key, thumbs_down=("zoe",)),)
