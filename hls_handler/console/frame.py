@@ -133,7 +133,7 @@ def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:
     for name in given:
         if name not in known:
             expected = f"expected one of {', '.join(known)}" if known else "expected none"
-            raise Problem(400, f"there is no parameter {name[:MAX_NAME]!r}; {expected}")
+            raise Problem(400, f"there is no filter {name[:MAX_NAME]!r}; {expected}")
         if given.count(name) > 1:
             raise Problem(400, f"{name}: given more than once")
 
