@@ -34,10 +34,12 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     add_analyses(store, EXAMPLE_GUID, repository="octocat/Hello-World", number=7, steps=(0, 1))
     accept(store, *(queued(f"q{number}") for number in range(51)))
     given = settings(server={"port": 0, "api_key": KEY})
-    setup = WebSetup(given, more_routes=Browser(store).console.routes)
+    setup = WebSetup(given)
     setup.health.set_metrics("store", {"database_bytes": 81920})
     bound = listen(given)
-    server = make_server(setup.app(), lambda: given)
+    app = setup.app()
+    app.router.routes += Browser(store, api_key=KEY).app.routes
+    server = make_server(app, lambda: given)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     yield f"http://127.0.0.1:{bound.getsockname()[1]}"

@@ -10,13 +10,12 @@ import hashlib
 import hmac
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message
 
 from hls_handler.clients.api import RateLimit
@@ -133,7 +132,6 @@ class WebSetup:
     rate_limit: RateLimit = field(default_factory=lambda: RateLimit(None, None, None))
     installation_changes: list[InstallationChange] = field(default_factory=list)
     enabled: frozenset[str] = frozenset({"issues", "pull_request"})
-    more_routes: Callable[[Settings], Sequence[BaseRoute]] = lambda _settings: ()
 
     def app(self) -> Starlette:
         return self.web().app
@@ -165,7 +163,7 @@ class WebSetup:
             clock=self.clock,
             installation_changed=self.installation_changes.append,
         )
-        return WebApplication(self.settings, table=table, ports=ports, more_routes=self.more_routes)
+        return WebApplication(self.settings, table=table, ports=ports)
 
 
 def signature(body: bytes, secret: str = SECRET) -> bytes:
