@@ -65,7 +65,7 @@ def measure_postgresql(folder: Path) -> tuple[Row, ...]:
 
 
 def _measure(database: str, small: str, large: str, *, deliveries: int = DELIVERIES, analyze: bool = False) -> Row:
-    one, some = _fill(small, 1, analyze=analyze), _fill(large, deliveries, analyze=analyze)
+    one, some = fill(small, 1, analyze=analyze), fill(large, deliveries, analyze=analyze)
     ratios: dict[str, float] = {}
     details: list[str] = []
     with (
@@ -100,7 +100,7 @@ def _times(small: MeasuredProcess, small_page: str, large: MeasuredProcess, larg
     return percentile(times[0], 0.95), percentile(times[1], 0.95)
 
 
-def _fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
+def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
     """Store invented deliveries, the newest last, and return the values for the addresses in `PAGES`."""
     rng, now_ms = random.Random(17), int(time.time() * 1000)
     guids = [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(number)]

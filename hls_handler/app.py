@@ -195,13 +195,14 @@ class Service:
         self._check_ender = self._make_check_ender()
         self._periodic = [self._probe, watcher, retention, self._catch_up]
         self._periodic += [self._check_ender] if role != "web" else []
+        self._console = Console(self._console_ports(ring))
         self._web = WebApplication(
             settings,
             first.table,
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, log_ring=ring, now=time.time)).routes,
+            more_routes=self._console.routes,
         )
         self.web = self._web.app
 
@@ -209,7 +210,8 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries. The application's shutdown waits for deliveries that are being processed."""
+        """Stop claiming deliveries, and end streams. The application's shutdown waits for deliveries in work."""
+        self._console.stop()
         if self._workers is not None:
             self._workers.begin_to_stop()
 
@@ -408,6 +410,15 @@ class Service:
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
+        )
+
+    def _console_ports(self, ring: LogRing) -> ConsolePorts:
+        return ConsolePorts(
+            store=self._store,
+            log_ring=ring,
+            health=self._health,
+            prompts=lambda: self._reloader.latest.prompts,
+            now=time.time,
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

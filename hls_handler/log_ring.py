@@ -49,7 +49,10 @@ class LogFilter:
         def matches(text: str) -> bool:
             if field not in text or (levels and not any(level in text for level in levels)):
                 return False
-            return not lowered or all(part in text.lower() for part in lowered)
+            if not lowered:
+                return True
+            line = text.lower()
+            return all(part in line for part in lowered)
 
         return matches
 

@@ -129,7 +129,11 @@ def test_every_route_is_documented() -> None:
 
 
 def _no_console_ports() -> ConsolePorts:
-    return ConsolePorts(cast(Storage, None), log_ring=LogRing(), now=lambda: 0.0)
+    def unused(*_: object) -> Any:
+        raise AssertionError("this test only reads the routes")
+
+    health = Health(lambda: datetime(2026, 11, 20, tzinfo=UTC))
+    return ConsolePorts(cast(Storage, None), log_ring=LogRing(), health=health, prompts=unused, now=lambda: 0.0)
 
 
 def _no_ports() -> Ports:

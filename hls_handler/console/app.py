@@ -12,12 +12,17 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_page import LogPages
+from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.pages import STATIC
+from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class ConsolePorts:
 
     store: Storage
     log_ring: LogRing  # the newest log lines of this process
+    health: Health
+    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     now: Callable[[], float]  # seconds since 1970
 
 
@@ -35,15 +42,23 @@ class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._streams = LogStreams(ports.log_ring)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings."""
+        """Return the routes for these settings. Clients of open streams connect again, and their key is checked."""
+        self._streams.end_all()
         store = self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
         return [
             *DeliveryPages(frame, store, self._ports.log_ring).routes(),
+            *LogPages(frame, self._streams).routes(),
+            *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *ApiDescription(frame).routes(),
             STATIC,
         ]
+
+    def stop(self) -> None:
+        """End the open streams, because the service stops. Thread-safe."""
+        self._streams.stop()

@@ -23,6 +23,7 @@ from hls_handler.console.delivery_search import (
     to_query,
 )
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_lines import show_line
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.log_ring import LogFilter, LogLine, LogRing
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
@@ -95,7 +96,7 @@ class DeliveryPages:
             total_usd=add_usd(call.cost_usd for call in report.calls),
             replies=shown.replies,
             facts=shown.facts,
-            log_lines=[(line, _describe_fields(line)) for line in shown.log_lines],
+            log_lines=[show_line(line) for line in shown.log_lines],
             log_begins_at=self._log_ring.begins_at(),
             said=said,
             can_retry=row.state in ("dead", "queued"),
@@ -187,11 +188,3 @@ def _format_tree(value: object, indent: str = "") -> Iterator[str]:
             yield f"{indent}{value}"
         case _:
             yield f"{indent}{json.dumps(value)}"
-
-
-def _describe_fields(line: LogLine) -> str:
-    """Return the fields of a line, as in the layout `text` of the log: "repository=octo/widgets, state=done"."""
-    fields = {name: value for name, value in line.fields.items() if name not in ("delivery", "request_id")}
-    return ", ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in fields.items()
-    )

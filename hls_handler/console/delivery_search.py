@@ -51,7 +51,7 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
 
 
 def parse_time(name: str, given: str | None) -> datetime | None:
-    """Return the time of a filter; None if it is not given. Raises `InvalidFilter`."""
+    """Return the time of the filter `name`, aware UTC. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:

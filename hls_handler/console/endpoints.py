@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
 from hls_handler.history.analyses import KINDS, MAX_READ, Kind
-from hls_handler.reports.json_documents import DeliveriesPage, ReportDocument
+from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
 
@@ -173,7 +173,7 @@ LIST_DELIVERIES = Endpoint(
         _text("before", "GUID of the last delivery of the page before"),
     ),
 )
-SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", ReportDocument)
+SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
 RETRY_DELIVERY = Endpoint(
     "/api/deliveries/{guid}/retry",
     "Run a dead or waiting delivery now",

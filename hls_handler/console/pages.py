@@ -24,11 +24,12 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries"}
+NAVIGATION = {"Deliveries": "/deliveries", "Log": "/log", "Settings": "/settings"}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
     "icon.svg": "image/svg+xml",
+    "log.js": "text/javascript",
 }
 
 

@@ -24,7 +24,7 @@ from hls_handler.reports.reply_text import describe_reply
 from hls_handler.reports.timeline import ROUTE, Step, StepStatus
 
 
-class DeliveryDocument(TypedDict):
+class ListedDelivery(TypedDict):
     """A delivery in a list."""
 
     delivery: Annotated[str, Field(description="the GUID")]
@@ -43,7 +43,7 @@ class DeliveryDocument(TypedDict):
 
 
 class DeliveriesDocument(TypedDict):
-    deliveries: list[DeliveryDocument]
+    deliveries: list[ListedDelivery]
 
 
 class DeliveriesPage(DeliveriesDocument):
@@ -106,7 +106,7 @@ class StepDocument(TypedDict):
     github_requests: int | None
 
 
-class ReportDocument(DeliveryDocument):
+class DeliveryDocument(ListedDelivery):
     """All that is known about a delivery, except the body and what was read from GitHub."""
 
     started_at: Annotated[str | None, Field(description="when the first measured step after routing began")]
@@ -147,7 +147,7 @@ def deliveries_to_dict(rows: Iterable[DeliveryRow], pauses: Iterable[Pause]) -> 
     }
 
 
-def report_to_dict(report: DeliveryReport) -> ReportDocument:
+def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
     """Return the document of `hls deliveries show`, of each delivery of `hls why`, and of the API."""
     row = report.delivery
     starts = [step.started_at for step in report.steps if step.started_at is not None and step.name != ROUTE]
@@ -179,7 +179,7 @@ def report_to_dict(report: DeliveryReport) -> ReportDocument:
     }
 
 
-def _delivery_to_dict(row: DeliveryRow, pause: Pause | None) -> DeliveryDocument:
+def _delivery_to_dict(row: DeliveryRow, pause: Pause | None) -> ListedDelivery:
     return {
         "delivery": row.guid,
         "request_id": row.request_id,

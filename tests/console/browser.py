@@ -8,8 +8,11 @@ from starlette.applications import Starlette
 
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.log_ring import LogRing
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from tests.web.fakes import Response, ask, settings
+from hls_handler.work.health import Health
+from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -19,14 +22,24 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.log_ring = LogRing()
-        self.console = Console(ConsolePorts(store, log_ring=self.log_ring, now=lambda: self.now))
-        self.host = host
+        self.log_ring, self.health = LogRing(), Health(lambda: NOON)
+        self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
+        ports = ConsolePorts(
+            store, log_ring=self.log_ring, health=self.health, prompts=self._prompts, now=lambda: self.now
+        )
+        self.console, self.host = Console(ports), host
         self.cookie = ""
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+        self.use(settings(server=server))
+
+    def use(self, given: Settings) -> None:
+        self.app = Starlette(routes=[*self.console.routes(given)])
+
+    def _prompts(self) -> ReloadingLibrary:
+        assert self.prompts is not None
+        return self.prompts
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
