@@ -47,6 +47,10 @@ PAGES = {
     "prefix": "/deliveries/{prefix}",
     "API list": "/api/deliveries?event=issues",
     "API delivery": "/api/deliveries/{guid}",
+    "API analyses": "/api/analyses",
+    "API analyses of a kind": "/api/analyses?kind=generic",
+    "API analyses, far offset": "/api/analyses?offset=5000",
+    "API analyses of a pull request": "/api/analyses?repo_full_name=org/repo1&pr_number=7",
 }
 
 

@@ -14,6 +14,7 @@ from hls_handler.db.files import database_exists, ensure_private_file
 from hls_handler.db.migrate import migrate, require_migrated
 from hls_handler.db.values import no_skew
 from hls_handler.errors import StoreUnavailable
+from hls_handler.history.analyses import Analyses
 from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
@@ -56,6 +57,7 @@ class Storage:
         self.stops: Final = Stops(database, writer)
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
+        self.analyses: Final = Analyses(database)
         self.statistics: Final = Statistics(database)
         self.figures: Final = FiguresReader(database)
         self.counter_hours: Final = CounterHours(database)

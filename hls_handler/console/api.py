@@ -1,24 +1,44 @@
-"""The API: the pages about deliveries as JSON. Errors are problem details (RFC 9457)."""
+"""The API: deliveries and analyses as JSON. Errors are problem details (RFC 9457)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TypeVar
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import InvalidFilter, find_delivery, parse_search, to_query
+from hls_handler.console.delivery_search import InvalidFilter, find_delivery, parse_search, parse_time, to_query
+from hls_handler.console.endpoints import (
+    ANALYSIS_ID,
+    LIST_ANALYSES,
+    LIST_DELIVERIES,
+    MAX_LIMIT,
+    MAX_NUMBER,
+    MAX_OFFSET,
+    REPOSITORY,
+    RETRY_DELIVERY,
+    SHOW_ANALYSIS,
+    SHOW_DELIVERY,
+    AnalysesDocument,
+    AnalysisDocument,
+    RetryDocument,
+)
 from hls_handler.console.frame import Frame, Problem, send_json
+from hls_handler.events import event_key
+from hls_handler.history.analyses import KINDS, AnalysisRow, AnalysisSearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.delivery_report import load_report
 from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import retry_delivery
 from hls_handler.storage import Storage
 
-DELIVERIES = "/api/deliveries"
+MAX_QUOTED = 100  # characters of an invalid value that an error quotes
 
 
 class Api:
@@ -28,12 +48,37 @@ class Api:
         self._frame, self._store = frame, store
 
     def routes(self) -> Sequence[BaseRoute]:
-        guid = DELIVERIES + "/{guid}"
         return [
-            self._frame.endpoint(DELIVERIES, self._list),
-            self._frame.endpoint(guid, self._show),
-            self._frame.endpoint(f"{guid}/retry", self._retry, method="POST"),
+            *self._frame.endpoint(LIST_ANALYSES, self._list_analyses),
+            *self._frame.endpoint(SHOW_ANALYSIS, self._show_analysis),
+            *self._frame.endpoint(LIST_DELIVERIES, self._list),
+            *self._frame.endpoint(SHOW_DELIVERY, self._show),
+            *self._frame.endpoint(RETRY_DELIVERY, self._retry),
         ]
+
+    async def _list_analyses(self, request: Request) -> Response:
+        search = _parse_analysis_search(request.query_params)
+        found = await asyncio.to_thread(self._store.analyses.find, search)
+        following = search.offset + search.limit
+        can_go_on = following <= MAX_OFFSET
+        query = urlencode({**request.query_params, "offset": following})
+        document: AnalysesDocument = {
+            "analyses": [_analysis_to_dict(row) for row in found.rows],
+            "limit": search.limit,
+            "offset": search.offset,
+            "next": f"{request.url.path}?{query}" if found.has_more and can_go_on else None,
+            "is_complete": found.is_complete and (can_go_on or not found.has_more),
+        }
+        return send_json(request, document)
+
+    async def _show_analysis(self, request: Request) -> Response:
+        given: str = request.path_params["id"]
+        guid, _, index = given.partition(":")
+        is_id = re.fullmatch(ANALYSIS_ID, given, re.ASCII)
+        row = await asyncio.to_thread(self._store.analyses.get, guid, int(index)) if is_id else None
+        if row is None:
+            raise Problem(404, "there is no such analysis, or it was deleted")
+        return send_json(request, _analysis_to_dict(row))
 
     async def _list(self, request: Request) -> Response:
         try:
@@ -42,13 +87,13 @@ class Api:
             raise Problem(400, str(exc)) from None
         found = await asyncio.to_thread(self._store.searches.find, search)
         pauses = await asyncio.to_thread(self._store.pauses.active)
-        following = None if found.next is None else f"{DELIVERIES}?{to_query(request.query_params, before=found.next)}"
-        page: DeliveriesPage = {
+        query = None if found.next is None else to_query(request.query_params, before=found.next)
+        document: DeliveriesPage = {
             **deliveries_to_dict(found.rows, pauses),
-            "next": following,
+            "next": None if query is None else f"{LIST_DELIVERIES.path}?{query}",
             "is_complete": found.is_complete,
         }
-        return send_json(request, page)
+        return send_json(request, document)
 
     async def _show(self, request: Request) -> Response:
         row = await self._find(request)
@@ -66,4 +111,60 @@ class Api:
         result = await asyncio.to_thread(run, self._store, row)
         if not result.is_queued:
             raise Problem(409, result.sentence)
-        return send_json(request, {"delivery": row.guid, "detail": result.sentence}, status=202)
+        document: RetryDocument = {"delivery": row.guid, "detail": result.sentence}
+        return send_json(request, document, status=202)
+
+
+def _parse_analysis_search(query: Mapping[str, str]) -> AnalysisSearch:
+    repository, kind = query.get("repo_full_name"), query.get("kind")
+    if repository is not None and not re.fullmatch(REPOSITORY, repository):
+        raise Problem(400, f"repo_full_name: found {repository[:MAX_QUOTED]!r}, expected owner/repo")
+    if kind is not None and kind not in KINDS:
+        raise Problem(400, f"kind: found {kind[:MAX_QUOTED]!r}, expected one of {', '.join(KINDS)}")
+    try:
+        since = parse_time("since", query.get("since"))
+    except InvalidFilter as exc:
+        raise Problem(400, str(exc)) from None
+    return AnalysisSearch(
+        repository=repository,
+        number=_parse_number(query, "pr_number", None, 1, MAX_NUMBER),
+        kind=next((one for one in KINDS if one == kind), None),
+        since=since,
+        limit=_parse_number(query, "limit", 20, 1, MAX_LIMIT),
+        offset=_parse_number(query, "offset", 0, 0, MAX_OFFSET),
+    )
+
+
+Default = TypeVar("Default", int, None)
+
+
+def _parse_number(query: Mapping[str, str], name: str, default: Default, least: int, most: int) -> int | Default:
+    given = query.get(name)
+    if given is None:
+        return default
+    if not re.fullmatch("[0-9]{1,10}", given) or not least <= int(given) <= most:
+        raise Problem(400, f"{name}: found {given[:MAX_QUOTED]!r}, expected a number from {least} to {most}")
+    return int(given)
+
+
+def _analysis_to_dict(row: AnalysisRow) -> AnalysisDocument:
+    return {
+        "id": f"{row.guid}:{row.index}",
+        "delivery": row.guid,
+        "repository": row.repository,
+        "number": row.number,
+        "kind": row.kind,
+        "event": event_key(row.event, row.action),
+        "prompt_id": row.prompt_id,
+        "reply_type": row.reply_type,
+        "model": row.model,
+        "created_at": row.analysed_at.isoformat(),
+        "tokens": {
+            "input": row.input_tokens,
+            "output": row.output_tokens,
+            "cache_write": row.cache_write_tokens,
+            "cache_read": row.cache_read_tokens,
+        },
+        "cost_usd": row.cost_usd,
+        "reply": row.reply,
+    }

@@ -17,6 +17,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.metrics import MetricsPage
+from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
 from hls_handler.console.settings_page import SettingsPages
@@ -67,6 +68,7 @@ class Console:
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
+            *ApiDescription(frame).routes(),
             STATIC,
         ]
 

@@ -14,9 +14,9 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
-from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
+from hls_handler.console.endpoints import SHOW_FIGURES, FiguresDocument, FiguresPageDocument, PercentilesDocument
 from hls_handler.console.frame import Frame, Problem, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.plots import draw
@@ -35,66 +35,6 @@ FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
 DEFAULT_PERIOD: PeriodName = "7d"
-
-
-class PercentilesDocument(TypedDict):
-    count: int
-    p50: float | None
-    p95: float | None
-    p99: float | None
-
-
-class FindingsDocument(TypedDict):
-    raised: int
-    accepted: int
-    fixed: int
-    dismissed: int
-    false_positive_percent: float | None
-
-
-class CacheDocument(TypedDict):
-    replies: int
-    hits: int
-    hit_percent: float | None
-    saved_usd: float
-
-
-class FiguresDocument(TypedDict):
-    """The figures of one repository, of one author, or of all. A value is None if there is nothing to divide by."""
-
-    name: str
-    processed: int
-    done: int
-    dead: int
-    per_minute: float
-    success_percent: float | None
-    recovered: int
-    recovery_percent: float | None
-    processing_seconds: PercentilesDocument
-    first_reply_seconds: PercentilesDocument
-    pull_requests_analysed: int
-    findings: FindingsDocument
-    cost_usd: float
-    cost_per_pull_request_usd: float | None
-    reply_cache: CacheDocument
-
-
-class ScoreDocument(TypedDict):
-    day: str
-    dimension: str
-    average: float
-    replies: int
-
-
-class StatsDocument(TypedDict):
-    since: str
-    until: str
-    is_complete: bool
-    repository: str | None
-    total: FiguresDocument
-    repositories: list[FiguresDocument]
-    authors: list[FiguresDocument] | None
-    scores: list[ScoreDocument]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +108,7 @@ class FiguresPages:
         return [
             self._frame.page("/figures", self._show),
             self._frame.page("/figures.csv", self._download),
-            self._frame.endpoint("/api/stats", self._send_stats),
+            *self._frame.endpoint(SHOW_FIGURES, self._send_stats),
         ]
 
     async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
@@ -216,7 +156,7 @@ class FiguresPages:
         return send_json(request, report_to_document(query, drawn.report))
 
 
-def report_to_document(query: FiguresQuery, report: FiguresReport) -> StatsDocument:
+def report_to_document(query: FiguresQuery, report: FiguresReport) -> FiguresPageDocument:
     return {
         "since": report.since.isoformat(),
         "until": report.until.isoformat(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode
@@ -15,11 +15,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.console.access import Access
+from hls_handler.console.endpoints import Endpoint, ProblemDocument
 from hls_handler.console.pages import render
 from hls_handler.errors import StoreUnavailable
 from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
+MAX_NAME = 50  # characters of an unknown parameter that an error quotes
 SIGN_IN = "/sign-in"
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -34,8 +36,12 @@ class Problem(Exception):
         self.status, self.detail = status, detail
 
     def respond(self) -> Response:
-        title = HTTPStatus(self.status).phrase
-        content = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        content: ProblemDocument = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
         return Response(json.dumps(content), self.status, media_type="application/problem+json")
 
 
@@ -60,19 +66,21 @@ class Frame:
 
         return Route(path, guarded, methods=[method])
 
-    def endpoint(self, path: str, answer: Answer, *, method: str = "GET") -> Route:
-        """Return the route of the API. `answer` may raise `Problem`."""
+    def endpoint(self, endpoint: Endpoint, answer: Answer) -> Sequence[Route]:
+        """Return the routes of an endpoint. `answer` gets no unknown or repeated parameter, and may raise `Problem`."""
 
         async def guarded(request: Request) -> Response:
             try:
                 self._require_program(request)
+                _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
                 return await answer(request)
             except Problem as exc:
                 return exc.respond()
             except StoreUnavailable:
                 return Problem(503, "the database cannot be read now; see /health").respond()
 
-        return Route(path, guarded, methods=[method])
+        paths = (endpoint.path,) if endpoint.other_path is None else (endpoint.path, endpoint.other_path)
+        return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
 
     def refuse(self, request: Request) -> None:
         """Raise `HTTPException` if nobody may use the console from here."""
@@ -118,6 +126,16 @@ class Frame:
             return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
         except ValueError:
             raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
+
+
+def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:
+    known = [parameter.name for parameter in endpoint.parameters]
+    for name in given:
+        if name not in known:
+            expected = f"expected one of {', '.join(known)}" if known else "expected none"
+            raise Problem(400, f"there is no filter {name[:MAX_NAME]!r}; {expected}")
+        if given.count(name) > 1:
+            raise Problem(400, f"{name}: given more than once")
 
 
 def send_json(request: Request, document: object, *, status: int = 200) -> Response:

@@ -222,6 +222,8 @@ analyses = Table(
     Column("analysed_at", BigInteger, nullable=False),
     # What the cache of replies saved, 0 if that is unknown; NULL for a reply that Claude was asked for.
     Column("saved_micro_usd", BigInteger),
+    # The columns after the first are there for the order of analyses with the same time.
+    Index("ix_analyses_newest", "analysed_at", "delivery_id", "step_index"),
 )
 
 labels = Table(

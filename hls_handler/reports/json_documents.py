@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from typing_extensions import TypedDict  # pydantic describes those of `typing` only from Python 3.12 on
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.actions import Outcome
 from hls_handler.analysis import ValidReply
@@ -26,17 +27,19 @@ from hls_handler.reports.timeline import ROUTE, Step, StepStatus
 class ListedDelivery(TypedDict):
     """A delivery in a list."""
 
-    delivery: str  # the GUID
+    delivery: Annotated[str, Field(description="the GUID")]
     request_id: str
     received_at: str
-    event: str  # "issues.opened"
+    event: Annotated[str, Field(description="event and action, such as issues.opened")]
     repository: str | None
     number: int | None
-    title: str | None  # of the issue or pull request; null also for deliveries of versions before 0.4.0
-    sender: str | None  # login
+    title: Annotated[
+        str | None, Field(description="of the issue or pull request; null also for deliveries of versions before 0.4.0")
+    ]
+    sender: Annotated[str | None, Field(description="login")]
     state: State
     reason: str | None
-    pause: str | None  # a sentence about the pause that blocks it
+    pause: Annotated[str | None, Field(description="a sentence about the pause that blocks it")]
 
 
 class DeliveriesDocument(TypedDict):
@@ -46,8 +49,10 @@ class DeliveriesDocument(TypedDict):
 class DeliveriesPage(DeliveriesDocument):
     """A page of the list of deliveries."""
 
-    next: str | None  # address of the next page
-    is_complete: bool  # false: the limit of deliveries to read was reached before the page was full
+    next: Annotated[str | None, Field(description="address of the next page")]
+    is_complete: Annotated[
+        bool, Field(description="false: the limit of deliveries to read was reached before the page was full")
+    ]
 
 
 class ReplyDocument(TypedDict):
@@ -55,7 +60,7 @@ class ReplyDocument(TypedDict):
     type: str
     cached_at: str | None
     sentence: str
-    reply: dict[str, Any]  # Claude's fields
+    reply: Annotated[dict[str, Any], Field(description="Claude's fields")]
 
 
 class OutcomeDocument(TypedDict):
@@ -86,7 +91,7 @@ class CallDocument(TypedDict):
 
 
 class StepDocument(TypedDict):
-    """A `Step`."""
+    """A step of the way of a delivery."""
 
     name: str
     status: StepStatus
@@ -104,14 +109,16 @@ class StepDocument(TypedDict):
 class DeliveryDocument(ListedDelivery):
     """All that is known about a delivery, except the body and what was read from GitHub."""
 
-    started_at: str | None  # when the first measured step after routing began
+    started_at: Annotated[str | None, Field(description="when the first measured step after routing began")]
     finished_at: str | None
-    took_s: float | None  # from the receipt to the end
-    success: bool | None  # true: done; false: dead; null: not finished, ignored or superseded
-    input_tokens: int  # of all calls, of all kinds
+    took_s: Annotated[float | None, Field(description="from the receipt to the end")]
+    success: Annotated[
+        bool | None, Field(description="true: done; false: dead; null: not finished, ignored or superseded")
+    ]
+    input_tokens: Annotated[int, Field(description="of all calls, of all kinds")]
     output_tokens: int
-    cost_usd: float  # of the calls whose cost is known
-    github_requests: int | None  # of all attempts
+    cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
+    github_requests: Annotated[int | None, Field(description="of all attempts")]
     failed_attempts: int
     rule: str | None
     repository_settings: str | None

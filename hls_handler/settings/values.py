@@ -38,7 +38,28 @@ LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
-RESERVED_PATHS = ("/health", "/stats", "/metrics")
+RESERVED_PATHS = (
+    "/analyses",
+    "/api/analyses",
+    "/api/deliveries",
+    "/api/stats",
+    "/deliveries",
+    "/docs",
+    "/figures",
+    "/figures.csv",
+    "/health",
+    "/log",
+    "/metrics",
+    "/openapi.json",
+    "/prompts",
+    "/settings",
+    "/sign-in",
+    "/sign-out",
+    "/static",
+    "/stats",
+)
+"""Paths of the service's own pages; the paths below them are reserved, too."""
+
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
 """Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
@@ -183,8 +204,8 @@ def _find_address_problem(url: str) -> str | None:
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    sentence = f"is used by the service itself, which serves {', '.join(RESERVED_PATHS)}; choose another"
-    return sentence if path in RESERVED_PATHS else None
+    own = next((one for one in RESERVED_PATHS if path == one or path.startswith(f"{one}/")), None)
+    return None if own is None else f"is used by the service itself, which serves {own}; choose another"
 
 
 def find_glob_problem(glob: str) -> str | None:

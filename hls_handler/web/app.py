@@ -6,10 +6,16 @@ import asyncio
 import hmac
 import html
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import (
+    NotRequired,  # pydantic accepts those of `typing` from Python 3.12 on
+    cast,
+)
 
+from pydantic import ConfigDict, with_config
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
+from typing_extensions import TypedDict
 
 from hls_handler import __version__
 from hls_handler.clients.api import RateLimit
@@ -34,12 +41,14 @@ from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
 from hls_handler.web.stats import Counters, Findings, StatsReader, stats_page
 from hls_handler.web.webhook import WebhookSecrets
-from hls_handler.work.health import Health
+from hls_handler.work.health import ComponentHealth, ComponentState, Health, Overall
 
 SERVICE = "github-webhook-handler"
 CONTENT_SECURITY_POLICY = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 API_KEY = b"x-api-key"
 MAX_LOGGED_PATH = 200  # characters
+API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
+"""Paths whose errors are problem details (RFC 9457)."""
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +93,25 @@ class Ports:
     health: Health
     clock: Callable[[], float]  # monotonic seconds
     installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
+
+
+@with_config(ConfigDict(extra="allow"))
+class ComponentDocument(TypedDict):
+    """The state of a component. Some have more keys, such as `database_bytes` of `store`."""
+
+    state: ComponentState
+    since: str
+    message: str | None
+    remedy: str | None
+
+
+class HealthDocument(TypedDict):
+    """The document of /health. With `server.api_key`, only requests with the key get all of it."""
+
+    status: Overall
+    service: str
+    uptime_seconds: NotRequired[float]
+    components: NotRequired[dict[str, ComponentDocument]]
 
 
 MoreRoutes = Callable[[Settings, Callable[[Request], Awaitable[Response]]], Sequence[BaseRoute]]
@@ -152,19 +180,10 @@ class WebApplication:
 
     async def _show_health(self, request: Request) -> Response:
         snapshot = self._ports.health.snapshot()
-        page: dict[str, object] = {"status": snapshot.overall, "service": SERVICE}
+        page: HealthDocument = {"status": snapshot.overall, "service": SERVICE}
         if self._is_authorized(request):
             page["uptime_seconds"] = round(self._ports.clock() - self._started_at, 3)
-            page["components"] = {
-                name: {
-                    "state": component.state,
-                    "since": component.since.isoformat(),
-                    "message": component.message,
-                    "remedy": component.remedy,
-                    **component.metrics,
-                }
-                for name, component in snapshot.components.items()
-            }
+            page["components"] = {name: _component(component) for name, component in snapshot.components.items()}
         return _page(page, status=503 if snapshot.overall == "unhealthy" else 200)
 
     async def _show_stats(self, request: Request) -> Response:
@@ -184,6 +203,16 @@ class WebApplication:
         return len(given) == 1 and hmac.compare_digest(given[0], self._api_key)
 
 
+def _component(component: ComponentHealth) -> ComponentDocument:
+    known: ComponentDocument = {
+        "state": component.state,
+        "since": component.since.isoformat(),
+        "message": component.message,
+        "remedy": component.remedy,
+    }
+    return cast(ComponentDocument, {**known, **component.metrics})
+
+
 def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
     path = html.escape(settings.server.webhook_path)
     documents = (f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in list_titles().items())
@@ -200,7 +229,7 @@ def _http_error(request: Request, exc: Exception) -> Response:
     if exc.status_code == 404 and "x-github-event" in request.headers:
         reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
         log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
-    if request.url.path.startswith("/api/"):
+    if API_PATHS.match(request.url.path):
         content = {"type": "about:blank", "title": HTTPStatus(exc.status_code).phrase, "status": exc.status_code}
         problem = {**content, "detail": exc.detail}
         return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")

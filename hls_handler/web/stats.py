@@ -9,7 +9,10 @@ import asyncio
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import Any
+
+from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
@@ -48,6 +51,121 @@ class Snapshot:
     throughput: Throughput | None  # None until the counters were read twice
     calls: Sequence[RecentCall] = ()
     findings: Findings = field(default_factory=dict)
+
+
+class DistributionDocument(TypedDict):
+    average: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class ProcessingTimeDocument(TypedDict):
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    estimate: str
+    histogram: dict[str, int]  # upper bound in s -> deliveries
+
+
+class PromptDocument(TypedDict):
+    calls: int
+    shadow_calls: int  # included in calls
+    cost_usd: float
+
+
+class FeedbackDocument(TypedDict):
+    set: int
+    corrected: int
+    share: float
+
+
+class TokensDocument(TypedDict):
+    """Tokens; `input` are those that the prompt cache of Claude's API neither supplied nor stored."""
+
+    input: int
+    output: int
+    cache_write: int
+    cache_read: int
+
+
+class ReplyCacheDocument(TypedDict):
+    hits: int
+    misses: int
+    hit_rate: float | None
+    saved_usd: float
+
+
+class CostPerPullRequestDocument(DistributionDocument):
+    pull_requests: int
+    max: float | None
+
+
+class TimingDocument(DistributionDocument):
+    calls: int
+
+
+class ClaudeDocument(TypedDict):
+    requests_made: int
+    by_outcome: dict[str, int]
+    timing: TimingDocument
+
+
+class RequestsPerDeliveryDocument(TypedDict):
+    average: float | None
+    by_event: dict[str, float]
+
+
+class RateLimitDocument(TypedDict):
+    limit: int | None
+    remaining: int | None
+    reset_at: str | None
+
+
+class GithubDocument(TypedDict):
+    requests_made: int
+    requests_per_delivery: RequestsPerDeliveryDocument
+    rate_limit: RateLimitDocument
+
+
+class ThroughputDocument(TypedDict):
+    window_seconds: float
+    webhooks_per_minute: float
+    processed_per_minute: float
+
+
+class StatsDocument(TypedDict):
+    """Totals since the database was created. A value is null if nothing was counted."""
+
+    uptime_seconds: float
+    total_webhooks: int
+    caught_up: int
+    successful_processing: int
+    failed_processing: int
+    success_rate: float | None
+    recovered_by_retry: int
+    errors_recovered: int
+    rejected_requests: dict[str, int]
+    outcomes: dict[str, int]
+    average_processing_time: float | None
+    processing_time: ProcessingTimeDocument
+    events_by_type: dict[str, int]
+    events_by_repo: dict[str, int]
+    handlers: dict[str, dict[str, int]]
+    repositories: dict[str, dict[str, int]]
+    ignored_by_reason: dict[str, int]
+    prompts: dict[str, PromptDocument]
+    feedback: dict[str, dict[str, FeedbackDocument]]
+    findings: Findings
+    tokens: TokensDocument
+    reply_cache: ReplyCacheDocument
+    cost_usd: float
+    cost_by_repository: dict[str, float]
+    cost_per_pull_request: CostPerPullRequestDocument
+    claude_api: ClaudeDocument
+    github_api: GithubDocument
+    queue: dict[str, Any]
+    throughput: ThroughputDocument | None
 
 
 class StatsReader:
@@ -110,7 +228,7 @@ class StatsReader:
         return Throughput(at - since, webhooks - webhooks_before, processed - processed_before)
 
 
-def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> dict[str, object]:
+def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) -> StatsDocument:
     """Return the JSON of /stats. Times are in seconds, shares from 0 to 1. A value is None if nothing was counted."""
     counters, by_name = snapshot.counters, _by_name(snapshot.counters)
     outcomes, claude_calls = by_name.get("outcome", {}), by_name.get("claude_calls", {})
@@ -136,12 +254,18 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
         "ignored_by_reason": by_name.get("ignored", {}),
         "prompts": _prompts(by_name),
         "feedback": {
-            prompt: {field: {**asdict(one), "share": round(one.share, 4)} for field, one in fields.items()}
+            prompt: {
+                field: {"set": one.set, "corrected": one.corrected, "share": round(one.share, 4)}
+                for field, one in fields.items()
+            }
             for prompt, fields in feedback_in(counters).items()
         },
         "findings": snapshot.findings,
         "tokens": {
-            kind: counters.get(("tokens", kind), 0) for kind in ("input", "output", "cache_write", "cache_read")
+            "input": counters.get(("tokens", "input"), 0),
+            "output": counters.get(("tokens", "output"), 0),
+            "cache_write": counters.get(("tokens", "cache_write"), 0),
+            "cache_read": counters.get(("tokens", "cache_read"), 0),
         },
         "reply_cache": _reply_cache(counters),
         "cost_usd": counters.get(("cost_micro_usd", ""), 0) / 1_000_000,
@@ -168,7 +292,7 @@ def stats_page(snapshot: Snapshot, *, uptime_s: float, rate_limit: RateLimit) ->
     }
 
 
-def _reply_cache(counters: Counters) -> dict[str, object]:
+def _reply_cache(counters: Counters) -> ReplyCacheDocument:
     hits, misses, saved = (counters.get(key, 0) for key in (CACHE_HIT, CACHE_MISS, CACHE_SAVED))
     return {
         "hits": hits,
@@ -178,16 +302,16 @@ def _reply_cache(counters: Counters) -> dict[str, object]:
     }
 
 
-def _distribution(values: Sequence[float], digits: int) -> dict[str, float | None]:
+def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
     """Return the average and percentiles (nearest rank), all None without values."""
     if not values:
         return {"average": None, "p50": None, "p95": None, "p99": None}
     ascending, size = sorted(values), len(values)
-    ranked = {f"p{share}": round(ascending[math.ceil(share * size / 100) - 1], digits) for share in (50, 95, 99)}
-    return {"average": round(sum(values) / size, digits), **ranked}
+    p50, p95, p99 = (round(ascending[math.ceil(share * size / 100) - 1], digits) for share in (50, 95, 99))
+    return {"average": round(sum(values) / size, digits), "p50": p50, "p95": p95, "p99": p99}
 
 
-def _cost_per_pull_request(calls: Sequence[RecentCall]) -> dict[str, object]:
+def _cost_per_pull_request(calls: Sequence[RecentCall]) -> CostPerPullRequestDocument:
     pull_requests = {call.conversation for call in calls if call.event in PULL_REQUEST_EVENTS} - {None}
     costs: defaultdict[str | None, float] = defaultdict(float)
     for call in calls:
@@ -197,7 +321,7 @@ def _cost_per_pull_request(calls: Sequence[RecentCall]) -> dict[str, object]:
     return {"pull_requests": len(values), **_distribution(values, 6), "max": round(max(values), 6) if values else None}
 
 
-def _requests_per_delivery(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, object]:
+def _requests_per_delivery(by_name: Mapping[str, Mapping[str, int]]) -> RequestsPerDeliveryDocument:
     requests, deliveries = by_name.get("event_github_requests", {}), by_name.get("event_github_deliveries", {})
     total = sum(deliveries.values())
     return {
@@ -225,7 +349,7 @@ def _nest(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
     return nested
 
 
-def _processing_time(histogram: Mapping[str, int]) -> dict[str, object]:
+def _processing_time(histogram: Mapping[str, int]) -> ProcessingTimeDocument:
     bounds = (*(f"{bound:g}" for bound in BUCKETS_S), "inf")
     return {
         "p50": _seconds(percentile(histogram, 0.50)),
@@ -236,7 +360,7 @@ def _processing_time(histogram: Mapping[str, int]) -> dict[str, object]:
     }
 
 
-def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, object]]:
+def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, PromptDocument]:
     costs, shadows = by_name.get("prompt_cost_micro_usd", {}), by_name.get("prompt_shadow_calls", {})
     return {
         prompt: {
@@ -248,7 +372,7 @@ def _prompts(by_name: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, ob
     }
 
 
-def _per_minute(known: Throughput | None) -> dict[str, object] | None:
+def _per_minute(known: Throughput | None) -> ThroughputDocument | None:
     if known is None or known.window_s <= 0:
         return None
     return {

@@ -61,7 +61,7 @@ def addresses(page: Page, service: Service) -> list[str]:
             "links => links.map((one) => one.getAttribute('href'))"
         ):
             kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
-            if kind not in seen and not link.startswith("/docs/"):
+            if kind not in seen and not link.startswith(("/docs/", "/openapi.json")):
                 seen.add(kind)
                 found.append(link)
     return found

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
+from hls_handler.history.analyses import AnalysisSearch
 from hls_handler.history.calls import ReviewBudget
 from hls_handler.history.periods import latest_period
 from hls_handler.history.reply_cache import CacheKey
@@ -36,6 +37,24 @@ def statements() -> Iterator[list[str]]:
         event.remove(Pool, "checkout", trace)
         for connection in traced:
             connection.set_trace_callback(None)
+
+
+def plans_of(folder: Path, query: Callable[[Storage], object]) -> list[str]:
+    """Return the lines of the plans of all statements of the query."""
+    store = Storage.open(f"sqlite:///{folder}/hls.db")
+    accept(store, push("g1", "aaa"), queued("g2"))
+    with statements() as executed:
+        query(store)
+    with sqlite3.connect(folder / "hls.db") as connection:
+        plans = [
+            str(row[3])
+            for statement in executed
+            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
+            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
+        ]
+    connection.close()
+    store.close()
+    return plans
 
 
 def _begin_review_call(store: Storage) -> None:
@@ -105,6 +124,11 @@ def _begin_review_call(store: Storage) -> None:
             {"SEARCH", "counter_hours"},
         ),
         (lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)), {"SEARCH", "counter_hours"}),
+        (lambda store: store.analyses.find(AnalysisSearch(kind="issue")), {"ix_analyses_newest"}),
+        (
+            lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets", number=7)),
+            {"ix_deliveries_number", "ix_deliveries_posted_on", "sqlite_autoindex_analyses_1"},
+        ),
         (
             lambda store: store.deliveries.queue_state(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
@@ -132,26 +156,21 @@ def _begin_review_call(store: Storage) -> None:
         "waiting_reasons",
         "counters_of_a_period",
         "expired_hours",
+        "analyses",
+        "analyses_of_conversation",
         "queue_state",
     ],
 )
 def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage], object], indexes: set[str]) -> None:
-    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
-    accept(store, push("g1", "aaa"), queued("g2"))
-    with statements() as executed:
-        query(store)
-    with sqlite3.connect(tmp_path / "hls.db") as connection:
-        plans = [
-            str(row[3])
-            for statement in executed
-            if statement.startswith(("SELECT", "UPDATE", "DELETE"))
-            for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")
-        ]
-    connection.close()
-    store.close()
+    plans = plans_of(tmp_path, query)
     # A scan of all deliveries, even by an index, is too slow.
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
     harmless = ("INDEX", "CONSTANT", "anon_")  # the last one is the result of a subquery
     scans = [plan for plan in plans if plan.startswith("SCAN") and not any(word in plan for word in harmless)]
     assert scans in ([], ["SCAN deleted_calls"], ["SCAN counters"])  # the first has a row for each prompt
+
+
+def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_path: Path) -> None:
+    plans = plans_of(tmp_path, lambda store: store.analyses.find(AnalysisSearch(repository="octo/widgets")))
+    assert [plan for plan in plans if "ix_deliveries_number" in plan] == []

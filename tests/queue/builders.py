@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
-from hls_handler.analysis import ValidReply
+from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.history.conversations import ConversationHistory
@@ -114,6 +114,20 @@ def start_call(store: Storage, lease: Lease, prompt_id: str, *, index: int = 0) 
         requests_per_second=1_000_000,
         calls_per_hour=200,
     )
+
+
+def add_analyses(
+    store: Storage, guid: str, *, steps: tuple[int, ...] = (0,), posted_on: int | None = None, **other: Any
+) -> None:
+    """Accept a delivery, record a reply of Claude for each of its steps, and finish it. No other one may be due."""
+    lease = begin(store, guid, **other)
+    usage = Usage("claude-haiku-5-5", input_tokens=1200, output_tokens=80, cache_read_tokens=30, cost_usd=0.0025)
+    for index in steps:
+        reply = IssueResponse(worth_saying=True, answer=f"Answer {index} to {guid}.", certain=False)
+        record_reply(store, lease, ValidReply("issues/respond@3f9c2a", "issue_response", reply, usage), index=index)
+    if posted_on is not None:
+        store.queue.set_posted_on(lease, posted_on)
+    store.queue.dead_letter(lease, reason="issue is locked")
 
 
 def analyses_of(store: Storage, guid: str) -> list[Row[Any]]:

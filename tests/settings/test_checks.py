@@ -224,7 +224,12 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
         (
             "server.webhook_path",
             "/stats",
-            "is used by the service itself, which serves /health, /stats, /metrics; choose another",
+            "is used by the service itself, which serves /stats; choose another",
+        ),
+        (
+            "server.webhook_path",
+            "/api/deliveries/hook",
+            "is used by the service itself, which serves /api/deliveries; choose another",
         ),
     ],
 )
@@ -248,6 +253,8 @@ def test_an_unusable_address_is_rejected(tmp_path: Path, key: str, value: str, s
         ("claude.base_url", "http://[::1]:9000"),
         ("claude.base_url", "https://proxy.example.com/claude"),
         ("server.webhook_path", "/"),
+        ("server.webhook_path", "/api/webhook"),
+        ("server.webhook_path", "/deliveries-of-github"),
     ],
 )
 def test_a_usable_address_is_accepted(tmp_path: Path, key: str, value: str) -> None:

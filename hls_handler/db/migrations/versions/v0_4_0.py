@@ -126,3 +126,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "hour", "label"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_analyses_newest", "analyses", ["analysed_at", "delivery_id", "step_index"])

@@ -1,0 +1,287 @@
+"""The table of the API's endpoints. Its routes and its description (`openapi.py`) are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
+
+from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
+from hls_handler.history.analyses import KINDS, MAX_READ, Kind
+from hls_handler.history.periods import PERIODS
+from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
+from hls_handler.web.app import HealthDocument
+from hls_handler.web.stats import StatsDocument, TokensDocument
+
+MAX_NUMBER = 2**31 - 1
+MAX_LIMIT, MAX_OFFSET = 100, 5_000
+REPOSITORY = r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}"
+WITHOUT_NUL = r"^[^\u0000]*$"
+ANALYSIS_ID = r"[A-Za-z0-9-]{1,64}:[0-9]{1,2}"
+
+
+class ProblemDocument(TypedDict):
+    """An error, as problem details (RFC 9457)."""
+
+    type: Literal["about:blank"]
+    title: Annotated[str, Field(description="the status in words")]
+    status: int
+    detail: Annotated[str, Field(description="what is wrong, and what to do")]
+
+
+class DetailDocument(TypedDict):
+    """An error of /health or /stats."""
+
+    detail: str
+
+
+class RetryDocument(TypedDict):
+    """A delivery that was queued again."""
+
+    delivery: Annotated[str, Field(description="its GUID")]
+    detail: str
+
+
+class AnalysisDocument(TypedDict):
+    """A valid reply of Claude about a delivery."""
+
+    id: Annotated[str, Field(description="GUID of the delivery, a colon and the number of the step; it never changes")]
+    delivery: Annotated[str, Field(description="GUID of the delivery")]
+    repository: str | None
+    number: Annotated[int | None, Field(description="of the issue or pull request")]
+    kind: Annotated[Kind, Field(description="the family of the event; generic for all events without another kind")]
+    event: Annotated[str, Field(description="event and action, such as issues.opened")]
+    prompt_id: Annotated[str, Field(description="name and version of the prompt")]
+    reply_type: Annotated[str, Field(description="type of the reply, such as issue_analysis")]
+    model: str
+    created_at: Annotated[str, Field(description="time of the reply, UTC", json_schema_extra={"format": "date-time"})]
+    tokens: Annotated[TokensDocument, Field(description="of its calls; all 0 if HLS's cache of replies had the reply")]
+    cost_usd: Annotated[float | None, Field(description="of its calls; null if the model has no known price")]
+    reply: Annotated[dict[str, Any], Field(description="the fields of the reply type and those of the prompt")]
+
+
+class AnalysesDocument(TypedDict):
+    """A page of analyses, the newest first."""
+
+    analyses: list[AnalysisDocument]
+    limit: int
+    offset: int
+    next: Annotated[str | None, Field(description="path of the next page")]
+    is_complete: Annotated[bool, Field(description="false: older analyses may match, too, but are not listed")]
+
+
+class PercentilesDocument(TypedDict):
+    count: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class FindingsDocument(TypedDict):
+    raised: int
+    accepted: int
+    fixed: int
+    dismissed: int
+    false_positive_percent: float | None
+
+
+class CacheDocument(TypedDict):
+    replies: int
+    hits: int
+    hit_percent: float | None
+    saved_usd: float
+
+
+class FiguresDocument(TypedDict):
+    """The figures of one repository, of one author, or of all. A value is None if there is nothing to divide by."""
+
+    name: str
+    processed: int
+    done: int
+    dead: int
+    per_minute: float
+    success_percent: float | None
+    recovered: int
+    recovery_percent: float | None
+    processing_seconds: PercentilesDocument
+    first_reply_seconds: PercentilesDocument
+    pull_requests_analysed: int
+    findings: FindingsDocument
+    cost_usd: float
+    cost_per_pull_request_usd: float | None
+    reply_cache: CacheDocument
+
+
+class ScoreDocument(TypedDict):
+    day: str
+    dimension: str
+    average: float
+    replies: int
+
+
+class FiguresPageDocument(TypedDict):
+    since: str
+    until: str
+    is_complete: bool
+    repository: str | None
+    total: FiguresDocument
+    repositories: list[FiguresDocument]
+    authors: list[FiguresDocument] | None
+    scores: list[ScoreDocument]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    name: str
+    description: str
+    schema: Mapping[str, object]  # JSON Schema
+    example: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    path: str
+    summary: str
+    response: Any  # the type of the JSON document
+    method: Literal["GET", "POST"] = "GET"
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()  # of the query
+    statuses: tuple[int, ...] = (200,)  # of responses with the document
+    errors: tuple[int, ...] = (400, 401, 403, 404, 405, 503)
+    needs_key: bool = True
+    other_path: str | None = None  # under which older clients find it
+
+
+PATH_PARAMETERS = {
+    "guid": Parameter(
+        "guid",
+        "GUID of the delivery, a unique prefix of it, or the id of its request",
+        {"type": "string", "minLength": 1},
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+    ),
+    "id": Parameter(
+        "id",
+        "id of the analysis",
+        {"type": "string", "pattern": f"^{ANALYSIS_ID}$"},
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958:0",
+    ),
+}
+
+
+TIME = {"type": "string", "format": "date-time"}
+
+
+def _text(name: str, description: str, example: str | None = None) -> Parameter:
+    schema = {"type": "string", "maxLength": MAX_FILTER_CHARACTERS, "pattern": WITHOUT_NUL}
+    return Parameter(name, description, schema, example)
+
+
+def _time(name: str, description: str) -> Parameter:
+    return Parameter(name, f"{description}; UTC without an offset", {"anyOf": [TIME, {"const": ""}]})
+
+
+LIST_ANALYSES = Endpoint(
+    "/api/analyses",
+    "Claude's replies, the newest first",
+    AnalysesDocument,
+    description="With `repo_full_name` and `pr_number`, all stored analyses are searched, else the newest "
+    f"{MAX_READ:,}. Replies to shadow prompts are not listed.",
+    parameters=(
+        Parameter(
+            "repo_full_name",
+            "only of this repository, as GitHub writes it",
+            {"type": "string", "pattern": f"^{REPOSITORY}$"},
+            "octocat/Hello-World",
+        ),
+        Parameter(
+            "pr_number",
+            "only of the issue or pull request with this number",
+            {"type": "integer", "minimum": 1, "maximum": MAX_NUMBER},
+            7,
+        ),
+        Parameter("kind", "only of events of this family", {"type": "string", "enum": list(KINDS)}),
+        Parameter("since", "only replies from this time on; UTC without an offset", TIME),
+        Parameter(
+            "limit",
+            "analyses on a page",
+            {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 20},
+        ),
+        Parameter(
+            "offset",
+            "matching analyses to skip",
+            {"type": "integer", "minimum": 0, "maximum": MAX_OFFSET, "default": 0},
+        ),
+    ),
+    other_path="/analyses",
+)
+SHOW_ANALYSIS = Endpoint("/api/analyses/{id}", "One reply of Claude", AnalysisDocument, other_path="/analyses/{id}")
+LIST_DELIVERIES = Endpoint(
+    "/api/deliveries",
+    "Deliveries, the newest first",
+    DeliveriesPage,
+    description="A page has 50 deliveries. An empty value is no filter.",
+    parameters=(
+        Parameter("state", "only deliveries in this state", {"type": "string", "enum": [*STATES, ""]}, "dead"),
+        _text("repository", "only of this repository, in any case"),
+        _text("event", "only of this event, with or without its action, such as issues.opened"),
+        _text("sender", "only events that this account caused"),
+        _text("text", "part of the reason or of the title, or beginning of the GUID or of the request id"),
+        _time("since", "only deliveries received from this time on"),
+        _time("until", "only deliveries received before this time"),
+        _text("before", "GUID of the last delivery of the page before"),
+    ),
+)
+SHOW_DELIVERY = Endpoint("/api/deliveries/{guid}", "What happened to a delivery", DeliveryDocument)
+RETRY_DELIVERY = Endpoint(
+    "/api/deliveries/{guid}/retry",
+    "Run a dead or waiting delivery now",
+    RetryDocument,
+    method="POST",
+    description="409 if the delivery is neither dead nor waiting, or if its body was deleted. The key must be in the "
+    "header, also with a session; without `server.api_key`, the request must have no header Origin.",
+    statuses=(202,),
+    errors=(400, 401, 403, 404, 405, 409, 503),
+)
+SHOW_FIGURES = Endpoint(
+    "/api/stats",
+    "The figures of a period, for each repository",
+    FiguresPageDocument,
+    description="An empty value is no filter. 400 also if `since` is not in the past, or if `until` is not after "
+    "`since`. docs/operating.md defines the figures.",
+    parameters=(
+        Parameter("period", "up to now, by default 7d", {"type": "string", "enum": [*PERIODS, ""]}, "30d"),
+        _time("since", "begin of another period"),
+        _time("until", "end of another period, by default now; only with `since`"),
+        _text("repository", "only of this repository, in any case", "octocat/Hello-World"),
+    ),
+)
+SHOW_HEALTH = Endpoint(
+    "/health",
+    "Whether the service works",
+    HealthDocument,
+    description="503 if it is unhealthy. If `server.api_key` is set, `uptime_seconds` and `components` are shown only "
+    "with the key.",
+    statuses=(200, 503),
+    errors=(405,),
+    needs_key=False,
+)
+SHOW_STATS = Endpoint(
+    "/stats",
+    "Totals since the database was created",
+    StatsDocument,
+    description="docs/http.md explains the keys. Times are in seconds, shares from 0 to 1.",
+    errors=(401, 405, 503),
+)
+ENDPOINTS = (
+    LIST_ANALYSES,
+    SHOW_ANALYSIS,
+    LIST_DELIVERIES,
+    SHOW_DELIVERY,
+    RETRY_DELIVERY,
+    SHOW_FIGURES,
+    SHOW_HEALTH,
+    SHOW_STATS,
+)

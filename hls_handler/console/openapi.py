@@ -1,0 +1,158 @@
+"""The description of the API: `/openapi.json` for programs (OpenAPI 3.1), and `/docs` for people."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hls_handler import __version__
+from hls_handler.console.endpoints import (
+    ENDPOINTS,
+    PATH_PARAMETERS,
+    WITHOUT_NUL,
+    DetailDocument,
+    Endpoint,
+    Parameter,
+    ProblemDocument,
+)
+from hls_handler.console.frame import Frame, send_json
+
+OPENAPI = "/openapi.json"
+KEY, JSON = "key", "application/json"
+ERRORS = {
+    400: "a parameter is unknown, given more than once, or has an invalid value",
+    401: "the key is missing or wrong",
+    403: "without `server.api_key`: the header Host names no loopback address; or a web page sent a POST",
+    404: "it does not exist or was deleted; or the API is off, because there is no `server.api_key`",
+    405: "the path has no such method",
+    409: "not possible in this state",
+    503: "the database cannot be read now",
+}
+DESCRIPTION = """\
+Send the key (`server.api_key`) in the header X-API-Key. Without `server.api_key`, only programs on the same machine \
+may use the API. A response below /api has an ETag; with it in If-None-Match, an unchanged document is not sent again \
+(304). Later versions only add keys."""
+
+
+class ApiDescription:
+    """The pages about the API. They need no key, because they contain nothing of the service's data."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [Route(OPENAPI, self._send), Route("/docs", self._show)]
+
+    async def _send(self, request: Request) -> Response:
+        return send_json(request, await asyncio.to_thread(make_document))
+
+    async def _show(self, request: Request) -> Response:
+        return await asyncio.to_thread(self._render, request)  # it takes about 20 ms
+
+    def _render(self, request: Request) -> Response:
+        return self._frame.render(
+            request,
+            "api.html",
+            document=make_document(),
+            service=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
+            path_of=_example_path,
+            without_nul=WITHOUT_NUL,
+            is_signed_in=self._frame.access.is_allowed(request),
+        )
+
+
+@cache
+def make_document() -> dict[str, Any]:
+    """Return the OpenAPI document; do not change it."""
+    types = list(dict.fromkeys([*(one.response for one in ENDPOINTS), ProblemDocument, DetailDocument]))
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(one, "serialization", TypeAdapter(one)) for one in types],
+        ref_template="#/components/schemas/{model}",
+        schema_generator=_WithoutTitles,
+    )
+    by_type = {one: schemas[one, "serialization"] for one in types}
+    paths: dict[str, dict[str, object]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "HLS", "version": __version__, "description": DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "responses": {
+                f"{name}{status}": {"description": ERRORS[status], "content": _content(media_type, by_type[kind])}
+                for name, media_type, kind, statuses in (
+                    ("Problem", "application/problem+json", ProblemDocument, (400, 401, 403, 404, 405, 409, 503)),
+                    ("Detail", JSON, DetailDocument, (401, 405, 503)),
+                )
+                for status in statuses
+            },
+            "securitySchemes": {KEY: {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+        },
+    }
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False  # the titles would only repeat the names
+
+
+def _operation(endpoint: Endpoint, schemas: Mapping[Any, object]) -> dict[str, object]:
+    is_api = endpoint.path.startswith("/api/")
+    responses: dict[int, object] = {
+        status: {"description": HTTPStatus(status).phrase, "content": _content(JSON, schemas[endpoint.response])}
+        for status in endpoint.statuses
+    }
+    if is_api and endpoint.method == "GET":
+        responses[304] = {"description": "the document has the ETag of If-None-Match"}
+    for status in endpoint.errors:
+        responses[status] = {"$ref": f"#/components/responses/{'Problem' if is_api else 'Detail'}{status}"}
+    also = f"Older clients find it at `{endpoint.other_path}`, too." if endpoint.other_path else ""
+    return {
+        "operationId": "_".join([endpoint.method.lower(), *re.findall(r"\w+", endpoint.path)]),
+        "summary": endpoint.summary,
+        "description": " ".join(part for part in (endpoint.description, also) if part),
+        "parameters": [
+            *(_parameter(PATH_PARAMETERS[name], "path") for name in re.findall(r"{(\w+)}", endpoint.path)),
+            *(_parameter(one, "query") for one in endpoint.parameters),
+        ],
+        "security": [{KEY: []}] if endpoint.needs_key else [{}, {KEY: []}],
+        "responses": {str(status): responses[status] for status in sorted(responses)},
+    }
+
+
+def _content(media_type: str, schema: object) -> dict[str, object]:
+    return {media_type: {"schema": schema}}
+
+
+def _parameter(parameter: Parameter, place: str) -> dict[str, object]:
+    example = {} if parameter.example is None else {"example": parameter.example}
+    return {
+        "name": parameter.name,
+        "in": place,
+        "description": parameter.description,
+        "required": place == "path",
+        "schema": dict(parameter.schema),
+        **example,
+    }
+
+
+def _example_path(path: str, operation: Mapping[str, Any]) -> str:
+    """Return the path with the examples of its parameters: "/api/analyses?pr_number=7"."""
+    examples = [one for one in operation["parameters"] if "example" in one]
+    for one in examples:
+        path = path.replace(f"{{{one['name']}}}", str(one["example"]))
+    query = urlencode({one["name"]: one["example"] for one in examples if one["in"] == "query"}, safe="/")
+    return f"{path}?{query}" if query else path

@@ -1,0 +1,165 @@
+"""Searches the stored replies of Claude."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import analyses, calls, deliveries
+from hls_handler.db.values import from_ms, to_ms
+from hls_handler.deliveries import FIRST_SHADOW_STEP
+
+Kind = Literal["issue", "pull_request", "review", "workflow", "comment", "release", "generic"]
+"""The family of a delivery's event; "generic" stands for all events that have no other kind."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+KIND_OF_EVENT: Mapping[str, Kind] = {
+    "issues": "issue",
+    "pull_request": "pull_request",
+    "pull_request_review": "review",
+    "workflow_run": "workflow",
+    "issue_comment": "comment",
+    "release": "release",
+}
+
+MAX_READ = 5_000
+"""Analyses that one search reads at most if it does not name a repository and a number: about 7 ms."""
+
+_TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
+_a, _c, _d = analyses.c, calls.c, deliveries.c
+_NEWEST = (_a.analysed_at.desc(), _a.delivery_id.desc(), _a.step_index.desc())
+_IS_POSTED = _a.step_index < FIRST_SHADOW_STEP
+_COLUMNS = (*_a, _d.guid, _d.repository, func.coalesce(_d.number, _d.posted_on).label("number"), _d.event, _d.action)
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSearch:
+    """The filters of a search; None matches every analysis."""
+
+    repository: str | None = None  # "owner/repo", as GitHub writes it
+    number: int | None = None  # of the issue or pull request
+    kind: Kind | None = None
+    since: datetime | None = None  # of the time of the reply
+    limit: int = 20
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisRow:
+    """A valid reply of Claude. Tokens and cost are the sums of its calls; all are 0 if the cache had the reply."""
+
+    guid: str  # of the delivery
+    index: int  # of the step of the delivery
+    repository: str | None
+    number: int | None  # of the issue or pull request of the event, or else of the one that was commented on
+    event: str
+    action: str | None
+    prompt_id: str
+    reply_type: str  # "issue_analysis"
+    model: str
+    analysed_at: datetime  # aware UTC
+    reply: dict[str, Any]
+    input_tokens: int
+    output_tokens: int
+    cache_write_tokens: int
+    cache_read_tokens: int
+    cost_usd: float | None  # None if a call has no known price
+
+    @property
+    def kind(self) -> Kind:
+        return KIND_OF_EVENT.get(self.event, "generic")
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisPage:
+    rows: tuple[AnalysisRow, ...]  # newest first
+    has_more: bool
+    is_complete: bool  # False: only the newest `max_read` analyses were searched
+
+
+class Analyses:
+    """Reads the table `analyses`, without the replies to shadow prompts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def find(self, search: AnalysisSearch, *, max_read: int = MAX_READ) -> AnalysisPage:
+        """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
+        with self._database.reading() as connection:
+            where, is_complete = self._bounds(connection, search, max_read)
+            query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id).where(_IS_POSTED, *where)
+            rows = connection.execute(query.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset)).all()
+            return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit, is_complete)
+
+    def get(self, guid: str, index: int) -> AnalysisRow | None:
+        """Return the reply to a step of a delivery. Raises `StoreUnavailable`."""
+        query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)).all()
+            return next(iter(_with_costs(connection, rows)), None)
+
+    def _bounds(
+        self, connection: Connection, search: AnalysisSearch, max_read: int
+    ) -> tuple[list[ColumnElement[bool]], bool]:
+        where: list[ColumnElement[bool]] = []
+        if search.kind == "generic":
+            where.append(_d.event.not_in(list(KIND_OF_EVENT)))
+        elif search.kind is not None:
+            where.append(_d.event.in_([event for event, kind in KIND_OF_EVENT.items() if kind == search.kind]))
+        if search.since is not None:
+            where.append(_a.analysed_at >= to_ms(search.since))
+        if search.repository is not None and search.number is not None:
+            about, answered = (
+                select(_d.id).where(_d.repository == search.repository, column == search.number)
+                for column in (_d.number, _d.posted_on)
+            )
+            return [*where, _a.delivery_id.in_(about.union(answered))], True
+        if search.repository is not None:
+            # Without `concat`, SQLite uses the index of the column, and then reads all deliveries of the repository.
+            where.append(_d.repository.concat("") == search.repository)
+        if search.number is not None:
+            where.append(func.coalesce(_d.number, _d.posted_on) == search.number)
+        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(max_read).limit(1)
+        if search.since is not None:
+            newest = newest.where(_a.analysed_at >= to_ms(search.since))
+        oldest = connection.execute(newest).scalar()
+        return where if oldest is None else [*where, _a.analysed_at > oldest], oldest is None
+
+
+def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:
+    found = list(rows)
+    totals = [func.coalesce(func.sum(_c[kind]), 0).label(kind) for kind in _TOKENS]
+    cost = func.coalesce(func.sum(_c.cost_micro_usd), 0).label("cost")
+    unknown = func.count().filter(_c.cost_micro_usd.is_(None), _c.outcome == "ok").label("unknown")
+    query = (
+        select(_c.delivery_id, _c.step_index, *totals, cost, unknown)
+        .where(_c.delivery_id.in_({row.delivery_id for row in found}))
+        .group_by(_c.delivery_id, _c.step_index)
+    )
+    sums = {(row.delivery_id, row.step_index): row for row in connection.execute(query)} if found else {}
+    return tuple(_to_analysis(row, sums.get((row.delivery_id, row.step_index))) for row in found)
+
+
+def _to_analysis(row: Row[Any], sums: Any) -> AnalysisRow:
+    spent = {} if sums is None else sums._mapping
+    return AnalysisRow(
+        guid=row.guid,
+        index=row.step_index,
+        repository=row.repository,
+        number=row.number,
+        event=row.event,
+        action=row.action,
+        prompt_id=row.prompt_id,
+        reply_type=row.reply_type,
+        model=row.model,
+        analysed_at=from_ms(row.analysed_at),
+        reply=json.loads(row.reply),
+        **{kind: int(spent.get(kind, 0)) for kind in _TOKENS},  # sums are Decimal on PostgreSQL
+        cost_usd=None if spent.get("unknown") else int(spent.get("cost", 0)) / 1_000_000,
+    )

@@ -1,0 +1,129 @@
+"""The API about analyses."""
+
+from __future__ import annotations
+
+import pytest
+
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import add_analyses
+from tests.web.fakes import WebSetup, ask, settings
+
+GUID = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+
+
+def test_analysis_has_its_delivery_prompt_cost_and_reply(browser: Browser, store: Storage) -> None:
+    add_analyses(store, GUID, number=7)
+    response = browser.get(f"/api/analyses/{GUID}:0", x_api_key=KEY)
+    created_at = response.json.pop("created_at")
+    found = {key: value for key, value in response.json.items() if key != "created_at"}
+    assert found == {
+        "id": f"{GUID}:0",
+        "delivery": GUID,
+        "repository": "octo/widgets",
+        "number": 7,
+        "kind": "issue",
+        "event": "issues.opened",
+        "prompt_id": "issues/respond@3f9c2a",
+        "reply_type": "issue_response",
+        "model": "claude-haiku-5-5",
+        "tokens": {"input": 1200, "output": 80, "cache_write": 0, "cache_read": 30},
+        "cost_usd": 0.0025,
+        "reply": {"worth_saying": True, "answer": f"Answer 0 to {GUID}.", "certain": False},
+    }
+    assert created_at.endswith("+00:00")
+    assert browser.get(f"/analyses/{GUID}:0", x_api_key=KEY).body == response.body
+
+
+def test_list_is_newest_first_with_pages_by_offset(browser: Browser, store: Storage) -> None:
+    for number in range(3):
+        add_analyses(store, f"g{number}", steps=(0, 1))
+
+    def page(path: str) -> tuple[list[str], str | None]:
+        document = browser.get(path, x_api_key=KEY).json
+        assert document["is_complete"]
+        return [one["id"] for one in document["analyses"]], document["next"]
+
+    assert page("/api/analyses") == (["g2:1", "g2:0", "g1:1", "g1:0", "g0:1", "g0:0"], None)
+    assert page("/analyses?limit=2&offset=1") == (["g2:0", "g1:1"], "/analyses?limit=2&offset=3")
+    assert page("/analyses?limit=2&offset=4") == (["g0:1", "g0:0"], None)
+    assert page("/api/analyses?offset=5000") == ([], None)
+
+
+def test_filters_of_older_clients(browser: Browser, store: Storage) -> None:
+    add_analyses(store, "issue", number=3)
+    add_analyses(store, "pull", event="pull_request", number=7, head_sha="aaa")
+    add_analyses(store, "other", event="pull_request", number=7, repository="octo/other", repository_id=2)
+    add_analyses(store, "push", event="push", action=None, number=None)
+
+    def found(query: str) -> list[str]:
+        return [one["delivery"] for one in browser.get(f"/analyses?{query}", x_api_key=KEY).json["analyses"]]
+
+    assert found("repo_full_name=octo/widgets") == ["push", "pull", "issue"]
+    assert found("repo_full_name=octo%2Fwidgets&pr_number=7") == ["pull"]
+    assert found("pr_number=7") == ["other", "pull"]
+    assert found("kind=pull_request") == ["other", "pull"]
+    assert found("kind=pull_request&repo_full_name=octo/other&pr_number=7&limit=1") == ["other"]
+    assert found("kind=generic") == ["push"]
+    assert found("since=2000-01-01T00:00:00Z&kind=issue") == ["issue"]
+    assert found("since=2999-01-01T00:00:00Z") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("limit=0", "limit: found '0', expected a number from 1 to 100"),
+        ("limit=101", "limit: found '101', expected a number from 1 to 100"),
+        ("limit=ten", "limit: found 'ten', expected a number from 1 to 100"),
+        ("offset=5001", "offset: found '5001', expected a number from 0 to 5000"),
+        ("pr_number=-1", "pr_number: found '-1', expected a number from 1 to 2147483647"),
+        ("kind=pr", "kind: found 'pr', expected one of issue, pull_request, review, workflow, comment, release,"),
+        ("since=now", "since: found 'now', expected a time in UTC such as 2026-11-23T12:00"),
+        ("repo_full_name=widgets", "repo_full_name: found 'widgets', expected owner/repo"),
+        ("limit=1&limit=2", "limit: given more than once"),
+        ("page=2", "there is no filter 'page'; expected one of repo_full_name, pr_number, kind, since, limit"),
+    ],
+)
+def test_invalid_parameter_is_named(browser: Browser, query: str, problem: str) -> None:
+    response = browser.get(f"/analyses?{query}", x_api_key=KEY)
+    assert (response.status, response.headers["content-type"]) == (400, "application/problem+json")
+    assert problem in response.json["detail"]
+
+
+@pytest.mark.parametrize("given", ["none:0", f"{GUID}:1", f"{GUID}:100", GUID, "%00:0", f"{GUID}:²"])
+def test_unknown_analysis_is_404(browser: Browser, store: Storage, given: str) -> None:
+    add_analyses(store, GUID, steps=(0, 100))
+    response = browser.get(f"/api/analyses/{given}", x_api_key=KEY)
+    assert (response.status, response.json["detail"]) == (404, "there is no such analysis, or it was deleted")
+
+
+def test_reply_to_a_shadow_prompt_is_not_listed(browser: Browser, store: Storage) -> None:
+    add_analyses(store, GUID, steps=(0, 100))
+    assert [one["id"] for one in browser.get("/analyses", x_api_key=KEY).json["analyses"]] == [f"{GUID}:0"]
+
+
+def test_analyses_need_the_key(browser: Browser) -> None:
+    for path in ("/analyses", "/api/analyses", "/analyses/g:0", "/api/analyses/g:0"):
+        response = browser.get(path)
+        assert (response.status, response.headers["content-type"]) == (401, "application/problem+json")
+
+
+def test_unchanged_analyses_are_not_sent_again(browser: Browser, store: Storage) -> None:
+    add_analyses(store, GUID)
+    tag = browser.get("/analyses", x_api_key=KEY).headers["etag"]
+    assert browser.get("/analyses", x_api_key=KEY, if_none_match=tag).status == 304
+    add_analyses(store, "g2")
+    assert browser.get("/analyses", x_api_key=KEY, if_none_match=tag).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/", "/api/none", "/analyses/", "/analyses/1/2"])
+def test_unknown_path_of_the_api_is_a_problem(path: str) -> None:
+    response = ask(WebSetup(settings()).app(), path, method="GET")
+    assert (response.status, response.headers["content-type"]) == (404, "application/problem+json")
+    assert response.json == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
+
+
+@pytest.mark.parametrize("path", ["/apis", "/analyses.json", "/none"])
+def test_other_unknown_path_is_no_problem_document(path: str) -> None:
+    response = ask(WebSetup(settings()).app(), path, method="GET")
+    assert (response.status, response.json) == (404, {"detail": "Not Found"})

@@ -1,0 +1,115 @@
+"""The description of the API: responses of the real server match it, and /docs shows it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import pytest
+import schemathesis
+from openapi_spec_validator import validate
+from schemathesis.checks import CheckFunction
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from starlette.routing import BaseRoute, Route
+
+from hls_handler.console.endpoints import ENDPOINTS, PATH_PARAMETERS
+from hls_handler.console.openapi import make_document
+from hls_handler.settings.values import RESERVED_PATHS
+from hls_handler.storage import Storage
+from hls_handler.web.server import listen, make_server
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import accept, add_analyses, queued
+from tests.web.fakes import WebSetup, settings
+
+EXAMPLE_GUID = str(PATH_PARAMETERS["guid"].example)
+LIMITS = {"generation": {"max-examples": 20, "deterministic": True, "database": "none"}}
+DESCRIBED = schemathesis.openapi.from_dict(make_document(), config=schemathesis.Config.from_dict(LIMITS))
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a service that has the objects of the examples, and more than a page of others."""
+    store = Storage.open(f"sqlite:///{tmp_path_factory.mktemp('api')}/hls.db")
+    add_analyses(store, EXAMPLE_GUID, repository="octocat/Hello-World", number=7, steps=(0, 1))
+    accept(store, *(queued(f"q{number}") for number in range(51)))
+    given = settings(server={"port": 0, "api_key": KEY})
+    setup = WebSetup(given)
+    setup.health.set_metrics("store", {"database_bytes": 81920})
+    bound = listen(given)
+    app = setup.app()
+    app.router.routes += Browser(store, api_key=KEY).app.routes
+    server = make_server(app, lambda: given)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+    thread.start()
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    store.close()
+
+
+@DESCRIBED.parametrize()
+def test_responses_match_the_description(case: schemathesis.Case[Any], address: str) -> None:
+    # The order of `since` and `until` cannot be described.
+    excluded: list[CheckFunction] = [positive_data_acceptance] if case.path == "/api/stats" else []
+    case.call_and_validate(base_url=address, headers={"X-API-Key": KEY}, excluded_checks=excluded)
+
+
+def test_openapi_json_is_valid_and_needs_no_key(browser: Browser) -> None:
+    response = browser.get("/openapi.json")
+    assert (response.status, response.json) == (200, make_document())
+    validate(response.json)
+    assert browser.get("/openapi.json", if_none_match=response.headers["etag"]).status == 304
+
+
+def routes_of(browser: Browser) -> Sequence[Route]:
+    return [route for route in browser.app.routes if isinstance(route, Route)]
+
+
+def test_every_route_of_the_api_is_described(browser: Browser) -> None:
+    described = {(method, path) for path, methods in make_document()["paths"].items() for method in methods}
+    routed = {
+        (method.lower(), route.path)
+        for route in routes_of(browser)
+        for method in (route.methods or set()) - {"HEAD"}
+        if route.path.startswith("/api")
+    }
+    assert routed == {(method, path) for method, path in described if path.startswith("/api")}
+    others = {route.path for route in routes_of(browser)}
+    assert {one.other_path for one in ENDPOINTS if one.other_path} == {p for p in others if p.startswith("/analyses")}
+
+
+def test_webhook_path_cannot_be_that_of_a_page(browser: Browser) -> None:
+    setup = WebSetup(settings())
+    own: list[BaseRoute] = [*browser.app.routes, *setup.app().routes]
+    paths = {route.path for route in own if isinstance(route, Route)} - {"/", "/webhook"}
+    unprotected = [path for path in paths if not re.match(f"({'|'.join(map(re.escape, RESERVED_PATHS))})(/|$)", path)]
+    assert unprotected == []
+
+
+def test_documentation_of_the_api_shows_each_endpoint_with_an_example(browser: Browser) -> None:
+    response = browser.get("/docs")
+    page = response.body.decode()
+    assert response.status == 200
+    for endpoint in ENDPOINTS:
+        assert f"<code>{endpoint.method} {endpoint.path}</code></h2>" in page
+    names = chain.from_iterable(one.parameters for one in ENDPOINTS)
+    assert [one.name for one in names if f"<code>{one.name}</code>" not in page] == []
+    key, api = "-H &#34;X-API-Key: $HLS_API_KEY&#34;", "'http://127.0.0.1:8000/api"
+    assert f"curl {key} {api}/analyses?repo_full_name=octocat/Hello-World&amp;pr_number=7'" in page
+    assert f"curl -X POST {key} {api}/deliveries/{EXAMPLE_GUID}/retry'" in page
+    anchors, links = re.findall(r' id="([^"]+)"', page), re.findall(r'href="#([^"]+)"', page)
+    assert set(links) <= set(anchors)
+    assert len(anchors) == len(set(anchors))
+    assert not re.search(r'(src|href)="(https?:)?//', page)
+
+
+def test_documentation_of_the_api_names_the_public_address(store: Storage) -> None:
+    browser = Browser(store, "hls.example.com", api_key=KEY, public_url="https://hls.example.com/")
+    page = browser.get("/docs").body.decode()
+    assert "'https://hls.example.com/health'" in page
+    assert "Sign out" not in page
+    assert "Sign out" in browser.get("/docs", x_api_key=KEY).body.decode()
+    assert "X-API-Key: $" not in Browser(store).get("/docs").body.decode()
