@@ -418,11 +418,11 @@ class Service:
     def _console_ports(self, ring: LogRing) -> ConsolePorts:
         return ConsolePorts(
             store=self._store,
-            log_ring=ring,
+            now=time.time,
             health=self._health,
             rate_limit=lambda: self._rates.rate_limit,
+            log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
-            now=time.time,
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

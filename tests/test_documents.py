@@ -125,8 +125,7 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    ports = _no_ports()
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
     console = Console(_no_console_ports()).routes(settings, _show_start)
     paths = {route.path for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
@@ -137,12 +136,18 @@ async def _show_start(_request: Request) -> Response:
 
 
 def _no_console_ports() -> ConsolePorts:
+    ports = _no_ports()
+
     def unused(*_: object) -> Any:
         raise AssertionError("this test only reads the routes")
 
-    health = Health(lambda: datetime(2026, 11, 20, tzinfo=UTC))
     return ConsolePorts(
-        cast(Storage, None), log_ring=LogRing(), health=health, rate_limit=unused, prompts=unused, now=lambda: 0.0
+        cast(Storage, None),
+        now=lambda: 0.0,
+        health=ports.health,
+        rate_limit=ports.rate_limit,
+        log_ring=LogRing(),
+        prompts=unused,
     )
 
 

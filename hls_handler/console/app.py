@@ -24,7 +24,6 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +31,11 @@ class ConsolePorts:
     """Data and functions that the console uses; `hls_handler/app.py` passes them."""
 
     store: Storage
-    log_ring: LogRing  # the newest log lines of this process
-    health: Health
-    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     now: Callable[[], float]  # seconds since 1970
+    health: Health
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
+    log_ring: LogRing  # the newest log lines of this process
+    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
 
 
 class Console:
@@ -45,13 +44,13 @@ class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
-        self._streams = LogStreams(ports.log_ring)
         self._overview = OverviewReader(ports.store, ports.now)
+        self._streams = LogStreams(ports.log_ring)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
 
-        Clients of open streams connect again, and their key is checked.
+        Open streams end, so that their clients connect again and their key is checked.
         """
         self._streams.end_all()
         ports, store = self._ports, self._ports.store

@@ -25,16 +25,16 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.log_ring, self.health = LogRing(), Health(lambda: NOON)
-        self.rate_limit = RateLimit(None, None, None)
+        self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
+        self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         ports = ConsolePorts(
             store,
-            log_ring=self.log_ring,
+            now=lambda: self.now,
             health=self.health,
             rate_limit=lambda: self.rate_limit,
+            log_ring=self.log_ring,
             prompts=self._prompts,
-            now=lambda: self.now,
         )
         self.console, self.host = Console(ports), host
         self.cookie = ""

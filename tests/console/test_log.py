@@ -122,6 +122,17 @@ def test_untrusted_text_is_escaped_and_truncated(browser: Browser) -> None:
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval|Function\(", script)
 
 
+class OwnConnection:
+    """Stands for a connection of our server, under which a stream lasts as long as possible."""
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        yield
+
+    def abort(self) -> None:
+        raise AssertionError("the client accepts all data")
+
+
 class Stream:
     """A client that reads a stream until `enough` events have arrived, and then disconnects."""
 
@@ -130,8 +141,9 @@ class Stream:
         self.headers: dict[str, str] = {}
         given = {"host": "127.0.0.1:8000", "x_api_key": KEY, **headers}
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-        self._scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": encoded}
-        self._scope["query_string"] = query.encode()
+        self.scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "headers": encoded}
+        self.scope["query_string"] = query.encode()
+        self.scope["extensions"] = {"hls.stream": {"connection": OwnConnection()}}
 
     def read(self, enough: int = 10_000, *, then: Callable[[], object] = lambda: None, after: int = 0) -> None:
         asyncio.run(self.run(enough, then=then, after=after))
@@ -157,7 +169,7 @@ class Stream:
             if len(self.events) >= enough:
                 gone.set()
 
-        await asyncio.wait_for(self._app(self._scope, receive, send), TIMEOUT_S)
+        await asyncio.wait_for(self._app(self.scope, receive, send), TIMEOUT_S)
 
     @property
     def events(self) -> list[tuple[str, str, Any]]:
@@ -178,17 +190,17 @@ def test_stream_sends_the_lines_after_the_page_and_then_new_ones(browser: Browse
     browser.log_ring.add(line("on the page"))
     page = browser.get("/log", x_api_key=KEY).body.decode()
     position = page.partition('data-position="')[2].partition('"')[0]
-    browser.log_ring.add(line("between", "ERROR", delivery="g-1"))
+    browser.log_ring.add(line("between \u202e", "ERROR", delivery="g-1"))
     stream = Stream(browser.app, "/log/events", f"after={position}")
     stream.read(2, then=lambda: browser.log_ring.add(line("new")), after=1)
     assert (stream.status, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert stream.text.startswith("retry: 2000\n\nevent: line\nid: ")
-    assert stream.messages == ["between", "new"]
+    assert stream.messages == ["between \\u202e", "new"]
     assert stream.events[0][2] == {
         "time": "2026-11-20 12:00:00.123",
         "level": "ERROR",
         "logger": "work",
-        "message": "between",
+        "message": "between \\u202e",
         "fields": [{"name": "delivery", "value": "g-1", "link": "/deliveries/g-1"}],
         "trace": None,
     }
@@ -240,12 +252,19 @@ def test_position_of_another_process_leads_to_all_lines_of_this_one(position: st
 
 
 def test_silent_stream_stays_alive_and_ends_by_age() -> None:
-    streams = LogStreams(ring_of("a"), replace(FAST, heartbeat_s=0.004, foreign_age_s=0.1))
+    streams = LogStreams(ring_of("a"), replace(FAST, heartbeat_s=0.004, age_s=0.1))
     stream = stream_of(streams, streams.position(1))
     stream.read()  # to its end
     assert set(stream.messages) == {"alive"}
     assert len(stream.messages) > 2
     assert {position for _, position, _ in stream.events} == {streams.position(1)}
+
+
+def test_stream_is_short_under_a_server_that_does_not_announce_its_end() -> None:
+    stream = stream_of(LogStreams(ring_of("a"), replace(FAST, foreign_age_s=0.02)))
+    del stream.scope["extensions"]
+    stream.read()  # to its end
+    assert stream.messages == ["a"]
 
 
 def test_streams_are_limited_and_end_with_the_service() -> None:

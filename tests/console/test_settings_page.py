@@ -176,7 +176,8 @@ repositories:
     )
 
 
-def test_short_database_password_is_masked(store: Storage, tmp_path: Path) -> None:
-    browser = Browser(store)
-    browser.use(load(tmp_path, SETTINGS + 'storage: {url: "postgresql+psycopg://hls:hls@db/hls"}\n'))
+def test_short_secrets_are_masked(store: Storage, tmp_path: Path) -> None:
+    browser, url = Browser(store), 'storage: {url: "postgresql+psycopg://hls:hls@db/hls"}\n'
+    browser.use(load(tmp_path, SETTINGS.replace("claude-marker-0004", "short") + url))
     assert rows(browser, tmp_path)["storage.url"][0] == "postgresql+psycopg://hls:***@db/hls"
+    assert rows(browser, tmp_path)["claude.api_key"][0] == "***"
