@@ -24,6 +24,7 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
