@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "check": ("check:check", "Report every problem of settings, prompts and credentials."),
     "render": ("render:render", "Print the exact request to Claude for an event."),
     "send": ("send:send", "Sign a payload and post it as GitHub would."),
-    "deliveries": ("deliveries:deliveries", "List, show and retry deliveries. Works while the service runs."),
+    "deliveries": ("deliveries:deliveries", "List, show, export and retry deliveries. Works while the service runs."),
     "why": ("deliveries:why", "Explain what HLS did on an issue or pull request."),
     "backup": ("maintenance:backup", "Copy the SQLite database to FILE."),
     "pause": ("maintenance:pause", "Stop processing, for all repositories or one."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -20,6 +19,7 @@ from hls_handler.cli.options import (
     load,
     open_existing_store,
     print_json,
+    print_json_line,
     print_line,
     print_lines,
     require_existing_store,
@@ -150,7 +150,7 @@ def export(
     with require_existing_store(settings) as store:
         try:
             for row in store.searches.read_all(search):
-                sys.stdout.write(f"{json.dumps(report_to_dict(load_report(store, row)))}\n")
+                print_json_line(report_to_dict(load_report(store, row)))
             sys.stdout.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the error at its end

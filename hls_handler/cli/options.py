@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -60,6 +61,11 @@ def print_lines(text: str) -> None:
 def print_json(document: object) -> None:
     """Print the only output of a command with --json."""
     typer.echo(json.dumps(document, indent=2))  # its characters outside of ASCII are escaped
+
+
+def print_json_line(document: object) -> None:
+    """Print one of many documents in one line, without flushing the output."""
+    sys.stdout.write(f"{json.dumps(document)}\n")
 
 
 def config_path(config: Path | None) -> Path:
