@@ -193,7 +193,7 @@ class Service:
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, now=time.time)).routes,
+            more_routes=Console(self._console_ports()).routes,
         )
         self.web = self._web.app
 
@@ -400,6 +400,14 @@ class Service:
             health=self._health,
             clock=time.monotonic,
             installation_changed=self._installation_changed,
+        )
+
+    def _console_ports(self) -> ConsolePorts:
+        return ConsolePorts(
+            store=self._store,
+            now=time.time,
+            prompts=lambda: self._reloader.latest.prompts,
+            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

@@ -13,7 +13,11 @@ from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.pages import STATIC
+from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
+from hls_handler.console.prompts import FigureCache, PromptPages
+from hls_handler.console.render_process import RenderProcess
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 
@@ -24,6 +28,8 @@ class ConsolePorts:
 
     store: Storage
     now: Callable[[], float]  # seconds since 1970
+    prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
+    connect_claude: ConnectClaude  # the caller closes the client
 
 
 class Console:
@@ -32,13 +38,19 @@ class Console:
     def __init__(self, ports: ConsolePorts) -> None:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._figures = FigureCache(ports.store, ports.now)
+        self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
+        self._process, self._questions = RenderProcess(), Questions(ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
         store = self._ports.store
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
+        prompts, delimiter_key = self._ports.prompts, self._delimiter_key
         return [
             *DeliveryPages(frame, store).routes(),
+            *PromptEdits(frame, store, prompts, self._process, self._questions, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._figures, delimiter_key).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -24,7 +25,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries"}
+NAVIGATION = {"Deliveries": "/deliveries", "Prompts": "/prompts"}
 MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
@@ -45,12 +46,18 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
+    environment.filters["editable"] = _to_editable
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
 
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _to_editable(text: str) -> Markup:
+    """Filter: escape a text for HTML only. A form must send it back as it is, so unprintable characters stay."""
+    return escape(text)
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 
-from jinja2 import nodes
+from jinja2 import meta, nodes
 
 from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
@@ -222,6 +222,11 @@ class Library:
                 for label in list_possible_labels(rule, hint):
                     groups[label.casefold()] = group_of(field_name, hint, label)
         return groups
+
+    def references(self, source: SourceFile) -> tuple[str, ...]:
+        """Return the names of the templates that a file itself extends, includes or imports: ("base.j2",)."""
+        found = meta.find_referenced_templates(self.environment.parse(source.template))
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def used_variables(self, name: str) -> frozenset[str]:
         """Return the names in `config.NAME` of a prompt's templates, except those that are tested with `is defined`."""

@@ -7,6 +7,9 @@ from urllib.parse import urlencode
 from starlette.applications import Starlette
 
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.prompt_edits import Claude
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.storage import Storage
 from tests.web.fakes import Response, ask, settings
 
@@ -18,12 +21,23 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.console, self.host = Console(ConsolePorts(store, now=lambda: self.now)), host
+        self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
+        self.claude: Claude | None = None
+        ports = ConsolePorts(store, lambda: self.now, prompts=self._prompts, connect_claude=self._connect_claude)
+        self.console, self.host = Console(ports), host
         self.cookie = ""
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
         self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+
+    def _prompts(self) -> ReloadingLibrary:
+        assert self.prompts is not None
+        return self.prompts
+
+    def _connect_claude(self, _settings: ClaudeSettings) -> Claude:
+        assert self.claude is not None
+        return self.claude
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")

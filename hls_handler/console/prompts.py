@@ -1,0 +1,286 @@
+"""The pages about prompts: the library, and one prompt, which is rendered with a stored delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from hls_handler import shipped
+from hls_handler.clients.claude import request_schema
+from hls_handler.console.frame import Frame
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.corrections import FieldFeedback, feedback_in
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library, Prompt, origin
+from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
+from hls_handler.prompting.source_files import SourceFile
+from hls_handler.prompting.variables import VariableDoc, document_variables
+from hls_handler.reports.estimate import Estimate, estimate, format_cost
+from hls_handler.reports.prompt_input import (
+    PromptInput,
+    UnsuitableDelivery,
+    list_deliveries,
+    list_events,
+    load_delivery,
+    load_sample,
+    make_variables,
+)
+from hls_handler.reports.prompt_library import (
+    Use,
+    Version,
+    add_up,
+    format_custom_fields,
+    format_known_cost,
+    format_triggers,
+    list_labels,
+    list_uses,
+    list_versions,
+)
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.untrusted.cleaning import split_untrusted
+from hls_handler.wording import count
+from hls_handler.work.library import families
+
+FIGURES_S = 10.0
+"""Seconds for which figures are reused: they are sums over all stored calls."""
+
+MAX_SHOWN_CHARACTERS = 200_000
+"""Most characters of a rendered message that a page shows."""
+
+MAX_VERSIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    rows: Sequence[PromptStats]
+    failures: Mapping[str, Mapping[str, int]]  # prompt id -> outcome -> number of calls
+    feedback: Mapping[str, Mapping[str, FieldFeedback]]  # prompt id -> field of the reply
+
+    def versions(self, prompt_id: str) -> list[Version]:
+        return list_versions(prompt_id, self.rows, self.failures, self.feedback)
+
+
+class FigureCache:
+    """The figures of all prompts, read from the database at most every `FIGURES_S`."""
+
+    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
+        self._store, self._now = store, now
+        self._lock = asyncio.Lock()
+        self._cached: tuple[float, Figures] | None = None
+
+    async def read(self) -> Figures:
+        """Return the figures. Raises `StoreUnavailable`."""
+        async with self._lock:
+            if self._cached is None or not 0 <= self._now() - self._cached[0] < FIGURES_S:
+                self._cached = self._now(), await asyncio.to_thread(self._read)
+            return self._cached[1]
+
+    def _read(self) -> Figures:
+        calls = self._store.calls
+        return Figures(calls.prompt_stats(), calls.failures(), feedback_in(self._store.statistics.counters()))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A rendered prompt as pages show it."""
+
+    title: str  # of the event that it is rendered with
+    parts: Sequence[tuple[str, bool]]  # of the user message, and whether each is untrusted text
+    system: str
+    system_tokens: int
+    task_tokens: int
+    missing: int  # number of characters of untrusted text that were cut
+    hidden: int  # number of characters that the page does not show
+    expected: Estimate
+    cost: str  # "0.000022 to 0.002022 USD"
+
+
+def show_rendered(settings: Settings, rendered: RenderedPrompt, title: str) -> Shown:
+    expected = estimate(settings.claude, rendered)
+    return Shown(
+        title=title,
+        parts=tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
+        system=rendered.system[:MAX_SHOWN_CHARACTERS],
+        system_tokens=estimate_tokens(rendered.system),
+        task_tokens=estimate_tokens(rendered.task),
+        missing=sum(rendered.missing),
+        hidden=sum(max(len(text) - MAX_SHOWN_CHARACTERS, 0) for text in (rendered.system, rendered.task)),
+        expected=expected,
+        cost=format_cost(expected),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptView:
+    """What the page of a prompt shows besides the figures."""
+
+    prompt: Prompt
+    triggers: str
+    origin: str
+    uses: Sequence[Use]
+    files: Sequence[tuple[SourceFile, str, Sequence[str]]]  # with what it is for, and the names that it refers to
+    fields: Sequence[str]
+    labels: Sequence[tuple[str, str]]
+    schema: str
+    variables: Sequence[VariableDoc]
+    deliveries: Sequence[DeliveryRow]
+    shown: Shown | None
+    problem: str  # why it is not rendered
+
+
+class PromptPages:
+    def __init__(
+        self,
+        frame: Frame,
+        store: Storage,
+        prompts: Callable[[], ReloadingLibrary],
+        figures: FigureCache,
+        delimiter_key: bytes,
+    ) -> None:
+        self._frame, self._store, self._prompts = frame, store, prompts
+        self._figures, self._key = figures, delimiter_key
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [
+            self._frame.page("/prompts", self._list),
+            self._frame.page("/prompts/{family}/{name:path}", self._show),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        reloading, figures = self._prompts(), await self._figures.read()
+        library = reloading.latest
+        rows = []
+        for prompt in library.prompts.values():
+            current, *earlier = figures.versions(prompt.id)
+            total = add_up([version.calls for version in earlier]) if earlier else None
+            rows.append((prompt, format_triggers(library, prompt), _describe(current), total))
+        return self._frame.render(
+            request,
+            "prompts.html",
+            rows=rows,
+            problem=reloading.reload_error,
+            warnings=library.warnings,
+            format_cost=format_known_cost,
+        )
+
+    async def _show(self, request: Request) -> Response:
+        name, library = prompt_name(request), self._prompts().latest
+        if name not in library.prompts:
+            return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
+        guid = request.query_params.get("delivery", "").strip()
+        view = await asyncio.to_thread(self._view, library, name, guid)
+        versions = (await self._figures.read()).versions(view.prompt.id)
+        return self._frame.render(
+            request,
+            "prompt.html",
+            view=view,
+            guid=guid,
+            versions=[_describe(version) for version in versions[:MAX_VERSIONS]],
+            has_more_versions=len(versions) > MAX_VERSIONS,
+            may_edit=self._frame.access.needs_key,
+        )
+
+    def _view(self, library: Library, name: str, guid: str) -> PromptView:
+        settings, prompt = self._frame.settings, library.prompts[name]
+        sources = library.sources[name]
+        offered = list_deliveries(self._store, library, name)
+        shown, problem = None, ""
+        try:
+            given = load_input(self._store, library, name, settings, guid, offered)
+            rendered = render(library, name, make_variables(given, library, name), key=self._key)
+            shown = show_rendered(settings, rendered, given.title)
+        except PromptError as exc:
+            problem = "; ".join(exc.problems)
+        except HlsError as exc:
+            problem = f"{exc}."
+        return PromptView(
+            prompt=prompt,
+            triggers=format_triggers(library, prompt),
+            origin=origin(sources, shipped.PROMPTS),
+            uses=list_uses(settings, library, name),
+            files=[(one, sources.role(one), library.references(one)) for one in sources.sources],
+            fields=format_custom_fields(prompt),
+            labels=list(list_labels(prompt.reply_model)),
+            schema=json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
+            variables=_document(library, name),
+            deliveries=offered,
+            shown=shown,
+            problem=problem,
+        )
+
+
+def prompt_name(request: Request) -> str:
+    """Return the prompt's name, such as "issues/analyze"."""
+    return f"{request.path_params['family']}/{request.path_params['name']}"
+
+
+def load_input(
+    store: Storage, library: Library, name: str, settings: Settings, guid: str, offered: Sequence[DeliveryRow] = ()
+) -> PromptInput:
+    """Return the delivery `guid`; without it, the first suitable one of `offered`, else the recorded event.
+
+    Raises `UnsuitableDelivery`, and `PromptError` if its facts do not fit the library.
+    """
+    if guid:
+        row = store.deliveries.find(guid)
+        if row is None:
+            raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
+        return load_delivery(store, row, library, name, settings)
+    for row in offered:
+        try:
+            return load_delivery(store, row, library, name, settings)
+        except UnsuitableDelivery:
+            continue
+    sample = load_sample(library, name, settings)
+    if sample is None:
+        raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
+    return sample
+
+
+def _document(library: Library, name: str) -> list[VariableDoc]:
+    by_event = families()
+    event = next((key.partition(".")[0] for key in list_events(library, name)), None)
+    if event is None or event not in by_event:
+        return []
+    family = by_event[event]
+    hints: dict[str, object] = {**COMMON, **family.variables}
+    for other in library.predecessors(name):
+        hints["analysis"] = library.prompts[other].reply_model
+    return document_variables(hints, (variables for _, variables in family.samples()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    replies: int
+    cost: str
+    failures: str  # "2 invalid, 1 truncated"
+    corrections: str  # "priority: 6 of 40 labels, 15%; kind: ..."
+    last_error: str
+    last_error_at: str
+
+
+def _describe(version: Version) -> _Row:
+    calls = version.calls
+    return _Row(
+        id=version.id,
+        replies=calls.replies,
+        cost=format_known_cost(calls),
+        failures=", ".join(f"{number} {outcome}" for outcome, number in sorted(version.failures.items())) or "none",
+        corrections="; ".join(
+            f"{field}: {one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
+            for field, one in version.corrections.items()
+        )
+        or "none",
+        last_error=calls.last_error or "",
+        last_error_at="" if calls.last_error_at is None else f"{calls.last_error_at:%Y-%m-%d %H:%M}",
+    )
