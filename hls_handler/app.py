@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -407,7 +407,7 @@ class Service:
             store=self._store,
             now=time.time,
             prompts=lambda: self._reloader.latest.prompts,
-            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
+            connect_claude=lambda of: closing(Claude(of, clock=time.monotonic, now=_utc_now)),
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

@@ -39,12 +39,12 @@ from hls_handler.reports.prompt_library import (
     add_up,
     format_custom_fields,
     format_known_cost,
+    format_share,
     format_triggers,
     is_version_of,
     list_labels,
 )
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count
 from hls_handler.work.library import families, load_checked, load_shipped
 
 prompts = typer.Typer(
@@ -277,13 +277,9 @@ def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFee
         current = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
         earlier_fields = [fields[field] for version, fields in versions if version != prompt_id and field in fields]
         earlier = FieldFeedback(sum(one.set for one in earlier_fields), sum(one.corrected for one in earlier_fields))
-        in_parentheses = f" (earlier versions: {_share(earlier)})" if earlier_fields else ""
-        yield f"{title:<12}{field}: {_share(current)}{in_parentheses}"
+        in_parentheses = f" (earlier versions: {format_share(earlier)})" if earlier_fields else ""
+        yield f"{title:<12}{field}: {format_share(current)}{in_parentheses}"
         title = ""
-
-
-def _share(one: FieldFeedback) -> str:
-    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
 
 
 def _error(row: PromptStats) -> str:

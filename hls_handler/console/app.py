@@ -15,7 +15,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
 from hls_handler.console.prompts import FigureCache, PromptPages
-from hls_handler.console.render_process import RenderProcess
+from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
@@ -29,18 +29,20 @@ class ConsolePorts:
     store: Storage
     now: Callable[[], float]  # seconds since 1970
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
-    connect_claude: ConnectClaude  # the caller closes the client
+    connect_claude: ConnectClaude
 
 
 class Console:
     """The console of one process."""
 
-    def __init__(self, ports: ConsolePorts) -> None:
+    def __init__(self, ports: ConsolePorts, *, run: RunRenderJob | None = None) -> None:
+        """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._figures = FigureCache(ports.store, ports.now)
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
-        self._process, self._questions = RenderProcess(), Questions(ports.connect_claude, ports.now)
+        self._run = run or RenderProcess().run
+        self._questions = Questions(ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings) -> Sequence[BaseRoute]:
         """Return the routes for these settings."""
@@ -49,7 +51,7 @@ class Console:
         prompts, delimiter_key = self._ports.prompts, self._delimiter_key
         return [
             *DeliveryPages(frame, store).routes(),
-            *PromptEdits(frame, store, prompts, self._process, self._questions, delimiter_key).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._figures, delimiter_key).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),

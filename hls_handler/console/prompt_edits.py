@@ -11,11 +11,11 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -23,11 +23,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
+from hls_handler import shipped
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
-from hls_handler.console.render_process import RenderBusy, RenderProcess
+from hls_handler.console.render_process import RenderBusy, RunRenderJob
 from hls_handler.errors import DependencyDown, HlsError
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting.front_matter import parse_front_matter
@@ -42,6 +43,7 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import format_usd
+from hls_handler.work.active_config import Claude
 from hls_handler.work.library import all_variables
 
 MAX_EDIT_BYTES = 256 * 1024
@@ -53,16 +55,7 @@ BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
 
 log = logging.getLogger(__name__)
 
-
-class Claude(Protocol):
-    """A client of Claude; `clients.claude.Claude` implements it."""
-
-    def ask(self, rendered: RenderedPrompt) -> ValidReply | UnusableReply: ...
-
-    def close(self) -> None: ...
-
-
-ConnectClaude = Callable[[ClaudeSettings], Claude]
+ConnectClaude = Callable[[ClaudeSettings], AbstractContextManager[Claude]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +110,8 @@ class Questions:
     def _ask(self, settings: ClaudeSettings, rendered: RenderedPrompt, question: Question) -> None:
         answer: ValidReply | UnusableReply | None = None
         try:
-            client = self._connect(settings)
-            try:
+            with self._connect(settings) as client:
                 answer = client.ask(rendered)
-            finally:
-                client.close()
             error = ""
         except DependencyDown as exc:
             error = f"{exc}; {exc.remedy}"
@@ -145,12 +135,12 @@ class PromptEdits:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        process: RenderProcess,
+        run: RunRenderJob,
         questions: Questions,
         delimiter_key: bytes,
     ) -> None:
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._process, self._questions, self._key = process, questions, delimiter_key
+        self._run, self._questions, self._key = run, questions, delimiter_key
 
     def routes(self) -> Sequence[BaseRoute]:
         edit, reply = "/prompts/{family}/{name:path}/edit", "/prompts/{family}/{name:path}/reply"
@@ -240,14 +230,14 @@ class PromptEdits:
             given = await asyncio.to_thread(self._load_input, library, edit)
         except HlsError as exc:
             return RenderResult(problems=(str(exc),)), None, None
-        result = await self._process.run(self._make_job(library, edit, given))
+        result = await self._run(self._make_job(library, edit, given))
         if result.rendered is None:
             return result, None, None
         try:
             rendered = _to_prompt(library.prompts[edit.name], result.rendered)
         except HlsError as exc:
             return RenderResult(result.diff, (str(exc),)), None, None
-        return result, await asyncio.to_thread(show_rendered, settings, rendered, given.title), rendered
+        return result, await asyncio.to_thread(show_rendered, settings, rendered, given), rendered
 
     def _load_input(self, library: Library, edit: Edit) -> PromptInput:
         offered = [] if edit.guid else list_deliveries(self._store, library, edit.name)
@@ -286,7 +276,7 @@ class PromptEdits:
             status=status,
             edit=edit,
             prompt=library.prompts[edit.name],
-            files=[source.name for source in library.sources[edit.name].sources],
+            is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
             result=result,
             shown=shown,
             said=said,

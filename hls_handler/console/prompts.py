@@ -15,6 +15,7 @@ from hls_handler import shipped
 from hls_handler.clients.claude import request_schema
 from hls_handler.console.frame import Frame
 from hls_handler.errors import HlsError, PromptError
+from hls_handler.handlers import handler_for
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.history.statistics import DeliveryRow
@@ -39,6 +40,7 @@ from hls_handler.reports.prompt_library import (
     add_up,
     format_custom_fields,
     format_known_cost,
+    format_share,
     format_triggers,
     list_labels,
     list_uses,
@@ -47,7 +49,6 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
-from hls_handler.wording import count
 from hls_handler.work.library import families
 
 FIGURES_S = 10.0
@@ -94,6 +95,7 @@ class Shown:
     """A rendered prompt as pages show it."""
 
     title: str  # of the event that it is rendered with
+    guid: str | None  # of its delivery; None for a recorded event
     parts: Sequence[tuple[str, bool]]  # of the user message, and whether each is untrusted text
     system: str
     system_tokens: int
@@ -104,10 +106,11 @@ class Shown:
     cost: str  # "0.000022 to 0.002022 USD"
 
 
-def show_rendered(settings: Settings, rendered: RenderedPrompt, title: str) -> Shown:
+def show_rendered(settings: Settings, rendered: RenderedPrompt, given: PromptInput) -> Shown:
     expected = estimate(settings.claude, rendered)
     return Shown(
-        title=title,
+        title=given.title,
+        guid=given.guid,
         parts=tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
         system=rendered.system[:MAX_SHOWN_CHARACTERS],
         system_tokens=estimate_tokens(rendered.system),
@@ -127,6 +130,7 @@ class PromptView:
     triggers: str
     origin: str
     uses: Sequence[Use]
+    unused: str  # shown if there are no uses
     files: Sequence[tuple[SourceFile, str, Sequence[str]]]  # with what it is for, and the names that it refers to
     fields: Sequence[str]
     labels: Sequence[tuple[str, str]]
@@ -162,7 +166,7 @@ class PromptPages:
         for prompt in library.prompts.values():
             current, *earlier = figures.versions(prompt.id)
             total = add_up([version.calls for version in earlier]) if earlier else None
-            rows.append((prompt, format_triggers(library, prompt), _describe(current), total))
+            rows.append((prompt, format_triggers(library, prompt), _describe(current, by_field=False), total))
         return self._frame.render(
             request,
             "prompts.html",
@@ -197,7 +201,7 @@ class PromptPages:
         try:
             given = load_input(self._store, library, name, settings, guid, offered)
             rendered = render(library, name, make_variables(given, library, name), key=self._key)
-            shown = show_rendered(settings, rendered, given.title)
+            shown = show_rendered(settings, rendered, given)
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:
@@ -207,6 +211,7 @@ class PromptPages:
             triggers=format_triggers(library, prompt),
             origin=origin(sources, shipped.PROMPTS),
             uses=list_uses(settings, library, name),
+            unused=_describe_unused(library, name),
             files=[(one, sources.role(one), library.references(one)) for one in sources.sources],
             fields=format_custom_fields(prompt),
             labels=list(list_labels(prompt.reply_model)),
@@ -269,18 +274,30 @@ class _Row:
     last_error_at: str
 
 
-def _describe(version: Version) -> _Row:
+def _describe(version: Version, *, by_field: bool = True) -> _Row:
     calls = version.calls
+    corrections = {f"{field}: ": one for field, one in version.corrections.items()}
+    if not by_field and corrections:
+        both = [(one.set, one.corrected) for one in corrections.values()]
+        corrections = {"": FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))}
     return _Row(
         id=version.id,
         replies=calls.replies,
         cost=format_known_cost(calls),
         failures=", ".join(f"{number} {outcome}" for outcome, number in sorted(version.failures.items())) or "none",
         corrections="; ".join(
-            f"{field}: {one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
-            for field, one in version.corrections.items()
+            f"{field}: {format_share(one)}" if field else format_share(one) for field, one in corrections.items()
         )
         or "none",
         last_error=calls.last_error or "",
         last_error_at="" if calls.last_error_at is None else f"{calls.last_error_at:%Y-%m-%d %H:%M}",
     )
+
+
+def _describe_unused(library: Library, name: str) -> str:
+    if any(handler.verification == name for handler in map(handler_for, families())):
+        return "It runs after a review that has findings."
+    before = library.predecessors(name)
+    if before:
+        return f"It runs after {' and '.join(before)}."
+    return "No entry of repositories enables an event of this prompt."

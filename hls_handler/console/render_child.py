@@ -16,7 +16,7 @@ import resource
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,7 @@ def _render_comment(job: RenderJob, library: Library, variables: Mapping[str, ob
     return render_comment(library, job.prompt, {**variables, **invented, "analysis": reply}, key=bytes.fromhex(job.key))
 
 
+@cache
 def _load_samples() -> Mapping[str, Family]:
     """Return the prompt families with samples that are loaded already, because no file can be read later."""
 

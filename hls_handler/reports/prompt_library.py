@@ -67,6 +67,11 @@ def format_known_cost(row: PromptStats) -> str:
     return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 
+def format_share(one: FieldFeedback) -> str:
+    """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
+    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """The figures of one version of a prompt."""

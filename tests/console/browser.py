@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 
 from hls_handler.console.app import Console, ConsolePorts
-from hls_handler.console.prompt_edits import Claude
+from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
+from hls_handler.console.render_process import RenderBusy
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.storage import Storage
+from hls_handler.work.active_config import Claude
 from tests.web.fakes import Response, ask, settings
 
 KEY = "the-key-of-this-service"
@@ -23,21 +27,29 @@ class Browser:
         self.now = 1_000_000.0
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: Claude | None = None
+        self.is_rendering = False
         ports = ConsolePorts(store, lambda: self.now, prompts=self._prompts, connect_claude=self._connect_claude)
-        self.console, self.host = Console(ports), host
+        self.console, self.host = Console(ports, run=self._render), host
         self.cookie = ""
+        self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+        self.app = Starlette(routes=[*self.console.routes(settings(server=server, **self.sections))])
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
         return self.prompts
 
-    def _connect_claude(self, _settings: ClaudeSettings) -> Claude:
+    def _connect_claude(self, _settings: ClaudeSettings) -> AbstractContextManager[Claude]:
         assert self.claude is not None
-        return self.claude
+        return nullcontext(self.claude)
+
+    async def _render(self, job: RenderJob) -> RenderResult:
+        """Render in this process."""
+        if self.is_rendering:
+            raise RenderBusy
+        return render_edit(job)
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
