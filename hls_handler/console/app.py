@@ -14,7 +14,7 @@ from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
-from hls_handler.console.prompts import FigureCache, PromptPages
+from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.prompting.library import ReloadingLibrary
@@ -39,7 +39,7 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
-        self._figures = FigureCache(ports.store, ports.now)
+        self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._questions = Questions(ports.connect_claude, ports.now)
@@ -52,7 +52,7 @@ class Console:
         return [
             *DeliveryPages(frame, store).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
-            *PromptPages(frame, store, prompts, self._figures, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             STATIC,

@@ -29,8 +29,9 @@ from hls_handler.work.asking import VERIFICATION
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.library import FACTS, GUID, families
 
-MAX_EVENTS, MAX_OFFERED = 5, 20
-"""Most events of a prompt whose deliveries are searched, and most deliveries that are offered."""
+MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
+"""Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.
+"""
 
 
 class UnsuitableDelivery(HlsError):
@@ -62,11 +63,17 @@ def list_events(library: Library, name: str) -> tuple[str, ...]:
 def list_deliveries(store: Storage, library: Library, name: str) -> list[DeliveryRow]:
     """Return finished deliveries of the prompt's events, the newest first. Reads a limited number of rows."""
     keys = list_events(library, name)
-    rows: list[DeliveryRow] = []
-    for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
-        found = store.searches.find(DeliverySearch(event=event, state="done")).rows
-        rows += [row for row in found if event in keys or event_key(row.event, row.action) in keys]
-    return sorted(rows, key=lambda row: row.received_at, reverse=True)[:MAX_OFFERED]
+
+    def suits(row: DeliveryRow) -> bool:
+        return row.event in keys or event_key(row.event, row.action) in keys
+
+    rows = [row for row in store.deliveries.newest(state="done", limit=MAX_READ) if suits(row)]
+    if not rows:  # a rare event: search further
+        for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
+            found = store.searches.find(DeliverySearch(event=event, state="done")).rows
+            rows += [row for row in found if suits(row)]
+        rows.sort(key=lambda row: row.received_at, reverse=True)
+    return rows[:MAX_OFFERED]
 
 
 def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, settings: Settings) -> PromptInput:

@@ -128,7 +128,7 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
     assert 'data-label="Failed calls">1 invalid</td>' in versions
 
 
-def test_library_is_read_from_the_database_every_ten_seconds(author: Browser, store: Storage) -> None:
+def test_figures_are_reused_for_ten_seconds_and_at_most_a_minute_old(author: Browser, store: Storage) -> None:
     def replies() -> str:
         return author.get("/prompts").body.decode().partition('data-label="Replies">')[2].partition("<")[0]
 
@@ -139,7 +139,7 @@ def test_library_is_read_from_the_database_every_ten_seconds(author: Browser, st
     store.calls.end(lease, start_call(store, lease, prompt_id), outcome="ok", usage=None, error=None)
     author.now += 9.9
     assert replies() == "0"
-    author.now += 0.1
+    author.now += 50.1
     assert replies() == "1"
 
 
@@ -154,7 +154,7 @@ def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path)
 
 def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(author: Browser, store: Storage) -> None:
     page = author.get(PAGE).body.decode()
-    assert "Rendered with the recorded event issues.opened" in page or "the recorded event" in page
+    assert "Rendered with the recorded event issues.opened:" in page
     finish(store, store_delivery(store, "g1", title=EVIL))
     finish(store, store_delivery(store, "g2", title="Second"))
     page = author.get(PAGE).body.decode()
