@@ -135,7 +135,7 @@ def show_rendered(settings: Settings, rendered: RenderedPrompt, given: PromptInp
 
 @dataclass(frozen=True, slots=True)
 class PromptDescription:
-    """What the page of a prompt shows of the library alone."""
+    """The part of a prompt's page that depends on the library alone."""
 
     prompt: Prompt
     triggers: str
@@ -166,7 +166,7 @@ class PromptDescriptions:
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
-    """What the page of a prompt shows besides the figures."""
+    """The content of a prompt's page, without the figures."""
 
     about: PromptDescription
     uses: Sequence[Use]

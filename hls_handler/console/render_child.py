@@ -2,7 +2,7 @@
 
 The process gets a `RenderJob` as JSON on standard input and writes a `RenderResult` as JSON to standard output. It has
 limits on memory and time, and once it has read the prompt library, it can open no file and no socket and start no
-other process. So a template that escapes from Jinja's sandbox could still read nothing.
+other process. So a template that escapes from Jinja's sandbox could still read no file.
 """
 
 from __future__ import annotations
@@ -129,11 +129,10 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
     except HlsError as exc:
         return RenderResult(diff, (hide(str(exc)),))
     except OSError as exc:  # after `seal`
-        return RenderResult(
-            diff, (f"{job.label}: the edit needs a file of the system, which it may not open: {exc.strerror}",)
-        )
+        problem = f"the template needs a file, which it may not open ({exc.strerror})"
+        return RenderResult(diff, (f"{UNSAVED}/{job.file}: {problem}",))
     except (MemoryError, RecursionError) as exc:  # not while a template is rendered, which would name its line
-        return RenderResult((), (f"{job.label}: the edit needs too much memory ({type(exc).__name__})",))
+        return RenderResult((), (f"{UNSAVED}/{job.file}: the template needs too much memory ({type(exc).__name__})",))
     return RenderResult(diff, (), tuple(map(hide, library.warnings)), rendered)
 
 

@@ -1,4 +1,4 @@
-"""What a prompt is rendered with: a stored delivery with its facts, or a recorded event that HLS ships.
+"""Loads the data for rendering a prompt: a stored delivery with its facts, or a recorded event that HLS ships.
 
 The values are plain, so that a child process can get them as JSON.
 """
@@ -78,6 +78,8 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
 
 def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, settings: Settings) -> PromptInput:
     """Return the stored event, facts and earlier reply of a delivery. Raises `UnsuitableDelivery`."""
+    if row.event not in _event_names(library, name):
+        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {_describe(library, name)}")
     handler, body = handler_for(row.event), store.deliveries.body(row.guid)
     if not body:
         where = settings.sources.where("storage.body_days")
@@ -87,8 +89,6 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
     step = steps.get((GATHER, 0))
     if step is None or facts.decode(step) is None:
         raise UnsuitableDelivery(f"{row.guid} has no facts that this version of HLS can read")
-    if row.event not in _event_names(library, name):
-        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {_describe(library, name)}")
     reply = _find_earlier_reply(steps, library, name, is_verification=handler.verification == name)
     if reply is None and _needs_reply(library, name, is_verification=handler.verification == name):
         raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")

@@ -1,4 +1,4 @@
-"""What is known about each prompt of the library: fields, labels, statistics of its versions, and where it is used."""
+"""Describes the prompts of a library: their fields and labels, the figures of each version, and where they are used."""
 
 from __future__ import annotations
 

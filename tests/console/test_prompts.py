@@ -172,7 +172,8 @@ def test_unsuitable_delivery_is_named_with_the_reason(author: Browser, store: St
     assert "g1 has no facts that this version of HLS can read." in author.get(f"{PAGE}?delivery=g1").body.decode()
     assert "there is no delivery none, or it was deleted." in author.get(f"{PAGE}?delivery=none").body.decode()
     store.queue.dead_letter(begin(store, "p1", event="push", action=None, number=None), reason="x")
-    assert "p1 has no facts" in author.get(f"{PAGE}?delivery=p1").body.decode()
+    page = author.get(f"{PAGE}?delivery=p1").body.decode()
+    assert "p1 is the event push, and issues/analyze is for issues." in page
     assert author.get("/prompts/issues/none").status == 404
 
 
@@ -306,11 +307,17 @@ def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, prob
 
 
 def test_rule_9_unsaved_template_is_rendered_in_a_child_process_with_limits(library: Path) -> None:
-    """The child must import all that it needs before it may open no more files."""
     job = make_job(library, with_task("{{ 'a' * 10**9 }}"))
     result = asyncio.run(RenderProcess().run(job))
     assert result.problems == ("edit/issues/analyze.j2:9: MemoryError (tried with issues.opened)",)
     assert result.diff[:2] == ("--- a/prompts/issues/analyze.j2", "+++ b/prompts/issues/analyze.j2")
+
+
+def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> None:
+    """The codec is in a file of Python that is not loaded yet."""
+    result = asyncio.run(RenderProcess().run(make_job(library, with_task("{{ 'x'.encode('utf-7') }}"))))
+    problem = "the template needs a file, which it may not open (Too many open files)"
+    assert result.problems == (f"edit/issues/analyze.j2: {problem}",)
 
 
 def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
