@@ -220,7 +220,6 @@ class PromptEdits:
         """Return the library, the edit of the form, and the digest of the edit whose cost was shown."""
         name, library = self._check(request)
         form = await self._frame.read_own_form(request, max_bytes=MAX_EDIT_BYTES)
-        _find_file(library, name, form.get("file", ""))
         return library, _parse_edit(name, form), form.get("shown", "")
 
     async def _try(self, library: Library, edit: Edit) -> tuple[RenderResult, Shown | None, RenderedPrompt | None]:

@@ -128,7 +128,7 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
     assert 'data-label="Failed calls">1 invalid</td>' in versions
 
 
-def test_figures_are_reused_for_ten_seconds_and_at_most_a_minute_old(author: Browser, store: Storage) -> None:
+def test_figures_are_reused_and_at_most_a_minute_old(author: Browser, store: Storage) -> None:
     def replies() -> str:
         return author.get("/prompts").body.decode().partition('data-label="Replies">')[2].partition("<")[0]
 
