@@ -28,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 HERE = Path(__file__).parent
 
 PROCESS_FOLDERS = (
+    "browser",
     "crash",
     "e2e",
     "golden",

@@ -24,7 +24,7 @@ from hls_handler.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class ConsolePorts:
-    """What the console reads and calls; `hls_handler/app.py` passes it."""
+    """Data and functions that the console uses; `hls_handler/app.py` passes them."""
 
     store: Storage
     now: Callable[[], float]  # seconds since 1970

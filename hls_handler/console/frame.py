@@ -1,4 +1,4 @@
-"""What the pages and the API share: who may use them, how they look, and how forms and errors are sent."""
+"""The rules that pages and API share: access, rendering, forms and errors."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Frame:
         return Route(path, guarded, methods=[method])
 
     def refuse(self, request: Request) -> None:
-        """Raise `HTTPException` if nobody may use the console in this way."""
+        """Raise `HTTPException` if nobody may use the console from here."""
         refusal = self.access.find_refusal(request)
         if refusal is not None:
             raise HTTPException(*refusal)

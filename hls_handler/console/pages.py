@@ -26,7 +26,11 @@ HEADERS = {
     "referrer-policy": "same-origin",
 }
 NAVIGATION = {"Deliveries": "/deliveries", "Prompts": "/prompts"}
-MEDIA_TYPES = {"console.css": "text/css", "icon.svg": "image/svg+xml"}
+MEDIA_TYPES = {
+    "console.css": "text/css",
+    "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
+    "icon.svg": "image/svg+xml",
+}
 
 
 def render(request: Request, template: str, *, status: int = 200, **variables: Any) -> Response:
@@ -73,7 +77,8 @@ async def _send_file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in MEDIA_TYPES:
         raise HTTPException(404)
-    return Response(_read(name), media_type=MEDIA_TYPES[name])
+    headers = {"cache-control": "public, max-age=31536000, immutable"} if request.url.query else {}
+    return Response(_read(name), headers=headers, media_type=MEDIA_TYPES[name])
 
 
 STATIC = Route("/static/{name}", _send_file)

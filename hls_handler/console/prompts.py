@@ -201,7 +201,7 @@ class PromptPages:
         for prompt in library.prompts.values():
             current, *earlier = figures.versions(prompt.id)
             total = add_up([version.calls for version in earlier]) if earlier else None
-            rows.append((prompt, format_triggers(library, prompt), _describe(current, by_field=False), total))
+            rows.append((prompt, format_triggers(library, prompt), describe_version(current, by_field=False), total))
         return self._frame.render(
             request,
             "prompts.html",
@@ -223,7 +223,7 @@ class PromptPages:
             "prompt.html",
             view=view,
             guid=guid,
-            versions=[_describe(version) for version in versions[:MAX_VERSIONS]],
+            versions=[describe_version(version) for version in versions[:MAX_VERSIONS]],
             has_more_versions=len(versions) > MAX_VERSIONS,
             may_edit=self._frame.access.needs_key,
         )
@@ -310,7 +310,7 @@ class _Row:
     last_error_at: str
 
 
-def _describe(version: Version, *, by_field: bool = True) -> _Row:
+def describe_version(version: Version, *, by_field: bool = True) -> _Row:
     calls = version.calls
     corrections = {f"{field}: ": one for field, one in version.corrections.items()}
     if not by_field and corrections:
@@ -321,10 +321,7 @@ def _describe(version: Version, *, by_field: bool = True) -> _Row:
         replies=calls.replies,
         cost=format_known_cost(calls),
         failures=", ".join(f"{number} {outcome}" for outcome, number in sorted(version.failures.items())) or "none",
-        corrections="; ".join(
-            f"{field}: {format_share(one)}" if field else format_share(one) for field, one in corrections.items()
-        )
-        or "none",
+        corrections="; ".join(f"{field}{format_share(one)}" for field, one in corrections.items()) or "none",
         last_error=calls.last_error or "",
         last_error_at="" if calls.last_error_at is None else f"{calls.last_error_at:%Y-%m-%d %H:%M}",
     )

@@ -97,16 +97,15 @@ def follow_findings(
     if not record.ledger:
         return ()
     unknown = {file.path for file in listed if not file.patch and not _is_without_lines(file)}
-    if unlisted:
-        unknown |= {entry.path for entry in record.ledger} - {file.path for file in listed}
     files = PresentFiles(
         patches={**_parse_left_out(listed, selection), **selection.patches},
         previous_paths=_find_previous_paths(listed),
         unread=unknown | find_unread(selection),
+        is_complete=not unlisted,
         reviewed=record.reviewed,
     )
-    ledger = follow_up(record.ledger, files)
     absent = {entry.key for entry in record.ledger if entry.is_absent}
+    ledger = follow_up(record.ledger, files)
     return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
 
 

@@ -47,12 +47,15 @@ def digest_hunk(hunk: Hunk, unread: Collection[int] = ()) -> str:
     return "".join((*first, *read, *last)) if any(token[0] in CHANGED for token in read) else ""
 
 
-def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[frozenset[int], ...]:
+def find_changed_lines(
+    patch: Patch, reviewed: Sequence[str] = (), *, equal_ends: bool = True
+) -> tuple[frozenset[int], ...]:
     """Return for each hunk the indexes of the removed and added lines that changed since the review.
 
     `reviewed` is what `digest_hunk` returned for each hunk; () means no earlier review, so all of them are returned. If
     lines of a reviewed hunk are not there any more, the changed lines above and below them are returned, too, because a
-    deleted check can be a defect. A hunk that is not there any more changes no other.
+    deleted check can be a defect. A hunk that is not there any more changes no other. If an inserted block ends with
+    the lines above it, nobody can tell which of both are new: with `equal_ends`, both are returned, else one of them.
     """
     hunks = [_tokenize(hunk) for hunk in patch.hunks]
     new = [(*first, *lines, *last) for first, lines, last in hunks]
@@ -71,6 +74,8 @@ def find_changed_lines(patch: Patch, reviewed: Sequence[str] = ()) -> tuple[froz
             kept.update(zip(places[i : i + size], ((number, index) for index in range(j, j + size)), strict=True))
     for number, index in kept.values():
         changed[number].discard(index)
+    for number, found in changed.items() if equal_ends else ():
+        found |= {*_find_equal_ends(new[number], found)}
     for number, index in list(_find_beside_deleted(old, new, kept)):
         changed[number].add(index)
     return tuple(
@@ -174,6 +179,23 @@ def _common_length(one: Sequence[str], other: Sequence[str]) -> int:
             break
         length += 1
     return length
+
+
+def _find_equal_ends(tokens: _Tokens, changed: Collection[int]) -> Iterator[int]:
+    """Yield the indexes of reviewed lines that a block of changed lines could have as its first or last ones instead.
+
+    If a function is inserted before one that ends with the same `return None`, it has either of these lines.
+    """
+    first = [index for index in changed if index - 1 not in changed]
+    last = [index for index in changed if index + 1 not in changed]
+    for start, end in zip(sorted(first), sorted(last), strict=True):
+        size = end - start + 1
+        for step, edge in ((1, end), (-1, start)):
+            for index in range(edge + step, edge + step * (size + 1), step):
+                is_equal = 0 <= index < len(tokens) and tokens[index] == tokens[index - step * size]
+                if not is_equal or tokens[index][0] not in CHANGED:
+                    break
+                yield index
 
 
 def _find_beside_deleted(

@@ -80,7 +80,8 @@ class LedgerEntry:
     changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
-    void_dismissals: tuple[str, ...] = ()  # those that were made while the line was not in the patch
+    void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
+    has_other_place: bool = False  # True: its text is at another place now, where it may be right or wrong
 
     @property
     def is_absent(self) -> bool:
@@ -130,8 +131,9 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
 def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present line and state. A dismissed finding whose line is gone is fixed or gone.
 
-    A finding in a file whose patch is not known completely keeps its state unless its line is shown. So does a finding
-    on a line that the pull request did not change, because such a line leaves the patch if a change near it moves.
+    A finding in a file whose patch is not known completely keeps its state unless its line is shown; if there are more
+    changed files, all findings do. So does a finding on a line that the pull request did not change, because such a
+    line leaves the patch if a change near it moves.
     """
     ledger = tuple(ledger)
     index = PatchIndex(files.patches, {text for entry in ledger for text in (entry.quote, *entry.nearby)})
@@ -159,10 +161,11 @@ def apply_threads(
 
     Thumbs down, a reply such as "won't fix", and resolving the thread dismiss a finding whose line is in the patch. An
     entry whose comment has no thread any more was deleted by a person, which dismisses it, too. A dismissal that was
-    taken back opens the finding again. A thread that was resolved, or a reply, while the line was not in the patch does
-    not count when the line is back, because it may mean that the finding is fixed; thumbs down do. `absent` are the
-    keys of the entries whose line was not there at the last review, and `writers` the logins of people who may write to
-    the repository.
+    taken back opens the finding again. So does another place of the line if a person with write permission dismissed
+    the finding: that line may be wrong. A thread that was resolved, or a reply, while the line was not in the patch
+    does not count when the line is back, because it may mean that the finding is fixed; thumbs down do. `absent` are
+    the keys of the entries whose line was not there at the last review, and `writers` the logins of people who may
+    write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
     return tuple(_apply_thread(entry, by_key.get(entry.key), writers, entry.key in absent) for entry in ledger)
@@ -311,16 +314,17 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
         entry.twins,
         entry.line,
         is_absent=entry.is_absent,
-        is_settled=entry.state == "dismissed" and entry.has_binding_dismissal,
     )
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
     if place is None:
-        return replace(entry, state=_find_state(entry, files, index), line=None)
+        return replace(entry, state=_find_state(entry, files, index), line=None, has_other_place=False)
+    holds = entry.state == "dismissed" and (place.is_certain or not entry.has_binding_dismissal)
     return replace(
         entry,
-        state="dismissed" if entry.state == "dismissed" else "open",
+        state="dismissed" if holds else "open",
+        has_binding_dismissal=holds and entry.has_binding_dismissal,
         path=place.path,
         previous_path=files.previous_paths.get(place.path),
         line=place.line.number,
@@ -328,12 +332,13 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         changed=place.changed,
         twins=place.twins,
         is_unchanged=place.line.mark == " ",
+        has_other_place=not place.is_certain,
     )
 
 
 def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> FindingState:
     """Return the state of an entry whose line was not found."""
-    if entry.is_absent or entry.path in files.unread:
+    if entry.is_absent or entry.path in files.unread or not files.is_complete:
         return entry.state
     paths = files.own_paths(entry.path, entry.previous_path)
     if not paths:
@@ -356,6 +361,8 @@ def _apply_thread(
         counting = {key: login for key, login in found.items() if key in entry.dismissals or key.startswith(REACTION)}
     else:
         counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
+    if entry.has_other_place:
+        counting = {key: login for key, login in counting.items() if login not in writers}
     known = replace(
         entry,
         is_accepted=bool(thread.thumbs_up),

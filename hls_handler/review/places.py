@@ -2,8 +2,8 @@
 
 A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
 neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
-be right in one function and wrong in another. It is enough for a finding that no writer dismissed if no other line of
-the file had or has the text: else a change of the lines around it would turn a check green.
+be right in one function and wrong in another. If no other line of the file had or has the text, the finding follows it,
+because a change of the lines around it would turn a check green otherwise; but the match is not certain.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import Literal
 
 from hls_handler.analysis import MAX_QUOTE_CHARS
 from hls_handler.review.changes import find_changed_lines
@@ -19,6 +20,7 @@ from hls_handler.review.patches import Line, Patch, Side, normalize_line
 NEARBY_LINES = 3  # lines above and below a line that belong to its place
 MIN_SHARE = 0.5  # of the lines around a line
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
+MIN_DISTINCT_CHARACTERS = 20  # of a line that has its text by chance nowhere else
 MAX_TWINS = 10
 
 Nearby = tuple[str, ...]
@@ -38,7 +40,6 @@ class KnownLine:
     twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
     number: int | None  # None: no patch showed it
     is_absent: bool  # True: the patches did not have it
-    is_settled: bool = False  # True: a person with write permission dismissed the finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Place:
     nearby: Nearby
     changed: Nearby
     twins: tuple[Twin, ...] = ()
+    is_certain: bool = True  # False: it may be another line with the same text
 
     @property
     def position(self) -> tuple[str, Side, int]:
@@ -63,6 +65,7 @@ class PresentFiles:
     patches: Mapping[str, Patch]  # of all files, also of those that the review leaves out
     previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their new path
     unread: Collection[str] = ()  # paths of files whose patch is not known completely
+    is_complete: bool = True  # False: the pull request has more changed files, where a missing line may be
     reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
 
     def own_paths(self, path: str, previous_path: str | None) -> tuple[str, ...]:
@@ -95,6 +98,11 @@ class PatchIndex:
         """Return True if the patch of the file has a line with one of these texts, on any side."""
         found = self._places.get(path, {})
         return any((side, text) in found for text in texts for side in _SIDES)
+
+    def is_only(self, place: Place) -> bool:
+        """Return True if no other line of the patches, on any side, has the text of this one."""
+        text = identify(place.line.text)
+        return sum(len(found.get((side, text), ())) for found in self._places.values() for side in _SIDES) == 1
 
     def with_twins(self, place: Place) -> Place:
         equal = self.find(place.path, place.line.side, identify(place.line.text))
@@ -136,21 +144,22 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     own_paths = [files.own_paths(line.path, line.previous_path) for line in lines]
     changes = _Changes(files)
     found = _assign(
-        _Candidate(at, line, place, is_changed=changes.has(place, line.path))
+        _Candidate(at, line, replace(place, is_certain=match == "certain"), is_changed=changes.has(place, line.path))
         for at, line in enumerate(lines)
         for path in own_paths[at]
         for place in index.find(path, line.side, line.text)
-        if _is_same(line, place, changes, is_only=len(index.find(path, line.side, line.text)) == 1)
+        if (match := _match(line, place, changes, is_only=len(index.find(path, line.side, line.text)) == 1))
     )
     taken = {place.position for place in found.values()}
     found |= _assign(
-        _Candidate(at, line, place, is_changed=True)
+        _Candidate(at, line, replace(place, is_certain=match == "certain"), is_changed=True)
         for at, line in enumerate(known)
         if at not in found and not line.is_absent and line.path not in files.unread
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)
-        if place.position not in taken and changes.has(place, path) and _has_moved(line, place, own_paths[at], index)
+        if place.position not in taken and changes.has(place, path)
+        if (match := _match_moved(line, place, own_paths[at], index))
     )
     return [index.with_twins(found[at]) if at in found else None for at in range(len(known))]
 
@@ -173,7 +182,7 @@ class _Changes:
         paths = place.path, path
         if paths not in self._changed:
             patch = self._files.patches[place.path]
-            found = find_changed_lines(patch, self._files.reviewed.get(path, ()))
+            found = find_changed_lines(patch, self._files.reviewed.get(path, ()), equal_ends=False)
             self._changed[paths] = {
                 (hunk.lines[at].side, hunk.lines[at].number)
                 for hunk, indexes in zip(patch.hunks, found, strict=True)
@@ -182,19 +191,23 @@ class _Changes:
         return (place.line.side, place.line.number) in self._changed[paths]
 
 
-def _is_same(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool) -> bool:
+_Match = Literal["certain", "likely"]
+
+
+def _match(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool) -> _Match | None:
+    """Compare a line with one of its file that has the same text."""
     near = is_near(line.nearby, line.changed, place)
     if not changes.is_known(line.path):
-        return near
+        return "certain" if near else None
     near = near and bool(line.nearby)
-    if line.is_absent:
-        return near and changes.has(place, line.path)  # a line that was there when this one was not is another one
+    if line.is_absent:  # a line that was there when this one was not is another one
+        return "certain" if near and changes.has(place, line.path) else None
     # Unchanged lines of the files enter and leave the patch.
     is_kept = place.line.mark != " " and not changes.has(place, line.path)
     has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
-    # Then the finding stays, although the same text may be new; but a dismissal may not hold in another function.
-    is_unique = is_only and not line.twins and not line.is_settled and place.line.mark != " "
-    return near or is_unique or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS)
+    if near or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS):
+        return "certain"
+    return "likely" if is_only and not line.twins and place.line.mark != " " else None
 
 
 def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:
@@ -218,10 +231,15 @@ class _Candidate:
     is_changed: bool
 
     @property
-    def order(self) -> tuple[bool, float, int]:
-        """Sort key: lines that did not change first, then the most similar places, then the nearest ones."""
+    def order(self) -> tuple[bool, bool, float, int]:
+        """Sort key: certain matches and lines that did not change first, then similar places, then the nearest ones."""
         similarity = _similarity(self.line.nearby, self.place.nearby)
-        return self.is_changed, -similarity, abs(self.place.line.number - (self.line.number or 0))
+        return (
+            not self.place.is_certain,
+            self.is_changed,
+            -similarity,
+            abs(self.place.line.number - (self.line.number or 0)),
+        )
 
 
 def _assign(candidates: Iterable[_Candidate]) -> dict[int, Place]:
@@ -235,22 +253,24 @@ def _assign(candidates: Iterable[_Candidate]) -> dict[int, Place]:
     return found
 
 
-def _has_moved(line: KnownLine, place: Place, own_paths: Collection[str], index: PatchIndex) -> bool:
-    """Return True if more of the lines around the line are around the place than are left in its file.
+def _match_moved(line: KnownLine, place: Place, own_paths: Collection[str], index: PatchIndex) -> _Match | None:
+    """Compare a line that its file does not have any more with one of another file that has the same text.
 
-    Unchanged lines do not move, so they count only if all lines around the line are unchanged. For a finding that no
-    writer dismissed, those count, too, that are no longer in its file and new at the place, and as many suffice.
+    It is certain if more of the lines around the line are around the place than are left in its file. Unchanged lines
+    do not move, so they count only if all lines around the line are unchanged. It is likely if as many are there, with
+    those unchanged lines that are no longer in its file and new at the place; or if no other line has such a long text.
     """
+    is_distinct = len(line.text) >= MIN_DISTINCT_CHARACTERS and not line.twins and index.is_only(place)
+    if not is_near(line.nearby, line.changed, place):
+        return "likely" if is_distinct else None
     around, there = (line.changed, place.changed) if line.changed else (line.nearby, place.nearby)
     present = {text: [one for path in own_paths for one in index.find(path, line.side, text)] for text in line.nearby}
     left = {text for text in around if any(one.line.mark != " " or not line.changed for one in present[text])}
     moved = {*around} & {*there}
-    if line.is_settled:
-        is_moved = len(moved) > len(left)
-    else:
-        moved |= {text for text in line.nearby if not present[text]} & {*there}
-        is_moved = len(moved - left) >= max(len(left - moved), 1)
-    return (is_moved or not around) and is_near(line.nearby, line.changed, place)
+    if len(moved) > len(left) or not around:
+        return "certain"
+    moved |= {text for text in line.nearby if not present[text]} & {*there}
+    return "likely" if is_distinct or len(moved - left) >= max(len(left - moved), 1) else None
 
 
 def _similarity(one: Collection[str], other: Collection[str]) -> float:

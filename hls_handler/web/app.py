@@ -48,6 +48,7 @@ START_PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>HLS</title>
+<main>
 <h1>HLS {version}</h1>
 <p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
 answers with labels and a comment.</p>
@@ -61,6 +62,7 @@ answers with labels and a comment.</p>
 <ul>
 {documents}
 </ul>
+</main>
 </html>
 """
 

@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
+from hls_handler.console.prompts import describe_version
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import DependencyDown
 from hls_handler.handlers import handler_for
+from hls_handler.history.corrections import FieldFeedback
 from hls_handler.prompting import recorded
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.reports.prompt_input import load_sample
+from hls_handler.reports.prompt_library import NO_CALLS, Version
 from hls_handler.storage import Storage
 from hls_handler.work.library import FACTS, load_checked
 from tests.console.browser import KEY, Browser
@@ -126,6 +129,17 @@ def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, st
     assert f"<code>{prompt_id}</code> (in use)" in versions
     assert '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>' in versions
     assert 'data-label="Failed calls">1 invalid</td>' in versions
+
+
+def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
+    feedback = {"priority": FieldFeedback(40, 6), "kind": FieldFeedback(10, 0)}
+    version = Version("issues/analyze@000000", NO_CALLS, {"invalid": 2, "truncated": 1}, feedback)
+    row = describe_version(version)
+    assert (row.corrections, row.failures) == (
+        "priority: 6 of 40 labels, 15%; kind: 0 of 10 labels, 0%",
+        "2 invalid, 1 truncated",
+    )
+    assert describe_version(version, by_field=False).corrections == "6 of 50 labels, 12%"
 
 
 def test_figures_are_reused_and_at_most_a_minute_old(author: Browser, store: Storage) -> None:

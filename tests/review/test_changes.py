@@ -185,6 +185,15 @@ def test_lines_beside_deleted_ones_are_changed(now: str, lines: list[str]) -> No
     assert changed(AREA, now) == lines
 
 
+def test_block_that_ends_as_the_one_above_it_is_changed_with_both_ends() -> None:
+    before = "@@ -5,2 +5,4 @@\n one()\n+first = 1\n+return None\n def last():"
+    inserted = "+return None\n+def second():\n+second = 2\n+return None"
+    expected = ["+7 return None", "+8 def second():", "+9 second = 2", "+10 return None"]
+    assert changed(before, before.replace("+return None", inserted)) == expected
+    twice = before.replace("+return None", "+return None\n+return None")
+    assert changed(before, twice) == ["+7 return None", "+8 return None"]
+
+
 def test_reverted_block_changes_nothing() -> None:
     two = f"{AREA}\n@@ -20 +22 @@\n-old\n+new"
     assert changed(two, AREA) == []

@@ -366,7 +366,7 @@ def test_function_that_replaces_another_one_is_not_the_same() -> None:
     other = "@@ -0,0 +1,4 @@\n+def is_admin(name):\n+    check(name)\n+    return True\n+    # end of is_admin"
     (entry,) = raised(FALSE.model_copy(update={"line": 3}), text=text)
     settled = replace(entry, state="dismissed", has_binding_dismissal=True)
-    assert states([settled], patches(other), reviewed=reviewed(text)) == ["fixed"]
+    assert states([settled], patches(other), reviewed=reviewed(text)) == ["open"]
 
 
 def test_of_equal_findings_the_last_one_is_open_again() -> None:
@@ -401,13 +401,31 @@ def test_finding_stays_while_one_line_has_its_text_unless_a_writer_dismissed_it(
     assert (after.state, after.line) == (state, 56)
 
 
-@pytest.mark.parametrize("state", ["fixed", "gone", "dismissed"])
-def test_equal_line_that_is_written_elsewhere_has_a_new_finding(state: Any) -> None:
-    (entry,) = raised(FALSE, text=ALLOWED)
-    entry = replace(entry, state=state, line=None if state in ("fixed", "gone") else 4, has_binding_dismissal=True)
-    before = ALLOWED.replace("True", "user.is_owner") if entry.is_absent else ALLOWED
+def test_dismissal_by_a_writer_does_not_hold_at_an_equal_line_elsewhere() -> None:
+    entry = replace(raised(FALSE, text=ALLOWED)[0], comment_id=901)
+    forged = FALSE.model_copy(update={"line": 56, "severity": "critical"})
+    resolved = ReviewThread(901, entry.key, True, "zoe", (), (), (), ())
+    dismissed = apply_threads([entry], [resolved], writers=["zoe"])
+    for before in (entry, *dismissed):  # dismissed since the last review, or before it
+        moved = follow([before], patches(FORGED), reviewed=reviewed(ALLOWED))
+        (after,) = apply_threads(moved, [resolved], writers=["zoe"])
+        assert (after.state, after.line, after.has_binding_dismissal) == ("open", 56, False)
+        assert find_new([forged], [after]) == ()
+        assert [one.severity for one in raise_severities([after], [forged])] == ["critical"]
+        (later,) = apply_threads(
+            follow([after], patches(FORGED), reviewed=reviewed(FORGED)), [resolved], writers=["zoe"]
+        )
+        assert later.state == "open"
+        again = replace(resolved, replies=(ThreadReply("zoe", "won't fix"),))
+        assert [one.state for one in apply_threads([later], [again], writers=["zoe"])] == ["dismissed"]
+
+
+@pytest.mark.parametrize("state", ["fixed", "gone"])
+def test_equal_line_that_is_written_elsewhere_later_has_a_new_finding(state: Any) -> None:
+    entry = replace(raised(FALSE, text=ALLOWED)[0], state=state, line=None)
+    before = ALLOWED.replace("True", "user.is_owner")
     (after,) = follow([entry], patches(FORGED), reviewed=reviewed(before))
-    assert after.state == ("fixed" if state == "dismissed" else state)
+    assert after.state == state
     forged = FALSE.model_copy(update={"line": 56, "severity": "critical"})
     assert find_new([forged], [after]) == (forged,)
     (added,) = add([after], [forged], patches(FORGED), prompt_id="p@1")
@@ -464,6 +482,20 @@ def test_finding_follows_a_rename_whatever_changed_around_its_line() -> None:
     assert (back.path, back.previous_path, back.state) == ("area.py", None, "open")
 
 
+def test_finding_follows_its_line_to_another_file_if_no_other_line_has_such_a_long_text() -> None:
+    text = "@@ -1,2 +1,3 @@\n first()\n+total = sum(prices) / len(prices)\n last()"
+    ledger = raised(finding(path="area.py", line=2, quote="total = sum(prices) / len(prices)"), text=text)
+    fixed = text.replace("/ len(prices)", "")
+    alone = "@@ -5,2 +5,3 @@\n other()\n+total = sum(prices) / len(prices)\n another()"
+    assert [(one.path, one.line) for one in follow(ledger, patches(fixed) | patches(alone, "b.py"))] == [("b.py", 6)]
+    twice = patches(fixed) | patches(alone, "b.py") | patches(alone, "c.py")
+    assert states(ledger, twice) == ["fixed"]
+    short = text.replace("total = sum(prices) / len(prices)", "return total / 2")
+    ledger = raised(finding(path="area.py", line=2, quote="return total / 2"), text=short)
+    alone = alone.replace("total = sum(prices) / len(prices)", "return total / 2")
+    assert states(ledger, patches(fixed) | patches(alone, "b.py")) == ["fixed"]
+
+
 def test_finding_follows_a_block_that_has_half_of_the_lines_around_it() -> None:
     head = "@@ -1,3 +1,7 @@\n+first = load(1)\n+second = load(2)\n+third = load(3)"
     ledger = raised(
@@ -475,7 +507,7 @@ def test_finding_follows_a_block_that_has_half_of_the_lines_around_it() -> None:
     moved = patches(left) | patches(block, "b.py")
     assert [(one.path, one.state, one.line) for one in follow(ledger, moved)] == [("b.py", "open", 2)]
     dismissed = [replace(ledger[0], state="dismissed", has_binding_dismissal=True)]
-    assert states(dismissed, moved) == ["fixed"]
+    assert states(dismissed, moved) == ["open"]
 
 
 def test_finding_follows_a_block_although_a_line_of_it_stays() -> None:

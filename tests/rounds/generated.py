@@ -328,31 +328,38 @@ class GeneratedPullRequest:
 
     def _move_a_line(self) -> None:
         path, start, run = self._take_run(1)
-        at = max(start + self.random.choice((-1, 1)), 0)
-        self.head[path][at:at] = run
+        self._insert(path, max(start + self.random.choice((-1, 1)), 0), run, start)
 
     def _move_lines(self) -> None:
         path, start, run = self._take_run(self.random.randint(1, 4))
-        at = max(start + self.random.choice((-6, -3, -2, 2, 3, 6)), 0)
-        self.head[path][at:at] = run
+        self._insert(path, max(start + self.random.choice((-6, -3, -2, 2, 3, 6)), 0), run, start)
 
     def _move_to_another_function(self) -> None:
-        path, _, run = self._take_run(self.random.randint(1, 5))
-        self._put(path, run)
+        path, start, run = self._take_run(self.random.randint(1, 5))
+        self._put(path, run, start)
 
     def _move_to_another_file(self) -> None:
         path, _, run = self._take_run(self.random.randint(1, 5))
         self._put(self.random.choice([one for one in sorted(self.head) if one != path] or [path]), run)
 
-    def _put(self, path: str, run: list[SourceLine]) -> None:
-        """Insert lines anywhere in a file, perhaps with one more or one fewer."""
+    def _put(self, path: str, run: list[SourceLine], start: int | None = None) -> None:
+        """Insert lines anywhere in a file, perhaps with one more or one fewer. See `_insert`."""
         change = self.random.choice(("none", "none", "one more", "one fewer"))
         if run and change == "one more":
             run.insert(self.random.randint(0, len(run)), self._line())
         elif len(run) > 1 and change == "one fewer":
             run.pop(self.random.randrange(len(run)))
-        at = self.random.randint(0, len(self.head[path]))
-        self.head[path][at:at] = run
+        self._insert(path, self.random.randint(0, len(self.head[path])), run, start)
+
+    def _insert(self, path: str, at: int, run: list[SourceLine], start: int | None) -> None:
+        """Insert lines that were at the index `start` of the file, or in another file.
+
+        If two blocks change places, nobody can tell which of them was moved.
+        """
+        lines = self.head[path]
+        if start is not None and run:
+            self.moved.update(lines[min(at, start) : max(at, start)])
+        lines[at:at] = run
 
     def _edit_the_base(self) -> None:
         """Insert, replace or delete lines anywhere in the base; the head is rebased onto it."""

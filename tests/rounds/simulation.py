@@ -573,7 +573,11 @@ class Simulation:
         present: dict[tuple[str, str, str], list[DiffLine]] = {}
         for one in version.changed:
             present.setdefault((one.mark, one.line.text, one.place), []).append(one)
-        return [one for key, lines in present.items() for one in lines[len(self.shown.get(key, ())) :]]
+        unread: list[DiffLine] = []
+        for key, lines in present.items():
+            shown = self.shown.get(key, set())
+            unread += sorted(lines, key=lambda one: one.line not in shown)[len(shown) :]
+        return unread
 
     def _check_failure(self, now: Running) -> None:
         action = next(one for one in reversed(self.github.check_actions) if one.commit == now.version.sha)

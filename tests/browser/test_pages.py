@@ -1,0 +1,96 @@
+"""Every page of the console in Chromium, on the real service with texts of strangers that contain scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from hls_handler.prompting import recorded
+from hls_handler.sandbox.server import Sandbox
+from tests.browser.conftest import OpenPage, find_obstacles
+from tests.e2e.conftest import MakeService
+from tests.e2e.service import Service
+from tests.e2e.test_main_job import send
+
+KEY = "the-key-of-this-service"
+SCRIPT = "<img src=x onerror=\"document.title='attacked'\"><script>document.title='attacked'</script>{{ 7 * 7 }}"
+
+
+def put_scripts(value: Any, names: tuple[str, ...]) -> Any:
+    """Return a copy of the payload with a script at the end of each string that a stranger writes."""
+    if isinstance(value, dict):
+        return {
+            name: f"{one} {SCRIPT}" if name in names and isinstance(one, str) else put_scripts(one, names)
+            for name, one in value.items()
+        }
+    return [put_scripts(one, names) for one in value] if isinstance(value, list) else value
+
+
+@pytest.fixture
+def service(make_service: MakeService, sandbox: Sandbox) -> Service:
+    """The service with a few deliveries: done, ignored, and of a payload with scripts in all texts."""
+    running = make_service(server=f"api_key: {KEY}").start()
+    send(running, sandbox, "demo/feature-push")
+    for name in ("demo/bug", "demo/question"):
+        event = recorded.load(name)
+        payload = put_scripts(event.payload, ("title", "body", "label", "description"))
+        sandbox.state.seed(event.event, payload)
+        assert running.deliver(event.event, json.dumps(payload).encode()).status in (200, 202)
+    running.until_idle()
+    return running
+
+
+def sign_in(page: Page, service: Service, path: str = "/deliveries") -> None:
+    page.goto(f"http://127.0.0.1:{service.port}{path}")
+    page.get_by_label("Key of this service").fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(re.compile(re.escape(path)))
+
+
+def addresses(page: Page, service: Service) -> list[str]:
+    """Return the addresses of all pages that links of the console lead to, one for each kind of page."""
+    root = f"http://127.0.0.1:{service.port}"
+    found, seen = ["/deliveries"], set[str]()
+    for path in found:
+        page.goto(root + path)
+        for link in page.locator("a[href^='/']").evaluate_all("links => links.map((one) => one.getAttribute('href'))"):
+            kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
+            kind = re.sub(r"/prompts/[^/?]+/[^/?]+", "/prompts/FAMILY/NAME", kind)
+            if kind not in seen and not link.startswith("/docs/"):
+                seen.add(kind)
+                found.append(link)
+    return found
+
+
+def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, open_page: OpenPage) -> None:
+    for width, dark in ((1280, False), (375, True)):
+        page = open_page(width=width, dark=dark)
+        page.goto(f"http://127.0.0.1:{service.port}/sign-in")
+        assert find_obstacles(page) == []
+        sign_in(page, service)
+        obstacles = {}
+        for path in addresses(page, service):
+            page.goto(f"http://127.0.0.1:{service.port}{path}")
+            found = find_obstacles(page)
+            if found or "attacked" in page.title():
+                obstacles[path] = found
+        assert obstacles == {}, width
+
+
+def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page: OpenPage) -> None:
+    page = open_page(width=375)
+    sign_in(page, service, "/prompts/issues/analyze/edit")
+    template = page.get_by_label("Template")
+    template.fill(template.input_value().replace("That is all there is.", SCRIPT))
+    page.get_by_role("button", name="Render").click()
+    send_button = page.get_by_role("button", name="Send to Claude for 0.00")
+    send_button.wait_for()
+    assert find_obstacles(page) == []
+    send_button.click()
+    page.get_by_role("heading", name="Validated reply").wait_for()
+    assert find_obstacles(page) == []
+    assert "attacked" not in page.title()
