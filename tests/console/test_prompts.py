@@ -177,7 +177,7 @@ def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(auth
     assert "&gt;<mark>Second</mark>&lt;/untrusted " in page
     older = author.get(f"{PAGE}?delivery=g1").body.decode()
     assert "<mark>&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)" in older
-    assert "<script" not in older
+    assert "<script>" not in older
     assert "<img" not in older
 
 
@@ -205,7 +205,7 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser
     assert "--- a/prompts/issues/analyze.j2\n+++ b/prompts/issues/analyze.j2\n" in page
     assert "+&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "Send to Claude for 0.00" in page
-    assert "<script" not in page
+    assert "<script>" not in page
     assert "<img" not in page
     assert hidden(page, "shown") != ""
     assert (library / "issues/analyze.j2").read_text(encoding="utf-8") == TEMPLATE
@@ -238,7 +238,7 @@ def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Stor
     assert "<dt>Cost</dt><dd>0.000140 USD</dd>" in page
     assert "<dt>Labels</dt><dd>bug, priority-high, difficulty-easy</dd>" in page
     assert "&#34;summary&#34;: &#34;&lt;/textarea&gt;" in page
-    assert "<script" not in page
+    assert "<script>" not in page
     assert store.calls.prompt_stats() == []
 
 
