@@ -18,6 +18,7 @@ from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
+from hls_handler.history.periods import CounterHours
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
@@ -55,6 +56,7 @@ class Storage:
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.statistics: Final = Statistics(database)
+        self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
         self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)
         self.conversations: Final = Conversations(database)

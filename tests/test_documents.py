@@ -12,6 +12,8 @@ from typing import Any, cast
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from typer.core import TyperGroup
 
@@ -39,7 +41,8 @@ WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").r
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(
-    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"), "a-value-of-32-bytes-for-examples"
+    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+    "a-value-of-32-bytes-for-examples",
 )
 
 
@@ -121,17 +124,27 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(_no_console_ports()).routes(settings)
+    ports = _no_ports()
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
+    console_ports = ConsolePorts(
+        cast(Storage, None),
+        now=lambda: 0.0,
+        health=ports.health,
+        rate_limit=ports.rate_limit,
+        prompts=_not_called,
+        connect_claude=_not_called,
+    )
+    console = Console(console_ports).routes(settings, _show_start)
     paths = {route.path.replace(":path}", "}") for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
-def _no_console_ports() -> ConsolePorts:
-    def unused(*_: object) -> Any:
-        raise AssertionError("this test only reads the routes")
+async def _show_start(_request: Request) -> Response:
+    raise AssertionError("this test only reads the routes")
 
-    return ConsolePorts(cast(Storage, None), now=lambda: 0.0, prompts=unused, connect_claude=unused)
+
+def _not_called(*_: object) -> Any:
+    raise AssertionError("this test only reads the routes")
 
 
 def _no_ports() -> Ports:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from starlette.routing import BaseRoute
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.metrics import MetricsPage
+from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
 from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
@@ -20,6 +23,7 @@ from hls_handler.console.sign_in import SignInPages
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.health import Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class ConsolePorts:
 
     store: Storage
     now: Callable[[], float]  # seconds since 1970
+    health: Health
+    rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     connect_claude: ConnectClaude
 
@@ -39,21 +45,25 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._overview = OverviewReader(ports.store, ports.now)
         self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._questions = Questions(ports.connect_claude, ports.now)
 
-    def routes(self, settings: Settings) -> Sequence[BaseRoute]:
-        """Return the routes for these settings."""
-        store = self._ports.store
-        frame = Frame(settings, Access(settings, self._own_key, self._attempts, self._ports.now))
-        prompts, delimiter_key = self._ports.prompts, self._delimiter_key
+    def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
+        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console."""
+        ports, store = self._ports, self._ports.store
+        access = Access(settings, self._own_key, self._attempts, ports.now)
+        frame = Frame(settings, access)
+        prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
+            *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
+            *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
             STATIC,
         ]

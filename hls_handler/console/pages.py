@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from hls_handler import __version__
 from hls_handler.untrusted.cleaning import escape_unprintable_lines
+from hls_handler.wording import format_usd
 
 FOLDER = Path(__file__).parent
 HEADERS = {
@@ -25,7 +26,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries", "Prompts": "/prompts"}
+NAVIGATION = {"Overview": "/", "Deliveries": "/deliveries", "Prompts": "/prompts"}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
@@ -51,6 +52,7 @@ def _environment() -> Environment:
     )
     environment.filters["time"] = _format_time
     environment.filters["editable"] = _to_editable
+    environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
 

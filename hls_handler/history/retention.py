@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries and cached replies in small batches.
+"""Retention: deletes old finished deliveries, cached replies and counters by hour in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
 """
@@ -12,9 +12,18 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import cached_replies, calls, deleted_calls, deleted_review_calls, deliveries, findings
+from hls_handler.db.tables import (
+    cached_replies,
+    calls,
+    counter_hours,
+    deleted_calls,
+    deleted_review_calls,
+    deliveries,
+    findings,
+)
 from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
+from hls_handler.queue.changes import HOURLY
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
 
@@ -45,7 +54,7 @@ _IS_CLOSED = _LAST_ACTION == "closed"
 
 
 class RetentionStore:
-    """Deletes old finished deliveries, their bodies and cached replies. Each method is one short transaction."""
+    """Deletes old rows. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,6 +105,13 @@ class RetentionStore:
                 return None
             deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
         return deleted.rowcount
+
+    def delete_counter_hours(self, *, after: timedelta) -> None:
+        """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
+        c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
+        with self._exclusive() as connection:
+            if connection is not None:
+                connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:

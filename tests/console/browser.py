@@ -7,7 +7,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy
@@ -15,7 +18,8 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
-from tests.web.fakes import Response, ask, settings
+from hls_handler.work.health import Health
+from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -25,17 +29,25 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
+        self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: Claude | None = None
         self.is_rendering = False
-        ports = ConsolePorts(store, lambda: self.now, prompts=self._prompts, connect_claude=self._connect_claude)
+        ports = ConsolePorts(
+            store,
+            now=lambda: self.now,
+            health=self.health,
+            rate_limit=lambda: self.rate_limit,
+            prompts=self._prompts,
+            connect_claude=self._connect_claude,
+        )
         self.console, self.host = Console(ports, run=self._render), host
         self.cookie = ""
         self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server, **self.sections))])
+        self.app = Starlette(routes=[*self.console.routes(settings(server=server, **self.sections), _show_start)])
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
@@ -73,3 +85,7 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+
+
+async def _show_start(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the start page")

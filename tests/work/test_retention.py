@@ -37,6 +37,9 @@ class FakeStore:
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
         return self._delete("replies", after, most)
 
+    def delete_counter_hours(self, *, after: timedelta) -> None:
+        self.hours_after = after
+
     def clock(self) -> float:
         return self.now
 
@@ -71,6 +74,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
         store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3 + [("replies", 7 * DAY, 20)] * 2
     )
     assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
+    assert store.hours_after == 400 * DAY
     deleted = [
         (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))
         for record in caplog.records
