@@ -42,6 +42,7 @@ from hls_handler.errors import (
     SettingsError,
     StoreUnavailable,
 )
+from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.group_commit import AcceptQueue
@@ -101,34 +102,40 @@ def create() -> Starlette:
     path, dotenv = find_settings_file(os.environ), Path(".env")
     export_proxy_settings(os.environ, dotenv)
     file = SettingsFile(path, os.environ, dotenv=dotenv)
-    configure_logs(file.initial)
-    return Service(file).web
+    ring = LogRing()
+    configure_logs(file.initial, ring)
+    return Service(file, ring).web
 
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def configure_logs(settings: Settings, *, earlier: Iterable[str] = ()) -> None:
-    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line."""
+def configure_logs(settings: Settings, ring: LogRing, *, earlier: Iterable[str] = ()) -> None:
+    """Configure logging. The secrets of `settings` and those in `earlier` are replaced by `***` in every log line.
+
+    `ring` gets each line, too.
+    """
     secrets = {*collect_secrets(settings), *proxy_passwords(), *earlier}
     on_terminal = sys.stderr.isatty()
     layout = settings.logging.format or ("text" if on_terminal else "json")
     colours = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours)
+    logs.configure(settings.logging.level, layout, sys.stderr, secrets, colours=colours, ring=ring)
 
 
 class Service:
     """All objects of one process. `web` is the ASGI application; its lifespan starts and stops the threads.
 
     The constructor raises `SettingsError`, or its subclass `DatabaseUnavailable` if the only problem is that the
-    database is unavailable. The argument `load` is a function that reads the prompt library. With `listening`, missed
-    webhooks are read every few seconds, even if the settings switch catch-up off.
+    database is unavailable. `ring` is the one that `configure_logs` got. The argument `load` is a function that reads
+    the prompt library. With `listening`, missed webhooks are read every few seconds, even if the settings switch
+    catch-up off.
     """
 
     def __init__(
         self,
         file: SettingsFile,
+        ring: LogRing,
         *,
         load: Callable[[Settings], Library] = load_checked,
         role: Role = "all",
@@ -136,6 +143,7 @@ class Service:
     ) -> None:
         settings = file.initial
         self.role: Role = role
+        self._log_ring = ring
         self._listening = listening
         self._load = load
         first, self._store, self._held = _open(settings, load, role)  # closing `_held` unlocks the file
@@ -189,13 +197,14 @@ class Service:
         self._check_ender = self._make_check_ender()
         self._periodic = [self._probe, watcher, retention, self._catch_up]
         self._periodic += [self._check_ender] if role != "web" else []
+        self._console = Console(self._console_ports(ring))
         self._web = WebApplication(
             settings,
             first.table,
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(self._console_ports()).routes,
+            more_routes=self._console.routes,
         )
         self.web = self._web.app
 
@@ -203,7 +212,8 @@ class Service:
         return self._reloader.latest.settings
 
     def begin_to_stop(self) -> None:
-        """Stop claiming deliveries. The application's shutdown waits for deliveries that are being processed."""
+        """Stop claiming deliveries, and end streams. The application's shutdown waits for deliveries in work."""
+        self._console.stop()
         if self._workers is not None:
             self._workers.begin_to_stop()
 
@@ -273,7 +283,7 @@ class Service:
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         self._secrets.update(collect_secrets(settings))
-        configure_logs(before.settings, earlier=self._secrets)
+        configure_logs(before.settings, self._log_ring, earlier=self._secrets)
         github, claude = self._clients(settings)
         github.close()
         claude.close()
@@ -286,7 +296,7 @@ class Service:
         return ActiveConfig(settings, RepositoryTable(settings), prompts, bots)
 
     def _apply_config(self, config: ActiveConfig, step: SettingsReload) -> None:
-        configure_logs(config.settings, earlier=self._secrets)
+        configure_logs(config.settings, self._log_ring, earlier=self._secrets)
         self._web.apply(config.settings, config.table)
         for warning in config.settings.warnings:
             log.warning(warning)
@@ -405,12 +415,13 @@ class Service:
             installation_changed=self._installation_changed,
         )
 
-    def _console_ports(self) -> ConsolePorts:
+    def _console_ports(self, ring: LogRing) -> ConsolePorts:
         return ConsolePorts(
             store=self._store,
             now=time.time,
             health=self._health,
             rate_limit=lambda: self._rates.rate_limit,
+            log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
             connect_claude=lambda of: closing(Claude(of, clock=time.monotonic, now=_utc_now)),
         )

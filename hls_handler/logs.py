@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import IO, Literal
 from urllib.parse import quote, quote_plus
 
+from hls_handler.log_ring import LogRing
 from hls_handler.untrusted.cleaning import escape_unprintable
 from hls_handler.untrusted.redaction import redact
 
@@ -58,15 +59,18 @@ def configure(
     secrets: Iterable[str],
     *,
     colours: bool = False,
+    ring: LogRing | None = None,
 ) -> None:
     """Send the lines of all loggers to `stream`, with `secrets` and everything that looks like a credential masked.
 
     Replaces any earlier configuration. Call it after the imports, because it also removes the handlers that PyGithub
     and uvicorn install on import. HTTP libraries log requests only if `level` is "DEBUG". `colours` is for "text".
+    `ring` also gets each line, as JSON.
     """
     clean = _Cleaner(secrets)
-    handler = CleanHandler(stream)
-    handler.setFormatter(JsonLines(clean) if layout == "json" else TextLines(clean, colours=colours))
+    json_lines = JsonLines(clean)
+    handler = CleanHandler(stream, ring, json_lines)
+    handler.setFormatter(json_lines if layout == "json" else TextLines(clean, colours=colours))
     handler.addFilter(_add_ids)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -128,15 +132,32 @@ class _BatchedStream:
 
 
 class CleanHandler(logging.StreamHandler[_BatchedStream]):
-    """Handler that writes log lines. If a line cannot be formatted, stderr gets its logger, file and line number."""
+    """Handler that writes log lines, and adds them to the ring buffer as JSON.
 
-    def __init__(self, stream: IO[str]) -> None:
+    If a line cannot be formatted, stderr gets its logger, file and line number.
+    """
+
+    def __init__(self, stream: IO[str], ring: LogRing | None, json_lines: JsonLines) -> None:
         super().__init__(_BatchedStream(stream))
+        self._ring, self._json_lines = ring, json_lines
 
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         if record.levelno >= logging.WARNING:
             self.stream.write_all()
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if self._ring is not None:
+            self._ring.add(line if self.formatter is self._json_lines else self._json_lines.format(record))
+        return line
+
+    def write_json(self, line: str) -> None:
+        """Write a line that is formatted already. Only for the layout "json"."""
+        self.stream.write(f"{line}\n")
+        self.stream.flush()
+        if self._ring is not None:
+            self._ring.add(line)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (name defined by logging)
         sys.stderr.write(f"a log line could not be written: {record.name}, {record.pathname}:{record.lineno}\n")
@@ -151,8 +172,7 @@ def log_fields(logger: logging.Logger, level: int, message: str, fields: Mapping
         return
     handler = logging.root.handlers[0] if len(logging.root.handlers) == 1 else None
     if isinstance(handler, CleanHandler) and isinstance(handler.formatter, JsonLines):
-        handler.stream.write(f"{handler.formatter.repeated_line(logger.name, level, message, fields)}\n")
-        handler.stream.flush()
+        handler.write_json(handler.formatter.repeated_line(logger.name, level, message, fields))
     else:
         logger.log(level, message, extra=fields)
 

@@ -19,17 +19,8 @@ LAYERS: Mapping[int, tuple[str, ...]] = {
     3: ("clients", "storage", "history", "queue", "db"),
     2: ("routing", "handlers", "prompting", "review", "ci"),
     1: (
-        "settings",
-        "events",
-        "deliveries",
-        "analysis",
-        "actions",
-        "untrusted",
-        "errors",
-        "logs",
-        "shipped",
-        "tracing",
-        "wording",
+        *("settings", "events", "deliveries", "analysis", "actions", "untrusted", "errors", "log_ring", "logs"),
+        *("shipped", "tracing", "wording"),
     ),
 }
 LAYER_OF = {package: layer for layer, packages in LAYERS.items() for package in packages}

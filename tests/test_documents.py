@@ -22,6 +22,7 @@ from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.log_ring import LogRing
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.load import NEEDS_RESTART, load_settings
 from hls_handler.settings.reference import Key, Reference
@@ -124,17 +125,8 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    ports = _no_ports()
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
-    console_ports = ConsolePorts(
-        cast(Storage, None),
-        now=lambda: 0.0,
-        health=ports.health,
-        rate_limit=ports.rate_limit,
-        prompts=_not_called,
-        connect_claude=_not_called,
-    )
-    console = Console(console_ports).routes(settings, _show_start)
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
+    console = Console(_no_console_ports()).routes(settings, _show_start)
     paths = {route.path.replace(":path}", "}") for route in (*app.routes, *console) if isinstance(route, Route)}
     assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
@@ -143,8 +135,21 @@ async def _show_start(_request: Request) -> Response:
     raise AssertionError("this test only reads the routes")
 
 
-def _not_called(*_: object) -> Any:
-    raise AssertionError("this test only reads the routes")
+def _no_console_ports() -> ConsolePorts:
+    ports = _no_ports()
+
+    def unused(*_: object) -> Any:
+        raise AssertionError("this test only reads the routes")
+
+    return ConsolePorts(
+        cast(Storage, None),
+        now=lambda: 0.0,
+        health=ports.health,
+        rate_limit=ports.rate_limit,
+        log_ring=LogRing(),
+        prompts=unused,
+        connect_claude=unused,
+    )
 
 
 def _no_ports() -> Ports:

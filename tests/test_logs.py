@@ -16,6 +16,7 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.app import configure_logs
+from hls_handler.log_ring import LogRing
 from tests.settings.files import SMALLEST, load
 
 TOKEN = 'marker "quoted" tökén'
@@ -304,7 +305,7 @@ def test_format_depends_on_the_terminal_unless_it_is_set(
     for name, value in ({"TERM": "xterm"} | environ).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stderr", stream)
-    configure_logs(load(tmp_path, SMALLEST + setting))
+    configure_logs(load(tmp_path, SMALLEST + setting), LogRing())
     logging.getLogger("x").warning("hello", extra={"field": "\x1b[31mred"})
     written = stream.getvalue()
     assert written.startswith(begins)
@@ -357,6 +358,6 @@ def test_proxy_passwords_are_masked_encoded_and_decoded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("https_proxy", "http://hls:pass%40word-of-ours@proxy.example:3128")
-    configure_logs(load(tmp_path, SMALLEST))
+    configure_logs(load(tmp_path, SMALLEST), LogRing())
     logging.getLogger("theirs").warning("sent pass@word-of-ours, written pass%40word-of-ours")
     assert json.loads(capsys.readouterr().err)["message"] == "sent ***, written ***"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,21 +28,20 @@ from hls_handler.cli.options import (
 from hls_handler.cli.prompt_library import load_library
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import SettingsError, StepFailed
+from hls_handler.reports.settings_report import (
+    RepositoryFileState,
+    RepositoryReport,
+    describe_repository_file,
+    make_mask,
+    report_repository,
+)
 from hls_handler.routing.envelope import LABEL_ACTIONS, REVIEW_REQUESTED, RoutingInput
 from hls_handler.routing.filters import ANALYSED_FIELDS, FAILED, Ignored
 from hls_handler.routing.router import RoutingResult, Rule, route, route_with_settings
-from hls_handler.settings.effective import (
-    EffectiveSettings,
-    RepositoryTable,
-    apply_repository_settings,
-    explain_precedence,
-    iter_sourced_values,
-)
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, SourcedValue
 from hls_handler.settings.github_events import find_single_event_problem
-from hls_handler.settings.load import collect_secrets, masked
 from hls_handler.settings.model import Settings
 from hls_handler.settings.repository import (
-    EMPTY_REPOSITORY_SETTINGS,
     PATH,
     RepositorySettings,
     RepositorySettingsFile,
@@ -49,8 +49,7 @@ from hls_handler.settings.repository import (
     parse_repository_file,
 )
 from hls_handler.settings.schema import repository_schema, settings_schema
-from hls_handler.settings.yaml_parser import Sources
-from hls_handler.work.repository_settings import resolve_settings_file, to_stored_file, without_unknown_prompts
+from hls_handler.work.repository_settings import to_stored_file, without_unknown_prompts
 
 config_commands = typer.Typer(
     help="Explain settings and check a repository's settings file.",
@@ -59,27 +58,22 @@ config_commands = typer.Typer(
 )
 
 
-def _load_repository_settings(
+def _load_repository_file(
     settings: Settings, effective: EffectiveSettings, repository: str, *, live: bool
-) -> tuple[RepositorySettings, str]:
-    if not effective.features.repository_settings:
-        where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
-        return EMPTY_REPOSITORY_SETTINGS, f"ignored, because switched off   {where}"
-    with open_existing_store(settings) as store:
-        stored = store.repository_files.find_by_name(repository) if store else None
-    if live:
-        try:
-            with closing(connect_read_only(settings.github, now=utc_now)) as github:
-                stored = to_stored_file(github.reader(repository).find_file(PATH, ref=None), stored)
-        except (StepFailed, SettingsError) as exc:
-            fail(str(exc))
-    if stored is None:
-        return EMPTY_REPOSITORY_SETTINGS, "not read yet; --live reads it from GitHub"
-    file = resolve_settings_file(stored)
-    if file.settings.values.prompts.use:
-        file = replace(file, settings=without_unknown_prompts(load_library(settings), file))
-    when = "now" if live else f"{stored.age_s:.0f} s ago"
-    return file.settings, f"{file.describe() or 'the file does not exist'}   read {when}"
+) -> RepositoryFileState:
+    stored = None
+    if effective.features.repository_settings:
+        with open_existing_store(settings) as store:
+            stored = store.repository_files.find_by_name(repository) if store else None
+        if live:
+            try:
+                with closing(connect_read_only(settings.github, now=utc_now)) as github:
+                    stored = to_stored_file(github.reader(repository).find_file(PATH, ref=None), stored)
+            except (StepFailed, SettingsError) as exc:
+                fail(str(exc))
+    state = describe_repository_file(settings, effective, stored, partial(load_library, settings), is_live=live)
+    advice = "; --live reads it from GitHub" if effective.features.repository_settings and stored is None else ""
+    return replace(state, sentence=state.sentence + advice)
 
 
 @config_commands.command("check-repository")
@@ -160,42 +154,40 @@ def explain(
     if not matching:
         where = settings.sources.where("repositories")
         fail(f"no entry of {where} matches {repository}; add `- name: {repository}` there to process its events")
-    secrets = collect_secrets(settings)
-    repository_settings, status = _load_repository_settings(settings, matching[0], repository, live=live)
-    effective = apply_repository_settings(matching[0], repository_settings)
-    merged = settings.with_repository_sources(Sources(PATH, repository_settings.lines))
-    lines = [masked(line, secrets) for line in _format_settings(merged, (effective, *matching[1:]), status)]
-    for line in () if as_json else lines:
+    report = report_repository(settings, matching, _load_repository_file(settings, matching[0], repository, live=live))
+    values = (report.entry, report.file, *report.values)
+    for line in () if as_json else _format_report(report):
         print_line(line)
-    values = [_to_dict(line) for line in lines if " = " in line]
-    document: dict[str, object] = {"repository": repository, "settings": values}
+    document: dict[str, object] = {"repository": repository, "settings": [_to_dict(value) for value in values]}
     result: RoutingResult | None = None
     if event is not None:
         routing_input = _event_by_person(event, repository)
         library = load_library(settings)
         result = route(routing_input, settings=settings, table=table, catalogue=library, bot=None)
         if isinstance(result, Rule):
-            settings = merged
-            result = route_with_settings(routing_input, effective, settings=settings, catalogue=library, bot=None)
+            settings = report.settings
+            result = route_with_settings(
+                routing_input, report.effective, settings=settings, catalogue=library, bot=None
+            )
     if event is not None and result is not None:
-        decision = [masked(line, secrets) for line in _format_decision(settings, event, result)]
-        for line in () if as_json else decision:
+        mask = make_mask(settings)
+        decision = _decide(settings, event, result)
+        decision = replace(decision, value=mask(decision.value), source=mask(decision.source))
+        notes = [mask(note) for note in _list_notes(settings, event, result)]
+        for line in () if as_json else (str(decision), *notes):
             print_line(line)
-        document["event"] = {**_to_dict(decision[0]), "ignored": isinstance(result, Ignored), "notes": decision[1:]}
+        document["event"] = {**_to_dict(decision), "ignored": isinstance(result, Ignored), "notes": notes}
     if as_json:
         print_json(document)
     if isinstance(result, Ignored):
         raise typer.Exit(1)
 
 
-def _to_dict(line: str) -> dict[str, str]:
-    key, _, rest = line.partition(" = ")
-    value, _, source = rest.rpartition("   ")
-    return {"key": key, "value": value, "source": source}
+def _to_dict(value: SourcedValue) -> dict[str, str]:
+    return {"key": value.key, "value": value.value, "source": value.source}
 
 
-def _format_decision(settings: Settings, event: str, result: RoutingResult) -> Iterator[str]:
-    yield f"{event} = {_format_result(settings, result)}"
+def _list_notes(settings: Settings, event: str, result: RoutingResult) -> Iterator[str]:
     if isinstance(result, Ignored):
         return
     if isinstance(result, Rule) and result.shadow is not None:
@@ -205,14 +197,9 @@ def _format_decision(settings: Settings, event: str, result: RoutingResult) -> I
     yield f"  {CONDITIONS}{''.join(extra)}"
 
 
-def _format_settings(settings: Settings, matching: tuple[EffectiveSettings, ...], status: str) -> list[str]:
-    chosen, *others = matching
-    lines = [f"name = {chosen.pattern}   {settings.sources.where(f'{chosen.key}.name')}"]
-    for other in others:
-        where = settings.sources.where(f"{other.key}.name")
-        lines.append(f"  has precedence over {other.pattern}   {where}: {explain_precedence(chosen, other)}")
-    lines.append(f"{PATH} = {status}")
-    return [*lines, *iter_sourced_values(settings, chosen)]
+def _format_report(report: RepositoryReport) -> list[str]:
+    precedence = [f"  has precedence over {other}" for other in report.precedence]
+    return [str(report.entry), *precedence, str(report.file), *map(str, report.values)]
 
 
 def _event_by_person(key: str, repository: str) -> RoutingInput:
@@ -231,11 +218,11 @@ def _event_by_person(key: str, repository: str) -> RoutingInput:
     )
 
 
-def _format_result(settings: Settings, result: RoutingResult) -> str:
+def _decide(settings: Settings, event: str, result: RoutingResult) -> SourcedValue:
     if isinstance(result, Ignored):
-        return f"ignored ({result.kind})   {result.reason}"
+        return SourcedValue(event, f"ignored ({result.kind})", result.reason)
     prompt = result.prompt if isinstance(result, Rule) else "feedback, no prompt"
-    return f"{prompt}   {result.why(settings.sources)}"
+    return SourcedValue(event, prompt, result.why(settings.sources))
 
 
 settings_commands = typer.Typer(

@@ -22,6 +22,7 @@ from hls_handler import shipped
 from hls_handler.app import Role, Service, configure_logs
 from hls_handler.cli.options import DOTENV, Config, abort, config_path, fail, http_origin, print_line
 from hls_handler.errors import DatabaseUnavailable, SettingsError
+from hls_handler.log_ring import LogRing
 from hls_handler.settings.load import CREDENTIALS, SETTINGS_FILE, SettingsFile, find_missing_credentials
 from hls_handler.settings.model import Settings
 from hls_handler.web.server import graceful_shutdown_s, listen, make_server
@@ -80,7 +81,7 @@ def _exit_with_parent() -> None:
 
 def run_service(
     path: Path,
-    make: Callable[[SettingsFile], Service] = Service,
+    make: Callable[[SettingsFile, LogRing], Service] = Service,
     options: Mapping[str, object] = MappingProxyType({}),
 ) -> int:
     """Run the service until a stop signal; return 0. If the start fails, print why and raise `typer.Exit` (1 or 2).
@@ -92,7 +93,8 @@ def run_service(
     except SettingsError as exc:
         abort(*exc.problems)
     settings = file.initial
-    configure_logs(settings)
+    ring = LogRing()
+    configure_logs(settings, ring)
     problems: list[str] = []
     service = sock = None
     can_start_later = False
@@ -101,7 +103,7 @@ def run_service(
     except SettingsError as exc:
         problems += exc.problems
     try:
-        service = make(file)
+        service = make(file, ring)
     except SettingsError as exc:
         can_start_later = isinstance(exc, DatabaseUnavailable) and not problems
         problems += exc.problems

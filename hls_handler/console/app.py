@@ -13,13 +13,17 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_page import LogPages
+from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
 from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
+from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
+from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
@@ -34,6 +38,7 @@ class ConsolePorts:
     now: Callable[[], float]  # seconds since 1970
     health: Health
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
+    log_ring: LogRing  # the newest log lines of this process
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
     connect_claude: ConnectClaude
 
@@ -46,13 +51,18 @@ class Console:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._overview = OverviewReader(ports.store, ports.now)
+        self._streams = LogStreams(ports.log_ring)
         self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._questions = Questions(ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
-        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console."""
+        """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
+
+        Open streams end, so that their clients connect again and their key is checked.
+        """
+        self._streams.end_all()
         ports, store = self._ports, self._ports.store
         access = Access(settings, self._own_key, self._attempts, ports.now)
         frame = Frame(settings, access)
@@ -62,8 +72,14 @@ class Console:
             *DeliveryPages(frame, store).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
+            *LogPages(frame, self._streams).routes(),
+            *SettingsPages(frame, store, self._ports.health, self._ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
             *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
             STATIC,
         ]
+
+    def stop(self) -> None:
+        """End the open streams, because the service stops. Thread-safe."""
+        self._streams.stop()

@@ -26,11 +26,18 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Overview": "/", "Deliveries": "/deliveries", "Prompts": "/prompts"}
+NAVIGATION = {
+    "Overview": "/",
+    "Deliveries": "/deliveries",
+    "Prompts": "/prompts",
+    "Log": "/log",
+    "Settings": "/settings",
+}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
     "icon.svg": "image/svg+xml",
+    "log.js": "text/javascript",
 }
 
 

@@ -297,58 +297,74 @@ DEFAULT = "default"
 REPOSITORY_FIELDS = ("repository_allow", "repository_allow_source")
 
 
-def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[str]:
-    """Yield a line "key = value   source" for each key that an entry of `repositories` can set.
+@dataclass(frozen=True, slots=True)
+class SourcedValue:
+    """The value of one key, and the place that sets it."""
 
-    The source is "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)".
-    """
+    key: str  # "labels.allow"
+    value: str  # JSON, but a text has no quotes
+    source: str  # "default", or file, line and key: "config/settings.yaml:14 (repositories[0].features.drafts)"
+    overrides: tuple[str, ...] = ()  # other places that set the key, which `source` has precedence over
+
+    def __str__(self) -> str:
+        """Return "key = value   source"."""
+        return f"{self.key} = {self.value}{f'   {self.source}' if self.source else ''}"
+
+
+def iter_sourced_values(settings: Settings, effective: EffectiveSettings) -> Iterator[SourcedValue]:
+    """Yield the value of each key that an entry of `repositories` can set. `settings` has the lines of both files."""
     key = effective.key
     entry = next(entry for entry in settings.repositories if entry.name == effective.pattern)
-    enabled_key = effective.find_repository_key("enabled") or f"{key}.enabled"
-    yield _sourced_value(settings, "enabled", effective.enabled, enabled_key)
-    yield _sourced_value(settings, "events", sorted(effective.events), f"{key}.events")
-    secret_key = f"{key}.webhook_secret" if webhook_secrets(entry.webhook_secret) else "github.webhook_secret"
+    enabled_keys = (effective.find_repository_key("enabled"), f"{key}.enabled")
+    yield find_source(settings, "enabled", effective.enabled, *enabled_keys)
+    yield find_source(settings, "events", sorted(effective.events), f"{key}.events")
+    secret_keys = [f"{key}.webhook_secret"] if webhook_secrets(entry.webhook_secret) else []
     secrets = count(len(effective.webhook_secrets), "secret")
-    yield f"webhook_secret = {secrets}   {settings.sources.where(secret_key)}"
+    yield find_source(settings, "webhook_secret", secrets, *secret_keys, "github.webhook_secret")
     expected_key = "expect_webhook_within_h"
-    yield _sourced_value(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
+    yield find_source(settings, expected_key, entry.expect_webhook_within_h, f"{key}.{expected_key}")
     for section in ("features", "labels", "comments", "findings", "review"):
         yield from _iter_section(settings, effective, section, getattr(entry, section))
         if section == "labels" and effective.labels.repository_allow_source:
             allowed = _to_text(effective.labels.repository_allow)
-            yield f"labels.allow, and of these = {allowed}   {effective.labels.repository_allow_source}"
+            yield SourcedValue("labels.allow, and of these", allowed, effective.labels.repository_allow_source)
     for name, value in effective.variables.items():
-        own = f"{key}.variables.{name}"
-        source = own if settings.sources.contains(own) else f"prompts.variables.{name}"
-        yield _sourced_value(settings, f"variables.{name}", value, source)
+        keys = (f"{key}.variables.{name}", f"prompts.variables.{name}")
+        yield find_source(settings, f"variables.{name}", value, *keys)
     if not effective.variables:
-        yield _sourced_value(settings, "variables", {}, f"{key}.variables")
+        yield find_source(settings, "variables", {}, f"{key}.variables")
     where = effective.paths.where if effective.paths.globs else DEFAULT
-    yield f"paths.ignore = {_to_text(effective.paths.globs)}   {where}"
+    yield SourcedValue("paths.ignore", _to_text(effective.paths.globs), where)
     for event in effective.use:
         if (chosen := effective.find_prompt(event)) is not None:
-            yield _sourced_value(settings, f"prompts.use.{event}", *chosen)
+            prompt, source = chosen
+            entry_keys = (f"{key}.prompts.use.{event}", f"prompts.use.{event}")
+            yield find_source(settings, f"prompts.use.{event}", prompt, source, *entry_keys)
     for event in effective.shadows:
         if (shadow := effective.find_shadow_prompt(event)) is not None:
-            yield _sourced_value(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
+            yield find_source(settings, f"prompts.use.{event}", {"prompt": shadow[0], "shadow": True}, shadow[1])
     if not effective.use and not effective.shadows:
-        yield _sourced_value(settings, "prompts.use", {}, "prompts.use")
+        yield find_source(settings, "prompts.use", {}, "prompts.use")
 
 
-def _iter_section(settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel) -> Iterator[str]:
+def _iter_section(
+    settings: Settings, effective: EffectiveSettings, name: str, overrides: BaseModel
+) -> Iterator[SourcedValue]:
     overridden = overrides.model_dump(exclude_none=True)
     for key, value in getattr(effective, name):
         if key in REPOSITORY_FIELDS:
             continue
-        path = f"{effective.key}.{name}.{key}" if key in overridden else f"{name}.{key}"
+        entry_key = f"{effective.key}.{name}.{key}" if key in overridden else None
         # The caller adds a line for the labels that `.github/hls.yaml` allows.
         repository_key = None if (name, key) == ("labels", "allow") else effective.find_repository_key(f"{name}.{key}")
-        yield _sourced_value(settings, f"{name}.{key}", value, repository_key or path)
+        yield find_source(settings, f"{name}.{key}", value, repository_key, entry_key, f"{name}.{key}")
 
 
-def _sourced_value(settings: Settings, key: str, value: object, path: str) -> str:
-    source = settings.sources.where(path) if settings.sources.contains(path) else DEFAULT
-    return f"{key} = {_to_text(value)}   {source}"
+def find_source(settings: Settings, key: str, value: object, *paths: str | None) -> SourcedValue:
+    """Return the value with its source: of the key paths that can set it, the first one that a file contains."""
+    found = dict.fromkeys(path for path in paths if path is not None and settings.sources.contains(path))
+    source, *overrides = (settings.sources.where(path) for path in found) if found else (DEFAULT,)
+    return SourcedValue(key, _to_text(value), source, tuple(overrides))
 
 
 def _to_text(value: object) -> str:

@@ -333,6 +333,14 @@ def collect_secrets(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
 
 
+def mask_password(url: str) -> str:
+    """Return the address of a database with `***` in place of its password, however short that is."""
+    for pattern in _PASSWORDS:
+        for found in reversed(list(pattern.finditer(url))):
+            url = url[: found.start(1)] + MASK + url[found.end(1) :]
+    return url
+
+
 def masked(text: str, secrets: Iterable[str]) -> str:
     """Replace each secret of at least 8 characters by `***`. `secrets` must be sorted, the longest first."""
     for secret in secrets:

@@ -151,9 +151,13 @@ def escape_delimiters(text: str, nonce: str) -> str:
 
 def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def escape_unprintable_lines(text: str) -> str:
     """Escape unprintable characters, except newlines and tabs."""
+    if text.isprintable():
+        return text
     return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)

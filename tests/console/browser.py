@@ -14,8 +14,10 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy
+from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
 from hls_handler.work.health import Health
@@ -30,6 +32,7 @@ class Browser:
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
         self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
+        self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
         self.claude: Claude | None = None
         self.is_rendering = False
@@ -38,6 +41,7 @@ class Browser:
             now=lambda: self.now,
             health=self.health,
             rate_limit=lambda: self.rate_limit,
+            log_ring=self.log_ring,
             prompts=self._prompts,
             connect_claude=self._connect_claude,
         )
@@ -47,7 +51,10 @@ class Browser:
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server, **self.sections), _show_start)])
+        self.use(settings(server=server, **self.sections))
+
+    def use(self, given: Settings) -> None:
+        self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
 
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None

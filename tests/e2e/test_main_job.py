@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+from contextlib import closing
 from urllib.parse import urlencode
 
 from hls_handler.prompting import recorded
@@ -81,7 +83,11 @@ def test_stats_match_the_database_after_a_restart(service: Service, sandbox: San
     send(service, sandbox, "demo/bug")
     send(service, sandbox, "demo/feature")
     before = service.get("/stats").body
-    assert service.stop() == 0
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+        connection.request("GET", "/log/events")
+        live_log = connection.getresponse()
+        assert service.stop() == 0
+        assert live_log.read().count(b"delivery finished") == 2  # a stream that the stop cut off would raise an error
     service.start()
     after = service.get("/stats").body
     stored = ("total_webhooks", "successful_processing", "failed_processing", "events_by_type", "tokens", "cost_usd")

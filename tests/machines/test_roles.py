@@ -10,6 +10,7 @@ import pytest
 
 from hls_handler.app import Role, Service
 from hls_handler.errors import SettingsError
+from hls_handler.log_ring import LogRing
 from hls_handler.prompting import recorded
 from hls_handler.sandbox.server import Sandbox
 from hls_handler.settings.load import SettingsFile
@@ -55,7 +56,7 @@ def test_role_is_rejected_for_sqlite(sandbox: Sandbox, tmp_path: Path, role: Rol
     url = f"sqlite:///{tmp_path}/hls.db"
     path = settings_for(sandbox, tmp_path, limits="concurrency: 2", port="0", url=url)
     with pytest.raises(SettingsError) as raised:
-        Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), role=role)
+        Service(SettingsFile(path, os.environ, dotenv=tmp_path / ".env"), LogRing(), role=role)
     assert raised.value.problems == (
         (
             f"{path}:15 (storage.url): --role {role} needs a database that processes can share, but only one "

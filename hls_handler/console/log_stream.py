@@ -1,0 +1,165 @@
+"""Server-sent events with the new lines of the log.
+
+A stream reads the ring buffer four times a second. So the writer of the log does nothing for it, and a slow client
+needs no queue: it misses lines, and an event says how many.
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from hls_handler.console.log_lines import show_line
+from hls_handler.log_ring import LogFilter, LogRing
+from hls_handler.web.limits import STREAM, StreamConnection
+
+MAX_STREAMS = 8
+MAX_FIRST_LINES, MAX_LINES_AT_ONCE = 1_000, 200
+"""Limit on the lines of the first event and of each later reading; more would take a browser too long."""
+
+RETRY_MS, RETRY_FULL_S = 2_000, 30
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect the events otherwise
+]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTimes:
+    """Times in s."""
+
+    poll_s: float = 0.25
+    heartbeat_s: float = 15.0  # a proxy closes a connection without data; nginx does after 60 s
+    age_s: float = 900.0  # then the client connects again, and its session is checked again
+    foreign_age_s: float = 5.0  # under a server that is not ours: it does not announce its end, and waits for streams
+    stalled_s: float = 5.0  # time in which the client must accept data; shorter than any grace period at the end
+
+
+class LogStreams:
+    """The open streams of this process. Used by the event loop only, except `end_all` and `stop`."""
+
+    def __init__(self, ring: LogRing, times: StreamTimes = StreamTimes()) -> None:
+        self.ring: Final = ring
+        self.times: Final = times
+        self._process = secrets.token_hex(4)  # numbers of lines begin again in each process
+        self._open, self._may_open = 0, True
+        self._generation = object()
+
+    def end_all(self) -> None:
+        """End the open streams soon, because settings have changed: clients connect again if they still may."""
+        self._generation = object()
+
+    def stop(self) -> None:
+        """End the open streams soon, and open no others, because the service stops."""
+        self._may_open = False
+        self.end_all()
+
+    def position(self, number: int) -> str:
+        """Return the id of the event with this line: "3f9c2a1b-17"."""
+        return f"{self._process}-{number}"
+
+    def find_number(self, position: str) -> int | None:
+        """Return the number of the line; None if the id is not one of this process."""
+        process, _, number = position.rpartition("-")
+        is_own = process == self._process and number.isascii() and number.isdecimal() and len(number) < 20
+        return int(number) if is_own else None
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[], bool] | None]:
+        """Count one stream in the `with` block. The value says whether it may go on; None if it must not begin."""
+        if not self._may_open or self._open >= MAX_STREAMS:
+            yield None
+            return
+        generation = self._generation
+        self._open += 1
+        try:
+            yield lambda: self._generation is generation
+        finally:
+            self._open -= 1
+
+
+class LogStream(Response):
+    """The response with the lines that follow the line `position` and match. It ends with the service or by age.
+
+    Events: `line` (JSON of a `ShownLine`), `missed` (`lines`: how many were left out, because the log or this client
+    is too slow, or the line `position` is too old), `other` (the position is of another process: all lines of this one
+    follow), `alive`. The id of each is a position.
+    """
+
+    def __init__(self, streams: LogStreams, wanted: LogFilter, position: str) -> None:
+        super().__init__()
+        number = streams.find_number(position)
+        self._streams, self._wanted, self._after = streams, wanted, number or 0
+        self._is_other = bool(position) and number is None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection: StreamConnection | None = scope.get("extensions", {}).get(STREAM, {}).get("connection")
+        with self._streams.opened() as may_go_on, connection.pinned() if connection else nullcontext():
+            if may_go_on is None:
+                detail = f"{MAX_STREAMS} streams are open already, or the service stops; try again later"
+                full = JSONResponse({"detail": detail}, 503, headers={"retry-after": str(RETRY_FULL_S)})
+                await full(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+            gone = asyncio.create_task(_wait_until_gone(receive))
+            try:
+                await self._send_lines(send, gone, may_go_on, is_own=connection is not None)
+            except TimeoutError:
+                if connection is not None:
+                    connection.abort()
+                    await gone
+            finally:
+                gone.cancel()
+
+    async def _send_lines(
+        self, send: Send, gone: asyncio.Task[None], may_go_on: Callable[[], bool], *, is_own: bool
+    ) -> None:
+        times, now = self._streams.times, asyncio.get_running_loop().time
+        ends_at, sent_at = now() + (times.age_s if is_own else times.foreign_age_s), now()
+        text = f"retry: {RETRY_MS}\n\n" + self._event("other", {} if self._is_other else None)
+        text += self._new_lines(MAX_FIRST_LINES) or self._event("alive", {})
+        while may_go_on() and now() < ends_at and not gone.done():
+            if not text and now() - sent_at >= times.heartbeat_s:
+                text = self._event("alive", {})
+            if text:
+                await self._send(send, text, more=True)
+                sent_at = now()
+            await asyncio.wait({gone}, timeout=times.poll_s)
+            text = self._new_lines(MAX_LINES_AT_ONCE)
+        await self._send(send, text, more=False)
+
+    async def _send(self, send: Send, text: str, *, more: bool) -> None:
+        async with asyncio.timeout(self._streams.times.stalled_s):
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+
+    def _new_lines(self, limit: int) -> str:
+        ring = self._streams.ring
+        if ring.last == self._after:
+            return ""
+        found = ring.find(self._wanted, limit=limit, after=self._after)
+        missed = found.missed if self._after else 0  # a client without a position wants only the newest
+        events = [self._event("missed", {"lines": missed} if missed else None)]
+        for line in found.lines:
+            self._after = line.number
+            events.append(self._event("line", asdict(show_line(line))))
+        self._after = found.last
+        return "".join(events)
+
+    def _event(self, name: str, content: object) -> str:
+        if content is None:
+            return ""
+        return f"event: {name}\nid: {self._streams.position(self._after)}\ndata: {json.dumps(content)}\n\n"
+
+
+async def _wait_until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

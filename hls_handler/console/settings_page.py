@@ -1,0 +1,77 @@
+"""The page with the settings in use: those of the service, and those of one repository."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from hls_handler.console.frame import Frame
+from hls_handler.events import REPOSITORY_NAME
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.settings_report import (
+    RepositoryReport,
+    describe_repository_file,
+    make_mask,
+    report_repository,
+    report_service,
+)
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.storage import Storage
+from hls_handler.work.health import Component, Health
+
+READ_AGAIN: Sequence[Component] = ("settings", "prompts")
+"""Components whose problem means that changed files are not in use."""
+
+
+class SettingsPages:
+    def __init__(self, frame: Frame, store: Storage, health: Health, prompts: Callable[[], ReloadingLibrary]) -> None:
+        self._frame, self._settings, self._store = frame, frame.settings, store
+        self._health, self._prompts = health, prompts
+        self._table = RepositoryTable(frame.settings)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [self._frame.page("/settings", self._show)]
+
+    async def _show(self, request: Request) -> Response:
+        repository = request.query_params.get("repository", "").strip()
+        report, problem = None, ""
+        if repository:
+            report, problem = await asyncio.to_thread(self._report, repository)
+        mask = make_mask(self._settings)
+        return self._frame.render(
+            request,
+            "settings.html",
+            status=404 if problem else 200,
+            file=self._settings.sources.file,
+            warnings=[mask(warning) for warning in self._warnings()],
+            repository=repository,
+            names=[entry.name for entry in self._settings.repositories if REPOSITORY_NAME.fullmatch(entry.name)],
+            report=report,
+            problem=problem,
+            sections={} if repository else report_service(self._settings),
+        )
+
+    def _warnings(self) -> Iterator[str]:
+        components = self._health.snapshot().components
+        for name in READ_AGAIN:
+            message, remedy = components[name].message, components[name].remedy
+            if message is not None:
+                yield f"{message} ({remedy})" if remedy else message
+        yield from self._settings.warnings
+
+    def _report(self, repository: str) -> tuple[RepositoryReport | None, str]:
+        """Return the report, or the reason why there is none."""
+        if not REPOSITORY_NAME.fullmatch(repository):
+            return None, f"{repository} is no name of a repository; write it as owner/repo."
+        matching = self._table.find_all(repository)
+        if not matching:
+            where = self._settings.sources.where("repositories")
+            advice = f"add `- name: {repository}` there to process its events."
+            return None, f"No entry of {where} matches {repository}; {advice}"
+        stored = self._store.repository_files.find_by_name(repository)
+        file = describe_repository_file(self._settings, matching[0], stored, lambda: self._prompts().latest)
+        return report_repository(self._settings, matching, file), ""

@@ -1,0 +1,115 @@
+"""Ring buffer of the newest log lines of this process, for the console.
+
+Its lines are those of the log: secrets and credentials were removed before (`logs.py`). They contain untrusted text.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+MAX_LINES = 5_000
+MAX_CHARACTERS = 8_000_000
+"""Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have 10,000."""
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    number: int  # 1 for the first line since the start of the process; no number is left out
+    timestamp: str  # "2026-11-20T12:00:00.123Z"
+    level: str
+    logger: str
+    message: str
+    fields: Mapping[str, object]  # ids, such as delivery, request_id and repository, then fields; values are JSON
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which lines to return: those that fulfil every condition. An empty condition is always fulfilled."""
+
+    level: str = ""  # the least severe level, one of LEVELS
+    id: str = ""  # GUID of a delivery, or a request id: a field of the line is equal to it
+    repository: str = ""  # "owner/repo", ignoring case
+    text: str = ""  # part of the line, ignoring the case of ASCII letters
+
+    def predicate(self) -> Callable[[str], bool]:
+        """Return a function that tests a line of JSON. It searches the text, because decoding would take longer."""
+        levels = [f'"level": "{level}"' for level in LEVELS[LEVELS.index(self.level) :]] if self.level else []
+        field = f": {json.dumps(self.id)}" if self.id else ""
+        lowered = [f'"repository": {json.dumps(self.repository)}'.lower()] if self.repository else []
+        lowered += [json.dumps(self.text)[1:-1].lower()] if self.text else []
+
+        def matches(text: str) -> bool:
+            if field not in text or (levels and not any(level in text for level in levels)):
+                return False
+            if not lowered:
+                return True
+            line = text.lower()
+            return all(part in line for part in lowered)
+
+        return matches
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLines:
+    lines: tuple[LogLine, ...]  # oldest first
+    last: int  # number of the last line that was searched; pass it as `after` to continue
+    missed: int  # lines after `after` that are gone from the buffer, and lines that match but exceed `limit`
+
+
+class LogRing:
+    """The newest `MAX_LINES` lines. Thread-safe. A reader never blocks the writer of the log for long."""
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._lines: deque[str] = deque()
+        self._characters = 0
+        self._last = 0
+
+    @property
+    def last(self) -> int:
+        """Number of the newest line; 0 if there is none."""
+        return self._last
+
+    def add(self, text: str) -> None:
+        """Add one line, a JSON object as `logs.JsonLines` makes it."""
+        with self._lock:
+            self._lines.append(text)
+            self._last += 1
+            self._characters += len(text)
+            while len(self._lines) > MAX_LINES or self._characters > MAX_CHARACTERS:
+                self._characters -= len(self._lines.popleft())
+
+    def find(self, wanted: LogFilter, *, limit: int, after: int = 0) -> FoundLines:
+        """Return the newest `limit` lines that match and have a number above `after`."""
+        with self._lock:
+            last, first = self._last, self._last - len(self._lines) + 1
+            texts = list(islice(self._lines, max(after + 1 - first, 0), None))
+        matches, found, missed = wanted.predicate(), list[LogLine](), max(first - 1 - after, 0)
+        for number, text in zip(range(last, last - len(texts), -1), reversed(texts), strict=True):
+            if not matches(text):
+                continue
+            if len(found) < limit:
+                found.append(_parse(number, text))
+            else:
+                missed += 1
+        return FoundLines(tuple(reversed(found)), last, missed)
+
+    def begins_at(self) -> str | None:
+        """Return the timestamp of the oldest line; None if there is none."""
+        with self._lock:
+            first = self._lines[0] if self._lines else None
+        return None if first is None else _parse(0, first).timestamp
+
+
+def _parse(number: int, text: str) -> LogLine:
+    fields: dict[str, object] = json.loads(text)
+    timestamp, level, logger, message = (str(fields.pop(name)) for name in ("timestamp", "level", "logger", "message"))
+    return LogLine(number, timestamp, level, logger, message, fields)

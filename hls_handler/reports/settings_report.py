@@ -1,0 +1,134 @@
+"""Settings with the place that sets each value, for `hls config explain` and the console. Secrets are masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+
+from hls_handler.clients.transport import proxy_passwords
+from hls_handler.history.repositories import StoredFile
+from hls_handler.prompting.prompt import Library
+from hls_handler.settings.effective import (
+    EffectiveSettings,
+    SourcedValue,
+    apply_repository_settings,
+    explain_precedence,
+    find_source,
+    iter_sourced_values,
+)
+from hls_handler.settings.load import MASK, collect_secrets, mask_password, masked
+from hls_handler.settings.model import Settings
+from hls_handler.settings.repository import EMPTY_REPOSITORY_SETTINGS, PATH, RepositorySettings
+from hls_handler.settings.yaml_parser import Sources
+from hls_handler.untrusted.redaction import redact
+from hls_handler.work.repository_settings import resolve_settings_file, without_unknown_prompts
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryFileState:
+    """The `.github/hls.yaml` of a repository: the settings that apply, and a sentence about the file."""
+
+    settings: RepositorySettings
+    sentence: str
+    source: str = ""  # what switches the file off, or when it was read
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryReport:
+    """The settings of one repository."""
+
+    entry: SourcedValue  # "name", the pattern of the entry of `repositories` that applies, and its line
+    precedence: tuple[str, ...]  # why it has precedence over others: "octo/*   hls.yaml:4 (...): a whole name ..."
+    file: SourcedValue  # what is known about `.github/hls.yaml`
+    values: tuple[SourcedValue, ...]
+    settings: Settings  # with the lines of both files
+    effective: EffectiveSettings
+
+
+def describe_repository_file(
+    settings: Settings,
+    effective: EffectiveSettings,
+    stored: StoredFile | None,
+    library: Callable[[], Library],
+    *,
+    is_live: bool = False,
+) -> RepositoryFileState:
+    """Return what applies of the stored file. `library` is called only if the file chooses prompts."""
+    if not effective.features.repository_settings:
+        where = settings.sources.where(effective.find_feature_key("repository_settings", settings))
+        return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "ignored, because switched off", where)
+    if stored is None:
+        return RepositoryFileState(EMPTY_REPOSITORY_SETTINGS, "not read yet")
+    file = resolve_settings_file(stored)
+    if file.settings.values.prompts.use:
+        file = replace(file, settings=without_unknown_prompts(library(), file))
+    when = "now" if is_live else f"{stored.age_s:.0f} s ago"
+    return RepositoryFileState(file.settings, file.describe() or "the file does not exist", f"read {when}")
+
+
+def report_repository(
+    settings: Settings, matching: Sequence[EffectiveSettings], file: RepositoryFileState
+) -> RepositoryReport:
+    """Return the report. `matching` are the entries that match the repository, the most specific one first."""
+    chosen, *others = matching
+    effective = apply_repository_settings(chosen, file.settings)
+    merged = settings.with_repository_sources(Sources(PATH, file.settings.lines))
+    mask, where = make_mask(settings), settings.sources.where
+    precedence = (
+        f"{other.pattern}   {where(f'{other.key}.name')}: {explain_precedence(chosen, other)}" for other in others
+    )
+    return RepositoryReport(
+        entry=SourcedValue("name", mask(chosen.pattern), where(f"{chosen.key}.name")),
+        precedence=tuple(map(mask, precedence)),
+        file=SourcedValue(PATH, mask(file.sentence), file.source),
+        values=tuple(replace(one, value=mask(one.value)) for one in iter_sourced_values(merged, effective)),
+        settings=merged,
+        effective=effective,
+    )
+
+
+def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:
+    """Return the values of all sections, by section: "server" -> (server.host, ...). Of `repositories` the names."""
+    mask, found = make_mask(settings), dict[str, tuple[SourcedValue, ...]]()
+    for name, section in settings:
+        if isinstance(section, BaseModel):
+            values = (find_source(settings, path, value, path) for path, value in _iter_values(name, section))
+            found[name] = tuple(replace(one, value=mask(one.value)) for one in values)
+    found["repositories"] = tuple(
+        find_source(settings, f"repositories[{index}].name", mask(entry.name), f"repositories[{index}].name")
+        for index, entry in enumerate(settings.repositories)
+    )
+    return found
+
+
+def _iter_values(path: str, section: BaseModel) -> Iterator[tuple[str, object]]:
+    for name, value in section:
+        key = f"{path}.{name}"
+        if isinstance(value, BaseModel):
+            yield from _iter_values(key, value)
+        else:
+            yield key, mask_password(value) if key == "storage.url" else _to_json(value)
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, BaseModel):
+        return {name: _to_json(item) for name, item in value}
+    if isinstance(value, Mapping):
+        return {str(name): _to_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def make_mask(settings: Settings) -> Callable[[str], str]:
+    """Return a function that masks the secrets of the settings and whatever looks like a credential.
+
+    An operator may have written a secret to a key that is not one.
+    """
+    secrets = sorted({*collect_secrets(settings), *proxy_passwords()}, key=lambda one: (-len(one), one))
+    return lambda text: redact(masked(text, secrets))

@@ -1,0 +1,183 @@
+"""The page of the settings in use."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from hls_handler.handlers.reader import FileAtRef
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.work.repository_settings import to_stored_file
+from tests.console.browser import Browser
+from tests.queue.builders import begin
+from tests.settings.files import app_key, load
+
+EVIL = "<img src=x onerror=alert(1)>"
+SETTINGS = """\
+github: {token: token-marker-0001, webhook_secret: [webhook-marker-0002, webhook-marker-0003]}
+claude: {api_key: claude-marker-0004, temperature: 0.5}
+labels: {create: false, allow: [bug]}
+comments: {tone: formal}
+prompts: {use: {issues: issues/analyze}, variables: {team: platform}}
+repositories:
+  - name: "octo/*"
+  - name: octo/widgets
+    features: {dry_run: true}
+    labels: {create: true}
+    variables: {team: payments}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load(tmp_path, SETTINGS)
+
+
+def rows(browser: Browser, folder: Path, query: str = "") -> dict[str, tuple[str, str]]:
+    """Return {key: (value, all that is in the third column)} of the page."""
+    page = browser.get(f"/settings{query}").body.decode().replace(f"{folder}/", "")
+    found = re.findall(r'<tr role="row"><td role="cell"><code>(.*?)</code></td>(.*?)</tr>', page)
+    columns = {key: re.split("</td>", unescape(re.sub("<(?!/td)[^>]*>", " ", rest))) for key, rest in found}
+    return {key: (value.strip(), " ".join(source.split())) for key, (value, source, _) in columns.items()}
+
+
+def test_every_setting_of_the_service_is_shown_with_its_line(
+    store: Storage, settings: Settings, tmp_path: Path
+) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    found = rows(browser, tmp_path)
+    assert found["github.token"] == ("***", "settings.yaml:1 (github.token)")
+    assert found["github.webhook_secret"] == ('["***", "***"]', "settings.yaml:1 (github.webhook_secret)")
+    assert found["server.port"] == ("8000", "default")
+    assert found["server.api_key"] == ("null", "default")
+    assert found["labels.allow"] == ('["bug"]', "settings.yaml:3 (labels.allow)")
+    assert found["prompts.directory"] == ('["prompts", "shipped"]', "default")
+    assert found["repositories[1].name"] == ("octo/widgets", "settings.yaml:8 (repositories[1].name)")
+    sections = {key.partition(".")[0] for key in found}
+    assert sections == {"repositories[0]", "repositories[1]", *Settings.model_fields} - {"repositories"}
+
+
+def test_settings_of_a_repository_name_what_they_override(store: Storage, settings: Settings, tmp_path: Path) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    page = browser.get("/settings?repository=octo/widgets").body.decode().replace(f"{tmp_path}/", "")
+    assert "octo/*   settings.yaml:7 (repositories[0].name): a whole name against a pattern" in page
+    assert ".github/hls.yaml: not read yet" in page
+    found = rows(browser, tmp_path, "?repository=octo/widgets")
+    assert found["labels.create"] == (
+        "true",
+        "settings.yaml:10 (repositories[1].labels.create) overrides settings.yaml:3 (labels.create)",
+    )
+    assert found["comments.tone"] == ("formal", "settings.yaml:4 (comments.tone)")
+    assert found["variables.team"] == (
+        "payments",
+        "settings.yaml:11 (repositories[1].variables.team) overrides settings.yaml:5 (prompts.variables.team)",
+    )
+    assert found["webhook_secret"] == ("2 secrets", "settings.yaml:1 (github.webhook_secret)")
+    assert found["features.drafts"] == ("false", "default")
+
+
+def test_own_file_of_a_repository_is_applied(store: Storage, settings: Settings, tmp_path: Path) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    store_file(store, "comments: {tone: friendly}\n")
+    page = browser.get("/settings?repository=Octo/Widgets").body.decode()
+    assert re.search(
+        r"\.github/hls\.yaml \(c0ffee\) applies on top of the settings <span class=\"quiet\">read \d s ago", page
+    )
+    assert rows(browser, tmp_path, "?repository=octo/widgets")["comments.tone"] == (
+        "friendly",
+        ".github/hls.yaml:1 (comments.tone) overrides settings.yaml:4 (comments.tone)",
+    )
+
+
+def store_file(store: Storage, text: str) -> None:
+    stored = to_stored_file(FileAtRef("file", "c0ffee", text.encode()), None)
+    store.repository_files.save(begin(store, "g1"), 1, "octo/widgets", "hls", stored)
+
+
+@pytest.mark.parametrize(
+    ("repository", "problem"),
+    [
+        ("other/thing", "settings.yaml:6 (repositories) matches other/thing; add `- name: other/thing` there"),
+        ("octo", "octo is no name of a repository; write it as owner/repo."),
+        (f"{EVIL}/x", f"{EVIL}/x is no name of a repository; write it as owner/repo."),
+    ],
+)
+def test_repository_without_settings_is_named(
+    store: Storage, settings: Settings, repository: str, problem: str
+) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    response = browser.get(f"/settings?repository={quote(repository)}")
+    assert response.status == 404
+    assert problem in unescape(response.body.decode())
+    assert EVIL not in response.body.decode()
+
+
+def test_warnings_and_changed_files_that_are_not_in_use_are_at_the_top(store: Storage, settings: Settings) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    message = "the changed settings cannot be used, the last valid ones stay active: has token-marker-0001"
+    browser.health.report_problem("settings", message, "fix the file")
+    page = unescape(browser.get("/settings").body.decode())
+    notes = re.findall(r'<p role="alert" class="note">(.*?)</p>', page)
+    assert notes[0].endswith("the last valid ones stay active: has *** (fix the file)")
+    assert notes[1].endswith("(claude.temperature): has no effect, models accept no temperature; remove the key")
+
+
+def test_text_of_the_own_file_is_escaped(store: Storage, settings: Settings) -> None:
+    browser = Browser(store)
+    browser.use(settings)
+    store_file(store, f"'{EVIL}': 1\npaths: {{ignore: ['{EVIL}']}}\n")
+    page = browser.get("/settings?repository=octo/widgets").body.decode()
+    assert EVIL not in page
+    assert EVIL in unescape(page)
+
+
+def test_rule_19_no_secret_is_on_the_page(store: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://hls:proxy%40marker-0001@proxy.example:3128")
+    key = app_key()
+    settings = load(
+        tmp_path,
+        """\
+server: {api_key: server-marker-0002}
+github:
+  app: {id: 1, private_key: "${APP_KEY}"}
+  webhook_secret: [webhook-marker-0003, webhook-marker-0004]
+claude: {api_key: claude-marker-0005}
+storage: {url: "postgresql+psycopg://hls:database-marker-0006@db/hls?sslpassword=marker-0007"}
+comments: {about_url: "https://hls:marker-0008@hls.example.com/about"}
+labels: {allow: [claude-marker-0005]}
+prompts: {variables: {proxy: "uses proxy@marker-0001", secret: "see repository-marker-0009", token: ghp_TOKEN}}
+repositories:
+  - name: octo/widgets
+    webhook_secret: repository-marker-0009
+""".replace("TOKEN", "a1B2" * 9),
+        {"APP_KEY": key},
+    )
+    browser = Browser(store)
+    browser.use(settings)
+    browser.health.report_problem("prompts", "has database-marker-0006", "see webhook-marker-0003")
+    for path in ("/settings", "/settings?repository=octo/widgets"):
+        page = unescape(browser.get(path, x_api_key="server-marker-0002").body.decode())
+        assert "Set by" in page
+        assert re.findall(r"\S*marker\S*", page) == []
+        assert "a1B2" not in page
+        assert not any(line in page for line in key.splitlines()[1:-1])
+    assert "postgresql+psycopg://hls:***@db/hls?sslpassword=***" in unescape(
+        browser.get("/settings", x_api_key="server-marker-0002").body.decode()
+    )
+
+
+def test_short_secrets_are_masked(store: Storage, tmp_path: Path) -> None:
+    browser, url = Browser(store), 'storage: {url: "postgresql+psycopg://hls:hls@db/hls"}\n'
+    browser.use(load(tmp_path, SETTINGS.replace("claude-marker-0004", "short") + url))
+    assert rows(browser, tmp_path)["storage.url"][0] == "postgresql+psycopg://hls:***@db/hls"
+    assert rows(browser, tmp_path)["claude.api_key"][0] == "***"

@@ -1,0 +1,118 @@
+"""The ring buffer of the newest log lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+
+from hls_handler import logs
+from hls_handler.log_ring import MAX_CHARACTERS, MAX_LINES, LogFilter, LogLine, LogRing
+
+ALL = LogFilter()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
+    yield
+    threading.excepthook = thread_excepthook
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def line(message: str = "m", level: str = "INFO", **fields: object) -> str:
+    fixed = {"timestamp": "2026-11-20T12:00:00.123Z", "level": level, "logger": "work", "message": message}
+    return json.dumps(fixed | fields)
+
+
+def ring_of(*lines: str) -> LogRing:
+    ring = LogRing()
+    for text in lines:
+        ring.add(text)
+    return ring
+
+
+def messages(ring: LogRing, wanted: LogFilter = ALL, *, limit: int = 100, after: int = 0) -> list[str]:
+    return [found.message for found in ring.find(wanted, limit=limit, after=after).lines]
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["json", "text"]) -> None:
+    ring, stream = LogRing(), io.StringIO()
+    logs.configure("INFO", layout, stream, ["marker-of-a-secret"], ring=ring)
+    log = logging.getLogger("hls_handler.work")
+    with logs.log_context(delivery="g-1"):
+        log.info("has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5})
+        logs.log_fields(log, logging.INFO, "webhook received", {"event": "marker-of-a-secret"})
+    log.debug("below the level")
+    first, second = ring.find(ALL, limit=9).lines
+    assert (first.number, first.level, first.logger) == (1, "INFO", "hls_handler.work")
+    assert first.message == "has *** and [redacted: github-token]"
+    assert first.fields == {"delivery": "g-1", "state": "done", "took_s": 1.5}
+    assert (second.message, second.fields) == ("webhook received", {"delivery": "g-1", "event": "***"})
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_only_the_newest_lines_are_kept_and_lost_ones_are_counted() -> None:
+    ring = ring_of(*(line(str(number)) for number in range(1, MAX_LINES + 11)))
+    assert messages(ring, limit=MAX_LINES + 10)[:1] == ["11"]
+    found = ring.find(ALL, limit=MAX_LINES, after=8)
+    assert (found.lines[0].number, found.last, found.missed) == (11, MAX_LINES + 10, 2)
+    assert ring.find(ALL, limit=MAX_LINES, after=10).missed == 0
+
+
+def test_long_lines_leave_room_for_fewer() -> None:
+    ring = ring_of(*(line("x" * (MAX_CHARACTERS // 4)) for _ in range(5)), line("newest"))
+    assert [len(message) for message in messages(ring)] == [MAX_CHARACTERS // 4] * 3 + [6]
+    ring.add(line("x" * MAX_CHARACTERS))
+    assert (messages(ring), ring.last, ring.begins_at()) == ([], 7, None)
+
+
+def test_reading_goes_on_after_a_number() -> None:
+    ring = ring_of(line("a"), line("b"), line("c"))
+    assert messages(ring, after=1) == ["b", "c"]
+    found = ring.find(ALL, limit=1, after=0)
+    assert ([one.message for one in found.lines], found.last, found.missed) == (["c"], 3, 2)
+    assert ring.find(ALL, limit=9, after=3).lines == ()
+    assert ring.find(LogFilter(text="none"), limit=9).last == ring.last == 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (LogFilter(level="WARNING"), ["Bäd", "crash"]),
+        (LogFilter(id="g-1"), ["received", "Bäd"]),
+        (LogFilter(id="r-1"), ["received"]),
+        (LogFilter(id="g-"), []),
+        (LogFilter(repository="octo/Widgets"), ["Bäd"]),
+        (LogFilter(repository="octo/Widget"), []),
+        (LogFilter(text="BäD"), ["Bäd"]),
+        (LogFilter(text='a "quoted\\ '), ["crash"]),
+        (LogFilter(level="ERROR", id="g-1"), []),
+        (LogFilter(level="WARNING", id="g-1", repository="octo/widgets", text="b"), ["Bäd"]),
+    ],
+)
+def test_filters(wanted: LogFilter, found: list[str]) -> None:
+    ring = ring_of(
+        line("received", delivery="g-1", request_id="r-1"),
+        line("Bäd", "WARNING", delivery="g-1", repository="octo/widgets"),
+        line("crash", "CRITICAL", reason='": "g-1" "level": "INFO", a "quoted\\ text'),
+    )
+    assert messages(ring, wanted) == found
+
+
+def test_line_has_its_fields_and_the_ring_its_beginning() -> None:
+    ring = LogRing()
+    assert ring.begins_at() is None
+    ring.add(line("m", "ERROR", delivery="g", tokens=[1]))
+    (found,) = ring.find(ALL, limit=1).lines
+    assert found == LogLine(1, "2026-11-20T12:00:00.123Z", "ERROR", "work", "m", {"delivery": "g", "tokens": [1]})
+    assert ring.begins_at() == "2026-11-20T12:00:00.123Z"
