@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, cpu, latency, memory, reviews, start, steps, work
+from bench import accept, claim, cpu, latency, memory, pages, reviews, start, steps, work
 from bench.row import Row, table
 
 BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
@@ -20,6 +20,8 @@ BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "steps": steps.measure,
     "reviews": reviews.measure,
     "claim": claim.measure,
+    "pages": pages.measure,
+    "pages-postgresql": pages.measure_postgresql,
     "start": start.measure,
     "memory": memory.measure,
     "cpu": cpu.measure,

@@ -47,6 +47,8 @@ class NewDelivery(msgspec.Struct, frozen=True):
     repository: str | None = None  # "owner/repo"
     number: int | None = None  # number of the issue or pull request
     head_sha: str | None = None
+    sender: str | None = None  # login
+    title: str | None = None  # of the issue or pull request: cleaned, redacted, at most 200 characters
     priority: int = PRIORITY_OTHER  # a higher number is processed earlier
     settle_s: float = 0.0  # wait before processing; a delivery that arrives during this time may supersede this one
     digest: bytes | None = None  # `web.webhook.body_digest`; None if ignored
@@ -135,6 +137,8 @@ class Checkpoint:
     version: int  # version of the structure of `value`
     value: str  # JSON
     took_s: float = 0.0
+    started_at: datetime | None = None  # aware UTC, by the database's clock; None if the step is not measured
+    github_requests: int | None = None  # that the step sent
 
 
 @dataclass(frozen=True, slots=True)

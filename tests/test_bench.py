@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
-from bench import reviews, steps
+from bench import pages, reviews, steps
+from hls_handler.storage import Storage
+from tests.console.browser import Browser
 
 
 def test_benchmark_of_checkpoints_processes_deliveries_with_both_storages(tmp_path: Path) -> None:
@@ -21,3 +24,13 @@ def test_benchmark_of_reviews_counts_the_calls_that_the_documentation_shows(tmp_
     section = Path("docs/reviews.md").read_text(encoding="utf-8").partition("## Calls and tokens in later rounds")[2]
     documented = [line.split("|")[2:4] for line in section.split("\n") if line.startswith("|")]
     assert [[cell.strip() for cell in cells] for cells in documented[2:]] == calls
+
+
+def test_benchmark_of_pages_finds_all_pages_in_its_stores(tmp_path: Path) -> None:
+    for number in (1, 60):
+        url = f"sqlite:///{tmp_path}/{number}.db"
+        values = pages.fill(url, number, analyze=False)
+        with closing(Storage.open(url)) as store:
+            browser = Browser(store)
+            statuses = {name: browser.get(page.format(**values)).status for name, page in pages.PAGES.items()}
+        assert statuses == dict.fromkeys(pages.PAGES, 200)

@@ -1,7 +1,12 @@
-"""`hls deliveries` lists, shows and retries deliveries. `hls why` explains what HLS did on an issue or pull request."""
+"""`hls deliveries` lists, shows, exports and retries deliveries. `hls why` explains what HLS did on a conversation."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import sys
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, get_args
 
 import typer
@@ -18,9 +23,11 @@ from hls_handler.cli.options import (
     print_line,
     print_lines,
     require_existing_store,
+    utc_now,
 )
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
+from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import describe_pause, find_pause
 from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
@@ -28,7 +35,7 @@ from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dic
 from hls_handler.reports.retry import retry_delivery
 
 deliveries = typer.Typer(
-    help="List, show and retry deliveries. Works while the service runs.",
+    help="List, show, export and retry deliveries. Works while the service runs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,17 +43,21 @@ deliveries = typer.Typer(
 Guid = Annotated[
     str, typer.Argument(metavar="DELIVERY", help="The delivery's GUID, a unique prefix of it, or its request id.")
 ]
+OfState = Annotated[
+    State | None,
+    typer.Option("--state", metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
+]
+OfRepository = Annotated[
+    str | None, typer.Option("--repository", metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
+]
+AGE = re.compile(r"(?P<number>[0-9]{1,5})(?P<unit>[dhm])")
+UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 @deliveries.command(name="list")
 def list_(
-    state: Annotated[
-        State | None,
-        typer.Option(metavar="STATE", help=f"Only deliveries in this state: {', '.join(get_args(State))}."),
-    ] = None,
-    repository: Annotated[
-        str | None, typer.Option(metavar="OWNER/REPO", help="Only deliveries of this repository, or URL.")
-    ] = None,
+    state: OfState = None,
+    repository: OfRepository = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of deliveries.")] = 50,
     as_json: AsJson = False,
     config: Config = None,
@@ -106,6 +117,57 @@ def show(guid: Guid, as_json: AsJson = False, config: Config = None) -> None:
         print_line(f"  {step}")
     if report.comment is not None:
         print_lines("\n--- comment ---\n" + report.comment)
+
+
+@deliveries.command()
+def export(
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only deliveries received since: an age (7d, 24h, 30m), or a time in UTC."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only deliveries received before: an age, or a time in UTC.")
+    ] = None,
+    state: OfState = None,
+    repository: OfRepository = None,
+    config: Config = None,
+) -> None:
+    """Print deliveries as JSON lines, the newest first.
+
+    Each line is the document of `hls deliveries show --json`. The memory needed does not depend on the number of
+    deliveries, and the command ends when its reader does, as in `hls deliveries export | head`.
+
+    Exit codes: 0 printed (also if there are none); 1 there is no database; 2 usage error, or unusable settings or
+    database.
+    """
+    settings = load(config, credentials=False)
+    search = DeliverySearch(
+        state=state,
+        repository=repository and require_repository(repository, base_url=settings.github.base_url),
+        since=_parse_time("--since", since),
+        until=_parse_time("--until", until),
+    )
+    with require_existing_store(settings) as store:
+        try:
+            for row in store.searches.read_all(search):
+                sys.stdout.write(f"{json.dumps(report_to_dict(load_report(store, row)))}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports the error at its end
+
+
+def _parse_time(option: str, given: str | None) -> datetime | None:
+    """Parse "7d" or "2026-11-23T12:00". A time without an offset is UTC."""
+    if given is None:
+        return None
+    age = AGE.fullmatch(given)
+    try:
+        if age is not None:
+            return utc_now() - timedelta(**{UNITS[age["unit"]]: int(age["number"])})
+        moment = datetime.fromisoformat(given)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("write it as 7d, 24h, 30m or 2026-11-23T12:00", param_hint=option) from None
 
 
 @deliveries.command()

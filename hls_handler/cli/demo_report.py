@@ -61,7 +61,9 @@ def format_details(report: DeliveryReport) -> Iterator[str]:
     comment = [line for line in lines if line.strip() and not line.startswith("<!-- hls:")]  # without HLS's marker
     yield f"   comment   {comment[0] if comment else 'none'}"
     yield from (f"             {line}" for line in comment[1:3])
-    yield "   took      " + ", ".join(f"{step} {took_s * 1000:.0f} ms" for step, took_s in report.times)
+    yield "   took      " + ", ".join(
+        f"{step.name} {step.took_s * 1000:.0f} ms" for step in report.steps if step.took_s is not None
+    )
 
 
 def format_totals(reports: Iterable[DeliveryReport], *, paid: bool) -> str:

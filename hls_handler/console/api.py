@@ -14,7 +14,7 @@ from hls_handler.console.delivery_search import InvalidFilter, find_delivery, pa
 from hls_handler.console.frame import Frame, Problem, send_json
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.json_documents import deliveries_to_dict, report_to_dict
+from hls_handler.reports.json_documents import DeliveriesPage, deliveries_to_dict, report_to_dict
 from hls_handler.reports.retry import retry_delivery
 from hls_handler.storage import Storage
 
@@ -43,8 +43,12 @@ class Api:
         found = await asyncio.to_thread(self._store.searches.find, search)
         pauses = await asyncio.to_thread(self._store.pauses.active)
         following = None if found.next is None else f"{DELIVERIES}?{to_query(request.query_params, before=found.next)}"
-        document = deliveries_to_dict(found.rows, pauses)
-        return send_json(request, {**document, "next": following, "is_complete": found.is_complete})
+        page: DeliveriesPage = {
+            **deliveries_to_dict(found.rows, pauses),
+            "next": following,
+            "is_complete": found.is_complete,
+        }
+        return send_json(request, page)
 
     async def _show(self, request: Request) -> Response:
         row = await self._find(request)

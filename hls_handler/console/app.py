@@ -69,7 +69,7 @@ class Console:
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
-            *DeliveryPages(frame, store).routes(),
+            *DeliveryPages(frame, store, self._ports.log_ring).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
@@ -16,19 +18,29 @@ from hls_handler.console.delivery_search import (
     describe_conversation,
     describe_event,
     find_delivery,
+    find_github_page,
     parse_search,
     to_query,
 )
 from hls_handler.console.frame import Frame
+from hls_handler.console.log_lines import show_line
 from hls_handler.history.statistics import DeliveryRow
-from hls_handler.reports.delivery_report import describe_steps, format_report, load_report
+from hls_handler.log_ring import LogFilter, LogLine, LogRing
+from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
 from hls_handler.reports.retry import retry_delivery
+from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.storage import Storage
+from hls_handler.untrusted.cleaning import truncate
+from hls_handler.wording import add_usd
+
+MAX_FACTS_CHARACTERS = 100_000
+MAX_LOG_LINES = 200
+STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claude", "post": "Post"}
 
 
 class DeliveryPages:
-    def __init__(self, frame: Frame, store: Storage) -> None:
-        self._frame, self._store = frame, store
+    def __init__(self, frame: Frame, store: Storage, log_ring: LogRing) -> None:
+        self._frame, self._store, self._log_ring = frame, store, log_ring
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -64,7 +76,8 @@ class DeliveryPages:
         return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)
 
     async def _page(self, request: Request, row: DeliveryRow, *, said: str = "", status: int = 200) -> Response:
-        report = await asyncio.to_thread(load_report, self._store, row)
+        shown = await asyncio.to_thread(self._load, row)
+        report = shown.report
         _, *sentences = format_report(report)  # the first one names the delivery
         return self._frame.render(
             request,
@@ -74,10 +87,32 @@ class DeliveryPages:
             row=row,
             event=describe_event(row),
             conversation=describe_conversation(row),
+            github_page=find_github_page(row, self._frame.settings.github.base_url),
             sentences=[sentence.strip() for sentence in sentences],
-            steps=tuple(describe_steps(report)),
+            steps=[
+                (step, _title(step), _started(step, row), bar)
+                for step, bar in zip(report.steps, _draw_bars(report.steps), strict=True)
+            ],
+            total_usd=add_usd(call.cost_usd for call in report.calls),
+            replies=shown.replies,
+            facts=shown.facts,
+            log_lines=[show_line(line) for line in shown.log_lines],
+            log_begins_at=self._log_ring.begins_at(),
             said=said,
             can_retry=row.state in ("dead", "queued"),
+        )
+
+    def _load(self, row: DeliveryRow) -> _Shown:
+        report = load_report(self._store, row)
+        facts = None if report.facts is None else "\n".join(_format_tree(json.loads(report.facts)))
+        return _Shown(
+            report,
+            facts=None if facts is None else truncate(facts, MAX_FACTS_CHARACTERS),
+            replies=tuple(
+                (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
+                for answered in report.answers
+            ),
+            log_lines=self._log_ring.find(LogFilter(id=row.guid), limit=MAX_LOG_LINES).lines,
         )
 
     async def _retry(self, request: Request) -> Response:
@@ -89,3 +124,67 @@ class DeliveryPages:
         result = await asyncio.to_thread(run, self._store, row)
         now = await find_delivery(self._store, row.guid) or row
         return await self._page(request, now, said=f"{result.sentence}.", status=200 if result.is_queued else 409)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    report: DeliveryReport
+    facts: str | None
+    replies: tuple[tuple[str, str], ...]  # prompt id, and the reply as JSON
+    log_lines: tuple[LogLine, ...]
+
+
+def _title(step: Step) -> str:
+    """Return "Ask Claude 2" for "ask 2"."""
+    name, _, rest = step.name.partition(" ")
+    return f"{STEP_TITLES.get(name, name)} {rest}".rstrip()
+
+
+def _started(step: Step, row: DeliveryRow) -> str:
+    """Return the start of the step: "12:00:00.250"; with the date if it is another one than that of the receipt."""
+    if step.started_at is None:
+        return ""
+    clock = f"{step.started_at:%H:%M:%S.%f}"[:-3]
+    is_same_day = step.started_at.date() == row.received_at.date()
+    return clock if is_same_day else f"{step.started_at:%Y-%m-%d} {clock}"
+
+
+def _draw_bars(steps: Sequence[Step]) -> list[tuple[float, float] | None]:
+    """Return for each step its start and its length in per cent of the time from the first to the last one.
+
+    None: the step has no start or no duration, or it is the routing, before which the delivery waited in the queue.
+    """
+    spans = [
+        (step.started_at.timestamp(), step.took_s)
+        if step.started_at is not None and step.took_s is not None and step.name != ROUTE
+        else None
+        for step in steps
+    ]
+    begin = min((start for start, _ in filter(None, spans)), default=0.0)
+    length = max((start + took_s - begin for start, took_s in filter(None, spans)), default=0.0) or 1.0
+    return [
+        None if span is None else (round((span[0] - begin) / length * 100, 2), round(span[1] / length * 100, 2))
+        for span in spans
+    ]
+
+
+def _format_tree(value: object, indent: str = "") -> Iterator[str]:
+    """Yield the lines of a JSON value for reading. Each line of a text is marked, so that it cannot imitate a key."""
+    match value:
+        case Mapping() | list() if value:
+            named = value.items() if isinstance(value, Mapping) else (("-", part) for part in value)
+            for name, part in named:
+                lines = list(_format_tree(part, f"{indent}  "))
+                is_short = len(lines) == 1 and not (isinstance(part, Mapping | list) and part)
+                label = name if name == "-" else f"{name}:"
+                if is_short:
+                    yield f"{indent}{label} {lines[0].strip()}"
+                else:
+                    yield f"{indent}{label}"
+                    yield from lines
+        case str() if "\n" in value:
+            yield from (f"{indent}| {line}" for line in value.split("\n"))
+        case str():
+            yield f"{indent}{value}"
+        case _:
+            yield f"{indent}{json.dumps(value)}"

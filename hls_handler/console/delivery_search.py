@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import get_args
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
+from hls_handler.clients.app_setup import web_url
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.search import DeliverySearch
@@ -24,7 +25,7 @@ class InvalidFilter(ValueError):
 
 def parse_search(query: Mapping[str, str]) -> DeliverySearch:
     """Return the search of an address such as `/deliveries?state=dead`. Raises `InvalidFilter`."""
-    known = ("state", "repository", "event", "text", "since", "until", "before")
+    known = ("state", "repository", "event", "sender", "text", "since", "until", "before")
     unknown = sorted(set(query) - set(known))
     if unknown:
         raise InvalidFilter(f"there is no filter {unknown[0]!r}; expected one of {', '.join(known)}")
@@ -41,14 +42,16 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         state=next((one for one in STATES if one == state), None),
         repository=given.get("repository"),
         event=given.get("event"),
+        sender=given.get("sender"),
         text=given.get("text", ""),
-        since=_parse_time("since", given.get("since")),
-        until=_parse_time("until", given.get("until")),
+        since=parse_time("since", given.get("since")),
+        until=parse_time("until", given.get("until")),
         before=given.get("before"),
     )
 
 
-def _parse_time(name: str, given: str | None) -> datetime | None:
+def parse_time(name: str, given: str | None) -> datetime | None:
+    """Return the time of the filter `name`, aware UTC. Raises `InvalidFilter`."""
     if given is None:
         return None
     try:
@@ -75,3 +78,11 @@ def describe_event(row: DeliveryRow) -> str:
 
 def describe_conversation(row: DeliveryRow) -> str:
     return f"{row.repository or ''}#{row.number}" if row.number is not None else row.repository or ""
+
+
+def find_github_page(row: DeliveryRow, base_url: str) -> str | None:
+    """Return the address of the issue or pull request, else of the repository. `base_url` is that of GitHub's API."""
+    if row.repository is None:
+        return None
+    path = quote(row.repository) + (f"/issues/{row.number}" if row.number is not None else "")
+    return f"{web_url(base_url)}/{path}"  # GitHub redirects to /pull/ if it is a pull request

@@ -63,6 +63,8 @@ deliveries = Table(
     Column("repository", UntrustedString),
     Column("number", BigInteger),
     Column("head_sha", UntrustedString),
+    Column("sender", UntrustedString),  # login; NULL if GitHub names none
+    Column("title", UntrustedString),  # of the issue or pull request: cleaned, redacted, at most 200 characters
     Column("conversation_key", Text),  # "186853002#7"; at most one delivery of each key runs at a time
     Column("is_command", Boolean, nullable=False, server_default=false()),  # such as `/stop`
     Column("posted_on", BigInteger),  # number of the conversation to comment on, if the event names none
@@ -116,6 +118,7 @@ deliveries = Table(
     ),
     _partial_index("ix_deliveries_dead", "id", where="state = 'dead'"),
     Index("ix_deliveries_number", "repository", "number"),
+    Index("ix_deliveries_request", "request_id"),
     _partial_index("ix_deliveries_digest", "digest", where="digest IS NOT NULL"),
     _partial_index("ix_deliveries_posted_on", "repository", "posted_on", where="posted_on IS NOT NULL"),
     _partial_index("ix_deliveries_finished", "finished_at", where="finished_at IS NOT NULL"),
@@ -141,6 +144,8 @@ checkpoints = Table(
     Column("step_index", Integer, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
+    Column("started_at", BigInteger),  # NULL: of a step that is not measured, or stored by a version before 0.4.0
+    Column("github_requests", BigInteger),  # that the step sent; NULL as above
     Column("value", LargeBinary, nullable=False),  # JSON, zstd
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, or_, select, union_all
+from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, select, union_all
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
@@ -19,6 +19,7 @@ from hls_handler.queue.delivery_queue import count_deliveries
 from hls_handler.queue.pauses import is_paused
 
 _c, _f = deliveries.c, findings.c
+LAST_ID = "z" * 64  # after any GUID and request id in every collation: they have letters, digits, "-" and ":"
 DELIVERY_COLUMNS = [column for column in _c if column.name not in ("body", "digest")]
 
 
@@ -37,6 +38,8 @@ class DeliveryRow:
     repository: str | None  # "owner/repo"
     number: int | None
     head_sha: str | None
+    sender: str | None  # login; None also for deliveries of versions before 0.4.0
+    title: str | None  # of the issue or pull request; redacted, at most 200 characters
     priority: int
     received_at: datetime  # when GitHub first sent it
     queued_at: datetime  # when the receiver or an operator last queued it
@@ -104,9 +107,14 @@ class Deliveries:
     def find(self, id_or_prefix: str) -> DeliveryRow | None:
         """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
         exact = self._rows(select(*DELIVERY_COLUMNS).where(_c.guid == id_or_prefix))
-        matches = or_(_c.guid.startswith(id_or_prefix, autoescape=True), _c.request_id == id_or_prefix)
-        found = exact or self._rows(select(*DELIVERY_COLUMNS).where(matches).limit(2))
-        return found[0] if len(found) == 1 else None
+        if exact:
+            return exact[0]
+        # LIKE alone, and both conditions in one query, would read all deliveries.
+        in_range = and_(_c.guid >= id_or_prefix, _c.guid <= id_or_prefix + LAST_ID)
+        has_prefix = and_(in_range, _c.guid.startswith(id_or_prefix, autoescape=True))
+        queries = (select(*DELIVERY_COLUMNS).where(one).limit(2) for one in (has_prefix, _c.request_id == id_or_prefix))
+        found = {row.guid: row for query in queries for row in self._rows(query)}
+        return next(iter(found.values())) if len(found) == 1 else None
 
     def finished(self, guids: Collection[str]) -> list[Finished]:
         """Return the final state of each of these deliveries that has ended."""

@@ -235,6 +235,8 @@ def _row(new: NewDelivery) -> dict[str, object]:
         "repository": new.repository,
         "number": new.number,
         "head_sha": new.head_sha,
+        "sender": new.sender,
+        "title": new.title,
         "conversation_key": new.conversation_key,
         "is_command": new.is_command,
         "priority": new.priority,

@@ -25,7 +25,7 @@ from hls_handler.db.tables import (
     labels,
     reviews,
 )
-from hls_handler.db.values import HOUR_MS, compress_text, decompress_text, from_row
+from hls_handler.db.values import HOUR_MS, compress_text, decompress_text, from_row, to_ms
 from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
@@ -184,6 +184,8 @@ def prepare(changes: Sequence[Change]) -> Prepared:
             "step_index": step.index,
             "version": step.version,
             "duration_ms": round(step.took_s * 1000),
+            "started_at": None if step.started_at is None else to_ms(step.started_at),
+            "github_requests": step.github_requests,
             "value": compress_text(step.value),
         }
         for step in changes
@@ -271,7 +273,7 @@ class DeliveryWriter:
         progress = {"has_progress": True, "crashes": 0, "first_failure_at": None}
         self._mark_progress = deliveries.update().where(held).values(progress).returning(_d.id)
         self.counters = CounterWriter(database)
-        save = database.upsert(checkpoints, "version", "duration_ms", "value")
+        save = database.upsert(checkpoints, "version", "duration_ms", "started_at", "github_requests", "value")
         self._save: ReturningInsert[Any] = save.returning(checkpoints.c.name)
         new = database.insert(labels)
         keep_if_null = {name: func.coalesce(new.excluded[name], labels.c[name]) for name in ("field", "prompt_id")}

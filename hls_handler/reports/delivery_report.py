@@ -14,10 +14,11 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.queue.pauses import Pause, describe_pause, find_pause, resume_command
 from hls_handler.reports.reply_text import describe_reply
+from hls_handler.reports.timeline import POST, Step, list_steps, step_name
 from hls_handler.storage import Storage
 from hls_handler.wording import count, format_usd
 from hls_handler.work.asking import UNVERIFIED
-from hls_handler.work.calls import OMISSIONS, UNUSABLE
+from hls_handler.work.calls import OMISSIONS
 from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import CONTEXT, RULE
 from hls_handler.work.posting import OUTCOME
@@ -110,16 +111,21 @@ def _cost(report: DeliveryReport) -> str:
 
 
 def describe_steps(report: DeliveryReport) -> Iterator[str]:
-    yield from _describe_times(report, GATHER)
+    """Yield the lines of `hls deliveries show` about the steps that have a duration, and all calls of Claude."""
+    yield from _describe_measured(report, GATHER)
     yield from (_describe_call(call) for call in report.calls if not call.of_shadow)
-    yield from _describe_times(report, OUTCOME.name)
+    yield from _describe_measured(report, POST)
     yield from (_describe_call(call) for call in report.calls if call.of_shadow)
     if report.delivery.github_requests is not None:
         yield f"Requests to GitHub: {report.delivery.github_requests}"
 
 
-def _describe_times(report: DeliveryReport, step: str) -> Iterator[str]:
-    return (f"Step {name}: {took_s:.3f} s" for name, took_s in report.times if name.startswith(step))
+def _describe_measured(report: DeliveryReport, name: str) -> Iterator[str]:
+    for step in report.steps:
+        if step.name.startswith(name) and step.took_s is not None:
+            requests = step.github_requests
+            sent = "" if requests is None else f", {count(requests, 'request')} to GitHub"
+            yield f"Step {step.name}: {step.took_s:.3f} s{sent}"
 
 
 def _describe_call(call: CallRow) -> str:
@@ -131,7 +137,7 @@ def _describe_call(call: CallRow) -> str:
         usage = f"{tokens_in} in, {call.output_tokens} out, {format_usd(call.cost_usd)}"
         usage = f"at most {usage}" if call.is_estimate else usage
     request = f", request {call.request_id}" if call.request_id else ""
-    return f"Step {_step_name(ASK, call.index)}: {took}, {outcome}, {usage}, {call.model}{request}"
+    return f"Step {step_name(ASK, call.index)}: {took}, {outcome}, {usage}, {call.model}{request}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +151,8 @@ class DeliveryReport:
     answers: tuple[ValidReply, ...]  # Claude's valid replies, except to the shadow prompt
     outcomes: tuple[Outcome, ...]
     calls: tuple[CallRow, ...]
-    times: tuple[tuple[str, float], ...]  # "gather", "ask" or "post 2", and the seconds that it took
+    steps: tuple[Step, ...]
+    facts: str | None = None  # JSON of what was read from GitHub; redacted, but untrusted; None before it is read
     shadow: ShadowResult | None = None
     unverified: str | None = None  # why the findings were not verified; "" or None if they were
     service_results: tuple[str, ...] = ()  # how the service ended its check afterwards: "cancelled: Not reviewed: ..."
@@ -165,7 +172,7 @@ class DeliveryReport:
 
 def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
     steps = store.checkpoints.load(delivery.guid)
-    ordered = sorted(steps.items(), key=lambda item: _position(*item[0]))
+    calls, ordered = tuple(store.calls.calls_of(delivery.guid)), sorted(steps.items(), key=lambda item: item[0])
     omitted = [OMISSIONS.decode(step) for (name, _), step in ordered if name == OMISSIONS.name]
     answers = [
         decode_reply_for_display(step) for (name, index), step in ordered if name == ASK and index < FIRST_SHADOW_STEP
@@ -181,23 +188,11 @@ def load_report(store: Storage, delivery: DeliveryRow) -> DeliveryReport:
         context=CONTEXT.decode(steps.get((CONTEXT.name, 0))),
         answers=tuple(answer for answer in answers if answer is not None),
         outcomes=tuple(outcome for outcome in outcomes if outcome is not None),
-        calls=tuple(store.calls.calls_of(delivery.guid)),
-        times=tuple((_step_name(name, index), step.took_s) for (name, index), step in ordered if name in _ORDER),
+        calls=calls,
+        steps=list_steps(delivery, steps, calls),
+        facts=steps[GATHER, 0].value if (GATHER, 0) in steps else None,
         shadow=SHADOW.decode(steps.get((SHADOW.name, 0))),
         service_results=store.commit_checks.service_results(delivery.guid),
         unverified=UNVERIFIED.decode(steps.get((UNVERIFIED.name, 0))),
         pause=find_pause(delivery.repository, store.pauses.active()) if delivery.state == "queued" else None,
     )
-
-
-def _step_name(name: str, index: int) -> str:
-    if index >= FIRST_SHADOW_STEP:
-        return f"{_step_name(name, index - FIRST_SHADOW_STEP)} (shadow)"
-    return name if index == 0 else f"{name} {index + 1}"
-
-
-def _position(name: str, index: int) -> tuple[bool, int, int]:
-    return index >= FIRST_SHADOW_STEP, _ORDER.get(name, 9), index
-
-
-_ORDER = {GATHER: 0, UNUSABLE.name: 1, ASK: 2, OUTCOME.name: 3}

@@ -13,6 +13,9 @@ from hls_handler.wording import inflect
 LONGEST_TEXT = 60_000
 """Limit on the characters of one untrusted text in a prompt. GitHub's limit for a body is 65,536."""
 
+TITLE_CHARACTERS = 200
+"""Limit on the characters of a title that is stored with a delivery. GitHub's limit is 256."""
+
 ZERO_WIDTH_SPACE = "\u200b"
 
 RESERVED_CHARACTERS = re.compile("[\ue000-\ue01f]")
@@ -40,6 +43,7 @@ DELIMITED = re.compile(
 )
 
 OPENING, CLOSING = re.compile(r"<untrusted (\w{1,64})>"), re.compile(r"</untrusted (\w{1,64})>")
+LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
 class CodeText(str):
@@ -93,6 +97,17 @@ def clean(text: str) -> str:
     text = OTHER_LINE_ENDS.sub(" ", text.replace("\r\n", "\n"))  # a numbered line must not contain a second one
     text = remove_invisible(RESERVED_CHARACTERS.sub("", text))  # in this order, so that the result is clean
     return text if is_code else remove_html_comments(text)
+
+
+def clean_title(title: str) -> str:
+    """Return the title of an issue or pull request in one line, redacted, with at most `TITLE_CHARACTERS`.
+
+    GitHub shows HTML comments in titles, so they stay.
+    """
+    if not (title.isascii() and title.isprintable()):  # the receiver cleans every title, so the usual case is fast
+        title = " ".join(clean(CodeText(title)).split())
+    title = redact(title)
+    return title if len(title) <= TITLE_CHARACTERS else f"{title[: TITLE_CHARACTERS - 1]}…"
 
 
 def truncate(text: str, n: int) -> str:
@@ -151,13 +166,11 @@ def escape_delimiters(text: str, nonce: str) -> str:
 
 def escape_unprintable(text: str) -> str:
     """Replace each unprintable character by its escape, such as "\\n", "\\x1b" or "\\u202e"."""
-    if text.isprintable():
+    if text.isprintable():  # the usual case, many times as fast
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def escape_unprintable_lines(text: str) -> str:
     """Escape unprintable characters, except newlines and tabs."""
-    if text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)
+    return LINE_PARTS.sub(lambda part: escape_unprintable(part[0]), text)

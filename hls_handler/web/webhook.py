@@ -28,6 +28,7 @@ from hls_handler.routing import Command, Ignored, RoutingResult, WebhookEnvelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import webhook_secrets
+from hls_handler.untrusted.cleaning import clean_title
 
 CONTENT_TYPE, CONTENT_LENGTH = b"content-type", b"content-length"
 EVENT, DELIVERY, SIGNATURE = b"x-github-event", b"x-github-delivery", b"x-hub-signature-256"
@@ -213,6 +214,7 @@ def new_delivery(
     pushed = envelope.pull_request.head if envelope.pull_request else None
     repository_id = envelope.repository.id if envelope.repository else None
     number = envelope.conversation.number if envelope.conversation else None
+    title = envelope.conversation.title if envelope.conversation else None
     run = envelope.workflow_run or envelope.check_run
     head_sha = pushed.sha if pushed else run.head_sha if run else ""
     return NewDelivery(
@@ -227,6 +229,8 @@ def new_delivery(
         repository=(envelope.repository.full_name or None) if envelope.repository else None,
         number=number,
         head_sha=head_sha or None,
+        sender=(envelope.sender.login or None) if envelope.sender else None,
+        title=clean_title(title) if title else None,
         priority=PRIORITY_BOT_REQUEST if is_command else _priority(headers.event, envelope.action),
         settle_s=settle_s if (headers.event, envelope.action) == PUSH else 0.0,
         digest=None if ignored else body_digest(payload, repository_id=repository_id, number=number),

@@ -29,6 +29,7 @@ from hls_handler.routing import (
     route_with_settings,
 )
 from hls_handler.settings.effective import apply_repository_settings
+from hls_handler.untrusted.cleaning import clean_title
 from hls_handler.work.job import Codec, Job
 from hls_handler.work.posting import OUTCOME, make_writer, write_under_lock
 
@@ -230,6 +231,8 @@ def _make_delivery(job: Job, pull_request: PullRequest, guid: str, body: bytes) 
         repository=job.event.repository.full_name,
         number=pull_request.number,
         head_sha=pull_request.head_sha,
+        sender=job.event.sender.login,
+        title=clean_title(pull_request.title) or None,
         priority=PRIORITY_BOT_REQUEST,
         body=body,
         supersedes="pushes",

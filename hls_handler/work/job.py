@@ -153,10 +153,12 @@ class Job:
         if stored is not None and fits(stored):
             return stored
         self.check_can_continue()
-        started = self.context.clock()
+        github, started_at, started = self.context.github, self.store.now(), self.context.clock()
+        sent_before = github.requests_sent
         with span(codec.name, {"hls.step_index": index}):
             result = do()
         step = codec.encode(result, index=index, took_s=self.context.clock() - started)
+        step = replace(step, started_at=started_at, github_requests=github.requests_sent - sent_before)
         self.pending.add(step)
         redacted = codec.decode(step)
         assert redacted is not None

@@ -69,4 +69,12 @@ def test_show_lists_each_step_with_its_cost_in_order(tmp_path: Path, given: str)
         (None, True),
         ("req_011", False),
     ]
-    assert [step["name"] for step in document["steps"]] == ["gather", "ask", "post", "post 2", "ask (shadow)"]
+    assert [(step["name"], step["status"], step["took_s"]) for step in document["steps"]] == [
+        ("route", "done", None),
+        ("gather", "done", 0.25),
+        ("ask", "failed", 1.5),
+        ("ask", "failed", None),
+        ("post", "done", 0.75),
+        ("post 2", "done", 0.5),
+        ("ask (shadow)", "failed", 1.5),
+    ]

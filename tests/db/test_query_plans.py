@@ -72,6 +72,10 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.deliveries.of_conversation("octo/widgets", 7),
             {"ix_deliveries_number", "ix_deliveries_posted_on"},
         ),
+        (
+            lambda store: store.deliveries.find("request-g1"),
+            {"sqlite_autoindex_deliveries_1", "ix_deliveries_request"},
+        ),
         (lambda store: store.stops.find(1, 7), {"sqlite_autoindex_stops_1"}),
         (lambda store: store.deliveries.find_pull_request("octo/widgets", "aaa"), {"ix_deliveries_number"}),
         (
@@ -109,6 +113,7 @@ def _begin_review_call(store: Storage) -> None:
         "close",
         "dead",
         "conversation",
+        "find",
         "stop",
         "pull_request_of_commit",
         "requested_review",

@@ -40,6 +40,8 @@ def test_a_queued_delivery_has_all_fields_and_the_body() -> None:
         repository_id=186853002,
         repository="owner/repo",
         number=7,
+        sender="octocat",
+        title="Crash",
         digest=(186853002).to_bytes(8, "big") + (7).to_bytes(8, "big") + hashlib.sha256(body).digest(),
         body=body,
     )
@@ -57,6 +59,8 @@ def test_rule_5_an_ignored_delivery_has_neither_body_nor_digest() -> None:
         repository_id=186853002,
         repository="owner/repo",
         number=7,
+        sender="octocat",
+        title="Crash",
     )
 
 
@@ -193,3 +197,18 @@ def test_rule_5_a_body_that_does_not_match_its_event_is_rejected(event: str, bod
 )
 def test_a_body_that_matches_its_event_is_accepted(event: str, envelope: WebhookEnvelope) -> None:
     check_payload(event, envelope)
+
+
+@pytest.mark.parametrize(
+    ("title", "stored"),
+    [
+        ("Crash\non \u202estart", "Crash on start"),
+        ("<!-- visible --> Größe", "<!-- visible --> Größe"),
+        ("ghp_0123456789abcdefghij0123456789abcdef leaked", "[redacted: github-token] leaked"),
+        ("x" * 201, "x" * 199 + "…"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_title_is_stored_in_one_line_redacted_and_cut(title: str | None, stored: str | None) -> None:
+    assert arrived(payload(issue={"number": 7, "title": title}), NO).title == stored

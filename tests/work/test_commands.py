@@ -109,6 +109,8 @@ def test_review_is_requested_for_the_present_state_and_runs(make_world: MakeWorl
     assert (event.is_full_review_requested, lease.number, lease.head_sha) == (is_full, 2, HEAD)
     assert event.requested_review == ("full" if is_full else "new")
     assert event.sender.login == "octocat"
+    row = world.row(lease.guid)
+    assert (row.sender, row.title) == ("octocat", event.pull_request and event.pull_request.title)
 
 
 def test_requested_review_asks_claude_and_labels(make_world: MakeWorld) -> None:

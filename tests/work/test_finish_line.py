@@ -46,6 +46,9 @@ def test_finished_delivery_is_logged_once_with_its_cost(
     assert fields["duration_ms"] >= 3_600_000
     assert fields["reason"] == world.row().reason
     assert world.row().github_requests == world.github.requests_sent
+    gather = world.store.checkpoints.load(world.row().guid)["gather", 0]
+    assert gather.started_at is not None
+    assert 0 < (gather.github_requests or 0) < world.github.requests_sent
 
 
 def test_dead_letter_is_logged_as_an_error_with_its_cost(

@@ -47,6 +47,11 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'queued' AND is_command = 1"),
         postgresql_where=sa.text("state = 'queued' AND is_command"),
     )
+    op.add_column("deliveries", sa.Column("sender", sa.Text()))
+    op.add_column("deliveries", sa.Column("title", sa.Text()))
+    op.create_index("ix_deliveries_request", "deliveries", ["request_id"])
+    op.add_column("checkpoints", sa.Column("started_at", sa.BigInteger()))
+    op.add_column("checkpoints", sa.Column("github_requests", sa.BigInteger()))
     op.add_column("calls", sa.Column("review_key", sa.Text()))
     has_key = sa.text("review_key IS NOT NULL")
     op.create_index(

@@ -1,0 +1,221 @@
+"""Response times (p95) of the console's pages with 100,000 deliveries, relative to a store with one delivery.
+
+Both stores are served by one process each, on the same core, and are asked in turn. Each page is one request of one
+client, without the time that a browser needs. `python -m bench.pages CORE URL` serves the console of a database.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import uvicorn
+
+from bench.process import MeasuredProcess, running, separate_cores, serve_on
+from bench.row import Row, percentile
+from hls_handler.db.tables import analyses, calls, checkpoints, deliveries
+from hls_handler.db.values import compress
+from hls_handler.storage import Storage
+from tests.console.browser import Browser
+from tests.postgres import running_cluster
+
+DELIVERIES = 100_000
+DAYS, BODY_DAYS = 80, 14
+WARM_UP, REQUESTS = 5, 40  # of each page to each store
+REQUIRED, AIM = 3.0, 2.0
+BATCH = 2_000
+
+PAGES = {
+    "newest": "/deliveries",
+    "state": "/deliveries?state=dead",
+    "repository": "/deliveries?repository=org/repo39",
+    "event": "/deliveries?event=release.published",
+    "sender": "/deliveries?sender=nobody",
+    "text": "/deliveries?text=not+in+any+title",
+    "time": "/deliveries?since={since}&until={until}",
+    "all filters": "/deliveries?state=done&repository=org/repo1&event=issues&sender=user7&text=disk&since={since}",
+    "old page": "/deliveries?before={guid}",
+    "delivery": "/deliveries/{guid}",
+    "request id": "/deliveries/{request_id}",
+    "prefix": "/deliveries/{prefix}",
+    "API list": "/api/deliveries?event=issues",
+    "API delivery": "/api/deliveries/{guid}",
+}
+
+
+def measure(folder: Path) -> tuple[Row, ...]:
+    return (_measure("SQLite", f"sqlite:///{folder / 'small.db'}", f"sqlite:///{folder / 'large.db'}"),)
+
+
+def measure_postgresql(folder: Path) -> tuple[Row, ...]:
+    with running_cluster(within=folder) as cluster:
+        small, large = cluster.create(), cluster.create()
+        return (_measure("PostgreSQL", cluster.url(small), cluster.url(large), analyze=True),)
+
+
+def _measure(database: str, small: str, large: str, *, deliveries: int = DELIVERIES, analyze: bool = False) -> Row:
+    one, some = fill(small, 1, analyze=analyze), fill(large, deliveries, analyze=analyze)
+    ratios: dict[str, float] = {}
+    details: list[str] = []
+    with (
+        separate_cores() as core,
+        running("bench.pages", core, small) as of_one,
+        running("bench.pages", core, large) as of_many,
+    ):
+        for name, page in PAGES.items():
+            before, after = _times(of_one, page.format(**one), of_many, page.format(**some))
+            ratios[name] = after / before
+            details.append(f"{name} {before * 1000:.1f} to {after * 1000:.1f} ms ({ratios[name]:.2g})")
+    name = f"console pages p95, {deliveries:,} deliveries to 1, {database}"
+    return Row(name, max(ratios.values()), "at most", REQUIRED, AIM, "; ".join(details))
+
+
+def _times(small: MeasuredProcess, small_page: str, large: MeasuredProcess, large_page: str) -> tuple[float, float]:
+    """Return the p95 of the response times in seconds."""
+    times: tuple[list[float], list[float]] = ([], [])
+    with (
+        closing(http.client.HTTPConnection("127.0.0.1", small.port, timeout=60)) as to_small,
+        closing(http.client.HTTPConnection("127.0.0.1", large.port, timeout=60)) as to_large,
+    ):
+        for number in range(-WARM_UP, REQUESTS):
+            for connection, page, measured in ((to_small, small_page, times[0]), (to_large, large_page, times[1])):
+                began = time.perf_counter()
+                connection.request("GET", page)
+                response = connection.getresponse()
+                response.read()
+                assert response.status == 200, f"{page}: {response.status}"
+                if number >= 0:
+                    measured.append(time.perf_counter() - began)
+    return percentile(times[0], 0.95), percentile(times[1], 0.95)
+
+
+def fill(url: str, number: int, *, analyze: bool) -> dict[str, str]:
+    """Store invented deliveries, the newest last, and return the values for the addresses in `PAGES`."""
+    rng, now_ms = random.Random(17), int(time.time() * 1000)
+    guids = [str(uuid.UUID(int=rng.getrandbits(128))) for _ in range(number)]
+    with closing(Storage.open(url)) as store:
+        for first in range(0, number, BATCH):
+            rows = [
+                _delivery(rng, n + 1, guids[n], now_ms - (number - n) * DAYS * 86_400_000 // number)
+                for n in range(first, min(first + BATCH, number))
+            ]
+            with store.database.writing() as connection:
+                store.database.insert_rows(connection, deliveries, rows)
+                done = [row for row in rows if row["state"] == "done"]
+                store.database.insert_rows(connection, checkpoints, [one for row in done for one in _steps(row)])
+                store.database.insert_rows(connection, calls, [_call(row) for row in done])
+                store.database.insert_rows(connection, analyses, [_analysis(row) for row in done])
+        if analyze:
+            with store.database.writing() as connection:
+                connection.exec_driver_sql("ANALYZE")
+    chosen = number // 3
+    day = time.gmtime(now_ms / 1000 - DAYS * 86_400 * (1 - chosen / number))
+    return {
+        "guid": guids[chosen],
+        "prefix": guids[chosen][:13],
+        "request_id": f"0123456789abcdef{chosen + 1:016x}",
+        "since": time.strftime("%Y-%m-%dT00:00", day),
+        "until": time.strftime("%Y-%m-%dT23:59", day),
+    }
+
+
+_EVENTS = (
+    ("issues", "opened"),
+    ("issue_comment", "created"),
+    ("pull_request", "opened"),
+    ("pull_request", "synchronize"),
+    ("workflow_run", "completed"),
+)
+_FACTS = compress(json.dumps({"issue": {"title": "It is broken", "body": "word " * 300}}).encode())
+_RULE, _REPLY = compress(b'"issues.opened is enabled (settings.yaml:3)"'), "{}"
+_OUTCOME = compress(b'{"action": "labels", "kind": "changed", "detail": "added bug", "added": ["bug"]}')
+
+
+def _delivery(rng: random.Random, row_id: int, guid: str, received_at: int) -> dict[str, object]:
+    event, action = rng.choice(_EVENTS)
+    repository, number = rng.randint(1, 38), rng.randint(1, 3_000)
+    state = rng.choices(("done", "ignored", "superseded", "dead"), (60, 36, 3.7, 0.3))[0] if row_id > 1 else "done"
+    is_done, is_recent = state == "done", received_at > (time.time() - BODY_DAYS * 86_400) * 1000
+    return {
+        "id": row_id,
+        "guid": guid,
+        "event": event,
+        "action": action,
+        "request_id": f"0123456789abcdef{row_id:016x}",
+        "state": state,
+        "reason": "added bug, priority-high; commented" if is_done else "the pull request is a draft",
+        "repository_id": repository,
+        "repository": f"org/repo{repository}",
+        "number": number,
+        "sender": f"user{rng.randint(1, 200)}",
+        "title": f"The service does not start after an upgrade if the disk {number} is full",
+        "conversation_key": f"{repository}#{number}",
+        "received_at": received_at,
+        "queued_at": received_at,
+        "due_at": received_at,
+        "finished_at": received_at + 4_000,
+        "duration_ms": 4_000 if is_done else None,
+        "github_requests": 7 if is_done else None,
+        "analysis_status": "done" if is_done else None,
+        "body": rng.randbytes(2_000) if is_done and is_recent else None,
+    }
+
+
+def _steps(row: dict[str, object]) -> Iterator[dict[str, object]]:
+    steps = (("route", 0, _RULE), ("gather", 0, _FACTS), ("post", 0, _OUTCOME), ("post", 1, _OUTCOME))
+    for name, index, value in steps:
+        yield {
+            "delivery_id": row["id"],
+            "name": name,
+            "step_index": index,
+            "version": 2 if name == "post" else 1,
+            "duration_ms": 300,
+            "started_at": row["received_at"],
+            "github_requests": 2,
+            "value": value,
+        }
+
+
+def _call(row: dict[str, object]) -> dict[str, object]:
+    return {
+        "delivery_id": row["id"],
+        "step_index": 0,
+        "prompt_id": "issues/analyze@3f9c2a",
+        "model": "claude-haiku-5-5",
+        "started_at": row["received_at"],
+        "finished_at": row["finished_at"],
+        "outcome": "ok",
+        "input_tokens": 3_000,
+        "output_tokens": 200,
+        "cost_micro_usd": 400,
+        "duration_ms": 2_000,
+    }
+
+
+def _analysis(row: dict[str, object]) -> dict[str, object]:
+    return {
+        "delivery_id": row["id"],
+        "step_index": 0,
+        "prompt_id": "issues/analyze@3f9c2a",
+        "reply_type": "issue_analysis",
+        "model": "claude-haiku-5-5",
+        "reply": _REPLY,
+        "analysed_at": row["finished_at"],
+    }
+
+
+def main(arguments: Sequence[str]) -> None:
+    with closing(Storage.open(arguments[1])) as store:
+        app = Browser(store).app
+        serve_on(int(arguments[0]), uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

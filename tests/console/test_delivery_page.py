@@ -1,0 +1,136 @@
+"""The page of one delivery: steps, actions, what was read, replies and log lines."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from hls_handler.deliveries import Checkpoint
+from hls_handler.storage import Storage
+from tests.console.browser import Browser
+from tests.console.test_console import EVIL
+from tests.history.test_calls import USAGE
+from tests.queue.builders import accept, begin, ignored, queued, start_call
+
+
+@pytest.fixture
+def browser(store: Storage) -> Browser:
+    return Browser(store)
+
+
+def page_of(browser: Browser, guid: str = "g1") -> str:
+    response = browser.get(f"/deliveries/{guid}")
+    assert response.status == 200
+    return response.body.decode()
+
+
+def store_delivery(store: Storage, **evil: str) -> None:
+    """Store a finished delivery; `evil` are texts of strangers: title, sender, body, answer, url."""
+    lease = begin(store, "g1", number=7, title=evil.get("title"), sender=evil.get("sender"))
+    began = store.now()
+    facts = {"issue": {"number": 7, "body": evil.get("body", "It fails.\nAlways.")}, "labels": ["bug"], "ends": []}
+    reply = {
+        "prompt_id": "issues/respond@3f9c2a",
+        "reply_type": "issue_response",
+        "reply": {"worth_saying": True, "certain": True, "answer": evil.get("answer", "Yes.")},
+        "usage": {"model": "claude-haiku-5-5"},
+    }
+    call = start_call(store, lease, "issues/respond@3f9c2a")
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
+    outcome = {"action": "comment", "kind": "created", "detail": "commented", "body": evil.get("answer", "Yes.")}
+    outcome["url"] = evil.get("url", "https://github.com/octo/widgets/issues/7#issuecomment-1")
+    store.checkpoints.save(
+        lease,
+        Checkpoint("gather", 0, 1, json.dumps(facts), 1.0, began, 3),
+        Checkpoint("ask", 0, 1, json.dumps(reply)),
+        Checkpoint("post", 0, 2, json.dumps(outcome), 1.0, began + timedelta(seconds=3), 2),
+    )
+    store.queue.finish(lease, "done", reason="commented", took_s=5.0, posting="done", github_requests=6)
+
+
+def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Storage) -> None:
+    store_delivery(store, title="Crash", sender="mona")
+    page = page_of(browser)
+    assert '<a href="https://github.com/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>' in page
+    assert '<p class="subject">Crash</p>' in page
+    assert "<dt>From</dt><dd>mona</dd>" in page
+    assert [part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]] == [
+        "Route",
+        "Read from GitHub",
+        "Ask Claude",
+        "Post",
+    ]
+    assert '<rect x="0.0" y="0" width="25.0" height="4"/>' in page
+    assert '<rect x="75.0" y="0" width="25.0" height="4"/>' in page
+    assert '<td role="cell" data-label="Duration">1.00 s</td>' in page
+    assert '<td role="cell" data-label="Requests to GitHub">3</td>' in page
+    assert '<td role="cell" data-label="Tokens in">170</td>' in page
+    assert '<td role="cell" data-label="Cost">0.012346 USD</td>' in page
+    assert "All attempts sent 6 requests to GitHub" in page
+    link = '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1" rel="noreferrer">commented</a>'
+    assert page.count(link) == 2  # at the step, and at the action
+    assert "issue:\n  number: 7\n  body:\n    | It fails.\n    | Always.\nlabels:\n  - bug\nends: []</pre>" in page
+    assert "&#34;answer&#34;: &#34;Yes.&#34;" in page
+
+
+def test_texts_of_strangers_are_escaped_in_all_parts(browser: Browser, store: Storage) -> None:
+    store_delivery(store, title=EVIL, sender=EVIL, body=f"{EVIL}\n{EVIL}", answer=EVIL, url="javascript:alert(1)")
+    browser.log_ring.add(
+        json.dumps(
+            {"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.x", "message": EVIL}
+            | {"delivery": "g1", "reason": EVIL}
+        )
+    )
+    page, listed = page_of(browser), browser.get("/deliveries").body.decode()
+    assert page.count("&lt;script&gt;alert(1)") == 9
+    assert listed.count("&lt;script&gt;alert(1)") == 2
+    for found in (page, listed):
+        assert "<script>alert" not in found
+        assert "<img" not in found
+        assert "\u202e" not in found
+    assert "javascript:alert(1)" in page
+    assert 'href="javascript' not in page
+
+
+def test_text_cannot_imitate_a_key_of_the_facts(browser: Browser, store: Storage) -> None:
+    store_delivery(store, body="\nlabels:\n  - approved")
+    assert "    | labels:\n    |   - approved\n" in page_of(browser)
+
+
+def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Browser, store: Storage) -> None:
+    accept(store, ignored("g1"))
+    assert "<code>journalctl -u hls -o cat | grep g1</code>" in page_of(browser)
+    for guid in ("g1", "other"):
+        line = {"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web.receiver"}
+        browser.log_ring.add(json.dumps(line | {"message": f"received {guid}", "delivery": guid}))
+    page = page_of(browser)
+    assert "received g1" in page
+    assert "received other" not in page
+    assert 'href="/log?id=g1"' in page
+    accept(store, queued("g2"))
+    assert "here since 2026-11-20T12:00:00.123Z" in page_of(browser, "g2")
+
+
+def test_long_facts_are_cut(browser: Browser, store: Storage) -> None:
+    store_delivery(store, body="x" * 150_000)
+    page = page_of(browser)
+    assert "characters cut]" in page
+    assert len(page) < 120_000
+
+
+def test_step_that_was_not_reached_is_named(browser: Browser, store: Storage) -> None:
+    accept(store, ignored("g1"))
+    page = page_of(browser)
+    assert page.count('<span class="state not-reached">not reached</span>') == 3
+    assert "ignored: not enabled in settings.yaml:3" in page
+
+
+def test_list_is_filtered_by_sender_and_shows_titles(browser: Browser, store: Storage) -> None:
+    accept(store, queued("g1", title="Crash", sender="mona"), queued("g2", title="Question", sender="hubot"))
+    page = browser.get("/deliveries?sender=MONA").body.decode()
+    assert '<span class="title">Crash</span></td>\n<td role="cell" data-label="From">mona</td>' in page
+    assert "Question" not in page
+    assert browser.get("/api/deliveries?sender=hubot").json["deliveries"][0]["title"] == "Question"
+    assert "Crash" in browser.get("/deliveries?text=cRASH").body.decode()

@@ -1,0 +1,153 @@
+"""The steps of a delivery: which were reached, which failed, and what they took."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.reports.delivery_report import load_report
+from hls_handler.reports.json_documents import report_to_dict
+from hls_handler.reports.timeline import Step
+from hls_handler.storage import Storage
+from tests.history.test_calls import REPLY, USAGE
+from tests.queue.builders import Skew, accept, begin, claim, ignored, queued, start_call
+
+RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
+GATHER = Checkpoint("gather", 0, 1, "{}", took_s=0.25, github_requests=3)
+POSTED = json.dumps({"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]})
+CACHED = {
+    "prompt_id": "issues/respond@3f9c2a",
+    "reply_type": "issue_response",
+    "reply": {"worth_saying": True, "certain": True, "answer": "Yes."},
+    "usage": {"model": "claude-haiku-5-5", "cost_usd": 0.0},
+    "cached_at": "2026-11-20T12:00:00Z",
+}
+
+
+def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]:
+    """Return name, status and detail of each step."""
+    return [(step.name, step.status, step.detail) for step in found(store, guid)]
+
+
+def found(store: Storage, guid: str = "g1") -> tuple[Step, ...]:
+    row = store.deliveries.find(guid)
+    assert row is not None
+    return load_report(store, row).steps
+
+
+def call(store: Storage, lease: Lease, outcome: str, *, index: int = 0, error: str | None = None) -> None:
+    opened = start_call(store, lease, "issues/analyze@3f9c2a", index=index)
+    changes = [REPLY] if outcome == "ok" else []
+    store.calls.end(lease, opened, outcome=outcome, usage=USAGE, error=error, changes=changes, is_last=outcome == "ok")
+
+
+def test_finished_delivery_has_all_steps_with_their_cost(store: Storage, skew: Skew) -> None:
+    skew.advance(hours=1)
+    lease = begin(store, "g1")
+    started = store.now() + timedelta(seconds=2)
+    store.checkpoints.save(lease, RULE, Checkpoint("gather", 0, 1, "{}", 0.25, started, 3))
+    call(store, lease, "invalid", error="no kind")
+    call(store, lease, "ok")
+    call(store, lease, "ok", index=100)
+    second = Checkpoint("post", 1, 2, POSTED.replace("labels bug", "unchanged"), 0.5, github_requests=0)
+    store.checkpoints.save(lease, second, Checkpoint("post", 0, 2, POSTED, 0.75, started, 2))
+    store.queue.finish(lease, "done", reason="labels bug", took_s=2.5, posting="done", github_requests=6)
+    assert steps(store) == [
+        ("route", "done", "issues.opened is enabled"),
+        ("gather", "done", None),
+        ("ask", "failed", "no kind"),
+        ("ask", "done", None),
+        ("post", "done", "labels bug"),
+        ("post 2", "done", "unchanged"),
+        ("ask (shadow)", "done", None),
+    ]
+    gather, ask, post = found(store)[1], found(store)[3], found(store)[4]
+    assert gather.started_at is not None
+    assert abs(gather.started_at - started) < timedelta(milliseconds=2)
+    assert (gather.took_s, gather.github_requests) == (0.25, 3)
+    assert (post.took_s, post.github_requests) == (0.75, 2)
+    assert (ask.input_tokens, ask.output_tokens, ask.cost_usd) == (
+        170,
+        20,
+        0.012346,
+    )
+    row = store.deliveries.find("g1")
+    assert row is not None
+    document = report_to_dict(load_report(store, row))
+    assert (document["success"], document["github_requests"], len(document["steps"])) == (True, 6, 7)
+    assert document["cost_usd"] == 0.037038
+    assert document["output_tokens"] == 60
+    assert document["started_at"] is not None
+
+
+def test_ignored_and_new_deliveries_reached_only_the_first_step(store: Storage) -> None:
+    accept(store, ignored("g1"), queued("g2"))
+    rest = [("gather", "not reached", None), ("ask", "not reached", None), ("post", "not reached", None)]
+    assert steps(store) == [("route", "done", "ignored: not enabled in settings.yaml:3"), *rest]
+    assert steps(store, "g2") == [("route", "done", None), *rest]
+
+
+def test_dead_delivery_failed_at_the_first_step_without_a_result(store: Storage) -> None:
+    store.queue.dead_letter(begin(store, "g1"), reason="the body is damaged")
+    assert steps(store)[:2] == [("route", "failed", "the body is damaged"), ("gather", "not reached", None)]
+    lease = begin(store, "g2")
+    store.checkpoints.save(lease, RULE)
+    store.queue.set_status(lease, analysis="failed", analysis_error="GitHub: 404")
+    store.queue.dead_letter(lease, reason="GitHub: 404")
+    assert steps(store, "g2")[:3] == [
+        ("route", "done", "issues.opened is enabled"),
+        ("gather", "failed", "GitHub: 404"),
+        ("ask", "not reached", None),
+    ]
+
+
+def test_failed_call_and_an_error_after_the_calls_are_at_the_question(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.checkpoints.save(lease, RULE, GATHER)
+    call(store, lease, "refused", error="refused")
+    store.queue.set_status(lease, analysis="failed", analysis_error="Claude refused")
+    store.queue.dead_letter(lease, reason="Claude refused")
+    assert steps(store)[2:] == [("ask", "failed", "refused"), ("post", "not reached", None)]
+    lease = begin(store, "g2")
+    store.checkpoints.save(lease, RULE, GATHER)
+    call(store, lease, "ok")
+    store.queue.set_status(lease, analysis="failed", analysis_error="no budget")
+    store.queue.dead_letter(lease, reason="no budget")
+    assert steps(store, "g2")[2:] == [
+        ("ask", "done", None),
+        ("ask", "failed", "no budget"),
+        ("post", "not reached", None),
+    ]
+
+
+def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
+    lease = begin(store, "g1")
+    assert steps(store)[1:3] == [("gather", "running", None), ("ask", "not reached", None)]
+    store.checkpoints.save(lease, RULE, GATHER)
+    assert steps(store)[1:3] == [("gather", "done", None), ("ask", "running", None)]
+    opened = start_call(store, lease, "issues/analyze@3f9c2a")
+    assert steps(store)[2:] == [("ask", "running", None), ("post", "not reached", None)]
+    store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY], is_last=True)
+    assert steps(store)[2:] == [("ask", "done", None), ("post", "running", None)]
+    store.checkpoints.save(lease, Checkpoint("post", 0, 2, POSTED))
+    store.queue.set_status(lease, posting="failed", posting_error="GitHub: 502")
+    store.queue.reschedule(lease, at=store.now(), reason="GitHub: 502", failed=True, counts=True)
+    assert steps(store)[3:] == [("post", "done", "labels bug"), ("post", "failed", "GitHub: 502")]
+    claim(store)
+    assert steps(store)[4] == ("post", "running", "after an error: GitHub: 502")
+
+
+def test_reply_from_the_cache_is_a_step_without_a_call(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.checkpoints.save(lease, RULE, GATHER, Checkpoint("ask", 1, 1, json.dumps(CACHED)))
+    call(store, lease, "ok")
+    assert steps(store)[2:4] == [("ask", "done", None), ("ask 2", "done", "from the cache of replies")]
+
+
+def test_call_whose_worker_died_failed(store: Storage) -> None:
+    lease = begin(store, "g1")
+    store.checkpoints.save(lease, RULE, GATHER)
+    start_call(store, lease, "issues/analyze@3f9c2a")
+    store.queue.reschedule(lease, at=store.now(), reason="stopped", failed=False, counts=False)
+    assert steps(store)[2] == ("ask", "failed", "the end of the call was not stored")
