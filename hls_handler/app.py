@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -423,6 +423,7 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
+            connect_claude=lambda of: closing(Claude(of, clock=time.monotonic, now=_utc_now)),
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:

@@ -11,13 +11,13 @@ import typer
 
 from hls_handler.analysis import REPLY_TYPES, Usage
 from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now, with_remedy
-from hls_handler.cli.prompt_library import format_custom_fields, list_labels
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
+from hls_handler.reports.prompt_library import format_custom_fields, list_labels
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement

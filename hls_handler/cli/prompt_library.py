@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
+from hls_handler.analysis import REPLY_TYPES, Reply
 from hls_handler.cli.options import abort
 from hls_handler.errors import PromptError
 from hls_handler.handlers.handler import PromptLimits
 from hls_handler.prompting.prompt import Family, Library, Prompt
 from hls_handler.prompting.render import COMMENT, COMMON
-from hls_handler.prompting.variables import VariableDoc, describe_type, document_variables
+from hls_handler.prompting.variables import VariableDoc, document_variables
+from hls_handler.reports.prompt_library import custom_field_names, list_labels
 from hls_handler.settings.model import Settings
-from hls_handler.untrusted.placeholders import public_hints
 from hls_handler.work.library import load_checked
 
 
@@ -38,23 +38,6 @@ def get_prompt(library: Library, name_or_id: str, *, other_version: Callable[[st
     if at and name_or_id != prompt.id:
         other_version(f"{name_or_id} is another version; the current one is {prompt.id}")
     return prompt
-
-
-def _custom_field_names(prompt: Prompt) -> tuple[str, ...]:
-    shipped = public_hints(REPLY_TYPES[prompt.reply])
-    return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
-
-
-def format_custom_fields(prompt: Prompt) -> list[str]:
-    """Return "component: one of payments, search, none" for each reply field that the prompt adds or changes."""
-    hints = public_hints(prompt.reply_model)
-    return [f"{name}: {describe_type(hints[name])}" for name in _custom_field_names(prompt)]
-
-
-def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
-    """Yield each field that sets labels, with all its labels: ("priority", "priority-high, priority-medium")."""
-    for name, rule in model.label_rules.items():
-        yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
 
 
 MAX_EXAMPLE_CHARS = 60
@@ -102,7 +85,7 @@ def list_variables(
 
 
 def _list_differences(prompt: Prompt, examples: Iterable[Mapping[str, object]]) -> Iterator[VariableSection]:
-    custom = _custom_field_names(prompt)
+    custom = custom_field_names(prompt)
     if custom:
         variables = document_variables({"analysis": prompt.reply_model}, examples)
         fields = (one for one in variables if one.name.removeprefix("analysis.").removesuffix("[]") in custom)

@@ -22,10 +22,8 @@ from hls_handler.cli.options import (
 )
 from hls_handler.cli.prompt_compare import compare
 from hls_handler.cli.prompt_library import (
-    format_custom_fields,
     format_sections,
     get_prompt,
-    list_labels,
     list_variables,
     load_library,
 )
@@ -36,8 +34,17 @@ from hls_handler.handlers.handler import PromptLimits
 from hls_handler.history.calls import PromptStats
 from hls_handler.history.corrections import FieldFeedback, feedback_in
 from hls_handler.prompting.prompt import Library, Prompt, PromptSources, diff_prompts, origin
+from hls_handler.reports.prompt_library import (
+    NO_CALLS,
+    add_up,
+    format_custom_fields,
+    format_known_cost,
+    format_share,
+    format_triggers,
+    is_version_of,
+    list_labels,
+)
 from hls_handler.settings.model import Settings
-from hls_handler.wording import count, format_usd
 from hls_handler.work.library import families, load_checked, load_shipped
 
 prompts = typer.Typer(
@@ -47,8 +54,6 @@ prompts = typer.Typer(
 )
 
 prompts.command(name="try")(try_)
-
-NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
 
 NAME_HELP = "The prompt's name (issues/analyze), or its id (issues/analyze@3f9c2a)."
 
@@ -74,7 +79,7 @@ def list_(as_json: AsJson = False, config: Config = None) -> None:
         return
     for prompt in library.prompts.values():
         print_line(prompt.id)
-        print_line(f"  for         {_format_triggers(library, prompt)}")
+        print_line(f"  for         {format_triggers(library, prompt)}")
         print_line(f"  from        {origin(library.sources[prompt.name], shipped.PROMPTS)}")
         for line in format_stats(prompt.id, rows) if rows is not None else ():
             print_line(f"  {line}")
@@ -108,12 +113,12 @@ def _to_dict(
                 "last_error_at": row.last_error_at.isoformat() if row.last_error_at else None,
             }
             for row in rows or ()
-            if _is_version_of(prompt.id, row.prompt_id)
+            if is_version_of(prompt.id, row.prompt_id)
         ],
         "corrections": [
             {"id": version, "field": field, "set": one.set, "corrected": one.corrected}
             for version, fields in feedback.items()
-            if _is_version_of(prompt.id, version)
+            if is_version_of(prompt.id, version)
             for field, one in fields.items()
         ],
     }
@@ -224,11 +229,6 @@ def _get_shipped_prompt(settings: Settings, name: str) -> PromptSources:
 prompts.command()(compare)
 
 
-def _format_triggers(library: Library, prompt: Prompt) -> str:
-    triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
-    return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
-
-
 def _format_prompt(prompt: Prompt, sources: PromptSources) -> list[str]:
     return [
         f"prompt      {prompt.id}",
@@ -256,56 +256,30 @@ def _format_numbered(lines: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 def format_stats(prompt_id: str, rows: Iterable[PromptStats]) -> Iterator[str]:
     """Yield lines with the number of answers, the cost and the last error. Parentheses mark earlier versions."""
-    of_prompt = [row for row in rows if _is_version_of(prompt_id, row.prompt_id)]
+    of_prompt = [row for row in rows if is_version_of(prompt_id, row.prompt_id)]
     current = next((row for row in of_prompt if row.prompt_id == prompt_id), NO_CALLS)
     earlier = [row for row in of_prompt if row.prompt_id != prompt_id]
-    total = _add_up(earlier) if earlier else None
+    total = add_up(earlier) if earlier else None
     yield f"answers     {current.replies}" + (f" (earlier versions: {total.replies})" if total else "")
-    yield f"cost        {_cost(current)}" + (f" (earlier versions: {_cost(total)})" if total else "")
+    yield f"cost        {format_known_cost(current)}" + (
+        f" (earlier versions: {format_known_cost(total)})" if total else ""
+    )
     yield f"last error  {_error(current)}"
     if total:
         yield f"            (earlier versions: {_error(total)})"
 
 
-def _is_version_of(prompt_id: str, other_id: str) -> bool:
-    return prompt_id.partition("@")[0] == other_id.partition("@")[0]
-
-
 def format_feedback(prompt_id: str, feedback: Mapping[str, Mapping[str, FieldFeedback]]) -> Iterator[str]:
     """Yield a line for each field: "priority: 6 of 40 labels, 15%" if people changed 6 of the 40 labels that it set."""
-    versions = [(version, fields) for version, fields in feedback.items() if _is_version_of(prompt_id, version)]
+    versions = [(version, fields) for version, fields in feedback.items() if is_version_of(prompt_id, version)]
     title = "corrected"
     for field in dict.fromkeys(field for _, fields in versions for field in fields):
         current = feedback.get(prompt_id, {}).get(field, FieldFeedback(0, 0))
         earlier_fields = [fields[field] for version, fields in versions if version != prompt_id and field in fields]
         earlier = FieldFeedback(sum(one.set for one in earlier_fields), sum(one.corrected for one in earlier_fields))
-        in_parentheses = f" (earlier versions: {_share(earlier)})" if earlier_fields else ""
-        yield f"{title:<12}{field}: {_share(current)}{in_parentheses}"
+        in_parentheses = f" (earlier versions: {format_share(earlier)})" if earlier_fields else ""
+        yield f"{title:<12}{field}: {format_share(current)}{in_parentheses}"
         title = ""
-
-
-def _share(one: FieldFeedback) -> str:
-    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
-
-
-def _add_up(rows: list[PromptStats]) -> PromptStats:
-    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
-    return PromptStats(
-        prompt_id="",
-        replies=sum(row.replies for row in rows),
-        cost_usd=sum(row.cost_usd for row in rows),
-        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
-        last_error=latest.last_error,
-        last_error_at=latest.last_error_at,
-    )
-
-
-def _cost(row: PromptStats) -> str:
-    unknown = row.calls_of_unknown_cost
-    if not unknown:
-        return format_usd(row.cost_usd)
-    calls = count(unknown, "call")
-    return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
 
 
 def _error(row: PromptStats) -> str:

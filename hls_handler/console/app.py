@@ -20,6 +20,9 @@ from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
+from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
+from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
+from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
@@ -39,16 +42,22 @@ class ConsolePorts:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     log_ring: LogRing  # the newest log lines of this process
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
+    connect_claude: ConnectClaude
 
 
 class Console:
     """The console of one process."""
 
-    def __init__(self, ports: ConsolePorts) -> None:
+    def __init__(self, ports: ConsolePorts, *, run: RunRenderJob | None = None) -> None:
+        """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._overview = OverviewReader(ports.store, ports.now)
         self._streams = LogStreams(ports.log_ring)
+        self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
+        self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
+        self._run = run or RenderProcess().run
+        self._questions = Questions(ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
@@ -59,10 +68,13 @@ class Console:
         ports, store = self._ports, self._ports.store
         access = Access(settings, self._own_key, self._attempts, ports.now)
         frame = Frame(settings, access)
+        prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),

@@ -105,21 +105,21 @@ class Frame:
     def message(self, request: Request, text: str, *, status: int) -> Response:
         return self.render(request, "message.html", status=status, title="HLS", text=text)
 
-    async def read_own_form(self, request: Request) -> Form:
-        """Return the fields of a form of this console. Raises `HTTPException` if it is not one."""
-        form = await self._read_form(request)
+    async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
+        """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
+        form = await self._read_form(request, max_bytes)
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
             raise HTTPException(403, "the form is too old, or of another site: load the page again")
         return form
 
-    async def _read_form(self, request: Request) -> Form:
+    async def _read_form(self, request: Request, max_bytes: int) -> Form:
         body, timeout_s = bytearray(), self.settings.server.body_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 async for chunk in request.stream():
                     body += chunk
-                    if len(body) > MAX_FORM_BYTES:
-                        raise HTTPException(413, f"a form may have {MAX_FORM_BYTES} bytes")
+                    if len(body) > max_bytes:
+                        raise HTTPException(413, f"a form may have {max_bytes} bytes")
         except TimeoutError:
             raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
         try:

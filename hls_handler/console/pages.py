@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -28,6 +29,7 @@ HEADERS = {
 NAVIGATION = {
     "Overview": "/",
     "Deliveries": "/deliveries",
+    "Prompts": "/prompts",
     "Figures": "/figures",
     "Log": "/log",
     "Settings": "/settings",
@@ -57,6 +59,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
+    environment.filters["editable"] = _to_editable
     environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
@@ -64,6 +67,11 @@ def _environment() -> Environment:
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _to_editable(text: str) -> Markup:
+    """Filter: escape a text for HTML only. A form must send it back as it is, so unprintable characters stay."""
+    return escape(text)
 
 
 @cache

@@ -355,6 +355,15 @@ class ClaudeCalls:
             by_prompt.setdefault(row["prompt_id"], []).append(row)
         return [_prompt_stats(prompt_id, by_prompt[prompt_id]) for prompt_id in sorted(by_prompt)]
 
+    def failures(self) -> dict[str, dict[str, int]]:
+        """Return {prompt id: {outcome: number}} of the stored calls that ended without a valid reply."""
+        query = select(_c.prompt_id, _c.outcome, func.count()).where(_c.outcome != SUCCESS)
+        found: dict[str, dict[str, int]] = {}
+        with self._database.reading() as connection:
+            for prompt_id, outcome, number in connection.execute(query.group_by(_c.prompt_id, _c.outcome)):
+                found.setdefault(prompt_id, {})[outcome] = number
+        return found
+
     def _check_review_budget(
         self, connection: Connection, row_id: int, lease: Lease, review: ReviewBudget, estimate: Usage | None
     ) -> BudgetExceeded | None:

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from hashlib import sha256
 from itertools import chain
@@ -64,6 +64,20 @@ def load_library(
     may read as `config.NAME`.
     """
     files, problems = read_source_files(folders, shipped)
+    return build_library(files, problems, families=families, chosen=chosen, shadows=shadows, config=config)
+
+
+def build_library(
+    files: SourceFiles,
+    problems: Sequence[Problem],
+    *,
+    families: Mapping[str, Family],
+    chosen: Set[str] = frozenset(),
+    shadows: Set[str] = frozenset(),
+    config: Mapping[str, object] = NO_CONFIG,
+) -> Library:
+    """Check files that were read, with their problems, and return the library; see `load_library`. Reads no files."""
+    problems = list(problems)
     environment = PromptEnvironment(files.sources, PROMPT_FILTERS)
     templates, parse_problems = _parse(environment, files)
     parse_problems += check_references(templates)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 
-from jinja2 import nodes
+from jinja2 import meta, nodes
 
 from hls_handler.analysis import REPLY_TYPES, Reply, group_of, list_possible_labels
 from hls_handler.prompting.environment import AUTHOR_ERRORS, PromptEnvironment
@@ -99,7 +99,7 @@ def diff_prompts(old: PromptSources, new: PromptSources) -> list[str]:
     templates. Front matter from another file is compared as if it were in the template.
     """
     before, after = dict(_diffable_files(old)), dict(_diffable_files(new))
-    return [line for key in dict.fromkeys([*before, *after]) for line in _diff(before.get(key), after.get(key))]
+    return [line for key in dict.fromkeys([*before, *after]) for line in diff_texts(before.get(key), after.get(key))]
 
 
 def _library_of(file: str, name: str, shipped: Path) -> str:
@@ -118,7 +118,8 @@ def _diffable_files(prompt_sources: PromptSources) -> Iterator[tuple[str, tuple[
         yield prompt_sources.role(source), (label, text)
 
 
-def _diff(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
+def diff_texts(old: tuple[str, str] | None, new: tuple[str, str] | None) -> list[str]:
+    """Return the lines of a unified diff of two files (name, text); [] if they are equal. None: there is no file."""
     (old_file, old_text), (new_file, new_text) = old or (NO_FILE, ""), new or (NO_FILE, "")
     lines = list(unified_diff(_split_lines(old_text), _split_lines(new_text), old_file, new_file, lineterm=""))
     if not lines and (old is None or new is None):  # only one prompt has this file, and the file is empty
@@ -221,6 +222,11 @@ class Library:
                 for label in list_possible_labels(rule, hint):
                     groups[label.casefold()] = group_of(field_name, hint, label)
         return groups
+
+    def references(self, source: SourceFile) -> tuple[str, ...]:
+        """Return the names of the templates that a file itself extends, includes or imports: ("base.j2",)."""
+        found = meta.find_referenced_templates(self.environment.parse(source.template))
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     def used_variables(self, name: str) -> frozenset[str]:
         """Return the names in `config.NAME` of a prompt's templates, except those that are tested with `is defined`."""

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from hls_handler.prompting.front_matter import (
     BYTE_ORDER_MARK,
@@ -24,9 +25,14 @@ from hls_handler.settings.yaml_parser import Sources
 
 COMMENT_SUFFIX = ".comment.md.j2"
 BASE = "base.j2"
+UNSAVED = "edit"
+"""Folder that messages name for the files in the argument `unsaved`, which are in no folder."""
+
 SHARED_COMMENT = "generic.comment.md.j2"
 SHARED_COMMENT_REPLY = "generic_analysis"
 """Prompts with this reply type use `SHARED_COMMENT` if they have no comment template of their own."""
+
+NOTHING_UNSAVED: Mapping[str, str] = MappingProxyType({})
 
 SHIPPED_FRONT_MATTER = Path(__file__).parent / "shipped_front_matter"
 """Copies of the shipped front matters, for templates without front matter that replace the shipped files themselves.
@@ -112,13 +118,21 @@ class SourceFiles:
     inherited: frozenset[str]  # prompts whose template is from a later folder, not from the first
 
 
-def read_source_files(folders: Sequence[Path], shipped: Path | None) -> tuple[SourceFiles, list[Problem]]:
-    """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for a missing folder."""
+def read_source_files(
+    folders: Sequence[Path], shipped: Path | None, *, unsaved: Mapping[str, str] = NOTHING_UNSAVED
+) -> tuple[SourceFiles, list[Problem]]:
+    """Read the files of `folders`, and those of `shipped` that they need. Raises `PromptError` for a missing folder.
+
+    `unsaved` are texts by name ("issues/analyze.j2") that take precedence over the files of all folders.
+    """
     missing = [folder.as_posix() for folder in folders if not folder.is_dir()]
     if missing:
         message = "there is no such folder; check prompts.directory in the settings"
         raise prompt_error([Problem(folder, 1, message) for folder in missing])
     read = [read_folder(folder) for folder in folders]
+    if unsaved:
+        edits = {name: _split(name, f"{UNSAVED}/{name}", text) for name, text in unsaved.items()}
+        read.insert(0, (edits, []))
     problems = [problem for _, found in read for problem in found]
     shipped_sources = read_folder(shipped)[0] if shipped is not None and shipped not in folders else {}
     copies = read_folder(SHIPPED_FRONT_MATTER)[0] if shipped is not None else {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
@@ -41,6 +42,7 @@ DELIMITED = re.compile(
     r"<untrusted (?P<nonce>\w+)>(?P<frame>\n?)(?P<text>.*?)(?P=frame)</untrusted (?P=nonce)>", re.DOTALL
 )
 
+OPENING, CLOSING = re.compile(r"<untrusted (\w{1,64})>"), re.compile(r"</untrusted (\w{1,64})>")
 LINE_PARTS = re.compile(r"[^\n\t]+")
 
 
@@ -135,6 +137,26 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     return Counter(
         {text: sum(shown[nonce, escape_delimiters(inside[text], nonce)] for nonce in nonces) for text in inside}
     )
+
+
+def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of a rendered prompt in order, and for each whether it is untrusted text between delimiters.
+
+    The delimiters themselves belong to the other parts. The time is linear in the length, whatever the text is.
+    """
+    closings: dict[str, list[int]] = {}
+    for closing in CLOSING.finditer(prompt):
+        closings.setdefault(closing[1], []).append(closing.start())
+    at = 0
+    for opening in OPENING.finditer(prompt):
+        ends = closings.get(opening[1], [])
+        found = bisect_left(ends, opening.end())
+        if opening.start() < at or found == len(ends):
+            continue
+        yield prompt[at : opening.end()], False
+        yield prompt[opening.end() : ends[found]], True
+        at = ends[found]
+    yield prompt[at:], False
 
 
 def escape_delimiters(text: str, nonce: str) -> str:

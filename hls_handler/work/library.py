@@ -49,12 +49,12 @@ def load_checked(settings: Settings) -> Library:
         shipped=shipped.PROMPTS,
         chosen=find_chosen_events(settings),
         shadows=find_shadow_only_prompts(settings),
-        config=_all_variables(settings),
+        config=all_variables(settings),
     )
     return replace(library, warnings=(*library.warnings, *find_library_warnings(settings, library)))
 
 
-def _all_variables(settings: Settings) -> dict[str, object]:
+def all_variables(settings: Settings) -> dict[str, object]:
     """Return a value for each name in `prompts.variables` and in the `variables` of the entries of `repositories`."""
     maps = [*(entry.variables for entry in reversed(settings.repositories)), settings.prompts.variables]
     return {name: value for variables in maps for name, value in variables.items()}

@@ -61,6 +61,7 @@ def addresses(page: Page, service: Service) -> list[str]:
             "links => links.map((one) => one.getAttribute('href'))"
         ):
             kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
+            kind = re.sub(r"/prompts/[^/?]+/[^/?]+", "/prompts/FAMILY/NAME", kind)
             if kind not in seen and not link.startswith(("/docs/", "/openapi.json")):
                 seen.add(kind)
                 found.append(link)
@@ -80,3 +81,18 @@ def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, o
             if found or "attacked" in page.title():
                 obstacles[path] = found
         assert obstacles == {}, width
+
+
+def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page: OpenPage) -> None:
+    page = open_page(width=375)
+    sign_in(page, service, "/prompts/issues/analyze/edit")
+    template = page.get_by_label("Template")
+    template.fill(template.input_value().replace("That is all there is.", SCRIPT))
+    page.get_by_role("button", name="Render").click()
+    send_button = page.get_by_role("button", name="Send to Claude for 0.00")
+    send_button.wait_for()
+    assert find_obstacles(page) == []
+    send_button.click()
+    page.get_by_role("heading", name="Validated reply").wait_for()
+    assert find_obstacles(page) == []
+    assert "attacked" not in page.title()

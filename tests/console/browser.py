@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -10,10 +12,14 @@ from starlette.responses import PlainTextResponse
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
+from hls_handler.console.render_process import RenderBusy
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.active_config import Claude
 from hls_handler.work.health import Health
 from tests.web.fakes import NOON, Response, ask, settings
 
@@ -28,6 +34,8 @@ class Browser:
         self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
+        self.claude: Claude | None = None
+        self.is_rendering = False
         ports = ConsolePorts(
             store,
             now=lambda: self.now,
@@ -35,14 +43,15 @@ class Browser:
             rate_limit=lambda: self.rate_limit,
             log_ring=self.log_ring,
             prompts=self._prompts,
+            connect_claude=self._connect_claude,
         )
-        self.console, self.host = Console(ports), host
+        self.console, self.host = Console(ports, run=self._render), host
         self.cookie = ""
-        self.metrics: dict[str, object] = {}  # keys of this section of the settings
+        self.sections: dict[str, Any] = {}  # of the settings, besides `server`
         self.apply(**server)
 
     def apply(self, **server: object) -> None:
-        self.use(settings(server=server, metrics=self.metrics))
+        self.use(settings(server=server, **self.sections))
 
     def use(self, given: Settings) -> None:
         self.app = Starlette(routes=[*self.console.routes(given, _show_start)])
@@ -50,6 +59,16 @@ class Browser:
     def _prompts(self) -> ReloadingLibrary:
         assert self.prompts is not None
         return self.prompts
+
+    def _connect_claude(self, _settings: ClaudeSettings) -> AbstractContextManager[Claude]:
+        assert self.claude is not None
+        return nullcontext(self.claude)
+
+    async def _render(self, job: RenderJob) -> RenderResult:
+        """Render in this process."""
+        if self.is_rendering:
+            raise RenderBusy
+        return render_edit(job)
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")

@@ -51,7 +51,7 @@ def filled(store: Storage) -> Storage:
 
 @pytest.fixture
 def page(browser: Browser, filled: Storage) -> Browser:
-    browser.metrics["authors"] = True
+    browser.sections["metrics"] = {"authors": True}
     browser.apply(api_key=KEY)
     browser.sign_in()
     return browser
@@ -76,7 +76,7 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
 
 
 def test_authors_are_not_shown_unless_settings_say_so(page: Browser) -> None:
-    page.metrics.clear()
+    page.sections.clear()
     page.apply(api_key=KEY)
     shown = page.get("/figures").body.decode()
     assert "mona" not in shown
@@ -186,7 +186,7 @@ def test_figures_need_a_session_and_the_api_the_key(browser: Browser) -> None:
 
 def test_untrusted_names_are_escaped(browser: Browser, store: Storage) -> None:
     finish(store, "g1", author=EVIL)
-    browser.metrics["authors"] = True
+    browser.sections["metrics"] = {"authors": True}
     browser.apply(api_key=KEY)
     browser.sign_in()
     query = urlencode({"repository": f'"><script>{EVIL}'})

@@ -1,0 +1,336 @@
+"""The pages about prompts: the library, and one prompt, which is rendered with a stored delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from hls_handler import shipped
+from hls_handler.clients.claude import request_schema
+from hls_handler.console.frame import Frame
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.handlers import handler_for
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.corrections import FieldFeedback, feedback_in
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.prompting.prompt import Library, Prompt, origin
+from hls_handler.prompting.render import COMMON, RenderedPrompt, estimate_tokens, render
+from hls_handler.prompting.source_files import SourceFile
+from hls_handler.prompting.variables import VariableDoc, document_variables
+from hls_handler.reports.estimate import Estimate, estimate, format_cost
+from hls_handler.reports.prompt_input import (
+    PromptInput,
+    UnsuitableDelivery,
+    list_deliveries,
+    list_events,
+    load_delivery,
+    load_sample,
+    make_variables,
+)
+from hls_handler.reports.prompt_library import (
+    Use,
+    Version,
+    add_up,
+    format_custom_fields,
+    format_known_cost,
+    format_share,
+    format_triggers,
+    list_labels,
+    list_uses,
+    list_versions,
+)
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.untrusted.cleaning import split_untrusted
+from hls_handler.work.library import families
+
+FIGURES_S, MAX_AGE_S = 10.0, 60.0
+"""Ages in s: older figures are read again in the background, and a page waits for that if they are too old.
+
+They are sums over all stored calls, which takes 10 to 30 ms with 75,000 calls."""
+
+MAX_SHOWN_CHARACTERS = 200_000
+"""Most characters of a rendered message that a page shows."""
+
+MAX_VERSIONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    rows: Sequence[PromptStats]
+    failures: Mapping[str, Mapping[str, int]]  # prompt id -> outcome -> number of calls
+    feedback: Mapping[str, Mapping[str, FieldFeedback]]  # prompt id -> field of the reply
+
+    def versions(self, prompt_id: str) -> list[Version]:
+        return list_versions(prompt_id, self.rows, self.failures, self.feedback)
+
+
+class FigureCache:
+    """The figures of all prompts, at most `MAX_AGE_S` old."""
+
+    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
+        self._store, self._now = store, now
+        self._reading: asyncio.Task[Figures] | None = None
+        self._cached: tuple[float, Figures] | None = None
+
+    async def read(self) -> Figures:
+        """Return the figures. Raises `StoreUnavailable`."""
+        age_s = MAX_AGE_S if self._cached is None else abs(self._now() - self._cached[0])
+        if self._cached is not None and age_s < FIGURES_S:
+            return self._cached[1]
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._refresh())
+            # Retrieve the exception: asyncio would log it if no page waits.
+            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
+        return await asyncio.shield(self._reading) if age_s >= MAX_AGE_S or self._cached is None else self._cached[1]
+
+    async def _refresh(self) -> Figures:
+        now, figures = self._now(), await asyncio.to_thread(self._read)
+        self._cached = now, figures
+        return figures
+
+    def _read(self) -> Figures:
+        calls = self._store.calls
+        return Figures(calls.prompt_stats(), calls.failures(), feedback_in(self._store.statistics.counters()))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A rendered prompt as pages show it."""
+
+    title: str  # of the event that it is rendered with
+    guid: str | None  # of its delivery; None for a recorded event
+    parts: Sequence[tuple[str, bool]]  # of the user message, and whether each is untrusted text
+    system: str
+    system_tokens: int
+    task_tokens: int
+    missing: int  # number of characters of untrusted text that were cut
+    hidden: int  # number of characters that the page does not show
+    expected: Estimate
+    cost: str  # "0.000022 to 0.002022 USD"
+
+
+def show_rendered(settings: Settings, rendered: RenderedPrompt, given: PromptInput) -> Shown:
+    expected = estimate(settings.claude, rendered)
+    return Shown(
+        title=given.title,
+        guid=given.guid,
+        parts=tuple(split_untrusted(rendered.task[:MAX_SHOWN_CHARACTERS])),
+        system=rendered.system[:MAX_SHOWN_CHARACTERS],
+        system_tokens=estimate_tokens(rendered.system),
+        task_tokens=estimate_tokens(rendered.task),
+        missing=sum(rendered.missing),
+        hidden=sum(max(len(text) - MAX_SHOWN_CHARACTERS, 0) for text in (rendered.system, rendered.task)),
+        expected=expected,
+        cost=format_cost(expected),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PromptDescription:
+    """The part of a prompt's page that depends on the library alone."""
+
+    prompt: Prompt
+    triggers: str
+    origin: str
+    unused: str  # why it may have no uses
+    files: Sequence[tuple[SourceFile, Sequence[str]]]  # with the names that it refers to
+    fields: Sequence[str]
+    labels: Sequence[tuple[str, str]]
+    schema: str
+    variables: Sequence[VariableDoc]
+
+
+class PromptDescriptions:
+    """The descriptions of the prompts of one library, each made once: it takes 40 ms."""
+
+    def __init__(self) -> None:
+        self._library: Library | None = None
+        self._made: dict[str, PromptDescription] = {}
+
+    def find(self, library: Library, name: str) -> PromptDescription:
+        if self._library is not library:
+            self._library, self._made = library, {}
+        made = self._made  # of this library, even if another thread replaces it now
+        if name not in made:
+            made[name] = _describe_prompt(library, name)
+        return made[name]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptView:
+    """The content of a prompt's page, without the figures."""
+
+    about: PromptDescription
+    uses: Sequence[Use]
+    deliveries: Sequence[DeliveryRow]
+    shown: Shown | None
+    problem: str  # why it is not rendered
+
+
+class PromptPages:
+    def __init__(
+        self,
+        frame: Frame,
+        store: Storage,
+        prompts: Callable[[], ReloadingLibrary],
+        figures: FigureCache,
+        descriptions: PromptDescriptions,
+        delimiter_key: bytes,
+    ) -> None:
+        self._frame, self._store, self._prompts = frame, store, prompts
+        self._figures, self._descriptions, self._key = figures, descriptions, delimiter_key
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [
+            self._frame.page("/prompts", self._list),
+            self._frame.page("/prompts/{family}/{name:path}", self._show),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        reloading, figures = self._prompts(), await self._figures.read()
+        library = reloading.latest
+        rows = []
+        for prompt in library.prompts.values():
+            current, *earlier = figures.versions(prompt.id)
+            total = add_up([version.calls for version in earlier]) if earlier else None
+            rows.append((prompt, format_triggers(library, prompt), describe_version(current, by_field=False), total))
+        return self._frame.render(
+            request,
+            "prompts.html",
+            rows=rows,
+            problem=reloading.reload_error,
+            warnings=library.warnings,
+            format_cost=format_known_cost,
+        )
+
+    async def _show(self, request: Request) -> Response:
+        name, library = prompt_name(request), self._prompts().latest
+        if name not in library.prompts:
+            return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
+        guid = request.query_params.get("delivery", "").strip()
+        view = await asyncio.to_thread(self._view, library, name, guid)
+        versions = (await self._figures.read()).versions(library.prompts[name].id)
+        return self._frame.render(
+            request,
+            "prompt.html",
+            view=view,
+            guid=guid,
+            versions=[describe_version(version) for version in versions[:MAX_VERSIONS]],
+            has_more_versions=len(versions) > MAX_VERSIONS,
+            may_edit=self._frame.access.needs_key,
+        )
+
+    def _view(self, library: Library, name: str, guid: str) -> PromptView:
+        settings = self._frame.settings
+        offered = list_deliveries(self._store, library, name)
+        shown, problem = None, ""
+        try:
+            given = load_input(self._store, library, name, settings, guid, offered)
+            rendered = render(library, name, make_variables(given, library, name), key=self._key)
+            shown = show_rendered(settings, rendered, given)
+        except PromptError as exc:
+            problem = "; ".join(exc.problems)
+        except HlsError as exc:
+            problem = f"{exc}."
+        about = self._descriptions.find(library, name)
+        return PromptView(about, list_uses(settings, library, name), offered, shown, problem)
+
+
+def _describe_prompt(library: Library, name: str) -> PromptDescription:
+    prompt, sources = library.prompts[name], library.sources[name]
+    return PromptDescription(
+        prompt=prompt,
+        triggers=format_triggers(library, prompt),
+        origin=origin(sources, shipped.PROMPTS),
+        unused=_describe_unused(library, name),
+        files=[(one, library.references(one)) for one in sources.sources],
+        fields=format_custom_fields(prompt),
+        labels=list(list_labels(prompt.reply_model)),
+        schema=json.dumps(request_schema(prompt.reply_model.model_json_schema()), indent=2),
+        variables=_document(library, name),
+    )
+
+
+def prompt_name(request: Request) -> str:
+    """Return the prompt's name, such as "issues/analyze"."""
+    return f"{request.path_params['family']}/{request.path_params['name']}"
+
+
+def load_input(
+    store: Storage, library: Library, name: str, settings: Settings, guid: str, offered: Sequence[DeliveryRow] = ()
+) -> PromptInput:
+    """Return the delivery `guid`; without it, the first suitable one of `offered`, else the recorded event.
+
+    Raises `UnsuitableDelivery`, and `PromptError` if its facts do not fit the library.
+    """
+    if guid:
+        row = store.deliveries.find(guid)
+        if row is None:
+            raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
+        return load_delivery(store, row, library, name, settings)
+    for row in offered:
+        try:
+            return load_delivery(store, row, library, name, settings)
+        except UnsuitableDelivery:
+            continue
+    sample = load_sample(library, name, settings)
+    if sample is None:
+        raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
+    return sample
+
+
+def _document(library: Library, name: str) -> list[VariableDoc]:
+    by_event = families()
+    event = next((key.partition(".")[0] for key in list_events(library, name)), None)
+    if event is None or event not in by_event:
+        return []
+    family = by_event[event]
+    hints: dict[str, object] = {**COMMON, **family.variables}
+    for other in library.predecessors(name):
+        hints["analysis"] = library.prompts[other].reply_model
+    return document_variables(hints, (variables for _, variables in family.samples()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    id: str
+    replies: int
+    cost: str
+    failures: str  # "2 invalid, 1 truncated"
+    corrections: str  # "priority: 6 of 40 labels, 15%; kind: ..."
+    last_error: str
+    last_error_at: str
+
+
+def describe_version(version: Version, *, by_field: bool = True) -> _Row:
+    calls = version.calls
+    corrections = {f"{field}: ": one for field, one in version.corrections.items()}
+    if not by_field and corrections:
+        both = [(one.set, one.corrected) for one in corrections.values()]
+        corrections = {"": FieldFeedback(sum(number for number, _ in both), sum(number for _, number in both))}
+    return _Row(
+        id=version.id,
+        replies=calls.replies,
+        cost=format_known_cost(calls),
+        failures=", ".join(f"{number} {outcome}" for outcome, number in sorted(version.failures.items())) or "none",
+        corrections="; ".join(f"{field}{format_share(one)}" for field, one in corrections.items()) or "none",
+        last_error=calls.last_error or "",
+        last_error_at="" if calls.last_error_at is None else f"{calls.last_error_at:%Y-%m-%d %H:%M}",
+    )
+
+
+def _describe_unused(library: Library, name: str) -> str:
+    if any(handler.verification == name for handler in map(handler_for, families())):
+        return "It runs after a review that has findings."
+    before = library.predecessors(name)
+    if before:
+        return f"It runs after {' and '.join(before)}."
+    return "No entry of repositories enables an event of this prompt."

@@ -1,0 +1,175 @@
+"""Renders a prompt with an unsaved edit, in a process of its own without credentials. `render_process.py` starts it.
+
+The process gets a `RenderJob` as JSON on standard input and writes a `RenderResult` as JSON to standard output. It has
+limits on memory and time, and once it has read the prompt library, it can open no file and no socket and start no
+other process. So a template that escapes from Jinja's sandbox could still read no file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import pprint
+import re
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jinja2.debug
+from pydantic import TypeAdapter
+
+from hls_handler import shipped
+from hls_handler.errors import HlsError, PromptError
+from hls_handler.prompting.library import build_library
+from hls_handler.prompting.prompt import Family, Library, diff_texts
+from hls_handler.prompting.render import render, render_comment
+from hls_handler.prompting.source_files import (
+    COMMENT_SUFFIX,
+    SHARED_COMMENT,
+    SHIPPED_FRONT_MATTER,
+    UNSAVED,
+    read_source_files,
+)
+from hls_handler.prompting.variables import sample_values
+from hls_handler.reports.prompt_input import PromptInput, make_variables
+from hls_handler.work.library import families
+
+MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
+MAX_PROBLEMS = 50
+
+USED_LATER = (jinja2.debug, pprint, codecs.lookup("unicode_escape"))
+"""What Jinja imports while it renders. It must be imported before no file can be opened any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderJob:
+    folders: tuple[str, ...]  # of the prompt library, absolute; the first one has precedence
+    chosen: tuple[str, ...]  # see `load_library`; the same for `shadows` and `config`
+    shadows: tuple[str, ...]
+    config: Mapping[str, Any]
+    prompt: str  # "issues/analyze"
+    file: str  # name of the edited file: "issues/_issue.j2"
+    label: str  # its path in the diff: "prompts/issues/_issue.j2"
+    before: str  # text of the file in the library
+    after: str  # unsaved text
+    given: PromptInput
+    key: str  # secret of the delimiters, hexadecimal
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    prompt_id: str  # the id that the prompt would have if the edit were saved
+    system: str
+    task: str
+    missing: tuple[int, ...]
+    front: str  # the front matter, without fences
+    comment: str | None  # with invented values; None unless a comment template was edited
+
+
+@dataclass(frozen=True, slots=True)
+class RenderResult:
+    """The diff, and either the rendered prompt or the problems: "edit/issues/analyze.j2:3: ..."."""
+
+    diff: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    rendered: Rendered | None = None
+
+
+JOB, RESULT = TypeAdapter(RenderJob), TypeAdapter(RenderResult)
+
+
+def main() -> None:
+    """Read a job, render it and write the result."""
+    limit_resources()
+    job = JOB.validate_json(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(RESULT.dump_json(render_edit(job, seal=forbid_new_files)))
+
+
+def limit_resources() -> None:
+    with contextlib.suppress(ValueError, OSError):  # macOS does not support it; the limits of time remain
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def forbid_new_files() -> None:
+    """Open no file, socket or pipe from now on, and start no process (without effect for root)."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+
+
+def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> RenderResult:
+    """Render the prompt with the edited file. `seal` is called when all files are read."""
+    folders = [Path(folder) for folder in job.folders]
+    hide = partial(_hide_folders, folders=folders)
+    diff: tuple[str, ...] = ()
+    try:
+        files, problems = read_source_files(folders, shipped.PROMPTS, unsaved={job.file: job.after})
+        by_event = _load_samples()
+        seal()
+        diff = tuple(diff_texts((f"a/{job.label}", job.before), (f"b/{job.label}", job.after)))
+        library = build_library(
+            files,
+            problems,
+            families=by_event,
+            chosen=frozenset(job.chosen),
+            shadows=frozenset(job.shadows),
+            config=job.config,
+        )
+        rendered = _render(job, library)
+    except PromptError as exc:
+        return RenderResult(diff, tuple(map(hide, exc.problems[:MAX_PROBLEMS])))
+    except HlsError as exc:
+        return RenderResult(diff, (hide(str(exc)),))
+    except OSError as exc:  # after `seal`
+        problem = f"the template needs a file, which it may not open ({exc.strerror})"
+        return RenderResult(diff, (f"{UNSAVED}/{job.file}: {problem}",))
+    except (MemoryError, RecursionError) as exc:  # not while a template is rendered, which would name its line
+        return RenderResult((), (f"{UNSAVED}/{job.file}: the template needs too much memory ({type(exc).__name__})",))
+    return RenderResult(diff, (), tuple(map(hide, library.warnings)), rendered)
+
+
+def _render(job: RenderJob, library: Library) -> Rendered:
+    if job.prompt not in library.prompts:
+        raise HlsError(f"with this edit, there is no prompt {job.prompt} any more")
+    variables = make_variables(job.given, library, job.prompt)
+    made = render(library, job.prompt, variables, key=bytes.fromhex(job.key))
+    comment = None
+    if job.file.endswith((COMMENT_SUFFIX, ".md.j2")) or job.file == SHARED_COMMENT:
+        comment = _render_comment(job, library, variables)
+    front = library.sources[job.prompt].front
+    return Rendered(made.prompt.id, made.system, made.task, made.missing, front, comment)
+
+
+def _render_comment(job: RenderJob, library: Library, variables: Mapping[str, object]) -> str | None:
+    family = families()[job.given.event]
+    invented = {name: sample_values(hint)[0] for name, hint in family.comment_variables.items()}
+    reply = sample_values(library.prompts[job.prompt].reply_model)[0]
+    return render_comment(library, job.prompt, {**variables, **invented, "analysis": reply}, key=bytes.fromhex(job.key))
+
+
+@cache
+def _load_samples() -> Mapping[str, Family]:
+    """Return the prompt families with samples that are loaded already, because no file can be read later."""
+
+    def loaded(family: Family) -> Family:
+        samples = tuple(family.samples())
+        return replace(family, samples=lambda: samples)
+
+    return {event: loaded(family) for event, family in families().items()}
+
+
+def _hide_folders(message: str, folders: list[Path]) -> str:
+    """Return the message with the folders' names in place of their paths."""
+    places = {folder: folder.name for folder in (*folders, shipped.PROMPTS, SHIPPED_FRONT_MATTER)}
+    for folder, name in places.items():
+        message = message.replace(f"{folder}{os.sep}", f"{name}{os.sep}")
+    here = Path.cwd().as_posix().rstrip("/")
+    return re.sub(rf"(?<![\w./-]){re.escape(here)}/{UNSAVED}/", f"{UNSAVED}/", message)

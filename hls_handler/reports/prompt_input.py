@@ -1,0 +1,203 @@
+"""Loads the data for rendering a prompt: a stored delivery with its facts, or a recorded event that HLS ships.
+
+The values are plain, so that a child process can get them as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hls_handler.analysis import Reply
+from hls_handler.deliveries import Checkpoint
+from hls_handler.errors import HlsError, PayloadError
+from hls_handler.events import event_key, parse_event
+from hls_handler.handlers import handler_for
+from hls_handler.handlers.handler import template_variables
+from hls_handler.history.search import DeliverySearch
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.prompting import recorded
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RuleView
+from hls_handler.prompting.variables import sample_values
+from hls_handler.settings.effective import EffectiveSettings, RepositoryTable, without_entry
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.work.asking import VERIFICATION
+from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.work.library import FACTS, GUID, families
+
+MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
+"""Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.
+"""
+
+
+class UnsuitableDelivery(HlsError):
+    """A prompt cannot be rendered with this delivery. The message is a sentence about the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptInput:
+    title: str  # "issues.opened of octo/widgets#7", or "the recorded event issues.opened"
+    guid: str | None  # of the stored delivery; None for a recorded event
+    event: str  # "issues"
+    body: str  # JSON
+    facts: Checkpoint
+    reply: Checkpoint | None  # the stored reply that a prompt after another one gets
+    rule: RuleView
+    config: Mapping[str, Any]  # the values of `variables` in the settings
+
+
+def list_events(library: Library, name: str) -> tuple[str, ...]:
+    """Return the event keys of a prompt: those of its `on` and of all prompts that lead to it.
+
+    If there are none, only settings can choose the prompt: return the events of its folder.
+    """
+    names = [name, *(other for other in library.prompts if name in library.followers(other))]
+    keys = tuple(dict.fromkeys(key for other in names for key in library.prompts[other].on))
+    return keys or tuple(event for event, family in families().items() if family.name == name.rpartition("/")[0])
+
+
+def list_deliveries(store: Storage, library: Library, name: str) -> list[DeliveryRow]:
+    """Return finished deliveries of the prompt's events, the newest first. Reads a limited number of rows."""
+    keys = list_events(library, name)
+
+    def suits(row: DeliveryRow) -> bool:
+        return row.event in keys or event_key(row.event, row.action) in keys
+
+    rows = [row for row in store.deliveries.newest(state="done", limit=MAX_READ) if suits(row)]
+    if not rows:  # a rare event: search further
+        for event in tuple(dict.fromkeys(key.partition(".")[0] for key in keys))[:MAX_EVENTS]:
+            found = store.searches.find(DeliverySearch(event=event, state="done")).rows
+            rows += [row for row in found if suits(row)]
+        rows.sort(key=lambda row: row.received_at, reverse=True)
+    return rows[:MAX_OFFERED]
+
+
+def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, settings: Settings) -> PromptInput:
+    """Return the stored event, facts and earlier reply of a delivery. Raises `UnsuitableDelivery`."""
+    if row.event not in _event_names(library, name):
+        raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {_describe(library, name)}")
+    handler, body = handler_for(row.event), store.deliveries.body(row.guid)
+    if not body:
+        where = settings.sources.where("storage.body_days")
+        raise UnsuitableDelivery(f"the event of {row.guid} is not stored: it was ignored, or is older than {where}")
+    steps = store.checkpoints.load(row.guid)
+    facts = facts_codec(handler)
+    step = steps.get((GATHER, 0))
+    if step is None or facts.decode(step) is None:
+        raise UnsuitableDelivery(f"{row.guid} has no facts that this version of HLS can read")
+    reply = _find_earlier_reply(steps, library, name, is_verification=handler.verification == name)
+    if reply is None and _needs_reply(library, name, is_verification=handler.verification == name):
+        raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
+    effective = RepositoryTable(settings).find(row.repository or "") or without_entry(settings)
+    conversation = "" if row.number is None else f"#{row.number}"
+    title = f"{event_key(row.event, row.action)} of {row.repository or 'no repository'}{conversation}"
+    try:
+        return _make(title, row.guid, row.event, body, step, reply, name, effective)
+    except PayloadError as exc:
+        raise UnsuitableDelivery(f"the event of {row.guid} cannot be read: {exc}") from None
+
+
+def load_sample(library: Library, name: str, settings: Settings) -> PromptInput | None:
+    """Return the first recorded event of the prompt, with the facts that HLS ships; None if there is none."""
+    others: list[PromptInput] = []
+    for key in list_events(library, name):
+        event, _, action = key.partition(".")
+        file = FACTS / f"{event}.json"
+        stored: dict[str, object] = json.loads(file.read_bytes()) if file.exists() else {}
+        for sample_name, plain in stored.items():
+            sample = recorded.load(sample_name)
+            version = handler_for(event).facts_version
+            facts = Checkpoint(GATHER, 0, version, json.dumps(plain))
+            title = f"the recorded event {sample_name}"
+            made = _make(title, None, event, sample.body, facts, None, name, without_entry(settings))
+            if not action or sample.action == action:
+                return made
+            others.append(made)
+    return others[0] if others else None
+
+
+def make_variables(given: PromptInput, library: Library, name: str) -> Mapping[str, object]:
+    """Return the variables of the prompt's template.
+
+    If the facts are split into several questions, these are the variables of the first one. A prompt that follows
+    another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    """
+    handler = handler_for(given.event)
+    event = parse_event(given.event, given.guid or GUID, given.body.encode())
+    facts = facts_codec(handler).decode(given.facts)
+    if facts is None:
+        raise UnsuitableDelivery("the facts are of another version of HLS")
+    part = handler.split(facts)[0]
+    variables = {
+        **template_variables(event, handler, part, prompt=name),
+        "rule": given.rule,
+        "config": given.config,
+    }
+    reply = _decode(given.reply, library)
+    if handler.verification == name:
+        asked = None if reply is None else handler.verification_variables(facts, reply)
+        if reply is not None and asked is None:
+            raise UnsuitableDelivery("the review has no findings to verify")
+        return {**variables, **(asked or {})}
+    before = library.predecessors(name)
+    if before and (reply is not None or not library.prompts[name].on):
+        variables["analysis"] = reply or sample_values(library.prompts[before[0]].reply_model)[0]
+    return variables
+
+
+def _make(
+    title: str,
+    guid: str | None,
+    event: str,
+    body: bytes,
+    facts: Checkpoint,
+    reply: Checkpoint | None,
+    name: str,
+    effective: EffectiveSettings,
+) -> PromptInput:
+    handler = handler_for(event)
+    parsed, decoded = parse_event(event, guid or GUID, body), facts_codec(handler).decode(facts)
+    variables = template_variables(parsed, handler, decoded, prompt=name, effective=effective)
+    rule = variables["rule"]
+    assert isinstance(rule, RuleView)
+    return PromptInput(title, guid, event, body.decode("utf-8", "replace"), facts, reply, rule, effective.variables)
+
+
+def _event_names(library: Library, name: str) -> frozenset[str]:
+    return frozenset(key.partition(".")[0] for key in list_events(library, name))
+
+
+def _describe(library: Library, name: str) -> str:
+    return ", ".join(sorted(_event_names(library, name))) or "no event"
+
+
+def _needs_reply(library: Library, name: str, *, is_verification: bool) -> bool:
+    return is_verification or (not library.prompts[name].on and bool(library.predecessors(name)))
+
+
+def _find_earlier_reply(
+    steps: Mapping[tuple[str, int], Checkpoint], library: Library, name: str, *, is_verification: bool
+) -> Checkpoint | None:
+    before = library.predecessors(name)
+    for step in _replies(steps):
+        stored = decode_reply_for_display(step)
+        if stored is not None and (is_verification or stored.prompt_id.partition("@")[0] in before):
+            return step
+    return None
+
+
+def _replies(steps: Mapping[tuple[str, int], Checkpoint]) -> Iterator[Checkpoint]:
+    yield from (steps[step] for step in sorted(steps) if step[0] == ASK and step[1] < VERIFICATION)
+
+
+def _decode(step: Checkpoint | None, library: Library) -> Reply | None:
+    displayed = decode_reply_for_display(step)
+    if step is None or displayed is None:
+        return None
+    prompt = library.prompts.get(displayed.prompt_id.partition("@")[0])
+    exact = decode_reply(step, reply_type=prompt.reply, model=prompt.reply_model) if prompt is not None else None
+    return (exact or displayed).reply

@@ -1,0 +1,141 @@
+"""Describes the prompts of a library: their fields and labels, the figures of each version, and where they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hls_handler.analysis import REPLY_TYPES, Reply, list_possible_labels
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.corrections import FieldFeedback
+from hls_handler.prompting.prompt import Library, Prompt
+from hls_handler.prompting.variables import describe_type
+from hls_handler.settings.effective import RepositoryTable, list_prompt_choices
+from hls_handler.settings.model import Settings
+from hls_handler.untrusted.placeholders import public_hints
+from hls_handler.wording import count, format_usd
+
+NO_CALLS = PromptStats("", 0, 0.0, 0, None, None)
+
+
+def custom_field_names(prompt: Prompt) -> tuple[str, ...]:
+    shipped = public_hints(REPLY_TYPES[prompt.reply])
+    return tuple(name for name, hint in public_hints(prompt.reply_model).items() if shipped.get(name) != hint)
+
+
+def format_custom_fields(prompt: Prompt) -> list[str]:
+    """Return "component: one of payments, search, none" for each reply field that the prompt adds or changes."""
+    hints = public_hints(prompt.reply_model)
+    return [f"{name}: {describe_type(hints[name])}" for name in custom_field_names(prompt)]
+
+
+def list_labels(model: type[Reply]) -> Iterator[tuple[str, str]]:
+    """Yield each field that sets labels, with all its labels: ("priority", "priority-high, priority-medium")."""
+    for name, rule in model.label_rules.items():
+        yield name, ", ".join(list_possible_labels(rule, model.model_fields[name].annotation))
+
+
+def format_triggers(library: Library, prompt: Prompt) -> str:
+    """Return "issues.opened, after issues/triage; only as a shadow"."""
+    triggers = ", ".join([*prompt.on, *(f"after {name}" for name in library.predecessors(prompt.name))])
+    return f"{triggers}; only as a shadow" if prompt.name in library.shadows else triggers
+
+
+def is_version_of(prompt_id: str, other_id: str) -> bool:
+    return prompt_id.partition("@")[0] == other_id.partition("@")[0]
+
+
+def add_up(rows: Sequence[PromptStats]) -> PromptStats:
+    """Return the totals of several versions, at least one, with the error of the latest failure."""
+    latest = max(rows, key=lambda row: (row.last_error_at is not None, row.last_error_at))
+    return PromptStats(
+        prompt_id="",
+        replies=sum(row.replies for row in rows),
+        cost_usd=sum(row.cost_usd for row in rows),
+        calls_of_unknown_cost=sum(row.calls_of_unknown_cost for row in rows),
+        last_error=latest.last_error,
+        last_error_at=latest.last_error_at,
+    )
+
+
+def format_known_cost(row: PromptStats) -> str:
+    """Return "0.000600 USD", or "unknown for 2 calls", or both."""
+    unknown = row.calls_of_unknown_cost
+    if not unknown:
+        return format_usd(row.cost_usd)
+    calls = count(unknown, "call")
+    return f"{format_usd(row.cost_usd)}, and unknown for {calls}" if row.cost_usd else f"unknown for {calls}"
+
+
+def format_share(one: FieldFeedback) -> str:
+    """Return "6 of 40 labels, 15%" if people changed 6 of the 40 labels that a field set."""
+    return f"{one.corrected} of {count(one.set, 'label')}" + (f", {one.share:.0%}" if one.set else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The figures of one version of a prompt."""
+
+    id: str
+    calls: PromptStats
+    failures: Mapping[str, int]  # outcome ("invalid") -> number of stored calls that ended so
+    corrections: Mapping[str, FieldFeedback]  # by field of the reply
+
+
+def list_versions(
+    prompt_id: str,
+    rows: Iterable[PromptStats],
+    failures: Mapping[str, Mapping[str, int]],
+    feedback: Mapping[str, Mapping[str, FieldFeedback]],
+) -> list[Version]:
+    """Return the version `prompt_id`, then all earlier versions that were used, the one with most replies first.
+
+    `failures` and `feedback` are by prompt id.
+    """
+    by_id = {row.prompt_id: row for row in rows if is_version_of(prompt_id, row.prompt_id)}
+    corrected = {one for one in feedback if is_version_of(prompt_id, one)}
+    earlier = sorted((by_id.keys() | corrected) - {prompt_id}, key=lambda one: (-by_id.get(one, NO_CALLS).replies, one))
+    return [
+        Version(one, by_id.get(one, NO_CALLS), failures.get(one, {}), feedback.get(one, {}))
+        for one in (prompt_id, *earlier)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A rule of the settings that runs a prompt, or that runs another prompt in its place."""
+
+    events: str  # "issues.opened, issues.edited"
+    repositories: str  # pattern of the entry of `repositories`: "octo/*"; "all" for the global settings
+    where: str  # file, line and key
+
+
+def list_uses(settings: Settings, library: Library, name: str) -> list[Use]:
+    """Return the entries of `repositories` whose events run the prompt, then the settings that name it.
+
+    The events are those of the prompt's `on`, if no `prompts.use` chooses another prompt, and those that `prompts.use`
+    gives to it. The `.github/hls.yaml` of a repository may decide otherwise.
+    """
+    found: list[Use] = []
+    for entry in RepositoryTable(settings).entries:
+        keys = _events_that_run(library, name, entry.use.keys())
+        chosen = {key: entry.find_prompt(key) for key in keys}
+        run = [
+            key
+            for key, choice in chosen.items()
+            if (choice[0] == name if choice else key in library.prompts[name].on and name not in library.shadows)
+            and entry.events & {key, key.partition(".")[0]}
+        ]
+        if run and entry.enabled:
+            found.append(Use(", ".join(run), entry.pattern, settings.sources.where(f"{entry.key}.events")))
+    for choice in list_prompt_choices(settings):
+        if choice.prompt == name:
+            kind = f"{choice.event}, as a shadow" if choice.shadow else choice.event
+            index = choice.key.partition("]")[0].removeprefix("repositories[") if "]" in choice.key else ""
+            pattern = settings.repositories[int(index)].name if index else "all"
+            found.append(Use(kind, pattern, settings.sources.where(choice.key)))
+    return found
+
+
+def _events_that_run(library: Library, name: str, chosen: Collection[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*library.prompts[name].on, *chosen]))

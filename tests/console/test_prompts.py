@@ -1,0 +1,356 @@
+"""The pages about prompts, and unsaved edits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
+from hls_handler.console.prompts import describe_version
+from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
+from hls_handler.console.render_process import RenderBusy, RenderProcess
+from hls_handler.deliveries import Checkpoint, Lease
+from hls_handler.errors import DependencyDown
+from hls_handler.handlers import handler_for
+from hls_handler.history.corrections import FieldFeedback
+from hls_handler.prompting import recorded
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.prompt_input import load_sample
+from hls_handler.reports.prompt_library import NO_CALLS, Version
+from hls_handler.storage import Storage
+from hls_handler.work.library import FACTS, load_checked
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import begin, start_call
+from tests.web.fakes import Response, settings
+from tests.work.fakes import FakeClaude
+
+EVIL = "</textarea></pre><script>alert(1)</script><img src=x onerror=alert(2)>"
+FRONT = """---
+description: A small prompt
+on: [issues.opened]
+reply: issue_analysis
+max_tokens: 500
+---
+{% extends "base.j2" %}
+"""
+TEMPLATE = FRONT + "{% block task %}\nTitle: {{ issue.title }}\n{% endblock %}\n"
+PAGE, EDIT, REPLY = "/prompts/issues/analyze", "/prompts/issues/analyze/edit", "/prompts/issues/analyze/reply"
+GOOD = IssueAnalysis.model_validate(
+    {
+        "worth_saying": True,
+        "kind": "bug",
+        "priority": "high",
+        "difficulty": "easy",
+        "component": "none",
+        "summary": EVIL,
+        "missing": [],
+        "recommended_response": "",
+        "suggested_labels": [],
+    }
+)
+
+
+def with_task(text: str) -> str:
+    return TEMPLATE.replace("Title:", f"{text} Title:")
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    folder = tmp_path / "prompts"
+    (folder / "issues").mkdir(parents=True)
+    (folder / "issues/analyze.j2").write_text(TEMPLATE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def author(browser: Browser, library: Path) -> Browser:
+    """A browser that is signed in at a service with a library of one prompt."""
+    browser.sections["prompts"] = {"directory": (str(library),)}
+    browser.apply(api_key=KEY)
+    given = settings(**browser.sections)
+    browser.prompts = ReloadingLibrary(lambda: load_checked(given), library)
+    browser.sign_in()
+    return browser
+
+
+def store_delivery(store: Storage, guid: str, *, title: str = "Crash", body: str = "issues.opened") -> Lease:
+    """Store a finished delivery with the facts of the recorded event."""
+    payload = recorded.load(body).payload
+    payload["issue"]["title"] = title
+    facts = json.loads((FACTS / "issues.json").read_bytes())["issues.edited"]
+    facts["issue"]["title"] = title
+    lease = begin(store, guid, body=json.dumps({**payload, "delivery": guid}).encode())
+    version = handler_for("issues").facts_version
+    store.checkpoints.save(lease, Checkpoint("gather", 0, version, json.dumps(facts)))
+    return lease
+
+
+def finish(store: Storage, lease: Lease) -> None:
+    store.queue.finish(lease, "done", reason=None, took_s=1)
+
+
+def edit(browser: Browser, text: str, path: str = EDIT, **form: str) -> Response:
+    return browser.submit(PAGE, path, **{"file": "issues/analyze.j2", **form, "text": text.replace("\n", "\r\n")})
+
+
+def hidden(page: str, name: str) -> str:
+    return page.partition(f'name="{name}" value="')[2].partition('"')[0]
+
+
+def make_job(library: Path, text: str, file: str = "issues/analyze.j2") -> RenderJob:
+    given = settings(prompts={"directory": (str(library),)})
+    loaded = load_checked(given)
+    sample = load_sample(loaded, "issues/analyze", given)
+    assert sample is not None
+    before = {source.name: source.text for source in loaded.sources["issues/analyze"].sources}[file]
+    return RenderJob(
+        (str(library),), (), (), {}, "issues/analyze", file, f"prompts/{file}", before, text, sample, "00" * 16
+    )
+
+
+def test_library_shows_use_cost_and_failures_of_each_version(author: Browser, store: Storage) -> None:
+    assert author.prompts is not None
+    prompt_id = author.prompts.latest.prompts["issues/analyze"].id
+    lease = begin(store, "g1")
+    for used, outcome, cost in ((prompt_id, "ok", 0.25), ("issues/analyze@000000", "invalid", 0.5)):
+        call = start_call(store, lease, used)
+        error = None if outcome == "ok" else "Claude: <b>invalid</b>"
+        store.calls.end(lease, call, outcome=outcome, usage=Usage("claude-haiku-5-5", cost_usd=cost), error=error)
+    page = author.get("/prompts").body.decode()
+    assert f'<a href="/prompts/issues/analyze">issues/analyze</a><br><span class="quiet">@{prompt_id[-6:]}' in page
+    assert 'data-label="Cost" class="cost">0.250000 USD</td>' in page
+    assert 'data-label="Cost">0.500000 USD</td>' in page
+    assert "Claude: &lt;b&gt;invalid&lt;/b&gt;" in page
+    versions = author.get(PAGE).body.decode().partition("Versions</h2>")[2]
+    assert f"<code>{prompt_id}</code> (in use)" in versions
+    assert '<code>issues/analyze@000000</code></td><td role="cell" data-label="Replies">0</td>' in versions
+    assert 'data-label="Failed calls">1 invalid</td>' in versions
+
+
+def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
+    feedback = {"priority": FieldFeedback(40, 6), "kind": FieldFeedback(10, 0)}
+    version = Version("issues/analyze@000000", NO_CALLS, {"invalid": 2, "truncated": 1}, feedback)
+    row = describe_version(version)
+    assert (row.corrections, row.failures) == (
+        "priority: 6 of 40 labels, 15%; kind: 0 of 10 labels, 0%",
+        "2 invalid, 1 truncated",
+    )
+    assert describe_version(version, by_field=False).corrections == "6 of 50 labels, 12%"
+
+
+def test_figures_are_reused_and_at_most_a_minute_old(author: Browser, store: Storage) -> None:
+    def replies() -> str:
+        return author.get("/prompts").body.decode().partition('data-label="Replies">')[2].partition("<")[0]
+
+    assert author.prompts is not None
+    prompt_id = author.prompts.latest.prompts["issues/analyze"].id
+    assert replies() == "0"
+    lease = begin(store, "g1")
+    store.calls.end(lease, start_call(store, lease, prompt_id), outcome="ok", usage=None, error=None)
+    author.now += 9.9
+    assert replies() == "0"
+    author.now += 50.1
+    assert replies() == "1"
+
+
+def test_problem_of_a_changed_file_is_at_the_top(author: Browser, library: Path) -> None:
+    (library / "issues/analyze.j2").write_text(f"{TEMPLATE}{{{{ nosuch }}}}{{% if %}}", encoding="utf-8")
+    assert author.prompts is not None
+    author.prompts.current()
+    page = author.get("/prompts").body.decode()
+    assert '<p role="alert" class="note">the changed prompts cannot be used, the last valid version stays' in page
+    assert "issues/analyze.j2:11: " in page
+
+
+def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(author: Browser, store: Storage) -> None:
+    page = author.get(PAGE).body.decode()
+    assert "Rendered with the recorded event issues.opened:" in page
+    finish(store, store_delivery(store, "g1", title=EVIL))
+    finish(store, store_delivery(store, "g2", title="Second"))
+    page = author.get(PAGE).body.decode()
+    assert 'Rendered with <a href="/deliveries/g2">issues.opened of octo/widgets#' in page
+    assert "Title: &lt;untrusted " in page
+    assert "&gt;<mark>Second</mark>&lt;/untrusted " in page
+    older = author.get(f"{PAGE}?delivery=g1").body.decode()
+    assert "<mark>&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)" in older
+    assert "<script>" not in older
+    assert "<img" not in older
+
+
+def test_unsuitable_delivery_is_named_with_the_reason(author: Browser, store: Storage) -> None:
+    begin(store, "g1")
+    assert "g1 has no facts that this version of HLS can read." in author.get(f"{PAGE}?delivery=g1").body.decode()
+    assert "there is no delivery none, or it was deleted." in author.get(f"{PAGE}?delivery=none").body.decode()
+    store.queue.dead_letter(begin(store, "p1", event="push", action=None, number=None), reason="x")
+    page = author.get(f"{PAGE}?delivery=p1").body.decode()
+    assert "p1 is the event push, and issues/analyze is for issues." in page
+    assert author.get("/prompts/issues/none").status == 404
+
+
+def test_page_shows_files_schema_variables_and_where_it_is_used(author: Browser, library: Path) -> None:
+    page = author.get(PAGE).body.decode()
+    assert f'<code>{library}/issues/analyze.j2</code> <span class="quiet">uses base.j2</span>' in page
+    assert "<dt>Labels of priority</dt><dd>priority-high, priority-medium, priority-low</dd>" in page
+    assert "&#34;recommended_response&#34;: {" in page
+    assert '<code>issue.title</code></td><td role="cell">untrusted</td><td role="cell">text</td>' in page
+    assert '<td role="cell">owner/repo</td><td role="cell">issues.opened</td>' in page
+
+
+def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser, library: Path) -> None:
+    page = edit(author, with_task(EVIL)).body.decode()
+    assert "--- a/prompts/issues/analyze.j2\n+++ b/prompts/issues/analyze.j2\n" in page
+    assert "+&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Send to Claude for 0.00" in page
+    assert "<script>" not in page
+    assert "<img" not in page
+    assert hidden(page, "shown") != ""
+    assert (library / "issues/analyze.j2").read_text(encoding="utf-8") == TEMPLATE
+    unchanged = edit(author, TEMPLATE).body.decode()
+    assert "The text is that of the file." in unchanged
+    base = "{% block system %}{{ sender.login }}{% endblock %}{% block task %}{% endblock %}"
+    wrong = edit(author, base, file="base.j2").body.decode()
+    assert "<li>edit/base.j2:1: &#39;sender&#39; depends on the event, but the system block must be" in wrong
+
+
+def test_form_keeps_characters_that_pages_escape(author: Browser) -> None:
+    page = edit(author, with_task("a\u200bb \u202e")).body.decode()
+    assert "\na\u200bb \u202e Title:" in page.partition("<textarea")[2].partition("</textarea>")[0]
+    assert "\u202e" not in page.partition("</textarea>")[2]
+
+
+def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Storage) -> None:
+    finish(store, store_delivery(store, "g1"))
+    claude = author.claude = FakeClaude([GOOD])
+    assert author.get(REPLY).status == 404
+    shown = hidden(edit(author, with_task("Edited")).body.decode(), "shown")
+    refused = edit(author, with_task("Other"), REPLY, shown=shown)
+    assert refused.status == 409
+    assert "has changed since the cost was shown" in refused.body.decode()
+    assert claude.asked == []
+    sent = edit(author, with_task("Edited"), REPLY, shown=shown)
+    assert (sent.status, sent.headers["location"]) == (303, REPLY)
+    page = wait_for_reply(author)
+    assert claude.asked[0].task.startswith("Edited Title: <untrusted ")
+    assert "<dt>Cost</dt><dd>0.000140 USD</dd>" in page
+    assert "<dt>Labels</dt><dd>bug, priority-high, difficulty-easy</dd>" in page
+    assert "&#34;summary&#34;: &#34;&lt;/textarea&gt;" in page
+    assert "<script>" not in page
+    assert store.calls.prompt_stats() == []
+
+
+def wait_for_reply(browser: Browser) -> str:
+    for thread in threading.enumerate():
+        if thread.name == "prompt-edit":
+            thread.join(10)
+    return browser.get(REPLY).body.decode()
+
+
+def test_errors_of_claude_and_unusable_replies_are_shown(author: Browser) -> None:
+    down = DependencyDown("Claude does not answer", dependency="claude", remedy="wait")
+    unusable = UnusableReply("", "invalid", "kind: wrong", "<b>text</b>", Usage("claude-haiku-5-5"))
+    author.claude = FakeClaude([down, unusable])
+    shown = hidden(edit(author, TEMPLATE).body.decode(), "shown")
+    for expected in ("Claude does not answer; wait", "kind: wrong"):
+        assert edit(author, TEMPLATE, REPLY, shown=shown).status == 303
+        page = wait_for_reply(author)
+        assert f'<p role="alert" class="note">{expected}</p>' in page
+    assert "&lt;b&gt;text&lt;/b&gt;" in page
+
+
+def test_one_question_at_a_time(author: Browser) -> None:
+    may_reply = threading.Event()
+
+    def wait(_: str) -> None:
+        assert may_reply.wait(10)  # only a defect makes a test wait this long
+
+    author.claude = FakeClaude([GOOD], on_call=wait)
+    shown = hidden(edit(author, TEMPLATE).body.decode(), "shown")
+    assert edit(author, TEMPLATE, REPLY, shown=shown).status == 303
+    waiting = author.get(REPLY).body.decode()
+    second = edit(author, TEMPLATE, REPLY, shown=shown)
+    may_reply.set()
+    assert "Claude works on the reply" in waiting
+    assert '<meta http-equiv="refresh" content="2">' in waiting
+    assert second.status == 409
+    assert "Wait for its reply." in second.body.decode()
+    assert "Validated reply" in wait_for_reply(author)
+    author.is_rendering = True
+    assert edit(author, TEMPLATE).status == edit(author, TEMPLATE, REPLY, shown=shown).status == 429
+
+
+def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(author: Browser, store: Storage) -> None:
+    token = hidden(author.get(PAGE).body.decode(), "csrf_token")
+    form = {"file": "issues/analyze.j2", "text": TEMPLATE}
+    assert author.post(EDIT, form).status == author.post(EDIT, {**form, "csrf_token": "x"}).status == 403
+    assert author.post(EDIT, {**form, "csrf_token": token, "file": "../../.env"}).status == 404
+    assert author.post(EDIT, {**form, "csrf_token": token, "text": "x" * 262_144}).status == 413
+    author.cookie = ""
+    assert author.post(EDIT, {**form, "csrf_token": token}).status == 303
+    author.apply()  # without server.api_key
+    assert author.get(PAGE).status == 200
+    assert author.get(EDIT).status == 403
+    assert author.submit(PAGE, EDIT, **form).status == author.submit(PAGE, REPLY, **form).status == 403
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{% include '/etc/passwd' %}", "there is no template '/etc/passwd'"),
+        ("{% include '../../.env' %}", "there is no template '../../.env'"),
+        ("{{ self.__init__.__globals__ }}", "access to attribute '__init__' of 'TemplateReference' object is unsafe"),
+        ("{{ issue.__class__.__mro__ }}", "issue has no '__class__'"),
+        ("{{ ''|attr('__class__') }}", "access to attribute '__class__' of 'str' object is unsafe"),
+        ("{{ cycler.__init__.__globals__.os.popen('id').read() }}", "access to attribute '__init__'"),
+        ("{{ '{0.__class__.__init__.__globals__}'.format(issue) }}", "is unsafe"),
+        ("{% for i in range(10**9) %}{% endfor %}", "Range too big"),
+        ("{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}", "outputs more than 4,000,000 characters"),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "the template is nested too deeply"),
+        ("{{ nosuch }}", "unknown variable 'nosuch'"),
+    ],
+)
+def test_rule_9_unsaved_template_is_sandboxed(library: Path, template: str, problem: str) -> None:
+    result = render_edit(make_job(library, with_task(template)))
+    assert result.rendered is None
+    assert all(one.startswith("edit/issues/analyze.j2:") for one in result.problems)
+    assert problem in result.problems[0]
+    assert str(library) not in str(result)
+
+
+def test_rule_9_unsaved_template_is_rendered_in_a_child_process_with_limits(library: Path) -> None:
+    job = make_job(library, with_task("{{ 'a' * 10**9 }}"))
+    result = asyncio.run(RenderProcess().run(job))
+    assert result.problems == ("edit/issues/analyze.j2:9: MemoryError (tried with issues.opened)",)
+    assert result.diff[:2] == ("--- a/prompts/issues/analyze.j2", "+++ b/prompts/issues/analyze.j2")
+
+
+def test_rule_9_child_process_opens_no_file_while_it_renders(library: Path) -> None:
+    """The codec is in a file of Python that is not loaded yet."""
+    result = asyncio.run(RenderProcess().run(make_job(library, with_task("{{ 'x'.encode('utf-7') }}"))))
+    problem = "the template needs a file, which it may not open (Too many open files)"
+    assert result.problems == (f"edit/issues/analyze.j2: {problem}",)
+
+
+def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> None:
+    async def run_twice() -> RenderResult:
+        process, job = RenderProcess(wall_s=0.2), make_job(library, TEMPLATE)
+        first = asyncio.create_task(process.run(job))
+        await asyncio.sleep(0)
+        with pytest.raises(RenderBusy):
+            await process.run(job)
+        return await first
+
+    problem = "the edit was not rendered within 0.2 s; does it have a loop that does not end?"
+    assert asyncio.run(run_twice()).problems == (problem,)
+
+
+def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:
+    (library / "issues/analyze.comment.md.j2").write_text("{{ analysis.summary }}", encoding="utf-8")
+    job = make_job(library, "Summary: {{ analysis.summary }}", "issues/analyze.comment.md.j2")
+    rendered = render_edit(job).rendered
+    assert rendered is not None
+    assert rendered.comment is not None
+    assert rendered.comment.startswith("Summary: some ")
