@@ -11,7 +11,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from hls_handler.cli.options import DOTENV, abort, connect_claude, load, require_credential
-from hls_handler.cli.render import Estimate, estimate, estimate_from_tokens
 from hls_handler.clients.claude_errors import MODEL_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.handlers import handler_for
@@ -19,6 +18,7 @@ from hls_handler.handlers.handler import PromptLimits, template_variables
 from hls_handler.prompting import recorded
 from hls_handler.prompting.prompt import Library
 from hls_handler.prompting.render import render
+from hls_handler.reports.estimate import Estimate, estimate, estimate_from_tokens
 from hls_handler.settings.load import SETTINGS_FILE, read_environment
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.wording import add_usd, count, was_or_were

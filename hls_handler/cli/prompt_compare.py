@@ -26,10 +26,10 @@ from hls_handler.cli.options import (
     with_remedy,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.cli.render import estimate
 from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.reports.estimate import estimate
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from hls_handler.analysis import Usage
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader
 from hls_handler.cli.options import Config, fail, load, print_lines, with_remedy
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.clients.claude import cost_usd, request_schema
+from hls_handler.clients.claude import request_schema
 from hls_handler.errors import HlsError
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables
 from hls_handler.handlers.reader import EMPTY_HISTORY
-from hls_handler.prompting.prompt import Library, Prompt
-from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.render import render as render_prompt
+from hls_handler.reports.estimate import estimate, format_cost
 from hls_handler.settings.effective import RepositoryTable, without_entry
-from hls_handler.settings.model import Claude, Settings, resolve_model
+from hls_handler.settings.model import Settings
 from hls_handler.work.asking import prompt_limits
 from hls_handler.work.library import GUID
 
@@ -88,15 +87,13 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
     """Return the output of `hls render`: an estimate of tokens and cost, then the request."""
     prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
-    cost = "unknown"
-    if expected.min_usd is not None and expected.max_usd is not None:
-        cost = f"{expected.min_usd:.6f} to {expected.max_usd:.6f} USD"
     effort = f", effort {prompt.effort}" if prompt.effort else ""
     return "\n".join(
         [
             f"prompt      {prompt.id} ({prompt.path})",
             f"model       {expected.model}, max_tokens {expected.max_tokens}{effort}",
-            f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest reply), uncached",
+            f"estimate    about {expected.input_tokens} input tokens; {format_cost(expected)} (with the longest reply), "
+            "uncached",
             "",
             "--- system ---",
             rendered.system,
@@ -107,41 +104,4 @@ def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
             f"--- schema of the reply ({prompt.reply}) ---",
             json.dumps(request_schema(rendered.schema), indent=2),
         ]
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    model: str  # if the configured model is retired, its successor
-    max_tokens: int  # limit on the tokens of the reply
-    input_tokens: int  # estimated, uncached
-    min_usd: float | None  # list price of the input tokens; None if the model's price is unknown
-    max_usd: float | None  # list price of the input tokens and of a reply of max_tokens
-
-    @property
-    def max_usd_with_correction(self) -> float | None:
-        """Maximum cost of two questions. The second asks Claude to correct an invalid reply and contains that reply."""
-        if self.max_usd is None:
-            return None
-        tokens = self.input_tokens + self.max_tokens
-        second_usd = cost_usd(Usage(self.model, input_tokens=tokens, output_tokens=self.max_tokens))
-        return None if second_usd is None else self.max_usd + second_usd
-
-
-def estimate(settings: Claude, rendered: RenderedPrompt) -> Estimate:
-    schema = json.dumps(request_schema(rendered.schema), indent=2)
-    tokens = sum(estimate_tokens(text) for text in (rendered.system, rendered.task, schema))
-    return estimate_from_tokens(settings, rendered.prompt, input_tokens=tokens)
-
-
-def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int) -> Estimate:
-    """Estimate the cost of one question. `model` and `max_tokens` of `prompt` override those of `settings`."""
-    model = resolve_model(prompt.model or settings.model)
-    max_tokens = prompt.max_tokens or settings.max_tokens
-    return Estimate(
-        model=model,
-        max_tokens=max_tokens,
-        input_tokens=input_tokens,
-        min_usd=cost_usd(Usage(model, input_tokens=input_tokens)),
-        max_usd=cost_usd(Usage(model, input_tokens=input_tokens, output_tokens=max_tokens)),
     )
