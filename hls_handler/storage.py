@@ -18,6 +18,7 @@ from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
+from hls_handler.history.prompt_versions import PromptVersions
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
@@ -56,7 +57,8 @@ class Storage:
         self.searches: Final = DeliverySearches(database)
         self.statistics: Final = Statistics(database)
         self.reply_cache: Final = ReplyCache(database)
-        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)
+        self.prompt_versions: Final = PromptVersions(database)
+        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache, self.prompt_versions)
         self.conversations: Final = Conversations(database)
         self.commit_checks: Final = CommitChecks(database, writer)
         self.corrections: Final = Corrections(database, writer)

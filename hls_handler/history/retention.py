@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries and cached replies in small batches.
+"""Retention: deletes old finished deliveries, cached replies and unused versions of prompts in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
 """
@@ -9,10 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, cast, exists, func, or_, select, tuple_
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import cached_replies, calls, deleted_calls, deleted_review_calls, deliveries, findings
+from hls_handler.db.tables import (
+    analyses,
+    cached_replies,
+    calls,
+    deleted_calls,
+    deleted_review_calls,
+    deliveries,
+    findings,
+    prompt_versions,
+)
 from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
 
@@ -45,7 +54,7 @@ _IS_CLOSED = _LAST_ACTION == "closed"
 
 
 class RetentionStore:
-    """Deletes old finished deliveries, their bodies and cached replies. Each method is one short transaction."""
+    """Deletes old deliveries, bodies and cached replies, and unused prompt versions, each in a short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -96,6 +105,25 @@ class RetentionStore:
                 return None
             deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
         return deleted.rowcount
+
+    def delete_prompt_versions(self) -> int | None:
+        """Delete the versions of prompts that no stored call and no stored reply refers to.
+
+        Returns the number of versions, or None if another process is deleting.
+        """
+        c = prompt_versions.c
+        is_called = exists().where(calls.c.prompt_id == c.prompt_id)
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            # A call that begins now waits for the lock of its version, or the delete sees the call.
+            locked = select(c.prompt_id).where(~is_called).with_for_update(of=prompt_versions, skip_locked=True)
+            ids = list(connection.execute(locked).scalars())
+            if not ids:
+                return 0
+            used = select(analyses.c.prompt_id).where(analyses.c.prompt_id.in_(ids))
+            is_unused = and_(c.prompt_id.in_(ids), ~is_called, c.prompt_id.not_in(used))
+            return connection.execute(prompt_versions.delete().where(is_unused)).rowcount
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:

@@ -48,6 +48,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'queued' AND is_command"),
     )
     op.add_column("calls", sa.Column("review_key", sa.Text()))
+    op.add_column("calls", sa.Column("request_digest", sa.LargeBinary()))
+    op.create_table(
+        "prompt_versions",
+        sa.Column("prompt_id", sa.Text(), nullable=False),
+        sa.Column("sources", sa.LargeBinary(), nullable=False),
+        sa.Column("first_used_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("prompt_id"),
+    )
     has_key = sa.text("review_key IS NOT NULL")
     op.create_index(
         "ix_calls_review",
