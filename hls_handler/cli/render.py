@@ -87,13 +87,13 @@ def _render(settings: Settings, library: Library, chosen: Subject, prompt: str |
 def format_request(settings: Settings, rendered: RenderedPrompt) -> str:
     """Return the output of `hls render`: an estimate of tokens and cost, then the request."""
     prompt, expected = rendered.prompt, estimate(settings.claude, rendered)
+    cost = format_cost(expected)
     effort = f", effort {prompt.effort}" if prompt.effort else ""
     return "\n".join(
         [
             f"prompt      {prompt.id} ({prompt.path})",
             f"model       {expected.model}, max_tokens {expected.max_tokens}{effort}",
-            f"estimate    about {expected.input_tokens} input tokens; {format_cost(expected)} (with the longest reply), "
-            "uncached",
+            f"estimate    about {expected.input_tokens} input tokens; {cost} (with the longest reply), uncached",
             "",
             "--- system ---",
             rendered.system,

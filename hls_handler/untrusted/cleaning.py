@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import inflect
@@ -37,6 +38,8 @@ DELIMITER = re.compile(r"<(?=\s{0,9}/?\s{0,9}untrusted\b)", re.IGNORECASE)
 DELIMITED = re.compile(
     r"<untrusted (?P<nonce>\w+)>(?P<frame>\n?)(?P<text>.*?)(?P=frame)</untrusted (?P=nonce)>", re.DOTALL
 )
+
+OPENING, CLOSING = re.compile(r"<untrusted (\w{1,64})>"), re.compile(r"</untrusted (\w{1,64})>")
 
 
 class CodeText(str):
@@ -121,6 +124,26 @@ def count_shown(prompt: str, texts: Iterable[str]) -> Counter[str]:
     )
 
 
+def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of a rendered prompt in order, and for each whether it is untrusted text between delimiters.
+
+    The delimiters themselves belong to the other parts. The time is linear in the length, whatever the text is.
+    """
+    closings: dict[str, list[int]] = {}
+    for closing in CLOSING.finditer(prompt):
+        closings.setdefault(closing[1], []).append(closing.start())
+    at = 0
+    for opening in OPENING.finditer(prompt):
+        ends = closings.get(opening[1], [])
+        found = bisect_left(ends, opening.end())
+        if opening.start() < at or found == len(ends):
+            continue
+        yield prompt[at : opening.end()], False
+        yield prompt[opening.end() : ends[found]], True
+        at = ends[found]
+    yield prompt[at:], False
+
+
 def escape_delimiters(text: str, nonce: str) -> str:
     """Replace the nonce and the "<" of "<untrusted", so that the text cannot imitate a delimiter."""
     return DELIMITER.sub("‹", text.replace(nonce, "…"))
@@ -131,6 +154,9 @@ def escape_unprintable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+UNUSUAL = re.compile("[^ -~\n\t]+")  # most text has none, so a page with a whole prompt is fast
+
+
 def escape_unprintable_lines(text: str) -> str:
     """Escape unprintable characters, except newlines and tabs."""
-    return "".join(c if c in "\n\t" else escape_unprintable(c) for c in text)
+    return UNUSUAL.sub(lambda found: escape_unprintable(found[0]), text)
