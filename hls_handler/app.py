@@ -187,13 +187,14 @@ class Service:
         self._check_ender = self._make_check_ender()
         self._periodic = [self._probe, watcher, retention, self._catch_up]
         self._periodic += [self._check_ender] if role != "web" else []
+        self._console = Console(self._console_ports())
         self._web = WebApplication(
             settings,
             first.table,
             self._ports(),
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
-            more_routes=Console(ConsolePorts(self._store, now=time.time)).routes,
+            more_routes=self._console.routes,
         )
         self.web = self._web.app
 
@@ -402,6 +403,14 @@ class Service:
             installation_changed=self._installation_changed,
         )
 
+    def _console_ports(self) -> ConsolePorts:
+        return ConsolePorts(
+            store=self._store,
+            now=time.time,
+            config=lambda: self._current_config()[1],
+            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
+        )
+
     def _installation_changed(self, change: InstallationChange) -> None:
         credentials = self._credentials_of(self.settings())
         if not isinstance(credentials, App):
@@ -425,6 +434,7 @@ class Service:
         try:
             yield
         finally:
+            self._console.stop()
             for thread in reversed(self._periodic):
                 thread.stop()
             await anyio.to_thread.run_sync(self._notifier.stop)

@@ -71,6 +71,7 @@ def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, o
         page.goto(f"http://127.0.0.1:{service.port}/sign-in")
         assert find_obstacles(page) == []
         sign_in(page, service)
+        run_dry(page, service)
         obstacles = {}
         for path in addresses(page, service):
             page.goto(f"http://127.0.0.1:{service.port}{path}")
@@ -78,3 +79,12 @@ def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, o
             if found or "attacked" in page.title():
                 obstacles[path] = found
         assert obstacles == {}, width
+
+
+def run_dry(page: Page, service: Service) -> None:
+    """Start a dry run, and wait until the page shows its result."""
+    page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=done")
+    page.locator("tbody a").first.click()
+    page.get_by_role("link", name="Dry run").click()
+    page.get_by_role("button", name="Run and pay").click()
+    page.get_by_role("heading", name="Results").wait_for()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
@@ -18,9 +19,12 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
-        self.console, self.host = Console(ConsolePorts(store, now=lambda: self.now)), host
+        self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
         self.apply(**server)
+
+    def ports(self, store: Storage) -> ConsolePorts:
+        return ConsolePorts(store, now=lambda: self.now, config=_unused, connect_claude=_unused)
 
     def apply(self, **server: object) -> None:
         self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
@@ -33,8 +37,11 @@ class Browser:
 
     def submit(self, page: str, path: str, **form: str) -> Response:
         """Send the form of a page."""
-        token = self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
-        return self.post(path, {"csrf_token": token, **form}, origin=f"http://{self.host}")
+        return self.post(path, {"csrf_token": self.token(page), **form}, origin=f"http://{self.host}")
+
+    def token(self, page: str) -> str:
+        """Return the token of the forms of a page."""
+        return self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
 
     def sign_in(self, key: str = KEY) -> Response:
         response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")
@@ -47,3 +54,7 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+
+
+def _unused(*_: object) -> Any:
+    raise AssertionError("this test needs no such port")
