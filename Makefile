@@ -78,6 +78,6 @@ clean: ## remove .venv and test caches, but not data/
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-.venv/ready-dev: .venv/ready requirements-dev.txt
-	@$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+.venv/ready-dev: .venv/ready requirements-dev.txt requirements-otel.txt
+	@$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt -r requirements-otel.txt -r requirements-dev.txt
 	@touch $@

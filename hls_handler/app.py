@@ -23,14 +23,14 @@ from typing import Literal, get_args
 import anyio.to_thread
 from starlette.applications import Starlette
 
-from hls_handler import logs
+from hls_handler import logs, tracing
 from hls_handler.catch_up import CatchUpConnection, Listening
 from hls_handler.clients.api import RateLimitMonitor
 from hls_handler.clients.claude import Claude
 from hls_handler.clients.credentials import App
 from hls_handler.clients.github import Credentials, Github, connect, make_credentials, uses_same_credentials
 from hls_handler.clients.repository_labels import RepositoryLabels
-from hls_handler.clients.transport import proxy_passwords
+from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
@@ -92,6 +92,7 @@ Role = Literal["all", "web", "worker"]
 """Role of a process: `web` only receives webhooks, `worker` only processes deliveries, `all` does both."""
 
 PING = {("webhooks", ""): 1, ("event", "ping"): 1, ("outcome", "pong"): 1}
+TRACES_CLOSE_S = 2.0  # for the last traces, when the service stops
 PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
 
 
@@ -166,6 +167,7 @@ class Service:
                 finished=self._finished,
                 health=self._health,
             )
+        self._tracing = connect_tracing(settings)
         self._accepts = AcceptQueue(
             self._store.queue,
             replay_window_h=lambda: self.settings().limits.replay_window_h,
@@ -234,6 +236,7 @@ class Service:
                 pause=stopping.wait,
                 jitter=random.random,
                 clock=time.monotonic,
+                tracing=self._tracing,
             )
 
         return make_context
@@ -407,6 +410,8 @@ class Service:
         return ConsolePorts(
             store=self._store,
             now=time.time,
+            health=self._health,
+            rate_limit=lambda: self._rates.rate_limit,
             config=lambda: self._current_config()[1],
             connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
         )
@@ -441,7 +446,23 @@ class Service:
             if self._workers is not None:
                 await anyio.to_thread.run_sync(self._workers.stop, self.settings().limits.shutdown_s)
             await anyio.to_thread.run_sync(self._accepts.close)
+            await anyio.to_thread.run_sync(self._tracing.close, TRACES_CLOSE_S)
             self._held.close()
+
+
+def connect_tracing(settings: Settings) -> tracing.Tracing:
+    """Return the connection to `tracing.endpoint`. Raises `SettingsError` if the proxy settings cannot be used."""
+    endpoint, headers = settings.tracing.endpoint, settings.tracing.headers
+    if endpoint is None:
+        return tracing.NO_TRACING
+    proxy = find_proxy_settings(endpoint)
+    return tracing.connect(
+        endpoint,
+        {name: value.get_secret_value() for name, value in headers.items()},
+        instance=f"{socket.gethostname()}-{os.getpid()}",
+        session=proxy.new_session(),
+        ca_path=proxy.ca_path,
+    )
 
 
 def _open(

@@ -18,6 +18,7 @@ from hls_handler.history.calls import ClaudeCalls
 from hls_handler.history.commit_checks import CommitChecks
 from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
+from hls_handler.history.periods import CounterHours
 from hls_handler.history.prompt_versions import PromptVersions
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
@@ -56,6 +57,7 @@ class Storage:
         self.deliveries: Final = Deliveries(database)
         self.searches: Final = DeliverySearches(database)
         self.statistics: Final = Statistics(database)
+        self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
         self.prompt_versions: Final = PromptVersions(database)
         self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache, self.prompt_versions)

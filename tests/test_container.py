@@ -42,7 +42,7 @@ def instructions(name: str) -> list[str]:
 
 def copied_paths() -> list[str]:
     """Paths copied from the build context: "requirements.txt", "prompts/"."""
-    return [copy.split()[0] for copy in instructions("COPY") if not copy.startswith("--from")]
+    return [path for copy in instructions("COPY") if not copy.startswith("--from") for path in copy.split()[:-1]]
 
 
 def seconds(duration: str) -> int:
@@ -51,7 +51,8 @@ def seconds(duration: str) -> int:
 
 
 def test_copied_paths_exist_and_are_in_the_build_context() -> None:
-    assert copied_paths() == ["requirements.txt", "prompts/", "config/", "docs/", "hls_handler/"]
+    requirements = ["requirements.txt", "requirements-otel.txt"]
+    assert copied_paths() == [*requirements, "prompts/", "config/", "docs/", "hls_handler/"]
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
     for path in copied_paths():
@@ -61,7 +62,7 @@ def test_copied_paths_exist_and_are_in_the_build_context() -> None:
 
 def test_requirements_are_installed_before_the_source_is_copied() -> None:
     order = [line for line in LINES if line.startswith(("COPY", "RUN /venv/bin/pip", "RUN python -m venv"))]
-    assert order[1] == "COPY requirements.txt /tmp/requirements.txt"
+    assert order[1] == "COPY requirements.txt requirements-otel.txt /tmp/"
     assert order[2].startswith("RUN /venv/bin/pip install")
 
 

@@ -39,7 +39,8 @@ WRITTEN = [*Path().glob("*.md"), *Path("docs").rglob("*.md"), *Path("prompts").r
 DOCUMENTS = sorted(WRITTEN)
 MARKDOWN = [path for path in DOCUMENTS if path.suffix == ".md"]
 EXAMPLES = dict.fromkeys(
-    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN"), "a-value-of-32-bytes-for-examples"
+    ("HLS_API_KEY", "NEW_WEBHOOK_SECRET", "DB_PASSWORD", "SPARE_GITHUB_TOKEN", "TRACES_KEY"),
+    "a-value-of-32-bytes-for-examples",
 )
 
 
@@ -121,17 +122,23 @@ def test_documented_commands_exist() -> None:
 
 def test_every_route_is_documented() -> None:
     settings = load_settings(shipped.SETTINGS, VARIABLES, dotenv=None)
-    app = WebApplication(settings, table=RepositoryTable(settings), ports=_no_ports()).app
-    console = Console(_no_console_ports()).routes(settings)
-    paths = {re.sub(r":[a-z]+}", "}", route.path) for route in (*app.routes, *console) if isinstance(route, Route)}
-    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
+    ports = _no_ports()
+    app = WebApplication(settings, table=RepositoryTable(settings), ports=ports).app
 
-
-def _no_console_ports() -> ConsolePorts:
     def unused(*_: object) -> Any:
         raise AssertionError("this test only reads the routes")
 
-    return ConsolePorts(cast(Storage, None), now=lambda: 0.0, config=unused, connect_claude=unused)
+    console_ports = ConsolePorts(
+        cast(Storage, None),
+        now=lambda: 0.0,
+        health=ports.health,
+        rate_limit=ports.rate_limit,
+        config=unused,
+        connect_claude=unused,
+    )
+    console = Console(console_ports).routes(settings, unused)
+    paths = {re.sub(r":[a-z]+}", "}", route.path) for route in (*app.routes, *console) if isinstance(route, Route)}
+    assert set(re.findall(r"^\| `(?:GET|POST) (/[a-z./{}-]*)`", HTTP_PAGE, re.MULTILINE)) == paths
 
 
 def _no_ports() -> Ports:

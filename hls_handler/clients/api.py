@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ from hls_handler.clients.transport import MAX_ERROR_BYTES, find_proxy_settings, 
 from hls_handler.errors import DependencyDown, Permanent, StepFailed
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.model import Github as GithubSettings
+from hls_handler.tracing import annotate, span
 
 T = TypeVar("T")
 
@@ -371,7 +373,10 @@ class GithubApi:
         call, is_repeated = call or f"{verb} {path}", False
         while True:
             authorization = self._credential.authorization()
-            response, error = self._exchange(call, verb, path, parameters, body, expected, authorization, is_parsed)
+            name = call if call == GRAPHQL_CALL else f"{verb} {_path_template(path)}"
+            with span(name, {"peer.service": "github", "http.request.method": verb}, kind="CLIENT"):
+                response, error = self._exchange(call, verb, path, parameters, body, expected, authorization, is_parsed)
+                annotate({"http.response.status_code": response.status}, failed=error is not None)
             if error is None:
                 return response
             if is_repeated or not self._credential.handle_error(authorization, response, error):
@@ -432,6 +437,19 @@ class GithubApi:
         if limit < 0:
             return RateLimit(None, None, None)
         return RateLimit(limit, remaining, datetime.fromtimestamp(reset, UTC) if 0 < reset < _MAX_TIMESTAMP else None)
+
+
+_PATH_WORD = re.compile(
+    "|access_tokens|actions|app|attempts|check-runs|collaborators|comments|commits|compare|config|contents|deliveries|"
+    "files|hooks?|installations?|issues|jobs|labels|logs|permission|pulls|reactions|replies|repos|repositories|reviews|"
+    "runs|statuses|user"
+)
+
+
+def _path_template(path: str) -> str:
+    """Return "/repos/{}/{}/issues/{}" for "/repos/owner/repo/issues/7": without names, which people choose."""
+    parts = path.partition("?")[0].split("/")
+    return "/".join(part if _PATH_WORD.fullmatch(part) else "{}" for part in parts)
 
 
 def repository_path(repository: str) -> str:

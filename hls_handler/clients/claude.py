@@ -26,6 +26,7 @@ from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import resolve_model
+from hls_handler.tracing import annotate, span
 from hls_handler.wording import count
 
 if TYPE_CHECKING:
@@ -98,7 +99,28 @@ class Claude:
 
         Raises `DependencyDown` if Claude fails or rejects the account, and `Permanent` for an invalid request.
         """
-        prompt, model = rendered.prompt, self.model_for(rendered)
+        model = self.model_for(rendered)
+        known = {"peer.service": "claude", "gen_ai.operation.name": "chat", "gen_ai.provider.name": "anthropic"}
+        with span(f"chat {model}", {**known, "gen_ai.request.model": model}, kind="CLIENT"):
+            answer = self._ask(rendered, model, correction)
+            usage = answer.usage
+            input_tokens = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
+            annotate(
+                {
+                    "gen_ai.response.model": usage.model,
+                    "gen_ai.usage.input_tokens": input_tokens,
+                    "gen_ai.usage.output_tokens": usage.output_tokens,
+                    "hls.cost_usd": usage.cost_usd,
+                    "hls.claude_request_id": usage.request_id,
+                    "hls.outcome": "ok" if isinstance(answer, ValidReply) else answer.why,
+                }
+            )
+            return answer
+
+    def _ask(
+        self, rendered: RenderedPrompt, model: str, correction: UnusableReply | None
+    ) -> ValidReply | UnusableReply:
+        prompt = rendered.prompt
         output: OutputConfigParam = {"format": {"type": "json_schema", "schema": request_schema(rendered.schema)}}
         if prompt.effort is not None:
             output["effort"] = prompt.effort

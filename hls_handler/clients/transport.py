@@ -53,6 +53,12 @@ class ProxySettings:
             cafile=None if folder else self.ca_path, capath=self.ca_path if folder else None
         )
 
+    def new_session(self) -> requests.Session:
+        """Return a session with the proxy. The caller must pass `ca_path` with each request."""
+        session = requests.Session()
+        self.apply_to(session)
+        return session
+
     def apply_to(self, session: requests.Session) -> None:
         """Set the proxy of a session. The caller must pass `ca_path` with each request."""
         session.trust_env = False

@@ -63,6 +63,19 @@ class Access:
             return self._is_key(given[0].encode("latin-1"))  # as Starlette decodes headers
         return self._session(request) is not None
 
+    def is_scraper(self, request: Request) -> bool:
+        """Return True for a request with the key in one header, X-API-Key or Authorization. A session does not count.
+
+        Without a key, the rules of `find_refusal` are enough.
+        """
+        if self._key is None:
+            return True
+        given = request.headers.getlist("x-api-key")
+        for value in request.headers.getlist("authorization"):
+            scheme, _, token = value.partition(" ")
+            given += [token.strip()] if scheme.lower() == "bearer" else []
+        return len(given) == 1 and self._is_key(given[0].encode("latin-1"))
+
     def is_program(self, request: Request) -> bool:
         """Return True for a request with the key in its header. Without a key: for one that no web page has sent."""
         if self.needs_key:

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from hls_handler import __version__
 from hls_handler.untrusted.cleaning import escape_unprintable_lines
+from hls_handler.wording import format_usd
 
 FOLDER = Path(__file__).parent
 HEADERS = {
@@ -24,7 +25,7 @@ HEADERS = {
     # Without it, browsers would send "Origin: null" with forms.
     "referrer-policy": "same-origin",
 }
-NAVIGATION = {"Deliveries": "/deliveries"}
+NAVIGATION = {"Overview": "/", "Deliveries": "/deliveries"}
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
@@ -49,6 +50,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["time"] = _format_time
+    environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
 

@@ -412,6 +412,16 @@ counters = Table(
     Column("value", BigInteger, nullable=False),
 )
 
+counter_hours = Table(
+    "counter_hours",
+    metadata,
+    Column("name", Text, primary_key=True),  # of a counter; see `HOURLY` in queue/changes.py
+    Column("hour", BigInteger, primary_key=True),  # the time when the hour begins
+    Column("label", UntrustedString, primary_key=True),
+    Column("value", BigInteger, nullable=False),  # what the counter increased by within the hour
+    sqlite_with_rowid=False,  # rows are stored in the order of the key, so that a period is read without lookups
+)
+
 secrets = Table(
     "secrets",
     metadata,

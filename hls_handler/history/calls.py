@@ -176,7 +176,7 @@ class ClaudeCalls:
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         now = database.now
         self._save_analysis = database.upsert(analyses, *replaced).values(analysed_at=now)
-        self._begin = calls.insert().values(started_at=now).returning(_c.id)
+        self._begin = calls.insert().values(started_at=now).returning(_c.id, _c.started_at)
         is_open = and_(_c.id == bindparam("of_call"), _c.delivery_id == DELIVERY_ID, _c.finished_at.is_(None))
         self._find_open = select(calls).where(is_open).with_for_update()
         self._end = calls.update().where(_c.id == bindparam("of_call")).values(finished_at=now)
@@ -246,10 +246,10 @@ class ClaudeCalls:
                 }
                 if sources is not None:
                     self._prompt_versions.keep(connection, prompt_id, sources)
-                call_id: int = connection.execute(self._begin, call).scalar_one()
+                call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
-                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses)
-                return call_id
+                self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
+                return int(call_id)
         raise error
 
     def end(
@@ -294,7 +294,8 @@ class ClaudeCalls:
                 before = dict(began._mapping)
                 counts = Counter(_count_call({**before, **columns}, outcome, lease))
                 counts.subtract(_count_call(before, UNFINISHED, lease))
-                self._writer.counters.add(connection, {key: number for key, number in counts.items() if number})
+                changed = {key: number for key, number in counts.items() if number}
+                self._writer.counters.add(connection, changed, at=began.started_at)
         if needs_lease and row_id is None:
             raise lease_lost(lease)
 

@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries, cached replies and unused versions of prompts in small batches.
+"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
 """
@@ -16,6 +16,7 @@ from hls_handler.db.tables import (
     analyses,
     cached_replies,
     calls,
+    counter_hours,
     deleted_calls,
     deleted_review_calls,
     deliveries,
@@ -24,6 +25,7 @@ from hls_handler.db.tables import (
 )
 from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
+from hls_handler.queue.changes import HOURLY
 
 _ADVISORY_LOCK = 7_246_176  # identifies retention
 
@@ -54,7 +56,7 @@ _IS_CLOSED = _LAST_ACTION == "closed"
 
 
 class RetentionStore:
-    """Deletes old deliveries, bodies and cached replies, and unused prompt versions, each in a short transaction."""
+    """Deletes old rows. Each method is one short transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -124,6 +126,13 @@ class RetentionStore:
             used = select(analyses.c.prompt_id).where(analyses.c.prompt_id.in_(ids))
             is_unused = and_(c.prompt_id.in_(ids), ~is_called, c.prompt_id.not_in(used))
             return connection.execute(prompt_versions.delete().where(is_unused)).rowcount
+
+    def delete_counter_hours(self, *, after: timedelta) -> None:
+        """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""
+        c, before = counter_hours.c, self._database.now - after // timedelta(milliseconds=1)
+        with self._exclusive() as connection:
+            if connection is not None:
+                connection.execute(counter_hours.delete().where(c.name.in_(sorted(HOURLY)), c.hour < before))
 
     @contextmanager
     def _exclusive(self) -> Iterator[Connection | None]:

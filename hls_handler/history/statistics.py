@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, case, exists, func, or_, select
+from sqlalchemy import Label, Select, and_, case, exists, func, literal_column, or_, select, union_all
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import calls, checkpoints, counters, deliveries, findings
-from hls_handler.db.values import decompress, from_ms, from_row, literal, to_ms
+from hls_handler.db.values import HOUR_MS, decompress, from_ms, from_row, literal, to_ms
 from hls_handler.deliveries import CAUGHT_UP, OPEN_STATES, Finished, State
 from hls_handler.queue.changes import EXPECTED_SINCE, LAST_WEBHOOK, NO_COUNTS
 from hls_handler.queue.delivery_queue import count_deliveries
@@ -176,6 +177,25 @@ class Deliveries:
                 waiting_reason=connection.execute(reason).scalar(),
             )
 
+    def waiting_reasons(self, *, limit: int) -> list[tuple[str, datetime]]:
+        """Return reason and due time of the deliveries that wait until later, in the order of claims, at most `limit`.
+
+        Leaves out paused deliveries, and those that wait only for a worker.
+        """
+        query = (
+            select(_c.reason, _c.due_at)
+            .where(
+                _c.state == literal("queued"),
+                _c.due_at > self._database.now,
+                _c.reason.is_not(None),
+                ~is_paused(deliveries),
+            )
+            .order_by(_c.sort_key, _c.id)
+            .limit(limit)
+        )
+        with self._database.reading() as connection:
+            return [(row.reason, from_ms(row.due_at)) for row in connection.execute(query)]
+
     def count_open(self, repository: str | None) -> tuple[int, int]:
         """Return the numbers of queued and of running deliveries of "owner/repo"; None stands for all repositories."""
         query = select(
@@ -202,6 +222,34 @@ class Statistics:
         query = select(counters.c.name, counters.c.label, counters.c.value).where(is_count)
         with self._database.reading() as connection:
             return {(row.name, row.label): row.value for row in connection.execute(query)}
+
+    def settled_counters(self) -> dict[tuple[str, str], int]:
+        """Return the counters without the estimated tokens and cost of calls in progress, so that none ever decreases.
+
+        The estimate of a call whose end could not be stored is included an hour after its start.
+        """
+        kinds = ("input", "output", "cache_write", "cache_read")
+        is_count = counters.c.name.not_in(NO_COUNTS)
+        is_in_progress = and_(calls.c.finished_at.is_(None), calls.c.started_at > self._database.now - HOUR_MS)
+        unused: list[Label[Any]] = [literal_column("NULL").label(name) for name in ("repository", *kinds)]
+        counted = select(counters.c.name, counters.c.label, counters.c.value, *unused).where(is_count)
+        no_name: Label[Any] = literal_column("NULL").label("name")
+        estimated = select(no_name, calls.c.prompt_id, calls.c.cost_micro_usd, _c.repository)
+        estimated = estimated.add_columns(*(calls.c[f"{kind}_tokens"] for kind in kinds))
+        estimated = estimated.join(deliveries, _c.id == calls.c.delivery_id).where(is_in_progress)
+        found: Counter[tuple[str, str]] = Counter()
+        with self._database.reading() as connection:
+            # One statement reads both: between two, a call could end, and its estimate would stay.
+            for name, label, value, repository, *tokens in connection.execute(union_all(counted, estimated)):
+                if name is not None:
+                    found[name, label] += value
+                    continue
+                estimate = {("cost_micro_usd", ""): value, ("prompt_cost_micro_usd", label): value}
+                if repository is not None:
+                    estimate["repository_cost_micro_usd", repository] = value
+                estimate |= {("tokens", kind): number for kind, number in zip(kinds, tokens, strict=True)}
+                found.subtract({key: number for key, number in estimate.items() if number})
+        return dict(found)
 
     def count_findings(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return {prompt id: {category: {state: number}}} of all findings on pull requests.

@@ -14,8 +14,18 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, case, 
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hls_handler.db.database import Database, Insert
-from hls_handler.db.tables import checkpoints, checks, comments, counters, deliveries, findings, labels, reviews
-from hls_handler.db.values import compress_text, decompress_text, from_row
+from hls_handler.db.tables import (
+    checkpoints,
+    checks,
+    comments,
+    counter_hours,
+    counters,
+    deliveries,
+    findings,
+    labels,
+    reviews,
+)
+from hls_handler.db.values import HOUR_MS, compress_text, decompress_text, from_row
 from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
@@ -35,6 +45,25 @@ CAUGHT_UP_TO, CATCH_UP_LEASE = "caught_up_to", "catch_up_lease"
 
 NO_COUNTS = (LAST_WEBHOOK, EXPECTED_SINCE, CAUGHT_UP_TO, CATCH_UP_LEASE)
 """Names in the table `counters` whose values are no counts."""
+
+HOURLY = frozenset(
+    {
+        "caught_up",
+        "claude_calls",
+        "cost_micro_usd",
+        "event",
+        "github_requests",
+        "outcome",
+        "processing_le",
+        "rejected",
+        "reply_cache",
+        "repository",
+        "repository_cost_micro_usd",
+        "tokens",
+        "webhooks",
+    }
+)
+"""Names of the counters that the table `counter_hours` has by hour, too."""
 
 LABEL_SET = "label_set"
 """Counter of the labels that the bot set because a reply asked for them. `field_label` returns the counter's label."""
@@ -168,14 +197,28 @@ class CounterWriter:
         new = database.insert(counters)
         self._increment: ReturningInsert[Any] = new.on_conflict_do_update(
             index_elements=["name", "label"], set_={"value": counters.c.value + new.excluded["value"]}
-        ).returning(counters.c.name)
+        ).returning(database.now)
+        in_hour = database.insert(counter_hours)
+        self._increment_hour: ReturningInsert[Any] = in_hour.on_conflict_do_update(
+            index_elements=list(counter_hours.primary_key),
+            set_={"value": counter_hours.c.value + in_hour.excluded["value"]},
+        ).returning(counter_hours.c.name)
         self._set: ReturningInsert[Any] = database.upsert(counters, "value").returning(counters.c.name)
 
-    def add(self, connection: Connection, counts: Counts) -> None:
-        """Increment counters in sorted order, because different orders could cause a deadlock."""
-        if counts:
-            rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
-            connection.execute(self._increment, rows)
+    def add(self, connection: Connection, counts: Counts, *, at: int | None = None) -> None:
+        """Increment counters in sorted order, because different orders could cause a deadlock.
+
+        Also increments those of `HOURLY` for the hour of `at`, a time in ms; None stands for now.
+        """
+        if not counts:
+            return
+        rows = [{"name": name, "label": label, "value": counts[name, label]} for name, label in sorted(counts)]
+        now: int = connection.execute(self._increment, rows).scalars().all()[0]
+        moment = now if at is None else at
+        hour = moment - moment % HOUR_MS
+        hourly = [{**row, "hour": hour} for row in rows if row["name"] in HOURLY and row["value"]]
+        if hourly:
+            connection.execute(self._increment_hour, hourly)
 
     def set_values(self, connection: Connection, name: str, values: Mapping[str, int]) -> None:
         """Replace values of the counter `name`, such as times in ms. The keys of `values` are counter labels."""

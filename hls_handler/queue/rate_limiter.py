@@ -76,9 +76,9 @@ _TAKE_RESERVED = slots.delete().where(_MINE).returning(slots.c.slot_at)
 class RateLimiter:
     def __init__(self, database: Database, writer: DeliveryWriter) -> None:
         self._database, self._writer, self._locks = database, writer, LockStatements(database)
-        self._select_held = select(rate_limits.c.held_until).where(
-            rate_limits.c.name == bindparam("of_name"), ~has_passed(rate_limits.c.held_until, database.now)
-        )
+        is_held = ~has_passed(rate_limits.c.held_until, database.now)
+        self._select_held = select(rate_limits.c.held_until).where(rate_limits.c.name == bindparam("of_name"), is_held)
+        self._select_all_held = select(rate_limits.c.name, rate_limits.c.held_until).where(is_held)
 
     def take_slot(
         self,
@@ -140,6 +140,12 @@ class RateLimiter:
         with self._database.reading() as connection:
             until: int | None = connection.execute(self._select_held, {"of_name": name}).scalar()
         return None if until is None else from_ms(until)
+
+    def all_held(self) -> dict[str, datetime]:
+        """Return {name: until when it is held (aware UTC)} of the rate limits that are held now."""
+        with self._database.reading() as connection:
+            rows = connection.execute(self._select_all_held.order_by(rate_limits.c.name)).all()
+        return {row.name: from_ms(row.held_until) for row in rows}
 
     def lock(self, connection: Connection, name: str) -> RateLimitState:
         """Lock a rate limit until the transaction ends; return its row.

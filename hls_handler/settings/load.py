@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
-from hls_handler import shipped
+from hls_handler import shipped, tracing
 from hls_handler.errors import SettingsError
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Settings, describe_retirement, resolve_model
@@ -130,6 +130,7 @@ def _find_problems(root: object) -> Iterator[tuple[str, str]]:
         sentence = f"false is allowed on a loopback host only, and server.host is {host}; anyone could send events"
         yield "features.signature_validation", sentence
     yield from _find_credential_problems(root)
+    yield from _find_tracing_problems(root)
     entries = value_at(root, "repositories")
     first: dict[str, int] = {}
     for index, entry in enumerate(entries if isinstance(entries, list) else ()):
@@ -156,6 +157,17 @@ def _find_credential_problems(root: object) -> Iterator[tuple[str, str]]:
                 "github.app",
                 f"set exactly one of private_key and private_key_path; {'both are' if keys else 'none is'} set",
             )
+
+
+def _find_tracing_problems(root: object) -> Iterator[tuple[str, str]]:
+    endpoint, headers = value_at(root, "tracing.endpoint"), value_at(root, "tracing.headers")
+    if not isinstance(endpoint, str):
+        return
+    if not tracing.is_installed():
+        extra = "pip install 'hls-handler[otel]' (in a checkout: pip install -r requirements-otel.txt)"
+        yield "tracing.endpoint", f"needs packages that are not installed; run {extra}"
+    elif headers and endpoint.startswith("http://") and not is_loopback(urlsplit(endpoint).hostname or ""):
+        yield "tracing.endpoint", "http:// would send tracing.headers unencrypted; use https:// or remove the headers"
 
 
 def _with_app_key(settings: Settings, read_key: Callable[[Path], bytes]) -> Settings:
@@ -402,8 +414,15 @@ def _stamp(path: Path) -> Stamp:
     return (status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns)
 
 
-NEEDS_RESTART = ("server.host", "server.port", "storage.url", "limits.concurrency")
-"""Keys that cannot change at runtime: they concern the open socket, the open database and the running threads."""
+NEEDS_RESTART = (
+    "server.host",
+    "server.port",
+    "storage.url",
+    "limits.concurrency",
+    "tracing.endpoint",
+    "tracing.headers",
+)
+"""Keys that cannot change at runtime: they concern open sockets, the open database and the running threads."""
 
 
 @dataclass(frozen=True, slots=True)

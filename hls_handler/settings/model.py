@@ -23,6 +23,7 @@ from hls_handler.settings.values import (
     EventKey,
     FallbackEventKey,
     Folders,
+    HeaderName,
     Hours,
     HttpUrl,
     Integer,
@@ -40,6 +41,7 @@ from hls_handler.settings.values import (
     Summary,
     Tokens,
     Tone,
+    TraceUrl,
     UrlPath,
     Usd,
     VariableName,
@@ -435,6 +437,15 @@ class Logging(Section):
     ignored: Literal["info", "debug"] = Field("info", description="level of the line about a webhook that is ignored")
 
 
+class Tracing(Section):
+    endpoint: TraceUrl | None = Field(
+        None, description="whole address that takes traces by OTLP over HTTP; unset: no traces"
+    )
+    headers: Mapping[HeaderName, Credential] = Field(
+        default_factory=dict, description="headers to send there, such as a key of the receiver"
+    )
+
+
 class Settings(Section):
     """The whole settings file."""
 
@@ -452,6 +463,7 @@ class Settings(Section):
     features: Features = Field(default_factory=lambda: Features())
     logging: Logging = Field(default_factory=lambda: Logging())
     catch_up: CatchUp = Field(default_factory=lambda: CatchUp())
+    tracing: Tracing = Field(default_factory=lambda: Tracing())
 
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())

@@ -88,8 +88,9 @@ def _iter_rows(model: type[BaseModel], prefix: str) -> Iterator[Key]:
             if item is not None:
                 yield Key(f"{path}[]", "item", "", _describe_value("", item, ()), REQUIRED, _plain(item) is SecretStr)
             if get_origin(kinds[0]) in (Mapping, dict):
-                expected = _describe_value("", get_args(kinds[0])[1], ())
-                yield Key(f"{path}.*", "item", "", expected, REQUIRED, secret=False)
+                item = get_args(kinds[0])[1]
+                expected = _describe_value("", item, ())
+                yield Key(f"{path}.*", "item", "", expected, REQUIRED, secret=_plain(item) is SecretStr)
 
 
 def _build_row(path: str, kind: Literal["section", "key"], info: FieldInfo, expected: str) -> Key:

@@ -38,7 +38,7 @@ LANGUAGE = re.compile(r"\(?[^\W\d_]+\)?(?:[ -]\(?[^\W\d_]+\)?){0,3}")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 MIN_SECRET_BYTES = 16
 SHELL_VARIABLE = re.compile(r"\$\w+")  # as in a shell; settings expand only `${NAME}`
-RESERVED_PATHS = ("/health", "/stats")
+RESERVED_PATHS = ("/health", "/stats", "/metrics")
 IS_EMPTY = "is empty"
 PROBLEM = "problem"
 """Type of validation errors whose message is shown unchanged. For other types, `reference.explain` writes it."""
@@ -150,6 +150,23 @@ def _find_database_url_problem(url: str) -> str | None:
 
 
 def _find_base_url_problem(url: str) -> str | None:
+    parts = urlsplit(url) if (found := _find_address_problem(url)) is None else None
+    if parts is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        sentence = f"http:// to {parts.hostname or 'no host'} would send the key unencrypted"
+        return f"{sentence}; use https:// (http is for loopback only)"
+    return found
+
+
+def _find_trace_url_problem(url: str) -> str | None:
+    found = _find_address_problem(url)
+    if found is None and not urlsplit(url).hostname:
+        return "names no host; expected one such as https://collector.example.com/v1/traces"
+    if found is None and not urlsplit(url).path.strip("/"):
+        return f"has no path; most receivers take traces at {url.rstrip('/')}/v1/traces"
+    return found
+
+
+def _find_address_problem(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -162,14 +179,11 @@ def _find_base_url_problem(url: str) -> str | None:
         return "contains ? or #; expected scheme, host and path only"
     if parts.scheme == "https" and not host:
         return "names no host; expected one such as https://api.example.com"
-    if parts.scheme == "http" and not is_loopback(host):
-        sentence = f"http:// to {host or 'no host'} would send the key unencrypted"
-        return f"{sentence}; use https:// (http is for loopback only)"
     return None
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    sentence = f"is used by the service itself, which serves {' and '.join(RESERVED_PATHS)}; choose another"
+    sentence = f"is used by the service itself, which serves {', '.join(RESERVED_PATHS)}; choose another"
     return sentence if path in RESERVED_PATHS else None
 
 
@@ -211,6 +225,13 @@ HttpUrl = Annotated[
     _reject(_find_base_url_problem),
     Expected("an address that starts with https://"),
 ]
+TraceUrl = Annotated[
+    str,
+    Field(pattern=r"^https?://\S+$"),
+    _reject(_find_trace_url_problem),
+    Expected("an address such as https://collector.example.com/v1/traces"),
+]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$"), Expected("the name of a header")]
 DatabaseUrl = Annotated[
     str,
     _reject(_find_database_url_problem),

@@ -53,7 +53,7 @@ START_PAGE = """<!DOCTYPE html>
 <p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
 answers with labels and a comment.</p>
 <ul>
-<li><a href="deliveries">Deliveries</a>: what was received, and what happened to it{key}</li>
+<li><a href="sign-in?next=/">Console</a>: what was received, what happened to it, and what it cost{key}</li>
 <li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
 <li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
 </ul>
@@ -86,6 +86,9 @@ class Ports:
     installation_changed: Callable[[InstallationChange], None] = lambda _change: None  # never blocks
 
 
+MoreRoutes = Callable[[Settings, Callable[[Request], Awaitable[Response]]], Sequence[BaseRoute]]
+
+
 class WebApplication:
     """The Starlette application `app`. After a change of settings, `apply` replaces the routes without a restart."""
 
@@ -97,9 +100,13 @@ class WebApplication:
         *,
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
-        more_routes: Callable[[Settings], Sequence[BaseRoute]] = lambda _settings: (),
+        more_routes: MoreRoutes = lambda _settings, show_start: [Route("/", show_start)],
     ) -> None:
-        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads."""
+        """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads.
+
+        `more_routes` returns the routes of the console for some settings. It gets the endpoint of the start page, for
+        people who may not use the console.
+        """
         self._more_routes = more_routes
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.findings, ports.clock)
@@ -119,11 +126,10 @@ class WebApplication:
         self._api_key = None if key is None else key.get_secret_value().encode("utf-8")
         self._start_page = _start_page(settings, receives_webhooks=self._receives_webhooks)
         routes = [
-            Route("/", self._show_start),
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
             DOCUMENTATION,
-            *self._more_routes(settings),
+            *self._more_routes(settings, self._show_start),
         ]
         if self._receives_webhooks:
             receiver = WebhookReceiver(

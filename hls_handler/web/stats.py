@@ -10,11 +10,11 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.corrections import feedback_in
+from hls_handler.history.periods import percentile
 from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
@@ -176,23 +176,6 @@ def _reply_cache(counters: Counters) -> dict[str, object]:
         "hit_rate": round(hits / (hits + misses), 4) if hits + misses else None,
         "saved_usd": saved / 1_000_000,
     }
-
-
-def percentile(histogram: Mapping[str, int], share: float) -> float | None:
-    """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if there are none.
-
-    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound, returns the lower bound.
-    """
-    total = sum(histogram.values())
-    if not total:
-        return None
-    rank, below = share * total, 0
-    for lower, upper in pairwise((0.0, *BUCKETS_S)):
-        inside = histogram.get(f"{upper:g}", 0)
-        if inside and below + inside >= rank:
-            return lower + (upper - lower) * (rank - below) / inside
-        below += inside
-    return BUCKETS_S[-1]
 
 
 def _distribution(values: Sequence[float], digits: int) -> dict[str, float | None]:

@@ -39,6 +39,7 @@ from hls_handler.settings.load import SettingsFile, SettingsReload, plan_reload
 from hls_handler.settings.model import EffectiveLabels, Settings
 from hls_handler.settings.model import Github as GithubSettings
 from hls_handler.storage import Storage
+from hls_handler.tracing import NO_TRACING, Tracing
 from hls_handler.work.health import Health
 
 log = logging.getLogger(__name__)
@@ -291,6 +292,7 @@ class WorkerContext:
     pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
     jitter: Callable[[], float]  # in [0, 1)
     clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
+    tracing: Tracing = NO_TRACING  # `trace` records the delivery
 
 
 async def route_envelope(active: ActiveConfig, event: str, envelope: WebhookEnvelope) -> RoutingResult:

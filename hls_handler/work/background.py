@@ -27,6 +27,8 @@ BATCH = 20
 """Deliveries deleted in one transaction. It takes a few milliseconds, during which SQLite blocks other writes."""
 REST_S, REST_SHARE = 0.05, 9.0
 """Pause after a batch: `REST_S` seconds or `REST_SHARE` times the duration of the batch, whichever is longer."""
+COUNTER_HOURS_DAYS = 400
+"""Days for which the counters by hour are kept: a year, and its first month once more."""
 
 
 class PeriodicThread:
@@ -150,6 +152,8 @@ class RetentionStore(Protocol):
 
     def delete_prompt_versions(self) -> int | None: ...
 
+    def delete_counter_hours(self, *, after: timedelta) -> None: ...
+
 
 def delete_old(
     store: RetentionStore,
@@ -165,6 +169,7 @@ def delete_old(
     """
     replays, days = timedelta(hours=settings.limits.replay_window_h), timedelta(days=settings.storage.keep_days)
     try:
+        store.delete_counter_hours(after=timedelta(days=COUNTER_HOURS_DAYS))
         store.mark_ignored_findings()  # first, because it reads deliveries
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
         deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)

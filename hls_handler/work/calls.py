@@ -20,6 +20,7 @@ from hls_handler.history.calls import UNAVAILABLE, ReviewBudget
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
+from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
 from hls_handler.work.job import Codec, Job, decode_reply, encode_reply
 
@@ -36,7 +37,13 @@ UNUSABLE = Codec("unusable", 4, TypeAdapter(UnusableReply))
 
 def ask_claude(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask` raises."""
+    with span("ask", {"hls.step_index": index}):
+        return _ask(job, name, variables, index)
+
+
+def _ask(job: Job, name: str, variables: Mapping[str, object], index: int) -> ValidReply:
     rendered = render(job.config.library, name, variables, key=job.store.database.secret(PROMPT_SECRET))
+    annotate({"hls.prompt": rendered.prompt.id})
     if rendered.missing:
         job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
     unshown = job.handler.find_unshown(variables, rendered.task)
@@ -182,6 +189,7 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
         changes=[*job.pending.take(), encode_reply(answer, index=index)],
         is_last=_is_last(job, prompt.name, reply),
     )
+    annotate({"hls.is_cached": True})
     log.info("reply taken from the cache", extra={"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()})
     return answer
 

@@ -45,6 +45,7 @@ from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import RepositorySettingsFile
 from hls_handler.storage import Storage
+from hls_handler.tracing import span
 from hls_handler.untrusted.cleaning import CodeText, clean
 from hls_handler.untrusted.redaction import redact
 from hls_handler.work.active_config import DeliveryConfig, WorkerContext
@@ -153,11 +154,13 @@ class Job:
             return stored
         self.check_can_continue()
         started = self.context.clock()
-        step = codec.encode(do(), index=index, took_s=self.context.clock() - started)
+        with span(codec.name, {"hls.step_index": index}):
+            result = do()
+        step = codec.encode(result, index=index, took_s=self.context.clock() - started)
         self.pending.add(step)
-        result = codec.decode(step)
-        assert result is not None
-        return result
+        redacted = codec.decode(step)
+        assert redacted is not None
+        return redacted
 
     def note(self, codec: Codec[str], index: int, sentence: str) -> None:
         """Store a sentence that `hls why` shows; no decision depends on it."""

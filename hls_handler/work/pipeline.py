@@ -40,6 +40,7 @@ from hls_handler.routing import (
     route,
     route_author_comment,
 )
+from hls_handler.tracing import span
 from hls_handler.wording import count
 from hls_handler.work.active_config import ChosenAccount, WorkerContext
 from hls_handler.work.asking import NO_BUDGET, Answers, analyse, analyse_static_reply, ask, prompt_limits
@@ -137,7 +138,8 @@ def process_delivery(lease: Lease, context: WorkerContext) -> DeliveryResult:
     elif rule.is_author_comment:
         return DeliveryResult("ignored", "the issue has no open checklist for its author", kind="nothing asked")
     try:
-        job = load_repository_settings(job)
+        with span("repository_settings"):
+            job = load_repository_settings(job)
     except StepFailed:
         _plan_check(job)
         raise
@@ -163,9 +165,11 @@ def _run_command(
     rule = Rule(command.event_key, prompt="", effective=command.effective, file="")  # no prompt runs
     handler, others = handler_for(event.name), chosen.others
     job = Job(lease, context, context.config, event, chosen.bot, rule, handler, steps, others=others)
-    job = load_repository_settings(job)
+    with span("repository_settings"):
+        job = load_repository_settings(job)
     job.note(RULE, 0, command.why(job.config.settings.sources))
-    result = run_command(job, command)
+    with span("command", {"hls.command": command.name}):
+        result = run_command(job, command)
     if isinstance(result, Ignored):
         return DeliveryResult("ignored", result.reason, kind=result.kind)
     return DeliveryResult("done", result.reason, posting=result.posting, changes=job.pending.take())
@@ -221,7 +225,7 @@ def _run_steps(job: Job) -> DeliveryResult:
                 facts = answered.facts
                 analysis = analyse(job, answered, facts)
     actions = _plan(job, facts, analysis, conversation)
-    with job.record_failure("posting"):
+    with job.record_failure("posting"), span("posting"):
         outcomes, posting = _post(job, facts, analysis, answered, actions, conversation)
     if analysis.answers:
         is_cached = any(answer.cached_at is not None for answer in analysis.answers)
@@ -236,7 +240,7 @@ def _end_unasked(job: Job, facts: Any, reason: str) -> DeliveryResult:
     actions = job.handler.plan_unasked(facts)
     if not actions:
         return DeliveryResult("done", reason, handler=job.handler.name)
-    with job.record_failure("posting"):
+    with job.record_failure("posting"), span("posting"):
         outcomes = post_unasked(job, actions)
     reason = "; ".join([reason, *(outcome.detail for outcome in outcomes)])
     posting: Posted = "dry_run" if job.rule.effective.features.dry_run else "done"

@@ -34,6 +34,7 @@ from hls_handler.history.corrections import CorrectionResult, Corrections, Shown
 from hls_handler.prompting.prompt import Library
 from hls_handler.queue.changes import WriteCompleted
 from hls_handler.routing import LabelCorrection
+from hls_handler.tracing import annotate
 from hls_handler.work.active_config import Writer
 from hls_handler.work.commit_checks import ensure_check
 from hls_handler.work.job import Codec, Job
@@ -175,6 +176,7 @@ def _execute(
     action: Action,
 ) -> Outcome:
     effective, settings = job.rule.effective, job.config.settings
+    annotate({"hls.action": _OUTCOME_NAMES[type(action)]})
     match action:
         case EnsureLabels():
             if not effective.features.auto_labeling:

@@ -20,9 +20,11 @@ from hls_handler.errors import (
     StoreUnavailable,
     Superseded,
 )
+from hls_handler.events import event_key
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT, CallRow
 from hls_handler.settings.model import Limits
+from hls_handler.tracing import annotate
 from hls_handler.wording import count
 from hls_handler.work.active_config import WorkerContext
 from hls_handler.work.pipeline import DeliveryResult, process_delivery
@@ -77,8 +79,19 @@ def decide_retry(
 
 def run_delivery(lease: Lease, context: WorkerContext) -> Finished | None:
     """Process a delivery and store its result. Return None if the delivery is not finished: it may be retried."""
+    key = event_key(lease.event, lease.action)
+    begun = {
+        "hls.delivery": lease.guid,
+        "hls.event": key,
+        "hls.repository": lease.repository,
+        "hls.number": lease.number,
+        "hls.attempt": lease.attempt,
+    }
     try:
-        return _run(lease, context)
+        with context.tracing.trace(f"delivery {key}", begun):
+            finished = _run(lease, context)
+            annotate({"hls.state": finished.state if finished else "waiting"})
+            return finished
     except LeaseLost:
         log.warning("lease lost; another worker may have the delivery")
     except StoreUnavailable as exc:
@@ -138,19 +151,24 @@ def _run(lease: Lease, context: WorkerContext) -> Finished | None:
 def _describe_end(
     end: Finished, lease: Lease, handler: str | None, calls: Sequence[CallRow], requests: int, took_s: float
 ) -> dict[str, object]:
-    """Return the fields of the log line about a finished delivery, over all of its attempts."""
+    """Return the fields of the log line about a finished delivery, over all of its attempts; add some to the span."""
     own = [call for call in calls if not call.of_shadow]
+    numbers = {
+        "input_tokens": sum(call.all_input_tokens for call in calls),
+        "output_tokens": sum(call.output_tokens or 0 for call in calls),
+        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
+    }
+    prompt = own[-1].prompt_id if own else None
+    annotate({"hls.handler": handler, "hls.prompt": prompt, **{f"hls.{key}": n for key, n in numbers.items()}})
     return {
         "event": lease.event,
         "action": lease.action,
         "state": end.state,
         "reason": end.reason,
         "handler": handler,
-        "prompt": own[-1].prompt_id if own else None,
+        "prompt": prompt,
         "model": own[-1].model if own else None,
-        "input_tokens": sum(call.all_input_tokens for call in calls),
-        "output_tokens": sum(call.output_tokens or 0 for call in calls),
-        "cost_usd": round(sum(call.cost_usd or 0 for call in calls), 6),
+        **numbers,
         "github_requests": (lease.github_requests or 0) + requests,
         "duration_ms": round(took_s * 1000),
         "attempts": lease.failures + 1,
@@ -158,6 +176,7 @@ def _describe_end(
 
 
 def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int) -> Finished | None:
+    annotate({"error.type": type(error).__name__}, failed=True)
     store, now = context.store, context.store.now()
     row = store.deliveries.find(lease.guid)  # current row: a successful step resets first_failure_at
     down = isinstance(error, DependencyDown)

@@ -14,6 +14,7 @@ from hls_handler.errors import DependencyDown, LeaseLost, Permanent, Postponed, 
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.queue.changes import Posted
 from hls_handler.routing import Shadow
+from hls_handler.tracing import span
 from hls_handler.wording import count, was_or_were
 from hls_handler.work.asking import analyse, ask
 from hls_handler.work.job import Codec, Job
@@ -70,7 +71,8 @@ def run_shadow(job: Job, facts: Any, posted: PromptResult, posting: Posted | Non
         return
     # Stores what was posted and releases the comment's lock before the call to Claude.
     job.store.checkpoints.save(job.lease, *job.pending.take(), posting=posting, unlock=True)
-    result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
+    with span("shadow", {"hls.prompt": shadow.prompt}):
+        result = _run_shadow(job, shadow, facts, posted, is_cached=is_cached)
     job.add(SHADOW, result)
     log.info("shadow prompt ended", extra={"prompt": shadow.prompt, "state": result.state, "reason": result.reason})
 

@@ -6,10 +6,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 
+from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
 from hls_handler.storage import Storage
-from tests.web.fakes import Response, ask, settings
+from hls_handler.work.health import Health
+from tests.web.fakes import NOON, Response, ask, settings
 
 KEY = "the-key-of-this-service"
 
@@ -19,15 +23,23 @@ class Browser:
 
     def __init__(self, store: Storage, host: str = "127.0.0.1:8000", **server: object) -> None:
         self.now = 1_000_000.0
+        self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         self.console, self.host = Console(self.ports(store)), host
         self.cookie = ""
         self.apply(**server)
 
     def ports(self, store: Storage) -> ConsolePorts:
-        return ConsolePorts(store, now=lambda: self.now, config=_unused, connect_claude=_unused)
+        return ConsolePorts(
+            store,
+            now=lambda: self.now,
+            health=self.health,
+            rate_limit=lambda: self.rate_limit,
+            config=_unused,
+            connect_claude=_unused,
+        )
 
     def apply(self, **server: object) -> None:
-        self.app = Starlette(routes=[*self.console.routes(settings(server=server))])
+        self.app = Starlette(routes=[*self.console.routes(settings(server=server), _show_start)])
 
     def get(self, path: str, **headers: str) -> Response:
         return self._send("GET", path, headers, b"")
@@ -58,3 +70,7 @@ class Browser:
 
 def _unused(*_: object) -> Any:
     raise AssertionError("this test needs no such port")
+
+
+async def _show_start(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the start page")

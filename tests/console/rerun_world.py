@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import unescape
 
 from hls_handler.console.app import ConsolePorts
@@ -42,9 +42,8 @@ class RerunBrowser(Browser):
         super().__init__(world.store)
 
     def ports(self, store: Storage) -> ConsolePorts:
-        return ConsolePorts(
-            store,
-            now=lambda: self.now,
+        return replace(
+            super().ports(store),
             config=lambda: self.world.tools().config,
             connect_claude=lambda _settings: self.client,
         )

@@ -81,7 +81,7 @@ def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
 @pytest.mark.parametrize("wanted", ["https://evil.example", "//evil.example", "/\\evil.example", "x", "/a\r\nb: c"])
 def test_sign_in_leads_to_no_other_site(browser: Browser, wanted: str) -> None:
     response = browser.submit("/sign-in", "/sign-in", key=KEY, next=wanted)
-    assert response.headers["location"] == "/deliveries"
+    assert response.headers["location"] == "/"
 
 
 def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> None:
@@ -117,7 +117,7 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     assert off.get("/deliveries").status == off.get("/sign-in").status == 404
     dead_letter(store, "g1")
     assert Browser(store).submit("/deliveries/g1", "/deliveries/g1/retry").status == 200
-    assert Browser(store).get("/sign-in").headers["location"] == "/deliveries"
+    assert Browser(store).get("/sign-in").headers["location"] == "/"
 
 
 def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: Storage) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Table, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, select
 
 from hls_handler.db import tables
 from hls_handler.db.values import decompress_text
+from hls_handler.queue.changes import HOURLY
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State
 from tests.crash.scenarios import FreshRepository
@@ -127,8 +128,13 @@ def database_snapshot(engine: Engine, repository: FreshRepository) -> Snapshot:
 
 
 def counters(engine: Engine, repository: FreshRepository) -> Mapping[str, int]:
+    """Return the counters. Those by hour must have the same sums."""
+    by_hour = tables.counter_hours.c
+    sums = select(by_hour.name, by_hour.label, func.sum(by_hour.value)).group_by(by_hour.name, by_hour.label)
     with engine.connect() as connection:
         rows = connection.execute(select(tables.counters)).all()
+        hours = {(name, label): int(value) for name, label, value in connection.execute(sums) if value}
+    assert hours == {(row.name, row.label): row.value for row in rows if row.name in HOURLY and row.value}
     return {
         f"{row.name} {repository.normalize(row.label)}".strip(): row.value
         for row in rows

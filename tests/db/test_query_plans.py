@@ -13,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from hls_handler.history.calls import ReviewBudget
+from hls_handler.history.periods import latest_period
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.storage import Storage
 from tests.queue.builders import accept, claim, push, queued
@@ -78,6 +79,7 @@ def _begin_review_call(store: Storage) -> None:
             {"ix_deliveries_conversation"},
         ),
         (lambda store: store.calls.count_last_hour(), {"ix_calls_started"}),
+        (lambda store: store.statistics.settled_counters(), {"ix_calls_started"}),
         (lambda store: store.commit_checks.claim_unended(lease_s=60, slowest_write_s=60), {"ix_checks_open"}),
         (lambda store: store.calls.prompt_stats(), {"ix_calls_prompt"}),
         (_begin_review_call, {"ix_calls_review", "sqlite_autoindex_deleted_review_calls_1"}),
@@ -89,6 +91,12 @@ def _begin_review_call(store: Storage) -> None:
             lambda store: store.retention.delete_cached_replies(after=timedelta(days=7), most=20),
             {"ix_cached_replies_stored"},
         ),
+        (lambda store: store.deliveries.waiting_reasons(limit=1000), {"ix_deliveries_queued"}),
+        (
+            lambda store: store.counter_hours.sums(["webhooks"], latest_period("30d", store.now())),
+            {"SEARCH", "counter_hours"},
+        ),
+        (lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)), {"SEARCH", "counter_hours"}),
         (
             lambda store: store.deliveries.queue_state(),
             {"ix_deliveries_lease", "ix_deliveries_queued", "ix_deliveries_dead"},
@@ -105,11 +113,15 @@ def _begin_review_call(store: Storage) -> None:
         "pull_request_of_commit",
         "requested_review",
         "calls_last_hour",
+        "settled_counters",
         "unended_checks",
         "prompt_stats",
         "review_budget",
         "cached_reply",
         "expired_replies",
+        "waiting_reasons",
+        "counters_of_a_period",
+        "expired_hours",
         "queue_state",
     ],
 )
@@ -131,4 +143,4 @@ def test_frequent_queries_use_an_index(tmp_path: Path, query: Callable[[Storage]
     assert [plan for plan in plans if plan.startswith("SCAN") and "ix_deliveries_conversation" in plan] == []
     assert indexes <= {word for plan in plans for word in plan.split()}
     scans = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and "CONSTANT" not in plan]
-    assert scans in ([], ["SCAN deleted_calls"])  # which has a row for each prompt
+    assert scans in ([], ["SCAN deleted_calls"], ["SCAN counters"])  # the first has a row for each prompt

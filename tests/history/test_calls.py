@@ -17,7 +17,15 @@ from tests.queue.builders import Skew, begin, claim
 USAGE = Usage("claude-haiku-5-5", 100, 20, 30, 40, cost_usd=0.0123456, took_s=1.5)
 
 
-def begin_call(store: Storage, lease: Lease, *, rps: float = 100_000, per_hour: int = 200, index: int = 0) -> int:
+def begin_call(
+    store: Storage,
+    lease: Lease,
+    *,
+    rps: float = 100_000,
+    per_hour: int = 200,
+    index: int = 0,
+    estimate: Usage | None = None,
+) -> int:
     return store.calls.begin(
         lease,
         index=index,
@@ -25,6 +33,7 @@ def begin_call(store: Storage, lease: Lease, *, rps: float = 100_000, per_hour: 
         model="claude-haiku",
         requests_per_second=rps,
         calls_per_hour=per_hour,
+        estimate=estimate,
     )
 
 
@@ -264,3 +273,23 @@ def test_recent_calls_are_the_newest_finished_ones(store: Storage) -> None:
         ("release", None, 1.5, 0.012346),
         ("pull_request", "octo/widgets#2", 1.5, 0.012346),
     ]
+
+
+def test_settled_counters_do_not_contain_the_estimate_of_a_call_in_progress(store: Storage) -> None:
+    lease = begin(store, "g1")
+    most = Usage("claude-haiku-5-5", 1000, 2000, 3000, 4000, cost_usd=1.5)
+    call_id = begin_call(store, lease, estimate=most)
+    before = store.statistics.settled_counters()
+    assert before["cost_micro_usd", ""] == before["prompt_cost_micro_usd", "issues/analyze@3f9c2a"] == 0
+    assert [before["tokens", kind] for kind in ("input", "output", "cache_write", "cache_read")] == [0, 0, 0, 0]
+    assert before["repository_cost_micro_usd", "octo/widgets"] == 0
+    store.calls.end(lease, call_id, outcome="ok", usage=USAGE, error=None)
+    after = store.statistics.settled_counters()
+    assert after == store.statistics.counters()
+    assert (after["cost_micro_usd", ""], after["tokens", "input"], after["claude_calls", "ok"]) == (12346, 100, 1)
+
+
+def test_settled_counters_contain_a_call_whose_end_was_not_stored(store: Storage, skew: Skew) -> None:
+    begin_call(store, begin(store, "g1"), estimate=USAGE)
+    skew.advance(hours=1.1)
+    assert store.statistics.settled_counters() == store.statistics.counters()

@@ -82,6 +82,19 @@ def test_queue_state_counts_deliveries(store: Storage, skew: Skew) -> None:
     assert 10 <= state.oldest_due_s < 12
 
 
+def test_reasons_are_those_of_deliveries_that_wait_until_later(store: Storage, skew: Skew) -> None:
+    later = store.now() + timedelta(hours=1)
+    for guid, repository in (("a", "octo/widgets"), ("b", "octo/docs"), ("c", "octo/widgets")):
+        lease = begin(store, guid, repository=repository)
+        store.queue.reschedule(lease, at=later, reason=f"503 of {guid}", failed=True, counts=False)
+    accept(store, queued("due"))
+    store.pauses.pause("octo/docs", reason=None)
+    assert store.deliveries.waiting_reasons(limit=9) == [("503 of a", later), ("503 of c", later)]
+    assert store.deliveries.waiting_reasons(limit=1) == [("503 of a", later)]
+    skew.advance(hours=2)
+    assert store.deliveries.waiting_reasons(limit=9) == []
+
+
 def test_paused_deliveries_are_not_due(store: Storage, skew: Skew) -> None:
     accept(store, queued("held"))
     skew.advance(seconds=10)

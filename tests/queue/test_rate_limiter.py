@@ -85,14 +85,17 @@ def test_hold_applies_to_slots_reserved_before_it(store: Storage, skew: Skew) ->
 
 def test_held_until_returns_the_end_of_a_hold(store: Storage, skew: Skew) -> None:
     assert store.rate_limiter.held_until("github") is None
+    assert store.rate_limiter.all_held() == {}
     until = store.now() + timedelta(minutes=5)
     store.rate_limiter.hold("github", until)
     held = store.rate_limiter.held_until("github")
     assert held is not None
     assert abs(held - until) < timedelta(milliseconds=1)
     assert store.rate_limiter.held_until("claude") is None
+    assert store.rate_limiter.all_held() == {"github": held}
     skew.advance(minutes=5, seconds=1)
     assert store.rate_limiter.held_until("github") is None
+    assert store.rate_limiter.all_held() == {}
 
 
 def test_reschedule_waiting_makes_deliveries_due_and_ends_holds(store: Storage) -> None:

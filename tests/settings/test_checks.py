@@ -212,12 +212,19 @@ def test_unknown_events_are_rejected_everywhere(tmp_path: Path) -> None:
         ("claude.base_url", "https:///v1", "names no host; expected one such as https://api.example.com"),
         ("claude.base_url", "https://[::1", "is not an address; expected one such as https://api.example.com"),
         ("claude.base_url", "https://h:99999", "is not an address; expected one such as https://api.example.com"),
+        (
+            "tracing.endpoint",
+            "http:///v1",
+            "names no host; expected one such as https://collector.example.com/v1/traces",
+        ),
+        ("tracing.endpoint", "https://h:4318", "has no path; most receivers take traces at https://h:4318/v1/traces"),
+        ("tracing.endpoint", "https://u:p@h/v1", "contains a user name or password; credentials have their own key"),
         ("claude.base_url", "https://u:p@h", "contains a user name or password; credentials have their own key"),
         ("claude.base_url", "https://h/?a=b", "contains ? or #; expected scheme, host and path only"),
         (
             "server.webhook_path",
             "/stats",
-            "is used by the service itself, which serves /health and /stats; choose another",
+            "is used by the service itself, which serves /health, /stats, /metrics; choose another",
         ),
     ],
 )
@@ -237,6 +244,7 @@ def test_an_unusable_address_is_rejected(tmp_path: Path, key: str, value: str, s
         ("storage.url", "postgresql+psycopg://u:p@/n?host=one:5432&host=two:5432&target_session_attrs=read-write"),
         ("github.base_url", "http://127.0.0.1:9000/api/v3"),
         ("github.base_url", "http://localhost:9000"),
+        ("tracing.endpoint", "http://collector:4318/v1/traces"),  # without headers there is no key
         ("claude.base_url", "http://[::1]:9000"),
         ("claude.base_url", "https://proxy.example.com/claude"),
         ("server.webhook_path", "/"),
@@ -337,7 +345,7 @@ USE = "the name of a prompt, false, or {prompt: NAME, shadow: true}"
             "xyzzy",
             (
                 "unknown key; the file has server, github, claude, repositories, storage, prompts, limits, labels, "
-                "comments, findings, review, features, logging, catch_up"
+                "comments, findings, review, features, logging, catch_up, tracing"
             ),
         ),
     ],

@@ -123,7 +123,16 @@ def test_the_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
         for line in shipped_with_every_key().splitlines()
         if "HLS_API_KEY" not in line and "OTHER_WEBHOOK_SECRET" not in line and "temperature" not in line
         if not line.strip().startswith(
-            ("language:", "about_url:", "public_url:", "hook_id:", "fail_on:", "expect_webhook_within_h:", "format:")
+            (
+                "language:",
+                "about_url:",
+                "public_url:",
+                "hook_id:",
+                "fail_on:",
+                "expect_webhook_within_h:",
+                "format:",
+                "endpoint:",
+            )
         )
     )
     everything = load(tmp_path, shown).model_dump(exclude={"repositories"})
@@ -534,6 +543,21 @@ def test_a_short_database_password_is_masked_only_in_its_position(tmp_path: Path
     settings = load(tmp_path, SMALLEST + "storage: {url: 'postgresql+psycopg://hls:hls@db/hls'}\n")
     assert ":hls@" in collect_secrets(settings)
     assert "hls" not in collect_secrets(settings)
+
+
+def test_headers_of_traces_are_secrets_that_are_not_sent_unencrypted(tmp_path: Path) -> None:
+    tracing = "tracing:\n  endpoint: {}\n  headers:\n    X-Key: a-marker-of-the-receiver\n"
+    settings = load(tmp_path, SMALLEST + tracing.format("https://collector.example.com/v1/traces"))
+    assert "a-marker-of-the-receiver" in collect_secrets(settings)
+    assert "marker" not in repr(settings)
+    assert problems(tmp_path, SMALLEST + tracing.format("http://127.0.0.1:4318/v1/traces")) == []
+    (problem,) = problems(tmp_path, SMALLEST + tracing.format("http://collector:4318/v1/traces"))
+    assert problem.endswith(
+        ":9: tracing.endpoint: http:// would send tracing.headers unencrypted; use https:// or remove the headers"
+    )
+    (problem,) = problems(tmp_path, SMALLEST + 'tracing: {headers: {X-Key: "a-mark\u00e9r"}}\n')
+    assert "marke" not in problem
+    assert "contains a character that is not allowed in HTTP headers" in problem
 
 
 def test_a_password_in_the_options_of_the_database_url_is_a_secret(tmp_path: Path) -> None:

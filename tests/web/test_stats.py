@@ -11,7 +11,7 @@ import pytest
 from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.statistics import RecentCall
-from hls_handler.web.stats import Counters, Snapshot, StatsReader, Throughput, percentile, stats_page
+from hls_handler.web.stats import Counters, Snapshot, StatsReader, Throughput, stats_page
 from tests.web.fakes import FakeClock, FakeStore
 
 UNHEARD = RateLimit(None, None, None)
@@ -205,25 +205,6 @@ def test_requests_costs_and_errors_are_counted_and_rounded() -> None:
     assert claude["by_outcome"] == {"ok": 2}
     assert page["success_rate"] == 0.6667
     assert page["throughput"] == {"window_seconds": 7, "webhooks_per_minute": 8.57, "processed_per_minute": 8.57}
-
-
-@pytest.mark.parametrize(
-    ("histogram", "share", "seconds"),
-    [
-        ({}, 0.5, None),
-        ({"1": 4}, 0.5, 0.75),
-        ({"1": 4}, 1.0, 1.0),
-        ({"0.1": 1, "1": 1}, 0.5, 0.1),
-        ({"0.1": 50, "300": 50}, 0.75, 210.0),
-        ({"0.1": 1, "inf": 1}, 0.99, 300.0),
-        ({"inf": 3}, 0.5, 300.0),
-    ],
-    ids=["nothing", "halfway", "the bound", "first bucket", "far apart", "over the last bound", "all over it"],
-)
-def test_percentiles_are_interpolated_within_their_bucket(
-    histogram: Mapping[str, int], share: float, seconds: float | None
-) -> None:
-    assert percentile(histogram, share) == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_corrections_are_counted_by_prompt_and_field() -> None:

@@ -42,6 +42,9 @@ class FakeStore:
         self.calls_when_versions_were_deleted = len(self.calls)
         return 0
 
+    def delete_counter_hours(self, *, after: timedelta) -> None:
+        self.hours_after = after
+
     def clock(self) -> float:
         return self.now
 
@@ -77,6 +80,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
     )
     assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
     assert store.calls_when_versions_were_deleted == 6  # after the calls of old deliveries
+    assert store.hours_after == 400 * DAY
     deleted = [
         (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))
         for record in caplog.records

@@ -1,0 +1,276 @@
+"""`/metrics` for Prometheus: totals and the queue from the database, health and rate limit of this process.
+
+Every process reports the same numbers of the database, so queries over several processes use `max by`, not `sum`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Literal, get_args
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from hls_handler import __version__
+from hls_handler.analysis import Unusable
+from hls_handler.clients.api import RateLimit
+from hls_handler.console.access import Access
+from hls_handler.errors import StoreUnavailable
+from hls_handler.history.calls import SUCCESS, UNAVAILABLE, UNFINISHED
+from hls_handler.history.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
+from hls_handler.history.statistics import QueueState
+from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
+from hls_handler.settings.model import Settings
+from hls_handler.storage import Storage
+from hls_handler.work.health import ComponentState, Health, HealthSnapshot
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+MAX_SERIES = 500
+"""Most series of one metric. The smallest values beyond it are added up in a series whose labels are "other"."""
+
+Counters = Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A metric that the database counts."""
+
+    name: str  # of the metric, without "_total"
+    meaning: str
+    counter: str  # name of the counter
+    labels: tuple[str, ...] = ()
+    read: Callable[[str], tuple[str, ...] | None] = lambda label: (
+        label,
+    )  # counter's label to metric's; None: left out
+    known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All series of one metric: values by the values of the labels; the key is () for a metric without labels."""
+
+    kind: Literal["counter", "gauge"]
+    name: str
+    meaning: str
+    labels: tuple[str, ...]
+    series: Mapping[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNumbers:
+    """Numbers that one request reads from the database."""
+
+    counters: Counters  # of `Statistics.settled_counters`
+    queue: QueueState
+    pauses: int
+    calls_last_hour: int
+    last_webhook_at: float | None  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessNumbers:
+    """Numbers that this process has without the database."""
+
+    health: HealthSnapshot
+    rate_limit: RateLimit
+    calls_per_hour: int  # claude.calls_per_hour
+
+
+def _split(label: str) -> tuple[str, ...]:
+    first, _, last = label.rpartition(":")  # "owner/repo:done"
+    return first, last
+
+
+def _prompt(label: str) -> tuple[str, ...]:
+    return (label.partition("@")[0],)  # without the version, or each edit would begin new series
+
+
+def _prompt_and_field(label: str) -> tuple[str, ...]:
+    prompt_id, field = _split(label)
+    return *_prompt(prompt_id), field
+
+
+def _only(wanted: str) -> Callable[[str], tuple[str, ...] | None]:
+    return lambda label: () if label == wanted else None
+
+
+def _finished(outcome: str) -> tuple[str, ...] | None:
+    return None if outcome == UNFINISHED else (outcome,)  # this number also decreases
+
+
+MICRO_USD = "_micro_usd"
+ONE = _only("")
+STATES = ("done", "dead", "ignored", "superseded")
+REJECTIONS = ("400", "401", "408", "413", "415", "503")
+OUTCOMES = (SUCCESS, "failed", UNAVAILABLE, *get_args(Unusable))
+TOTALS = (
+    Total("hls_webhooks", "Verified webhooks", "webhooks", read=ONE),
+    Total("hls_webhooks_caught_up", "Missed webhooks that were read from GitHub's API", "caught_up", read=ONE),
+    Total("hls_webhooks_rejected", "Rejected requests by status", "rejected", ("status",), known=REJECTIONS),
+    Total("hls_events", "Webhooks by event and action", "event", ("event",)),
+    Total("hls_deliveries", "Deliveries that ended, and repeated webhooks", "outcome", ("state",), known=STATES),
+    Total("hls_repository_deliveries", "The same", "repository_outcome", ("repository", "state"), _split),
+    Total("hls_ignored_deliveries", "Ignored deliveries by the kind of reason", "ignored", ("reason",)),
+    Total("hls_recovered_deliveries", "Deliveries that were done after a failure", "recovered_by_retry", read=ONE),
+    Total("hls_recovered_failures", "The failures of these deliveries", "errors_recovered", read=ONE),
+    Total("hls_claude_calls", "Ended calls", "claude_calls", ("outcome",), _finished, known=OUTCOMES),
+    Total("hls_claude_tokens", "Tokens by kind; input without those of the cache", "tokens", ("kind",)),
+    Total("hls_claude_cost_usd", "Cost of all ended calls", f"cost{MICRO_USD}", read=ONE),
+    Total("hls_repository_cost_usd", "The same by repository", f"repository_cost{MICRO_USD}", ("repository",)),
+    Total("hls_prompt_calls", "Calls by prompt, of all its versions", "prompt_calls", ("prompt",), _prompt),
+    Total("hls_prompt_cost_usd", "Cost by prompt", f"prompt_cost{MICRO_USD}", ("prompt",), _prompt),
+    Total("hls_labels_set", "Labels set for a reply", LABEL_SET, ("prompt", "field"), _prompt_and_field),
+    Total("hls_labels_corrected", "Changed by people", LABEL_CORRECTED, ("prompt", "field"), _prompt_and_field),
+    Total("hls_labels_restored", "Changed back", CORRECTION_WITHDRAWN, ("prompt", "field"), _prompt_and_field),
+    Total("hls_reply_cache_hits", "Questions answered from the cache of replies", "reply_cache", read=_only("hits")),
+    Total("hls_reply_cache_misses", "Questions that were not", "reply_cache", read=_only("misses")),
+    Total("hls_reply_cache_saved_usd", "Cost saved by hits", "reply_cache", read=_only(f"saved{MICRO_USD}")),
+    Total("hls_github_requests", "Requests to GitHub's API", "github_requests", read=ONE),
+)
+
+
+class MetricsPage:
+    """The route for one set of settings. Programs send the key in a header; a session does not count."""
+
+    def __init__(
+        self, settings: Settings, access: Access, store: Storage, health: Health, rate_limit: Callable[[], RateLimit]
+    ) -> None:
+        self._settings, self._access, self._store = settings, access, store
+        self._health, self._rate_limit = health, rate_limit
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [Route("/metrics", self._show, methods=["GET"])]
+
+    async def _show(self, request: Request) -> Response:
+        refusal = self._access.find_refusal(request)
+        if refusal is not None:
+            status, reason = refusal
+            return PlainTextResponse(f"{reason}\n", status)
+        if not self._access.is_scraper(request):
+            sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
+            return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
+        process = ProcessNumbers(self._health.snapshot(), self._rate_limit(), self._settings.claude.calls_per_hour)
+        accept = request.headers.get("accept", "")
+        body, media_type = await asyncio.to_thread(self._read, process, accept)
+        return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
+
+    def _read(self, process: ProcessNumbers, accept: str) -> tuple[bytes, str]:
+        try:
+            numbers = read_numbers(self._store)
+        except StoreUnavailable:
+            numbers = None  # hls_health_state is most useful now
+        return expose(process, numbers, accept)
+
+
+def read_numbers(store: Storage) -> StoreNumbers:
+    """Return the present numbers. Raises `StoreUnavailable`."""
+    last = store.statistics.last_webhooks().get("")
+    return StoreNumbers(
+        store.statistics.settled_counters(),
+        store.deliveries.queue_state(),
+        len(store.pauses.active()),
+        store.calls.count_last_hour(),
+        None if last is None else last.timestamp(),
+    )
+
+
+def expose(process: ProcessNumbers, numbers: StoreNumbers | None, accept: str) -> tuple[bytes, str]:
+    """Return the metrics and their media type, in the format that the header `Accept` prefers.
+
+    `numbers` is None if the database cannot be read.
+    """
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+    from prometheus_client.exposition import choose_encoder
+    from prometheus_client.registry import Collector
+
+    class Numbers(Collector):
+        def collect(self) -> Iterable[Metric]:
+            for family in (*_of_process(process, numbers), *(_of_store(numbers) if numbers is not None else ())):
+                new = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+                metric = new(family.name, family.meaning, labels=family.labels)
+                for labels, value in family.series.items():
+                    metric.add_metric(labels, value)
+                yield metric
+            if numbers is not None:
+                meaning = "Time from the receipt of a delivery to its end"
+                buckets, sum_s = read_histogram(numbers.counters)
+                yield HistogramMetricFamily("hls_processing_seconds", meaning, buckets=buckets, sum_value=sum_s)
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Numbers())
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type
+
+
+def _of_process(process: ProcessNumbers, numbers: StoreNumbers | None) -> Iterator[Family]:
+    states: dict[tuple[str, ...], float] = {
+        (name, state): float(component.state == state)
+        for name, component in process.health.components.items()
+        for state in get_args(ComponentState)
+    }
+    limit = process.rate_limit
+    reset_at = None if limit.reset_at is None else limit.reset_at.timestamp()
+    yield Family("gauge", "hls_build_info", "Version of HLS", ("version",), {(__version__,): 1})
+    yield Family("gauge", "hls_health_state", "1 for the present state, else 0", ("component", "state"), states)
+    yield _gauge("hls_store_readable", "1 if the database can be read, else 0", int(numbers is not None))
+    yield _gauge("hls_github_rate_limit_requests", "GitHub's limit on requests an hour", limit.limit)
+    yield _gauge("hls_github_rate_limit_remaining_requests", "Requests left until the reset", limit.remaining)
+    yield _gauge("hls_github_rate_limit_reset_timestamp_seconds", "Time of the reset", reset_at)
+    yield _gauge("hls_claude_budget_calls", "claude.calls_per_hour", process.calls_per_hour)
+
+
+def _of_store(numbers: StoreNumbers) -> Iterator[Family]:
+    queue, counted = numbers.queue, defaultdict[str, dict[str, int]](dict)
+    for (name, label), count in numbers.counters.items():
+        counted[name][label] = count
+    for total in TOTALS:
+        yield Family("counter", total.name, total.meaning, total.labels, add_up(total, counted[total.counter]))
+    unfinished = numbers.counters.get(("claude_calls", UNFINISHED), 0)
+    yield _gauge("hls_claude_unfinished_calls", "Calls in progress, or whose end could not be stored", unfinished)
+    yield _gauge("hls_claude_last_hour_calls", "Calls that count for claude.calls_per_hour", numbers.calls_last_hour)
+    yield _gauge("hls_last_webhook_timestamp_seconds", "Time of the last verified webhook", numbers.last_webhook_at)
+    yield _gauge("hls_queued_deliveries", "Deliveries that wait", queue.queued)
+    yield _gauge("hls_due_deliveries", "Of those: due and not paused", queue.due)
+    yield _gauge("hls_held_deliveries", "Of those: paused", queue.held)
+    yield _gauge("hls_running_deliveries", "Deliveries in work", queue.running)
+    yield _gauge("hls_dead_deliveries", "Dead letters", queue.dead)
+    yield _gauge("hls_oldest_due_seconds", "How long the oldest due delivery has been due", queue.oldest_due_s or 0)
+    yield _gauge("hls_pauses", "Pauses of a repository or of everything", numbers.pauses)
+
+
+def _gauge(name: str, meaning: str, value: float | None) -> Family:
+    """Return a metric without labels. It has no series if `value` is None."""
+    return Family("gauge", name, meaning, (), {} if value is None else {(): value})
+
+
+def add_up(total: Total, counts: Mapping[str, int]) -> Mapping[tuple[str, ...], float]:
+    """Return the series of a total, at most `MAX_SERIES` and one for the others. `counts` are those of its counter."""
+    sums: Counter[tuple[str, ...]] = Counter()
+    for label, count in {**dict.fromkeys(total.known, 0), **counts}.items():
+        labels = total.read(label)
+        if labels is not None:
+            sums[labels] += count
+    if total.read is ONE:
+        sums[()] += 0
+    largest = dict(sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:MAX_SERIES])
+    if len(sums) > MAX_SERIES:
+        others = ("other",) * len(total.labels)
+        largest[others] = largest.get(others, 0) + sums.total() - sum(largest.values())
+    unit = 1_000_000 if total.name.endswith("_usd") else 1
+    return {labels: value / unit for labels, value in largest.items()}
+
+
+def read_histogram(counters: Counters) -> tuple[list[tuple[str, float]], float]:
+    """Return the cumulated buckets by their upper bound in seconds ("0.5", "+Inf"), and the sum of the seconds."""
+    bounds = [f"{bound:g}" for bound in BUCKETS_S]
+    counts = (counters.get(("processing_le", bound), 0) for bound in (*bounds, "inf"))
+    names = (*map(str, BUCKETS_S), "+Inf")
+    return [*zip(names, accumulate(counts), strict=True)], counters.get(("processing_ms", ""), 0) / 1000

@@ -1,0 +1,322 @@
+"""The first page: whether the service works, what waits and why, what it did, and what it cost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from operator import itemgetter
+from typing import Literal, get_args
+
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hls_handler.clients.api import RateLimit
+from hls_handler.console.delivery_search import describe_conversation, describe_event
+from hls_handler.console.frame import Frame
+from hls_handler.console.plots import draw
+from hls_handler.errors import StoreUnavailable
+from hls_handler.history.calls import SUCCESS, UNFINISHED, PromptStats
+from hls_handler.history.corrections import feedback_in
+from hls_handler.history.periods import Period, PeriodName, latest_period, percentile
+from hls_handler.history.statistics import DeliveryRow, QueueState
+from hls_handler.queue.pauses import describe_pause, resume_command
+from hls_handler.storage import Storage
+from hls_handler.work.health import Health
+
+PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+CACHED_S = 10.0
+"""Seconds for which all reloads of a period share one reading of the database and its plots."""
+
+TOP = 10
+NEWEST_DEAD = 5
+MAX_WAITING = 1000
+MAX_REASONS = 5
+
+_TIME = re.compile(r"\d\d:\d\d(:\d\d)?")
+_LATENCY, _OUTCOME, _CLAUDE, _REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
+_RECEIVED = ("webhooks", "caught_up")
+_COST = "cost_micro_usd"
+
+Values = tuple[int, ...]
+ShowStart = Callable[[Request], Awaitable[Response]]
+"""Answers a request for `/` of people who may not use the console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Deliveries that wait for the same cause."""
+
+    reason: str  # of the first one; the reasons of the others may name another time
+    number: int
+    first_due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    title: str
+    svg: Markup
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]  # label of the part, and a cell for each column
+
+
+@dataclass(frozen=True, slots=True)
+class PromptUse:
+    """All versions of one prompt together."""
+
+    name: str
+    versions: int
+    replies: int
+    cost_usd: float
+    labels_set: int
+    labels_corrected: int
+    last_error: str | None
+    last_error_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Numbers of the database about now and about a period."""
+
+    queue: QueueState
+    pauses: tuple[tuple[str, str], ...]  # sentence, and the command that ends the pause
+    holds: Mapping[str, datetime]  # rate limit -> until when it grants nothing
+    waits: tuple[Wait, ...]
+    dead: tuple[tuple[DeliveryRow, str, str], ...]  # the newest, with event and conversation
+    calls_last_hour: int
+    totals: Mapping[str, str]
+    plots: tuple[Plot, ...]
+    events: tuple[tuple[str, tuple[str, ...]], ...]
+    repositories: tuple[tuple[str, tuple[str, ...]], ...]
+    prompts: tuple[PromptUse, ...]
+    counted_since: datetime | None  # None: nothing was counted yet
+    is_whole: bool  # False: an earlier part of the period was not counted
+
+    @property
+    def waiting(self) -> int:
+        """Queued deliveries that wait until a later time, without those of a pause."""
+        return max(self.queue.queued - self.queue.due - self.queue.held, 0)
+
+
+class OverviewReader:
+    """Reads the overview in a thread, at most once in ten seconds for each period."""
+
+    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
+        """`now` returns seconds since 1970."""
+        self._store, self._now = store, now
+        self._lock = asyncio.Lock()
+        self._read: dict[PeriodName, tuple[float, Overview]] = {}
+
+    async def read(self, name: PeriodName) -> Overview:
+        """Return an overview that is at most ten seconds old. Raises `StoreUnavailable`."""
+        async with self._lock:
+            at, overview = self._read.get(name, (0.0, None))
+            if overview is None or not 0 <= self._now() - at < CACHED_S:
+                began = self._now()
+                overview = await asyncio.to_thread(read_overview, self._store, name)
+                self._read[name] = began, overview
+            return overview
+
+
+class OverviewPage:
+    def __init__(
+        self,
+        frame: Frame,
+        reader: OverviewReader,
+        health: Health,
+        rate_limit: Callable[[], RateLimit],
+        show_start: ShowStart,
+    ) -> None:
+        self._frame, self._reader, self._health, self._rate_limit = frame, reader, health, rate_limit
+        self._show_start = show_start
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [Route("/", self._show)]
+
+    async def _show(self, request: Request) -> Response:
+        access = self._frame.access
+        if access.find_refusal(request) is not None or not access.is_allowed(request):
+            if "hx-request" in request.headers:  # the session ended while the page was open
+                return Response(headers={"hx-refresh": "true"})
+            return await self._show_start(request)
+        given = request.query_params.get("period", "24h")
+        name = next((one for one in get_args(PeriodName) if one == given), None)
+        if name is None:
+            expected = ", ".join(get_args(PeriodName))
+            return self._frame.message(request, f"period: found {given!r}, expected one of {expected}.", status=400)
+        try:
+            overview = await self._reader.read(name)
+        except StoreUnavailable:
+            overview = None
+        limits, budget = self._frame.settings.limits, self._frame.settings.claude.calls_per_hour
+        return self._frame.render(
+            request,
+            "overview.html",
+            status=200 if overview is not None else 503,
+            health=self._health.snapshot(),
+            overview=overview,
+            period=name,
+            periods=PERIOD_TITLES,
+            rate_limit=self._rate_limit(),
+            calls_per_hour=budget,
+            concurrency=limits.concurrency,
+        )
+
+
+def read_overview(store: Storage, name: PeriodName) -> Overview:
+    """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
+    period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
+    series = hours.series([*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, _REJECTED, _COST], period)
+    since = hours.first_hour()
+    dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
+    return Overview(
+        queue=deliveries.queue_state(),
+        pauses=tuple((describe_pause(pause), resume_command(pause).strip("`")) for pause in store.pauses.active()),
+        holds=store.rate_limiter.all_held(),
+        waits=group_waits(deliveries.waiting_reasons(limit=MAX_WAITING)),
+        dead=tuple((row, describe_event(row), describe_conversation(row)) for row in dead),
+        calls_last_hour=store.calls.count_last_hour(),
+        totals=describe_totals(series),
+        plots=tuple(draw_plots(name, period, series)),
+        events=_rows(hours.top("event", period, limit=TOP)),
+        repositories=_rows(hours.top("repository", period, limit=TOP)),
+        prompts=sum_prompts(store.calls.prompt_stats(), store.statistics.counters()),
+        counted_since=since,
+        is_whole=since is not None and since <= period.since,
+    )
+
+
+def _rows(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple((label, (f"{number:,}",)) for label, number in sums)
+
+
+def group_waits(waiting: Iterable[tuple[str, datetime]]) -> tuple[Wait, ...]:
+    """Return the most frequent reasons. Reasons that differ only in a time of the day are one."""
+    groups: dict[str, list[tuple[str, datetime]]] = {}
+    for reason, due_at in waiting:
+        groups.setdefault(_TIME.sub("", reason), []).append((reason, due_at))
+    waits = [Wait(group[0][0], len(group), min(due_at for _, due_at in group)) for group in groups.values()]
+    return tuple(sorted(waits, key=lambda wait: -wait.number)[:MAX_REASONS])
+
+
+def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], int]) -> tuple[PromptUse, ...]:
+    """Return the prompts with the most replies first. `counted` is `Statistics.counters()`."""
+    versions: dict[str, list[PromptStats]] = {}
+    for row in rows:
+        versions.setdefault(row.prompt_id.rpartition("@")[0], []).append(row)
+    feedback = feedback_in(counted)
+    uses = []
+    for name, of_prompt in versions.items():
+        fields = [one for row in of_prompt for one in feedback.get(row.prompt_id, {}).values()]
+        failures = [(row.last_error_at, row.last_error) for row in of_prompt if row.last_error_at is not None]
+        last_error_at, last_error = max(failures, key=itemgetter(0), default=(None, None))
+        uses.append(
+            PromptUse(
+                name=name,
+                versions=len(of_prompt),
+                replies=sum(row.replies for row in of_prompt),
+                cost_usd=sum(row.cost_usd for row in of_prompt),
+                labels_set=sum(one.set for one in fields),
+                labels_corrected=sum(one.corrected for one in fields),
+                last_error=last_error,
+                last_error_at=last_error_at,
+            )
+        )
+    return tuple(sorted(uses, key=lambda use: (-use.replies, use.name)))
+
+
+Series = Mapping[tuple[str, str], Values]
+"""As `CounterHours.series` returns it."""
+
+
+def describe_totals(series: Series) -> dict[str, str]:
+    """Return the sums of the period by their names, formatted."""
+
+    def total(name: str, *labels: str) -> int:
+        return sum(sum(values) for (one, label), values in series.items() if one == name and label in labels)
+
+    histogram = {label: sum(values) for (name, label), values in series.items() if name == _LATENCY}
+    done, dead, cost = total(_OUTCOME, "done"), total(_OUTCOME, "dead"), total(_COST, "") / 1_000_000
+    return {
+        "Received": f"{sum(total(name, '') for name in _RECEIVED):,}",
+        "Done": f"{done:,}",
+        "Ignored": f"{total(_OUTCOME, 'ignored'):,}",
+        "Dead": f"{dead:,}",
+        "Success": f"{done / (done + dead):.1%}" if done + dead else "-",
+        "Half within": format_seconds(percentile(histogram, 0.5)),
+        "95 % within": format_seconds(percentile(histogram, 0.95)),
+        "Cost": f"{cost:.2f} USD" if cost >= 1 else f"{cost:.4f} USD",
+    }
+
+
+def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plot]:
+    starts = period.starts
+    layout = {"24h": "%H:%M", "7d": "%m-%d %H:%M", "30d": "%m-%d"}[name]
+    labels = [f"{at:{layout}}" for at in starts]
+    shown = {
+        "24h": [label for label, at in zip(labels, starts, strict=True) if at.hour % 6 == 0],
+        "7d": [label for label, at in zip(labels, starts, strict=True) if at.hour == 0][::2],
+        "30d": labels[::5],
+    }[name]
+
+    def added(counter: str, matches: Callable[[str], bool] = lambda _label: True) -> Values:
+        found = [values for (one, label), values in series.items() if one == counter and matches(label)]
+        return tuple(map(sum, zip(*found, strict=True))) if found else (0,) * len(starts)
+
+    def of_outcome(state: str) -> Values:
+        return added(_OUTCOME, lambda label: label == state)
+
+    make = partial(_make_plot, labels=labels, shown=shown)
+    received = tuple(map(sum, zip(*(added(one) for one in _RECEIVED), strict=True)))
+    yield make(
+        "lines", "Deliveries", {"received": received, "done": of_outcome("done"), "ignored": of_outcome("ignored")}
+    )
+    histograms = [
+        {label: values[index] for (one, label), values in series.items() if one == _LATENCY}
+        for index in range(len(starts))
+    ]
+    seconds = {
+        name: [percentile(histogram, share) for histogram in histograms]
+        for name, share in (("p50", 0.5), ("p95", 0.95))
+    }
+    yield make("lines", "Time until done", seconds, unit=format_seconds)
+    cost = [value / 1_000_000 for value in added(_COST)]
+    yield make("bars", "Cost in USD", {"all calls to Claude": cost}, unit=_format_decimal)
+    errors = {
+        "dead deliveries": of_outcome("dead"),
+        "failed calls": added(_CLAUDE, lambda label: label not in (SUCCESS, UNFINISHED)),
+        "rejected requests": added(_REJECTED),
+    }
+    yield make("bars", "Errors", errors)
+
+
+def _format_decimal(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")
+
+
+def _make_plot(
+    kind: Literal["lines", "bars"],
+    title: str,
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    labels: Sequence[str],
+    shown: Sequence[str],
+    unit: Callable[[float | None], str] = _format_decimal,
+) -> Plot:
+    svg = draw(kind, title, labels, series, unit=unit, shown_labels=shown)
+    cells = zip(*(map(unit, values) for values in series.values()), strict=True)
+    return Plot(title, svg, tuple(series), tuple(zip(labels, cells, strict=True)))
+
+
+def format_seconds(seconds: float | None) -> str:
+    """Return "0.4 s", "12 s" or "3 min"; "-" for None."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

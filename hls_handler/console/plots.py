@@ -1,0 +1,98 @@
+"""Plots as SVG, drawn by pygal. Their colours are classes of the style sheet, such as `.color-0`.
+
+pygal adds styles, a script and the date, which the policy of the pages blocks or which would change each response. A
+filter removes them. A plot takes about 5 ms of one core, so pages draw in a thread and keep the result.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, Literal
+from xml.etree.ElementTree import Element, SubElement
+
+from markupsafe import Markup
+
+Series = Mapping[str, Sequence[float | None]]
+"""Name of each series -> its values; None leaves a gap."""
+
+_FOR_SCRIPT = frozenset(("tooltip", "text-overlay"))
+"""Classes of elements that only pygal's script would fill."""
+
+
+def draw(
+    kind: Literal["lines", "bars"],
+    title: str,
+    labels: Sequence[str],
+    series: Series,
+    *,
+    unit: Callable[[float], str],
+    shown_labels: Sequence[str],
+) -> Markup:
+    """Return an `svg` element. Bars of several series are stacked. The axis has only the labels `shown_labels`.
+
+    `unit` formats a value, such as "1.5 s". All texts are escaped. `title` is for screen readers.
+    """
+    pygal = _import_pygal()
+    chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
+        css=(),
+        js=(),
+        width=440,  # larger, and the text would be too small on a phone
+        height=200,
+        margin=8,
+        margin_right=28,  # half of the last label
+        disable_xml_declaration=True,
+        no_prefix=True,
+        classes=("plot",),
+        show_dots=kind == "lines",
+        dots_size=2,
+        allow_interruptions=True,
+        include_x_axis=True,
+        min_scale=2,
+        max_scale=5,
+        x_labels_major=list(shown_labels),
+        show_minor_x_labels=False,
+        truncate_label=-1,
+        truncate_legend=-1,
+        legend_at_bottom=True,
+        legend_at_bottom_columns=len(series),
+        value_formatter=unit,
+        no_data_text="",
+    )
+    chart.x_labels = labels
+    for name, values in series.items():
+        chart.add(name, list(values))
+    chart.add_xml_filter(lambda root: _make_static(root, title))
+    return Markup(chart.render())  # noqa: S704 (pygal builds it as an XML tree, which escapes all texts)
+
+
+@cache
+def _import_pygal() -> Any:
+    """Import pygal at the first plot, because it takes 65 ms and 2 MB.
+
+    It adds a finder for modules of maps to `sys.meta_path`, whose interface is too old: Python warns of it at each
+    later import that fails.
+    """
+    import pygal  # type: ignore[import-untyped]
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+    return pygal
+
+
+def _make_static(root: Element, title: str) -> Element:
+    """Remove what the policy blocks; make each value a `title`, which browsers show without a script."""
+    root.attrib |= {"role": "img", "aria-label": title}
+    for parent in list(root.iter()):
+        parent.attrib.pop("id", None)  # a page has several plots
+        for child in list(parent):
+            is_of_page = parent is root and child.tag == "title"
+            is_comment = not isinstance(child.tag, str)
+            if is_comment or is_of_page or child.tag == "defs" or _FOR_SCRIPT & set(child.get("class", "").split()):
+                parent.remove(child)
+            elif child.tag == "desc":
+                parent.remove(child)
+                if child.get("class") == "value":
+                    label = next((one.text for one in parent if one.get("class") == "x_label"), None)
+                    SubElement(parent, "title").text = f"{label}: {child.text}" if label else child.text
+    return root

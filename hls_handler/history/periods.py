@@ -1,0 +1,120 @@
+"""Counters by hour: series and sums of a period, and percentiles of processing times.
+
+The names and labels are those of `Statistics.counters()`, as far as `queue.changes.HOURLY` has them. A call to Claude
+counts in the hour in which it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Literal
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from hls_handler.db.database import Database
+from hls_handler.db.tables import counter_hours
+from hls_handler.db.values import EPOCH, from_ms, to_ms
+from hls_handler.queue.changes import BUCKETS_S
+
+PeriodName = Literal["24h", "7d", "30d"]
+
+PERIODS: Mapping[PeriodName, tuple[timedelta, timedelta]] = {
+    "24h": (timedelta(hours=24), timedelta(hours=1)),
+    "7d": (timedelta(days=7), timedelta(hours=6)),
+    "30d": (timedelta(days=30), timedelta(days=1)),
+}
+"""Name -> length of the period, and length of the parts that its series have."""
+
+_c = counter_hours.c
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The hours from `since` until `until` (exclusive), in parts of the length `step`. Times are aware UTC.
+
+    An hour belongs to the period if it begins in it.
+    """
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+    @property
+    def starts(self) -> tuple[datetime, ...]:
+        """The beginnings of the parts, oldest first."""
+        return tuple(self.since + index * self.step for index in range(-((self.since - self.until) // self.step)))
+
+
+def latest_period(name: PeriodName, now: datetime) -> Period:
+    """Return the period whose last part contains `now`; its parts begin at full hours, or days, of UTC."""
+    length, step = PERIODS[name]
+    until = now - (now - EPOCH) % step + step
+    return Period(until - length, until, step)
+
+
+class CounterHours:
+    """Reads the counters by hour. Hours before the first one were not counted, because an earlier version ran."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def first_hour(self) -> datetime | None:
+        """Return the beginning of the first hour in which an event was counted (aware UTC); None if there is none."""
+        first = select(func.min(_c.hour)).where(_c.name == "event")
+        with self._database.reading() as connection:
+            found: int | None = connection.execute(first).scalar()
+        return None if found is None else from_ms(found)
+
+    def sums(self, names: Collection[str], period: Period) -> dict[tuple[str, str], int]:
+        """Return {(name, label): sum} of these counters, such as {("outcome", "done"): 7}; without zeros."""
+        total = func.sum(_c.value).label("total")
+        query = select(_c.name, _c.label, total).where(_is_in(names, period)).group_by(_c.name, _c.label)
+        with self._database.reading() as connection:
+            return {(row.name, row.label): int(row.total) for row in connection.execute(query) if row.total}
+
+    def top(self, name: str, period: Period, *, limit: int) -> list[tuple[str, int]]:
+        """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at most `limit`."""
+        total = func.sum(_c.value).label("total")
+        query = select(_c.label, total).where(_is_in([name], period)).group_by(_c.label)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.order_by(total.desc(), _c.label).limit(limit)).all()
+        return [(row.label, int(row.total)) for row in rows]
+
+    def series(self, names: Collection[str], period: Period) -> dict[tuple[str, str], tuple[int, ...]]:
+        """Return {(name, label): the sum of each part of the period, oldest first}."""
+        size = len(period.starts)
+        part = ((_c.hour - to_ms(period.since)) // (period.step // timedelta(milliseconds=1))).label("part")
+        query = (
+            select(_c.name, _c.label, part, func.sum(_c.value).label("total"))
+            .where(_is_in(names, period))
+            .group_by(_c.name, _c.label, "part")
+        )
+        found: dict[tuple[str, str], list[int]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                found.setdefault((row.name, row.label), [0] * size)[row.part] = int(row.total)
+        return {key: tuple(values) for key, values in found.items()}
+
+
+def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
+    return and_(_c.name.in_(sorted(names)), _c.hour >= to_ms(period.since), _c.hour < to_ms(period.until))
+
+
+def percentile(histogram: Mapping[str, int], share: float) -> float | None:
+    """Estimate the seconds within which a `share` (0.95 for 95%) of the deliveries ended; None if there are none.
+
+    Interpolates between the bounds of a bucket. For the last bucket, which has no upper bound, returns the lower bound.
+    """
+    total = sum(histogram.values())
+    if not total:
+        return None
+    rank, below = share * total, 0
+    for lower, upper in pairwise((0.0, *BUCKETS_S)):
+        inside = histogram.get(f"{upper:g}", 0)
+        if inside and below + inside >= rank:
+            return lower + (upper - lower) * (rank - below) / inside
+        below += inside
+    return BUCKETS_S[-1]

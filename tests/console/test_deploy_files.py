@@ -1,0 +1,71 @@
+"""The alert rules and the dashboard in deploy/ name metrics and labels that `/metrics` has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hls_handler.console.metrics import TOTALS
+from tests.console.browser import KEY, Browser
+
+RULES, DASHBOARD = Path("deploy/hls.rules.yaml"), Path("deploy/hls.grafana.json")
+SCRAPING = Path("deploy/hls.prometheus.yaml")
+
+
+def expressions(path: Path) -> list[str]:
+    if path == RULES:
+        return [rule["expr"] for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    panels: list[dict[str, Any]] = json.loads(path.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def metrics(page: str) -> Iterator[str]:
+    """Yield the names that a query can have."""
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
+        yield from (f"{name}_bucket", f"{name}_sum", f"{name}_count") if kind == "histogram" else (name,)
+
+
+@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
+def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
+    page = browser.get("/metrics", x_api_key=KEY).body.decode()
+    text = "\n".join(expressions(path))
+    named = set(re.findall(r"\bhls_[a-z_]+", text))
+    assert len(named) > 8
+    assert named - set(metrics(page)) == set()
+    labels = {label for total in TOTALS for label in total.labels} | {"job", "instance", "component", "state", "le"}
+    used = {label for group in re.findall(r"by \(([^)]*)\)", text) for label in group.split(", ")}
+    used |= set(re.findall(r'(\w+)(?:=|!=|=~)"', text))
+    assert used - labels == set()
+
+
+@pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
+def test_processes_with_the_same_database_are_counted_once(path: Path) -> None:
+    sums = [one for one in expressions(path) if re.search(r"\bsum( by \([^)]*\))? ?\((rate|increase)?\(?hls_", one)]
+    assert sums == []
+
+
+def test_panels_do_not_overlap_and_have_a_description() -> None:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    cells = [
+        (column, row)
+        for panel in panels
+        for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for row in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(column for column, _ in cells) == 23
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert [panel["title"] for panel in panels if panel["type"] != "row" and not panel["description"]] == []
+
+
+def test_scrape_configuration_names_the_job_of_the_rules() -> None:
+    scraping = yaml.safe_load(SCRAPING.read_text())
+    assert scraping["rule_files"] == [RULES.name]
+    assert [job["job_name"] for job in scraping["scrape_configs"]] == ["hls"]
+    assert set(re.findall(r'job="(\w+)"', "\n".join(expressions(RULES)))) == {"hls"}

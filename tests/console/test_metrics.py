@@ -1,0 +1,154 @@
+"""`/metrics`: who may read it, and what Prometheus gets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from hls_handler.clients.api import RateLimit
+from hls_handler.console.metrics import MAX_SERIES, TOTALS, add_up, read_histogram
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import accept, begin, dead_letter, ignored, queued
+
+OPENMETRICS = "application/openmetrics-text"
+
+
+def scrape(browser: Browser) -> dict[str, float]:
+    """Return the samples by name and labels: "hls_deliveries_total{state=done}"."""
+    response = browser.get("/metrics", authorization=f"Bearer {KEY}")
+    assert response.status == 200
+    samples = [sample for family in parse_text(response.body.decode()) for sample in family.samples]
+
+    def name(labels: dict[str, str]) -> str:
+        return f"{{{','.join(f'{key}={value}' for key, value in labels.items())}}}" if labels else ""
+
+    return {f"{sample.name}{name(sample.labels)}": sample.value for sample in samples}
+
+
+def test_totals_and_the_queue_come_from_the_database(browser: Browser, store: Storage) -> None:
+    accept(store, ignored("g0", reason_kind="bot"))
+    dead_letter(store, "g1")
+    lease = begin(store, "g2", number=2)
+    store.queue.finish(lease, "done", reason="posted", took_s=0.7)
+    begin(store, "g3", number=3)
+    accept(store, queued("g4", number=4), queued("g5", number=5))
+    store.pauses.pause("octo/widgets", reason=None)
+    store.queue.accept(
+        [],
+        replay_window_h=72,
+        counts={("rejected", "401"): 3, ("github_requests", ""): 12, ("reply_cache", "saved_micro_usd"): 250_000},
+    )
+    found = scrape(browser)
+    assert found["hls_webhooks_total"] == 6
+    assert found["hls_webhooks_rejected_total{status=401}"] == 3
+    assert found["hls_webhooks_rejected_total{status=503}"] == 0
+    assert found["hls_deliveries_total{state=done}"] == found["hls_deliveries_total{state=dead}"] == 1
+    assert found["hls_repository_deliveries_total{repository=octo/widgets,state=dead}"] == 1
+    assert found["hls_github_requests_total"] == 12
+    assert found["hls_reply_cache_saved_usd_total"] == 0.25
+    assert (found["hls_queued_deliveries"], found["hls_held_deliveries"], found["hls_due_deliveries"]) == (2, 2, 0)
+    assert (found["hls_running_deliveries"], found["hls_dead_deliveries"], found["hls_pauses"]) == (1, 1, 1)
+    assert found["hls_processing_seconds_count"] == 1
+    assert found["hls_last_webhook_timestamp_seconds"] == pytest.approx(store.now().timestamp(), abs=60)
+
+
+def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> None:
+    found = scrape(browser)
+    assert "hls_github_rate_limit_remaining_requests" not in found  # GitHub has reported nothing yet
+    browser.health.report_problem("github", "the token is rejected", "create another")
+    browser.rate_limit = RateLimit(5000, 4321, datetime(2026, 11, 20, 13, tzinfo=UTC))
+    found = scrape(browser)
+    assert found["hls_github_rate_limit_remaining_requests"] == 4321
+    assert found["hls_github_rate_limit_reset_timestamp_seconds"] == 1795179600
+    assert found["hls_health_state{component=github,state=degraded}"] == 1
+    assert found["hls_health_state{component=github,state=healthy}"] == 0
+    assert (found["hls_store_readable"], found["hls_claude_budget_calls"]) == (1, 200)
+
+
+def test_health_is_shown_while_the_database_cannot_be_read(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "hls.db").unlink()
+    browser.health.report_problem("store", "no disk", "free space", severity="unhealthy")
+    found = scrape(browser)
+    assert (found["hls_store_readable"], found["hls_health_state{component=store,state=unhealthy}"]) == (0, 1)
+    assert "hls_webhooks_total" not in found
+
+
+def test_format_is_the_one_that_the_scraper_prefers(browser: Browser) -> None:
+    for accepted, media_type, parse in (
+        ("", "text/plain; version=0.0.4; charset=utf-8", parse_text),
+        (f"{OPENMETRICS};version=1.0.0,*/*;q=0.1", f"{OPENMETRICS}; version=1.0.0; charset=utf-8", parse_openmetrics),
+    ):
+        response = browser.get("/metrics", x_api_key=KEY, accept=accepted)
+        assert response.headers["content-type"].removesuffix("; escaping=underscores") == media_type
+        assert "hls_webhooks" in {family.name for family in parse(response.body.decode())}
+
+
+def test_rule_6_metrics_need_the_key_in_one_header(browser: Browser) -> None:
+    wrong: tuple[dict[str, str], ...] = (
+        {},
+        {"x_api_key": "wrong"},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {KEY}"},
+        {"authorization": KEY},
+        {"x_api_key": KEY, "authorization": f"Bearer {KEY}"},
+    )
+    for headers in wrong:
+        response = browser.get("/metrics", **headers)
+        assert (response.status, response.headers["www-authenticate"]) == (401, "Bearer")
+        assert response.body.startswith(b"send the service's key (server.api_key) as Authorization: Bearer")
+
+
+def test_session_does_not_show_metrics(browser: Browser) -> None:
+    browser.sign_in()
+    assert browser.get("/deliveries").status == 200
+    assert browser.get("/metrics").status == 401
+
+
+def test_without_a_key_metrics_are_local(store: Storage) -> None:
+    assert Browser(store).get("/metrics").status == 200
+    assert Browser(store, "rebound.example").get("/metrics").status == 403
+    browser = Browser(store, host="0.0.0.0")
+    browser.apply(host="0.0.0.0")
+    response = browser.get("/metrics")
+    assert (response.status, response.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+
+
+def total(name: str, counts: dict[str, int]) -> dict[tuple[str, ...], float]:
+    return dict(add_up(next(one for one in TOTALS if one.name == name), counts))
+
+
+def test_versions_of_a_prompt_are_one_series() -> None:
+    costs = {f"issues/analyze@{version}": 500_000 for version in ("3f9c2a", "77aa01")}
+    assert total("hls_prompt_cost_usd", costs) == {("issues/analyze",): 1.0}
+    labels = {"issues/analyze@3f9c2a:kind": 2, "issues/analyze@77aa01:kind": 3}
+    assert total("hls_labels_set", labels) == {("issues/analyze", "kind"): 5}
+
+
+def test_number_of_series_is_bounded() -> None:
+    outcomes = {f"octo/r{number}:done": 1 for number in range(MAX_SERIES + 7)}
+    found = total("hls_repository_deliveries", {**outcomes, "octo/busy:dead": 9})
+    assert len(found) == MAX_SERIES + 1
+    assert (found["octo/busy", "dead"], found["other", "other"]) == (9, 8)
+
+
+def test_calls_in_progress_are_no_total() -> None:
+    found = total("hls_claude_calls", {"unfinished": 1, "ok": 2})
+    assert (found[("ok",)], found[("refused",)]) == (2, 0)
+    assert ("unfinished",) not in found
+
+
+def test_buckets_of_the_processing_time_are_cumulative() -> None:
+    counters = {
+        ("processing_le", "0.5"): 2,
+        ("processing_le", "1"): 1,
+        ("processing_le", "inf"): 1,
+        ("processing_ms", ""): 401_500,
+    }
+    buckets, sum_s = read_histogram(counters)
+    assert buckets[:5] == [("0.1", 0), ("0.25", 0), ("0.5", 2), ("1.0", 3), ("2.5", 3)]
+    assert (buckets[-2:], sum_s) == ([("300.0", 3), ("+Inf", 4)], 401.5)

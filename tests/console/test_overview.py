@@ -1,0 +1,318 @@
+"""The first page: health, queue, limits, plots and prompts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.clients.api import RateLimit
+from hls_handler.console.overview import (
+    OverviewReader,
+    PromptUse,
+    Wait,
+    describe_totals,
+    draw_plots,
+    format_seconds,
+    group_waits,
+    sum_prompts,
+)
+from hls_handler.console.plots import draw
+from hls_handler.db.tables import counter_hours
+from hls_handler.history.calls import PromptStats
+from hls_handler.history.periods import Period, latest_period
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.queue.builders import accept, begin, claim, dead_letter, queued, start_call
+
+EVIL = "</title></svg><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def page(browser: Browser, path: str = "/") -> str:
+    response = browser.get(path, x_api_key=KEY)
+    assert response.status == 200
+    return response.body.decode()
+
+
+def number(shown: str, name: str) -> str:
+    """The number below a name, without its tags."""
+    value = shown.partition(f"<dt>{name}</dt><dd>")[2].partition("</dd>")[0].partition(" <span")[0]
+    return value.rpartition("</a>")[0].rpartition(">")[2] if value.startswith("<a") else value
+
+
+def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
+    assert browser.get("/").body == b"the start page"
+    assert browser.get("/?period=none", x_api_key="wrong").body == b"the start page"
+    assert Browser(store, "rebound.example").get("/").body == b"the start page"
+    off = Browser(store, host="0.0.0.0:8000")
+    off.apply(host="0.0.0.0")
+    assert off.get("/").body == b"the start page"
+    assert browser.get("/", hx_request="true").headers["hx-refresh"] == "true"
+    browser.sign_in()
+    assert "<h1>Overview</h1>" in browser.get("/").body.decode()
+    assert "<h1>Overview</h1>" in Browser(store).get("/").body.decode()
+
+
+def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
+    browser.health.ok("store")
+    browser.health.report_problem("claude", "Claude rejected the key (401)", "set another claude.api_key")
+    browser.health.set_metrics("webhooks", {"last_received_at": "2026-11-20T11:58:07.123+00:00"})
+    shown = page(browser)
+    assert 'Health <span class="state degraded">degraded</span>' in shown
+    assert (
+        '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the key (401). '
+        "<strong>To do:</strong> set another claude.api_key."
+    ) in shown
+    assert "Works: store." in shown
+    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up." in shown
+    assert "Last webhook: 2026-11-20 11:58." in shown
+
+
+def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
+    store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
+    browser = Browser(store)
+    store.close()
+    (tmp_path / "hls.db").write_bytes(b"not a database, but long enough to be read as one" * 100)
+    browser.health.report_problem("store", "the disk is full", "free disk space", severity="unhealthy")
+    response = browser.get("/")
+    assert response.status == 503
+    assert "the disk is full. <strong>To do:</strong> free disk space." in response.body.decode()
+    assert "The database cannot be read now" in response.body.decode()
+    assert '<div id="period" hx-get="/?period=24h"' in response.body.decode()
+
+
+def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
+    dead_letter(store, "dead")
+    later = store.now() + timedelta(hours=1)
+    store.queue.reschedule(begin(store, "waits"), at=later, reason="GitHub is down", failed=False, counts=False)
+    accept(store, queued("runs"))
+    claim(store)
+    accept(store, queued("ready"), queued("held", repository="octo/docs"))
+    store.pauses.pause("octo/docs", reason="a migration")
+    store.rate_limiter.hold("github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2)
+    shown = page(browser)
+    numbers = {name: number(shown, name) for name in ("Ready", "Running", "Waiting", "Dead")}
+    assert numbers == {"Ready": "1", "Running": "1", "Waiting": "2", "Dead": "1"}
+    assert "<li>1: GitHub is down <span" in shown
+    assert "<li>1: octo/docs is paused since " in shown
+    assert ": a migration (<code>hls resume octo/docs</code> ends it).</li>" in shown
+    assert '<a href="/deliveries?state=dead">1</a>' in shown
+    assert '<a href="/deliveries/dead">' in shown
+    assert "issues.opened octo/widgets#" in shown
+    assert ": issue is locked</li>" in shown
+
+
+def test_held_rate_limit_is_named(store: Storage, browser: Browser) -> None:
+    assert store.rate_limiter.all_held() == {}
+    until = store.now().replace(microsecond=0) + timedelta(minutes=9)
+    store.rate_limiter.hold("github octo", until)
+    store.rate_limiter.hold("claude", store.now() - timedelta(minutes=9))
+    assert store.rate_limiter.all_held() == {"github octo": until}
+    assert f"<li>No requests to github octo until {until:%Y-%m-%d %H:%M:%S}, because" in page(browser)
+
+
+def test_limits_are_bars_with_text(store: Storage, browser: Browser) -> None:
+    assert "rate limit is not known before the first request." in page(browser)
+    start_call(store, begin(store, "a"), "issues/analyze@3f9c2a")
+    browser.now += 10
+    browser.rate_limit = RateLimit(5000, 4100, NOON)
+    shown = page(browser)
+    assert "1 of 200 calls to Claude within the last hour" in shown
+    assert '<meter id="budget" max="200" high="160.0" low="100.0" optimum="0" value="1"></meter>' in shown
+    assert "1 of 4 deliveries run" in shown
+    assert "900 of 5000 requests to GitHub within its hour, which ends at 2026-11-23 12:00:00" in shown
+    assert '<meter id="github" max="5000" high="4000.0" low="2500.0" optimum="0" value="900"></meter>' in shown
+
+
+def test_reloads_within_ten_seconds_read_the_database_once(store: Storage, browser: Browser) -> None:
+    assert number(page(browser), "Dead") == "0"
+    dead_letter(store, "a")
+    browser.now += 9.9
+    browser.apply(api_key=KEY)  # a reload of the settings keeps what was read
+    assert number(page(browser), "Dead") == "0"
+    assert number(page(browser, "/?period=7d"), "Dead") == "1"
+    browser.now += 0.1
+    assert number(page(browser), "Dead") == "1"
+
+
+def test_simultaneous_requests_share_one_reading(store: Storage) -> None:
+    reader = OverviewReader(store, now=lambda: 1_000_000.0)
+
+    async def read_twice() -> bool:
+        first, second = await asyncio.gather(reader.read("24h"), reader.read("24h"))
+        return first is second
+
+    assert asyncio.run(read_twice())
+
+
+def test_period_counts_events_and_repositories(store: Storage, browser: Browser) -> None:
+    accept(store, queued("a"), queued("b", repository="octo/docs", event="push", action=None), queued("c"))
+    for name, period in (("24h", "24 hours"), ("7d", "7 days"), ("30d", "30 days")):
+        shown = page(browser, f"/?period={name}")
+        assert f"The last {period}" in shown
+        assert f'<a href="/?period={name}" aria-current="page">{period}</a>' in shown
+        assert number(shown, "Received") == "3"
+        assert '>issues.opened</th><td role="cell" data-label="Received">2</td>' in shown
+        assert '>octo/docs</th><td role="cell" data-label="Received">1</td>' in shown
+        assert shown.count("<svg") == shown.count("<details>") == 4
+
+
+def test_page_says_since_when_it_counts(store: Storage, browser: Browser) -> None:
+    assert "Nothing was counted yet." in page(browser)
+    accept(store, queued("a"))
+    browser.now += 10
+    since = store.now().replace(minute=0, second=0, microsecond=0)
+    assert f"Counted since {since:%Y-%m-%d %H:%M:%S}." in page(browser)
+    row = {"name": "event", "hour": 0, "label": "push", "value": 1}
+    with store.database.writing() as connection:
+        connection.execute(counter_hours.insert(), [row])
+    browser.now += 10
+    assert "Counted since" not in page(browser)
+
+
+def test_unknown_period_is_named(browser: Browser) -> None:
+    response = browser.get("/?period=1y", x_api_key=KEY)
+    assert response.status == 400
+    assert "period: found &#39;1y&#39;, expected one of 24h, 7d, 30d." in response.body.decode()
+
+
+def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Browser) -> None:
+    accept(store, queued("d", action=EVIL, repository=f"octo/{EVIL}"))
+    store.queue.dead_letter(claim(store), reason=EVIL)
+    lease = begin(store, "w", repository=f"octo/{EVIL}")
+    store.queue.reschedule(lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False)
+    store.pauses.pause(f"octo/{EVIL}2", reason=EVIL)
+    store.rate_limiter.hold(f"github {EVIL}", store.now() + timedelta(hours=1))
+    browser.health.report_problem("github", EVIL, EVIL)
+    shown = page(browser)
+    assert shown.count("&lt;script&gt;alert(1)") == 12
+    for forbidden in ("<script>", "<img", "\u202e", "style=", "<style", "onerror=alert(2)>"):
+        assert forbidden not in shown
+
+
+def test_page_with_everything_is_below_its_limit(store: Storage, browser: Browser) -> None:
+    names = ["webhooks", "rejected", "repository", "event"] + 3 * ["outcome", "claude_calls", "processing_le"]
+    labels = ["", "401", "o" * 100, "e" * 100, "done", "ok", "2.5", "dead", "failed", "60", "ignored", "refusal", "inf"]
+    hours = range(30 * 24)
+    last = latest_period("30d", store.now()).since
+    rows = [
+        {"name": name, "hour": int((last + timedelta(hours=hour)).timestamp() * 1000), "label": label, "value": 98_765}
+        for name, label in zip(names, labels, strict=True)
+        for hour in hours
+    ]
+    with store.database.writing() as connection:
+        connection.execute(counter_hours.insert(), rows)
+    style = browser.get("/static/console.css").body
+    assert 80_000 < len(page(browser, "/?period=30d").encode()) + len(style) < 150_000  # htmx has 37 kB
+
+
+def test_reasons_that_differ_in_a_time_are_one() -> None:
+    waiting = [
+        ("the next one at 12:01:59 UTC", NOON + timedelta(minutes=2)),
+        ("GitHub is down", NOON + timedelta(minutes=5)),
+        ("the next one at 12:01:00 UTC", NOON + timedelta(minutes=1)),
+    ]
+    assert group_waits(waiting) == (
+        Wait("the next one at 12:01:59 UTC", 2, NOON + timedelta(minutes=1)),
+        Wait("GitHub is down", 1, NOON + timedelta(minutes=5)),
+    )
+
+
+def test_versions_of_a_prompt_are_added_up() -> None:
+    rows = [
+        PromptStats("issues/analyze@1", 3, 0.25, 0, "Claude: refusal", NOON),
+        PromptStats("issues/analyze@2", 4, 0.5, 0, "Claude: truncated", NOON - timedelta(days=1)),
+        PromptStats("pull_requests/analyze@1", 9, 1.0, 0, None, None),
+    ]
+    counted = {
+        ("label_set", "issues/analyze@1:type"): 10,
+        ("label_set", "issues/analyze@2:type"): 5,
+        ("label_corrected", "issues/analyze@1:type"): 3,
+        ("label_correction_withdrawn", "issues/analyze@1:type"): 1,
+    }
+    assert sum_prompts(rows, counted) == (
+        PromptUse("pull_requests/analyze", 1, 9, 1.0, 0, 0, None, None),
+        PromptUse("issues/analyze", 2, 7, 0.75, 15, 2, "Claude: refusal", NOON),
+    )
+
+
+SERIES = {
+    ("webhooks", ""): (5, 0),
+    ("caught_up", ""): (1, 0),
+    ("outcome", "done"): (3, 0),
+    ("outcome", "dead"): (1, 0),
+    ("outcome", "ignored"): (2, 0),
+    ("processing_le", "1"): (4, 0),
+    ("cost_micro_usd", ""): (250_000, 500),
+    ("claude_calls", "ok"): (3, 0),
+    ("claude_calls", "refusal"): (1, 0),
+    ("claude_calls", "unfinished"): (0, 1),
+    ("rejected", "401"): (0, 2),
+    ("rejected", "503"): (0, 1),
+}
+
+
+def test_each_plot_has_a_table_with_its_values() -> None:
+    period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
+    plots = {plot.title: (plot.columns, plot.rows) for plot in draw_plots("24h", period, SERIES)}
+    assert plots == {
+        "Deliveries": (("received", "done", "ignored"), (("10:00", ("6", "3", "2")), ("11:00", ("0", "0", "0")))),
+        "Time until done": (("p50", "p95"), (("10:00", ("0.75 s", "0.97 s")), ("11:00", ("-", "-")))),
+        "Cost in USD": (("all calls to Claude",), (("10:00", ("0.25",)), ("11:00", ("0.0005",)))),
+        "Errors": (
+            ("dead deliveries", "failed calls", "rejected requests"),
+            (("10:00", ("1", "1", "0")), ("11:00", ("0", "0", "3"))),
+        ),
+    }
+
+
+def test_totals_are_those_of_the_period() -> None:
+    assert describe_totals(SERIES) == {
+        "Received": "6",
+        "Done": "3",
+        "Ignored": "2",
+        "Dead": "1",
+        "Success": "75.0%",
+        "Half within": "0.75 s",
+        "95 % within": "0.97 s",
+        "Cost": "0.2505 USD",
+    }
+    assert describe_totals({})["Success"] == describe_totals({})["95 % within"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0, "0 s"), (0.25, "0.25 s"), (9.94, "9.9 s"), (99.4, "99 s"), (150, "2 min")],
+)
+def test_duration_has_two_digits(seconds: float | None, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("kind", ["lines", "bars"])
+def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
+    def make() -> str:
+        return draw(
+            "lines" if kind == "lines" else "bars",
+            f'Cost "{EVIL}',
+            ["00:00", "01:00", EVIL],
+            {EVIL: [1.5, None, 2.0], "other": [1.0, 2.0, 3.0]},
+            unit=lambda value: f"{value:g} s",
+            shown_labels=["00:00"],
+        )
+
+    svg = make()
+    assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 440 200" role="img"')
+    for forbidden in ("<script", "<style", "style=", " id=", "<!--", "<img", "</title></svg>", "<desc"):
+        assert forbidden not in svg
+    assert "<title>00:00: 1.5 s</title>" in svg
+    assert "&lt;script&gt;" in svg
+    assert make() == svg
+
+
+def test_plots_leave_the_import_of_modules_as_it_is() -> None:
+    draw("lines", "title", ["00:00"], {"one": [1.0]}, unit=str, shown_labels=[])
+    assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []
