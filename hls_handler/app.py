@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -423,7 +423,8 @@ class Service:
             rate_limit=lambda: self._rates.rate_limit,
             log_ring=ring,
             prompts=lambda: self._reloader.latest.prompts,
-            connect_claude=lambda of: closing(Claude(of, clock=time.monotonic, now=_utc_now)),
+            config=lambda: self._current_config()[1],
+            connect_claude=lambda of: Claude(of, clock=time.monotonic, now=_utc_now),
         )
 
     def _installation_changed(self, change: InstallationChange) -> None:
@@ -449,6 +450,7 @@ class Service:
         try:
             yield
         finally:
+            self._console.stop()
             for thread in reversed(self._periodic):
                 thread.stop()
             await anyio.to_thread.run_sync(self._notifier.stop)

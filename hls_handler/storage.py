@@ -21,6 +21,7 @@ from hls_handler.history.conversations import BotAccounts, Conversations
 from hls_handler.history.corrections import Corrections
 from hls_handler.history.figures import FiguresReader
 from hls_handler.history.periods import CounterHours
+from hls_handler.history.prompt_versions import PromptVersions
 from hls_handler.history.reply_cache import ReplyCache
 from hls_handler.history.repositories import Repositories, RepositoryFiles
 from hls_handler.history.retention import RetentionStore
@@ -62,7 +63,8 @@ class Storage:
         self.figures: Final = FiguresReader(database)
         self.counter_hours: Final = CounterHours(database)
         self.reply_cache: Final = ReplyCache(database)
-        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache)
+        self.prompt_versions: Final = PromptVersions(database)
+        self.calls: Final = ClaudeCalls(database, writer, self.rate_limiter, self.reply_cache, self.prompt_versions)
         self.conversations: Final = Conversations(database)
         self.commit_checks: Final = CommitChecks(database, writer)
         self.corrections: Final = Corrections(database, writer)

@@ -46,7 +46,7 @@ from hls_handler.work.comparison import (
     is_named,
     load_stored_delivery,
     pair,
-    render_request,
+    render_requests,
     run_again,
 )
 from hls_handler.work.job import ASK
@@ -137,7 +137,7 @@ class _Plan:
     prompt: Prompt
     library: Library
     key: bytes  # secret from which the delimiters of untrusted text are derived
-    questions: tuple[tuple[StoredDelivery, RenderedPrompt], ...]
+    questions: tuple[tuple[StoredDelivery, tuple[RenderedPrompt, ...]], ...]
     failed: int  # number of deliveries for which the prompt could not be rendered
 
 
@@ -149,16 +149,16 @@ def _plan(
     if not prompt.on:
         abort(f"{prompt.name} has no events of its own, because it follows another prompt; compare that prompt instead")
     key, table = store.database.secret(PROMPT_SECRET), RepositoryTable(settings)
-    questions: list[tuple[StoredDelivery, RenderedPrompt]] = []
+    questions: list[tuple[StoredDelivery, tuple[RenderedPrompt, ...]]] = []
     failed = 0
     for row in store.deliveries.with_checkpoint(ASK, since=since):
         stored = load_stored_delivery(store, row, prompt, library, table)
         if stored is None or not (other is None or is_named(other, stored.posted.result.prompt_id)):
             continue
         try:
-            questions.append((stored, render_request(stored, library, key)))
+            questions.append((stored, render_requests(stored.source, stored.rule, library, key)))
         except PromptError as exc:
-            print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
+            print_line(f"{row.guid[:8]}: {exc}", err=True)
             failed += 1
         if len(questions) == limit:
             break
@@ -167,11 +167,11 @@ def _plan(
 
 def _describe_cost(settings: Settings, plan: _Plan) -> str:
     prompt = plan.prompt
-    estimates = [estimate(settings.claude, question) for _, question in plan.questions]
+    estimates = [estimate(settings.claude, one) for _, requests in plan.questions for one in requests]
     min_usd, max_usd = add_usd(one.min_usd for one in estimates), add_usd(one.max_usd for one in estimates)
     cost = "unknown cost" if min_usd is None or max_usd is None else f"{min_usd:.6f} to {max_usd:.6f} USD"
     follow_up = f", and more if {prompt.then.prompt} follows" if prompt.then is not None else ""
-    questions = f"{count(len(plan.questions), 'question')} to {estimates[0].model}"
+    questions = f"{count(len(estimates), 'question')} to {estimates[0].model}"
     tokens = sum(one.input_tokens for one in estimates)
     return f"{prompt.id}: {questions}, about {tokens} input tokens; {cost}{follow_up}; nothing is posted"
 
@@ -195,13 +195,14 @@ def _ask_all(settings: Settings, plan: _Plan) -> Comparison:
             if number:
                 time.sleep(1 / settings.claude.requests_per_second)
             try:
-                pairs.append(pair(stored.row, run_again(stored, plan.library, claude, plan.key), stored.posted))
+                ran = run_again(stored.source, stored.rule, plan.library, claude, plan.key)
+                pairs.append(pair(stored.source.row, ran.side, stored.posted))
             except DependencyDown as exc:  # the remaining questions would fail, too
                 print_line(with_remedy(exc), err=True)
                 excluded["not asked"] = len(plan.questions) - number
                 break
             except (StepFailed, PromptError) as exc:
-                print_line(f"{stored.row.guid[:8]}: {exc}", err=True)
+                print_line(f"{stored.source.row.guid[:8]}: {exc}", err=True)
                 excluded["failed"] += 1
     return Comparison(tuple(pairs), +excluded)
 

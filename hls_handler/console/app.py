@@ -12,6 +12,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
+from hls_handler.console.dry_runs import ConnectClaude, DryRunPages, DryRuns
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
@@ -20,15 +21,17 @@ from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import ConnectClaude, PromptEdits, Questions
+from hls_handler.console.prompt_edits import PromptEdits, Questions
 from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
+from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.work.active_config import DeliveryConfig
 from hls_handler.work.health import Health
 
 
@@ -42,7 +45,8 @@ class ConsolePorts:
     rate_limit: Callable[[], RateLimit]  # GitHub's rate limit, from GitHub's last response
     log_ring: LogRing  # the newest log lines of this process
     prompts: Callable[[], ReloadingLibrary]  # the prompt library in use
-    connect_claude: ConnectClaude
+    config: Callable[[], DeliveryConfig]  # settings and prompts in use; blocks
+    connect_claude: ConnectClaude  # the caller closes the client
 
 
 class Console:
@@ -52,6 +56,7 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
+        self._dry_runs = DryRuns(ports.store, ports.connect_claude, ports.now)
         self._overview = OverviewReader(ports.store, ports.now)
         self._streams = LogStreams(ports.log_ring)
         self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
@@ -72,6 +77,8 @@ class Console:
         return [
             *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
+            *SentPromptPages(frame, store, ports.config).routes(),
+            *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
@@ -85,5 +92,6 @@ class Console:
         ]
 
     def stop(self) -> None:
-        """End the open streams, because the service stops. Thread-safe."""
+        """End the open streams, and begin nothing more in the background. Thread-safe."""
         self._streams.stop()
+        self._dry_runs.stop()

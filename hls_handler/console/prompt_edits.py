@@ -11,7 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
+from hls_handler.console.dry_runs import ConnectClaude
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
@@ -43,7 +44,6 @@ from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.redaction import redact
 from hls_handler.wording import format_usd
-from hls_handler.work.active_config import Claude
 from hls_handler.work.library import all_variables
 
 MAX_EDIT_BYTES = 256 * 1024
@@ -54,8 +54,6 @@ NEEDS_KEY = "An unsaved prompt is a template from the browser, so it needs serve
 BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
 
 log = logging.getLogger(__name__)
-
-ConnectClaude = Callable[[ClaudeSettings], AbstractContextManager[Claude]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class Questions:
     def _ask(self, settings: ClaudeSettings, rendered: RenderedPrompt, question: Question) -> None:
         answer: ValidReply | UnusableReply | None = None
         try:
-            with self._connect(settings) as client:
+            with closing(self._connect(settings)) as client:
                 answer = client.ask(rendered)
             error = ""
         except DependencyDown as exc:

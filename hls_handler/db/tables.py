@@ -171,11 +171,20 @@ calls = Table(
     Column("duration_ms", BigInteger),
     Column("request_id", UntrustedString),  # Claude's id of the request; NULL without a response
     Column("review_key", Text),  # key of the pull request on whose budget the call is counted; NULL for other calls
+    Column("request_digest", LargeBinary),  # SHA-256 of system prompt, message and schema; NULL: by version 0.3
     Index("ix_calls_delivery", "delivery_id"),
     Index("ix_calls_started", "started_at"),
     # The columns after the first only make the index covering for sums.
     Index("ix_calls_prompt", "prompt_id", "outcome", "cost_micro_usd", "id"),
     _partial_index("ix_calls_review", "review_key", "delivery_id", "cost_micro_usd", where="review_key IS NOT NULL"),
+)
+
+prompt_versions = Table(
+    "prompt_versions",
+    metadata,
+    Column("prompt_id", UntrustedString, primary_key=True),  # "issues/analyze@3f9c2a"
+    Column("sources", LargeBinary, nullable=False),  # JSON of `PromptSources`, zstd
+    Column("first_used_at", BigInteger, nullable=False),
 )
 
 deleted_calls = Table(

@@ -30,7 +30,9 @@ from hls_handler.db.tables import analyses, calls, deleted_calls, deleted_review
 from hls_handler.db.values import HOUR_MS, from_ms, from_row
 from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease
 from hls_handler.errors import BudgetExceeded, Postponed
+from hls_handler.history.prompt_versions import PromptVersions
 from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED, CachedReply, CacheKey, ReplyCache
+from hls_handler.prompting.prompt import PromptSources
 from hls_handler.queue.changes import DELIVERY_ID, Change, DeliveryWriter, prepare
 from hls_handler.queue.leases import lease_lost
 from hls_handler.queue.rate_limiter import RateLimiter
@@ -105,6 +107,7 @@ class CallRow:
     cost_usd: float | None
     took_s: float | None
     request_id: str | None  # Claude's
+    request_digest: bytes | None  # SHA-256 of system prompt, message and schema; None: not recorded
 
     @property
     def of_shadow(self) -> bool:
@@ -161,10 +164,15 @@ def budget_frees_at(started: Sequence[int], *, limit: int, ahead: int) -> int | 
 
 class ClaudeCalls:
     def __init__(
-        self, database: Database, writer: DeliveryWriter, rate_limiter: RateLimiter, reply_cache: ReplyCache
+        self,
+        database: Database,
+        writer: DeliveryWriter,
+        rate_limiter: RateLimiter,
+        reply_cache: ReplyCache,
+        prompt_versions: PromptVersions,
     ) -> None:
         self._database, self._writer, self._rate_limiter = database, writer, rate_limiter
-        self._reply_cache = reply_cache
+        self._reply_cache, self._prompt_versions = reply_cache, prompt_versions
         replaced = ("prompt_id", "reply_type", "model", "reply", "analysed_at")
         now = database.now
         self._save_analysis_again = database.upsert(analyses, *replaced).values(analysed_at=now)
@@ -196,12 +204,15 @@ class ClaudeCalls:
         estimate: Usage | None = None,
         review: ReviewBudget | None = None,
         is_cache_miss: bool = False,
+        request_digest: bytes | None = None,
+        sources: PromptSources | None = None,
         changes: Sequence[Change] = (),
     ) -> int:
         """Record the start of a call and count it, with the upper `estimate` as its usage; return its id.
 
         `end` replaces the estimate by the usage. It remains if the process dies or the database fails before. Raises
         `LeaseLost`. With `is_cache_miss`, the call is counted as a question that the cache of replies did not answer.
+        `sources` are stored as the prompt's version, if it is the first use of it.
 
         Raises `Postponed` if the rate limit or the hourly budget does not allow the call yet, and `BudgetExceeded` if
         the estimate does not fit what is left of `review`; the changes are stored even then. The hourly budget counts
@@ -231,8 +242,11 @@ class ClaudeCalls:
                     "review_key": lease.conversation_key if review is not None else None,
                     "prompt_id": prompt_id,
                     "model": model,
+                    "request_digest": request_digest,
                     **(_usage_columns(estimate) if estimate is not None else {}),
                 }
+                if sources is not None:
+                    self._prompt_versions.keep(connection, prompt_id, sources)
                 call_id, started_at = connection.execute(self._begin, call).one()
                 misses = {CACHE_MISS: 1} if is_cache_miss else {}
                 self._writer.counters.add(connection, _count_call(call, UNFINISHED, lease) | misses, at=started_at)
@@ -300,17 +314,19 @@ class ClaudeCalls:
         *,
         index: int,
         reply: ValidReply,
+        sources: PromptSources,
         changes: Sequence[Change],
         is_last: bool,
     ) -> None:
         """Store `reply`, which was made from `cached`, in place of a call, and count the hit. Raises `LeaseLost`.
 
-        `changes` have the checkpoint of the reply. `is_last` ends the analysis.
+        `changes` have the checkpoint of the reply. `is_last` ends the analysis. `sources` are those of the prompt.
         """
         statuses = {"analysis_status": "done", "analysis_error": None} if is_last else {}
         prepared = prepare(changes)
         with self._database.writing() as connection:
             row_id = self._writer.require(connection, lease, prepared, **statuses)
+            self._prompt_versions.keep(connection, reply.prompt_id, sources)
             saved_micro_usd = cached.cost_micro_usd or 0
             analysis = _analysis(row_id, index, reply) | {"saved_micro_usd": saved_micro_usd}
             connection.execute(self._save_analysis, analysis)

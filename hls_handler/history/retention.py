@@ -1,4 +1,4 @@
-"""Retention: deletes old finished deliveries, cached replies and counters by hour in small batches.
+"""Retention: deletes old deliveries, cached replies, counters by hour and unused prompt versions in small batches.
 
 Keeps the sums of replies and costs for each prompt, and the cost of the reviews of each pull request.
 """
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, cast, exists, func, or_, select, tuple_
 
 from hls_handler.db.database import Database
 from hls_handler.db.tables import (
+    analyses,
     cached_replies,
     calls,
     counter_hours,
@@ -20,6 +21,7 @@ from hls_handler.db.tables import (
     deleted_review_calls,
     deliveries,
     findings,
+    prompt_versions,
 )
 from hls_handler.db.values import literal
 from hls_handler.history.calls import sum_calls
@@ -105,6 +107,25 @@ class RetentionStore:
                 return None
             deleted = connection.execute(cached_replies.delete().where(tuple_(c.repository_id, c.digest).in_(old)))
         return deleted.rowcount
+
+    def delete_prompt_versions(self) -> int | None:
+        """Delete the versions of prompts that no stored call and no stored reply refers to.
+
+        Returns the number of versions, or None if another process is deleting.
+        """
+        c = prompt_versions.c
+        is_called = exists().where(calls.c.prompt_id == c.prompt_id)
+        with self._exclusive() as connection:
+            if connection is None:
+                return None
+            # A call that begins now waits for the lock of its version, or the delete sees the call.
+            locked = select(c.prompt_id).where(~is_called).with_for_update(of=prompt_versions, skip_locked=True)
+            ids = list(connection.execute(locked).scalars())
+            if not ids:
+                return 0
+            used = select(analyses.c.prompt_id).where(analyses.c.prompt_id.in_(ids))
+            is_unused = and_(c.prompt_id.in_(ids), ~is_called, c.prompt_id.not_in(used))
+            return connection.execute(prompt_versions.delete().where(is_unused)).rowcount
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         """Delete the counters of hours that began longer ago than `after`. The totals in `counters` stay."""

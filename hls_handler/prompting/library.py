@@ -26,7 +26,7 @@ from hls_handler.prompting.environment import (
     check_blocks,
     check_references,
 )
-from hls_handler.prompting.front_matter import SUFFIX
+from hls_handler.prompting.front_matter import SUFFIX, parse_front_matter
 from hls_handler.prompting.problems import Problem, prompt_error, with_absolute_path
 from hls_handler.prompting.prompt import Condition, Family, Library, Prompt, PromptSources
 from hls_handler.prompting.reply_fields import build_reply_model
@@ -97,6 +97,27 @@ def build_library(
         raise prompt_error(problems)
     found = sorted(warning for name in library.prompts for warning in check.warnings(name))
     return replace(library, warnings=tuple(map(with_absolute_path, found)))
+
+
+def restore_library(version: PromptSources) -> Library:
+    """Return a library of one prompt from the source files of an earlier version. Raises `PromptError`.
+
+    The files are not checked: this version was in use.
+    """
+    front, lines, problems = parse_front_matter(version.front, version.front_file)
+    files = SourceFiles(
+        sources={source.name: source for source in version.sources},
+        front_matters={} if front is None else {version.name: front},
+        front_texts={version.name: version.front},
+        lines={version.name: lines},
+        inherited=frozenset(),
+    )
+    templates, parse_problems = _parse(PromptEnvironment(files.sources, PROMPT_FILTERS), files)
+    library, build_problems = _build_library(files, templates, frozenset())
+    problems = [*problems, *parse_problems, *build_problems]
+    if problems:
+        raise prompt_error(problems)
+    return library
 
 
 def _build_library(files: SourceFiles, templates: ParsedTemplates, shadows: Set[str]) -> tuple[Library, list[Problem]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 
 from jinja2 import Template, TemplateNotFound
 from jinja2.runtime import Context
@@ -185,7 +185,7 @@ def render(library: Library, name: str, variables: Mapping[str, object], *, key:
         raise _to_template_error(exc, prompt.path) from exc
 
 
-@cache
+@lru_cache(maxsize=64)  # earlier versions of prompts have models of their own
 def _schema(model: type[Reply]) -> dict[str, object]:
     return model.model_json_schema()  # callers must not change the dict, because it is cached
 

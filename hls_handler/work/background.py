@@ -150,6 +150,8 @@ class RetentionStore(Protocol):
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None: ...
 
+    def delete_prompt_versions(self) -> int | None: ...
+
     def delete_counter_hours(self, *, after: timedelta) -> None: ...
 
 
@@ -172,6 +174,7 @@ def delete_old(
         bodies = _delete_all(store.delete_bodies, timedelta(days=settings.storage.body_days), wait, clock)
         deliveries = _delete_all(store.delete_deliveries, max(days, replays), wait, clock)
         replies = _delete_all(store.delete_cached_replies, timedelta(hours=settings.claude.cache_ttl_h), wait, clock)
+        store.delete_prompt_versions()  # last, because calls of deleted deliveries referred to them
     except StoreUnavailable as exc:  # receiver and workers report the problem to /health
         log.warning("old deliveries could not be deleted", extra={"error": str(exc)})
         return

@@ -18,6 +18,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
 from hls_handler.history.calls import UNAVAILABLE, ReviewBudget
 from hls_handler.history.reply_cache import CacheKey
+from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
 from hls_handler.tracing import annotate, span
 from hls_handler.wording import count, was_or_were
@@ -72,7 +73,10 @@ def _call(
     if index < FIRST_SHADOW_STEP:
         job.require_newest()
     estimate = job.context.claude.upper_estimate(rendered, correction=correction)
-    cache_key = _cache_key(job, rendered, estimate.model) if correction is None and index < FIRST_SHADOW_STEP else None
+    digest, sources = digest_request(rendered), job.config.library.sources[rendered.prompt.name]
+    cache_key = None
+    if correction is None and index < FIRST_SHADOW_STEP:
+        cache_key = _cache_key(job, rendered.prompt, digest, estimate.model)
     cached = None if cache_key is None else _find_cached(job, rendered, index, cache_key)
     if cached is not None:
         return cached
@@ -87,6 +91,8 @@ def _call(
             calls_per_hour=claude.calls_per_hour,
             review=_review_budget(job) if index < FIRST_SHADOW_STEP else None,
             is_cache_miss=cache_key is not None,
+            request_digest=digest,
+            sources=sources,
             changes=job.pending.take(),
         )
     )
@@ -148,14 +154,19 @@ def _call(
     return unusable
 
 
-def _cache_key(job: Job, rendered: RenderedPrompt, model: str) -> CacheKey | None:
+def digest_request(rendered: RenderedPrompt) -> bytes:
+    """Return the SHA-256 of a question: the system prompt, the message and the schema of the reply."""
+    question = json.dumps([rendered.system, rendered.task, rendered.prompt.reply, rendered.schema])
+    return hashlib.sha256(question.encode()).digest()
+
+
+def _cache_key(job: Job, prompt: Prompt, digest: bytes, model: str) -> CacheKey | None:
     """Return the key of a question in the cache of replies; None if it is off or a person asked for a new review."""
-    claude, prompt = job.config.settings.claude, rendered.prompt
+    claude = job.config.settings.claude
     if not claude.cache_ttl_h or job.lease.repository_id is None or job.event.is_full_review_requested:
         return None
-    options = [claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
-    question = json.dumps([rendered.system, rendered.task, prompt.reply, rendered.schema, *options])
-    return CacheKey(job.lease.repository_id, hashlib.sha256(question.encode()).digest())
+    options = [digest.hex(), claude.base_url, model, prompt.max_tokens or claude.max_tokens, prompt.effort]
+    return CacheKey(job.lease.repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 
 def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) -> ValidReply | None:
@@ -174,6 +185,7 @@ def _find_cached(job: Job, rendered: RenderedPrompt, index: int, key: CacheKey) 
         cached,
         index=index,
         reply=answer,
+        sources=job.config.library.sources[prompt.name],
         changes=[*job.pending.take(), encode_reply(answer, index=index)],
         is_last=_is_last(job, prompt.name, reply),
     )

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from hls_handler.actions import Action
 from hls_handler.analysis import Analysis, Usage, ValidReply
 from hls_handler.deliveries import Checkpoint
-from hls_handler.errors import PayloadError, Permanent
-from hls_handler.events import Event, event_key, parse_event
-from hls_handler.handlers import handler_for
+from hls_handler.errors import Permanent
+from hls_handler.events import Event, event_key
 from hls_handler.handlers.handler import Handler, template_variables
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
@@ -26,9 +26,10 @@ from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.active_config import Claude
-from hls_handler.work.asking import FIRST_PART, VERIFICATION, join_replies, render_chain, run_prompts
-from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
+from hls_handler.work.asking import FIRST_PART, VERIFICATION, Answers, join_replies, render_chain, run_prompts
+from hls_handler.work.job import ASK, decode_reply, decode_reply_for_display, encode_reply
 from hls_handler.work.posting import OUTCOME
+from hls_handler.work.replay import NotRepeatable, StoredFacts, load_stored_facts
 from hls_handler.work.shadow import SHADOW, PromptResult, prompt_result
 
 
@@ -181,10 +182,7 @@ def _ranked(found: Iterable[Counted]) -> list[tuple[Counted, int]]:
 
 @dataclass(frozen=True, slots=True)
 class StoredDelivery:
-    row: DeliveryRow
-    event: Event
-    handler: Handler[Any]
-    facts: Any
+    source: StoredFacts
     rule: Rule
     posted: Side
 
@@ -197,34 +195,37 @@ def load_stored_delivery(
     Also None if the delivery is not "done", if its settings, body, facts or replies are missing or invalid, or if a
     reply came from the cache: then an earlier delivery had the same question, and this one has no cost to compare.
     """
-    handler = handler_for(row.event)
-    body = store.deliveries.body(row.guid)
-    effective = table.find(row.repository or "")
-    if row.state != "done" or not body or effective is None:
+    if row.state != "done":
         return None
     try:
-        event = parse_event(row.event, row.guid, body)
-    except PayloadError:
+        source = load_stored_facts(store, row, table)
+    except NotRepeatable:
         return None
-    if event.key not in prompt.on and event.name not in prompt.on:
-        return None
-    steps = store.checkpoints.load(row.guid)
-    facts = facts_codec(handler).decode(steps.get((GATHER, 0)))
-    answers = _decode_answers(steps, handler, library)
-    if facts is None or not answers or any(answer.cached_at is not None for answer in answers):
+    event, handler, facts, steps = source.event, source.handler, source.facts, source.steps
+    answers = decode_answers(steps, handler, library)
+    if not is_for(prompt, event) or not answers or any(answer.cached_at is not None for answer in answers):
         return None
     outcomes = [OUTCOME.decode(step) for (name, _), step in steps.items() if name == OUTCOME.name]
     commented = any(outcome is not None and outcome.action == "comment" for outcome in outcomes)
-    rule = Rule(event.key, prompt.name, effective, prompt.path)
     analysis = Analysis(tuple(answers), comment="a comment" if commented else None)
     result = prompt_result(analysis, handler.plan(event, facts, analysis))
     calls = (call for call in store.calls.calls_of(row.guid) if not call.of_shadow)
-    return StoredDelivery(row, event, handler, facts, rule, side(result, calls))
+    return StoredDelivery(source, make_rule(source, prompt), side(result, calls))
 
 
-def _decode_answers(
+def is_for(prompt: Prompt, event: Event) -> bool:
+    return event.key in prompt.on or event.name in prompt.on
+
+
+def make_rule(source: StoredFacts, prompt: Prompt) -> Rule:
+    """Return the rule for a new run of a delivery."""
+    return Rule(source.event.key, prompt.name, source.effective, prompt.path)
+
+
+def decode_answers(
     steps: Mapping[tuple[str, int], Checkpoint], handler: Handler[Any], library: Library
 ) -> list[ValidReply]:
+    """Return the stored replies to the first prompt, joined, and to its follow-up prompts, without the verification."""
     numbers = sorted(index for name, index in steps if name == ASK and index < VERIFICATION)
     decoded = {index: _decode(steps[ASK, index], library) for index in numbers}
     of_parts = [reply for index, reply in decoded.items() if reply and (index == 0 or index >= FIRST_PART)]
@@ -239,33 +240,45 @@ def _decode(step: Checkpoint, library: Library) -> ValidReply | None:
     return reply or displayed  # `displayed`: the prompt was removed or has other fields now
 
 
-def render_request(stored: StoredDelivery, library: Library, key: bytes) -> RenderedPrompt:
-    """Return the first request that `run_again` sends. Raises `PromptError`."""
-    prompt = stored.rule.prompt
-    variables = template_variables(
-        stored.event, stored.handler, stored.facts, prompt=prompt, effective=stored.rule.effective
-    )
-    return render(library, prompt, variables, key=key)
+def render_requests(source: StoredFacts, rule: Rule, library: Library, key: bytes) -> tuple[RenderedPrompt, ...]:
+    """Return the requests of the first prompt that `run_again` sends, for each part. Raises `PromptError`."""
+    handler = source.handler
+    make_variables = partial(template_variables, source.event, handler, prompt=rule.prompt, effective=rule.effective)
+    parts = handler.split(source.facts)
+    return tuple(render(library, rule.prompt, make_variables(part), key=key) for part in parts)
 
 
-def run_again(stored: StoredDelivery, library: Library, claude: Claude, key: bytes) -> Side:
-    """Send `stored.rule.prompt` and its follow-up prompts to Claude; return the requested labels, tokens and cost.
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A new run of a prompt with the facts of a stored delivery. Nothing of it is stored or posted."""
+
+    side: Side
+    answered: Answers
+    actions: tuple[Action, ...]  # that would follow
+
+
+def run_again(source: StoredFacts, rule: Rule, library: Library, claude: Claude, key: bytes) -> NewRun:
+    """Send `rule.prompt`, the verification and the follow-up prompts to Claude, and return what would follow.
 
     Raises `PromptError` or a `StepFailed`.
     """
 
     usages: list[Usage] = []
 
-    def ask_one(name: str, variables: Mapping[str, object], _index: int) -> ValidReply:
-        answer = claude.ask(render(library, name, variables, key=key))
+    def ask_one(name: str, variables: Mapping[str, object], index: int) -> ValidReply:
+        rendered = render(library, name, variables, key=key)
+        answer = claude.ask(rendered)
         usages.append(answer.usage)
         if not isinstance(answer, ValidReply):
             raise Permanent(f"Claude's reply to {answer.prompt_id} cannot be used: {answer.problem}")
-        return answer
+        prompt, unshown = rendered.prompt, handler.find_unshown(variables, rendered.task)
+        redacted = decode_reply(encode_reply(answer, index=index), reply_type=prompt.reply, model=prompt.reply_model)
+        assert redacted is not None
+        return replace(redacted, unshown=unshown)
 
-    handler, event, first = stored.handler, stored.event, stored.rule.prompt
-    make_variables = partial(template_variables, event, handler, prompt=first, effective=stored.rule.effective)
-    answered = run_prompts(library, first, handler, stored.facts, make_variables, ask_one)
+    handler, event, first = source.handler, source.event, rule.prompt
+    make_variables = partial(template_variables, event, handler, prompt=first, effective=rule.effective)
+    answered = run_prompts(library, first, handler, source.facts, make_variables, ask_one)
     analysis = render_chain(library, answered.names, handler, answered.facts, answered.answers, answered.variables, key)
-    result = prompt_result(analysis, handler.plan(event, answered.facts, analysis))
-    return side(result, usages)
+    actions = handler.plan(event, answered.facts, analysis)
+    return NewRun(side(prompt_result(analysis, actions), usages), answered, actions)

@@ -74,6 +74,7 @@ def test_pages_are_accessible_and_run_no_script_of_strangers(service: Service, o
         page.goto(f"http://127.0.0.1:{service.port}/sign-in")
         assert find_obstacles(page) == []
         sign_in(page, service)
+        run_dry(page, service)
         obstacles = {}
         for path in addresses(page, service):
             page.goto(f"http://127.0.0.1:{service.port}{path}")
@@ -96,3 +97,12 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     page.get_by_role("heading", name="Validated reply").wait_for()
     assert find_obstacles(page) == []
     assert "attacked" not in page.title()
+
+
+def run_dry(page: Page, service: Service) -> None:
+    """Start a dry run, and wait until the page shows its result."""
+    page.goto(f"http://127.0.0.1:{service.port}/deliveries?state=done")
+    page.locator("tbody a").first.click()
+    page.get_by_role("link", name="Dry run").click()
+    page.get_by_role("button", name="Run and pay").click()
+    page.get_by_role("heading", name="Results").wait_for()

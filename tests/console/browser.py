@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,6 +11,7 @@ from starlette.responses import PlainTextResponse
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.dry_runs import ClaudeClient
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy
 from hls_handler.log_ring import LogRing
@@ -19,7 +19,6 @@ from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Claude as ClaudeSettings
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
-from hls_handler.work.active_config import Claude
 from hls_handler.work.health import Health
 from tests.web.fakes import NOON, Response, ask, settings
 
@@ -34,21 +33,24 @@ class Browser:
         self.health, self.rate_limit = Health(lambda: NOON), RateLimit(None, None, None)
         self.log_ring = LogRing()
         self.prompts: ReloadingLibrary | None = None  # set by tests that need it; loading one takes half a second
-        self.claude: Claude | None = None
+        self.claude: ClaudeClient | None = None
         self.is_rendering = False
-        ports = ConsolePorts(
+        self.console, self.host = Console(self.ports(store), run=self._render), host
+        self.cookie = ""
+        self.sections: dict[str, Any] = {}  # of the settings, besides `server`
+        self.apply(**server)
+
+    def ports(self, store: Storage) -> ConsolePorts:
+        return ConsolePorts(
             store,
             now=lambda: self.now,
             health=self.health,
             rate_limit=lambda: self.rate_limit,
             log_ring=self.log_ring,
             prompts=self._prompts,
+            config=_unused,
             connect_claude=self._connect_claude,
         )
-        self.console, self.host = Console(ports, run=self._render), host
-        self.cookie = ""
-        self.sections: dict[str, Any] = {}  # of the settings, besides `server`
-        self.apply(**server)
 
     def apply(self, **server: object) -> None:
         self.use(settings(server=server, **self.sections))
@@ -60,9 +62,9 @@ class Browser:
         assert self.prompts is not None
         return self.prompts
 
-    def _connect_claude(self, _settings: ClaudeSettings) -> AbstractContextManager[Claude]:
+    def _connect_claude(self, _settings: ClaudeSettings) -> ClaudeClient:
         assert self.claude is not None
-        return nullcontext(self.claude)
+        return self.claude
 
     async def _render(self, job: RenderJob) -> RenderResult:
         """Render in this process."""
@@ -78,8 +80,11 @@ class Browser:
 
     def submit(self, page: str, path: str, **form: str) -> Response:
         """Send the form of a page."""
-        token = self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
-        return self.post(path, {"csrf_token": token, **form}, origin=f"http://{self.host}")
+        return self.post(path, {"csrf_token": self.token(page), **form}, origin=f"http://{self.host}")
+
+    def token(self, page: str) -> str:
+        """Return the token of the forms of a page."""
+        return self.get(page).body.decode().partition('name="csrf_token" value="')[2].partition('"')[0]
 
     def sign_in(self, key: str = KEY) -> Response:
         response = self.submit("/sign-in", "/sign-in", key=key, next="/deliveries?state=dead")
@@ -92,6 +97,10 @@ class Browser:
         place, _, query = path.partition("?")
         encoded = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
         return ask(self.app, place, method=method, headers=encoded, chunks=[body], query=query.encode())
+
+
+def _unused(*_: object) -> Any:
+    raise AssertionError("this test needs no such port")
 
 
 async def _show_start(_request: Request) -> PlainTextResponse:

@@ -48,6 +48,7 @@ _IGNORED_COLUMNS = frozenset(
         "has_progress",
         "body_digest",
         "digest",
+        "request_digest",
         "took_s",
         "duration_ms",
         "github_requests",

@@ -13,6 +13,8 @@ from hls_handler.analysis import IssueResponse, Usage, ValidReply
 from hls_handler.db.tables import analyses, deliveries
 from hls_handler.deliveries import Accepted, Lease, NewDelivery
 from hls_handler.history.conversations import ConversationHistory
+from hls_handler.prompting.prompt import PromptSources
+from hls_handler.prompting.source_files import SourceFile
 from hls_handler.queue.changes import Change, PendingChanges
 from hls_handler.storage import Storage
 
@@ -36,6 +38,11 @@ class Skew:
 
 SAME_BODY: Mapping[str, Any] = {"number": 7, "body": b"{}"}
 """Fields of deliveries with the same body: a body belongs to one number."""
+
+
+_FILE = SourceFile("issues/analyze.j2", "prompts/issues/analyze.j2", "---\non: issues\n---\nHi", "on: issues", "Hi")
+SOURCES = PromptSources("issues/analyze", "on: issues", "prompts/issues/analyze.j2", (_FILE,))
+"""The source files of a prompt."""
 
 
 def queued(guid: str, **other: Any) -> NewDelivery:

@@ -376,3 +376,6 @@ class FakeClaude:
             return replace(reply, prompt_id=rendered.prompt.id)
         usage = Usage(self.model, input_tokens=900, output_tokens=100, cost_usd=0.00014, took_s=1.5)
         return ValidReply(rendered.prompt.id, rendered.prompt.reply, reply, usage)
+
+    def close(self) -> None:
+        """Nothing is open."""

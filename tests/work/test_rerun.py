@@ -10,7 +10,7 @@ import pytest
 from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.settings.effective import RepositoryTable
-from hls_handler.work.comparison import Side, StoredDelivery, load_stored_delivery, render_request, run_again
+from hls_handler.work.comparison import Side, StoredDelivery, load_stored_delivery, render_requests, run_again
 from tests.prompting.samples import write
 from tests.queue.builders import analyses_of
 from tests.work.fakes import INVALID, ISSUE, FakeClaude
@@ -41,7 +41,8 @@ def find_stored(world: World, prompt: str = "issues/strict") -> StoredDelivery |
 def rerun(world: World, *replies: object) -> Side:
     found = find_stored(world)
     assert found is not None
-    return run_again(found, world.prompts, FakeClaude(list(replies)), KEY)  # type: ignore[arg-type]
+    claude = FakeClaude(list(replies))  # type: ignore[arg-type]
+    return run_again(found.source, found.rule, world.prompts, claude, KEY).side
 
 
 def test_finished_delivery_is_found_with_its_posted_result(make_world: MakeWorld, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_rerun_uses_the_stored_facts(make_world: MakeWorld, tmp_path: Path) -> N
     calls_before = list(world.github.calls)
     found = find_stored(world)
     assert found is not None
-    request = render_request(found, world.prompts, KEY)
+    (request,) = render_requests(found.source, found.rule, world.prompts, KEY)
     assert request.prompt.name == "issues/strict"
     assert "Spelling error in the README file" in request.task
     assert world.github.calls == calls_before
@@ -95,6 +96,16 @@ def test_rerun_returns_its_result_and_stores_nothing(make_world: MakeWorld, tmp_
 def test_rerun_follows_then(make_world: MakeWorld, tmp_path: Path) -> None:
     side = rerun(make_processed_world(make_world, tmp_path / "own", BUG), QUESTION, REPLY)
     assert (side.result.speaks, side.tokens, side.cost_usd) == (True, 2000, 0.00028)
+
+
+def test_credentials_in_a_reply_are_redacted(make_world: MakeWorld, tmp_path: Path) -> None:
+    found = find_stored(make_processed_world(make_world, tmp_path / "own", BUG))
+    assert found is not None
+    leaking = FakeClaude([BUG.model_copy(update={"recommended_response": f"Use ghp_{'a1B2' * 9}."})])
+    (answer,) = run_again(
+        found.source, found.rule, load_cached(shadow_settings(tmp_path / "own")), leaking, KEY
+    ).answered.answers
+    assert "ghp_a1B2" not in answer.reply.model_dump_json()
 
 
 def test_rerun_raises_for_an_unusable_reply(make_world: MakeWorld, tmp_path: Path) -> None:

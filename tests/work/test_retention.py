@@ -22,6 +22,7 @@ class FakeStore:
         self.left = {"deliveries": deliveries, "bodies": bodies, "replies": replies}
         self.calls: list[tuple[str, timedelta, int]] = []
         self.marked = 0
+        self.calls_when_versions_were_deleted = 0
         self.is_locked = False  # another process deletes
         self.took_s, self.now = took_s, 0.0
 
@@ -36,6 +37,10 @@ class FakeStore:
 
     def delete_cached_replies(self, *, after: timedelta, most: int) -> int | None:
         return self._delete("replies", after, most)
+
+    def delete_prompt_versions(self) -> int | None:
+        self.calls_when_versions_were_deleted = len(self.calls)
+        return 0
 
     def delete_counter_hours(self, *, after: timedelta) -> None:
         self.hours_after = after
@@ -74,6 +79,7 @@ def test_batches_are_deleted_until_none_is_left(caplog: pytest.LogCaptureFixture
         store.calls == [("bodies", 14 * DAY, 20)] + [("deliveries", 90 * DAY, 20)] * 3 + [("replies", 7 * DAY, 20)] * 2
     )
     assert store.left == {"deliveries": 0, "bodies": 0, "replies": 0}
+    assert store.calls_when_versions_were_deleted == 6  # after the calls of old deliveries
     assert store.hours_after == 400 * DAY
     deleted = [
         (record.message, *(vars(record)[name] for name in ("deliveries", "bodies", "cached_replies")))

@@ -57,6 +57,14 @@ def upgrade() -> None:
     op.add_column("checkpoints", sa.Column("started_at", sa.BigInteger()))
     op.add_column("checkpoints", sa.Column("github_requests", sa.BigInteger()))
     op.add_column("calls", sa.Column("review_key", sa.Text()))
+    op.add_column("calls", sa.Column("request_digest", sa.LargeBinary()))
+    op.create_table(
+        "prompt_versions",
+        sa.Column("prompt_id", sa.Text(), nullable=False),
+        sa.Column("sources", sa.LargeBinary(), nullable=False),
+        sa.Column("first_used_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("prompt_id"),
+    )
     has_key = sa.text("review_key IS NOT NULL")
     op.create_index(
         "ix_calls_review",

@@ -1,0 +1,88 @@
+"""The requests to Claude of a delivery, rendered again from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from hls_handler.analysis import UnusableReply
+from hls_handler.clients.claude import CORRECTION
+from hls_handler.history.calls import CallRow
+from hls_handler.history.statistics import DeliveryRow
+from hls_handler.prompting.library import restore_library
+from hls_handler.prompting.prompt import Library
+from hls_handler.prompting.render import RenderedPrompt
+from hls_handler.settings.effective import RepositoryTable
+from hls_handler.storage import Storage
+from hls_handler.work.calls import PROMPT_SECRET, UNUSABLE, digest_request
+from hls_handler.work.replay import NotRepeatable, Restore, load_stored_facts, render_again
+
+IDENTICAL = "This is identical to what was sent: its SHA-256 is the recorded one."
+DIFFERENT = (
+    "This was rendered again and differs from what was sent: the settings of the repository, the facts or HLS itself "
+    "have changed since."
+)
+UNKNOWN = "This was rendered again; the version of HLS that sent it recorded no SHA-256, so it may differ."
+
+
+@dataclass(frozen=True, slots=True)
+class SentPrompt:
+    rendered: RenderedPrompt
+    is_identical: bool
+    verdict: str  # a sentence
+    correction: Correction | None = None  # None: the call has sent the prompt only
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """The invalid reply and the request to correct it, which a second call sends after the prompt."""
+
+    reply: str | None  # None: not stored any more
+    request: str
+
+
+def render_sent_prompt(
+    store: Storage, row: DeliveryRow, calls: Sequence[CallRow], call: CallRow, table: RepositoryTable
+) -> SentPrompt:
+    """Render the request of `call` again. `calls` are all of the delivery. Raises `NotRepeatable` or `PromptError`."""
+    stored, key = load_stored_facts(store, row, table), store.database.secret(PROMPT_SECRET)
+    rendered = render_again(stored, call.prompt_id, call.index, make_restore(store), key=key)
+    is_identical = digest_request(rendered) == call.request_digest
+    verdict = IDENTICAL if is_identical else UNKNOWN if call.request_digest is None else DIFFERENT
+    correction = None
+    if call.id in _find_corrections(calls):
+        correction = _describe_correction(UNUSABLE.decode(stored.steps.get((UNUSABLE.name, call.index))))
+    return SentPrompt(rendered, is_identical, verdict, correction)
+
+
+def make_restore(store: Storage) -> Restore:
+    """Return a function that returns the library of one prompt in a stored version, and remembers it."""
+
+    @cache
+    def restore(prompt_id: str) -> Library:
+        version = store.prompt_versions.find(prompt_id)
+        if version is None:
+            raise NotRepeatable(f"the source files of {prompt_id} are not stored")
+        return restore_library(version.sources)
+
+    return restore
+
+
+def _find_corrections(calls: Sequence[CallRow]) -> frozenset[int]:
+    """Return the ids of the calls that asked to correct an invalid reply. `calls` are in the order of their start."""
+    found: set[int] = set()
+    is_invalid: dict[int, bool] = {}  # index -> the next call asks for a correction
+    for call in calls:
+        is_correction = is_invalid.get(call.index, False)
+        if is_correction:
+            found.add(call.id)
+        if call.outcome not in ("unavailable", "failed", None):  # after those, the same is asked again
+            is_invalid[call.index] = call.outcome == "invalid" and not is_correction
+    return frozenset(found)
+
+
+def _describe_correction(unusable: UnusableReply | None) -> Correction:
+    if unusable is None:
+        return Correction(None, CORRECTION.format(problem="(the problem is not stored any more)"))
+    return Correction(unusable.text, CORRECTION.format(problem=unusable.problem))

@@ -1,0 +1,183 @@
+"""Dry runs: the cost first, one at a time in the background, both results side by side, and nothing is changed."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hls_handler.analysis import IssueResponse
+from hls_handler.errors import Permanent
+from hls_handler.work.job import facts_codec
+from tests.console.rerun_world import DRY_RUN, RerunBrowser
+from tests.queue.builders import analyses_of
+from tests.work.conftest import make_world
+from tests.work.fakes import CLAUDE_DOWN
+from tests.work.shadow_world import MINOR, load_cached, shadow_settings
+from tests.work.test_run_prompts import facts_of
+from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World, settings
+
+__all__ = ["make_world"]
+
+REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+
+
+def run(make_world: MakeWorld, *replies: object) -> World:
+    world = make_world(*replies)
+    world.accept()
+    world.finish()
+    return world
+
+
+def begin(browser: RerunBrowser, **form: str) -> int:
+    return browser.submit(DRY_RUN, DRY_RUN, **form).status
+
+
+def test_cost_is_shown_before_anything_is_asked(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = run(make_world, BUG)
+    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
+    browser = RerunBrowser(world, BUG)
+    assert "Questions 1 Input" in browser.text(DRY_RUN)
+    text = browser.text(f"{DRY_RUN}?prompt=issues/strict")
+    assert "Model claude-haiku-5-5 Questions 1, and more if issues/respond follows Input about" in text
+    assert "USD, without the prompts that may follow" in text
+    assert "do not count towards claude.calls_per_hour (the service has used 1 of 200 calls)" in text
+    assert browser.client.asked == []
+
+
+def test_results_are_shown_side_by_side_and_nothing_is_changed(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hls_handler.console")
+    world = run(make_world, BUG)
+    reply = BUG.model_copy(update={"priority": "high", "recommended_response": "Thanks a lot."})
+    browser, requests, steps = RerunBrowser(world, reply), list(world.github.calls), world.store.checkpoints.load(GUID)
+    assert begin(browser) == 303
+    text = browser.finished()
+    assert [(one.message, vars(one)["calls"], vars(one)["cost_usd"]) for one in caplog.records] == [
+        ("dry run ended", 1, 0.00014)
+    ]
+    assert "End done: added bug, priority-low, difficulty-easy; commented not posted Prompts" in text
+    assert "Tokens 1000 1000 Cost 0.000140 USD 0.000140 USD" in text
+    assert "bug both difficulty-easy both priority-high new only priority-low old only" in text
+    assert "-Thanks to whoever fixes it. +Thanks a lot." in text
+    assert "priority issues/analyze low high" in text.partition("fields are the same")[0]
+    assert "kind issues/analyze bug bug" in text.partition("fields are the same")[2]
+    assert world.github.calls == requests
+    assert world.store.checkpoints.load(GUID) == steps
+    assert (len(world.store.calls.calls_of(GUID)), len(analyses_of(world.store, GUID))) == (1, 1)
+    assert browser.client.closed == 1
+
+
+def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
+    world = run(make_world, BUG)
+    world.accept(guid="second", number=9)
+    world.finish()
+    browser = RerunBrowser(world, BUG)
+    browser.client.go_on.clear()
+    token = browser.token(DRY_RUN)
+    assert begin(browser) == 303
+    assert browser.client.asking.wait(10)
+    page = browser.get(DRY_RUN).body.decode()
+    assert "is running since" in page
+    assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in page
+    assert f"in progress, of delivery {GUID}" in browser.text("/deliveries/second/dry-run")
+    for path in (DRY_RUN, "/deliveries/second/dry-run"):
+        refused = browser.post(path, {"csrf_token": token})
+        assert (refused.status, b"Another dry run is in progress" in refused.body) == (409, True)
+    browser.client.go_on.set()
+    assert "is running since" not in browser.finished()
+    assert begin(browser) == 303
+    assert "Results" in browser.finished()
+
+
+def test_no_call_is_made_when_the_hourly_budget_is_used_up(make_world: MakeWorld) -> None:
+    world = run(make_world, BUG)
+    world.settings = settings(claude={"calls_per_hour": 1})
+    browser = RerunBrowser(world, BUG)
+    assert begin(browser) == 409
+    assert browser.client.asked == []
+
+
+def test_stop_ends_the_run_before_the_next_call(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = run(make_world, BUG)
+    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
+    browser = RerunBrowser(world, QUESTION, REPLY)
+    browser.client.go_on.clear()
+    begin(browser, prompt="issues/strict")
+    assert browser.client.asking.wait(10)
+    browser.console.stop()
+    browser.client.go_on.set()
+    text = browser.finished()
+    assert "The service was stopped. 1 reply was paid, 0.000140 USD." in text
+    assert (len(browser.client.asked), browser.client.closed) == (1, 1)
+    assert begin(browser) == 409
+
+
+def test_failure_is_shown_with_what_to_do(make_world: MakeWorld) -> None:
+    browser = RerunBrowser(run(make_world, BUG), CLAUDE_DOWN)
+    begin(browser)
+    assert f"failed at 1970-01-12 13:46:40: {CLAUDE_DOWN}; {CLAUDE_DOWN.remedy}" in browser.finished()
+    browser.client.on_call = lambda _: 1 / 0  # type: ignore[assignment]
+    begin(browser)
+    assert "a defect in HLS, please report it: ZeroDivisionError" in browser.finished()
+
+
+def test_another_prompt_for_the_event_can_be_chosen(make_world: MakeWorld, tmp_path: Path) -> None:
+    world = run(make_world, BUG)
+    world.prompts = load_cached(shadow_settings(tmp_path / "own"))
+    browser = RerunBrowser(world, MINOR)
+    assert "issues/strict@" in browser.text(f"{DRY_RUN}?prompt=issues/strict").partition("Expected cost")[0]
+    assert "has no prompt reviews/analyze for issues.opened; there is" in browser.text(
+        f"{DRY_RUN}?prompt=reviews/analyze"
+    )
+    assert begin(browser, prompt="reviews/analyze") == 409
+    assert begin(browser, prompt="issues/strict") == 303
+    assert "issues/strict@" in browser.finished().partition("Calls")[0]
+
+
+def test_dead_delivery_and_one_from_the_cache_can_be_run(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept()
+    world.github.failing_writes = [Permanent("locked")]
+    world.finish()
+    world.accept(guid="second")
+    world.finish()
+    browser = RerunBrowser(world, BUG)
+    begin(browser)
+    assert "dead: locked" in browser.finished()
+    browser.submit("/deliveries/second/dry-run", "/deliveries/second/dry-run")
+    assert "Calls 0 1 Tokens 0 1000 Cost 0.000000 USD (from the cache of replies)" in browser.finished(
+        "/deliveries/second/dry-run"
+    )
+
+
+def test_delivery_without_a_question_is_not_run(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept("pull_request.opened")
+    job = world.job()
+    facts = facts_of("a.py")
+    facts = replace(facts, selection=replace(facts.selection, calls=()))
+    world.store.checkpoints.save(job.lease, facts_codec(job.handler).encode(facts))
+    text = RerunBrowser(world, BUG).text(DRY_RUN)
+    assert "not possible: none of the changed files has a patch to read (1 too long for one call), so Claude" in text
+    assert "Run and pay" not in text
+
+
+def test_page_says_why_a_dry_run_is_not_possible(make_world: MakeWorld) -> None:
+    world = make_world(BUG)
+    world.accept()
+    browser = RerunBrowser(world, BUG)
+    assert "not possible: it ended, or waits, before its facts were read from GitHub" in browser.text(DRY_RUN)
+    world.finish()
+    token = browser.token(DRY_RUN)
+    world.advance(3600)
+    world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
+    assert "not possible: its event is not stored" in browser.text(DRY_RUN)
+    assert browser.post(DRY_RUN, {"csrf_token": token}).status == 409
+    assert browser.post("/deliveries/unknown/dry-run", {"csrf_token": token}).status == 404
+    assert browser.post(DRY_RUN, {"csrf_token": "x"}).status == 403
+    assert browser.client.asked == []
