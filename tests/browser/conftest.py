@@ -34,6 +34,14 @@ WIDE = """
 OpenPage = Callable[..., Page]
 
 
+def find_chromium() -> str:
+    """Return the path of Chromium. Raises `FileNotFoundError`."""
+    path = os.environ.get("HLS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise FileNotFoundError("there is no Chromium: apt-get install chromium, or set HLS_CHROMIUM to its path")
+    return path
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """A stand-in GitHub and Claude; the tests in tests/e2e check what it was asked."""
@@ -44,11 +52,8 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Chromium. Playwright leaves an event loop running in this thread, so other modules may not use it meanwhile."""
-    path = os.environ.get("HLS_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.fail("there is no Chromium: apt-get install chromium, or set HLS_CHROMIUM to its path")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+        browser = playwright.chromium.launch(executable_path=find_chromium())
         yield browser
         browser.close()
 
