@@ -18,6 +18,7 @@ HlsError
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
 ├── DryRunRefused          a dry run must not begin or continue: the page shows why (console/dry_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (work/replay.py)
+├── UnsuitableDelivery     a prompt cannot be rendered with a delivery: the page shows why (reports/prompt_input.py)
 ├── Stopped                catch-up ends early; the next run continues (work/catch_up.py)
 ├── LeaseLost              another worker may claim the delivery: this worker stops and writes nothing
 ├── Postponed              not a failure: the delivery is postponed (rate limiter, budget, a held lock)

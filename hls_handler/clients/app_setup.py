@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 import urllib3
@@ -24,6 +24,7 @@ from hls_handler.clients.transport import find_proxy_settings, redact_secret
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.settings.app_key import AppKey
 from hls_handler.settings.model import Github, GithubApp
+from hls_handler.settings.values import web_url
 
 PERMISSIONS: Mapping[str, str] = {
     "issues": "write",
@@ -61,13 +62,6 @@ class CreatedApp(BaseModel):
 
 
 _CREATED_APP = TypeAdapter(CreatedApp)
-
-
-def web_url(base_url: str) -> str:
-    """Return the address of GitHub's web pages: "https://github.com" for "https://api.github.com"."""
-    parts = urlsplit(base_url)
-    host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc  # Enterprise Server has /api/v3
-    return f"{parts.scheme}://{host}"
 
 
 def new_app_url(base_url: str, organization: str | None, *, state: str) -> str:

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import get_args
 from urllib.parse import quote, urlencode
 
-from hls_handler.clients.app_setup import web_url
 from hls_handler.deliveries import State
 from hls_handler.events import event_key
 from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
+from hls_handler.settings.values import web_url
 from hls_handler.storage import Storage
 
 STATES: tuple[State, ...] = get_args(State)

@@ -131,13 +131,13 @@ class LogStream(Response):
             if not text and now() - sent_at >= times.heartbeat_s:
                 text = self._event("alive", {})
             if text:
-                await self._send(send, text, more=True)
+                await self._respond(send, text, more=True)
                 sent_at = now()
             await asyncio.wait({gone}, timeout=times.poll_s)
             text = self._new_lines(MAX_LINES_AT_ONCE)
-        await self._send(send, text, more=False)
+        await self._respond(send, text, more=False)
 
-    async def _send(self, send: Send, text: str, *, more: bool) -> None:
+    async def _respond(self, send: Send, text: str, *, more: bool) -> None:
         async with asyncio.timeout(self._streams.times.stalled_s):
             await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
 

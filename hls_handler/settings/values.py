@@ -387,3 +387,10 @@ def webhook_secrets(value: SecretStr | tuple[SecretStr, ...] | None) -> tuple[by
     """Return the secrets of a `webhook_secret` key as bytes; () if the key is not set."""
     secrets = value if isinstance(value, tuple) else (value,)
     return tuple(secret.get_secret_value().encode() for secret in secrets if secret is not None)
+
+
+def web_url(base_url: str) -> str:
+    """Return the address of GitHub's web pages: "https://github.com" for "https://api.github.com"."""
+    parts = urlsplit(base_url)
+    host = parts.netloc.removeprefix("api.") if not parts.path else parts.netloc  # Enterprise Server has /api/v3
+    return f"{parts.scheme}://{host}"

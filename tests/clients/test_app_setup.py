@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from hls_handler.clients.app_setup import PERMISSIONS, convert_code, make_manifest, new_app_url, web_url
+from hls_handler.clients.app_setup import PERMISSIONS, convert_code, make_manifest, new_app_url
 from hls_handler.errors import DependencyDown, Permanent
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.server import Sandbox
+from hls_handler.settings.values import web_url
 from tests.clients.conftest import NOON
 
 CODE = "c0de-c0de-c0de-c0de"

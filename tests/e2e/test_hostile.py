@@ -101,8 +101,9 @@ def rows(service: Service) -> dict[str, int]:
     with closing(sqlite3.connect(service.storage_url.removeprefix("sqlite:///"))) as database:
         names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         counts = {name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}
-        rejected = database.execute("SELECT count(*) FROM counters WHERE name = 'rejected'").fetchone()[0]
-        return counts | {"counters": counts["counters"] - rejected}
+        for name in ("counters", "counter_hours"):
+            counts[name] -= database.execute(f"SELECT count(*) FROM {name} WHERE name = 'rejected'").fetchone()[0]
+        return counts
 
 
 def memory_bytes(service: Service) -> int:

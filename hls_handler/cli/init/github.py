@@ -24,14 +24,13 @@ from hls_handler.clients.app_setup import (
     installation_url,
     make_manifest,
     new_app_url,
-    web_url,
 )
 from hls_handler.clients.github import connect_read_only
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
 from hls_handler.events import REPOSITORY_NAME
 from hls_handler.settings.app_key import AppKey, InvalidAppKey
 from hls_handler.settings.model import Github
-from hls_handler.settings.values import is_loopback
+from hls_handler.settings.values import is_loopback, web_url
 
 POLL_S = 3.0
 CODE_LIFETIME_S = 3600.0

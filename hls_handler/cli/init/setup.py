@@ -46,12 +46,11 @@ from hls_handler.cli.init.github import (
     webhook_secret,
 )
 from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now, with_remedy
-from hls_handler.clients.app_setup import web_url
 from hls_handler.clients.claude_errors import KEY_REMEDY
 from hls_handler.errors import DependencyDown, SettingsError
 from hls_handler.settings.load import SETTINGS_FILE, load_settings
 from hls_handler.settings.model import Claude, Github
-from hls_handler.settings.values import PROBLEM
+from hls_handler.settings.values import PROBLEM, web_url
 
 KEY_FILE_NAME = "github-app.pem"
 DEFAULT_GITHUB, DEFAULT_CLAUDE = "https://api.github.com", "https://api.anthropic.com"
