@@ -36,7 +36,7 @@ RoleOption = Annotated[
     typer.Option(
         "--role",
         help="all: receive webhooks and process them; web: only receive them; worker: only process them, and serve "
-        "only /health and /stats. web and worker need a shared PostgreSQL database.",
+        "only the console, /health and /stats. web and worker need a shared PostgreSQL database.",
     ),
 ]
 
