@@ -222,11 +222,15 @@ def raise_severities(ledger: Iterable[LedgerEntry], findings: Iterable[Finding])
 
 
 def _says(finding: LedgerEntry | Finding) -> set[tuple[str, ...]]:
-    """Return the place of the finding with each of its properties that identify it there; {} without a place."""
-    if finding.line is None:
-        return set()
-    place = (finding.path, finding.side, str(finding.line))
-    return {(*place, "category", finding.category), (*place, "title", finding.title)}
+    """Return each place of the finding with each of its properties that identify it there.
+
+    An entry whose line is not shown, and not known to be gone, has its text in place of a number.
+    """
+    text = identify((finding.quote.splitlines() or [""])[-1])
+    shown = () if finding.line is None else (("line", str(finding.line)),)
+    hidden = () if isinstance(finding, LedgerEntry) and (finding.line is not None or finding.is_absent) else (text,)
+    places = [(finding.path, finding.side, *one) for one in (*shown, *(("text", one) for one in hidden))]
+    return {(*place, *said) for place in places for said in (("category", finding.category), ("title", finding.title))}
 
 
 def add(
@@ -314,6 +318,7 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
         entry.twins,
         entry.line,
         is_absent=entry.is_absent,
+        is_unchanged=entry.is_unchanged,
     )
 
 
@@ -346,6 +351,9 @@ def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> F
     if entry.is_unchanged:
         removed = (place for path in paths for place in index.find(path, "LEFT", entry.quote))
         return "fixed" if any(is_near(entry.nearby, (), place) for place in removed) else entry.state
+    equal = [place for path in paths for place in index.find(path, entry.side, entry.quote)]
+    if any(place.line.mark == " " and is_near(entry.nearby, (), place) for place in equal):
+        return "gone"  # the base has the line now
     return "fixed" if any(index.has_text(path, (entry.quote, *entry.nearby)) for path in paths) else "gone"
 
 

@@ -1,9 +1,9 @@
 """Finds the lines of earlier findings in the present patches of a pull request.
 
-A line of a patch is the line of a finding if it did not change since the last review, and one of the lines around it
-neither, or if enough of the lines that were around it are around it. Equal text alone is not enough: `return True` may
-be right in one function and wrong in another. If no other line of the file had or has the text, the finding follows it,
-because a change of the lines around it would turn a check green otherwise; but the match is not certain.
+A line of a patch is certainly the line of a finding if it did not change since the last review, and one of the lines
+around it neither. Else it is likely the same if it did not change, if enough of the lines that were around it are
+around it, or if its text is not common: a finding that is lost would turn a check green. But `return True` may be right
+in one function and wrong in another, so a dismissal holds only at a line that is certainly the same.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from hls_handler.review.patches import Line, Patch, Side, normalize_line
 NEARBY_LINES = 3  # lines above and below a line that belong to its place
 MIN_SHARE = 0.5  # of the lines around a line
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
-MIN_DISTINCT_CHARACTERS = 20  # of a line that has its text by chance nowhere else
-MAX_TWINS = 10
+MIN_UNCOMMON_CHARACTERS = 10  # of a line that is found in its file without the lines around it
+MIN_DISTINCT_CHARACTERS = 30  # of a line that is found in another file without them
+MAX_TWINS = 30
 
 Nearby = tuple[str, ...]
 Twin = tuple[int, Nearby]  # number of a line, and the lines around it
@@ -40,6 +41,7 @@ class KnownLine:
     twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
     number: int | None  # None: no patch showed it
     is_absent: bool  # True: the patches did not have it
+    is_unchanged: bool = False  # True: the pull request did not change it
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +150,17 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
         for at, line in enumerate(lines)
         for path in own_paths[at]
         for place in index.find(path, line.side, line.text)
-        if (match := _match(line, place, changes, is_only=len(index.find(path, line.side, line.text)) == 1))
+        if (match := _match(line, place, changes))
     )
     taken = {place.position for place in found.values()}
     found |= _assign(
-        _Candidate(at, line, replace(place, is_certain=match == "certain"), is_changed=True)
+        _Candidate(at, line, replace(place, is_certain=False), is_changed=True)
         for at, line in enumerate(known)
         if at not in found and not line.is_absent and line.path not in files.unread
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)
-        if place.position not in taken and changes.has(place, path)
-        if (match := _match_moved(line, place, own_paths[at], index))
+        if place.position not in taken and changes.has(place, path) and _has_moved(line, place, own_paths[at], index)
     )
     return [index.with_twins(found[at]) if at in found else None for at in range(len(known))]
 
@@ -194,20 +195,20 @@ class _Changes:
 _Match = Literal["certain", "likely"]
 
 
-def _match(line: KnownLine, place: Place, changes: _Changes, *, is_only: bool) -> _Match | None:
+def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
     """Compare a line with one of its file that has the same text."""
     near = is_near(line.nearby, line.changed, place)
     if not changes.is_known(line.path):
         return "certain" if near else None
     near = near and bool(line.nearby)
+    is_changed = changes.has(place, line.path)
     if line.is_absent:  # a line that was there when this one was not is another one
-        return "certain" if near and changes.has(place, line.path) else None
-    # Unchanged lines of the files enter and leave the patch.
-    is_kept = place.line.mark != " " and not changes.has(place, line.path)
-    has_neighbor = not line.nearby or _share(line.nearby, place.nearby) > 0
-    if near or (is_kept and has_neighbor and len(line.twins) < MAX_TWINS):
+        return "likely" if near and is_changed else None
+    if place.line.mark == " ":  # such lines enter and leave the patch; it is not the same if the base has it now
+        return "certain" if near and line.is_unchanged else None
+    if not is_changed and (near or not line.nearby or _share(line.nearby, place.nearby) > 0):
         return "certain"
-    return "likely" if is_only and not line.twins and place.line.mark != " " else None
+    return "likely" if not is_changed or near or len(line.text) >= MIN_UNCOMMON_CHARACTERS else None
 
 
 def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:
@@ -253,24 +254,21 @@ def _assign(candidates: Iterable[_Candidate]) -> dict[int, Place]:
     return found
 
 
-def _match_moved(line: KnownLine, place: Place, own_paths: Collection[str], index: PatchIndex) -> _Match | None:
-    """Compare a line that its file does not have any more with one of another file that has the same text.
+def _has_moved(line: KnownLine, place: Place, own_paths: Collection[str], index: PatchIndex) -> bool:
+    """Return True if a line that its file does not have any more is likely the same as one of another file.
 
-    It is certain if more of the lines around the line are around the place than are left in its file. Unchanged lines
-    do not move, so they count only if all lines around the line are unchanged. It is likely if as many are there, with
-    those unchanged lines that are no longer in its file and new at the place; or if no other line has such a long text.
+    It is if at least as many of the lines around the line are around the place as are left in its file. Unchanged lines
+    do not move, so they count only if all lines around the line are unchanged, or if they are no longer in its file and
+    new at the place. It is, too, if no other line has such a long text.
     """
-    is_distinct = len(line.text) >= MIN_DISTINCT_CHARACTERS and not line.twins and index.is_only(place)
-    if not is_near(line.nearby, line.changed, place):
-        return "likely" if is_distinct else None
+    if len(line.text) >= MIN_DISTINCT_CHARACTERS and not line.twins and index.is_only(place):
+        return True
     around, there = (line.changed, place.changed) if line.changed else (line.nearby, place.nearby)
     present = {text: [one for path in own_paths for one in index.find(path, line.side, text)] for text in line.nearby}
     left = {text for text in around if any(one.line.mark != " " or not line.changed for one in present[text])}
-    moved = {*around} & {*there}
-    if len(moved) > len(left) or not around:
-        return "certain"
-    moved |= {text for text in line.nearby if not present[text]} & {*there}
-    return "likely" if is_distinct or len(moved - left) >= max(len(left - moved), 1) else None
+    moved = {*around, *(text for text in line.nearby if not present[text])} & {*there}
+    is_more = len(moved - left) >= max(len(left - moved), 1) or not around
+    return is_more and is_near(line.nearby, line.changed, place)
 
 
 def _similarity(one: Collection[str], other: Collection[str]) -> float:

@@ -30,10 +30,12 @@ def main() -> int:
         if arguments.database == "postgresql":
             cluster = stack.enter_context(running_cluster())
             url = cluster.url(cluster.create())
-        harness = stack.enter_context(running_harness(folder, url=url))
         for scenario in SCENARIOS:
             if arguments.handler in (None, scenario.handler):
-                differences += _count_differences(harness, scenario)
+                own = folder / scenario.handler.strip("/")
+                own.mkdir()
+                with running_harness(own, url=url) as harness:  # all scenarios together exceed GitHub's rate limit
+                    differences += _count_differences(harness, scenario)
     return 1 if differences else 0
 
 
