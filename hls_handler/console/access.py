@@ -43,6 +43,7 @@ class Access:
         self.is_on = key is not None or is_local
         self.needs_key = key is not None
         self._is_secure = public_url.startswith("https://")
+        self._origin = "/".join(public_url.split("/")[:3])
         self._cookie = "__Host-hls" if self._is_secure else "hls"
 
     def find_refusal(self, request: Request) -> tuple[int, str] | None:
@@ -111,7 +112,7 @@ class Access:
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""
         host = request.headers.get("host")
-        is_same_origin = request.headers.get("origin") in (None, f"http://{host}", f"https://{host}")
+        is_same_origin = request.headers.get("origin") in (None, f"http://{host}", f"https://{host}", self._origin)
         return is_same_origin and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
 
     def _is_key(self, given: bytes) -> bool:

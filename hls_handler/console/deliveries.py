@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
@@ -122,8 +122,9 @@ class DeliveryPages:
             return self._missing(request)
         run = partial(retry_delivery, body_days_source=self._frame.settings.sources.where("storage.body_days"))
         result = await asyncio.to_thread(run, self._store, row)
-        now = await find_delivery(self._store, row.guid) or row
-        return await self._page(request, now, said=f"{result.sentence}.", status=200 if result.is_queued else 409)
+        if result.is_queued:
+            return RedirectResponse(f"/deliveries/{row.guid}", 303)
+        return await self._page(request, row, said=f"{result.sentence}.", status=409)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,17 @@ class Progress:
         return add_usd(usage.cost_usd for usage in self.usages)
 
 
+def check_budget(store: Storage, settings: Settings) -> None:
+    """Raise `DryRunRefused` while the service itself may not call Claude."""
+    used, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
+    if used >= most:
+        made = count(most, "call")
+        raise DryRunRefused(f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later.")
+    until = store.rate_limiter.held_until(CLAUDE_RATE_LIMIT)
+    if until is not None:
+        raise DryRunRefused(f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait.")
+
+
 @dataclass
 class DryRuns:
     """Runs one dry run at a time in a thread, and keeps the results of the newest in memory. Thread-safe."""
@@ -90,7 +101,7 @@ class DryRuns:
 
     def start(self, plan: DryRunPlan) -> None:
         """Start the run. Raises `DryRunRefused` if another one is in progress, or if the hourly budget is used up."""
-        self.check_budget(plan.settings)
+        check_budget(self.store, plan.settings)
         guid = plan.source.row.guid
         with self._lock:
             if self._stopping.is_set():
@@ -108,16 +119,6 @@ class DryRuns:
     def stop(self) -> None:
         """Make no further call."""
         self._stopping.set()
-
-    def check_budget(self, settings: Settings) -> None:
-        """Raise `DryRunRefused` while the service itself may not call Claude."""
-        used, most = self.store.calls.count_last_hour(), settings.claude.calls_per_hour
-        if used >= most:
-            made = count(most, "call")
-            raise DryRunRefused(f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later.")
-        until = self.store.rate_limiter.held_until(CLAUDE_RATE_LIMIT)
-        if until is not None:
-            raise DryRunRefused(f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait.")
 
     def _run(self, plan: DryRunPlan) -> None:
         guid, result, problem = plan.source.row.guid, None, ""
@@ -144,7 +145,7 @@ class DryRuns:
         """Wait for the next call. Raises `DryRunRefused`."""
         if self._stopping.wait(0 if is_first else 1 / settings.claude.requests_per_second):
             raise DryRunRefused("The service was stopped.")
-        self.check_budget(settings)
+        check_budget(self.store, settings)
 
     def _add_usage(self, guid: str, usage: Usage) -> None:
         self._change(guid, usages=(*self._runs[guid].usages, usage))

@@ -56,11 +56,16 @@ class Frame:
 
         async def guarded(request: Request) -> Response:
             self.refuse(request)
+            if not self.access.is_allowed(request) and method == "POST":
+                text = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
+                return self.message(request, text, status=401)
             if not self.access.is_allowed(request):
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
                 return await show(request)
+            except HTTPException as exc:
+                return self.message(request, f"{exc.detail[:1].upper()}{exc.detail[1:]}.", status=exc.status_code)
             except StoreUnavailable:
                 return self.message(request, "The database cannot be read now. /health says why.", status=503)
 
@@ -109,7 +114,11 @@ class Frame:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
         form = await self._read_form(request, max_bytes)
         if not self.access.is_own_form(request, form.get("csrf_token", "")):
-            raise HTTPException(403, "the form is too old, or of another site: load the page again")
+            raise HTTPException(
+                403,
+                "the form is too old, or of another site: load the page again. Behind a proxy, set "
+                "server.public_url to the address of this page, and let the proxy keep the header Host",
+            )
         return form
 
     async def _read_form(self, request: Request, max_bytes: int) -> Form:

@@ -206,7 +206,10 @@ def expose(process: ProcessNumbers, numbers: StoreNumbers | None, accept: str) -
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Numbers())
-    encode, media_type = choose_encoder(accept)
+    try:
+        encode, media_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # the header has a version that is no number
+        encode, media_type = choose_encoder("")
     return encode(registry), media_type
 
 

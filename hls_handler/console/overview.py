@@ -27,6 +27,7 @@ from hls_handler.history.periods import Period, PeriodName, latest_period, perce
 from hls_handler.history.statistics import DeliveryRow, QueueState
 from hls_handler.queue.pauses import describe_pause, resume_command
 from hls_handler.storage import Storage
+from hls_handler.wording import count
 from hls_handler.work.health import Health
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
@@ -39,6 +40,12 @@ MAX_WAITING = 1000
 MAX_REASONS = 5
 
 _TIME = re.compile(r"\d\d:\d\d(:\d\d)?")
+_CAUSES = {
+    "400": "the body did not fit the event that its header names",
+    "401": "the secret in the webhook's form on GitHub is not the one in the settings, or it is missing in one of them",
+    "413": "the body was larger than server.max_body_bytes",
+    "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
+}
 _LATENCY, _OUTCOME, _CLAUDE, _REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
@@ -94,6 +101,7 @@ class Overview:
     events: tuple[tuple[str, tuple[str, ...]], ...]
     repositories: tuple[tuple[str, tuple[str, ...]], ...]
     prompts: tuple[PromptUse, ...]
+    rejections: tuple[tuple[str, str], ...]  # sentence about requests of the period, and their likely cause
     counted_since: datetime | None  # None: nothing was counted yet
     is_whole: bool  # False: an earlier part of the period was not counted
 
@@ -186,6 +194,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         events=_rows(hours.top("event", period, limit=TOP)),
         repositories=_rows(hours.top("repository", period, limit=TOP)),
         prompts=sum_prompts(store.calls.prompt_stats(), store.statistics.counters()),
+        rejections=describe_rejections(hours.top(_REJECTED, period, limit=TOP)),
         counted_since=since,
         is_whole=since is not None and since <= period.since,
     )
@@ -232,6 +241,14 @@ def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], i
 
 Series = Mapping[tuple[str, str], Values]
 """As `CounterHours.series` returns it."""
+
+
+def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, str], ...]:
+    """Return a sentence and the likely cause for each status of rejected requests, given as (status, number)."""
+    return tuple(
+        (f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log"))
+        for status, number in sums
+    )
 
 
 def describe_totals(series: Series) -> dict[str, str]:

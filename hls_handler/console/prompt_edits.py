@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
-from hls_handler.console.dry_runs import ConnectClaude
+from hls_handler.console.dry_runs import ConnectClaude, DryRunRefused, check_budget
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
@@ -63,10 +63,13 @@ class Edit:
     text: str
     guid: str  # of the delivery; "" for the default
 
-    @property
-    def digest(self) -> str:
-        """Identifies what was rendered, so that nothing is sent whose cost was not shown."""
-        return sha256("\0".join((self.name, self.file, self.guid, self.text)).encode()).hexdigest()
+    def digest(self, shown: Shown) -> str:
+        """Identifies what was rendered, so that nothing is sent whose cost was not shown.
+
+        Without a GUID, the delivery is the newest suitable one, which may be another one by now.
+        """
+        parts = (self.name, self.file, self.text, shown.guid or "", shown.title, shown.cost)
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,11 @@ class PromptEdits:
             return await self._page(request, library, edit, said=BUSY, status=429)
         if shown is None or rendered is None:
             return await self._page(request, library, edit, result=result)
-        if shown_digest != edit.digest:
+        try:
+            await asyncio.to_thread(check_budget, self._store, self._frame.settings)
+        except DryRunRefused as exc:
+            return await self._page(request, library, edit, result=result, shown=shown, said=str(exc), status=409)
+        if shown_digest != edit.digest(shown):
             said = "The text or the delivery has changed since the cost was shown. This is the new cost; send it again."
             return await self._page(request, library, edit, result=result, shown=shown, said=said, status=409)
         if not self._questions.begin(self._frame.settings.claude, rendered, shown, result.diff):

@@ -32,11 +32,12 @@ class SentPromptPages:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             self._frame.page("/deliveries/{guid}/prompt", self._show),
-            self._frame.page("/deliveries/{guid}/prompt/{number:int}", self._show),
+            self._frame.page("/deliveries/{guid}/prompt/{number}", self._show),
         ]
 
     async def _show(self, request: Request) -> Response:
-        guid, number = request.path_params["guid"], request.path_params.get("number", 1)
+        guid, given = request.path_params["guid"], request.path_params.get("number", "1")
+        number = int(given) if given.isdecimal() and len(given) < 6 else 0
         row = await find_delivery(self._store, guid)
         if row is None:
             return self._frame.message(request, f"There is no delivery {guid}, or it was deleted.", status=404)

@@ -84,10 +84,18 @@ def report_repository(
         entry=SourcedValue("name", mask(chosen.pattern), where(f"{chosen.key}.name")),
         precedence=tuple(map(mask, precedence)),
         file=SourcedValue(PATH, mask(file.sentence), file.source),
-        values=tuple(replace(one, value=mask(one.value)) for one in iter_sourced_values(merged, effective)),
+        values=tuple(_mask_value(one, mask) for one in iter_sourced_values(merged, effective)),
         settings=merged,
         effective=effective,
     )
+
+
+def _mask_value(one: SourcedValue, mask: Callable[[str], str]) -> SourcedValue:
+    """Return the value as text that may be shown. The last part of its key may say that it is a password."""
+    name = f'"{one.key.rpartition(".")[2]}": "'
+    masked_line = mask(f'{name}{one.value}"')
+    is_named = masked_line.startswith(name) and masked_line.endswith('"')
+    return replace(one, value=masked_line[len(name) : -1] if is_named else mask(one.value))
 
 
 def report_service(settings: Settings) -> Mapping[str, tuple[SourcedValue, ...]]:

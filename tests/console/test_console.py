@@ -20,7 +20,9 @@ EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
 def test_pages_need_a_session(browser: Browser) -> None:
     response = browser.get("/deliveries?state=dead")
     assert (response.status, response.headers["location"]) == (303, "/sign-in?next=%2Fdeliveries%3Fstate%3Ddead")
-    assert browser.post("/deliveries/g/retry", {}).status == 303
+    lost = browser.post("/deliveries/g/retry", {})
+    assert lost.status == 401
+    assert "Sign in in another tab, then send the form again." in lost.body.decode()
     signed_in = browser.sign_in()
     assert (signed_in.status, signed_in.headers["location"]) == (303, "/deliveries?state=dead")
     assert signed_in.headers["set-cookie"].partition(";")[2] == " HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
@@ -61,6 +63,11 @@ def test_cookie_is_secure_behind_tls(store: Storage) -> None:
     assert cookie.startswith("__Host-hls=")
     assert cookie.endswith("; HttpOnly; Max-Age=43200; Path=/; SameSite=strict; Secure")
     assert browser.get("/deliveries").status == 200
+    browser.host = "127.0.0.1:8000"  # a proxy that replaces the header
+    token = browser.token("/deliveries")
+    form = {"csrf_token": token}
+    assert browser.post("/deliveries/none/retry", form, origin="https://hls.example.com").status == 404
+    assert browser.post("/deliveries/none/retry", form, origin="https://evil.example").status == 403
 
 
 def test_wrong_keys_are_limited_in_the_form_only(browser: Browser) -> None:
@@ -95,7 +102,7 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
     for origin in ("null", "http://[", "http://127.0.0.1:9000"):
         assert browser.post("/deliveries/g1/retry", {"csrf_token": token}, origin=origin).status == 403
     assert state_of(store, "g1") == "dead"
-    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 200
+    assert browser.post("/deliveries/g1/retry", {"csrf_token": token}).status == 303
     assert state_of(store, "g1") == "queued"
 
 
@@ -116,7 +123,7 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     off.apply(host="0.0.0.0")
     assert off.get("/deliveries").status == off.get("/sign-in").status == 404
     dead_letter(store, "g1")
-    assert Browser(store).submit("/deliveries/g1", "/deliveries/g1/retry").status == 200
+    assert Browser(store).submit("/deliveries/g1", "/deliveries/g1/retry").status == 303
     assert Browser(store).get("/sign-in").headers["location"] == "/"
 
 
@@ -202,8 +209,8 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
     assert "<li>Dead: issue is locked. `hls deliveries retry g1` runs it again.</li>" in page
     assert '<button class="main">Run now</button>' in page
     again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
-    assert again.status == 200
-    assert "g1 is queued; a running service starts it within seconds." in again.body.decode()
+    assert (again.status, again.headers["location"]) == (303, "/deliveries/g1")
+    assert '<span class="state queued">queued</span>' in browser.get("/deliveries/g1").body.decode()
 
 
 def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:

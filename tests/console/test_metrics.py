@@ -81,6 +81,7 @@ def test_health_is_shown_while_the_database_cannot_be_read(browser: Browser, tmp
 def test_format_is_the_one_that_the_scraper_prefers(browser: Browser) -> None:
     for accepted, media_type, parse in (
         ("", "text/plain; version=0.0.4; charset=utf-8", parse_text),
+        ("text/plain; version=x", "text/plain; version=0.0.4; charset=utf-8", parse_text),
         (f"{OPENMETRICS};version=1.0.0,*/*;q=0.1", f"{OPENMETRICS}; version=1.0.0; charset=utf-8", parse_openmetrics),
     ):
         response = browser.get("/metrics", x_api_key=KEY, accept=accepted)

@@ -210,6 +210,15 @@ def test_page_with_everything_is_below_its_limit(store: Storage, browser: Browse
     assert 80_000 < len(page(browser, "/?period=30d").encode()) + len(style) < 150_000  # htmx has 37 kB
 
 
+def test_rejected_requests_are_named_with_their_likely_cause(store: Storage, browser: Browser) -> None:
+    hour = int(latest_period("24h", store.now()).starts[-1].timestamp() * 1000)
+    row = {"name": "rejected", "hour": hour, "label": "401", "value": 2}
+    with store.database.writing() as connection:
+        connection.execute(counter_hours.insert(), [row])
+    shown = page(browser)
+    assert "<li>2 requests to the webhook path got 401 in the last 24h: the secret in the webhook&#39;s form" in shown
+
+
 def test_reasons_that_differ_in_a_time_are_one() -> None:
     waiting = [
         ("the next one at 12:01:59 UTC", NOON + timedelta(minutes=2)),

@@ -230,7 +230,10 @@ def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Stor
     refused = edit(author, with_task("Other"), REPLY, shown=shown)
     assert refused.status == 409
     assert "has changed since the cost was shown" in refused.body.decode()
+    finish(store, store_delivery(store, "g2", title="Newer"))  # now the newest one, with another cost
+    assert edit(author, with_task("Edited"), REPLY, shown=shown).status == 409
     assert claude.asked == []
+    shown = hidden(edit(author, with_task("Edited")).body.decode(), "shown")
     sent = edit(author, with_task("Edited"), REPLY, shown=shown)
     assert (sent.status, sent.headers["location"]) == (303, REPLY)
     page = wait_for_reply(author)
@@ -240,6 +243,21 @@ def test_edit_is_sent_only_after_its_cost_was_shown(author: Browser, store: Stor
     assert "&#34;summary&#34;: &#34;&lt;/textarea&gt;" in page
     assert "<script>" not in page
     assert store.calls.prompt_stats() == []
+
+
+def test_edit_is_not_sent_while_the_hourly_budget_is_used_up(author: Browser, store: Storage) -> None:
+    lease = store_delivery(store, "g1")
+    given = {"prompt_id": "issues/analyze@1", "model": "m", "requests_per_second": 5.0, "calls_per_hour": 10}
+    store.calls.begin(lease, index=0, estimate=None, **given)  # type: ignore[arg-type]
+    finish(store, lease)
+    author.sections["claude"] = {"calls_per_hour": 1}
+    author.apply(api_key=KEY)
+    claude = author.claude = FakeClaude([GOOD])
+    shown = hidden(edit(author, TEMPLATE).body.decode(), "shown")
+    refused = edit(author, TEMPLATE, REPLY, shown=shown)
+    assert refused.status == 409
+    assert "The hourly budget is used up: claude.calls_per_hour allows 1 call." in refused.body.decode()
+    assert claude.asked == []
 
 
 def wait_for_reply(browser: Browser) -> str:
@@ -289,7 +307,7 @@ def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(author:
     assert author.post(EDIT, {**form, "csrf_token": token, "file": "../../.env"}).status == 404
     assert author.post(EDIT, {**form, "csrf_token": token, "text": "x" * 262_144}).status == 413
     author.cookie = ""
-    assert author.post(EDIT, {**form, "csrf_token": token}).status == 303
+    assert author.post(EDIT, {**form, "csrf_token": token}).status == 401
     author.apply()  # without server.api_key
     assert author.get(PAGE).status == 200
     assert author.get(EDIT).status == 403

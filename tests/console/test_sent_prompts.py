@@ -91,6 +91,7 @@ def test_each_call_has_a_page_also_those_of_a_shadow_prompt(make_world: MakeWorl
         assert f"Prompt {sent.prompt.id} Model" in text
     assert "ok, shadow prompt" in text
     assert browser.get(f"{PROMPT}/4").status == browser.get(f"{PROMPT}/0").status == 404
+    assert browser.get(f"{PROMPT}/{'1' * 5000}").status == browser.get(f"{PROMPT}/x").status == 404
     assert browser.get("/deliveries/unknown/prompt").status == 404
 
 

@@ -155,7 +155,8 @@ claude: {api_key: claude-marker-0005}
 storage: {url: "postgresql+psycopg://hls:database-marker-0006@db/hls?sslpassword=marker-0007"}
 comments: {about_url: "https://hls:marker-0008@hls.example.com/about"}
 labels: {allow: [claude-marker-0005]}
-prompts: {variables: {proxy: "uses proxy@marker-0001", secret: "see repository-marker-0009", token: ghp_TOKEN}}
+prompts:
+  variables: {proxy: "uses proxy@marker-0001", secret: "of repository-marker-0009", token: ghp_TOKEN, password: marker7}
 repositories:
   - name: octo/widgets
     webhook_secret: repository-marker-0009
