@@ -343,9 +343,10 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
 
 def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> FindingState:
     """Return the state of an entry whose line was not found."""
-    if entry.is_absent or entry.path in files.unread or not files.is_complete:
-        return entry.state
     paths = files.own_paths(entry.path, entry.previous_path)
+    is_unknown = not files.is_complete or any(path in files.unread for path in (entry.path, *paths))
+    if entry.is_absent or is_unknown:
+        return entry.state
     if not paths:
         return "gone"
     if entry.is_unchanged:

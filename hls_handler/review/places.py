@@ -8,7 +8,7 @@ in one function and wrong in another, so a dismissal holds only at a line that i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
@@ -66,7 +66,7 @@ class PresentFiles:
 
     patches: Mapping[str, Patch]  # of all files, also of those that the review leaves out
     previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their new path
-    unread: Collection[str] = ()  # paths of files whose patch is not known completely
+    unread: Set[str] = frozenset()  # paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files, where a missing line may be
     reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
 
@@ -156,7 +156,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     found |= _assign(
         _Candidate(at, line, replace(place, is_certain=False), is_changed=True)
         for at, line in enumerate(known)
-        if at not in found and not line.is_absent and line.path not in files.unread
+        if at not in found and not line.is_absent and files.unread.isdisjoint((line.path, *own_paths[at]))
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)
@@ -198,8 +198,10 @@ _Match = Literal["certain", "likely"]
 def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
     """Compare a line with one of its file that has the same text."""
     near = is_near(line.nearby, line.changed, place)
-    if not changes.is_known(line.path):
-        return "certain" if near else None
+    is_uncommon = len(line.text) >= MIN_UNCOMMON_CHARACTERS
+    if not changes.is_known(line.path):  # its patch was not shown, or a version before 0.4.0 reviewed it
+        has_moved = is_uncommon and not line.is_absent and place.line.mark != " "
+        return "certain" if near else "likely" if has_moved else None
     near = near and bool(line.nearby)
     is_changed = changes.has(place, line.path)
     if line.is_absent:  # a line that was there when this one was not is another one
@@ -208,7 +210,7 @@ def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
         return "certain" if near and line.is_unchanged else None
     if not is_changed and (near or not line.nearby or _share(line.nearby, place.nearby) > 0):
         return "certain"
-    return "likely" if not is_changed or near or len(line.text) >= MIN_UNCOMMON_CHARACTERS else None
+    return "likely" if not is_changed or near or is_uncommon else None
 
 
 def _list_twins(known: Iterable[KnownLine]) -> Iterator[KnownLine]:

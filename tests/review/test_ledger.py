@@ -91,7 +91,12 @@ def test_state_of_an_earlier_finding(text: str | None, state: str) -> None:
 
 
 def test_finding_in_a_file_that_was_not_read_completely_stays_open() -> None:
-    assert states(raised(), {}, unread=("area.py",)) == ["open"]
+    assert states(raised(), {}, unread={"area.py"}) == ["open"]
+
+
+def test_finding_in_a_renamed_file_that_was_not_read_completely_stays_open() -> None:
+    given = {"previous_paths": {"shapes.py": "area.py"}, "unread": {"shapes.py"}}
+    assert states(raised(), patches(REPLACED, "shapes.py"), **given) == ["open"]
 
 
 def test_finding_on_an_unchanged_line_is_open_until_the_line_is_removed() -> None:
@@ -106,7 +111,7 @@ def test_finding_on_an_unchanged_line_is_open_until_the_line_is_removed() -> Non
 def test_finding_that_was_fixed_stays_fixed_until_its_line_is_back() -> None:
     fixed = follow(raised(), patches(REPLACED))
     assert states(fixed, {}) == ["fixed"]
-    assert states(fixed, {}, unread=("area.py",)) == ["fixed"]
+    assert states(fixed, {}, unread={"area.py"}) == ["fixed"]
     assert states(fixed, patches()) == ["open"]
 
 
@@ -135,7 +140,7 @@ def test_finding_about_a_removed_line_is_fixed_when_the_line_is_restored() -> No
 def test_entry_has_the_line_on_which_it_is_now() -> None:
     moved = patches(BEFORE.replace("+1,4", "+8,4"))
     assert [entry.line for entry in follow(raised(), moved)] == [10]
-    assert [entry.line for entry in follow(raised(), {}, unread=("area.py",))] == [None]
+    assert [entry.line for entry in follow(raised(), {}, unread={"area.py"})] == [None]
 
 
 def test_entry_has_its_line_and_its_place() -> None:
@@ -225,7 +230,7 @@ def test_finding_does_not_move_to_an_equal_line_elsewhere() -> None:
     assert states(raised(), elsewhere) == ["gone"]
     assert states(raised(), unrelated) == ["gone"]
     assert states(raised(), fixed) == ["fixed"]
-    assert follow(raised(), elsewhere, unread=("area.py",))[0].path == "area.py"
+    assert follow(raised(), elsewhere, unread={"area.py"})[0].path == "area.py"
     copy = patches(path="copy.py")
     assert states(raised(), copy, reviewed=reviewed(BEFORE, "copy.py")) == ["gone"]
     (of_copy,) = add((), [FOUND.model_copy(update={"path": "copy.py"})], copy, prompt_id="p@1")
@@ -515,6 +520,12 @@ def test_finding_on_an_unchanged_line_that_is_not_shown_is_not_raised_again() ->
     )
     (after,) = follow(raised(found, text=text), patches(hidden), reviewed=reviewed(text))
     assert find_new([found.model_copy(update={"line": 3})], [after]) == ()
+
+
+def test_finding_whose_patch_was_not_shown_follows_its_text() -> None:
+    hidden = [replace(raised()[0], line=None)]
+    moved = patches("@@ -40,2 +40,3 @@\n other()\n+    log(total)\n another()")
+    assert [(one.state, one.line) for one in follow(hidden, moved)] == [("open", 41)]
 
 
 def test_line_that_the_base_has_now_is_gone() -> None:
