@@ -406,7 +406,7 @@ def find_unread(selection: Selection) -> set[str]:
     """Return the paths of files whose patch is not known completely, also those that such a file had before."""
     cut = {file.path for file in selection.files if file.cut}
     unread = {file.path for file in selection.skipped if file.needs_review}
-    return cut | unread | {file.previous_path for file in selection.skipped if file.previous_path}
+    return cut | unread | {file.previous_path for file in selection.skipped if file.previous_path and file.needs_review}
 
 
 def _overhead_tokens(file: ChangedFile) -> int:

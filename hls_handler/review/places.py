@@ -8,7 +8,7 @@ in one function and wrong in another, so a dismissal holds only at a line that i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Literal
@@ -66,7 +66,7 @@ class PresentFiles:
 
     patches: Mapping[str, Patch]  # of all files, also of those that the review leaves out
     previous_paths: Mapping[str, str] = field(default_factory=dict)  # of renamed files, by their new path
-    unread: Set[str] = frozenset()  # paths of files whose patch is not known completely
+    unread: Collection[str] = ()  # paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files, where a missing line may be
     reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
 
@@ -156,7 +156,7 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     found |= _assign(
         _Candidate(at, line, replace(place, is_certain=False), is_changed=True)
         for at, line in enumerate(known)
-        if at not in found and not line.is_absent and files.unread.isdisjoint((line.path, *own_paths[at]))
+        if at not in found and not line.is_absent and line.path not in files.unread
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)

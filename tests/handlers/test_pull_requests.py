@@ -490,6 +490,18 @@ def test_finding_that_moves_to_a_file_that_is_left_out_stays_open() -> None:
     assert [(entry.path, entry.state) for entry in facts.record.ledger] == [("dist/run.py", "open")]
 
 
+def test_finding_that_leaves_a_renamed_file_follows_its_line() -> None:
+    text = "total = sum(prices) / len(prices)"
+    record = review(
+        gather(file("a.py", f"@@ -1,1 +1,2 @@\n first()\n+{text}", additions=1, deletions=0)),
+        finding(path="a.py", line=2, quote=text),
+    )
+    renamed = file("c.py", None, status="renamed", previous_path="a.py", additions=0, deletions=0)
+    moved = file("b.py", f"@@ -7,1 +7,2 @@\n other()\n+{text}", additions=1, deletions=0)
+    facts = gather(renamed, moved, record=record)
+    assert [(entry.path, entry.line, entry.state) for entry in facts.record.ledger] == [("b.py", 8, "open")]
+
+
 def test_finding_that_is_fixed_and_resolved_does_not_count_for_the_check() -> None:
     record = review(gather(TWO), finding(line=21, quote="    return side ** 3"))
     resolved = (thread(record.ledger[0].key, is_resolved=True, resolved_by="zoe"),)
