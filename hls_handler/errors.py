@@ -163,3 +163,8 @@ class DependencyDown(Retryable):
 
 class ModelNotFound(DependencyDown):
     """Claude's service does not know the model: the name is wrong, or the service lists no models."""
+
+
+def with_remedy(error: HlsError) -> str:
+    """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
+    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)

@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from hls_handler.analysis import REPLY_TYPES, Usage
-from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now, with_remedy
+from hls_handler.cli.options import DOTENV, Config, config_path, connect_claude, print_line, utc_now
 from hls_handler.clients.claude import cost_usd
 from hls_handler.clients.claude_errors import MODEL_REMEDY, PERMISSION_REMEDY
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
-from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError
+from hls_handler.errors import DependencyDown, HlsError, PromptError, SettingsError, with_remedy
 from hls_handler.prompting.problems import suggest_name
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.prompt_library import format_custom_fields, list_labels

@@ -25,12 +25,12 @@ from hls_handler.cli.demo_claude import (
     require_claude_access,
 )
 from hls_handler.cli.demo_report import SUCCESSFUL, format_details, format_event, format_totals
-from hls_handler.cli.options import Config, print_line, print_lines, with_remedy
+from hls_handler.cli.options import Config, print_line, print_lines
 from hls_handler.cli.send import Response, post_webhook, with_sandbox_links
 from hls_handler.cli.service_process import ServiceProcess
 from hls_handler.db.files import hold_exclusively
 from hls_handler.deliveries import OPEN_STATES
-from hls_handler.errors import HlsError
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.reports.delivery_report import DeliveryReport, load_report

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hls_handler.cli.github_names import find_conversation
-from hls_handler.cli.options import abort, fail, require_credential, utc_now, with_remedy
+from hls_handler.cli.options import abort, fail, require_credential, utc_now
 from hls_handler.clients.github import connect_read_only
-from hls_handler.errors import HlsError
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.handlers.reader import Reader
 from hls_handler.prompting import recorded
 from hls_handler.prompting.recorded import Recorded, UnknownPayload

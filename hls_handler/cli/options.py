@@ -20,7 +20,7 @@ import typer
 from hls_handler.clients.claude import Claude as ClaudeClient
 from hls_handler.db.database import parse_url, sqlite_file
 from hls_handler.db.files import database_exists
-from hls_handler.errors import DependencyDown, HlsError, SettingsError, StoreUnavailable
+from hls_handler.errors import HlsError, SettingsError, StoreUnavailable
 from hls_handler.settings.load import find_settings_file, load_settings
 from hls_handler.settings.model import Claude, Settings
 from hls_handler.storage import Storage
@@ -168,8 +168,3 @@ def fail(problem: str) -> NoReturn:
     """Print the problem to standard error and exit with 1."""
     print_line(problem, err=True)
     raise typer.Exit(1)
-
-
-def with_remedy(error: HlsError) -> str:
-    """Return the error's message. If the error is a `DependencyDown`, append its remedy."""
-    return f"{error}; {error.remedy}" if isinstance(error, DependencyDown) else str(error)

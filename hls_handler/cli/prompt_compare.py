@@ -23,10 +23,9 @@ from hls_handler.cli.options import (
     open_store,
     print_line,
     print_lines,
-    with_remedy,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
-from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed
+from hls_handler.errors import DependencyDown, PromptError, SettingsError, StepFailed, with_remedy
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.reports.estimate import estimate

@@ -27,14 +27,13 @@ from hls_handler.cli.options import (
     print_lines,
     require_credential,
     utc_now,
-    with_remedy,
 )
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.cli.prompt_try_report import Question, TryResult, print_result, to_dict
 from hls_handler.clients.github import ReadOnlyGithub, connect_read_only
 from hls_handler.db.files import database_exists
 from hls_handler.deliveries import Lease
-from hls_handler.errors import HlsError, PayloadError, Postponed, StepFailed, Superseded
+from hls_handler.errors import HlsError, PayloadError, Postponed, StepFailed, Superseded, with_remedy
 from hls_handler.events import Account, Event, parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.history.conversations import ConversationHistory, ConversationState

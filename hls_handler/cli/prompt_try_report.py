@@ -10,8 +10,8 @@ from rich.console import Console
 from hls_handler.actions import Outcome
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.cli.event_input import Subject
-from hls_handler.cli.options import print_line, print_lines, with_remedy
-from hls_handler.errors import ConversationLocked, Postponed, Retryable, StepFailed, Superseded
+from hls_handler.cli.options import print_line, print_lines
+from hls_handler.errors import ConversationLocked, Postponed, Retryable, StepFailed, Superseded, with_remedy
 from hls_handler.events import Event
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.routing import Ignored, Rule

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from hls_handler.cli.event_input import LIVE_HELP, SUBJECT_HELP, Subject, load_subject, open_reader
-from hls_handler.cli.options import Config, fail, load, print_lines, with_remedy
+from hls_handler.cli.options import Config, fail, load, print_lines
 from hls_handler.cli.prompt_library import get_prompt, load_library
 from hls_handler.clients.claude import request_schema
-from hls_handler.errors import HlsError
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.events import parse_event
 from hls_handler.handlers import handler_for
 from hls_handler.handlers.handler import template_variables

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from hls_handler.analysis import UnusableReply, Usage, ValidReply
 from hls_handler.console.delivery_search import describe_conversation, describe_event, find_delivery
 from hls_handler.console.frame import Frame
-from hls_handler.errors import DependencyDown, HlsError, PromptError
+from hls_handler.errors import HlsError, PromptError, with_remedy
 from hls_handler.history.calls import CLAUDE_RATE_LIMIT
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.render import RenderedPrompt
@@ -126,12 +126,10 @@ class DryRuns:
             with closing(self.connect(plan.settings.claude)) as client:
                 claude = _GuardedClaude(client, partial(self._wait, plan.settings), partial(self._add_usage, guid))
                 result = run_dry(plan, claude, claude.usages)
-        except DependencyDown as exc:
-            problem = f"{exc}; {exc.remedy}"
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:
-            problem = str(exc)
+            problem = with_remedy(exc)
         except Exception as exc:
             log.exception("defect in a dry run")
             problem = f"a defect in HLS, please report it: {type(exc).__name__} (the log has the trace)"

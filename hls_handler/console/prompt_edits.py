@@ -30,7 +30,7 @@ from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
 from hls_handler.console.render_process import RenderBusy, RunRenderJob
-from hls_handler.errors import DependencyDown, HlsError
+from hls_handler.errors import HlsError, with_remedy
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.prompting.front_matter import parse_front_matter
 from hls_handler.prompting.library import ReloadingLibrary
@@ -114,10 +114,8 @@ class Questions:
             with closing(self._connect(settings)) as client:
                 answer = client.ask(rendered)
             error = ""
-        except DependencyDown as exc:
-            error = f"{exc}; {exc.remedy}"
         except HlsError as exc:
-            error = str(exc)
+            error = with_remedy(exc)
         except Exception as exc:
             log.exception("a defect in HLS: an unsaved prompt could not be sent")
             error = f"a defect in HLS, please report it: {type(exc).__name__}"

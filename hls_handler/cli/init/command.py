@@ -12,8 +12,8 @@ import typer
 from hls_handler.cli.init.dialogue import StandardInput
 from hls_handler.cli.init.files import STANDARD_INPUT
 from hls_handler.cli.init.setup import Init, InitOptions
-from hls_handler.cli.options import abort, print_line, with_remedy
-from hls_handler.errors import HlsError, SettingsError
+from hls_handler.cli.options import abort, print_line
+from hls_handler.errors import HlsError, SettingsError, with_remedy
 
 INTERRUPTED = 130
 

@@ -45,9 +45,9 @@ from hls_handler.cli.init.github import (
     check_webhook_url,
     webhook_secret,
 )
-from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now, with_remedy
+from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now
 from hls_handler.clients.claude_errors import KEY_REMEDY
-from hls_handler.errors import DependencyDown, SettingsError
+from hls_handler.errors import DependencyDown, SettingsError, with_remedy
 from hls_handler.settings.load import SETTINGS_FILE, load_settings
 from hls_handler.settings.model import Claude, Github
 from hls_handler.settings.values import PROBLEM, web_url
