@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from operator import itemgetter
 from typing import Literal, get_args
 
 from markupsafe import Markup
@@ -26,6 +25,7 @@ from hls_handler.history.corrections import feedback_in
 from hls_handler.history.periods import Period, PeriodName, latest_period, percentile
 from hls_handler.history.statistics import DeliveryRow, QueueState
 from hls_handler.queue.pauses import describe_pause, resume_command
+from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
 from hls_handler.wording import count
 from hls_handler.work.health import Health
@@ -222,18 +222,17 @@ def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], i
     uses = []
     for name, of_prompt in versions.items():
         fields = [one for row in of_prompt for one in feedback.get(row.prompt_id, {}).values()]
-        failures = [(row.last_error_at, row.last_error) for row in of_prompt if row.last_error_at is not None]
-        last_error_at, last_error = max(failures, key=itemgetter(0), default=(None, None))
+        total = add_up(of_prompt)
         uses.append(
             PromptUse(
                 name=name,
                 versions=len(of_prompt),
-                replies=sum(row.replies for row in of_prompt),
-                cost_usd=sum(row.cost_usd for row in of_prompt),
+                replies=total.replies,
+                cost_usd=total.cost_usd,
                 labels_set=sum(one.set for one in fields),
                 labels_corrected=sum(one.corrected for one in fields),
-                last_error=last_error,
-                last_error_at=last_error_at,
+                last_error=total.last_error,
+                last_error_at=total.last_error_at,
             )
         )
     return tuple(sorted(uses, key=lambda use: (-use.replies, use.name)))
