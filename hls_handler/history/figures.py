@@ -36,6 +36,7 @@ from hls_handler.db.tables import analyses, calls, deliveries, findings
 from hls_handler.db.values import from_ms, literal, to_ms
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.events import PULL_REQUEST_EVENTS
+from hls_handler.history.periods import nearest_rank
 
 MAX_DELIVERIES = 100_000
 """Ended deliveries, ignored ones included, that a report reads at most: the newest of the period. About 0.5 s."""
@@ -224,10 +225,10 @@ class FiguresReader:
 
 
 def _percentiles(times_ms: list[int]) -> Percentiles | None:
-    ascending, size = sorted(times_ms), len(times_ms)
-    if not size:
+    if not times_ms:
         return None
-    return Percentiles(size, *(ascending[(size * share + 99) // 100 - 1] / 1000 for share in (50, 95, 99)))
+    ascending = sorted(times_ms)
+    return Percentiles(len(ascending), *(nearest_rank(ascending, percent) / 1000 for percent in (50, 95, 99)))
 
 
 class _Span:

@@ -6,7 +6,8 @@ counts in the hour in which it began.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -101,6 +102,11 @@ class CounterHours:
 
 def _is_in(names: Collection[str], period: Period) -> ColumnElement[bool]:
     return and_(_c.name.in_(sorted(names)), _c.hour >= to_ms(period.since), _c.hour < to_ms(period.until))
+
+
+def nearest_rank(ascending: Sequence[float], percent: int) -> float:
+    """Return the smallest value that at least `percent` (95) of the values do not exceed. There is at least one."""
+    return ascending[math.ceil(percent * len(ascending) / 100) - 1]
 
 
 def percentile(histogram: Mapping[str, int], share: float) -> float | None:

@@ -6,7 +6,6 @@ A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.errors import StoreUnavailable
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.history.corrections import feedback_in
-from hls_handler.history.periods import percentile
+from hls_handler.history.periods import nearest_rank, percentile
 from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
@@ -306,9 +305,9 @@ def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
     """Return the average and percentiles (nearest rank), all None without values."""
     if not values:
         return {"average": None, "p50": None, "p95": None, "p99": None}
-    ascending, size = sorted(values), len(values)
-    p50, p95, p99 = (round(ascending[math.ceil(share * size / 100) - 1], digits) for share in (50, 95, 99))
-    return {"average": round(sum(values) / size, digits), "p50": p50, "p95": p95, "p99": p99}
+    ascending = sorted(values)
+    p50, p95, p99 = (round(nearest_rank(ascending, percent), digits) for percent in (50, 95, 99))
+    return {"average": round(sum(values) / len(values), digits), "p50": p50, "p95": p95, "p99": p99}
 
 
 def _cost_per_pull_request(calls: Sequence[RecentCall]) -> CostPerPullRequestDocument:
