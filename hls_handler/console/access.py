@@ -47,7 +47,7 @@ class Access:
         self._cookie = "__Host-hls" if self._is_secure else "hls"
 
     def find_refusal(self, request: Request) -> tuple[int, str] | None:
-        """Return the status and the reason if nobody may use the console from here; None if people may."""
+        """Return the status and the reason if requests from this place are rejected; None if they are not."""
         if not self.is_on:
             return 404, "the console and the API are off: set server.api_key, because others may reach this service"
         host = HOST.fullmatch(request.headers.get("host", ""))

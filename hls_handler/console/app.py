@@ -71,11 +71,10 @@ class Console:
         """
         self._streams.end_all()
         ports, store = self._ports, self._ports.store
-        access = Access(settings, self._own_key, self._attempts, ports.now)
-        frame = Frame(settings, access)
+        frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
-            *OverviewPage(frame, self._overview, self._ports.health, self._ports.rate_limit, show_start).routes(),
+            *OverviewPage(frame, self._overview, ports.health, ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
@@ -86,7 +85,7 @@ class Console:
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
-            *MetricsPage(settings, access, store, ports.health, ports.rate_limit).routes(),
+            *MetricsPage(frame, store, ports.health, ports.rate_limit).routes(),
             *ApiDescription(frame).routes(),
             STATIC,
         ]

@@ -47,8 +47,8 @@ ConnectClaude = Callable[[ClaudeSettings], ClaudeClient]
 """Returns a client that the caller closes. Raises `SettingsError`."""
 
 
-class DryRunRefused(HlsError):
-    """A dry run must not begin or continue. The message is a sentence for the operator."""
+class CallRefused(HlsError):
+    """A dry run or an unsaved edit must not ask Claude now. The message is a sentence for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Progress:
 
 
 def check_budget(store: Storage, settings: Settings) -> None:
-    """Raise `DryRunRefused` while the service itself may not call Claude."""
+    """Raise `CallRefused` while the service itself may not call Claude."""
     used, most = store.calls.count_last_hour(), settings.claude.calls_per_hour
     if used >= most:
         made = count(most, "call")
-        raise DryRunRefused(f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later.")
+        raise CallRefused(f"The hourly budget is used up: claude.calls_per_hour allows {made}. Try again later.")
     until = store.rate_limiter.held_until(CLAUDE_RATE_LIMIT)
     if until is not None:
-        raise DryRunRefused(f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait.")
+        raise CallRefused(f"Claude is not asked before {until:%H:%M:%S} UTC, because it asked to wait.")
 
 
 @dataclass
@@ -100,14 +100,14 @@ class DryRuns:
         return self._running
 
     def start(self, plan: DryRunPlan) -> None:
-        """Start the run. Raises `DryRunRefused` if another one is in progress, or if the hourly budget is used up."""
+        """Start the run. Raises `CallRefused` if another one is in progress, or if the hourly budget is used up."""
         check_budget(self.store, plan.settings)
         guid = plan.source.row.guid
         with self._lock:
             if self._stopping.is_set():
-                raise DryRunRefused("The service is stopping.")
+                raise CallRefused("The service is stopping.")
             if self._running is not None:
-                raise DryRunRefused(f"Another dry run is in progress, of delivery {self._running}. Wait for its end.")
+                raise CallRefused(f"Another dry run is in progress, of delivery {self._running}. Wait for its end.")
             self._running = guid
             self._runs.pop(guid, None)
             self._runs[guid] = Progress(plan.prompt.id, self._time())
@@ -140,9 +140,9 @@ class DryRuns:
         log.info("dry run ended", extra={**fields, "problem": ended.problem or None})
 
     def _wait(self, settings: Settings, *, is_first: bool) -> None:
-        """Wait for the next call. Raises `DryRunRefused`."""
+        """Wait for the next call. Raises `CallRefused`."""
         if self._stopping.wait(0 if is_first else 1 / settings.claude.requests_per_second):
-            raise DryRunRefused("The service was stopped.")
+            raise CallRefused("The service was stopped.")
         check_budget(self.store, settings)
 
     def _add_usage(self, guid: str, usage: Usage) -> None:
@@ -201,7 +201,7 @@ class DryRunPages:
         prompt = form.get("prompt")
         try:
             await asyncio.to_thread(lambda: self._runs.start(self._plan(row, prompt)))
-        except DryRunRefused as exc:
+        except CallRefused as exc:
             return await self._page(request, row, prompt, said=str(exc), status=409)
         except (NotRepeatable, PromptError):  # the page says it
             return await self._page(request, row, prompt, status=409)

@@ -23,6 +23,7 @@ from hls_handler.settings.model import Settings
 MAX_FORM_BYTES = 64 * 1024
 MAX_NAME = 50  # characters of an unknown parameter that an error quotes
 SIGN_IN = "/sign-in"
+SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
 
 Answer = Callable[[Request], Awaitable[Response]]
 Form = Mapping[str, str]
@@ -56,10 +57,9 @@ class Frame:
 
         async def guarded(request: Request) -> Response:
             self.refuse(request)
-            if not self.access.is_allowed(request) and method == "POST":
-                text = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
-                return self.message(request, text, status=401)
             if not self.access.is_allowed(request):
+                if method == "POST":
+                    return self.message(request, SESSION_ENDED, status=401)
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
@@ -88,7 +88,7 @@ class Frame:
         return [Route(path, guarded, methods=[endpoint.method]) for path in paths]
 
     def refuse(self, request: Request) -> None:
-        """Raise `HTTPException` if nobody may use the console from here."""
+        """Raise `HTTPException` if requests from this place are rejected."""
         refusal = self.access.find_refusal(request)
         if refusal is not None:
             raise HTTPException(*refusal)

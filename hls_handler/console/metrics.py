@@ -19,13 +19,12 @@ from starlette.routing import BaseRoute, Route
 from hls_handler import __version__
 from hls_handler.analysis import Unusable
 from hls_handler.clients.api import RateLimit
-from hls_handler.console.access import Access
+from hls_handler.console.frame import Frame
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import SUCCESS, UNAVAILABLE, UNFINISHED
 from hls_handler.history.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTED
 from hls_handler.history.statistics import QueueState
 from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
-from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.work.health import ComponentState, Health, HealthSnapshot
 
@@ -46,9 +45,8 @@ class Total:
     meaning: str
     counter: str  # name of the counter
     labels: tuple[str, ...] = ()
-    read: Callable[[str], tuple[str, ...] | None] = lambda label: (
-        label,
-    )  # counter's label to metric's; None: left out
+    # The counter's label to the metric's; None: left out.
+    read: Callable[[str], tuple[str, ...] | None] = lambda label: (label,)
     known: tuple[str, ...] = ()  # counter's labels that are 0 before they are counted: else the first is no increase
 
 
@@ -139,10 +137,8 @@ TOTALS = (
 class MetricsPage:
     """The route for one set of settings. Programs send the key in a header; a session does not count."""
 
-    def __init__(
-        self, settings: Settings, access: Access, store: Storage, health: Health, rate_limit: Callable[[], RateLimit]
-    ) -> None:
-        self._settings, self._access, self._store = settings, access, store
+    def __init__(self, frame: Frame, store: Storage, health: Health, rate_limit: Callable[[], RateLimit]) -> None:
+        self._settings, self._access, self._store = frame.settings, frame.access, store
         self._health, self._rate_limit = health, rate_limit
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler import shipped
 from hls_handler.analysis import Analysis, UnusableReply, ValidReply
-from hls_handler.console.dry_runs import ConnectClaude, DryRunRefused, check_budget
+from hls_handler.console.dry_runs import CallRefused, ConnectClaude, check_budget
 from hls_handler.console.frame import Form, Frame
 from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
@@ -175,7 +175,7 @@ class PromptEdits:
             return await self._page(request, library, edit, result=result)
         try:
             await asyncio.to_thread(check_budget, self._store, self._frame.settings)
-        except DryRunRefused as exc:
+        except CallRefused as exc:
             return await self._page(request, library, edit, result=result, shown=shown, said=str(exc), status=409)
         if shown_digest != edit.digest(shown):
             said = "The text or the delivery has changed since the cost was shown. This is the new cost; send it again."

@@ -15,7 +15,7 @@ from hls_handler.settings.values import find_glob_problem, matches
 Attribute = Literal["generated", "vendored"]
 
 PREFIX = "linguist-"
-BLANKS = " \t\r"  # as git does; a form feed or a no-break space belongs to the pattern
+BLANKS = " \t\r"  # those of git; other blank characters belong to the pattern
 MAX_RULES = 500  # that set one of the attributes; later ones are ignored
 VALUES = {"true": True, "false": False}
 
