@@ -200,8 +200,9 @@ def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
     near = is_near(line.nearby, line.changed, place)
     is_uncommon = len(line.text) >= MIN_UNCOMMON_CHARACTERS
     if not changes.is_known(line.path):  # its patch was not shown, or a version before 0.4.0 reviewed it
-        has_moved = is_uncommon and not line.is_absent and place.line.mark != " "
-        return "certain" if near else "likely" if has_moved else None
+        if line.is_absent:
+            return "likely" if near else None
+        return "certain" if near else "likely" if is_uncommon and place.line.mark != " " else None
     near = near and bool(line.nearby)
     is_changed = changes.has(place, line.path)
     if line.is_absent:  # a line that was there when this one was not is another one
