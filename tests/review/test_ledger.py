@@ -535,6 +535,34 @@ def test_dismissal_of_a_hidden_line_does_not_hold_at_a_new_equal_line() -> None:
     assert find_new([new], [after], added) == (new,)
 
 
+@pytest.mark.parametrize("path", ["area.py", "b.py"])
+def test_finding_on_an_unchanged_line_does_not_follow_a_new_equal_line(path: str) -> None:
+    text = "@@ -40,3 +40,4 @@\n check(user)\n return execute(the_statement_of_this_user)\n+log(user)\n done()"
+    quote = "return execute(the_statement_of_this_user)"
+    entry = raised(finding(path="area.py", line=41, quote=quote), text=text)[0]
+    elsewhere = patches("@@ -90,1 +90,2 @@\n other()\n+log(user)")
+    for copied in (
+        f"@@ -9,2 +9,3 @@\n first()\n+{quote}\n second()",
+        f"@@ -9,1 +9,3 @@\n check(user)\n+{quote}\n+log(1)",
+    ):
+        now = elsewhere | patches(copied, path)
+        assert [(one.path, one.state, one.line) for one in follow([entry], now, reviewed=reviewed(text))] == [
+            ("area.py", "open", None)
+        ]
+        moved = patches(f"@@ -40,3 +40,2 @@\n check(user)\n-{quote}\n done()") | patches(copied, "b.py")
+        assert [one.path for one in follow([entry], moved, reviewed=reviewed(text))] == ["b.py"]
+
+
+def test_fixed_finding_does_not_take_one_of_many_equal_lines() -> None:
+    functions = [
+        f"+func save{n}() {{\n+\terr := write{n}()\n+\tif err != nil {{\n+\t\treturn err\n+\t}}" for n in range(60)
+    ]
+    text = "\n".join(["@@ -0,0 +1,300 @@", *functions])
+    ledger = raised(finding(path="area.py", line=4, quote="return err"), text=text)
+    assert states(ledger, patches(text), reviewed=reviewed(text)) == ["open"]
+    assert states(ledger, patches(text.replace("return err", "return nil", 1)), reviewed=reviewed(text)) == ["fixed"]
+
+
 def test_hidden_finding_is_fixed_if_its_file_does_not_have_the_line_any_more() -> None:
     text = "@@ -40,3 +40,4 @@\n check(user)\n return find(user)\n+log(user)\n done()"
     entry = raised(finding(path="area.py", line=41, quote="return find(user)"), text=text)[0]
