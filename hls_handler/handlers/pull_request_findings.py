@@ -14,6 +14,7 @@ from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
 from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.ledger import (
+    FIXED,
     LedgerEntry,
     ReviewRecord,
     ReviewThread,
@@ -31,9 +32,6 @@ from hls_handler.review.ledger import (
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
 from hls_handler.review.positions import RANK, locate_findings
-
-FIXED = "fixed"
-"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most
@@ -117,7 +115,7 @@ def follow_findings(
         is_complete=not unlisted,
         reviewed=record.reviewed,
     )
-    absent = {entry.key for entry in record.ledger if entry.is_absent}
+    closed = {entry.key for entry in record.ledger if entry.is_closed}
     ledger = follow_up(record.ledger, files)
     if record.base and (merged := list_merged(record.ledger, ledger, files)):
         texts = read_files(record.base, sorted({*merged.values()}))
@@ -126,7 +124,7 @@ def follow_findings(
     if hidden := list_hidden(ledger, files):
         texts = read_files(head, sorted({*hidden.values()}))
         ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
-    return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
+    return apply_threads(ledger, discussion.threads, writers=discussion.writers, closed=closed)
 
 
 def _identify_lines(text: str) -> Collection[str]:

@@ -52,7 +52,6 @@ from hls_handler.handlers.labels import plan_labels, select_offer
 from hls_handler.handlers.linguist import parse_attributes
 from hls_handler.handlers.pull_request_facts import NO_CONTEXT, Candidate, KnownFinding, PullRequestFacts, Size
 from hls_handler.handlers.pull_request_findings import (
-    FIXED,
     ReviewFindings,
     ShownFinding,
     earlier_to_shown,
@@ -76,6 +75,7 @@ from hls_handler.handlers.skipped_files import SkippedFile, count_reasons
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.coverage import Coverage
 from hls_handler.review.ledger import (
+    FIXED,
     MAX_BODY_CHARACTERS,
     NO_REVIEW,
     ReviewRecord,
@@ -493,7 +493,11 @@ def _shown_issue(issue: LinkedIssue) -> str:
 def _plan_replies(facts: PullRequestFacts, result: ReviewFindings) -> tuple[EnsureReply, ...]:
     commit = facts.pull_request.head_sha[:10]
     return tuple(
-        EnsureReply(entry.comment_id, FIXED, f"Fixed in {commit}: this line was changed.")
+        EnsureReply(
+            entry.comment_id,
+            FIXED,
+            f"Fixed in {commit}: {'these lines were' if entry.is_quote_changed else 'this line was'} changed.",
+        )
         for entry in result.ledger
         if entry.state == "fixed"
         and entry.comment_id is not None

@@ -33,6 +33,9 @@ from hls_handler.review.places import (
 from hls_handler.review.positions import RANK
 from hls_handler.untrusted.cleaning import truncate
 
+FIXED = "fixed"
+"""Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
+
 REACTION = "thumbs down by"  # beginning of keys of `find_dismissals`
 MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
 MAX_ABOVE = 20  # lines of a quote above its last one that are compared
@@ -97,8 +100,13 @@ class LedgerEntry:
     is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
 
     @property
-    def is_absent(self) -> bool:
+    def is_closed(self) -> bool:
         return self.state in ("fixed", "gone")
+
+    @property
+    def is_absent(self) -> bool:
+        """True if no patch has its line. The line of a fixed one may be there if another line of its quote changed."""
+        return self.is_closed and not self.is_quote_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +216,7 @@ def apply_threads(
     threads: Iterable[ReviewThread],
     *,
     writers: Collection[str],
-    absent: Collection[str] = (),
+    closed: Collection[str] = (),
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries of `follow_up` with what people did in their review threads.
 
@@ -216,18 +224,21 @@ def apply_threads(
     entry whose comment has no thread any more was deleted by a person, which dismisses it, too. A dismissal that was
     taken back opens the finding again. So does another place of the line if a person with write permission dismissed
     the finding: that line may be wrong. A thread that was resolved, or a reply, while the line was not in the patch
-    does not count when the line is back, because it may mean that the finding is fixed; thumbs down do. `absent` are
-    the keys of the entries whose line was not there at the last review, and `writers` the logins of people who may
+    does not count when the line is back, because it may mean that the finding is fixed; thumbs down do. `closed` are
+    the keys of the entries that were fixed or gone at the last review, and `writers` the logins of people who may
     write to the repository.
     """
     by_key = {thread.key: thread for thread in threads}
-    return tuple(_apply_thread(entry, by_key.get(entry.key), writers, entry.key in absent) for entry in ledger)
+    return tuple(_apply_thread(entry, by_key.get(entry.key), writers, entry.key in closed) for entry in ledger)
 
 
 def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
-    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona"."""
+    """Return the logins of those who dismissed the finding of this thread, by a key such as "reply 2 by mona".
+
+    To resolve a thread in which HLS said that the finding is fixed dismisses nothing, also if it is open again.
+    """
     found: dict[str, str] = {}
-    if thread.is_resolved and thread.resolved_by:
+    if thread.is_resolved and thread.resolved_by and FIXED not in thread.own_replies:
         found[f"resolved by {thread.resolved_by}"] = thread.resolved_by
     found |= {f"{REACTION} {login}": login for login in thread.thumbs_down}
     replies: dict[str, int] = {}
@@ -259,7 +270,8 @@ def settle_quotes(
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries after a review of the files `read`: those with a changed quote are fixed unless repeated.
 
-    One of several quoted lines may be changed without a correction. `findings` are those of the review.
+    One of several quoted lines may be changed without a correction. `findings` are those of the review. If a later one
+    repeats a finding that was fixed so, it is open again.
     """
     said = _say(findings, patches)
 
@@ -267,12 +279,11 @@ def settle_quotes(
         if not entry.is_quote_changed or entry.path not in read:
             return entry
         places = _says_entry(entry)
-        repeated = next(
-            (one for one, others in zip(findings, said, strict=True) if not places.isdisjoint(others)), None
-        )
+        repeated = next((one for one, said_of in zip(findings, said, strict=True) if places & said_of), None)
         if repeated is None:
-            return replace(entry, state="fixed", line=None, is_quote_changed=False)
-        return replace(entry, above=_find_above(repeated, patches[repeated.path]), is_quote_changed=False)
+            return replace(entry, state="fixed")
+        above = _find_above(repeated, patches[repeated.path])
+        return replace(entry, state="open" if entry.is_closed else entry.state, above=above, is_quote_changed=False)
 
     return tuple(map(settle, ledger))
 
@@ -294,7 +305,7 @@ def raise_severities(
             if RANK[finding.severity] < RANK[entry.severity] and not places.isdisjoint(others)
         )
         found = next(worse, None)
-        if found is None or entry.is_absent or entry.has_binding_dismissal:
+        if found is None or entry.is_closed or entry.has_binding_dismissal:
             return entry
         return replace(
             entry, severity=found.severity, title=found.title, body=truncate(found.body, MAX_BODY_CHARACTERS)
@@ -437,9 +448,10 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
     is_same = place.is_certain and is_quoted
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
+    is_fixed = entry.is_quote_changed and entry.is_closed and not is_quoted
     return replace(
         entry,
-        state="dismissed" if holds else "open",
+        state="fixed" if is_fixed else "dismissed" if holds else "open",
         has_binding_dismissal=holds and entry.has_binding_dismissal,
         path=place.path,
         previous_path=files.previous_paths.get(place.path),
@@ -485,14 +497,14 @@ def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> F
 
 
 def _apply_thread(
-    entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str], was_absent: bool
+    entry: LedgerEntry, thread: ReviewThread | None, writers: Collection[str], was_closed: bool
 ) -> LedgerEntry:
     if entry.comment_id is None:
         return entry
     if thread is None:
         return replace(entry, state="dismissed" if entry.state == "open" else entry.state)
     found = find_dismissals(thread)
-    if entry.is_absent or was_absent:
+    if entry.is_closed or was_closed:
         known_void = entry.void_dismissals
         counting = {
             key: login
@@ -511,7 +523,7 @@ def _apply_thread(
         dismissed_by=None,
         has_binding_dismissal=False,
     )
-    if entry.is_absent:
+    if entry.is_closed:
         return known
     if not counting:
         return replace(known, state="open")

@@ -603,6 +603,23 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
     (again,) = settle_quotes([after], [repeated], patches(now), read=["area.py"])
     assert (again.state, again.is_quote_changed) == ("open", False)
     assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
+    fixed = settle_quotes([after], [], patches(now), read=["area.py"])
+    for text, later in ((now, state), (CALL, "open"), (now.replace("+)\n", ""), "fixed")):
+        assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
+    closed = follow(fixed, patches(now), reviewed=reviewed(now))
+    assert find_new([repeated], closed, patches(now)) == ()
+    assert [one.state for one in settle_quotes(closed, [repeated], patches(now), read=["area.py"])] == ["open"]
+
+
+def test_resolving_a_thread_that_says_fixed_dismisses_nothing() -> None:
+    entry = replace(raised()[0], comment_id=901)
+    resolved = ReviewThread(901, entry.key, True, "zoe", (), ("fixed",), (), ())
+    assert [one.state for one in apply_threads([entry], [resolved], writers=["zoe"])] == ["open"]
+    for said in (
+        replace(resolved, thumbs_down=("zoe",)),
+        replace(resolved, replies=(ThreadReply("zoe", "won't fix"),)),
+    ):
+        assert [one.state for one in apply_threads([entry], [said], writers=["zoe"])] == ["dismissed"]
 
 
 def test_dismissal_does_not_hold_after_a_quoted_line_changed() -> None:
@@ -850,7 +867,7 @@ def rounds(*given: tuple[bool, ReviewThread]) -> list[str]:
         text = BEFORE if is_present else REPLACED
         absent = [entry.key for entry in ledger if entry.is_absent]
         ledger = follow(ledger, patches(text), reviewed=reviewed(before))
-        ledger = apply_threads(ledger, [shown], writers=["mona"], absent=absent)
+        ledger = apply_threads(ledger, [shown], writers=["mona"], closed=absent)
         found += [f"{entry.state}{'!' if entry.has_binding_dismissal else ''}" for entry in ledger]
         before = text
     return found

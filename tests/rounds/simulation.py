@@ -411,6 +411,10 @@ class Simulation:
         if state != "done":
             self._check_commit(now, state)
             return
+        self.github.review_threads_of[self.number] = tuple(
+            replace(thread, own_replies=tuple(key for id_, key in self.github.replies if id_ == thread.comment_id))
+            for thread in self.github.review_threads_of.get(self.number, ())
+        )
         self._check_rounds(now)
         for key, one in self.resolved.items():
             if one.line in now.version.marks:  # else it was fixed before somebody resolved the thread
