@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.routing import BaseRoute
 
@@ -19,10 +20,10 @@ from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.openapi import ApiDescription
-from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
+from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import PromptEdits, Questions
-from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
+from hls_handler.console.prompts import MAX_FIGURES_AGE_S, PromptDescriptions, PromptPages, read_figures
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
@@ -31,6 +32,7 @@ from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.active_config import DeliveryConfig
 from hls_handler.work.health import Health
 
@@ -57,9 +59,12 @@ class Console:
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
         self._dry_runs = DryRuns(ports.store, ports.connect_claude, ports.now)
-        self._overview = OverviewReader(ports.store, ports.now)
+        self._overviews = SingleFlightCache(
+            partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
+        )
         self._streams = LogStreams(ports.log_ring)
-        self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
+        self._figures = SingleFlightCache(partial(read_figures, ports.store), ports.now, max_age_s=MAX_FIGURES_AGE_S)
+        self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._questions = Questions(ports.connect_claude, ports.now)
@@ -74,7 +79,7 @@ class Console:
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
-            *OverviewPage(frame, self._overview, ports.health, ports.rate_limit, show_start).routes(),
+            *OverviewPage(frame, self._overviews, ports.health, ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -24,9 +24,9 @@ from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figur
 from hls_handler.history.periods import PERIODS, PeriodName
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import escape_unprintable
+from hls_handler.web.single_flight import SingleFlightCache
 
-CACHED_S = 60.0
-MAX_CACHED = 32  # reports in memory
+MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
 MAX_ROWS = 20  # of each table of the page
 PLOTTED, MAX_PLOTS = 3, 3
 """Dimensions of score cards in one plot, because it has three colours, and plots of the page."""
@@ -66,35 +66,16 @@ class DrawnReport:
     plots: tuple[Markup, ...]  # of the scores
 
 
-class FiguresCache:
-    """Reads reports one after the other, and keeps each for `CACHED_S`, because a report may read 100,000 rows."""
-
-    def __init__(self, store: Storage, now: Callable[[], float], *, has_authors: bool) -> None:
-        """`now` returns seconds since 1970."""
-        self._store, self._now, self._has_authors = store, now, has_authors
-        self._lock = asyncio.Lock()
-        self._reports: dict[FiguresQuery, tuple[float, DrawnReport]] = {}
-
-    async def read(self, query: FiguresQuery) -> DrawnReport:
-        """Raises `StoreUnavailable`, and `InvalidFilter` if the period has not begun."""
-        async with self._lock:
-            now = self._now()
-            self._reports = {one: kept for one, kept in self._reports.items() if 0 <= now - kept[0] < CACHED_S}
-            if query not in self._reports:
-                drawn = await asyncio.to_thread(self._read, query)
-                if len(self._reports) == MAX_CACHED:
-                    self._reports.pop(next(iter(self._reports)))
-                self._reports[query] = (now, drawn)
-            return self._reports[query][1]
-
-    def _read(self, query: FiguresQuery) -> DrawnReport:
-        now = self._store.now()
-        since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
-        if since >= now:
-            raise InvalidFilter("since: expected a time in the past")
-        until = min(query.until or now, now)
-        report = self._store.figures.read(since, until, repository=query.repository, has_authors=self._has_authors)
-        return DrawnReport(report, tuple(_draw_scores(report.scores)))
+def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
+    """Read the database and draw the plots. Blocks; raises `InvalidFilter` if the period has not begun."""
+    now = store.now()
+    since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
+    if since >= now:
+        raise InvalidFilter("since: expected a time in the past")
+    report = store.figures.read(
+        since, min(query.until or now, now), repository=query.repository, has_authors=has_authors
+    )
+    return DrawnReport(report, tuple(_draw_scores(report.scores)))
 
 
 class FiguresPages:
@@ -102,7 +83,12 @@ class FiguresPages:
 
     def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
         self._frame = frame
-        self._cache = FiguresCache(store, now, has_authors=frame.settings.metrics.authors)
+        self._reports = SingleFlightCache(
+            partial(read_report, store, has_authors=frame.settings.metrics.authors),
+            now,
+            max_age_s=MAX_AGE_S,
+            timeout_s=TIMEOUT_S,
+        )
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -113,7 +99,7 @@ class FiguresPages:
 
     async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
         query = parse_figures_query(request.query_params)
-        return query, await self._cache.read(query)
+        return query, await self._reports.get(query)
 
     async def _show(self, request: Request) -> Response:
         try:

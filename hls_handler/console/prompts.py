@@ -49,12 +49,11 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.library import families
 
-FIGURES_S, MAX_AGE_S = 10.0, 60.0
-"""Ages in s: older figures are read again in the background, and a page waits for that if they are too old.
-
-They are sums over all stored calls, which takes 10 to 30 ms with 75,000 calls."""
+MAX_FIGURES_AGE_S = 10.0
+"""Seconds for which pages share figures: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
 
 MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that a page shows."""
@@ -72,33 +71,9 @@ class Figures:
         return list_versions(prompt_id, self.rows, self.failures, self.feedback)
 
 
-class FigureCache:
-    """The figures of all prompts, at most `MAX_AGE_S` old."""
-
-    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
-        self._store, self._now = store, now
-        self._reading: asyncio.Task[Figures] | None = None
-        self._cached: tuple[float, Figures] | None = None
-
-    async def read(self) -> Figures:
-        """Return the figures. Raises `StoreUnavailable`."""
-        age_s = MAX_AGE_S if self._cached is None else abs(self._now() - self._cached[0])
-        if self._cached is not None and age_s < FIGURES_S:
-            return self._cached[1]
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._refresh())
-            # Retrieve the exception: asyncio would log it if no page waits.
-            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
-        return await asyncio.shield(self._reading) if age_s >= MAX_AGE_S or self._cached is None else self._cached[1]
-
-    async def _refresh(self) -> Figures:
-        now, figures = self._now(), await asyncio.to_thread(self._read)
-        self._cached = now, figures
-        return figures
-
-    def _read(self) -> Figures:
-        calls = self._store.calls
-        return Figures(calls.prompt_stats(), calls.failures(), feedback_in(self._store.statistics.counters()))
+def read_figures(store: Storage) -> Figures:
+    """Return the figures of all prompts. Blocks."""
+    return Figures(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +156,7 @@ class PromptPages:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        figures: FigureCache,
+        figures: SingleFlightCache[Figures],
         descriptions: PromptDescriptions,
         delimiter_key: bytes,
     ) -> None:
@@ -195,7 +170,7 @@ class PromptPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        reloading, figures = self._prompts(), await self._figures.read()
+        reloading, figures = self._prompts(), await self._figures.get()
         library = reloading.latest
         rows = []
         for prompt in library.prompts.values():
@@ -217,7 +192,7 @@ class PromptPages:
             return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
         guid = request.query_params.get("delivery", "").strip()
         view = await asyncio.to_thread(self._view, library, name, guid)
-        versions = (await self._figures.read()).versions(library.prompts[name].id)
+        versions = (await self._figures.get()).versions(library.prompts[name].id)
         return self._frame.render(
             request,
             "prompt.html",
