@@ -46,6 +46,7 @@ from hls_handler.reports.prompt_library import (
     list_uses,
     list_versions,
 )
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
@@ -246,14 +247,15 @@ def load_input(
 
     Raises `UnsuitableDelivery`, and `PromptError` if its facts do not fit the library.
     """
+    table = RepositoryTable(settings)
     if guid:
         row = store.deliveries.find(guid)
         if row is None:
             raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
-        return load_delivery(store, row, library, name, settings)
+        return load_delivery(store, row, library, name, table)
     for row in offered:
         try:
-            return load_delivery(store, row, library, name, settings)
+            return load_delivery(store, row, library, name, table)
         except UnsuitableDelivery:
             continue
     sample = load_sample(library, name, settings)

@@ -70,6 +70,7 @@ def library(tmp_path: Path) -> Path:
 def author(browser: Browser, library: Path) -> Browser:
     """A browser that is signed in at a service with a library of one prompt."""
     browser.sections["prompts"] = {"directory": (str(library),)}
+    browser.sections["repositories"] = ({"name": "owner/repo"}, {"name": "octo/widgets"})
     browser.apply(api_key=KEY)
     given = settings(**browser.sections)
     browser.prompts = ReloadingLibrary(lambda: load_checked(given), library)
@@ -183,7 +184,7 @@ def test_prompt_is_rendered_with_the_newest_delivery_and_its_text_is_marked(auth
 
 def test_unsuitable_delivery_is_named_with_the_reason(author: Browser, store: Storage) -> None:
     begin(store, "g1")
-    assert "g1 has no facts that this version of HLS can read." in author.get(f"{PAGE}?delivery=g1").body.decode()
+    assert "g1: its event cannot be read: " in author.get(f"{PAGE}?delivery=g1").body.decode()
     assert "there is no delivery none, or it was deleted." in author.get(f"{PAGE}?delivery=none").body.decode()
     store.queue.dead_letter(begin(store, "p1", event="push", action=None, number=None), reason="x")
     page = author.get(f"{PAGE}?delivery=p1").body.decode()
