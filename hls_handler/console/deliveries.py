@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
     STATES,
-    InvalidFilter,
     describe_conversation,
     describe_event,
     find_delivery,
@@ -50,10 +49,7 @@ class DeliveryPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        try:
-            search = parse_search(request.query_params)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        search = parse_search(request.query_params)
         found = await asyncio.to_thread(self._store.searches.find, search)
         return self._frame.render(
             request,

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
 from hls_handler.console.endpoints import SHOW_FIGURES, FiguresDocument, FiguresPageDocument, PercentilesDocument
-from hls_handler.console.frame import Frame, Problem, send_json
+from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.plots import draw
 from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport, Percentiles
@@ -102,10 +102,7 @@ class FiguresPages:
         return query, await self._reports.get(query)
 
     async def _show(self, request: Request) -> Response:
-        try:
-            query, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        query, drawn = await self._read(request)
         report = drawn.report
         return self._frame.render(
             request,
@@ -125,20 +122,14 @@ class FiguresPages:
         )
 
     async def _download(self, request: Request) -> Response:
-        try:
-            _, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        _, drawn = await self._read(request)
         report = drawn.report
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
         return Response(to_csv(report), headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
-        try:
-            query, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            raise Problem(400, str(exc)) from None
+        query, drawn = await self._read(request)
         return send_json(request, report_to_document(query, drawn.report))
 
 

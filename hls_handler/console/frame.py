@@ -15,6 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.console.access import Access
+from hls_handler.console.delivery_search import InvalidFilter
 from hls_handler.console.endpoints import Endpoint, ProblemDocument
 from hls_handler.console.pages import render
 from hls_handler.errors import StoreUnavailable
@@ -64,6 +65,8 @@ class Frame:
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
                 return await show(request)
+            except InvalidFilter as exc:
+                return self.message(request, f"{exc}.", status=400)
             except HTTPException as exc:
                 return self.message(request, f"{exc.detail[:1].upper()}{exc.detail[1:]}.", status=exc.status_code)
             except StoreUnavailable:
@@ -79,6 +82,8 @@ class Frame:
                 self._require_program(request)
                 _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
                 return await answer(request)
+            except InvalidFilter as exc:
+                return Problem(400, str(exc)).respond()
             except Problem as exc:
                 return exc.respond()
             except StoreUnavailable:
