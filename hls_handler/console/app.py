@@ -23,7 +23,7 @@ from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
 from hls_handler.console.prompt_edits import PromptEdits, Questions
-from hls_handler.console.prompts import MAX_FIGURES_AGE_S, PromptDescriptions, PromptPages, read_figures
+from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptDescriptions, PromptPages, read_library_stats
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
@@ -63,7 +63,7 @@ class Console:
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
         self._streams = LogStreams(ports.log_ring)
-        self._figures = SingleFlightCache(partial(read_figures, ports.store), ports.now, max_age_s=MAX_FIGURES_AGE_S)
+        self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
         self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
@@ -85,7 +85,7 @@ class Console:
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
             *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
-            *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),

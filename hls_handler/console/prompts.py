@@ -53,8 +53,8 @@ from hls_handler.untrusted.cleaning import split_untrusted
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.library import families
 
-MAX_FIGURES_AGE_S = 10.0
-"""Seconds for which pages share figures: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
+MAX_STATS_AGE_S = 10.0
+"""Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
 
 MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that a page shows."""
@@ -63,7 +63,7 @@ MAX_VERSIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class LibraryStats:
     rows: Sequence[PromptStats]
     failures: Mapping[str, Mapping[str, int]]  # prompt id -> outcome -> number of calls
     feedback: Mapping[str, Mapping[str, FieldFeedback]]  # prompt id -> field of the reply
@@ -72,9 +72,9 @@ class Figures:
         return list_versions(prompt_id, self.rows, self.failures, self.feedback)
 
 
-def read_figures(store: Storage) -> Figures:
-    """Return the figures of all prompts. Blocks."""
-    return Figures(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
+def read_library_stats(store: Storage) -> LibraryStats:
+    """Return the statistics of all prompts. Blocks."""
+    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class PromptDescriptions:
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
-    """The content of a prompt's page, without the figures."""
+    """The content of a prompt's page, without the statistics."""
 
     about: PromptDescription
     uses: Sequence[Use]
@@ -157,12 +157,12 @@ class PromptPages:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        figures: SingleFlightCache[Figures],
+        stats: SingleFlightCache[LibraryStats],
         descriptions: PromptDescriptions,
         delimiter_key: bytes,
     ) -> None:
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._figures, self._descriptions, self._key = figures, descriptions, delimiter_key
+        self._stats, self._descriptions, self._key = stats, descriptions, delimiter_key
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -171,11 +171,11 @@ class PromptPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        reloading, figures = self._prompts(), await self._figures.get()
+        reloading, stats = self._prompts(), await self._stats.get()
         library = reloading.latest
         rows = []
         for prompt in library.prompts.values():
-            current, *earlier = figures.versions(prompt.id)
+            current, *earlier = stats.versions(prompt.id)
             total = add_up([version.calls for version in earlier]) if earlier else None
             rows.append((prompt, format_triggers(library, prompt), describe_version(current, by_field=False), total))
         return self._frame.render(
@@ -193,7 +193,7 @@ class PromptPages:
             return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
         guid = request.query_params.get("delivery", "").strip()
         view = await asyncio.to_thread(self._view, library, name, guid)
-        versions = (await self._figures.get()).versions(library.prompts[name].id)
+        versions = (await self._stats.get()).versions(library.prompts[name].id)
         return self._frame.render(
             request,
             "prompt.html",

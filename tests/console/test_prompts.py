@@ -143,7 +143,7 @@ def test_corrections_are_shown_by_field_and_in_the_library_together() -> None:
     assert describe_version(version, by_field=False).corrections == "6 of 50 labels, 12%"
 
 
-def test_figures_are_kept_for_ten_seconds(author: Browser, store: Storage) -> None:
+def test_statistics_are_kept_for_ten_seconds(author: Browser, store: Storage) -> None:
     def replies() -> str:
         return author.get("/prompts").body.decode().partition('data-label="Replies">')[2].partition("<")[0]
 
