@@ -19,6 +19,7 @@ from hls_handler.console.delivery_search import InvalidFilter
 from hls_handler.console.endpoints import Endpoint, ProblemDocument
 from hls_handler.console.pages import render
 from hls_handler.errors import StoreUnavailable
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
@@ -52,6 +53,7 @@ class Frame:
 
     def __init__(self, settings: Settings, access: Access) -> None:
         self.settings, self.access = settings, access
+        self.table = RepositoryTable(settings)
 
     def page(self, path: str, show: Answer, *, method: str = "GET") -> Route:
         """Return the route of a page for people who may use the console; others are asked for the key."""

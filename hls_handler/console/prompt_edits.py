@@ -243,7 +243,7 @@ class PromptEdits:
 
     def _load_input(self, library: Library, edit: Edit) -> PromptInput:
         offered = [] if edit.guid else list_deliveries(self._store, library, edit.name)
-        return load_input(self._store, library, edit.name, self._frame.settings, edit.guid, offered)
+        return load_input(self._frame, self._store, library, edit.name, edit.guid, offered)
 
     def _make_job(self, library: Library, edit: Edit, given: PromptInput) -> RenderJob:
         settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)

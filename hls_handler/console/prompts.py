@@ -46,7 +46,6 @@ from hls_handler.reports.prompt_library import (
     list_uses,
     list_versions,
 )
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
@@ -209,7 +208,7 @@ class PromptPages:
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
         try:
-            given = load_input(self._store, library, name, settings, guid, offered)
+            given = load_input(self._frame, self._store, library, name, guid, offered)
             rendered = render(library, name, make_variables(given, library, name), key=self._key)
             shown = show_rendered(settings, rendered, given)
         except PromptError as exc:
@@ -241,24 +240,23 @@ def prompt_name(request: Request) -> str:
 
 
 def load_input(
-    store: Storage, library: Library, name: str, settings: Settings, guid: str, offered: Sequence[DeliveryRow] = ()
+    frame: Frame, store: Storage, library: Library, name: str, guid: str, offered: Sequence[DeliveryRow] = ()
 ) -> PromptInput:
     """Return the delivery `guid`; without it, the first suitable one of `offered`, else the recorded event.
 
     Raises `UnsuitableDelivery`, and `PromptError` if its facts do not fit the library.
     """
-    table = RepositoryTable(settings)
     if guid:
         row = store.deliveries.find(guid)
         if row is None:
             raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
-        return load_delivery(store, row, library, name, table)
+        return load_delivery(store, row, library, name, frame.table)
     for row in offered:
         try:
-            return load_delivery(store, row, library, name, table)
+            return load_delivery(store, row, library, name, frame.table)
         except UnsuitableDelivery:
             continue
-    sample = load_sample(library, name, settings)
+    sample = load_sample(library, name, frame.settings)
     if sample is None:
         raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
     return sample
