@@ -184,7 +184,6 @@ prompt_versions = Table(
     metadata,
     Column("prompt_id", UntrustedString, primary_key=True),  # "issues/analyze@3f9c2a"
     Column("sources", LargeBinary, nullable=False),  # JSON of `PromptSources`, zstd
-    Column("first_used_at", BigInteger, nullable=False),
 )
 
 deleted_calls = Table(

@@ -62,7 +62,6 @@ def upgrade() -> None:
         "prompt_versions",
         sa.Column("prompt_id", sa.Text(), nullable=False),
         sa.Column("sources", sa.LargeBinary(), nullable=False),
-        sa.Column("first_used_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("prompt_id"),
     )
     has_key = sa.text("review_key IS NOT NULL")
