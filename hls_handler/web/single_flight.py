@@ -48,9 +48,9 @@ class SingleFlightCache(Generic[Value, *Key]):
 
     async def _get(self, key: tuple[*Key]) -> Value:
         while True:
-            kept = self._values.get(key)
-            if kept is not None and 0 <= self._clock() - kept[0] < self._max_age_s:
-                return kept[1]
+            found = self._values.get(key)
+            if found is not None and 0 <= self._clock() - found[0] < self._max_age_s:
+                return found[1]
             if self._reading is None or self._reading[1].done():
                 self._reading = (key, self._begin(key))
             of_key, reading = self._reading

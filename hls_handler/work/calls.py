@@ -112,7 +112,7 @@ def _call(
     if isinstance(answer, ValidReply):
         job.context.health.ok("claude", begun_at=started_at)
         return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=cache_key)
-    return _end_unusable(job, call, answer, index=index, is_kept=correction is None and answer.why == "invalid")
+    return _end_unusable(job, call, answer, index=index, is_stored=correction is None and answer.why == "invalid")
 
 
 def _end_failed(job: Job, call: int, error: StepFailed) -> None:
@@ -150,8 +150,8 @@ def _end_valid(
     return recalled
 
 
-def _end_unusable(job: Job, call: int, answer: UnusableReply, *, index: int, is_kept: bool) -> UnusableReply:
-    """Store the end of the call and, if `is_kept`, the reply; return it redacted, because Claude gets it again."""
+def _end_unusable(job: Job, call: int, answer: UnusableReply, *, index: int, is_stored: bool) -> UnusableReply:
+    """Store the end of the call and, if `is_stored`, the reply; return it redacted, because Claude gets it again."""
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
     job.store.calls.end(
         job.lease,
@@ -161,7 +161,7 @@ def _end_unusable(job: Job, call: int, answer: UnusableReply, *, index: int, is_
         error=answer.problem,
         is_usage_unknown=answer.why in ("miscounted", "oversized"),
         request_id=answer.usage.request_id,
-        changes=[step] if is_kept else [],
+        changes=[step] if is_stored else [],
     )
     unusable = UNUSABLE.decode(step)
     assert unusable is not None
