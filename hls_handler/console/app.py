@@ -12,8 +12,9 @@ from starlette.routing import BaseRoute
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
+from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
-from hls_handler.console.dry_runs import ConnectClaude, DryRunPages, DryRuns
+from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
@@ -22,7 +23,7 @@ from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import PromptEdits, Questions
+from hls_handler.console.prompt_edits import PromptEdits, Sent, Trial
 from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptDescriptions, PromptPages, read_library_stats
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
@@ -30,6 +31,7 @@ from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.dry_run import DryRun
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
@@ -58,7 +60,7 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
-        self._dry_runs = DryRuns(ports.store, ports.connect_claude, ports.now)
+        self._dry_runs = ClaudeRuns[DryRun]("dry run", ports.store, ports.connect_claude, ports.now)
         self._overviews = SingleFlightCache(
             partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
         )
@@ -67,7 +69,8 @@ class Console:
         self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
-        self._questions = Questions(ports.connect_claude, ports.now)
+        self._sent: dict[str, Sent] = {}
+        self._trials = ClaudeRuns[Trial]("trial", ports.store, ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
@@ -84,7 +87,7 @@ class Console:
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._trials, self._sent, delimiter_key).routes(),
             *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
@@ -99,3 +102,4 @@ class Console:
         """End the open streams, and begin nothing more in the background. Thread-safe."""
         self._streams.stop()
         self._dry_runs.stop()
+        self._trials.stop()

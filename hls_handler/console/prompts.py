@@ -17,7 +17,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import FieldFeedback, feedback_in
+from hls_handler.history.corrections import CorrectedDelivery, FieldFeedback, feedback_in
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt, origin
@@ -58,7 +58,7 @@ MAX_STATS_AGE_S = 10.0
 MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that a page shows."""
 
-MAX_VERSIONS = 50
+MAX_VERSIONS, MAX_CORRECTED = 50, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ class PromptView:
     about: PromptDescription
     uses: Sequence[Use]
     deliveries: Sequence[DeliveryRow]
+    corrected: Sequence[CorrectedDelivery]
     shown: Shown | None
     problem: str  # why it is not rendered
 
@@ -216,7 +217,8 @@ class PromptPages:
         except HlsError as exc:
             problem = f"{exc}."
         about = self._descriptions.find(library, name)
-        return PromptView(about, list_uses(settings, library, name), offered, shown, problem)
+        corrected = self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED)
+        return PromptView(about, list_uses(settings, library, name), offered, corrected, shown, problem)
 
 
 def _describe_prompt(library: Library, name: str) -> PromptDescription:

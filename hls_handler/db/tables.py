@@ -258,6 +258,7 @@ corrections = Table(
     Column("set_at", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Index("ix_corrections_newest", "repository_id", "bot_login", "recorded_at"),
+    Index("ix_corrections_recorded", "recorded_at"),
 )
 
 comments = Table(

@@ -87,6 +87,9 @@ def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str,
         stored = load_stored_facts(store, row, table)
     except NotRepeatable as exc:
         raise UnsuitableDelivery(f"{row.guid}: {exc}") from None
+    skipped = stored.handler.skip_reason(stored.facts)
+    if skipped is not None:
+        raise UnsuitableDelivery(f"{row.guid} was not a question for Claude: {skipped.reason}")
     is_verification = stored.handler.verification == name
     reply = _find_earlier_reply(stored.steps, library, name, is_verification=is_verification)
     if reply is None and _needs_reply(library, name, is_verification=is_verification):
@@ -117,32 +120,41 @@ def load_sample(library: Library, name: str, settings: Settings) -> PromptInput 
 
 
 def make_variables(given: PromptInput, library: Library, name: str) -> Mapping[str, object]:
-    """Return the variables of the prompt's template.
+    """Return the variables of the prompt's template; those of the first question if there are several.
 
-    If the facts are split into several questions, these are the variables of the first one. A prompt that follows
-    another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    A prompt that follows another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    """
+    return next(list_variables(given, library, name))
+
+
+def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[Mapping[str, object]]:
+    """Yield the variables of each question: one for each part of the facts, but one for a prompt that follows another.
+
+    Raises `UnsuitableDelivery`.
     """
     handler = handler_for(given.event)
     event = parse_event(given.event, given.guid or GUID, given.body.encode())
     facts = facts_codec(handler).decode(given.facts)
     if facts is None:
         raise UnsuitableDelivery("the facts are of another version of HLS")
-    part = handler.split(facts)[0]
-    variables = {
-        **template_variables(event, handler, part, prompt=name),
-        "rule": given.rule,
-        "config": given.config,
-    }
     reply = _decode(given.reply, library)
-    if handler.verification == name:
-        asked = None if reply is None else handler.verification_variables(facts, reply)
-        if reply is not None and asked is None:
-            raise UnsuitableDelivery("the review has no findings to verify")
-        return {**variables, **(asked or {})}
     before = library.predecessors(name)
-    if before and (reply is not None or not library.prompts[name].on):
-        variables["analysis"] = reply or sample_values(library.prompts[before[0]].reply_model)[0]
-    return variables
+    for part in handler.split(facts):
+        variables = {
+            **template_variables(event, handler, part, prompt=name),
+            "rule": given.rule,
+            "config": given.config,
+        }
+        if handler.verification == name:
+            asked = None if reply is None else handler.verification_variables(facts, reply)
+            if reply is not None and asked is None:
+                raise UnsuitableDelivery("the review has no findings to verify")
+            yield {**variables, **(asked or {})}
+            return
+        if before and (reply is not None or not library.prompts[name].on):
+            yield {**variables, "analysis": reply or sample_values(library.prompts[before[0]].reply_model)[0]}
+            return
+        yield variables
 
 
 def _make(

@@ -64,9 +64,9 @@ class RerunBrowser(Browser):
         marked = page.partition("<main>")[2].replace("<mark>", "«").replace("</mark>", "»")
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", marked)).split())
 
-    def finished(self, path: str = DRY_RUN) -> str:
-        """Return the text of the page when the dry run has ended."""
-        for thread in threading.enumerate():
-            if thread.name == "dry-run":
-                thread.join(TIMEOUT_S)
+    def finished(self, path: str = DRY_RUN, *, thread: str = "dry-run") -> str:
+        """Return the text of the page when the run has ended."""
+        for one in threading.enumerate():
+            if one.name == thread:
+                one.join(TIMEOUT_S)
         return self.text(path)

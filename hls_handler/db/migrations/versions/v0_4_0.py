@@ -134,3 +134,4 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_analyses_newest", "analyses", ["analysed_at", "delivery_id", "step_index"])
+    op.create_index("ix_corrections_recorded", "corrections", ["recorded_at"])
