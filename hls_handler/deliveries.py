@@ -63,7 +63,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
 
         Commands have a key of their own, "186853002#7/commands", so that they do not wait for other deliveries.
         """
-        key = _conversation_key(self.repository_id, self.number)
+        key = conversation_key(self.repository_id, self.number)
         return f"{key}/commands" if self.is_command and key is not None else key
 
     @property
@@ -126,7 +126,7 @@ class Lease:
 
     @property
     def conversation_key(self) -> str | None:
-        return _conversation_key(self.repository_id, self.number)
+        return conversation_key(self.repository_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class Finished:
     reason: str | None
 
 
-def _conversation_key(repository_id: int | None, number: int | None) -> str | None:
+def conversation_key(repository_id: int | None, number: int | None) -> str | None:
     # the id, because the name of a repository may change
     return None if repository_id is None or number is None else f"{repository_id}#{number}"
 

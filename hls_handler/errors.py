@@ -16,7 +16,7 @@ HlsError
 ├── DamagedError           a stored value cannot be read: the operator restores a backup (db/values.py)
 ├── RestartLimitReached    the demo's service exits after every restart (cli/service_process.py)
 ├── ProblemFound           a periodic check found a problem: /health shows it to the operator (work/background.py)
-├── CallRefused            a page must not ask Claude now: it shows why (console/dry_runs.py)
+├── CallRefused            a page must not ask Claude now: it shows why (console/claude_runs.py)
 ├── NotRepeatable          a delivery cannot be analysed again: something is not stored (work/replay.py)
 ├── UnsuitableDelivery     a prompt cannot be rendered with a delivery: the page shows why (reports/prompt_input.py)
 ├── Stopped                catch-up ends early; the next run continues (work/catch_up.py)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
@@ -79,6 +81,18 @@ def pytest_configure() -> None:
     for variable in CA_VARIABLES:
         os.environ.pop(variable, None)
     os.environ["SSL_CERT_DIR"] = str(HERE)
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Undo `logs.configure` after the test."""
+    root = logging.getLogger()
+    handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
+    yield
+    threading.excepthook = thread_excepthook
+    logging.captureWarnings(capture=False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

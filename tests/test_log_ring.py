@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import threading
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -14,18 +12,9 @@ import pytest
 from hls_handler import logs
 from hls_handler.log_ring import MAX_CHARACTERS, MAX_LINES, LogFilter, LogLine, LogRing
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 ALL = LogFilter()
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
-    yield
-    threading.excepthook = thread_excepthook
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def line(message: str = "m", level: str = "INFO", **fields: object) -> str:

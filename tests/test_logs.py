@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,22 +20,13 @@ from hls_handler.app import configure_logs
 from hls_handler.log_ring import LogRing
 from tests.settings.files import SMALLEST, load
 
+pytestmark = pytest.mark.usefixtures("logging_as_before")
+
 TOKEN = 'marker "quoted" tökén'
 OTHER = "webhook-secret-marker"
 UNKNOWN_TOKEN = "ghp_" + "a1B2" * 9
 
 Lines = Callable[[], list[dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level, thread_excepthook = list(root.handlers), root.level, threading.excepthook
-    yield
-    threading.excepthook = thread_excepthook
-    logging.captureWarnings(capture=False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 def configured(layout: Literal["json", "text"] = "json", level: str = "INFO") -> io.StringIO:
@@ -304,8 +296,8 @@ def test_format_depends_on_the_terminal_unless_it_is_set(
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in ({"TERM": "xterm"} | environ).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.stderr", stream)
-    configure_logs(load(tmp_path, SMALLEST + setting), LogRing())
+    with contextlib.redirect_stderr(stream):
+        configure_logs(load(tmp_path, SMALLEST + setting), LogRing())
     logging.getLogger("x").warning("hello", extra={"field": "\x1b[31mred"})
     written = stream.getvalue()
     assert written.startswith(begins)

@@ -111,9 +111,12 @@ class Access:
 
     def is_own_form(self, request: Request, token: str) -> bool:
         """Return True if a form of the console sent the request, and no page of another site."""
+        return self.is_same_origin(request) and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
+
+    def is_same_origin(self, request: Request) -> bool:
+        """Return True if no page of another site sent the request, as far as its header Origin says."""
         host = request.headers.get("host")
-        is_same_origin = request.headers.get("origin") in (None, f"http://{host}", f"https://{host}", self._origin)
-        return is_same_origin and hmac.compare_digest(token.encode(), self.csrf_token(request).encode())
+        return request.headers.get("origin") in (None, f"http://{host}", f"https://{host}", self._origin)
 
     def _is_key(self, given: bytes) -> bool:
         return self._key is not None and hmac.compare_digest(given, self._key)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import InvalidFilter, find_delivery, parse_search, parse_time, to_query
+from hls_handler.console.delivery_search import find_delivery, parse_search, parse_time, to_query
 from hls_handler.console.endpoints import (
     ANALYSIS_ID,
     LIST_ANALYSES,
@@ -81,10 +81,7 @@ class Api:
         return send_json(request, _analysis_to_dict(row))
 
     async def _list(self, request: Request) -> Response:
-        try:
-            search = parse_search(request.query_params)
-        except InvalidFilter as exc:
-            raise Problem(400, str(exc)) from None
+        search = parse_search(request.query_params)
         found = await asyncio.to_thread(self._store.searches.find, search)
         pauses = await asyncio.to_thread(self._store.pauses.active)
         query = None if found.next is None else to_query(request.query_params, before=found.next)
@@ -121,15 +118,11 @@ def _parse_analysis_search(query: Mapping[str, str]) -> AnalysisSearch:
         raise Problem(400, f"repo_full_name: found {repository[:MAX_QUOTED]!r}, expected owner/repo")
     if kind is not None and kind not in KINDS:
         raise Problem(400, f"kind: found {kind[:MAX_QUOTED]!r}, expected one of {', '.join(KINDS)}")
-    try:
-        since = parse_time("since", query.get("since"))
-    except InvalidFilter as exc:
-        raise Problem(400, str(exc)) from None
     return AnalysisSearch(
         repository=repository,
         number=_parse_number(query, "pr_number", None, 1, MAX_NUMBER),
         kind=next((one for one in KINDS if one == kind), None),
-        since=since,
+        since=parse_time("since", query.get("since")),
         limit=_parse_number(query, "limit", 20, 1, MAX_LIMIT),
         offset=_parse_number(query, "offset", 0, 0, MAX_OFFSET),
     )

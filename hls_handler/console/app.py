@@ -5,32 +5,36 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.routing import BaseRoute
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
+from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
-from hls_handler.console.dry_runs import ConnectClaude, DryRunPages, DryRuns
+from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
 from hls_handler.console.metrics import MetricsPage
 from hls_handler.console.openapi import ApiDescription
-from hls_handler.console.overview import OverviewPage, OverviewReader, ShowStart
+from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
-from hls_handler.console.prompt_edits import PromptEdits, Questions
-from hls_handler.console.prompts import FigureCache, PromptDescriptions, PromptPages
+from hls_handler.console.prompt_edits import PromptEdits, Sent, Trial
+from hls_handler.console.prompts import MAX_STATS_AGE_S, PromptDescriptions, PromptPages, read_library_stats
 from hls_handler.console.render_process import RenderProcess, RunRenderJob
 from hls_handler.console.sent_prompts import SentPromptPages
 from hls_handler.console.settings_page import SettingsPages
 from hls_handler.console.sign_in import SignInPages
 from hls_handler.log_ring import LogRing
 from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.reports.dry_run import DryRun
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.active_config import DeliveryConfig
 from hls_handler.work.health import Health
 
@@ -56,13 +60,17 @@ class Console:
         """`run` renders unsaved prompts; by default, a child process does."""
         self._ports = ports
         self._own_key, self._attempts = secrets.token_bytes(32), Attempts()
-        self._dry_runs = DryRuns(ports.store, ports.connect_claude, ports.now)
-        self._overview = OverviewReader(ports.store, ports.now)
+        self._dry_runs = ClaudeRuns[DryRun]("dry run", ports.store, ports.connect_claude, ports.now)
+        self._overviews = SingleFlightCache(
+            partial(read_overview, ports.store), ports.now, max_age_s=MAX_OVERVIEW_AGE_S
+        )
         self._streams = LogStreams(ports.log_ring)
-        self._figures, self._descriptions = FigureCache(ports.store, ports.now), PromptDescriptions()
+        self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
+        self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
-        self._questions = Questions(ports.connect_claude, ports.now)
+        self._sent: dict[str, Sent] = {}
+        self._trials = ClaudeRuns[Trial]("trial", ports.store, ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
         """Return the routes for these settings. `show_start` answers `/` for people who may not use the console.
@@ -74,13 +82,13 @@ class Console:
         frame = Frame(settings, Access(settings, self._own_key, self._attempts, ports.now))
         prompts, delimiter_key = ports.prompts, self._delimiter_key
         return [
-            *OverviewPage(frame, self._overview, ports.health, ports.rate_limit, show_start).routes(),
+            *OverviewPage(frame, self._overviews, ports.health, ports.rate_limit, show_start).routes(),
             *DeliveryPages(frame, store, ports.log_ring).routes(),
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._run, self._questions, delimiter_key).routes(),
-            *PromptPages(frame, store, prompts, self._figures, self._descriptions, delimiter_key).routes(),
+            *PromptEdits(frame, store, prompts, self._run, self._trials, self._sent, delimiter_key).routes(),
+            *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
@@ -94,3 +102,4 @@ class Console:
         """End the open streams, and begin nothing more in the background. Thread-safe."""
         self._streams.stop()
         self._dry_runs.stop()
+        self._trials.stop()

@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import (
     STATES,
-    InvalidFilter,
     describe_conversation,
     describe_event,
     find_delivery,
@@ -30,7 +29,6 @@ from hls_handler.reports.delivery_report import DeliveryReport, format_report, l
 from hls_handler.reports.retry import retry_delivery
 from hls_handler.reports.timeline import ROUTE, Step
 from hls_handler.storage import Storage
-from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import add_usd
 
 MAX_FACTS_CHARACTERS = 100_000
@@ -50,10 +48,7 @@ class DeliveryPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        try:
-            search = parse_search(request.query_params)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        search = parse_search(request.query_params)
         found = await asyncio.to_thread(self._store.searches.find, search)
         return self._frame.render(
             request,
@@ -104,10 +99,9 @@ class DeliveryPages:
 
     def _load(self, row: DeliveryRow) -> _Shown:
         report = load_report(self._store, row)
-        facts = None if report.facts is None else "\n".join(_format_tree(json.loads(report.facts)))
         return _Shown(
             report,
-            facts=None if facts is None else truncate(facts, MAX_FACTS_CHARACTERS),
+            facts=None if report.facts is None else _format_facts(report.facts),
             replies=tuple(
                 (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
                 for answered in report.answers
@@ -169,22 +163,30 @@ def _draw_bars(steps: Sequence[Step]) -> list[tuple[float, float] | None]:
     ]
 
 
+def _format_facts(facts: str) -> str:
+    """Return the first `MAX_FACTS_CHARACTERS` of the facts as lines. The rest is not formatted."""
+    text = ""
+    for line in _format_tree(json.loads(facts)):
+        text += f"{line}\n"
+        if len(text) > MAX_FACTS_CHARACTERS:
+            return f"{text[:MAX_FACTS_CHARACTERS]}… [the rest is not shown]"
+    return text.rstrip("\n")
+
+
 def _format_tree(value: object, indent: str = "") -> Iterator[str]:
     """Yield the lines of a JSON value for reading. Each line of a text is marked, so that it cannot imitate a key."""
     match value:
         case Mapping() | list() if value:
             named = value.items() if isinstance(value, Mapping) else (("-", part) for part in value)
             for name, part in named:
-                lines = list(_format_tree(part, f"{indent}  "))
-                is_short = len(lines) == 1 and not (isinstance(part, Mapping | list) and part)
                 label = name if name == "-" else f"{name}:"
-                if is_short:
-                    yield f"{indent}{label} {lines[0].strip()}"
-                else:
+                if (isinstance(part, Mapping | list) and part) or (isinstance(part, str) and "\n" in part):
                     yield f"{indent}{label}"
-                    yield from lines
+                    yield from _format_tree(part, f"{indent}  ")
+                else:
+                    yield f"{indent}{label} {next(_format_tree(part)).strip()}"
         case str() if "\n" in value:
-            yield from (f"{indent}| {line}" for line in value.split("\n"))
+            yield from (f"{indent}| {line}" for line in value[: MAX_FACTS_CHARACTERS + 1].split("\n"))
         case str():
             yield f"{indent}{value}"
         case _:

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, STATES
 from hls_handler.history.analyses import KINDS, MAX_READ, Kind
 from hls_handler.history.periods import PERIODS
+from hls_handler.reports.figures_documents import FiguresPageDocument
 from hls_handler.reports.json_documents import DeliveriesPage, DeliveryDocument
 from hls_handler.web.app import HealthDocument
 from hls_handler.web.stats import StatsDocument, TokensDocument
@@ -71,66 +72,6 @@ class AnalysesDocument(TypedDict):
     offset: int
     next: Annotated[str | None, Field(description="path of the next page")]
     is_complete: Annotated[bool, Field(description="false: older analyses may match, too, but are not listed")]
-
-
-class PercentilesDocument(TypedDict):
-    count: int
-    p50: float | None
-    p95: float | None
-    p99: float | None
-
-
-class FindingsDocument(TypedDict):
-    raised: int
-    accepted: int
-    fixed: int
-    dismissed: int
-    false_positive_percent: float | None
-
-
-class CacheDocument(TypedDict):
-    replies: int
-    hits: int
-    hit_percent: float | None
-    saved_usd: float
-
-
-class FiguresDocument(TypedDict):
-    """The figures of one repository, of one author, or of all. A value is None if there is nothing to divide by."""
-
-    name: str
-    processed: int
-    done: int
-    dead: int
-    per_minute: float
-    success_percent: float | None
-    recovered: int
-    recovery_percent: float | None
-    processing_seconds: PercentilesDocument
-    first_reply_seconds: PercentilesDocument
-    pull_requests_analysed: int
-    findings: FindingsDocument
-    cost_usd: float
-    cost_per_pull_request_usd: float | None
-    reply_cache: CacheDocument
-
-
-class ScoreDocument(TypedDict):
-    day: str
-    dimension: str
-    average: float
-    replies: int
-
-
-class FiguresPageDocument(TypedDict):
-    since: str
-    until: str
-    is_complete: bool
-    repository: str | None
-    total: FiguresDocument
-    repositories: list[FiguresDocument]
-    authors: list[FiguresDocument] | None
-    scores: list[ScoreDocument]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import csv
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -16,23 +14,20 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
-from hls_handler.console.endpoints import SHOW_FIGURES, FiguresDocument, FiguresPageDocument, PercentilesDocument
-from hls_handler.console.frame import Frame, Problem, send_json
+from hls_handler.console.endpoints import SHOW_FIGURES
+from hls_handler.console.frame import Frame, send_json
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.plots import draw
-from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport, Percentiles
+from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport
 from hls_handler.history.periods import PERIODS, PeriodName
+from hls_handler.reports.figures_documents import report_to_document, to_csv
 from hls_handler.storage import Storage
-from hls_handler.untrusted.cleaning import escape_unprintable
+from hls_handler.web.single_flight import SingleFlightCache
 
-CACHED_S = 60.0
-MAX_CACHED = 32  # reports in memory
+MAX_AGE_S, TIMEOUT_S = 60.0, 30.0  # of reports; each may read 100,000 rows
 MAX_ROWS = 20  # of each table of the page
 PLOTTED, MAX_PLOTS = 3, 3
 """Dimensions of score cards in one plot, because it has three colours, and plots of the page."""
-
-FORMULA = ("=", "+", "-", "@")
-"""Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
 DEFAULT_PERIOD: PeriodName = "7d"
 
@@ -66,35 +61,16 @@ class DrawnReport:
     plots: tuple[Markup, ...]  # of the scores
 
 
-class FiguresCache:
-    """Reads reports one after the other, and keeps each for `CACHED_S`, because a report may read 100,000 rows."""
-
-    def __init__(self, store: Storage, now: Callable[[], float], *, has_authors: bool) -> None:
-        """`now` returns seconds since 1970."""
-        self._store, self._now, self._has_authors = store, now, has_authors
-        self._lock = asyncio.Lock()
-        self._reports: dict[FiguresQuery, tuple[float, DrawnReport]] = {}
-
-    async def read(self, query: FiguresQuery) -> DrawnReport:
-        """Raises `StoreUnavailable`, and `InvalidFilter` if the period has not begun."""
-        async with self._lock:
-            now = self._now()
-            self._reports = {one: kept for one, kept in self._reports.items() if 0 <= now - kept[0] < CACHED_S}
-            if query not in self._reports:
-                drawn = await asyncio.to_thread(self._read, query)
-                if len(self._reports) == MAX_CACHED:
-                    self._reports.pop(next(iter(self._reports)))
-                self._reports[query] = (now, drawn)
-            return self._reports[query][1]
-
-    def _read(self, query: FiguresQuery) -> DrawnReport:
-        now = self._store.now()
-        since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
-        if since >= now:
-            raise InvalidFilter("since: expected a time in the past")
-        until = min(query.until or now, now)
-        report = self._store.figures.read(since, until, repository=query.repository, has_authors=self._has_authors)
-        return DrawnReport(report, tuple(_draw_scores(report.scores)))
+def read_report(store: Storage, query: FiguresQuery, *, has_authors: bool) -> DrawnReport:
+    """Read the database and draw the plots. Blocks; raises `InvalidFilter` if the period has not begun."""
+    now = store.now()
+    since = query.since or now - PERIODS[query.period or DEFAULT_PERIOD][0]
+    if since >= now:
+        raise InvalidFilter("since: expected a time in the past")
+    report = store.figures.read(
+        since, min(query.until or now, now), repository=query.repository, has_authors=has_authors
+    )
+    return DrawnReport(report, tuple(_draw_scores(report.scores)))
 
 
 class FiguresPages:
@@ -102,7 +78,12 @@ class FiguresPages:
 
     def __init__(self, frame: Frame, store: Storage, now: Callable[[], float]) -> None:
         self._frame = frame
-        self._cache = FiguresCache(store, now, has_authors=frame.settings.metrics.authors)
+        self._reports = SingleFlightCache(
+            partial(read_report, store, has_authors=frame.settings.metrics.authors),
+            now,
+            max_age_s=MAX_AGE_S,
+            timeout_s=TIMEOUT_S,
+        )
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -113,13 +94,10 @@ class FiguresPages:
 
     async def _read(self, request: Request) -> tuple[FiguresQuery, DrawnReport]:
         query = parse_figures_query(request.query_params)
-        return query, await self._cache.read(query)
+        return query, await self._reports.get(query)
 
     async def _show(self, request: Request) -> Response:
-        try:
-            query, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        query, drawn = await self._read(request)
         report = drawn.report
         return self._frame.render(
             request,
@@ -139,119 +117,15 @@ class FiguresPages:
         )
 
     async def _download(self, request: Request) -> Response:
-        try:
-            _, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        _, drawn = await self._read(request)
         report = drawn.report
         name = f"hls-figures-{report.since:%Y-%m-%d}-{report.until:%Y-%m-%d}.csv"
         headers = {"content-disposition": f'attachment; filename="{name}"', "x-content-type-options": "nosniff"}
         return Response(to_csv(report), headers=headers, media_type="text/csv")
 
     async def _send_stats(self, request: Request) -> Response:
-        try:
-            query, drawn = await self._read(request)
-        except InvalidFilter as exc:
-            raise Problem(400, str(exc)) from None
-        return send_json(request, report_to_document(query, drawn.report))
-
-
-def report_to_document(query: FiguresQuery, report: FiguresReport) -> FiguresPageDocument:
-    return {
-        "since": report.since.isoformat(),
-        "until": report.until.isoformat(),
-        "is_complete": report.is_complete,
-        "repository": query.repository,
-        "total": _figures_to_document(report.total),
-        "repositories": [_figures_to_document(one) for one in report.repositories],
-        "authors": None if report.authors is None else [_figures_to_document(one) for one in report.authors],
-        "scores": [
-            {
-                "day": one.day.isoformat(),
-                "dimension": one.dimension,
-                "average": round(one.average, 2),
-                "replies": one.replies,
-            }
-            for one in report.scores
-        ],
-    }
-
-
-def _figures_to_document(figures: Figures) -> FiguresDocument:
-    return {
-        "name": figures.name,
-        "processed": figures.processed,
-        "done": figures.done,
-        "dead": figures.dead,
-        "per_minute": round(figures.per_minute, 4),
-        "success_percent": _to_percent(figures.success_rate),
-        "recovered": figures.recovered,
-        "recovery_percent": _to_percent(figures.recovery_rate),
-        "processing_seconds": _percentiles_to_document(figures.processing),
-        "first_reply_seconds": _percentiles_to_document(figures.first_reply),
-        "pull_requests_analysed": figures.pull_requests,
-        "findings": {
-            "raised": figures.findings_raised,
-            "accepted": figures.findings_accepted,
-            "fixed": figures.findings_fixed,
-            "dismissed": figures.findings_dismissed,
-            "false_positive_percent": _to_percent(figures.false_positive_rate),
-        },
-        "cost_usd": figures.cost_usd,
-        "cost_per_pull_request_usd": _round_usd(figures.cost_per_pull_request_usd),
-        "reply_cache": {
-            "replies": figures.replies,
-            "hits": figures.cached_replies,
-            "hit_percent": _to_percent(figures.cache_hit_rate),
-            "saved_usd": figures.cache_saved_usd,
-        },
-    }
-
-
-def _percentiles_to_document(times: Percentiles | None) -> PercentilesDocument:
-    if times is None:
-        return {"count": 0, "p50": None, "p95": None, "p99": None}
-    return {"count": times.size, "p50": times.p50, "p95": times.p95, "p99": times.p99}
-
-
-def _to_percent(share: float | None) -> float | None:
-    return None if share is None else round(share * 100, 2)
-
-
-def _round_usd(usd: float | None) -> float | None:
-    return None if usd is None else round(usd, 6)
-
-
-def to_csv(report: FiguresReport) -> str:
-    """Return a line for each repository and each author, with the numbers of `/api/stats`; empty cells for None."""
-    columns = ["kind", "since", "until", *_flatten(_figures_to_document(report.total))]
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    writer.writerow(columns)
-    for kind, group in (("repository", report.repositories), ("author", report.authors or ())):
-        for figures in group:
-            values = {**_flatten(_figures_to_document(figures)), "kind": kind}
-            values |= {"since": report.since.isoformat(), "until": report.until.isoformat()}
-            writer.writerow([_escape_formula(values.get(column)) for column in columns])
-    return lines.getvalue()
-
-
-def _flatten(document: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Return {"findings_raised": 5} for {"findings": {"raised": 5}}."""
-    flat: dict[str, object] = {}
-    for key, value in document.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}_")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _escape_formula(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    printable = escape_unprintable(value)
-    return f"'{printable}" if printable.startswith(FORMULA) else printable
+        query, drawn = await self._read(request)
+        return send_json(request, report_to_document(drawn.report, repository=query.repository))
 
 
 class Row(NamedTuple):

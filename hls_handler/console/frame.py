@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hls_handler.console.access import Access
+from hls_handler.console.delivery_search import InvalidFilter
 from hls_handler.console.endpoints import Endpoint, ProblemDocument
 from hls_handler.console.pages import render
 from hls_handler.errors import StoreUnavailable
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
 
 MAX_FORM_BYTES = 64 * 1024
 MAX_NAME = 50  # characters of an unknown parameter that an error quotes
 SIGN_IN = "/sign-in"
 SESSION_ENDED = "Your session has ended, and nothing was sent. Sign in in another tab, then send the form again."
+Kept = Sequence[str]
+"""Names of the fields of a form that a page shows again if it does not process the form; the first one is a text."""
 
 Answer = Callable[[Request], Awaitable[Response]]
 Form = Mapping[str, str]
@@ -51,23 +56,35 @@ class Frame:
 
     def __init__(self, settings: Settings, access: Access) -> None:
         self.settings, self.access = settings, access
+        self.table = RepositoryTable(settings)
 
-    def page(self, path: str, show: Answer, *, method: str = "GET") -> Route:
-        """Return the route of a page for people who may use the console; others are asked for the key."""
+    def page(self, path: str, show: Answer, *, method: str = "GET", keep: Kept = (), max_bytes: int = 0) -> Route:
+        """Return the route of a page for people who may use the console; others are asked for the key.
+
+        If a form cannot be processed, the answer has its fields `keep`, so that nothing that people wrote is lost. For
+        requests without a session, at most `max_bytes` are read for that.
+        """
 
         async def guarded(request: Request) -> Response:
             self.refuse(request)
             if not self.access.is_allowed(request):
                 if method == "POST":
-                    return self.message(request, SESSION_ENDED, status=401)
+                    if keep:
+                        with suppress(HTTPException):
+                            await self._read_form(request, max_bytes)
+                    return self.message(request, SESSION_ENDED, status=401, kept=self._find_kept(request, keep))
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': wanted})}", 303)
             try:
                 return await show(request)
+            except InvalidFilter as exc:
+                return self.message(request, f"{exc}.", status=400)
             except HTTPException as exc:
-                return self.message(request, f"{exc.detail[:1].upper()}{exc.detail[1:]}.", status=exc.status_code)
+                text = f"{exc.detail[:1].upper()}{exc.detail[1:]}."
+                return self.message(request, text, status=exc.status_code, kept=self._find_kept(request, keep))
             except StoreUnavailable:
-                return self.message(request, "The database cannot be read now. /health says why.", status=503)
+                text = "The database cannot be read now. /health says why."
+                return self.message(request, text, status=503, kept=self._find_kept(request, keep))
 
         return Route(path, guarded, methods=[method])
 
@@ -79,6 +96,8 @@ class Frame:
                 self._require_program(request)
                 _check_parameters(endpoint, [name for name, _ in request.query_params.multi_items()])
                 return await answer(request)
+            except InvalidFilter as exc:
+                return Problem(400, str(exc)).respond()
             except Problem as exc:
                 return exc.respond()
             except StoreUnavailable:
@@ -107,8 +126,16 @@ class Frame:
         token, needs_key = self.access.csrf_token(request), self.access.needs_key
         return render(request, template, status=status, csrf_token=token, needs_key=needs_key, **variables)
 
-    def message(self, request: Request, text: str, *, status: int) -> Response:
-        return self.render(request, "message.html", status=status, title="HLS", text=text)
+    def message(self, request: Request, text: str, *, status: int, kept: Form | None = None) -> Response:
+        """Return a page with a sentence, and with a form that sends the fields `kept` again."""
+        return self.render(
+            request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text, kept=kept or {}
+        )
+
+    def _find_kept(self, request: Request, keep: Kept) -> Form:
+        """Return the fields `keep` of the form, if it was read and no page of another site sent it."""
+        form: Form = getattr(request.state, "form", {}) if self.access.is_same_origin(request) else {}
+        return {name: form[name] for name in keep if name in form}
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""
@@ -131,10 +158,14 @@ class Frame:
                         raise HTTPException(413, f"a form may have {max_bytes} bytes")
         except TimeoutError:
             raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
+        except ClientDisconnect:
+            raise HTTPException(400, "the form did not arrive as a whole") from None
         try:
-            return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
+            form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
         except ValueError:
             raise HTTPException(400, "expected a form (application/x-www-form-urlencoded)") from None
+        request.state.form = form
+        return form
 
 
 def _check_parameters(endpoint: Endpoint, given: Sequence[str]) -> None:

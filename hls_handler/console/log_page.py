@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, InvalidFilter
+from hls_handler.console.delivery_search import InvalidFilter, read_filters
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_lines import show_line
 from hls_handler.console.log_stream import HEADERS, LogStream, LogStreams
@@ -31,10 +31,7 @@ class LogPages:
         return [self._frame.page("/log", self._show), self._frame.page("/log/events", self._stream)]
 
     async def _show(self, request: Request) -> Response:
-        try:
-            wanted = _parse_filter(request.query_params)
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        wanted = _parse_filter(request.query_params)
         ring = self._streams.ring
         found = await asyncio.to_thread(ring.find, wanted, limit=MAX_SHOWN)
         given = {name: value for name, value in request.query_params.items() if value}
@@ -57,22 +54,14 @@ class LogPages:
         if request.method == "HEAD":
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
         query = request.query_params
-        try:
-            wanted = _parse_filter({name: value for name, value in query.items() if name != AFTER})
-        except InvalidFilter as exc:
-            return self._frame.message(request, f"{exc}.", status=400)
+        wanted = _parse_filter({name: value for name, value in query.items() if name != AFTER})
         position = request.headers.get("last-event-id") or query.get(AFTER, "")
         return LogStream(self._streams, wanted, position)
 
 
 def _parse_filter(query: Mapping[str, str]) -> LogFilter:
     """Return the filter of an address such as `/log?level=ERROR`. Raises `InvalidFilter`."""
-    for name, value in query.items():
-        if name not in FILTERS:
-            raise InvalidFilter(f"there is no filter {name!r}; expected one of {', '.join(FILTERS)}")
-        if len(value) > MAX_FILTER_CHARACTERS:
-            raise InvalidFilter(f"{name}: found {len(value)} characters, expected at most {MAX_FILTER_CHARACTERS}")
-    wanted = LogFilter(**{name: value.strip() for name, value in query.items()})
+    wanted = LogFilter(**read_filters(query, FILTERS))
     if wanted.level and wanted.level not in LEVELS:
         raise InvalidFilter(f"level: found {wanted.level!r}, expected one of {', '.join(LEVELS)}")
     return wanted

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,11 +26,12 @@ from hls_handler.history.statistics import DeliveryRow, QueueState
 from hls_handler.queue.pauses import describe_pause, resume_command
 from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count
 from hls_handler.work.health import Health
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-CACHED_S = 10.0
+MAX_OVERVIEW_AGE_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
 
 TOP = 10
@@ -111,36 +111,16 @@ class Overview:
         return max(self.queue.queued - self.queue.due - self.queue.held, 0)
 
 
-class OverviewReader:
-    """Reads the overview in a thread, at most once in ten seconds for each period."""
-
-    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
-        """`now` returns seconds since 1970."""
-        self._store, self._now = store, now
-        self._lock = asyncio.Lock()
-        self._read: dict[PeriodName, tuple[float, Overview]] = {}
-
-    async def read(self, name: PeriodName) -> Overview:
-        """Return an overview that is at most ten seconds old. Raises `StoreUnavailable`."""
-        async with self._lock:
-            at, overview = self._read.get(name, (0.0, None))
-            if overview is None or not 0 <= self._now() - at < CACHED_S:
-                began = self._now()
-                overview = await asyncio.to_thread(read_overview, self._store, name)
-                self._read[name] = began, overview
-            return overview
-
-
 class OverviewPage:
     def __init__(
         self,
         frame: Frame,
-        reader: OverviewReader,
+        overviews: SingleFlightCache[Overview, PeriodName],
         health: Health,
         rate_limit: Callable[[], RateLimit],
         show_start: ShowStart,
     ) -> None:
-        self._frame, self._reader, self._health, self._rate_limit = frame, reader, health, rate_limit
+        self._frame, self._overviews, self._health, self._rate_limit = frame, overviews, health, rate_limit
         self._show_start = show_start
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -158,7 +138,7 @@ class OverviewPage:
             expected = ", ".join(get_args(PeriodName))
             return self._frame.message(request, f"period: found {given!r}, expected one of {expected}.", status=400)
         try:
-            overview = await self._reader.read(name)
+            overview = await self._overviews.get(name)
         except StoreUnavailable:
             overview = None
         limits, budget = self._frame.settings.limits, self._frame.settings.claude.calls_per_hour

@@ -1,19 +1,17 @@
-"""The pages that render an unsaved edit of a prompt and send it to Claude. No file is ever changed.
+"""The pages that try an unsaved edit of a prompt: rendered, and sent to Claude, with one or several stored deliveries.
 
-Only people who signed in with `server.api_key` may do this: an edit is a template from outside of the operator's
-folders.
+No file is ever changed. Only people who signed in with `server.api_key` may do this: an edit is a template from outside
+of the operator's folders.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import threading
+import secrets
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlencode
@@ -24,36 +22,48 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from hls_handler import shipped
-from hls_handler.analysis import Analysis, UnusableReply, ValidReply
-from hls_handler.console.dry_runs import CallRefused, ConnectClaude, check_budget
+from hls_handler.console.claude_runs import CallRefused, ClaudeRuns
 from hls_handler.console.frame import Form, Frame
-from hls_handler.console.prompts import Shown, load_input, prompt_name, show_rendered
+from hls_handler.console.prompts import Shown, prompt_name, show_rendered
 from hls_handler.console.render_child import Rendered, RenderJob, RenderResult
-from hls_handler.console.render_process import RenderBusy, RunRenderJob
-from hls_handler.errors import HlsError, with_remedy
-from hls_handler.handlers.labels import plan_labels
+from hls_handler.console.render_process import NO_RESULT, RenderBusy, RunRenderJob
+from hls_handler.errors import HlsError, PromptError
 from hls_handler.prompting.front_matter import parse_front_matter
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.prompting.render import RenderedPrompt
 from hls_handler.prompting.reply_fields import build_reply_model
 from hls_handler.prompting.source_files import SourceFile
-from hls_handler.reports.prompt_input import PromptInput, list_deliveries
-from hls_handler.settings.effective import find_chosen_events, find_shadow_only_prompts
-from hls_handler.settings.model import Claude as ClaudeSettings
+from hls_handler.reports.dry_run import Run
+from hls_handler.reports.estimate import CostEstimate, add_estimates, estimate, format_cost
+from hls_handler.reports.prompt_input import (
+    PromptInput,
+    UnsuitableDelivery,
+    list_deliveries,
+    load_delivery,
+    load_sample,
+)
+from hls_handler.reports.prompt_trial import (
+    TrialQuestion,
+    TrialResult,
+    compare_with_stored,
+    run_trial,
+    summarize_labels,
+)
+from hls_handler.settings.effective import RepositoryTable, find_chosen_events, find_shadow_only_prompts
 from hls_handler.storage import Storage
-from hls_handler.untrusted.redaction import redact
-from hls_handler.wording import format_usd
 from hls_handler.work.library import all_variables
+
+NUMBERS = (1, 5, 10, 20)
+"""Numbers of deliveries that the form offers."""
 
 MAX_EDIT_BYTES = 256 * 1024
 """Limit on the form, in which most characters of a text have one to three bytes."""
 
 MAX_FRONT_CHARACTERS = 64_000
+KEPT_FIELDS = ("text", "file", "delivery", "most")
 NEEDS_KEY = "An unsaved prompt is a template from the browser, so it needs server.api_key. Set it in the settings."
 BUSY = "Another edit is being rendered. Wait a few seconds, then try again."
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,71 +71,55 @@ class Edit:
     name: str  # "issues/analyze"
     file: str  # "issues/_issue.j2"
     text: str
-    guid: str  # of the delivery; "" for the default
-
-    def digest(self, shown: Shown) -> str:
-        """Identifies what was rendered, so that nothing is sent whose cost was not shown.
-
-        Without a GUID, the delivery is the newest suitable one, which may be another one by now.
-        """
-        parts = (self.name, self.file, self.text, shown.guid or "", shown.title, shown.cost)
-        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    guid: str  # of the first delivery; "" for the default
+    most: int  # number of deliveries
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """An unsaved prompt that was sent to Claude, and the reply."""
+class Chosen:
+    """The deliveries that an edit is tried with."""
 
-    prompt_id: str
-    name: str
-    shown: Shown
-    diff: Sequence[str]
-    asked_at: datetime  # aware UTC
-    answer: ValidReply | UnusableReply | None = None  # None while Claude works, or after an error
-    error: str = ""
+    inputs: tuple[PromptInput, ...]
+    unsuitable: tuple[str, ...] = ()  # sentences about deliveries with corrections that cannot be used
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An edit that was rendered, and what sending it costs."""
+
+    questions: tuple[TrialQuestion, ...]  # at least one
+    failed: tuple[tuple[str, str], ...]  # title and problem of deliveries that it cannot be rendered with
+    shown: Shown  # the first question
+    costs: tuple[CostEstimate, ...]  # of each question
+    total: CostEstimate
 
     @property
-    def is_finished(self) -> bool:
-        return self.answer is not None or bool(self.error)
+    def cost(self) -> str:
+        return format_cost(self.total)
+
+    @property
+    def guids(self) -> str:
+        """The chosen deliveries, as a field of the form."""
+        return " ".join(question.given.guid or "" for question in self.questions)
+
+    def digest(self, edit: Edit) -> str:
+        """Identifies what was rendered, so that nothing is sent whose cost was not shown."""
+        titles = [question.given.title for question in self.questions]
+        parts = (edit.name, edit.file, edit.text, edit.guid, str(edit.most), self.guids, *titles, self.cost)
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-class Questions:
-    """Sends one unsaved prompt at a time to Claude, in a thread, and keeps the latest reply. Thread-safe."""
+Trial = tuple[TrialResult, ...]
 
-    def __init__(self, connect: ConnectClaude, now: Callable[[], float]) -> None:
-        self._connect, self._now = connect, now
-        self._lock = threading.Lock()
-        self.latest: Question | None = None
 
-    def begin(self, settings: ClaudeSettings, rendered: RenderedPrompt, shown: Shown, diff: Sequence[str]) -> bool:
-        """Send the prompt in the background. Return False if a question is still open."""
-        with self._lock:
-            if self.latest is not None and not self.latest.is_finished:
-                return False
-            prompt = rendered.prompt
-            asked_at = datetime.fromtimestamp(self._now(), UTC)
-            question = self.latest = Question(prompt.id, prompt.name, shown, diff, asked_at)
-        threading.Thread(target=self._ask, args=(settings, rendered, question), name="prompt-edit", daemon=True).start()
-        return True
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A sent edit, for the page of the replies."""
 
-    def _ask(self, settings: ClaudeSettings, rendered: RenderedPrompt, question: Question) -> None:
-        answer: ValidReply | UnusableReply | None = None
-        try:
-            with closing(self._connect(settings)) as client:
-                answer = client.ask(rendered)
-            error = ""
-        except HlsError as exc:
-            error = with_remedy(exc)
-        except Exception as exc:
-            log.exception("a defect in HLS: an unsaved prompt could not be sent")
-            error = f"a defect in HLS, please report it: {type(exc).__name__}"
-        if answer is not None:
-            usage = answer.usage
-            fields = {"prompt": rendered.prompt.id, "cost_usd": usage.cost_usd, "took_s": round(usage.took_s, 3)}
-            read = usage.input_tokens + usage.cache_write_tokens + usage.cache_read_tokens
-            tokens = {"input_tokens": read, "output_tokens": usage.output_tokens}
-            log.info("unsaved prompt sent to Claude", extra={**fields, **tokens})
-        self.latest = replace(question, answer=answer, error=redact(error))
+    form: str  # the random field `once` of its form, which is sent once
+    edit: Edit
+    prepared: Prepared
+    diff: Sequence[str]
 
 
 class PromptEdits:
@@ -135,79 +129,100 @@ class PromptEdits:
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
         run: RunRenderJob,
-        questions: Questions,
+        trials: ClaudeRuns[Trial],
+        sent: dict[str, Sent],
         delimiter_key: bytes,
     ) -> None:
+        """`sent` has what `trials` are about, by prompt."""
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._run, self._questions, self._key = run, questions, delimiter_key
+        self._run, self._trials, self._sent, self._key = run, trials, sent, delimiter_key
+        self._sending = asyncio.Lock()
 
     def routes(self) -> Sequence[BaseRoute]:
         edit, reply = "/prompts/{family}/{name:path}/edit", "/prompts/{family}/{name:path}/reply"
+        page = partial(self._frame.page, method="POST", keep=KEPT_FIELDS, max_bytes=MAX_EDIT_BYTES)
         return [
             self._frame.page(edit, self._begin),
-            self._frame.page(edit, self._render, method="POST"),
+            page(edit, self._render),
             self._frame.page(reply, self._show_reply),
-            self._frame.page(reply, self._send, method="POST"),
+            page(reply, self._send),
         ]
 
     async def _begin(self, request: Request) -> Response:
         name, library = self._check(request)
-        file = request.query_params.get("file") or library.sources[name].template.name
+        given = request.query_params
+        file = given.get("file") or library.sources[name].template.name
         source = _find_file(library, name, file)
-        guid = request.query_params.get("delivery", "")
-        return await self._page(request, library, Edit(name, file, source.text, guid))
+        edit = Edit(name, file, source.text, given.get("delivery", ""), _parse_number(given.get("most", "")))
+        return await self._page(request, library, edit)
 
     async def _render(self, request: Request) -> Response:
         library, edit, _ = await self._read(request)
+        return await self._show(request, library, edit)
+
+    async def _show(
+        self, request: Request, library: Library, edit: Edit, *, said: str = "", status: int = 200
+    ) -> Response:
         try:
-            result, shown, _ = await self._try(library, edit)
+            result, prepared = await self._try(library, edit, await asyncio.to_thread(self._choose, library, edit))
         except RenderBusy:
             return await self._page(request, library, edit, said=BUSY, status=429)
-        return await self._page(request, library, edit, result=result, shown=shown)
+        return await self._page(request, library, edit, result=result, prepared=prepared, said=said, status=status)
 
     async def _send(self, request: Request) -> Response:
-        library, edit, shown_digest = await self._read(request)
+        library, edit, form = await self._read(request)
+        async with self._sending:  # the second request of a double click waits for the first one
+            return await self._send_once(request, library, edit, form)
+
+    async def _send_once(self, request: Request, library: Library, edit: Edit, form: Form) -> Response:
+        location, once, shown = f"/prompts/{edit.name}/reply", form.get("once", ""), form.get("shown", "")
+        sent = self._sent.get(edit.name)
+        if sent is not None and once and sent.form == once:
+            return RedirectResponse(location, 303)
+        if not shown:
+            return await self._show(request, library, edit)
         try:
-            result, shown, rendered = await self._try(library, edit)
+            chosen = await asyncio.to_thread(self._choose_again, library, edit, form.get("chosen", "").split())
+            result, prepared = await self._try(library, edit, chosen)
         except RenderBusy:
             return await self._page(request, library, edit, said=BUSY, status=429)
-        if shown is None or rendered is None:
-            return await self._page(request, library, edit, result=result)
+        if prepared is None or shown != prepared.digest(edit):
+            said = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
+            return await self._show(request, library, edit, said=said, status=409)
+        settings, store = self._frame.settings, self._store
+        compare = partial(compare_with_stored, store, library, RepositoryTable(settings), edit.name)
+        prompt_id, questions = prepared.questions[0].requests[0].prompt.id, prepared.questions
+
+        def begin() -> None:
+            run = partial(run_trial, questions, compare=compare)
+            self._trials.start(edit.name, prompt_id, settings, run, {"unsaved": edit.file})
+
+        self._sent[edit.name] = Sent(once, edit, prepared, result.diff)
         try:
-            await asyncio.to_thread(check_budget, self._store, self._frame.settings)
+            await asyncio.to_thread(begin)
         except CallRefused as exc:
-            return await self._page(request, library, edit, result=result, shown=shown, said=str(exc), status=409)
-        if shown_digest != edit.digest(shown):
-            said = "The text or the delivery has changed since the cost was shown. This is the new cost; send it again."
-            return await self._page(request, library, edit, result=result, shown=shown, said=said, status=409)
-        if not self._questions.begin(self._frame.settings.claude, rendered, shown, result.diff):
-            said = "Claude still works on the last unsaved prompt. Wait for its reply."
-            return await self._page(request, library, edit, result=result, shown=shown, said=said, status=409)
-        return RedirectResponse(f"/prompts/{edit.name}/reply", 303)
+            self._sent.pop(edit.name)
+            if sent is not None:
+                self._sent[edit.name] = sent
+            page = partial(self._page, request, library, edit, result=result, prepared=prepared)
+            return await page(said=str(exc), status=409)
+        return RedirectResponse(location, 303)
 
     async def _show_reply(self, request: Request) -> Response:
-        name, question = prompt_name(request), self._questions.latest
-        if question is None or question.name != name:
+        name = prompt_name(request)
+        progress, sent = self._trials.find(name), self._sent.get(name)
+        if progress is None or sent is None:
             text = f"No unsaved edit of {name} was sent to Claude since this process started."
             return self._frame.message(request, text, status=404)
-        answer = question.answer
-        reply = labels = ""
-        if isinstance(answer, ValidReply):
-            reply = redact(json.dumps(answer.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
-            actions = plan_labels(Analysis((answer,), comment=None))
-            labels = ", ".join(label.name for action in actions for label in action.requested)
-        elif answer is not None:
-            reply = redact(answer.text)
-        problem = redact(answer.problem) if isinstance(answer, UnusableReply) else question.error
+        results = progress.result or ()
         return self._frame.render(
             request,
             "prompt_reply.html",
-            question=question,
-            usage=answer and answer.usage,
-            cost=format_usd(answer.usage.cost_usd) if answer else "",
-            reply=reply,
-            labels=labels,
-            problem=problem,
+            sent=sent,
+            progress=progress,
+            results=[(result, *_format_replies(result)) for result in results],
+            summary=summarize_labels(results),
+            answered=sum(result.runs is not None for result in results),
         )
 
     def _check(self, request: Request) -> tuple[str, Library]:
@@ -219,33 +234,95 @@ class PromptEdits:
             raise HTTPException(404, f"there is no prompt {name} in the library")
         return name, library
 
-    async def _read(self, request: Request) -> tuple[Library, Edit, str]:
-        """Return the library, the edit of the form, and the digest of the edit whose cost was shown."""
-        name, library = self._check(request)
+    async def _read(self, request: Request) -> tuple[Library, Edit, Form]:
+        """Return the library, the edit of the form, and the form."""
         form = await self._frame.read_own_form(request, max_bytes=MAX_EDIT_BYTES)
-        return library, _parse_edit(name, form), form.get("shown", "")
+        name, library = self._check(request)
+        edit = _parse_edit(name, form)
+        _find_file(library, name, edit.file)
+        return library, edit, form
 
-    async def _try(self, library: Library, edit: Edit) -> tuple[RenderResult, Shown | None, RenderedPrompt | None]:
+    async def _try(self, library: Library, edit: Edit, chosen: Chosen | str) -> tuple[RenderResult, Prepared | None]:
         """Render the edit. Raises `RenderBusy`. Problems are in the result."""
-        settings = self._frame.settings
-        try:
-            given = await asyncio.to_thread(self._load_input, library, edit)
-        except HlsError as exc:
-            return RenderResult(problems=(str(exc),)), None, None
-        result = await self._run(self._make_job(library, edit, given))
+        if isinstance(chosen, str):
+            return RenderResult(problems=(chosen,)), None
+        result = await self._run(self._make_job(library, edit, chosen.inputs))
         if result.rendered is None:
-            return result, None, None
+            return result, None
+        made = result.rendered.requests
+        if len(made) != len(chosen.inputs) or not all(made) or all(isinstance(one, str) for one in made):
+            return RenderResult(problems=(NO_RESULT,)), None
         try:
-            rendered = _to_prompt(library.prompts[edit.name], result.rendered)
+            prompt = _to_prompt(library.prompts[edit.name], result.rendered)
         except HlsError as exc:
-            return RenderResult(result.diff, (str(exc),)), None, None
-        return result, await asyncio.to_thread(show_rendered, settings, rendered, given), rendered
+            return RenderResult(result.diff, (str(exc),)), None
+        prepared = await asyncio.to_thread(self._prepare, prompt, result.rendered, chosen)
+        return result, prepared
 
-    def _load_input(self, library: Library, edit: Edit) -> PromptInput:
-        offered = [] if edit.guid else list_deliveries(self._store, library, edit.name)
-        return load_input(self._store, library, edit.name, self._frame.settings, edit.guid, offered)
+    def _prepare(self, prompt: Prompt, rendered: Rendered, chosen: Chosen) -> Prepared:
+        settings, schema = self._frame.settings, prompt.reply_model.model_json_schema()
+        questions: list[TrialQuestion] = []
+        failed = [(sentence, "") for sentence in chosen.unsuitable]
+        for given, made in zip(chosen.inputs, rendered.requests, strict=True):
+            if isinstance(made, str):
+                failed.append((given.title, made))
+            else:
+                parts = (RenderedPrompt(prompt, one.system, one.task, schema, one.missing) for one in made)
+                questions.append(TrialQuestion(given, tuple(parts)))
+        each = [[estimate(settings.claude, one) for one in question.requests] for question in questions]
+        return Prepared(
+            tuple(questions),
+            tuple(failed),
+            show_rendered(settings, questions[0].requests[0], questions[0].given),
+            tuple(map(add_estimates, each)),
+            add_estimates([one for of_question in each for one in of_question]),
+        )
 
-    def _make_job(self, library: Library, edit: Edit, given: PromptInput) -> RenderJob:
+    def _choose(self, library: Library, edit: Edit) -> Chosen | str:
+        """Return the deliveries to try the edit with: that of the form, those with corrections, then the newest.
+
+        Returns a sentence if there are none, or if that of the form is not suitable.
+        """
+        try:
+            first = [self._load(library, edit.name, edit.guid)] if edit.guid else []
+        except HlsError as exc:
+            return str(exc)
+        inputs, unsuitable = {given.guid: given for given in first}, []
+        corrected = [one.row for one in self._store.corrections.newest_of_prompt(edit.name, most=edit.most)]
+        for row in (*corrected, *list_deliveries(self._store, library, edit.name)):
+            if len(inputs) == edit.most:
+                break
+            try:
+                given = load_delivery(self._store, row, library, edit.name, self._frame.table)
+                inputs.setdefault(given.guid, given)
+            except (UnsuitableDelivery, PromptError) as exc:
+                if row in corrected:
+                    unsuitable.append(f"{exc}.")
+        if inputs:
+            return Chosen(tuple(inputs.values()), tuple(unsuitable))
+        sample = load_sample(library, edit.name, self._frame.settings)
+        return (
+            "no delivery of its events is stored, and HLS ships no recorded one"
+            if sample is None
+            else Chosen((sample,))
+        )
+
+    def _choose_again(self, library: Library, edit: Edit, guids: Sequence[str]) -> Chosen | str:
+        """Return the deliveries that the form has shown, even if there are newer ones now."""
+        if not guids:
+            return self._choose(library, edit)
+        try:
+            return Chosen(tuple(self._load(library, edit.name, guid) for guid in guids[: NUMBERS[-1]]))
+        except HlsError as exc:
+            return str(exc)
+
+    def _load(self, library: Library, name: str, guid: str) -> PromptInput:
+        row = self._store.deliveries.find(guid)
+        if row is None:
+            raise UnsuitableDelivery(f"there is no delivery {guid[:100]}, or it was deleted")
+        return load_delivery(self._store, row, library, name, self._frame.table)
+
+    def _make_job(self, library: Library, edit: Edit, given: tuple[PromptInput, ...]) -> RenderJob:
         settings, source = self._frame.settings, _find_file(library, edit.name, edit.file)
         return RenderJob(
             folders=tuple(str(path.absolute()) for path in settings.prompts.folders.values() if path.is_dir()),
@@ -268,7 +345,7 @@ class PromptEdits:
         edit: Edit,
         *,
         result: RenderResult | None = None,
-        shown: Shown | None = None,
+        prepared: Prepared | None = None,
         said: str = "",
         status: int = 200,
     ) -> Response:
@@ -280,8 +357,11 @@ class PromptEdits:
             prompt=library.prompts[edit.name],
             is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
             result=result,
-            shown=shown,
+            prepared=prepared,
             said=said,
+            once=secrets.token_hex(16),
+            numbers=NUMBERS,
+            format_cost=format_cost,
             query=urlencode({"delivery": edit.guid}) if edit.guid else "",
         )
 
@@ -295,7 +375,24 @@ def _find_file(library: Library, name: str, file: str) -> SourceFile:
 
 def _parse_edit(name: str, form: Form) -> Edit:
     text = form.get("text", "").replace("\r\n", "\n")  # browsers send CRLF
-    return Edit(name, form.get("file", ""), text, form.get("delivery", "").strip())
+    guid, most = form.get("delivery", "").strip(), _parse_number(form.get("most", ""))
+    return Edit(name, form.get("file", ""), text, guid, most)
+
+
+def _parse_number(given: str) -> int:
+    return int(given) if given in map(str, NUMBERS) else 1
+
+
+def _format_replies(result: TrialResult) -> tuple[str, str]:
+    """Return the old and the new reply as JSON, each "" if there is none."""
+    if result.runs is None:
+        return "", ""
+    old, new = (_format_reply(run) for run in (result.runs.old, result.runs.new))
+    return old, new
+
+
+def _format_reply(run: Run) -> str:
+    return "\n".join(json.dumps(reply, indent=2, ensure_ascii=False) for _, reply in run.replies)
 
 
 def _diff_label(source: SourceFile) -> str:
@@ -304,7 +401,7 @@ def _diff_label(source: SourceFile) -> str:
     return f"{folder.name}/{source.name}"
 
 
-def _to_prompt(before: Prompt, rendered: Rendered) -> RenderedPrompt:
+def _to_prompt(before: Prompt, rendered: Rendered) -> Prompt:
     """Return the prompt that the child process rendered, with a reply type made from its front matter.
 
     This parses YAML and compiles no template. Raises `HlsError` if the front matter is not valid.
@@ -315,7 +412,7 @@ def _to_prompt(before: Prompt, rendered: Rendered) -> RenderedPrompt:
     model, found = (None, []) if front is None else build_reply_model(front, lines)
     if front is None or model is None or problems or found:
         raise HlsError("; ".join(str(problem) for problem in (*problems, *found)) or "there is no front matter")
-    prompt = replace(
+    return replace(
         before,
         id=rendered.prompt_id,
         on=front.on,
@@ -326,4 +423,3 @@ def _to_prompt(before: Prompt, rendered: Rendered) -> RenderedPrompt:
         effort=front.effort,
         then=front.then,
     )
-    return RenderedPrompt(prompt, rendered.system, rendered.task, model.model_json_schema(), rendered.missing)

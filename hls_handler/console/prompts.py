@@ -17,7 +17,7 @@ from hls_handler.console.frame import Frame
 from hls_handler.errors import HlsError, PromptError
 from hls_handler.handlers import handler_for
 from hls_handler.history.calls import PromptStats
-from hls_handler.history.corrections import FieldFeedback, feedback_in
+from hls_handler.history.corrections import CorrectedDelivery, FieldFeedback, feedback_in
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library, Prompt, origin
@@ -49,21 +49,20 @@ from hls_handler.reports.prompt_library import (
 from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.untrusted.cleaning import split_untrusted
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.library import families
 
-FIGURES_S, MAX_AGE_S = 10.0, 60.0
-"""Ages in s: older figures are read again in the background, and a page waits for that if they are too old.
-
-They are sums over all stored calls, which takes 10 to 30 ms with 75,000 calls."""
+MAX_STATS_AGE_S = 10.0
+"""Seconds for which pages share statistics: sums over all stored calls, which take 10 to 30 ms with 75,000 calls."""
 
 MAX_SHOWN_CHARACTERS = 200_000
 """Most characters of a rendered message that a page shows."""
 
-MAX_VERSIONS = 50
+MAX_VERSIONS, MAX_CORRECTED = 50, 20
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class LibraryStats:
     rows: Sequence[PromptStats]
     failures: Mapping[str, Mapping[str, int]]  # prompt id -> outcome -> number of calls
     feedback: Mapping[str, Mapping[str, FieldFeedback]]  # prompt id -> field of the reply
@@ -72,33 +71,9 @@ class Figures:
         return list_versions(prompt_id, self.rows, self.failures, self.feedback)
 
 
-class FigureCache:
-    """The figures of all prompts, at most `MAX_AGE_S` old."""
-
-    def __init__(self, store: Storage, now: Callable[[], float]) -> None:
-        self._store, self._now = store, now
-        self._reading: asyncio.Task[Figures] | None = None
-        self._cached: tuple[float, Figures] | None = None
-
-    async def read(self) -> Figures:
-        """Return the figures. Raises `StoreUnavailable`."""
-        age_s = MAX_AGE_S if self._cached is None else abs(self._now() - self._cached[0])
-        if self._cached is not None and age_s < FIGURES_S:
-            return self._cached[1]
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._refresh())
-            # Retrieve the exception: asyncio would log it if no page waits.
-            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
-        return await asyncio.shield(self._reading) if age_s >= MAX_AGE_S or self._cached is None else self._cached[1]
-
-    async def _refresh(self) -> Figures:
-        now, figures = self._now(), await asyncio.to_thread(self._read)
-        self._cached = now, figures
-        return figures
-
-    def _read(self) -> Figures:
-        calls = self._store.calls
-        return Figures(calls.prompt_stats(), calls.failures(), feedback_in(self._store.statistics.counters()))
+def read_library_stats(store: Storage) -> LibraryStats:
+    """Return the statistics of all prompts. Blocks."""
+    return LibraryStats(store.calls.prompt_stats(), store.calls.failures(), feedback_in(store.statistics.counters()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +141,12 @@ class PromptDescriptions:
 
 @dataclass(frozen=True, slots=True)
 class PromptView:
-    """The content of a prompt's page, without the figures."""
+    """The content of a prompt's page, without the statistics."""
 
     about: PromptDescription
     uses: Sequence[Use]
     deliveries: Sequence[DeliveryRow]
+    corrected: Sequence[CorrectedDelivery]
     shown: Shown | None
     problem: str  # why it is not rendered
 
@@ -181,12 +157,12 @@ class PromptPages:
         frame: Frame,
         store: Storage,
         prompts: Callable[[], ReloadingLibrary],
-        figures: FigureCache,
+        stats: SingleFlightCache[LibraryStats],
         descriptions: PromptDescriptions,
         delimiter_key: bytes,
     ) -> None:
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._figures, self._descriptions, self._key = figures, descriptions, delimiter_key
+        self._stats, self._descriptions, self._key = stats, descriptions, delimiter_key
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -195,11 +171,11 @@ class PromptPages:
         ]
 
     async def _list(self, request: Request) -> Response:
-        reloading, figures = self._prompts(), await self._figures.read()
+        reloading, stats = self._prompts(), await self._stats.get()
         library = reloading.latest
         rows = []
         for prompt in library.prompts.values():
-            current, *earlier = figures.versions(prompt.id)
+            current, *earlier = stats.versions(prompt.id)
             total = add_up([version.calls for version in earlier]) if earlier else None
             rows.append((prompt, format_triggers(library, prompt), describe_version(current, by_field=False), total))
         return self._frame.render(
@@ -217,7 +193,7 @@ class PromptPages:
             return self._frame.message(request, f"There is no prompt {name} in the library.", status=404)
         guid = request.query_params.get("delivery", "").strip()
         view = await asyncio.to_thread(self._view, library, name, guid)
-        versions = (await self._figures.read()).versions(library.prompts[name].id)
+        versions = (await self._stats.get()).versions(library.prompts[name].id)
         return self._frame.render(
             request,
             "prompt.html",
@@ -233,7 +209,7 @@ class PromptPages:
         offered = list_deliveries(self._store, library, name)
         shown, problem = None, ""
         try:
-            given = load_input(self._store, library, name, settings, guid, offered)
+            given = load_input(self._frame, self._store, library, name, guid, offered)
             rendered = render(library, name, make_variables(given, library, name), key=self._key)
             shown = show_rendered(settings, rendered, given)
         except PromptError as exc:
@@ -241,7 +217,8 @@ class PromptPages:
         except HlsError as exc:
             problem = f"{exc}."
         about = self._descriptions.find(library, name)
-        return PromptView(about, list_uses(settings, library, name), offered, shown, problem)
+        corrected = self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED)
+        return PromptView(about, list_uses(settings, library, name), offered, corrected, shown, problem)
 
 
 def _describe_prompt(library: Library, name: str) -> PromptDescription:
@@ -265,7 +242,7 @@ def prompt_name(request: Request) -> str:
 
 
 def load_input(
-    store: Storage, library: Library, name: str, settings: Settings, guid: str, offered: Sequence[DeliveryRow] = ()
+    frame: Frame, store: Storage, library: Library, name: str, guid: str, offered: Sequence[DeliveryRow] = ()
 ) -> PromptInput:
     """Return the delivery `guid`; without it, the first suitable one of `offered`, else the recorded event.
 
@@ -275,13 +252,13 @@ def load_input(
         row = store.deliveries.find(guid)
         if row is None:
             raise UnsuitableDelivery(f"there is no delivery {guid}, or it was deleted")
-        return load_delivery(store, row, library, name, settings)
+        return load_delivery(store, row, library, name, frame.table)
     for row in offered:
         try:
-            return load_delivery(store, row, library, name, settings)
+            return load_delivery(store, row, library, name, frame.table)
         except UnsuitableDelivery:
             continue
-    sample = load_sample(library, name, settings)
+    sample = load_sample(library, name, frame.settings)
     if sample is None:
         raise UnsuitableDelivery("no delivery of its events is stored, and HLS ships no recorded one")
     return sample

@@ -14,7 +14,7 @@ import pprint
 import re
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -36,11 +36,12 @@ from hls_handler.prompting.source_files import (
     read_source_files,
 )
 from hls_handler.prompting.variables import sample_values
-from hls_handler.reports.prompt_input import PromptInput, make_variables
+from hls_handler.reports.prompt_input import PromptInput, list_variables, make_variables
 from hls_handler.work.library import families
 
 MAX_MEMORY_BYTES, MAX_CPU_S = 768 * 1024 * 1024, 10
 MAX_PROBLEMS = 50
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 USED_LATER = (jinja2.debug, pprint, codecs.lookup("unicode_escape"))
 """What Jinja imports while it renders. It must be imported before no file can be opened any more."""
@@ -57,16 +58,21 @@ class RenderJob:
     label: str  # its path in the diff: "prompts/issues/_issue.j2"
     before: str  # text of the file in the library
     after: str  # unsaved text
-    given: PromptInput
+    given: tuple[PromptInput, ...]  # at least one; it is rendered with each
     key: str  # secret of the delimiters, hexadecimal
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRequest:
+    system: str
+    task: str
+    missing: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
     prompt_id: str  # the id that the prompt would have if the edit were saved
-    system: str
-    task: str
-    missing: tuple[int, ...]
+    requests: tuple[tuple[RenderedRequest, ...] | str, ...]  # for each of `given`; or why it cannot be rendered
     front: str  # the front matter, without fences
     comment: str | None  # with invented values; None unless a comment template was edited
 
@@ -124,6 +130,8 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
             config=job.config,
         )
         rendered = _render(job, library)
+        shown = tuple(hide(one) if isinstance(one, str) else one for one in rendered.requests)
+        rendered = replace(rendered, requests=shown)
     except PromptError as exc:
         return RenderResult(diff, tuple(map(hide, exc.problems[:MAX_PROBLEMS])))
     except HlsError as exc:
@@ -139,17 +147,43 @@ def render_edit(job: RenderJob, *, seal: Callable[[], None] = lambda: None) -> R
 def _render(job: RenderJob, library: Library) -> Rendered:
     if job.prompt not in library.prompts:
         raise HlsError(f"with this edit, there is no prompt {job.prompt} any more")
-    variables = make_variables(job.given, library, job.prompt)
-    made = render(library, job.prompt, variables, key=bytes.fromhex(job.key))
+    requests: list[tuple[RenderedRequest, ...] | str] = []
+    for given in job.given:
+        try:
+            requests.append(tuple(_render_requests(job, library, given)))
+        except HlsError as exc:
+            if len(job.given) == 1:
+                raise
+            requests.append("; ".join(exc.problems) if isinstance(exc, PromptError) else str(exc))
+    if all(isinstance(one, str) for one in requests):
+        raise HlsError(str(requests[0]))
     comment = None
     if job.file.endswith((COMMENT_SUFFIX, ".md.j2")) or job.file == SHARED_COMMENT:
-        comment = _render_comment(job, library, variables)
+        comment = _render_comment(job, library)
+        _require_sendable(job, comment or "")
     front = library.sources[job.prompt].front
-    return Rendered(made.prompt.id, made.system, made.task, made.missing, front, comment)
+    return Rendered(library.prompts[job.prompt].id, tuple(requests), front, comment)
 
 
-def _render_comment(job: RenderJob, library: Library, variables: Mapping[str, object]) -> str | None:
-    family = families()[job.given.event]
+def _render_requests(job: RenderJob, library: Library, given: PromptInput) -> Iterator[RenderedRequest]:
+    for variables in list_variables(given, library, job.prompt):
+        made = render(library, job.prompt, variables, key=bytes.fromhex(job.key))
+        _require_sendable(job, made.system + made.task)
+        yield RenderedRequest(made.system, made.task, made.missing)
+
+
+def _require_sendable(job: RenderJob, text: str) -> None:
+    surrogate = SURROGATE.search(text)
+    if surrogate is not None:
+        raise HlsError(
+            f"{UNSAVED}/{job.file}: the template outputs U+{ord(surrogate[0]):04X}, a half of a character (a lone "
+            "surrogate), which cannot be sent; write the character itself, or its whole code, such as \\U0001f600"
+        )
+
+
+def _render_comment(job: RenderJob, library: Library) -> str | None:
+    given = job.given[0]
+    variables, family = make_variables(given, library, job.prompt), families()[given.event]
     invented = {name: sample_values(hint)[0] for name, hint in family.comment_variables.items()}
     reply = sample_values(library.prompts[job.prompt].reply_model)[0]
     return render_comment(library, job.prompt, {**variables, **invented, "analysis": reply}, key=bytes.fromhex(job.key))

@@ -19,6 +19,7 @@ MAX_OUTPUT_BYTES = 32 * 1024 * 1024
 """Four million characters of output, each up to four bytes and perhaps escaped, and the diff."""
 
 START = "import sys; sys.path.insert(0, sys.argv[1]); from hls_handler.console.render_child import main; main()"  # -I
+NO_RESULT = "the process that rendered the edit returned no valid result"
 PACKAGE_PARENT = Path(__file__).parent.parent.parent
 
 RunRenderJob = Callable[[RenderJob], Awaitable[RenderResult]]
@@ -80,7 +81,7 @@ class RenderProcess:
         try:
             return RESULT.validate_json(output)
         except ValidationError:
-            return RenderResult(problems=("the process that rendered the edit returned no valid result",))
+            return RenderResult(problems=(NO_RESULT,))
 
 
 async def _converse(process: asyncio.subprocess.Process, job: bytes) -> bytes:

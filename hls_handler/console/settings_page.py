@@ -19,7 +19,6 @@ from hls_handler.reports.settings_report import (
     report_repository,
     report_service,
 )
-from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.work.health import Component, Health
 
@@ -31,7 +30,6 @@ class SettingsPages:
     def __init__(self, frame: Frame, store: Storage, health: Health, prompts: Callable[[], ReloadingLibrary]) -> None:
         self._frame, self._settings, self._store = frame, frame.settings, store
         self._health, self._prompts = health, prompts
-        self._table = RepositoryTable(frame.settings)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [self._frame.page("/settings", self._show)]
@@ -67,7 +65,7 @@ class SettingsPages:
         """Return the report, or the reason why there is none."""
         if not REPOSITORY_NAME.fullmatch(repository):
             return None, f"{repository} is no name of a repository; write it as owner/repo."
-        matching = self._table.find_all(repository)
+        matching = self._frame.table.find_all(repository)
         if not matching:
             where = self._settings.sources.where("repositories")
             advice = f"add `- name: {repository}` there to process its events."

@@ -184,7 +184,6 @@ prompt_versions = Table(
     metadata,
     Column("prompt_id", UntrustedString, primary_key=True),  # "issues/analyze@3f9c2a"
     Column("sources", LargeBinary, nullable=False),  # JSON of `PromptSources`, zstd
-    Column("first_used_at", BigInteger, nullable=False),
 )
 
 deleted_calls = Table(
@@ -259,6 +258,7 @@ corrections = Table(
     Column("set_at", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Index("ix_corrections_newest", "repository_id", "bot_login", "recorded_at"),
+    Index("ix_corrections_recorded", "recorded_at"),
 )
 
 comments = Table(

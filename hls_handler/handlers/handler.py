@@ -316,30 +316,34 @@ def template_variables(
     `prompt` is the prompt's name, such as "issues/analyze". `effective` are the settings of the repository; None: the
     defaults.
     """
-    rule = RuleView(event.key, prompt, dry_run=False)
-    if effective is not None:
-        comments, labels = effective.comments, effective.labels
-        rule = RuleView(
-            event.key,
-            prompt,
-            dry_run=effective.features.dry_run,
-            language=comments.language,
-            tone=comments.tone,
-            length=comments.length,
-            summary=comments.summary,
-            show_prompt=comments.show_prompt,
-            about_url=comments.about_url,
-            labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
-            paths=PathsView(effective.paths.globs),
-            post_to=effective.find_fallback_number(event.key),
-        )
     return {
         "repository": event.repository,
         "sender": event.sender,
         "action": event.action,
-        "rule": rule,
+        "rule": view_rule(event.key, prompt, effective),
         "delivery": event.delivery,
         "event": event.payload,
         "config": {} if effective is None else effective.variables,
         **handler.variables(facts),
     }
+
+
+def view_rule(event_key: str, prompt: str, effective: EffectiveSettings | None) -> RuleView:
+    """Return the variable `rule` of a prompt's template; see `template_variables`."""
+    if effective is None:
+        return RuleView(event_key, prompt, dry_run=False)
+    comments, labels = effective.comments, effective.labels
+    return RuleView(
+        event_key,
+        prompt,
+        dry_run=effective.features.dry_run,
+        language=comments.language,
+        tone=comments.tone,
+        length=comments.length,
+        summary=comments.summary,
+        show_prompt=comments.show_prompt,
+        about_url=comments.about_url,
+        labels=LabelsView(labels.create, labels.allow, labels.repository_allow),
+        paths=PathsView(effective.paths.globs),
+        post_to=effective.find_fallback_number(event_key),
+    )

@@ -86,13 +86,13 @@ class AnalysisPage:
 class Analyses:
     """Reads the table `analyses`, without the replies to shadow prompts."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, max_read: int = MAX_READ) -> None:
+        self._database, self._max_read = database, max_read
 
-    def find(self, search: AnalysisSearch, *, max_read: int = MAX_READ) -> AnalysisPage:
+    def find(self, search: AnalysisSearch) -> AnalysisPage:
         """Return the analyses that match, newest first. Raises `StoreUnavailable`."""
         with self._database.reading() as connection:
-            where, is_complete = self._bounds(connection, search, max_read)
+            where, is_complete = self._bounds(connection, search)
             query = select(*_COLUMNS).join(deliveries, _d.id == _a.delivery_id).where(_IS_POSTED, *where)
             rows = connection.execute(query.order_by(*_NEWEST).limit(search.limit + 1).offset(search.offset)).all()
             return AnalysisPage(_with_costs(connection, rows[: search.limit]), len(rows) > search.limit, is_complete)
@@ -104,9 +104,7 @@ class Analyses:
             rows = connection.execute(query.where(_IS_POSTED, _d.guid == guid, _a.step_index == index)).all()
             return next(iter(_with_costs(connection, rows)), None)
 
-    def _bounds(
-        self, connection: Connection, search: AnalysisSearch, max_read: int
-    ) -> tuple[list[ColumnElement[bool]], bool]:
+    def _bounds(self, connection: Connection, search: AnalysisSearch) -> tuple[list[ColumnElement[bool]], bool]:
         where: list[ColumnElement[bool]] = []
         if search.kind == "generic":
             where.append(_d.event.not_in(list(KIND_OF_EVENT)))
@@ -125,7 +123,7 @@ class Analyses:
             where.append(_d.repository.concat("") == search.repository)
         if search.number is not None:
             where.append(func.coalesce(_d.number, _d.posted_on) == search.number)
-        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(max_read).limit(1)
+        newest = select(_a.analysed_at).order_by(_a.analysed_at.desc()).offset(self._max_read).limit(1)
         if search.since is not None:
             newest = newest.where(_a.analysed_at >= to_ms(search.since))
         oldest = connection.execute(newest).scalar()

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select
 
 from hls_handler.db.database import Database
-from hls_handler.db.tables import corrections, deliveries, labels
-from hls_handler.db.values import HOUR_MS, to_ms
-from hls_handler.deliveries import Lease
+from hls_handler.db.tables import analyses, corrections, deliveries, labels
+from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
+from hls_handler.deliveries import FIRST_SHADOW_STEP, Lease, conversation_key
 from hls_handler.handlers.labels import CORRECTION_WINDOW_DAYS, AppliedLabel, find_changed_corrections
+from hls_handler.history.statistics import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.queue.changes import LABEL_SET, DeliveryWriter, field_label, of_conversation
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
+
+MAX_READ = 1_000
+"""Newest corrections among which those of one prompt are searched."""
 
 COUNTED_MS = CORRECTION_WINDOW_DAYS * 24 * HOUR_MS
 MAX_TITLE_CHARACTERS, MAX_LABEL_CHARACTERS = 120, 50
@@ -51,6 +55,15 @@ class CorrectionResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrectedDelivery:
+    """A delivery of which people changed labels that HLS set."""
+
+    row: DeliveryRow
+    labels: tuple[AppliedLabel, ...]  # with what people set instead
+    corrected_at: datetime  # the latest time, aware UTC
+
+
+@dataclass(frozen=True, slots=True)
 class FieldFeedback:
     set: int  # labels that the bot set
     corrected: int  # of those, labels that people changed within a month and did not change back
@@ -81,6 +94,52 @@ class Corrections:
         self._database, self._writer = database, writer
         save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
         self._save = save.values(recorded_at=database.now)
+
+    def newest_of_prompt(self, prompt: str, *, most: int) -> list[CorrectedDelivery]:
+        """Return the deliveries whose labels people corrected last, of all versions of a prompt, newest first.
+
+        Of deliveries of a conversation, that one set a label whose reply was the last before GitHub confirmed it.
+        Only the newest `MAX_READ` corrections are read, and of these the newest four times `most` of the prompt.
+        Deliveries that were deleted are left out.
+        """
+        newest = select(corrections).order_by(_c.recorded_at.desc()).limit(MAX_READ).subquery()
+        of_prompt = newest.c.prompt_id.startswith(f"{prompt}@", autoescape=True)
+        query = select(newest).where(of_prompt).order_by(newest.c.recorded_at.desc()).limit(4 * most)
+        found: dict[str, CorrectedDelivery] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query):
+                setter = (
+                    select(*DELIVERY_COLUMNS)
+                    .join(analyses, analyses.c.delivery_id == _d.id)
+                    .where(
+                        _d.conversation_key == conversation_key(row.repository_id, row.number),
+                        analyses.c.prompt_id == row.prompt_id,
+                        analyses.c.step_index < FIRST_SHADOW_STEP,
+                        analyses.c.analysed_at <= row.set_at,
+                    )
+                    .order_by(analyses.c.analysed_at.desc())
+                    .limit(1)
+                )
+                delivery = connection.execute(setter).first()
+                if delivery is None:
+                    continue
+                label = AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to)
+                earlier = found.get(delivery.guid)
+                if earlier is None and len(found) == most:
+                    break
+                if earlier is None:
+                    shown = from_row(DeliveryRow, delivery)
+                    found[delivery.guid] = CorrectedDelivery(shown, (label,), from_ms(row.recorded_at))
+                else:
+                    found[delivery.guid] = replace(earlier, labels=(*earlier.labels, label))
+        return list(found.values())
+
+    def of_conversation(self, row: DeliveryRow) -> list[AppliedLabel]:
+        """Return the corrections in the conversation of a delivery."""
+        query = select(corrections).where(_c.repository_id == row.repository_id, _c.number == row.number)
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
+        return [AppliedLabel(one.field, one.label, one.prompt_id, one.corrected_to) for one in found]
 
     def record_change(
         self, lease: Lease, bot_login: str, group: str, shown: ShownLabels, *, at: datetime

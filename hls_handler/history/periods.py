@@ -69,13 +69,6 @@ class CounterHours:
             found: int | None = connection.execute(first).scalar()
         return None if found is None else from_ms(found)
 
-    def sums(self, names: Collection[str], period: Period) -> dict[tuple[str, str], int]:
-        """Return {(name, label): sum} of these counters, such as {("outcome", "done"): 7}; without zeros."""
-        total = func.sum(_c.value).label("total")
-        query = select(_c.name, _c.label, total).where(_is_in(names, period)).group_by(_c.name, _c.label)
-        with self._database.reading() as connection:
-            return {(row.name, row.label): int(row.total) for row in connection.execute(query) if row.total}
-
     def top(self, name: str, period: Period, *, limit: int) -> list[tuple[str, int]]:
         """Return the labels with the largest sums, such as [("issues.opened", 7), ("push", 2)], at most `limit`."""
         total = func.sum(_c.value).label("total")

@@ -26,7 +26,7 @@ from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting.prompt import Library, Prompt
 from hls_handler.reports.delivery_report import load_report
-from hls_handler.reports.estimate import Estimate, estimate
+from hls_handler.reports.estimate import CostEstimate, add_estimates, estimate
 from hls_handler.reports.sent_prompt import make_restore
 from hls_handler.routing import Rule
 from hls_handler.settings.model import Settings
@@ -76,18 +76,6 @@ class DryRunPlan:
         return self.library.prompts[self.rule.prompt]
 
 
-@dataclass(frozen=True, slots=True)
-class CostEstimate:
-    """The expected cost of the questions to the first prompt."""
-
-    questions: int
-    models: tuple[str, ...]
-    input_tokens: int
-    min_usd: float | None  # None if the price of a model is unknown
-    max_usd: float | None
-    followers: tuple[str, ...]  # names of prompts that may be asked, too, depending on the replies
-
-
 def plan_dry_run(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt: str | None = None) -> DryRunPlan:
     """Prepare a run of `prompt`; by default, of the prompt that was used. Raises `NotRepeatable` or `PromptError`."""
     source = load_stored_facts(store, row, config.table)
@@ -113,7 +101,7 @@ def plan_dry_run(store: Storage, row: DeliveryRow, config: DeliveryConfig, promp
         key,
         _load_old_run(store, source, answers),
         fitting,
-        _add_estimates([estimate(config.settings.claude, request) for request in requests], followers),
+        add_estimates([estimate(config.settings.claude, request) for request in requests], followers),
     )
 
 
@@ -127,17 +115,6 @@ def _verification(source: StoredFacts, library: Library) -> Iterator[str]:
         yield name
 
 
-def _add_estimates(estimates: Sequence[Estimate], followers: tuple[str, ...]) -> CostEstimate:
-    return CostEstimate(
-        questions=len(estimates),
-        models=tuple(dict.fromkeys(one.model for one in estimates)),
-        input_tokens=sum(one.input_tokens for one in estimates),
-        min_usd=add_usd(one.min_usd for one in estimates),
-        max_usd=add_usd(one.max_usd for one in estimates),
-        followers=followers,
-    )
-
-
 def _load_old_run(store: Storage, source: StoredFacts, answers: Sequence[ValidReply]) -> Run:
     row, report = source.row, load_report(store, source.row)
     labels: tuple[RequestedLabel, ...] = ()
@@ -147,11 +124,11 @@ def _load_old_run(store: Storage, source: StoredFacts, answers: Sequence[ValidRe
     calls = [call for call in report.calls if not call.of_shadow]
     return Run(
         end=f"{row.state}: {row.reason}" if row.reason else row.state,
-        replies=_to_json(answers),
+        replies=to_json(answers),
         labels=labels,
         comment=_find_comment(report.outcomes),
         findings=_find_old_findings(store, source),
-        **_sum(calls),
+        **sum_calls(calls),
     )
 
 
@@ -160,10 +137,10 @@ def _find_old_findings(store: Storage, source: StoredFacts) -> tuple[Finding, ..
         answered = replay(source, make_restore(store))
     except (NotRepeatable, StepFailed, PromptError):
         return None
-    return _find_findings(answered.facts, answered.answers)
+    return find_raised_findings(answered.facts, answered.answers)
 
 
-def _find_findings(facts: object, answers: Iterable[ValidReply]) -> tuple[Finding, ...] | None:
+def find_raised_findings(facts: object, answers: Iterable[ValidReply]) -> tuple[Finding, ...] | None:
     reviews = [answer.reply for answer in answers if isinstance(answer.reply, PullRequestAnalysis)]
     if not reviews or not isinstance(facts, PullRequestFacts) or not facts.is_review:
         return None
@@ -176,11 +153,11 @@ def _find_comment(outcomes: Iterable[Outcome]) -> str | None:
     return bodies[-1] if bodies else None
 
 
-def _to_json(answers: Iterable[ValidReply]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+def to_json(answers: Iterable[ValidReply]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     return tuple((answer.prompt_id, answer.reply.model_dump(mode="json")) for answer in answers)
 
 
-def _sum(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
+def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
     counts = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
     return {
         "calls": len(spent),
@@ -201,11 +178,11 @@ def run_dry(plan: DryRunPlan, claude: Claude, usages: Sequence[Usage]) -> DryRun
         text = _without_marks(comment.body)
     new = Run(
         end="not posted",
-        replies=_to_json(ran.answered.answers),
+        replies=to_json(ran.answered.answers),
         labels=ran.side.result.labels,
         comment=text,
-        findings=_find_findings(ran.answered.facts, ran.answered.answers),
-        **_sum(usages),
+        findings=find_raised_findings(ran.answered.facts, ran.answered.answers),
+        **sum_calls(usages),
     )
     return DryRun(plan.old, new, comparable_part(old, comment))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hls_handler.analysis import Usage
@@ -10,6 +11,7 @@ from hls_handler.clients.claude import cost_usd, request_schema
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, estimate_tokens
 from hls_handler.settings.model import Claude, resolve_model
+from hls_handler.wording import add_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,30 @@ def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int)
     )
 
 
-def format_cost(expected: Estimate) -> str:
+@dataclass(frozen=True, slots=True)
+class CostEstimate:
+    """The expected cost of the questions to the first prompt."""
+
+    questions: int
+    models: tuple[str, ...]
+    input_tokens: int
+    min_usd: float | None  # None if the price of a model is unknown
+    max_usd: float | None
+    followers: tuple[str, ...]  # names of prompts that may be asked, too, depending on the replies
+
+
+def add_estimates(estimates: Sequence[Estimate], followers: tuple[str, ...] = ()) -> CostEstimate:
+    return CostEstimate(
+        questions=len(estimates),
+        models=tuple(dict.fromkeys(one.model for one in estimates)),
+        input_tokens=sum(one.input_tokens for one in estimates),
+        min_usd=add_usd(one.min_usd for one in estimates),
+        max_usd=add_usd(one.max_usd for one in estimates),
+        followers=followers,
+    )
+
+
+def format_cost(expected: Estimate | CostEstimate) -> str:
     """Return "0.000022 to 0.002022 USD", or "unknown"."""
     if expected.min_usd is None or expected.max_usd is None:
         return "unknown"

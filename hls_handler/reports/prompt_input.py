@@ -12,10 +12,10 @@ from typing import Any
 
 from hls_handler.analysis import Reply
 from hls_handler.deliveries import Checkpoint
-from hls_handler.errors import HlsError, PayloadError
-from hls_handler.events import event_key, parse_event
+from hls_handler.errors import HlsError
+from hls_handler.events import Event, event_key, parse_event
 from hls_handler.handlers import handler_for
-from hls_handler.handlers.handler import template_variables
+from hls_handler.handlers.handler import template_variables, view_rule
 from hls_handler.history.search import DeliverySearch
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.prompting import recorded
@@ -28,6 +28,7 @@ from hls_handler.storage import Storage
 from hls_handler.work.asking import VERIFICATION
 from hls_handler.work.job import ASK, GATHER, decode_reply, decode_reply_for_display, facts_codec
 from hls_handler.work.library import FACTS, GUID, families
+from hls_handler.work.replay import NotRepeatable, load_stored_facts
 
 MAX_READ, MAX_EVENTS, MAX_OFFERED = 100, 5, 20
 """Newest deliveries that are read at first, most events of a prompt that are searched then, and most that are offered.
@@ -76,29 +77,26 @@ def list_deliveries(store: Storage, library: Library, name: str) -> list[Deliver
     return rows[:MAX_OFFERED]
 
 
-def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, settings: Settings) -> PromptInput:
+def load_delivery(store: Storage, row: DeliveryRow, library: Library, name: str, table: RepositoryTable) -> PromptInput:
     """Return the stored event, facts and earlier reply of a delivery. Raises `UnsuitableDelivery`."""
     if row.event not in _event_names(library, name):
         raise UnsuitableDelivery(f"{row.guid} is the event {row.event}, and {name} is for {_describe(library, name)}")
-    handler, body = handler_for(row.event), store.deliveries.body(row.guid)
-    if not body:
-        where = settings.sources.where("storage.body_days")
-        raise UnsuitableDelivery(f"the event of {row.guid} is not stored: it was ignored, or is older than {where}")
-    steps = store.checkpoints.load(row.guid)
-    facts = facts_codec(handler)
-    step = steps.get((GATHER, 0))
-    if step is None or facts.decode(step) is None:
-        raise UnsuitableDelivery(f"{row.guid} has no facts that this version of HLS can read")
-    reply = _find_earlier_reply(steps, library, name, is_verification=handler.verification == name)
-    if reply is None and _needs_reply(library, name, is_verification=handler.verification == name):
-        raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
-    effective = RepositoryTable(settings).find(row.repository or "") or without_entry(settings)
-    conversation = "" if row.number is None else f"#{row.number}"
-    title = f"{event_key(row.event, row.action)} of {row.repository or 'no repository'}{conversation}"
+    if row.handler not in (None, handler_for(row.event).name):  # a comment can be an answer for another handler
+        raise UnsuitableDelivery(f"{row.guid} was processed by the handler {row.handler}")
     try:
-        return _make(title, row.guid, row.event, body, step, reply, name, effective)
-    except PayloadError as exc:
-        raise UnsuitableDelivery(f"the event of {row.guid} cannot be read: {exc}") from None
+        stored = load_stored_facts(store, row, table)
+    except NotRepeatable as exc:
+        raise UnsuitableDelivery(f"{row.guid}: {exc}") from None
+    skipped = stored.handler.skip_reason(stored.facts)
+    if skipped is not None:
+        raise UnsuitableDelivery(f"{row.guid} was not a question for Claude: {skipped.reason}")
+    is_verification = stored.handler.verification == name
+    reply = _find_earlier_reply(stored.steps, library, name, is_verification=is_verification)
+    if reply is None and _needs_reply(library, name, is_verification=is_verification):
+        raise UnsuitableDelivery(f"{row.guid} has no reply of the prompt that precedes {name}")
+    conversation = "" if row.number is None else f"#{row.number}"
+    title = f"{event_key(row.event, row.action)} of {row.repository}{conversation}"
+    return _make(title, row.guid, stored.event, stored.steps[GATHER, 0], reply, name, stored.effective)
 
 
 def load_sample(library: Library, name: str, settings: Settings) -> PromptInput | None:
@@ -113,7 +111,8 @@ def load_sample(library: Library, name: str, settings: Settings) -> PromptInput 
             version = handler_for(event).facts_version
             facts = Checkpoint(GATHER, 0, version, json.dumps(plain))
             title = f"the recorded event {sample_name}"
-            made = _make(title, None, event, sample.body, facts, None, name, without_entry(settings))
+            parsed = parse_event(event, GUID, sample.body)
+            made = _make(title, None, parsed, facts, None, name, without_entry(settings))
             if not action or sample.action == action:
                 return made
             others.append(made)
@@ -121,50 +120,54 @@ def load_sample(library: Library, name: str, settings: Settings) -> PromptInput 
 
 
 def make_variables(given: PromptInput, library: Library, name: str) -> Mapping[str, object]:
-    """Return the variables of the prompt's template.
+    """Return the variables of the prompt's template; those of the first question if there are several.
 
-    If the facts are split into several questions, these are the variables of the first one. A prompt that follows
-    another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    A prompt that follows another one gets the stored reply, or an invented one. Raises `UnsuitableDelivery`.
+    """
+    return next(list_variables(given, library, name))
+
+
+def list_variables(given: PromptInput, library: Library, name: str) -> Iterator[Mapping[str, object]]:
+    """Yield the variables of each question: one for each part of the facts, but one for a prompt that follows another.
+
+    Raises `UnsuitableDelivery`.
     """
     handler = handler_for(given.event)
     event = parse_event(given.event, given.guid or GUID, given.body.encode())
     facts = facts_codec(handler).decode(given.facts)
     if facts is None:
         raise UnsuitableDelivery("the facts are of another version of HLS")
-    part = handler.split(facts)[0]
-    variables = {
-        **template_variables(event, handler, part, prompt=name),
-        "rule": given.rule,
-        "config": given.config,
-    }
     reply = _decode(given.reply, library)
-    if handler.verification == name:
-        asked = None if reply is None else handler.verification_variables(facts, reply)
-        if reply is not None and asked is None:
-            raise UnsuitableDelivery("the review has no findings to verify")
-        return {**variables, **(asked or {})}
     before = library.predecessors(name)
-    if before and (reply is not None or not library.prompts[name].on):
-        variables["analysis"] = reply or sample_values(library.prompts[before[0]].reply_model)[0]
-    return variables
+    for part in handler.split(facts):
+        variables = {
+            **template_variables(event, handler, part, prompt=name),
+            "rule": given.rule,
+            "config": given.config,
+        }
+        if handler.verification == name:
+            asked = None if reply is None else handler.verification_variables(facts, reply)
+            if reply is not None and asked is None:
+                raise UnsuitableDelivery("the review has no findings to verify")
+            yield {**variables, **(asked or {})}
+            return
+        if before and (reply is not None or not library.prompts[name].on):
+            yield {**variables, "analysis": reply or sample_values(library.prompts[before[0]].reply_model)[0]}
+            return
+        yield variables
 
 
 def _make(
     title: str,
     guid: str | None,
-    event: str,
-    body: bytes,
+    event: Event,
     facts: Checkpoint,
     reply: Checkpoint | None,
     name: str,
     effective: EffectiveSettings,
 ) -> PromptInput:
-    handler = handler_for(event)
-    parsed, decoded = parse_event(event, guid or GUID, body), facts_codec(handler).decode(facts)
-    variables = template_variables(parsed, handler, decoded, prompt=name, effective=effective)
-    rule = variables["rule"]
-    assert isinstance(rule, RuleView)
-    return PromptInput(title, guid, event, body.decode("utf-8", "replace"), facts, reply, rule, effective.variables)
+    rule = view_rule(event.key, name, effective)
+    return PromptInput(title, guid, event.name, json.dumps(event.payload), facts, reply, rule, effective.variables)
 
 
 def _event_names(library: Library, name: str) -> frozenset[str]:

@@ -61,10 +61,10 @@ def make_restore(store: Storage) -> Restore:
 
     @cache
     def restore(prompt_id: str) -> Library:
-        version = store.prompt_versions.find(prompt_id)
-        if version is None:
+        sources = store.prompt_versions.find(prompt_id)
+        if sources is None:
             raise NotRepeatable(f"the source files of {prompt_id} are not stored")
-        return restore_library(version.sources)
+        return restore_library(sources)
 
     return restore
 

@@ -106,7 +106,7 @@ def _alternative(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _choose(values: Sequence[Any], name: str, reading: Reading) -> Any:
-    words = KEYWORDS.get(name, {})
+    words = {value: reading.words_for.get((name, value), known) for value, known in KEYWORDS.get(name, {}).items()}
     scores = {value: sum(word in reading.words for word in words[value]) for value in words if value in values}
     if name == "kind" and reading.title.rstrip().endswith("?") and "question" in values:
         return "question"

@@ -104,6 +104,18 @@ class AddComment(BaseModel):
     permission: Permission | None = None
 
 
+class ChangeLabels(BaseModel):
+    """Request to remove and add labels of an issue or a pull request as a person, and to send the webhooks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repository: str
+    number: int
+    author: str
+    remove: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+
+
 class SetConclusion(BaseModel):
     """Request to replace the conclusion of one attempt of a workflow run."""
 
@@ -191,6 +203,31 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         }
         return await send_webhook("issue_comment", payload)
 
+    async def change_labels(request: Request) -> Response:
+        body = await _parse(request, ChangeLabels)
+        home, conversation = state.repository(body.repository), state.conversation(body.repository, body.number)
+        if home is None or conversation is None:
+            raise BadRequest(f"number: the sandbox has no {body.repository}#{body.number}: send its event first")
+        author = state.add_person(body.author)
+        kind, shape = ("pull_request", shapes.pull_request) if conversation.kind == "pull" else ("issue", shapes.issue)
+        answer = Response(status_code=204)
+        changes = [("unlabeled", name) for name in body.remove] + [("labeled", name) for name in body.add]
+        for action, name in changes:
+            if action == "labeled":
+                conversation = state.add_labels(conversation, (name,), by=author)
+            else:
+                conversation = state.remove_label(conversation, name, by=author)
+            home = state.repository(body.repository) or home  # with a label that it did not have
+            payload = {
+                "action": action,
+                kind: shape(conversation, home),
+                "label": {"name": name},
+                "repository": home.document,
+                "sender": shapes.account(author),
+            }
+            answer = await send_webhook("issues" if kind == "issue" else kind, payload)
+        return answer
+
     async def set_log(request: Request) -> Response:
         body = await _parse(request, SetJobLog)
         if not state.set_log(body.repository, body.job, body.log):
@@ -232,6 +269,7 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         Route("/_sandbox/send", send, methods=["POST"]),
         Route("/_sandbox/send/{name:path}", send_recorded, methods=["POST"]),
         Route("/_sandbox/comments", add_comment, methods=["POST"]),
+        Route("/_sandbox/labels", change_labels, methods=["POST"]),
         Route("/_sandbox/logs", set_log, methods=["POST"]),
         Route("/_sandbox/files", set_file, methods=["POST"]),
         Route("/_sandbox/attempts", set_conclusion, methods=["POST"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hls_handler.review.patches import Line, parse_numbered
@@ -16,6 +16,7 @@ LOG_LINE = re.compile(r"^ *\d+\| ?(.*)$", re.MULTILINE)
 EVENT = re.compile(r"^The event: (\S+), by ", re.MULTILINE)
 FIELD_LABELS = (re.compile(r"\b(?:message|title|body|description|state):$"), re.compile(r"\b(?:name|tag_name|ref):$"))
 """Patterns of the names of an event's most informative fields; the second is used if no field matches the first."""
+WORDS_FOR = re.compile(r'\b(\w+) "([\w-]+)" only for: ([^.\n]+)\.', re.IGNORECASE)
 BODY_WORDS = ("body", "description", "report", "text")
 
 
@@ -66,6 +67,8 @@ class Reading:
     before: tuple[str, ...] = ()  # earlier comments
     event: str = ""  # "push"; "" unless the prompt lists the fields of an event
     texts: tuple[str, ...] = ()  # untrusted texts in the fields of the event
+    words_for: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """Words that the prompt itself gives for a value: ("priority", "high") for 'priority "high" only for: crash.'"""
 
     @property
     def conversation_text(self) -> str:
@@ -98,6 +101,10 @@ def read_request(body: Mapping[str, Any]) -> Reading:
         body=report.text if report else "",
         patches=tuple(_patch(block, blocks, text) for block in patched),
         notes=tuple(_notes(text, blocks)),
+        words_for={
+            (found[1].lower(), found[2]): tuple(word.strip().lower() for word in found[3].split(","))
+            for found in WORDS_FOR.finditer(UNTRUSTED.sub("", text))
+        },
         **_of_other_events(text, blocks),
     )
 

@@ -5,7 +5,6 @@ A counter has a name and a label: ("event", "issues.opened"), ("outcome", "done"
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +13,20 @@ from typing import Any
 from typing_extensions import TypedDict  # pydantic accepts that of `typing` from Python 3.12 on
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.errors import StoreUnavailable
 from hls_handler.events import PULL_REQUEST_EVENTS
 from hls_handler.history.corrections import feedback_in
 from hls_handler.history.periods import nearest_rank, percentile
 from hls_handler.history.reply_cache import CACHE_HIT, CACHE_MISS, CACHE_SAVED
 from hls_handler.history.statistics import RecentCall
 from hls_handler.queue.changes import BUCKETS_S
+from hls_handler.web.single_flight import SingleFlightCache
 
 Counters = Mapping[tuple[str, str], int]
 
 RECENT_CALLS = 1000
 """Number of the newest calls to Claude over which times and costs are computed."""
-CACHED_S = 1.0
+MAX_AGE_S = 1.0
 WINDOW_S = 300.0
-READ_TIMEOUT_S = 5.0
 
 
 Findings = Mapping[str, Mapping[str, Mapping[str, int]]]
@@ -44,7 +42,6 @@ class Throughput:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    at: float  # seconds, monotonic
     counters: Counters
     queue: Mapping[str, object]  # "queued" -> 3
     throughput: Throughput | None  # None until the counters were read twice
@@ -168,7 +165,7 @@ class StatsDocument(TypedDict):
 
 
 class StatsReader:
-    """Reads counters and queue in a thread, at most once a second. All requests within a second share a snapshot.
+    """Reads counters and queue, at most once a second. All requests within a second share a snapshot.
 
     The first four arguments may block, and may raise `StoreUnavailable`. `clock` returns monotonic seconds.
     """
@@ -180,40 +177,20 @@ class StatsReader:
         calls: Callable[[], Sequence[RecentCall]],
         findings: Callable[[], Findings],
         clock: Callable[[], float],
-        *,
-        timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self._counters, self._queue, self._calls, self._findings = counters, queue, calls, findings
         self._clock = clock
-        self._timeout_s = timeout_s
-        self._reading: asyncio.Task[Snapshot] | None = None
-        self._newest: Snapshot | None = None
+        self._cache = SingleFlightCache(self._read, clock, max_age_s=MAX_AGE_S)
         # (time, webhooks, processed) of each reading within the last `WINDOW_S`, and of the newest older reading
         self._samples: deque[tuple[float, int, int]] = deque()
 
     async def read(self) -> Snapshot:
-        """Return a snapshot that is at most a second old. Raises `StoreUnavailable`, also after `timeout_s`.
+        """Return a snapshot that is at most a second old. Raises `StoreUnavailable`."""
+        return await self._cache.get()
 
-        A timeout does not stop the reading of the database: the next calls wait for its end.
-        """
-        if self._newest is not None and self._clock() - self._newest.at < CACHED_S:
-            return self._newest
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._read())
-            # Retrieve the exception: asyncio would log it if no caller waits any more.
-            self._reading.add_done_callback(lambda reading: reading.cancelled() or reading.exception())
-        done, _ = await asyncio.wait((self._reading,), timeout=self._timeout_s)
-        if not done:
-            raise StoreUnavailable(f"the database did not answer within {self._timeout_s:g} s")
-        return self._reading.result()
-
-    async def _read(self) -> Snapshot:
-        now = self._clock()
-        counters, queue, calls, findings = await asyncio.to_thread(
-            lambda: (self._counters(), self._queue(), self._calls(), self._findings())
-        )
-        self._newest = Snapshot(now, counters, queue, self._throughput(now, counters), calls, findings)
-        return self._newest
+    def _read(self) -> Snapshot:
+        now, counters = self._clock(), self._counters()
+        return Snapshot(counters, self._queue(), self._throughput(now, counters), self._calls(), self._findings())
 
     def _throughput(self, at: float, counters: Counters) -> Throughput | None:
         while len(self._samples) > 1 and self._samples[1][0] <= at - WINDOW_S:

@@ -105,41 +105,55 @@ def _call(
     try:
         answer = job.context.claude.ask(rendered, correction=correction)
     except StepFailed as exc:
-        outcome = UNAVAILABLE if isinstance(exc, DependencyDown) and not exc.may_have_succeeded else "failed"
-        store.calls.end(
-            job.lease,
-            call,
-            outcome=outcome,
-            usage=None,
-            error=str(exc),
-            is_usage_unknown=isinstance(exc, DependencyDown) and exc.may_have_succeeded,
-            request_id=exc.request_id,
-        )
+        _end_failed(job, call, exc)
         if isinstance(exc, Permanent):
             _report_problem(job, index, str(exc), "do what the message says; the next valid reply clears this problem")
         raise
     if isinstance(answer, ValidReply):
         job.context.health.ok("claude", begun_at=started_at)
-        checkpoint = encode_reply(answer, index=index)
-        prompt = rendered.prompt
-        recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)  # redacted
-        assert recalled is not None
-        store.calls.end(
-            job.lease,
-            call,
-            outcome="ok",
-            usage=answer.usage,
-            error=None,
-            request_id=answer.usage.request_id,
-            changes=[*job.pending.take(), checkpoint],
-            reply=recalled,
-            cache_key=cache_key,
-            is_last=_is_last(job, prompt.name, recalled.reply),
-        )
-        return recalled
+        return _end_valid(job, call, rendered.prompt, answer, index=index, cache_key=cache_key)
+    return _end_unusable(job, call, answer, index=index, is_stored=correction is None and answer.why == "invalid")
+
+
+def _end_failed(job: Job, call: int, error: StepFailed) -> None:
+    is_unknown = isinstance(error, DependencyDown) and error.may_have_succeeded
+    job.store.calls.end(
+        job.lease,
+        call,
+        outcome=UNAVAILABLE if isinstance(error, DependencyDown) and not is_unknown else "failed",
+        usage=None,
+        error=str(error),
+        is_usage_unknown=is_unknown,
+        request_id=error.request_id,
+    )
+
+
+def _end_valid(
+    job: Job, call: int, prompt: Prompt, answer: ValidReply, *, index: int, cache_key: CacheKey | None
+) -> ValidReply:
+    """Store the reply, and return it redacted."""
+    checkpoint = encode_reply(answer, index=index)
+    recalled = decode_reply(checkpoint, reply_type=prompt.reply, model=prompt.reply_model)
+    assert recalled is not None
+    job.store.calls.end(
+        job.lease,
+        call,
+        outcome="ok",
+        usage=answer.usage,
+        error=None,
+        request_id=answer.usage.request_id,
+        changes=[*job.pending.take(), checkpoint],
+        reply=recalled,
+        cache_key=cache_key,
+        is_last=_is_last(job, prompt.name, recalled.reply),
+    )
+    return recalled
+
+
+def _end_unusable(job: Job, call: int, answer: UnusableReply, *, index: int, is_stored: bool) -> UnusableReply:
+    """Store the end of the call and, if `is_stored`, the reply; return it redacted, because Claude gets it again."""
     step = UNUSABLE.encode(answer, index=index, took_s=answer.usage.took_s)
-    changes = [step] if correction is None and answer.why == "invalid" else []
-    store.calls.end(
+    job.store.calls.end(
         job.lease,
         call,
         outcome=answer.why,
@@ -147,9 +161,9 @@ def _call(
         error=answer.problem,
         is_usage_unknown=answer.why in ("miscounted", "oversized"),
         request_id=answer.usage.request_id,
-        changes=changes,
+        changes=[step] if is_stored else [],
     )
-    unusable = UNUSABLE.decode(step)  # redacted, because the correction shows it to Claude again
+    unusable = UNUSABLE.decode(step)
     assert unusable is not None
     return unusable
 

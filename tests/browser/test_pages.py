@@ -89,14 +89,23 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     sign_in(page, service, "/prompts/issues/analyze/edit")
     template = page.get_by_label("Template")
     template.fill(template.input_value().replace("That is all there is.", SCRIPT))
+    page.get_by_label("Try it with").select_option("up to 5 deliveries")
     page.get_by_role("button", name="Render").click()
     send_button = page.get_by_role("button", name="Send to Claude for 0.00")
     send_button.wait_for()
     assert find_obstacles(page) == []
-    send_button.click()
-    page.get_by_role("heading", name="Validated reply").wait_for()
+    send_button.dblclick()
+    page.get_by_role("heading", name="As people left them").wait_for()
     assert find_obstacles(page) == []
     assert "attacked" not in page.title()
+    page.get_by_role("button", name="Continue with this edit").click()
+    send_button.wait_for()
+    assert SCRIPT in template.input_value()
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Render").click()
+    page.get_by_role("alert").filter(has_text="Your session has ended").wait_for()
+    assert SCRIPT in template.input_value()
+    assert find_obstacles(page) == []
 
 
 def run_dry(page: Page, service: Service) -> None:

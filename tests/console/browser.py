@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.app import Console, ConsolePorts
-from hls_handler.console.dry_runs import ClaudeClient
+from hls_handler.console.claude_runs import ClaudeClient
 from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy
 from hls_handler.log_ring import LogRing

@@ -7,13 +7,23 @@ import threading
 from dataclasses import dataclass, field, replace
 from html import unescape
 
+from hls_handler.analysis import IssueResponse
 from hls_handler.console.app import ConsolePorts
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
 from tests.work.fakes import FakeClaude
-from tests.work.world import GUID, TIMEOUT_S, World
+from tests.work.world import GUID, TIMEOUT_S, MakeWorld, World
 
 PROMPT, DRY_RUN = f"/deliveries/{GUID}/prompt", f"/deliveries/{GUID}/dry-run"
+REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
+
+
+def run(make_world: MakeWorld, *replies: object) -> World:
+    """Return a world with a finished delivery of an opened issue."""
+    world = make_world(*replies)
+    world.accept()
+    world.finish()
+    return world
 
 
 @dataclass
@@ -54,9 +64,9 @@ class RerunBrowser(Browser):
         marked = page.partition("<main>")[2].replace("<mark>", "«").replace("</mark>", "»")
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", marked)).split())
 
-    def finished(self, path: str = DRY_RUN) -> str:
-        """Return the text of the page when the dry run has ended."""
-        for thread in threading.enumerate():
-            if thread.name == "dry-run":
-                thread.join(TIMEOUT_S)
+    def finished(self, path: str = DRY_RUN, *, thread: str = "dry-run") -> str:
+        """Return the text of the page when the run has ended."""
+        for one in threading.enumerate():
+            if one.name == thread:
+                one.join(TIMEOUT_S)
         return self.text(path)

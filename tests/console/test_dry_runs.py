@@ -9,27 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from hls_handler.analysis import IssueResponse
 from hls_handler.errors import Permanent
 from hls_handler.work.job import facts_codec
-from tests.console.rerun_world import DRY_RUN, RerunBrowser
+from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
 from tests.queue.builders import analyses_of
 from tests.work.conftest import make_world
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadow_world import MINOR, load_cached, shadow_settings
 from tests.work.test_run_prompts import facts_of
-from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World, settings
+from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
 __all__ = ["make_world"]
-
-REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-
-
-def run(make_world: MakeWorld, *replies: object) -> World:
-    world = make_world(*replies)
-    world.accept()
-    world.finish()
-    return world
 
 
 def begin(browser: RerunBrowser, **form: str) -> int:

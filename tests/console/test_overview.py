@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 
 from hls_handler.clients.api import RateLimit
 from hls_handler.console.overview import (
-    OverviewReader,
     PromptUse,
     Wait,
     describe_totals,
@@ -137,16 +135,6 @@ def test_reloads_within_ten_seconds_read_the_database_once(store: Storage, brows
     assert number(page(browser, "/?period=7d"), "Dead") == "1"
     browser.now += 0.1
     assert number(page(browser), "Dead") == "1"
-
-
-def test_simultaneous_requests_share_one_reading(store: Storage) -> None:
-    reader = OverviewReader(store, now=lambda: 1_000_000.0)
-
-    async def read_twice() -> bool:
-        first, second = await asyncio.gather(reader.read("24h"), reader.read("24h"))
-        return first is second
-
-    assert asyncio.run(read_twice())
 
 
 def test_period_counts_events_and_repositories(store: Storage, browser: Browser) -> None:

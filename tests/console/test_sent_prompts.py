@@ -9,27 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from hls_handler.analysis import IssueResponse
 from hls_handler.db.tables import calls
 from hls_handler.reports.sent_prompt import DIFFERENT, IDENTICAL, UNKNOWN
 from hls_handler.settings.model import Comments
-from tests.console.rerun_world import PROMPT, RerunBrowser
+from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
 from tests.work.conftest import make_world
 from tests.work.fakes import CLAUDE_DOWN, INVALID, ISSUE
 from tests.work.shadow_world import make_shadow_world
 from tests.work.test_repository_settings import make_world_with_file
-from tests.work.world import BUG, QUESTION, MakeWorld, World
+from tests.work.world import BUG, QUESTION, MakeWorld
 
 __all__ = ["make_world"]
-
-REPLY = IssueResponse(worth_saying=True, answer="Set DATABASE_URL.", certain=True)
-
-
-def run(make_world: MakeWorld, *replies: object) -> World:
-    world = make_world(*replies)
-    world.accept()
-    world.finish()
-    return world
 
 
 def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None:

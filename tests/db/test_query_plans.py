@@ -120,7 +120,7 @@ def _begin_review_call(store: Storage) -> None:
         ),
         (lambda store: store.deliveries.waiting_reasons(limit=1000), {"ix_deliveries_queued"}),
         (
-            lambda store: store.counter_hours.sums(["webhooks"], latest_period("30d", store.now())),
+            lambda store: store.counter_hours.series(["webhooks"], latest_period("30d", store.now())),
             {"SEARCH", "counter_hours"},
         ),
         (lambda store: store.retention.delete_counter_hours(after=timedelta(days=400)), {"SEARCH", "counter_hours"}),

@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from hls_handler.analysis import Finding, IssueResponse, PullRequestAnalysis, Usage, ValidReply
-from hls_handler.history.analyses import AnalysisSearch
+from hls_handler.history.analyses import Analyses, AnalysisSearch
 from hls_handler.storage import Storage
 from tests.handlers.world import finding
 from tests.queue.builders import Skew, add_analyses, analyses_of, begin, record_reply, start_call
@@ -100,7 +100,8 @@ def test_search_reads_a_bounded_number_of_analyses(store: Storage, skew: Skew) -
         "since": AnalysisSearch(since=store.now() - timedelta(seconds=2.5)),
         "conversation": AnalysisSearch(repository="octo/widgets", number=1),
     }
-    found = {name: store.analyses.find(search, max_read=2) for name, search in searches.items()}
+    limited = Analyses(store.database, max_read=2)
+    found = {name: limited.find(search) for name, search in searches.items()}
     assert {name: ([row.guid for row in page.rows], page.is_complete) for name, page in found.items()} == {
         "all": (["g3", "g2"], False),
         "repository": (["g3", "g2"], False),

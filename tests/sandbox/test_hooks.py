@@ -161,6 +161,24 @@ def test_only_an_administrator_lists_hooks(sandbox: Sandbox) -> None:
     assert ask_github(sandbox, "GET", "/orgs/nobody/hooks").status == 404
 
 
+def test_label_changes_of_a_person_are_sent_as_webhooks(sandbox: Sandbox) -> None:
+    opened = recorded.load("issues.opened")
+    sandbox.state.seed(opened.event, opened.payload)
+    with receiver(202) as (url, received):
+        ask(sandbox.page_url, "POST", "/_sandbox/hooks", {"owner": REPOSITORY, "url": url, "secret": SECRET})
+        for change in ({"add": ["urgent"]}, {"remove": ["urgent"], "add": ["later"]}):
+            body = {"repository": REPOSITORY, "number": 1, "author": "mona", **change}
+            assert ask(sandbox.page_url, "POST", "/_sandbox/labels", body).status == 201
+    sent = [json.loads(body) for _, body in received[1:]]  # without the ping
+    names = [[label["name"] for label in one["issue"]["labels"] if label["name"] != "bug"] for one in sent]
+    assert [(one["action"], one["label"]["name"], one["sender"]["login"]) for one in sent] == [
+        ("labeled", "urgent", "mona"),
+        ("unlabeled", "urgent", "mona"),
+        ("labeled", "later", "mona"),
+    ]
+    assert names == [["urgent"], [], ["later"]]
+
+
 def test_comment_of_a_person_with_a_permission_is_sent_as_a_webhook(sandbox: Sandbox) -> None:
     opened = recorded.load("pull_request.opened")
     sandbox.state.seed(opened.event, opened.payload)

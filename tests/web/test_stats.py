@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Mapping, Sequence
 
 import pytest
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.errors import StoreUnavailable
 from hls_handler.history.statistics import RecentCall
 from hls_handler.web.stats import Counters, Snapshot, StatsDocument, StatsReader, Throughput, stats_page
 from tests.web.fakes import FakeClock, FakeStore
@@ -26,7 +24,7 @@ def page_of(
     rate_limit: RateLimit = UNHEARD,
     calls: Sequence[RecentCall] = (),
 ) -> StatsDocument:
-    snapshot = Snapshot(at=0.0, counters=counters, queue=queue or {}, throughput=throughput, calls=calls)
+    snapshot = Snapshot(counters=counters, queue=queue or {}, throughput=throughput, calls=calls)
     return stats_page(snapshot, uptime_s=uptime_s, rate_limit=rate_limit)
 
 
@@ -251,29 +249,6 @@ def test_the_store_is_read_at_most_once_a_second() -> None:
     assert asyncio.run(readings()) == [1, 1, 3]
 
 
-def test_concurrent_requests_share_one_read() -> None:
-    async def reads() -> int:
-        setup = Around()
-        await asyncio.gather(*(setup.reader.read() for _ in range(10)))
-        return setup.store.reads
-
-    assert asyncio.run(reads()) == 1
-
-
-def test_the_store_is_not_read_on_the_event_loop() -> None:
-    threads: list[int] = []
-
-    class Watching(FakeStore):
-        def counters(self) -> dict[tuple[str, str], int]:
-            threads.append(threading.get_ident())
-            return {}
-
-    store = Watching()
-    asyncio.run(StatsReader(store.counters, store.queue, tuple, dict, FakeClock()).read())
-    assert threads
-    assert threads != [threading.get_ident()]
-
-
 def test_throughput_is_over_the_last_five_minutes() -> None:
     async def throughputs() -> list[Throughput | None]:
         setup = Around()
@@ -287,39 +262,3 @@ def test_throughput_is_over_the_last_five_minutes() -> None:
         Throughput(window_s=300, webhooks=300, processed=20),
         Throughput(window_s=3600, webhooks=1, processed=0),
     ]
-
-
-def test_a_store_is_read_again_after_an_error() -> None:
-    async def come_back() -> int:
-        setup = Around()
-        setup.store.broken = "disk full"
-        with pytest.raises(StoreUnavailable):
-            await setup.reader.read()
-        setup.store.broken = None
-        return (await setup.after(0, webhooks=7)).counters["webhooks", ""]
-
-    assert asyncio.run(come_back()) == 7
-
-
-def test_a_hanging_store_times_out_and_is_read_by_one_thread() -> None:
-    async def asked_twice() -> int:
-        setup, go_on = Around(), threading.Event()
-
-        def counters() -> dict[tuple[str, str], int]:
-            setup.store.reads += 1
-            go_on.wait(30)
-            return {("webhooks", ""): 7}
-
-        counting = StatsReader(counters, dict, tuple, dict, setup.clock, timeout_s=0.01)
-        for _ in range(2):
-            with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.01 s"):
-                await counting.read()
-        go_on.set()
-        while True:
-            try:
-                assert (await counting.read()).counters["webhooks", ""] == 7
-            except StoreUnavailable:
-                continue
-            return setup.store.reads
-
-    assert asyncio.run(asked_twice()) == 1

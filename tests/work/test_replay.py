@@ -46,7 +46,7 @@ def test_replay_has_the_same_findings(world: World) -> None:
 
 
 def restore(world: World, prompt_id: str) -> Library:
-    version = world.store.prompt_versions.find(prompt_id)
-    if version is None:
+    sources = world.store.prompt_versions.find(prompt_id)
+    if sources is None:
         raise NotRepeatable(prompt_id)
-    return restore_library(version.sources)
+    return restore_library(sources)

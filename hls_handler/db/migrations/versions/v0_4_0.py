@@ -62,7 +62,6 @@ def upgrade() -> None:
         "prompt_versions",
         sa.Column("prompt_id", sa.Text(), nullable=False),
         sa.Column("sources", sa.LargeBinary(), nullable=False),
-        sa.Column("first_used_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("prompt_id"),
     )
     has_key = sa.text("review_key IS NOT NULL")
@@ -135,3 +134,4 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_analyses_newest", "analyses", ["analysed_at", "delivery_id", "step_index"])
+    op.create_index("ix_corrections_recorded", "corrections", ["recorded_at"])
