@@ -163,7 +163,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
-    ledger = settle_quotes(facts.record.ledger, located, patches, read=read)
+    ledger = settle_quotes(facts.record.ledger, (*located, *unlocated), patches, read=read)
     new = find_new(timely, ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)

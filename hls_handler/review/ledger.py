@@ -270,20 +270,25 @@ def settle_quotes(
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries after a review of the files `read`: those with a changed quote are fixed unless repeated.
 
-    One of several quoted lines may be changed without a correction. `findings` are those of the review. If a later one
-    repeats a finding that was fixed so, it is open again.
+    One of several quoted lines may be changed without a correction. `findings` are those of the review, also without a
+    position. If a later one repeats a finding that was fixed so, it is open again.
     """
-    said = _say(findings, patches)
+
+    def repeats(finding: Finding, entry: LedgerEntry) -> bool:
+        is_there = finding.line == entry.line or identify(finding.quote.split("\n")[-1]) == entry.quote
+        is_same = finding.category == entry.category or finding.title == entry.title
+        return finding.path == entry.path and is_there and is_same
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         if not entry.is_quote_changed or entry.path not in read:
             return entry
-        places = _says_entry(entry)
-        repeated = next((one for one, said_of in zip(findings, said, strict=True) if places & said_of), None)
+        repeated = next((finding for finding in findings if repeats(finding, entry)), None)
         if repeated is None:
             return replace(entry, state="fixed")
-        above = _find_above(repeated, patches[repeated.path])
-        return replace(entry, state="open" if entry.is_closed else entry.state, above=above, is_quote_changed=False)
+        reopened = replace(entry, state="open" if entry.is_closed else entry.state)
+        if repeated.line != entry.line:  # Claude named a wrong line
+            return reopened
+        return replace(reopened, above=_find_above(repeated, patches[repeated.path]), is_quote_changed=False)
 
     return tuple(map(settle, ledger))
 

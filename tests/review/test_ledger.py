@@ -603,6 +603,8 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
     (again,) = settle_quotes([after], [repeated], patches(now), read=["area.py"])
     assert (again.state, again.is_quote_changed) == ("open", False)
     assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
+    elsewhere = repeated.model_copy(update={"line": 90})
+    assert settle_quotes([after], [elsewhere], patches(now), read=["area.py"]) == (after,)
     fixed = settle_quotes([after], [], patches(now), read=["area.py"])
     for text, later in ((now, state), (CALL, "open"), (now.replace("+)\n", ""), "fixed")):
         assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
