@@ -124,7 +124,8 @@ class DryRuns:
         guid, result, problem = plan.source.row.guid, None, ""
         try:
             with closing(self.connect(plan.settings.claude)) as client:
-                claude = _GuardedClaude(client, partial(self._wait, plan.settings), partial(self._add_usage, guid))
+                wait, observe = partial(self._wait, plan.settings), partial(self._add_usage, guid)
+                claude = _GuardedClaude(client, plan, wait, observe)
                 result = run_dry(plan, claude, claude.usages)
         except PromptError as exc:
             problem = "; ".join(exc.problems)
@@ -158,16 +159,19 @@ class DryRuns:
 
 
 class _GuardedClaude:
-    """Calls `wait` before, and `observe` after each call to Claude."""
+    """Checks the cost and calls `wait` before, and calls `observe` after each call to Claude."""
 
-    def __init__(self, claude: Claude, wait: Callable[..., None], observe: Callable[[Usage], None]) -> None:
-        self._claude, self._wait, self._observe = claude, wait, observe
+    def __init__(
+        self, claude: Claude, plan: DryRunPlan, wait: Callable[..., None], observe: Callable[[Usage], None]
+    ) -> None:
+        self._claude, self._plan, self._wait, self._observe = claude, plan, wait, observe
         self.usages: list[Usage] = []
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         return self._claude.upper_estimate(rendered, correction=correction)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        self._plan.check_cost(self.usages, self.upper_estimate(rendered, correction=correction))
         self._wait(is_first=not self.usages)
         answer = self._claude.ask(rendered, correction=correction)
         self.usages.append(answer.usage)
@@ -199,6 +203,8 @@ class DryRunPages:
         if row is None:
             return self._missing(request)
         prompt = form.get("prompt")
+        if self._runs.running == row.guid:  # the second request of a double click
+            return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
         try:
             await asyncio.to_thread(lambda: self._runs.start(self._plan(row, prompt)))
         except CallRefused as exc:
