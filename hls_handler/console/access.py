@@ -7,6 +7,7 @@ processes, and ends when the key is changed. Signing out deletes the cookie, but
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -20,6 +21,8 @@ from starlette.responses import Response
 
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
+
+log = logging.getLogger(__name__)
 
 SESSION_S = 12 * 3600
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
@@ -101,7 +104,10 @@ class Access:
     def sign_in(self, request: Request, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
         if not self._is_key(given.encode()):
-            self._attempts.add(self._client_network(request), self._now())
+            network = self._client_network(request)
+            self._attempts.add(network, self._now())
+            if not self.may_try(request):
+                log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
         response.set_cookie(

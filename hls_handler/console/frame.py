@@ -108,7 +108,7 @@ class Frame:
         return render(request, template, status=status, csrf_token=token, needs_key=needs_key, **variables)
 
     def message(self, request: Request, text: str, *, status: int) -> Response:
-        return self.render(request, "message.html", status=status, title="HLS", text=text)
+        return self.render(request, "message.html", status=status, title=HTTPStatus(status).phrase, text=text)
 
     async def read_own_form(self, request: Request, *, max_bytes: int = MAX_FORM_BYTES) -> Form:
         """Return the fields of a form of this console. Raises `HTTPException` if it is not one, or too large."""

@@ -57,7 +57,8 @@ def show_error(request: Request, error: HTTPException) -> Response:
         text = f"There is no page {path}."
     elif error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
         text = f"{path} does not answer to {request.method}."
-    page = render(request, "message.html", status=error.status_code, title="HLS", text=text, needs_key=False)
+    title = HTTPStatus(error.status_code).phrase
+    page = render(request, "message.html", status=error.status_code, title=title, text=text, needs_key=False)
     page.headers.update(error.headers or {})
     return page
 

@@ -86,8 +86,10 @@ def try_key(browser: Browser, client: str, key: str = "wrong") -> int:
     return browser.post("/sign-in", form, x_forwarded_for=client).status
 
 
-def test_wrong_keys_of_others_do_not_lock_the_operator_out(browser: Browser) -> None:
+def test_wrong_keys_of_others_do_not_lock_the_operator_out(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
     assert [try_key(browser, "10.9.9.9, 192.0.2.1") for _ in range(11)] == [401] * 10 + [429]
+    (logged,) = caplog.records
+    assert (logged.message, vars(logged)["address"]) == ("ten wrong keys in the sign-in form", "192.0.2.1")
     assert try_key(browser, "10.9.9.8, 192.0.2.1", KEY) == 429  # the part that the client has sent does not count
     assert try_key(browser, "192.0.2.1:4711", KEY) == try_key(browser, "::ffff:192.0.2.1", KEY) == 429
     assert try_key(browser, "192.0.2.2", KEY) == try_key(browser, "::ffff:192.0.2.2", KEY) == 303
@@ -137,6 +139,26 @@ def test_forms_of_other_sites_are_rejected(browser: Browser, store: Storage) -> 
 def test_form_is_limited_and_must_be_a_form(browser: Browser) -> None:
     assert browser.post("/sign-in", {"key": "x" * 65_536}).status == 413
     assert ask(browser.app, "/sign-in", headers=[(b"host", b"127.0.0.1")], chunks=[b"\xff"]).status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"--x\r\nContent-Disposition: form-data", b"multipart/form-data; boundary=x", 400),
+        ("csrf_token=x".encode("utf-16"), b"application/x-www-form-urlencoded; charset=utf-16", 400),
+        (b"csrf_token=\xff", b"application/x-www-form-urlencoded", 400),
+        (b"csrf_token=%ff%00", b"application/x-www-form-urlencoded", 403),
+        (b"x=" + b"y" * 65_536, b"application/x-www-form-urlencoded", 413),
+        (b"&" * 60_000, b"application/x-www-form-urlencoded", 400),
+    ],
+    ids=["multipart", "charset", "not UTF-8", "no token", "too long", "empty fields"],
+)
+def test_damaged_form_is_a_page_about_the_problem(
+    store: Storage, body: bytes, content_type: bytes, status: int
+) -> None:
+    headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", content_type)]
+    response = ask(Browser(store).app, "/deliveries/g1/dry-run", headers=headers, chunks=[body])
+    assert (response.status, b'<p role="alert" class="note">' in response.body) == (status, True)
 
 
 def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
