@@ -51,7 +51,7 @@ def render(request: Request, template: str, *, status: int = 200, **variables: A
 
 
 def show_error(request: Request, error: HTTPException) -> Response:
-    """Return the page about a request that no page answers. It names nobody and nothing of the service."""
+    """Return the page about a request that no other page answers. Everybody may see it."""
     path, text = truncate(request.url.path, MAX_PATH), f"{error.detail[:1].upper()}{error.detail[1:]}."
     if error.detail == HTTPStatus.NOT_FOUND.phrase:
         text = f"There is no page {path}."
