@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from starlette.types import Message, Receive
 
+from hls_handler.console.access import Attempts
 from hls_handler.reports.retry import Retry, retry_delivery
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
@@ -106,6 +107,13 @@ def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
 
     token = browser.token("/sign-in")
     assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]
+
+
+def test_number_of_addresses_that_are_remembered_is_limited() -> None:
+    attempts = Attempts()
+    for number in range(1_001):
+        attempts.add(f"192.0.2.{number}", 1.0)
+    assert [attempts.count(f"192.0.2.{number}", 1.0) for number in (0, 1, 1_000)] == [0, 1, 1]
 
 
 def test_signing_out_deletes_the_cookie(browser: Browser) -> None:

@@ -19,7 +19,7 @@ from tests.queue.builders import analyses_of
 from tests.work.conftest import make_world
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadow_world import MINOR, load_cached, shadow_settings
-from tests.work.test_review_budget import make_review_world
+from tests.work.test_review_budget import make_review_world, with_follow_up
 from tests.work.test_run_prompts import facts_of
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 
@@ -160,6 +160,17 @@ def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
     world.settings = world.settings.model_copy(update={"review": Review(max_usd=0.04)})
     assert begin(browser) == 303
     assert "failed at 1970-01-12 13:46:40: the next call to Claude may cost 0.050000 USD" in browser.finished()
+    assert len(browser.client.asked) == 1
+
+
+def test_dry_run_of_a_review_counts_without_its_follow_up_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
+    reply = pull_request_analysis(worth_saying=True)
+    world = make_review_world(make_world, reply, max_usd=0.05013, verify=False)
+    world.prompts = with_follow_up(tmp_path)
+    world.finish()
+    browser = RerunBrowser(world, reply)
+    assert begin(browser) == 303
+    assert "not posted; the follow-up prompt pull_requests/extra was left out: the next call" in browser.finished()
     assert len(browser.client.asked) == 1
 
 
