@@ -182,12 +182,12 @@ class Attempts:
 def _find_network(address: str) -> str:
     """Return an IPv4 address unchanged, the network of an IPv6 address, and "" if it is no address."""
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(address.partition("%")[0])  # without the zone of "fe80::1%eth0"
     except ValueError:
         return ""
     if isinstance(parsed, IPv4Address):
-        return address
-    return str(parsed.ipv4_mapped or ip_network((address, IPV6_PREFIX), strict=False))
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_PREFIX), strict=False))
 
 
 def _find_sign_of_proxy(request: Request) -> str | None:

@@ -96,6 +96,7 @@ def test_wrong_keys_of_others_do_not_lock_the_operator_out(browser: Browser, cap
     assert try_key(browser, "192.0.2.2", KEY) == try_key(browser, "::ffff:192.0.2.2", KEY) == 303
     assert [try_key(browser, f"2001:db8::{number}") for number in range(11)] == [401] * 10 + [429]
     assert try_key(browser, "2001:db8:0:1::1", KEY) == try_key(browser, "no address", KEY) == 303
+    assert try_key(browser, "fe80::1%eth0", KEY) == 303
 
 
 def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
