@@ -32,6 +32,7 @@ from hls_handler.clients.github import Credentials, Github, connect, make_creden
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.clients.transport import find_proxy_settings, proxy_passwords
 from hls_handler.console.app import Console, ConsolePorts
+from hls_handler.console.pages import show_error
 from hls_handler.db.files import hold_exclusively, is_shared
 from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
@@ -205,6 +206,7 @@ class Service:
             lifespan=self._lifespan,
             receives_webhooks=role != "worker",
             more_routes=self._console.routes,
+            show_error=show_error,
         )
         self.web = self._web.app
 

@@ -17,6 +17,7 @@ MAX_LINES = 5_000
 MAX_CHARACTERS = 8_000_000
 """Limit on the characters of all lines. A usual line has 300; a line with a stack trace can have 10,000."""
 
+REJECTED = '"decision": "rejected"'
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -36,6 +37,7 @@ class LogFilter:
 
     level: str = ""  # the least severe level, one of LEVELS
     id: str = ""  # GUID of a delivery, or a request id: a field of the line is equal to it
+    delivery: str = ""  # GUID: lines about this delivery, without rejected requests, which can name any GUID
     repository: str = ""  # "owner/repo", ignoring case
     text: str = ""  # part of the line, ignoring the case of ASCII letters
 
@@ -43,11 +45,14 @@ class LogFilter:
         """Return a function that tests a line of JSON. It searches the text, because decoding would take longer."""
         levels = [f'"level": "{level}"' for level in LEVELS[LEVELS.index(self.level) :]] if self.level else []
         field = f": {json.dumps(self.id)}" if self.id else ""
+        delivery = f'"delivery": {json.dumps(self.delivery)}' if self.delivery else ""
         lowered = [f'"repository": {json.dumps(self.repository)}'.lower()] if self.repository else []
         lowered += [json.dumps(self.text)[1:-1].lower()] if self.text else []
 
         def matches(text: str) -> bool:
             if field not in text or (levels and not any(level in text for level in levels)):
+                return False
+            if delivery and (delivery not in text or REJECTED in text):
                 return False
             if not lowered:
                 return True

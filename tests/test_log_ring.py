@@ -33,6 +33,18 @@ def messages(ring: LogRing, wanted: LogFilter = ALL, *, limit: int = 100, after:
     return [found.message for found in ring.find(wanted, limit=limit, after=after).lines]
 
 
+def test_log_of_a_delivery_has_no_lines_that_strangers_can_cause() -> None:
+    ring = ring_of(
+        line("webhook received", delivery="g-1", decision="queued"),
+        line("by a forged header of an unsigned request", delivery="g-1", decision="rejected"),
+        line("by a request id", request_id="g-1"),
+        line("by a text", repository='x", "delivery": "g-1"', reason='"delivery": "g-1"'),
+        line("of another one", delivery="g-10"),
+        line("delivery finished", delivery="g-1", reason='"decision": "rejected"'),
+    )
+    assert messages(ring, LogFilter(delivery="g-1")) == ["webhook received", "delivery finished"]
+
+
 @pytest.mark.parametrize("layout", ["json", "text"])
 def test_every_line_of_the_log_is_in_the_ring_without_secrets(layout: Literal["json", "text"]) -> None:
     ring, stream = LogRing(), io.StringIO()

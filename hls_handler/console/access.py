@@ -7,12 +7,14 @@ processes, and ends when the key is changed. Signing out deletes the cookie, but
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import secrets
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from hashlib import sha256
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,13 +22,22 @@ from starlette.responses import Response
 from hls_handler.settings.model import Settings
 from hls_handler.settings.values import is_loopback
 
+log = logging.getLogger(__name__)
+
 SESSION_S = 12 * 3600
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 """Matches the header Host. Starlette's `request.url` has the server's own address if it cannot parse the header."""
 
+SAFE_METHODS = ("GET", "HEAD")
+PROXY_HEADERS = re.compile(r"forwarded|via|x-real-ip|x-forwarded-.+")
+"""Headers that proxies add to a request, and browsers do not."""
+
 MAX_WRONG_KEYS, WRONG_KEYS_S = 10, 60.0
-"""Wrong keys that the form accepts within this time, in s. A key in X-API-Key is not limited, because anybody could
-lock the operator out otherwise."""
+"""Wrong keys that the form accepts from one address within this time, in s. A key in X-API-Key is not limited. The
+protection against guessing is the length of the key: settings accept none of under 16 bytes."""
+
+MAX_ADDRESSES = 1_000
+IPV6_PREFIX = 64  # one client has all addresses of such a network
 
 
 class Access:
@@ -42,6 +53,7 @@ class Access:
         is_local = is_loopback(settings.server.host) and not public_url  # with an address, others reach it by a proxy
         self.is_on = key is not None or is_local
         self.needs_key = key is not None
+        self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
         self._cookie = "__Host-hls" if self._is_secure else "hls"
@@ -50,10 +62,16 @@ class Access:
         """Return the status and the reason if requests from this place are rejected; None if they are not."""
         if not self.is_on:
             return 404, "the console and the API are off: set server.api_key, because others may reach this service"
-        host = HOST.fullmatch(request.headers.get("host", ""))
-        if not self.needs_key and (host is None or not is_loopback(host[1])):
-            # A web page of another site may have made its own name point to this machine.
-            return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
+        if not self.needs_key:
+            host = HOST.fullmatch(request.headers.get("host", ""))
+            if host is None or not is_loopback(host[1]):
+                # A web page of another site may have made its own name point to this machine.
+                return 403, "use http://127.0.0.1 or http://localhost, or set server.api_key"
+            sign = _find_sign_of_proxy(request)
+            if sign is not None:
+                return 403, f"others may reach this service through a proxy ({sign}): set server.api_key"
+        if _is_of_other_site(request) or (request.method in SAFE_METHODS and not self.is_same_origin(request)):
+            return 403, "a web page of another site has sent this request"
         return None
 
     def is_allowed(self, request: Request) -> bool:
@@ -83,10 +101,13 @@ class Access:
             return len(request.headers.getlist("x-api-key")) == 1
         return "origin" not in request.headers
 
-    def sign_in(self, given: str, response: Response) -> bool:
+    def sign_in(self, request: Request, given: str, response: Response) -> bool:
         """Add the cookie to the response if the key is right. Call it only if `may_try`."""
         if not self._is_key(given.encode()):
-            self._attempts.add(self._now())
+            network = self._client_network(request)
+            self._attempts.add(network, self._now())
+            if not self.may_try(request):
+                log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
         response.set_cookie(
@@ -99,8 +120,17 @@ class Access:
         )
         return True
 
-    def may_try(self) -> bool:
-        return self._attempts.count(self._now()) < MAX_WRONG_KEYS
+    def may_try(self, request: Request) -> bool:
+        return self._attempts.count(self._client_network(request), self._now()) < MAX_WRONG_KEYS
+
+    def _client_network(self, request: Request) -> str:
+        """Return the client's address, of IPv6 its network. Behind a proxy, it is what the proxy has added last."""
+        address = request.client.host if request.client else ""
+        forwarded = request.headers.getlist("x-forwarded-for")
+        if forwarded and (self._is_behind_proxy or is_loopback(address)):
+            address = forwarded[-1].rpartition(",")[2].strip()
+        host = HOST.fullmatch(address)  # of "192.0.2.1:4711" or "[2001:db8::1]:4711"
+        return _find_network(host[1].strip("[]") if host else address)
 
     def sign_out(self, response: Response) -> None:
         response.delete_cookie(self._cookie, secure=self._is_secure, httponly=True, samesite="strict")
@@ -132,16 +162,51 @@ class Access:
 
 
 class Attempts:
-    """The times of the latest wrong keys. Thread-safe."""
+    """The times of the latest wrong keys by network. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._times: deque[float] = deque(maxlen=MAX_WRONG_KEYS)
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()  # the network of the latest wrong key is the last
 
-    def add(self, now: float) -> None:
+    def add(self, network: str, now: float) -> None:
         with self._lock:
-            self._times.append(now)
+            self._times.setdefault(network, deque(maxlen=MAX_WRONG_KEYS)).append(now)
+            self._times.move_to_end(network)
+            while len(self._times) > MAX_ADDRESSES:
+                self._times.popitem(last=False)
 
-    def count(self, now: float) -> int:
+    def count(self, network: str, now: float) -> int:
         with self._lock:
-            return sum(now - WRONG_KEYS_S < time <= now for time in self._times)
+            return sum(now - WRONG_KEYS_S < time <= now for time in self._times.get(network, ()))
+
+
+def _find_network(address: str) -> str:
+    """Return an IPv4 address unchanged, the network of an IPv6 address, and "" if it is no address."""
+    try:
+        parsed = ip_address(address.partition("%")[0])  # without the zone of "fe80::1%eth0"
+    except ValueError:
+        return ""
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ip_network((parsed, IPV6_PREFIX), strict=False))
+
+
+def _find_sign_of_proxy(request: Request) -> str | None:
+    """Return what shows that a proxy has forwarded the request; None if nothing does."""
+    header = next((name for name in request.headers if PROXY_HEADERS.fullmatch(name)), None)
+    if header is not None:
+        return f"the request has the header {header.title()}"
+    # Without configuration, nginx adds no header, but uses this version. Browsers do not.
+    return "the request is of HTTP/1.0" if request.scope.get("http_version") == "1.0" else None
+
+
+def _is_of_other_site(request: Request) -> bool:
+    """Return True if a browser says that a page of another site, or of another port, has sent the request.
+
+    Links to our pages are allowed.
+    """
+    headers = request.headers
+    if headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
+        return False
+    is_link = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return not (is_link and request.method in SAFE_METHODS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,6 +37,14 @@ class ClaudeClient(Claude, Protocol):
 
 ConnectClaude = Callable[[ClaudeSettings], ClaudeClient]
 """Returns a client that the caller closes. Raises `SettingsError`."""
+
+
+CheckCost = Callable[[Sequence[Usage], Usage], None]
+"""Raises `HlsError` if the next call is too expensive after others. Its arguments are their usage, and its estimate."""
+
+
+def _allow_cost(_spent: Sequence[Usage], _estimate: Usage) -> None:
+    """Allow any cost."""
 
 
 class CallRefused(HlsError):
@@ -99,6 +107,8 @@ class ClaudeRuns(Generic[T]):
         settings: Settings,
         run: Callable[[GuardedClaude], T],
         fields: Mapping[str, object],
+        *,
+        check_cost: CheckCost = _allow_cost,
     ) -> None:
         """Start the run. Raises `CallRefused` if another one is in progress, or if the hourly budget is used up.
 
@@ -117,19 +127,27 @@ class ClaudeRuns(Generic[T]):
                 self._runs.popitem(last=False)
         # A daemon, so that a call in progress does not delay the end of the process: nothing of the run is stored.
         name = self.kind.replace(" ", "-")
-        threading.Thread(target=self._run, args=(key, settings, run, fields), name=name, daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(key, settings, run, fields, check_cost), name=name, daemon=True
+        ).start()
 
     def stop(self) -> None:
         """Make no further call."""
         self._stopping.set()
 
     def _run(
-        self, key: str, settings: Settings, run: Callable[[GuardedClaude], T], fields: Mapping[str, object]
+        self,
+        key: str,
+        settings: Settings,
+        run: Callable[[GuardedClaude], T],
+        fields: Mapping[str, object],
+        check_cost: CheckCost,
     ) -> None:
         result, problem = None, ""
         try:
             with closing(self.connect(settings.claude)) as client:
-                result = run(GuardedClaude(client, partial(self._wait, settings), partial(self._add_usage, key)))
+                wait, observe = partial(self._wait, settings), partial(self._add_usage, key)
+                result = run(GuardedClaude(client, check_cost, wait, observe))
         except PromptError as exc:
             problem = "; ".join(exc.problems)
         except HlsError as exc:
@@ -162,16 +180,19 @@ class ClaudeRuns(Generic[T]):
 
 
 class GuardedClaude:
-    """Calls `wait` before, and `observe` after each call to Claude."""
+    """Calls `check_cost` and `wait` before, and `observe` after each call to Claude."""
 
-    def __init__(self, claude: Claude, wait: Callable[..., None], observe: Callable[[Usage], None]) -> None:
-        self._claude, self._wait, self._observe = claude, wait, observe
+    def __init__(
+        self, claude: Claude, check_cost: CheckCost, wait: Callable[..., None], observe: Callable[[Usage], None]
+    ) -> None:
+        self._claude, self._check_cost, self._wait, self._observe = claude, check_cost, wait, observe
         self.usages: list[Usage] = []
 
     def upper_estimate(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> Usage:
         return self._claude.upper_estimate(rendered, correction=correction)
 
     def ask(self, rendered: RenderedPrompt, *, correction: UnusableReply | None = None) -> ValidReply | UnusableReply:
+        self._check_cost(self.usages, self.upper_estimate(rendered, correction=correction))
         self._wait(is_first=not self.usages)
         answer = self._claude.ask(rendered, correction=correction)
         self.usages.append(answer.usage)

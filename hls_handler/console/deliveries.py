@@ -106,7 +106,7 @@ class DeliveryPages:
                 (answered.prompt_id, json.dumps(answered.reply.model_dump(mode="json"), indent=2, ensure_ascii=False))
                 for answered in report.answers
             ),
-            log_lines=self._log_ring.find(LogFilter(id=row.guid), limit=MAX_LOG_LINES).lines,
+            log_lines=self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines,
         )
 
     async def _retry(self, request: Request) -> Response:
@@ -118,6 +118,9 @@ class DeliveryPages:
         result = await asyncio.to_thread(run, self._store, row)
         if result.is_queued:
             return RedirectResponse(f"/deliveries/{row.guid}", 303)
+        row = await find_delivery(self._store, row.guid)  # its state may have changed meanwhile
+        if row is None:
+            return self._missing(request)
         return await self._page(request, row, said=f"{result.sentence}.", status=409)
 
 

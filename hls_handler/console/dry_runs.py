@@ -47,6 +47,8 @@ class DryRunPages:
         if row is None:
             return self._missing(request)
         prompt = form.get("prompt")
+        if self._runs.running == row.guid:  # the second request of a double click
+            return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
         try:
             await asyncio.to_thread(self._run, row, prompt)
         except CallRefused as exc:
@@ -63,6 +65,7 @@ class DryRunPages:
             plan.settings,
             lambda claude: run_dry(plan, claude, claude.usages),
             {"delivery": row.guid},
+            check_cost=plan.check_cost,
         )
 
     def _plan(self, row: DeliveryRow, prompt: str | None) -> DryRunPlan:

@@ -158,8 +158,8 @@ class Frame:
                         raise HTTPException(413, f"a form may have {max_bytes} bytes")
         except TimeoutError:
             raise HTTPException(408, f"the form did not arrive within {timeout_s:g} s") from None
-        except ClientDisconnect:
-            raise HTTPException(400, "the form did not arrive as a whole") from None
+        except ClientDisconnect:  # also if the body is malformed, which the server has answered with 400
+            raise HTTPException(400, "the form did not arrive completely") from None
         try:
             form = dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, strict_parsing=bool(body)))
         except ValueError:

@@ -53,6 +53,8 @@ class LogPages:
     async def _stream(self, request: Request) -> Response:
         if request.method == "HEAD":
             return Response(headers={name.decode(): value.decode() for name, value in HEADERS})
+        if request.headers.get("sec-fetch-mode") == "navigate":  # a link of another site could take one of the streams
+            return self._frame.message(request, "This address is the stream of the page /log.", status=400)
         query = request.query_params
         wanted = _parse_filter({name: value for name, value in query.items() if name != AFTER})
         position = request.headers.get("last-event-id") or query.get(AFTER, "")

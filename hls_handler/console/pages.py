@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from hls_handler import __version__
-from hls_handler.untrusted.cleaning import escape_unprintable_lines
+from hls_handler.untrusted.cleaning import escape_unprintable_lines, truncate
 from hls_handler.wording import format_usd
 
 FOLDER = Path(__file__).parent
@@ -34,6 +35,7 @@ NAVIGATION = {
     "Log": "/log",
     "Settings": "/settings",
 }
+MAX_PATH = 200  # characters of a path that an error quotes
 MEDIA_TYPES = {
     "console.css": "text/css",
     "htmx.min.js": "text/javascript",  # version 4.0.1 of the npm package htmx.org, unchanged
@@ -46,6 +48,19 @@ def render(request: Request, template: str, *, status: int = 200, **variables: A
     """Return the page. `variables` are those of the template besides `base.html`'s."""
     page = _environment().get_template(template).render(path=request.url.path, **variables)
     return HTMLResponse(page, status_code=status, headers=HEADERS)
+
+
+def show_error(request: Request, error: HTTPException) -> Response:
+    """Return the page about a request that no other page answers. Everybody may see it."""
+    path, text = truncate(request.url.path, MAX_PATH), f"{error.detail[:1].upper()}{error.detail[1:]}."
+    if error.detail == HTTPStatus.NOT_FOUND.phrase:
+        text = f"There is no page {path}."
+    elif error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+        text = f"{path} does not answer to {request.method}."
+    title = HTTPStatus(error.status_code).phrase
+    page = render(request, "message.html", status=error.status_code, title=title, text=text, needs_key=False)
+    page.headers.update(error.headers or {})
+    return page
 
 
 @cache

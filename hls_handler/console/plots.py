@@ -14,6 +14,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 from markupsafe import Markup
 
+from hls_handler.untrusted.cleaning import escape_unprintable
+
 Series = Mapping[str, Sequence[float | None]]
 """Name of each series -> its values; None leaves a gap."""
 
@@ -32,7 +34,8 @@ def draw(
 ) -> Markup:
     """Return an `svg` element. Bars of several series are stacked. The axis has only the labels `shown_labels`.
 
-    `unit` formats a value, such as "1.5 s". All texts are escaped. `title` is for screen readers.
+    `unit` formats a value, such as "1.5 s". All texts are escaped, and unprintable characters of names,
+    too. `title` is for screen readers.
     """
     pygal = _import_pygal()
     chart = (pygal.Line if kind == "lines" else pygal.StackedBar)(
@@ -62,8 +65,8 @@ def draw(
     )
     chart.x_labels = labels
     for name, values in series.items():
-        chart.add(name, list(values))
-    chart.add_xml_filter(lambda root: _make_static(root, title))
+        chart.add(escape_unprintable(name), list(values))
+    chart.add_xml_filter(lambda root: _make_static(root, escape_unprintable(title)))
     return Markup(chart.render())  # noqa: S704 (pygal builds it as an XML tree, which escapes all texts)
 
 

@@ -106,6 +106,8 @@ class Deliveries:
 
     def find(self, id_or_prefix: str) -> DeliveryRow | None:
         """Return the delivery with this GUID, or the only one whose GUID has this prefix or with this request id."""
+        if "\0" in id_or_prefix:
+            return None  # PostgreSQL rejects it
         exact = self._rows(select(*DELIVERY_COLUMNS).where(_c.guid == id_or_prefix))
         if exact:
             return exact[0]

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from hls_handler.actions import EnsureComment, Outcome, RequestedLabel
 from hls_handler.analysis import Analysis, Finding, PullRequestAnalysis, Usage, ValidReply
 from hls_handler.clients.comment_body import marker, parse_sections
-from hls_handler.errors import PromptError, StepFailed
+from hls_handler.errors import BudgetExceeded, PromptError, StepFailed
 from hls_handler.events import Event
 from hls_handler.handlers.pull_request_facts import PullRequestFacts
 from hls_handler.handlers.pull_request_findings import find_findings
@@ -33,6 +33,7 @@ from hls_handler.settings.model import Settings
 from hls_handler.storage import Storage
 from hls_handler.wording import add_usd
 from hls_handler.work.active_config import Claude, DeliveryConfig
+from hls_handler.work.asking import Answers
 from hls_handler.work.calls import PROMPT_SECRET
 from hls_handler.work.comparison import decode_answers, is_for, make_rule, render_requests, run_again
 from hls_handler.work.replay import NotRepeatable, StoredFacts, load_stored_facts, replay
@@ -40,6 +41,9 @@ from hls_handler.work.shadow import prompt_result
 
 FINDINGS = "findings"
 """Field of a reply that is compared finding by finding."""
+
+PULL_REQUEST = "pull_request"
+"""Event whose calls `review.max_usd` limits."""
 
 _MARKS = re.compile(r"^<!-- hls:.*-->$\n?", re.MULTILINE)
 
@@ -70,10 +74,21 @@ class DryRunPlan:
     old: Run
     prompts: tuple[str, ...]  # names of the prompts that are for the event
     estimate: CostEstimate
+    max_usd: float | None  # review.max_usd; None if the event is not one of a pull request
+    max_usd_source: str  # "/srv/hls/settings.yaml:14 (review.max_usd)"
 
     @property
     def prompt(self) -> Prompt:
         return self.library.prompts[self.rule.prompt]
+
+    def check_cost(self, spent: Iterable[Usage], estimate: Usage) -> None:
+        """Raise `BudgetExceeded` if the next call does not fit `max_usd`. An unknown price counts as 0."""
+        spent_usd, next_usd = sum(usage.cost_usd or 0 for usage in spent), estimate.cost_usd or 0
+        if self.max_usd is not None and round((spent_usd + next_usd) * 1_000_000) > round(self.max_usd * 1_000_000):
+            raise BudgetExceeded(
+                f"the next call to Claude may cost {next_usd:.6f} USD, the calls of this dry run have cost "
+                f"{spent_usd:.6f} USD, and {self.max_usd_source} allows {self.max_usd:.6f} USD"
+            )
 
 
 def plan_dry_run(store: Storage, row: DeliveryRow, config: DeliveryConfig, prompt: str | None = None) -> DryRunPlan:
@@ -102,6 +117,8 @@ def plan_dry_run(store: Storage, row: DeliveryRow, config: DeliveryConfig, promp
         _load_old_run(store, source, answers),
         fitting,
         add_estimates([estimate(config.settings.claude, request) for request in requests], followers),
+        max_usd=rule.effective.review.max_usd if source.event.name == PULL_REQUEST else None,
+        max_usd_source=config.settings.sources.where(rule.effective.find_review_key("max_usd", config.settings)),
     )
 
 
@@ -169,15 +186,17 @@ def sum_calls(spent: Sequence[CallRow | Usage]) -> dict[str, Any]:
 def run_dry(plan: DryRunPlan, claude: Claude, usages: Sequence[Usage]) -> DryRun:
     """Ask Claude, and return both results. `usages` has those of the calls that `claude` has made.
 
-    Raises `PromptError`, `StepFailed`, and what `claude` raises.
+    Raises `PromptError`, `StepFailed`, and what `claude` raises. If it raises `BudgetExceeded` in a review, the earlier
+    replies count.
     """
-    ran = run_again(plan.source, plan.rule, plan.library, claude, plan.key)
+    is_review = plan.source.event.name == PULL_REQUEST
+    ran = run_again(plan.source, plan.rule, plan.library, claude, plan.key, keeps_review=is_review)
     comment = next((action for action in ran.actions if isinstance(action, EnsureComment)), None)
     old, text = plan.old.comment, None
     if comment is not None and (comment.create or old is not None):
         text = _without_marks(comment.body)
     new = Run(
-        end="not posted",
+        end="; ".join(["not posted", *_describe_gaps(ran.answered)]),
         replies=to_json(ran.answered.answers),
         labels=ran.side.result.labels,
         comment=text,
@@ -185,6 +204,18 @@ def run_dry(plan: DryRunPlan, claude: Claude, usages: Sequence[Usage]) -> DryRun
         **sum_calls(usages),
     )
     return DryRun(plan.old, new, comparable_part(old, comment))
+
+
+def _describe_gaps(answered: Answers) -> Iterator[str]:
+    """Yield for each kind of missing reply a sentence part with its reason."""
+    facts = answered.facts
+    if isinstance(facts, PullRequestFacts) and facts.unanswered:
+        reasons = ", ".join(dict.fromkeys(facts.unanswered.values()))
+        yield f"{len(facts.unanswered)} of {len(facts.selection.calls)} parts without a reply: {reasons}"
+    if answered.unverified:
+        yield f"findings not verified: {answered.unverified}"
+    if answered.left_out:
+        yield answered.left_out
 
 
 def comparable_part(old: str | None, comment: EnsureComment | None) -> str | None:

@@ -18,12 +18,16 @@ class Retry:
 def retry_delivery(store: Storage, row: DeliveryRow, *, body_days_source: str) -> Retry:
     """Queue a dead or waiting delivery to run now. `body_days_source` is the place of `storage.body_days`."""
     state = store.queue.retry(row.guid)
-    if row.state not in ("dead", "queued"):
-        return Retry(False, f"{row.guid} is {state or row.state}; only a dead or a waiting delivery can be run again")
-    if state in ("dead", None):
+    if state is None:
+        return Retry(False, f"{row.guid} was deleted")
+    if state == "running":
+        return Retry(False, f"{row.guid} is running already")
+    if state not in ("dead", "queued"):
+        return Retry(False, f"{row.guid} is {state}; only a dead or a waiting delivery can be run again")
+    if state == "dead":
         return Retry(
             False,
-            f"{row.guid} stays {state or 'deleted'}: its body was deleted ({body_days_source}); redeliver it from the "
+            f"{row.guid} stays dead: its body was deleted ({body_days_source}); redeliver it from the "
             "webhook's Recent Deliveries, which GitHub allows for 3 days, or trigger a new event on the issue or pull "
             "request",
         )

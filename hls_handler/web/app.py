@@ -114,6 +114,7 @@ class HealthDocument(TypedDict):
     components: NotRequired[dict[str, ComponentDocument]]
 
 
+ShowError = Callable[[Request, HTTPException], Response]
 MoreRoutes = Callable[[Settings, Callable[[Request], Awaitable[Response]]], Sequence[BaseRoute]]
 
 
@@ -129,19 +130,20 @@ class WebApplication:
         lifespan: Lifespan[Starlette] | None = None,
         receives_webhooks: bool = True,
         more_routes: MoreRoutes = lambda _settings, show_start: [Route("/", show_start)],
+        show_error: ShowError | None = None,
     ) -> None:
         """Without `receives_webhooks`, the webhook path responds 404. `lifespan` starts and stops all threads.
 
         `more_routes` returns the routes of the console for some settings. It gets the endpoint of the start page, for
-        people who may not use the console.
+        people who may not use the console. `show_error` returns the page about an error, for browsers; others get JSON.
         """
-        self._more_routes = more_routes
+        self._more_routes, self._show_error = more_routes, show_error
         self._ports, self._started_at, self._receives_webhooks = ports, ports.clock(), receives_webhooks
         self._stats = StatsReader(ports.counters, ports.queue, ports.recent_calls, ports.findings, ports.clock)
         self._budget = BodyBudget(ports.clock)
         self.app = Starlette(
             middleware=[Middleware(RequestIdMiddleware)],
-            exception_handlers={HTTPException: _http_error},
+            exception_handlers={HTTPException: self._answer_error},
             lifespan=lifespan,
         )
         self._api_key: bytes | None = None
@@ -196,6 +198,20 @@ class WebApplication:
         uptime_s = self._ports.clock() - self._started_at
         return _page(stats_page(snapshot, uptime_s=uptime_s, rate_limit=self._ports.rate_limit()))
 
+    def _answer_error(self, request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        if exc.status_code == 404 and "x-github-event" in request.headers:
+            reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
+            log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
+        is_api = API_PATHS.match(request.url.path) is not None
+        if not is_api and self._show_error is not None and "text/html" in request.headers.get("accept", ""):
+            return self._show_error(request, exc)
+        if is_api:
+            content = {"type": "about:blank", "title": HTTPStatus(exc.status_code).phrase, "status": exc.status_code}
+            problem = {**content, "detail": exc.detail}
+            return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")
+        return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
+
     def _is_authorized(self, request: Request) -> bool:
         if self._api_key is None:
             return True
@@ -222,18 +238,6 @@ def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
         key=" (with the key of the service)" if settings.server.api_key is not None else "",
         webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",
     )
-
-
-def _http_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)
-    if exc.status_code == 404 and "x-github-event" in request.headers:
-        reason = f"the path is {request.url.path[:MAX_LOGGED_PATH]}, and not server.webhook_path"
-        log.info("webhook received", extra={"decision": "rejected", "reason": reason, "status": 404})
-    if API_PATHS.match(request.url.path):
-        content = {"type": "about:blank", "title": HTTPStatus(exc.status_code).phrase, "status": exc.status_code}
-        problem = {**content, "detail": exc.detail}
-        return JSONResponse(problem, exc.status_code, headers=exc.headers, media_type="application/problem+json")
-    return JSONResponse({"detail": exc.detail}, status_code=exc.status_code, headers=exc.headers)
 
 
 def _page(content: Mapping[str, object], *, status: int = 200) -> Response:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -78,9 +79,8 @@ class WebhookReceiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request, then log it. A rejection before the whole body was read closes the connection."""
         if scope["method"] != "POST":
-            await _json(405, {"detail": "webhooks are sent with POST"}, {"allow": "POST"})(scope, receive, send)
             self._count_rejection(405)
-            return
+            raise HTTPException(405, "webhooks are sent with POST", {"allow": "POST"})
         line = ReceivedLine()
         try:
             headers = parse_headers(scope["headers"], signed=self._settings.features.signature_validation)

@@ -22,6 +22,7 @@ CLOSE = (b"connection", b"close")
 
 _PROCESS, _numbers = os.urandom(8).hex(), count(1)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
+_UUID = re.compile(rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -45,7 +46,10 @@ class RequestIdMiddleware:
             if message["type"] == "http.response.start":
                 is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
                 close = (CLOSE,) if not is_read and _has_body(scope["headers"]) else ()
-                message["headers"] = [*message["headers"], *response_headers(request_id), *close]
+                given = message["headers"]
+                names = {name for name, _ in given}
+                ours = (one for one in response_headers(request_id) if one[0] not in names)
+                message["headers"] = [*given, *ours, *close]
             await send(message)
 
         with logs.log_context(request_id=request_id):
@@ -61,9 +65,14 @@ def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def given_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the X-Request-ID of a request; None unless it occurs once and has 8 to 64 letters, digits or hyphens."""
+    """Return the X-Request-ID of a request; None unless it occurs once and has 8 to 64 letters, digits or hyphens.
+
+    A UUID loses its hyphens: a caller must not choose the GUID of a delivery, whose log would then have this request.
+    """
     given = [value for name, value in headers if name == HEADER]
-    return given[0].decode("ascii") if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]) else None
+    if len(given) != 1 or not _REQUEST_ID.fullmatch(given[0]):
+        return None
+    return (given[0].replace(b"-", b"") if _UUID.fullmatch(given[0]) else given[0]).decode("ascii")
 
 
 def new_request_id() -> str:
@@ -72,5 +81,5 @@ def new_request_id() -> str:
 
 
 def response_headers(request_id: str) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the headers that every response has: X-Request-ID, and two that disable caching and type sniffing."""
+    """Return the headers of every response without others of these names: no type sniffing, no caching, the id."""
     return ((HEADER, request_id.encode("ascii")), *HARDENING)

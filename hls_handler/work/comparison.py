@@ -257,10 +257,12 @@ class NewRun:
     actions: tuple[Action, ...]  # that would follow
 
 
-def run_again(source: StoredFacts, rule: Rule, library: Library, claude: Claude, key: bytes) -> NewRun:
+def run_again(
+    source: StoredFacts, rule: Rule, library: Library, claude: Claude, key: bytes, *, keeps_review: bool = False
+) -> NewRun:
     """Send `rule.prompt`, the verification and the follow-up prompts to Claude, and return what would follow.
 
-    Raises `PromptError` or a `StepFailed`.
+    With `keeps_review`, the replies count also if a follow-up prompt gets none. Raises `PromptError` or a `StepFailed`.
     """
 
     usages: list[Usage] = []
@@ -278,7 +280,7 @@ def run_again(source: StoredFacts, rule: Rule, library: Library, claude: Claude,
 
     handler, event, first = source.handler, source.event, rule.prompt
     make_variables = partial(template_variables, event, handler, prompt=first, effective=rule.effective)
-    answered = run_prompts(library, first, handler, source.facts, make_variables, ask_one)
+    answered = run_prompts(library, first, handler, source.facts, make_variables, ask_one, keeps_review=keeps_review)
     analysis = render_chain(library, answered.names, handler, answered.facts, answered.answers, answered.variables, key)
     actions = handler.plan(event, answered.facts, analysis)
     return NewRun(side(prompt_result(analysis, actions), usages), answered, actions)

@@ -72,3 +72,29 @@ def test_new_lines_appear_and_can_be_paused(open_page: OpenPage, tmp_path: Path)
             assert (page.locator("#lines li").count(), messages(page).count("1004")) == (1_000, 1)
             page.goto(f"{address}/log?text=second")
             assert "".join(page.locator("#lines li").inner_html().split()) == made  # the server makes the same elements
+
+
+def set_hidden(page: Page, *, hidden: bool) -> None:
+    """Tell the page that its tab was hidden or shown. Headless Chromium shows all tabs."""
+    page.evaluate(f"Object.defineProperty(document, 'hidden', {{value: {json.dumps(hidden)}, configurable: true}})")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_hidden_tab_keeps_no_connection_and_loses_no_line(open_page: OpenPage, tmp_path: Path) -> None:
+    with closing(Storage.open(f"sqlite:///{tmp_path}/hls.db")) as store:
+        browser = Browser(store)
+        with serving(browser) as address:
+            add(browser, "first")
+            page = open_page()
+            page.goto(f"{address}/log")
+            expect(page.get_by_role("status")).to_have_text("New lines appear at the top.")
+            with page.expect_event("requestfailed", lambda request: "/log/events" in request.url, timeout=5_000):
+                set_hidden(page, hidden=True)  # six connections to a host are open at most, for all tabs together
+            add(browser, "while hidden")
+            set_hidden(page, hidden=False)
+            expect(page.locator("#lines li").first).to_contain_text("while hidden")
+            assert messages(page) == ["while hidden", "first"]
+            page.get_by_role("button", name="Pause").click()
+            set_hidden(page, hidden=True)
+            set_hidden(page, hidden=False)
+            expect(page.get_by_role("status")).to_have_text("Paused.")

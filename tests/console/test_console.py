@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from starlette.types import Message
+from starlette.types import Message, Receive
 
+from hls_handler.console.access import Attempts
+from hls_handler.reports.retry import Retry, retry_delivery
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
-from tests.queue.builders import accept, dead_letter, queued, state_of
+from tests.queue.builders import accept, claim, dead_letter, queued, state_of
 from tests.web.fakes import ask
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
@@ -78,6 +81,42 @@ def test_wrong_keys_are_limited_in_the_form_only(browser: Browser) -> None:
     assert browser.sign_in().status == 303
 
 
+def try_key(browser: Browser, client: str, key: str = "wrong") -> int:
+    """Send the form through a proxy that adds the client's address, and return the status."""
+    form = {"csrf_token": browser.token("/sign-in"), "key": key}
+    return browser.post("/sign-in", form, x_forwarded_for=client).status
+
+
+def test_wrong_keys_of_others_do_not_lock_the_operator_out(browser: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    assert [try_key(browser, "10.9.9.9, 192.0.2.1") for _ in range(11)] == [401] * 10 + [429]
+    (logged,) = caplog.records
+    assert (logged.message, vars(logged)["address"]) == ("ten wrong keys in the sign-in form", "192.0.2.1")
+    assert try_key(browser, "10.9.9.8, 192.0.2.1", KEY) == 429  # the part that the client has sent does not count
+    assert try_key(browser, "192.0.2.1:4711", KEY) == try_key(browser, "::ffff:192.0.2.1", KEY) == 429
+    assert try_key(browser, "192.0.2.2", KEY) == try_key(browser, "::ffff:192.0.2.2", KEY) == 303
+    assert [try_key(browser, f"2001:db8::{number}") for number in range(11)] == [401] * 10 + [429]
+    assert try_key(browser, "2001:db8:0:1::1", KEY) == try_key(browser, "no address", KEY) == 303
+    assert try_key(browser, "fe80::1%eth0", KEY) == 303
+
+
+def test_address_that_a_client_invents_does_not_count(browser: Browser) -> None:
+    def sign_in(number: int) -> int:
+        given = {b"host": b"127.0.0.1:8000", b"x-forwarded-for": f"192.0.2.{number}".encode()}
+        body = urlencode({"csrf_token": token, "key": "wrong"}).encode()
+        client = ("198.51.100.7", 4711)  # not a proxy on this machine, and server.public_url is not set
+        return ask(browser.app, "/sign-in", headers=[*given.items()], chunks=[body], client=client).status
+
+    token = browser.token("/sign-in")
+    assert [sign_in(number) for number in range(11)] == [401] * 10 + [429]
+
+
+def test_number_of_addresses_that_are_remembered_is_limited() -> None:
+    attempts = Attempts()
+    for number in range(1_001):
+        attempts.add(f"192.0.2.{number}", 1.0)
+    assert [attempts.count(f"192.0.2.{number}", 1.0) for number in (0, 1, 1_000)] == [0, 1, 1]
+
+
 def test_signing_out_deletes_the_cookie(browser: Browser) -> None:
     browser.sign_in()
     response = browser.submit("/deliveries", "/sign-out")
@@ -111,6 +150,26 @@ def test_form_is_limited_and_must_be_a_form(browser: Browser) -> None:
     assert ask(browser.app, "/sign-in", headers=[(b"host", b"127.0.0.1")], chunks=[b"\xff"]).status == 400
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"--x\r\nContent-Disposition: form-data", b"multipart/form-data; boundary=x", 400),
+        ("csrf_token=x".encode("utf-16"), b"application/x-www-form-urlencoded; charset=utf-16", 400),
+        (b"csrf_token=\xff", b"application/x-www-form-urlencoded", 400),
+        (b"csrf_token=%ff%00", b"application/x-www-form-urlencoded", 403),
+        (b"x=" + b"y" * 65_536, b"application/x-www-form-urlencoded", 413),
+        (b"&" * 60_000, b"application/x-www-form-urlencoded", 400),
+    ],
+    ids=["multipart", "charset", "not UTF-8", "no token", "too long", "empty fields"],
+)
+def test_damaged_form_is_a_page_about_the_problem(
+    store: Storage, body: bytes, content_type: bytes, status: int
+) -> None:
+    headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", content_type)]
+    response = ask(Browser(store).app, "/deliveries/g1/dry-run", headers=headers, chunks=[body])
+    assert (response.status, b'<p role="alert" class="note">' in response.body) == (status, True)
+
+
 def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:
     assert Browser(store).get("/deliveries").status == 200
     assert Browser(store, "localhost:8000").get("/deliveries").status == 200
@@ -125,6 +184,54 @@ def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> 
     dead_letter(store, "g1")
     assert Browser(store).submit("/deliveries/g1", "/deliveries/g1/retry").status == 303
     assert Browser(store).get("/sign-in").headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("x_forwarded_for", "X-Forwarded-For"),
+        ("x_forwarded_proto", "X-Forwarded-Proto"),
+        ("forwarded", "Forwarded"),
+        ("via", "Via"),
+        ("x_real_ip", "X-Real-Ip"),
+    ],
+)
+def test_rule_6_without_a_key_a_proxy_on_this_machine_opens_nothing(store: Storage, header: str, name: str) -> None:
+    browser, given = Browser(store), {header: "1.1 proxy"}  # the proxy has replaced the header Host by 127.0.0.1
+    response = browser.get("/api/deliveries", **given)
+    assert (response.status, response.json["detail"]) == (
+        403,
+        f"others may reach this service through a proxy (the request has the header {name}): set server.api_key",
+    )
+    assert browser.get("/deliveries", **given).status == browser.get("/metrics", **given).status == 403
+    assert Browser(store, api_key=KEY).get("/deliveries", x_api_key=KEY, **given).status == 200
+
+
+def test_rule_6_without_a_key_nginx_opens_nothing(store: Storage) -> None:
+    headers = [(b"host", b"127.0.0.1:8000"), (b"connection", b"close")]  # all that nginx sends without configuration
+    app = Browser(store).app
+    assert ask(app, "/deliveries", method="GET", headers=headers, http_version="1.0").status == 403
+    assert ask(app, "/deliveries", method="GET", headers=headers).status == 200
+
+
+LINK = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+FRAME = {"sec_fetch_mode": "navigate", "sec_fetch_dest": "iframe"}
+IMAGE = {"sec_fetch_mode": "no-cors", "sec_fetch_dest": "image"}
+
+
+@pytest.mark.parametrize("path", ["/deliveries", "/api/deliveries", "/log/events", "/figures.csv"])
+def test_pages_of_other_sites_cannot_load_ours(store: Storage, path: str) -> None:
+    browser = Browser(store)
+    for site in ("cross-site", "same-site"):  # another port of this machine is the same site
+        assert browser.get(path, sec_fetch_site=site, **IMAGE).status == 403
+        assert browser.get(path, sec_fetch_site=site, **FRAME).status == 403
+    assert browser.get(path, origin="https://evil.example").status == 403
+    assert browser.get(path, origin="http://127.0.0.1:9000").status == 403
+    browser.console.stop()  # so that the stream is answered with 503, and does not go on
+    for given in ({"sec_fetch_site": "same-origin"}, {"sec_fetch_site": "none"}, {"origin": "http://127.0.0.1:8000"}):
+        assert browser.get(path, **given).status == (503 if path == "/log/events" else 200)
+    assert browser.get(path, sec_fetch_site="cross-site", **LINK).status == (400 if path == "/log/events" else 200)
+    assert browser.post(path, {}, sec_fetch_site="cross-site", **LINK).status in (403, 405)
 
 
 def test_every_page_forbids_inline_scripts_and_frames(browser: Browser, store: Storage) -> None:
@@ -224,6 +331,28 @@ def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage)
     assert browser.get("/deliveries/none").status == browser.get("/deliveries/\0").status == 404
 
 
+def test_second_request_to_run_a_delivery_says_what_became_of_it(browser: Browser, store: Storage) -> None:
+    dead_letter(store, "g1")
+    browser.sign_in()
+    form = {"csrf_token": browser.token("/deliveries/g1")}
+    assert browser.post("/deliveries/g1/retry", form).status == browser.post("/deliveries/g1/retry", form).status == 303
+    lease = claim(store)
+    running = browser.post("/deliveries/g1/retry", form)
+    assert (running.status, b"g1 is running already." in running.body) == (409, True)
+    assert b'<span class="state running">running</span>' in running.body
+    store.queue.finish(lease, "done", reason="no change", took_s=1.0)
+    done = browser.post("/deliveries/g1/retry", form)
+    assert (done.status, b"g1 is done; only a dead or a waiting delivery can be run again." in done.body) == (409, True)
+
+
+def test_delivery_that_is_deleted_meanwhile_is_not_run(store: Storage) -> None:
+    accept(store, queued("g1"))
+    row = store.deliveries.find("g1")
+    assert row is not None
+    row = replace(row, guid="deleted")
+    assert retry_delivery(store, row, body_days_source="") == Retry(is_queued=False, sentence="deleted was deleted")
+
+
 def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
     store = Storage.open(f"sqlite:///{tmp_path}/hls.db")
     browser = Browser(store)
@@ -234,22 +363,31 @@ def test_page_says_that_the_database_cannot_be_read(tmp_path: Path) -> None:
     assert "The database cannot be read now. /health says why." in response.body.decode()
 
 
+async def send_nothing(browser: Browser, path: str, receive: Receive) -> int:
+    """Send the headers of a form, and return the status of the response."""
+    messages: list[Message] = []
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    headers = [(b"host", b"127.0.0.1:8000"), (b"content-length", b"5")]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+    await browser.app(scope, receive, send)
+    return int(messages[0]["status"])
+
+
 def test_form_that_does_not_arrive_in_time_is_answered_408(store: Storage) -> None:
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("the wait has no end")
+
     browser = Browser(store, api_key=KEY, body_timeout_s=0.05)
+    assert asyncio.run(send_nothing(browser, "/sign-in", receive)) == 408
 
-    async def send_nothing() -> int:
-        messages: list[Message] = []
 
-        async def receive() -> Message:
-            await asyncio.Event().wait()
-            raise AssertionError("the wait has no end")
+@pytest.mark.parametrize("path", ["/sign-in", "/deliveries/g1/retry"])
+def test_form_whose_connection_is_lost_is_no_defect(store: Storage, path: str) -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}  # also if the body is malformed: then the server has closed the connection
 
-        async def send(message: Message) -> None:
-            messages.append(message)
-
-        headers = [(b"host", b"127.0.0.1:8000"), (b"content-length", b"5")]
-        scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": headers, "query_string": b""}
-        await browser.app(scope, receive, send)
-        return int(messages[0]["status"])
-
-    assert asyncio.run(send_nothing()) == 408
+    assert asyncio.run(send_nothing(Browser(store), path, receive)) == 400

@@ -105,7 +105,10 @@ def test_log_lines_of_the_delivery_are_shown_or_where_to_find_them(browser: Brow
     for guid in ("g1", "other"):
         line = {"timestamp": "2026-11-20T12:00:00.123Z", "level": "INFO", "logger": "hls_handler.web.receiver"}
         browser.log_ring.add(json.dumps(line | {"message": f"received {guid}", "delivery": guid}))
+    forged = {"message": "by a stranger", "request_id": "g1"}
+    browser.log_ring.add(json.dumps(line | forged))
     page = page_of(browser)
+    assert "by a stranger" not in page
     assert "received g1" in page
     assert "received other" not in page
     assert 'href="/log?id=g1"' in page

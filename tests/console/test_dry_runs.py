@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from hls_handler.errors import Permanent
+from hls_handler.settings.model import Review
 from hls_handler.work.job import facts_codec
 from tests.console.rerun_world import DRY_RUN, REPLY, RerunBrowser, run
+from tests.handlers.world import finding, pull_request_analysis
 from tests.queue.builders import analyses_of
 from tests.work.conftest import make_world
 from tests.work.fakes import CLAUDE_DOWN
 from tests.work.shadow_world import MINOR, load_cached, shadow_settings
+from tests.work.test_review_budget import make_review_world, with_follow_up
 from tests.work.test_run_prompts import facts_of
 from tests.work.world import BUG, GUID, QUESTION, MakeWorld, settings
 
@@ -75,9 +78,10 @@ def test_only_one_dry_run_is_in_progress(make_world: MakeWorld) -> None:
     assert "is running since" in page
     assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in page
     assert f"in progress, of delivery {GUID}" in browser.text("/deliveries/second/dry-run")
-    for path in (DRY_RUN, "/deliveries/second/dry-run"):
-        refused = browser.post(path, {"csrf_token": token})
-        assert (refused.status, b"Another dry run is in progress" in refused.body) == (409, True)
+    again = browser.post(DRY_RUN, {"csrf_token": token})  # a double click
+    assert (again.status, again.headers["location"]) == (303, DRY_RUN)
+    refused = browser.post("/deliveries/second/dry-run", {"csrf_token": token})
+    assert (refused.status, b"Another dry run is in progress" in refused.body) == (409, True)
     browser.client.go_on.set()
     assert "is running since" not in browser.finished()
     assert begin(browser) == 303
@@ -127,6 +131,37 @@ def test_another_prompt_for_the_event_can_be_chosen(make_world: MakeWorld, tmp_p
     assert begin(browser, prompt="reviews/analyze") == 409
     assert begin(browser, prompt="issues/strict") == 303
     assert "issues/strict@" in browser.finished().partition("Calls")[0]
+
+
+def test_dry_run_of_a_review_keeps_to_its_limit(make_world: MakeWorld) -> None:
+    found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
+    world = make_review_world(make_world, found, max_usd=0.05013)  # a call may cost 0.05, and costs 0.00014
+    world.finish()
+    browser = RerunBrowser(world, found)
+    text = browser.text(DRY_RUN)
+    assert "Limit 0.050130 USD, by settings (review.max_usd). A call that may exceed it is not made" in text
+    assert begin(browser) == 303
+    text = browser.finished()
+    assert (
+        "not posted; findings not verified: the next call to Claude may cost 0.050000 USD, the calls of this dry run "
+        "have cost 0.000140 USD, and settings (review.max_usd) allows 0.050130 USD Prompts"
+    ) in text
+    assert len(browser.client.asked) == 1
+    world.settings = world.settings.model_copy(update={"review": Review(max_usd=0.04)})
+    assert begin(browser) == 303
+    assert "failed at 1970-01-12 13:46:40: the next call to Claude may cost 0.050000 USD" in browser.finished()
+    assert len(browser.client.asked) == 1
+
+
+def test_dry_run_of_a_review_counts_without_its_follow_up_prompt(make_world: MakeWorld, tmp_path: Path) -> None:
+    reply = pull_request_analysis(worth_saying=True)
+    world = make_review_world(make_world, reply, max_usd=0.05013, verify=False)
+    world.prompts = with_follow_up(tmp_path)
+    world.finish()
+    browser = RerunBrowser(world, reply)
+    assert begin(browser) == 303
+    assert "not posted; the follow-up prompt pull_requests/extra was left out: the next call" in browser.finished()
+    assert len(browser.client.asked) == 1
 
 
 def test_dead_delivery_and_one_from_the_cache_can_be_run(make_world: MakeWorld) -> None:

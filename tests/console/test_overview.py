@@ -310,6 +310,13 @@ def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
     assert make() == svg
 
 
+def test_plot_shows_the_escape_of_unprintable_characters() -> None:
+    series = {"\u202ename\0": [1.0]}  # the dimension of a score card can be Claude's
+    svg = draw("lines", "title \u202e", ["00:00"], series, unit=str, shown_labels=[])
+    assert "\\u202ename\\x00" in svg
+    assert not {"\u202e", "\0"} & set(svg)
+
+
 def test_plots_leave_the_import_of_modules_as_it_is() -> None:
     draw("lines", "title", ["00:00"], {"one": [1.0]}, unit=str, shown_labels=[])
     assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []

@@ -23,8 +23,16 @@ def test_newest_filters_and_sorts_deliveries(store: Storage) -> None:
 
 @pytest.mark.parametrize(
     ("prefix", "guid"),
-    [("abc-1", "abc-1"), ("abc-12", "abc-12"), ("abc-2", "abc-22"), ("abc", None), ("a%", None), ("zzz", None)],
-    ids=["exact", "exact, longer", "unique prefix", "several", "no wildcard", "unknown"],
+    [
+        ("abc-1", "abc-1"),
+        ("abc-12", "abc-12"),
+        ("abc-2", "abc-22"),
+        ("abc", None),
+        ("a%", None),
+        ("zzz", None),
+        ("\0", None),
+    ],
+    ids=["exact", "exact, longer", "unique prefix", "several", "no wildcard", "unknown", "NUL"],
 )
 def test_find_accepts_a_guid_or_its_unique_prefix(store: Storage, prefix: str, guid: str | None) -> None:
     accept(store, queued("abc-1"), queued("abc-12"), queued("abc-22"))

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from hls_handler.clients.api import RateLimit
+from hls_handler.console.pages import show_error
 from hls_handler.deliveries import Accepted, Finished, NewDelivery, State
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.statistics import RecentCall
@@ -163,7 +164,7 @@ class WebSetup:
             clock=self.clock,
             installation_changed=self.installation_changes.append,
         )
-        return WebApplication(self.settings, table=table, ports=ports)
+        return WebApplication(self.settings, table=table, ports=ports, show_error=show_error)
 
 
 def signature(body: bytes, secret: str = SECRET) -> bytes:
@@ -216,9 +217,22 @@ def ask(
     headers: Sequence[tuple[bytes, bytes]] = (),
     chunks: Sequence[bytes] = (b"",),
     query: bytes = b"",
+    http_version: str = "1.1",
+    client: tuple[str, int] = ("127.0.0.1", 4711),
 ) -> Response:
     """Send one request in its own event loop and return the response."""
-    return asyncio.run(converse(app, path, method=method, headers=headers, chunks=chunks, query=query))
+    return asyncio.run(
+        converse(
+            app,
+            path,
+            method=method,
+            headers=headers,
+            chunks=chunks,
+            query=query,
+            http_version=http_version,
+            client=client,
+        )
+    )
 
 
 async def converse(
@@ -229,11 +243,13 @@ async def converse(
     headers: Sequence[tuple[bytes, bytes]] = (),
     chunks: Sequence[bytes] = (b"",),
     query: bytes = b"",
+    http_version: str = "1.1",
+    client: tuple[str, int] = ("127.0.0.1", 4711),
 ) -> Response:
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
-        "http_version": "1.1",
+        "http_version": http_version,
         "method": method,
         "path": path,
         "raw_path": path.encode(),
@@ -241,7 +257,7 @@ async def converse(
         "root_path": "",
         "scheme": "http",
         "server": ("127.0.0.1", 80),
-        "client": ("127.0.0.1", 4711),
+        "client": client,
         "headers": list(headers),
     }
     pending = [

@@ -156,6 +156,27 @@ def test_an_unknown_path_is_404(setup: WebSetup, path: str) -> None:
     assert (response.status, response.json) == (404, {"detail": "Not Found"})
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("GET", "/nope%3Cb%3E", 404, "There is no page /nope%3Cb%3E."),
+        ("GET", "/<b>\u202e", 404, "There is no page /&lt;b&gt;\\u202e."),
+        ("POST", "/health", 405, "/health does not answer to POST."),
+        ("GET", "/webhook", 405, "Webhooks are sent with POST."),
+    ],
+)
+def test_browser_gets_a_page_about_an_error(setup: WebSetup, method: str, path: str, status: int, text: str) -> None:
+    accept = (b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")
+    response = ask(setup.app(), path, method=method, headers=[accept])
+    assert (response.status, response.headers["content-type"]) == (status, "text/html; charset=utf-8")
+    assert f'<p role="alert" class="note">{text}</p>' in response.body.decode()
+    assert '<a href="/">Overview</a>' in response.body.decode()
+    assert ("allow" in response.headers) == (status == 405)
+    assert ask(setup.app(), f"/api{path}", method="GET", headers=[accept]).headers["content-type"] == (
+        "application/problem+json"
+    )
+
+
 def test_webhook_to_another_path_is_logged(setup: WebSetup, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
         assert ask(setup.app(), "/webhooks", headers=[(b"x-github-event", b"issues")]).status == 404

@@ -11,6 +11,7 @@
   let position = controls.dataset.position;
   let source = null;
   let retry = 0;
+  let isPaused = false;
 
   function element(name, className, text) {
     const made = document.createElement(name);
@@ -81,18 +82,36 @@
       status.textContent = "No new lines: the session has ended, or too many pages show the log. Trying again in 30 s.";
       retry = setTimeout(connect, RETRY_MS);
     };
+  }
+
+  function resume() {
+    isPaused = false;
     button.textContent = "Pause";
+    connect();
+  }
+
+  // Browsers open at most six connections to a host, so hidden tabs would block all other pages.
+  function follow() {
+    if (isPaused) return;
+    if (document.hidden) disconnect();
+    else if (source === null) connect();
+  }
+
+  function disconnect() {
+    clearTimeout(retry);
+    source?.close();
+    source = null;
   }
 
   function pause() {
-    clearTimeout(retry);
-    source.close();
-    source = null;
+    isPaused = true;
+    disconnect();
     button.textContent = "Continue";
     status.textContent = "Paused.";
   }
 
-  button.addEventListener("click", () => (source ? pause() : connect()));
+  button.addEventListener("click", () => (isPaused ? resume() : pause()));
+  document.addEventListener("visibilitychange", follow);
   controls.hidden = false;
-  connect();
+  follow();
 })();
