@@ -12,6 +12,7 @@ from hls_handler.clients.api import RateLimit
 from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.deliveries import DeliveryPages
+from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.dry_runs import ConnectClaude, DryRunPages, DryRuns
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
@@ -87,6 +88,7 @@ class Console:
             *Api(frame, store).routes(),
             *MetricsPage(frame, store, ports.health, ports.rate_limit).routes(),
             *ApiDescription(frame).routes(),
+            *DocumentationPages(frame).routes(),
             STATIC,
         ]
 
