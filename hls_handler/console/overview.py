@@ -47,6 +47,7 @@ _CAUSES = {
     "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
 }
 _LATENCY, _OUTCOME, _CLAUDE, _REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
+_RUN_AGAIN = "run_again"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
 
@@ -179,7 +180,8 @@ class OverviewPage:
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
-    series = hours.series([*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, _REJECTED, _COST], period)
+    names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, _REJECTED, _COST]
+    series = count_last_ends(hours.series(names, period))
     since = hours.first_hour()
     dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
     return Overview(
@@ -248,6 +250,17 @@ def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, str
         (f"{count(number, 'request')} to the webhook path got {status}", _CAUSES.get(status, "see the log"))
         for status, number in sums
     )
+
+
+def count_last_ends(series: Series) -> Series:
+    """Return the series with one outcome for each delivery: one that was queued again counts as it ended last."""
+    earlier = {label: values for (name, label), values in series.items() if name == _RUN_AGAIN}
+    return {
+        (name, label): tuple(max(ends - again, 0) for ends, again in zip(values, earlier[label], strict=True))
+        if name == _OUTCOME and label in earlier
+        else values
+        for (name, label), values in series.items()
+    }
 
 
 def describe_totals(series: Series) -> dict[str, str]:

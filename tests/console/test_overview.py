@@ -325,3 +325,21 @@ def test_plot_has_nothing_that_the_policy_blocks(kind: str) -> None:
 def test_plots_leave_the_import_of_modules_as_it_is() -> None:
     draw("lines", "title", ["00:00"], {"one": [1.0]}, unit=str, shown_labels=[])
     assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []
+
+
+def test_delivery_that_is_run_again_counts_once_as_in_the_figures(store: Storage, browser: Browser) -> None:
+    dead_letter(store, "a")
+    dead_letter(store, "b")
+    assert store.queue.retry("a") == "queued"
+    assert accept(store, queued("b"))[0].outcome == "queued"  # GitHub sends it again
+    for _ in range(2):
+        store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    shown = page(browser)
+    assert {name: number(shown, name) for name in ("Done", "Dead", "Success")} == {
+        "Done": "2",
+        "Dead": "0",
+        "Success": "100.0%",
+    }
+    total = browser.get("/api/stats?period=24h", x_api_key=KEY).json["total"]
+    assert (total["done"], total["dead"], total["success_percent"]) == (2, 0, 100.0)
+    assert store.statistics.counters()["outcome", "dead"] == 2  # totals never decrease, for Prometheus
