@@ -55,7 +55,7 @@ def _render(name: str) -> Markup:
     for token in tokens:
         if token.children:
             token.children = list(_drop_links_to_other_files(token.children, shipped.list_documents()))
-    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704: the files are shipped
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 the files are shipped
 
 
 def _anchor(heading: str) -> str:

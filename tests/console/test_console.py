@@ -207,7 +207,7 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
     browser.sign_in()
     page = browser.get("/deliveries/g1").body.decode()
     assert "<li>Dead: issue is locked. `hls deliveries retry g1` runs it again.</li>" in page
-    assert '<button class="main">Run now</button>' in page
+    assert '<button class="main">Retry</button>' in page
     again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
     assert (again.status, again.headers["location"]) == (303, "/deliveries/g1")
     assert '<span class="state queued">queued</span>' in browser.get("/deliveries/g1").body.decode()
@@ -216,7 +216,7 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
 def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1", state="ignored", reason="not enabled"))
     browser.sign_in()
-    assert "Run now" not in browser.get("/deliveries/g1").body.decode()
+    assert "Retry" not in browser.get("/deliveries/g1").body.decode()
     refused = browser.submit("/deliveries", "/deliveries/g1/retry")
     assert refused.status == 409
     assert "g1 is ignored; only a dead or a waiting delivery can be run again." in refused.body.decode()
