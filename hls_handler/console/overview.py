@@ -124,6 +124,7 @@ class Overview:
     repositories: Rows
     prompts: tuple[PromptUse, ...]
     rejections: tuple[tuple[str, str], ...]  # sentence about requests of the period, and their likely cause
+    last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     counted_since: datetime | None  # None: nothing was counted yet
     is_whole: bool  # False: an earlier part of the period was not counted
 
@@ -226,6 +227,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         prompts=sum_prompts(store.calls.prompt_stats(), store.statistics.counters()),
         rejections=describe_rejections(hours.top(_REJECTED, period, limit=TOP)),
+        last_webhook_at=store.statistics.last_webhooks().get(""),
         counted_since=since,
         is_whole=since is not None and since <= period.since,
     )

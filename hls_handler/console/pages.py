@@ -60,6 +60,7 @@ def _environment() -> Environment:
     )
     environment.filters["time"] = _format_time
     environment.filters["editable"] = _to_editable
+    environment.filters["sentence"] = _end_sentence
     environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
@@ -67,6 +68,11 @@ def _environment() -> Environment:
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _end_sentence(text: str) -> str:
+    """Filter: add the full stop that the text of a problem may already have."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _to_editable(text: str) -> Markup:

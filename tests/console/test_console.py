@@ -155,7 +155,8 @@ def test_untrusted_text_is_escaped(browser: Browser, store: Storage) -> None:
 
 def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     dead_letter(store, "d1")
-    accept(store, queued("a1"), queued("b1", event="push", action=None, number=None), queued("c1", repository="o/r"))
+    accept(store, queued("a1", number=7), queued("b1", event="push", action=None, number=None))
+    accept(store, queued("c1", repository="o/r", number=7))
     browser.sign_in()
 
     def found(query: str) -> list[str]:
@@ -167,6 +168,9 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     assert found("event=push") == ["b1"]
     assert found("event=issues.opened&repository=O%2FR") == ["c1"]
     assert found("event=issues.closed") == []
+    assert found("text=O/R%237") == ["c1"]
+    assert found("text=%237") == ["c1", "a1"]
+    assert found("text=%2377") == found("text=o/other%237") == []
     assert found("text=request-a") == found("text=a1") == ["a1"]
     assert found("since=2000-01-01T00:00") == ["c1", "b1", "a1", "d1"]
     assert found("until=2000-01-01T00:00") == []

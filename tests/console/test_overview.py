@@ -61,8 +61,8 @@ def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
 
 def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     browser.health.ok("store")
+    browser.health.report_problem("github", "rate limit exceeded for user ID 1.", "wait")
     browser.health.report_problem("claude", "Claude rejected the key (401)", "set another claude.api_key")
-    browser.health.set_metrics("webhooks", {"last_received_at": "2026-11-20T11:58:07.123+00:00"})
     shown = page(browser)
     assert 'Health <span class="state degraded">degraded</span>' in shown
     assert (
@@ -70,9 +70,10 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
         "<strong>To do:</strong> set another claude.api_key. "
     ) in shown
     assert '<a href="/docs/operating.md#when-something-is-down">What works meanwhile</a></li>' in shown
+    assert "rate limit exceeded for user ID 1. <strong>" in shown
     assert "Works: store." in shown
-    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up." in shown
-    assert "Last webhook: 2026-11-20 11:58." in shown
+    assert "Not checked yet: queue, prompts, settings, webhooks, catch_up." in shown
+    assert "Last webhook: none yet, or each was rejected." in shown
 
 
 @pytest.mark.parametrize(("address", "_text"), LINKS.values())
@@ -168,6 +169,7 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
         assert f"The last {period}" in shown
         assert f'<a href="/?period={name}" aria-current="page">{period}</a>' in shown
         assert number(shown, "Received") == "3"
+        assert f"Last webhook: {store.now():%Y-%m-%d}" in shown
         assert '">issues.opened</a></th><td role="cell" data-label="Received">2</td>' in shown
         assert '">octo/docs</a></th><td role="cell" data-label="Received">1</td>' in shown
         assert count_rows(browser, shown, "issues.opened") == 2
