@@ -310,7 +310,7 @@ def _processing_cells(one: Figures) -> tuple[str, ...]:
     took = one.processing
     times = (None, None, None) if took is None else (took.p50, took.p95, took.p99)
     shares = (format_percent(one.success_rate), format_percent(one.recovery_rate))
-    return (f"{one.processed:,}", f"{one.per_minute:.2f}", *shares, *map(format_duration, times))
+    return (f"{one.processed:,}", f"{one.per_minute:.4f}", *shares, *map(format_duration, times))
 
 
 def _cost_cells(one: Figures) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ def format_duration(seconds: float | None) -> str:
     """Return "0.45 s", "12.5 s", "2.0 min", "3.1 h" or "4.2 d"."""
     if seconds is None:
         return NOTHING
-    if seconds < 10:
-        return f"{seconds:.2g} s"
+    if seconds < 1:
+        return f"{seconds:.2f} s"
     for limit, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
         if seconds < limit:
             return f"{seconds / unit_s:.1f} {unit}"

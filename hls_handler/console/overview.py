@@ -36,7 +36,7 @@ PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "3
 CACHED_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
 
-PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
 NEWEST_DEAD = 5
 MAX_WAITING = 1000

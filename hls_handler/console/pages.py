@@ -60,6 +60,7 @@ def _environment() -> Environment:
     )
     environment.filters["time"] = _format_time
     environment.filters["editable"] = _to_editable
+    environment.filters["number"] = "{:,}".format
     environment.filters["sentence"] = _end_sentence
     environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
