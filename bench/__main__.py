@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench import accept, claim, cpu, latency, memory, pages, reviews, start, steps, work
+from bench import accept, claim, cpu, latency, memory, pages, reloads, reviews, start, steps, work
 from bench.row import Row, table
 
 BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
@@ -22,6 +22,8 @@ BENCHMARKS: Mapping[str, Callable[[Path], tuple[Row, ...]]] = {
     "claim": claim.measure,
     "pages": pages.measure,
     "pages-postgresql": pages.measure_postgresql,
+    "reloads": reloads.measure,
+    "reloads-postgresql": reloads.measure_postgresql,
     "start": start.measure,
     "memory": memory.measure,
     "cpu": cpu.measure,

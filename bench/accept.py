@@ -41,16 +41,16 @@ def _measure(database: str, url: str, *, required: float, aim: float) -> Row:
         running("bench.product", core, url) as ours,
     ):
         for server in (starlette, ours):
-            _require_accepted(send_load(server.port, islice(requests, WARM_UP), seconds=ROUND_S))
+            require_accepted(send_load(server.port, islice(requests, WARM_UP), seconds=ROUND_S))
         for _ in range(ROUNDS):
             batch = list(islice(requests, REQUESTS))
-            bare.append(_require_accepted(send_load(starlette.port, cycle(batch), seconds=ROUND_S)).per_second)
-            product.append(_require_accepted(send_load(ours.port, iter(batch), seconds=ROUND_S)).per_second)
+            bare.append(require_accepted(send_load(starlette.port, cycle(batch), seconds=ROUND_S)).per_second)
+            product.append(require_accepted(send_load(ours.port, iter(batch), seconds=ROUND_S)).per_second)
     ratios = [ours_per_s / bare_per_s for ours_per_s, bare_per_s in zip(product, bare, strict=True)]
     details = f"{median(product):.0f}/s, bare Starlette {median(bare):.0f}/s; {describe_rounds(ratios)}"
     return Row(f"durable accept, {database}", median(ratios), "at least", required, aim, details)
 
 
-def _require_accepted(result: LoadResult) -> LoadResult:
+def require_accepted(result: LoadResult) -> LoadResult:
     assert set(result.statuses) == {202}, f"expected only 202: {dict(result.statuses)}"
     return result

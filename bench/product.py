@@ -1,4 +1,4 @@
-"""`python -m bench.product CORE URL`: the web application of the service, with a database and without workers."""
+"""`python -m bench.product CORE URL`: the web application and the console, with a database and without workers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import uvicorn
 from starlette.applications import Starlette
 
+from bench.pages import make_browser
 from bench.process import serve_on
 from bench.requests import SECRET
 from hls_handler import logs
@@ -67,7 +68,9 @@ def product(url: str) -> uvicorn.Server:
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,
     )
-    return make_server(WebApplication(settings, table=table, ports=ports, lifespan=lifespan).app, lambda: settings)
+    console = make_browser(store).console
+    application = WebApplication(settings, table, ports, lifespan=lifespan, more_routes=console.routes)
+    return make_server(application.app, lambda: settings)
 
 
 class _OnePrompt:

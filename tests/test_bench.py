@@ -7,7 +7,6 @@ from pathlib import Path
 
 from bench import pages, reviews, steps
 from hls_handler.storage import Storage
-from tests.console.browser import Browser
 
 
 def test_benchmark_of_checkpoints_processes_deliveries_with_both_storages(tmp_path: Path) -> None:
@@ -31,6 +30,6 @@ def test_benchmark_of_pages_finds_all_pages_in_its_stores(tmp_path: Path) -> Non
         url = f"sqlite:///{tmp_path}/{number}.db"
         values = pages.fill(url, number, analyze=False)
         with closing(Storage.open(url)) as store:
-            browser = Browser(store)
+            browser = pages.make_browser(store)
             statuses = {name: browser.get(page.format(**values)).status for name, page in pages.PAGES.items()}
         assert statuses == dict.fromkeys(pages.PAGES, 200)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,10 +22,12 @@ from hls_handler.review.ledger import (
     find_dismissals,
     find_new,
     follow_up,
+    list_hidden,
     raise_severities,
+    settle_hidden,
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
-from hls_handler.review.places import PresentFiles
+from hls_handler.review.places import PresentFiles, identify
 from hls_handler.review.positions import RANK, locate_findings
 
 FIXED = "fixed"
@@ -88,11 +90,18 @@ def read_discussion(number: int, reader: Reader, ledger: Sequence[LedgerEntry]) 
 
 
 def follow_findings(
-    record: ReviewRecord, listed: Sequence[ChangedFile], selection: Selection, discussion: Discussion, *, unlisted: int
+    record: ReviewRecord,
+    listed: Sequence[ChangedFile],
+    selection: Selection,
+    discussion: Discussion,
+    *,
+    unlisted: int,
+    read_files: Callable[[Sequence[str]], Mapping[str, str]],
 ) -> tuple[LedgerEntry, ...]:
     """Return the ledger of the record with the present state of each finding.
 
-    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others.
+    `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `read_files` returns
+    the text of files at the head commit; it is called if no patch shows the line of a finding.
     """
     if not record.ledger:
         return ()
@@ -106,7 +115,17 @@ def follow_findings(
     )
     absent = {entry.key for entry in record.ledger if entry.is_absent}
     ledger = follow_up(record.ledger, files)
+    if hidden := list_hidden(ledger, files):
+        texts = read_files(sorted({*hidden.values()}))
+        ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
     return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
+
+
+def _identify_lines(text: str) -> Collection[str]:
+    """Return the lines of a file as `PatchIndex` has those of its patch, in which credentials are hidden."""
+    lines = text.split("\n")
+    patch = parse_patch("\n".join([f"@@ -1,{len(lines)} +1,{len(lines)} @@", *(f" {line}" for line in lines)]))
+    return {identify(line.text) for hunk in redact_patch(patch).hunks for line in hunk.lines}
 
 
 def _is_without_lines(file: ChangedFile) -> bool:
@@ -136,10 +155,11 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
     timely = [finding for finding in located if _is_timely(facts, finding)]
-    new = find_new(timely, facts.record.ledger)
-    ledger = raise_severities(facts.record.ledger, timely)
+    patches = facts.selection.patches
+    new = find_new(timely, facts.record.ledger, patches)
+    ledger = raise_severities(facts.record.ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
-    entries = add(ledger, new, facts.selection.patches, prompt_id="", previous_paths=renamed)
+    entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)
     found = tuple(zip(entries, new, strict=True))
     raised = tuple((entry, one) for entry, one in found[:MAX_CANDIDATES] if entry.key not in facts.refuted)
     first = raised[: facts.review.max_inline] if facts.is_review else ()

@@ -166,7 +166,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        ledger = follow_findings(record, listed, selection, discussion, unlisted=unlisted)
+        read_files = partial(_read_files_at, pull_request.head_sha, reader)
+        ledger = follow_findings(record, listed, selection, discussion, unlisted=unlisted, read_files=read_files)
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -446,6 +447,14 @@ def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> 
         return reader.review_context(number, branch, **wanted), ""
     except Permanent as exc:
         return NO_CONTEXT, str(exc)
+
+
+def _read_files_at(sha: str, reader: Reader, paths: Sequence[str]) -> Mapping[str, str]:
+    """Return the text of files at a commit, without those that cannot be read."""
+    try:
+        return reader.head_files(sha, paths)
+    except Permanent:  # the findings in these files keep their state
+        return {}
 
 
 def _limit_context(context: ReviewContext, tokens: int) -> tuple[ReviewContext, int]:

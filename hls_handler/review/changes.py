@@ -5,12 +5,14 @@ if it stands beside the same unchanged lines as before: `return True` may be rig
 If the base changed the unchanged lines on one side, those on the other side suffice.
 
 A reviewed hunk is stored as one token for each line: a mark, and a digest of the text. Unchanged lines have the mark
-"=", or "." if they are short. The tokens "^" and "$" are the beginning and the end of the file; a token "@" before the
-others has the heading of the hunk, which is the line that begins its function.
+"=", or "." if they are short. The tokens "^" and "$" are the beginning and the end of the file. Before the others, a
+token "@" has the heading of the hunk, and "~" the name of the function that the heading begins, if it begins one: the
+base may change the parameters of a function, and in a text file the heading is any line above the hunk.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from difflib import SequenceMatcher
@@ -28,9 +30,14 @@ MIN_PLACE = 2  # unchanged lines that show a place; the beginning or the end of 
 MAX_PAIRS = 200_000
 """Limit on the pairs of equal lines in two sequences that are compared line by line; beyond it, all lines are new."""
 
-HEADING = "@"
+HEADING, NAME = "@", "~"
 CHANGED, PLACE = "+-", "=^$"  # marks of tokens: of changed lines, and of those that show a place
 BEGINNING, END = (mark.ljust(DIGEST_CHARACTERS + 1, "0") for mark in "^$")
+
+_DEFINITION = re.compile(
+    r"\b(?:class|def|enum|fn|func|function|interface|module|namespace|object|proc|record|struct|sub|trait|type)\s+"
+    r"(?:\([^)]*\)\s*)?([\w$.:]+)"  # Go has the receiver of a method before its name
+)
 
 _Tokens = tuple[str, ...]
 _Position = tuple[int, int]  # index of a hunk, and of a token in it
@@ -87,10 +94,22 @@ def _tokenize(hunk: Hunk) -> tuple[_Tokens, _Tokens, _Tokens]:
     """Return what precedes the lines (the heading, or `BEGINNING`), the tokens of the lines, and `END` or nothing."""
     header = HUNK_HEADER.match(hunk.header)
     heading = hunk.header[header.end() :].strip() if header else ""
+    name = _find_name(heading)
     first = [HEADING + _digest(f"{heading}\n")] if heading else []
+    first += [NAME + _digest(name)] if name else []
     first += [BEGINNING] if header is None or int(header[3]) <= 1 else []
     ends = any(line.mark != " " for line in hunk.lines[-CONTEXT_LINES:])
     return tuple(first), tuple(map(_token, hunk.lines)), (END,) if ends else ()
+
+
+def _find_name(heading: str) -> str:
+    """Return what names the function, class or section that the heading begins; "" if it seems to begin none."""
+    definition = _DEFINITION.search(heading)
+    if definition:
+        return definition[1]
+    if "(" in heading and "'" not in heading and '"' not in heading:
+        return heading.partition("(")[0].strip()
+    return heading if heading.endswith((":", "{")) or "(" in heading else ""
 
 
 def _token(line: Line) -> str:
@@ -124,8 +143,14 @@ def _find_near(old: Sequence[_Tokens], new: dict[int, _Tokens]) -> Iterator[tupl
 
 
 def _is_in_function(old: _Tokens, new: _Tokens) -> bool:
-    """Return True unless the headings differ. A change above a hunk may move its beginning across the heading."""
-    if old[0][0] != HEADING or new[0][0] != HEADING or old[0] == new[0]:
+    """Return True unless the headings have different names.
+
+    A change above a hunk may move its beginning across the heading.
+    """
+    if old[0][0] != HEADING or new[0][0] != HEADING:
+        return True
+    names = [[token for token in tokens[1:2] if token[0] == NAME] for tokens in (old, new)]
+    if names[0] == names[1]:
         return True
     return any(one[0][1:] in {token[1:] for token in other[1:]} for one, other in ((old, new), (new, old)))
 
@@ -151,7 +176,7 @@ def _find_kept(old: Sequence[str], new: Sequence[str]) -> Iterator[_Run]:
 def _is_own(old: Sequence[str], new: Sequence[str]) -> bool:
     """Return True if the unchanged lines of one sequence are removed ones of the other: the base changed none."""
     return all(
-        {token[1:] for token in one if token[0] not in CHANGED + HEADING}
+        {token[1:] for token in one if token[0] not in CHANGED + HEADING + NAME}
         <= {token[1:] for token in other if token.startswith("-")}
         for one, other in ((old, new), (new, old))
     )

@@ -19,12 +19,23 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.analysis import Finding, Score, Severity
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Patch, Side
-from hls_handler.review.places import KnownLine, PatchIndex, Place, PresentFiles, Twin, find_places, identify, is_near
+from hls_handler.review.places import (
+    MIN_CHARACTERS,
+    KnownLine,
+    PatchIndex,
+    Place,
+    PresentFiles,
+    Twin,
+    find_places,
+    identify,
+    is_near,
+)
 from hls_handler.review.positions import RANK
 from hls_handler.untrusted.cleaning import truncate
 
 REACTION = "thumbs down by"  # beginning of keys of `find_dismissals`
 MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
+MAX_ABOVE = 20  # lines of a quote above its last one that are compared
 
 FindingState = Literal["open", "fixed", "gone", "dismissed"]
 """Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
@@ -82,6 +93,7 @@ class LedgerEntry:
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
     void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
     has_other_place: bool = False  # True: its text is at another place now, where it may be right or wrong
+    above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
 
     @property
     def is_absent(self) -> bool:
@@ -131,12 +143,14 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
 def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present line and state. A dismissed finding whose line is gone is fixed or gone.
 
-    A finding in a file whose patch is not known completely keeps its state unless its line is shown; if there are more
-    changed files, all findings do. So does a finding on a line that the pull request did not change, because such a
-    line leaves the patch if a change near it moves.
+    A finding that quotes several lines is fixed, too, if a changed one of them is not above the last
+    one any more. A finding in a file whose patch is not known completely keeps its state unless its line is shown; if
+    there are more changed files, all findings do. So does a finding on a line that the pull request did not change,
+    because such a line leaves the patch if a change near it moves; see `settle_hidden`.
     """
     ledger = tuple(ledger)
-    index = PatchIndex(files.patches, {text for entry in ledger for text in (entry.quote, *entry.nearby)})
+    texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *entry.above)}
+    index = PatchIndex(files.patches, texts)
     slots: dict[object, KnownLine] = {}  # several findings may be about one line
     lines = [slots.setdefault(_find_slot(entry), _to_line(entry)) for entry in ledger]
     known = tuple(dict.fromkeys(lines))
@@ -148,6 +162,28 @@ def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[Ledge
         present.add((line, entry.category))
         followed.append(_follow(entry, place, files, index))
     return tuple(reversed(followed))
+
+
+def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[str, str]:
+    """Return the paths of the files with findings that `settle_hidden` can settle, by the keys of these findings."""
+    hidden = (one for one in ledger if one.is_unchanged and one.line is None and not one.is_absent)
+    own = ((entry.key, files.own_paths(entry.path, entry.previous_path)) for entry in hidden)
+    return {key: paths[0] for key, paths in own if paths}
+
+
+def settle_hidden(
+    ledger: Iterable[LedgerEntry], hidden: Mapping[str, str], texts: Mapping[str, Collection[str]]
+) -> tuple[LedgerEntry, ...]:
+    """Return the entries, those of `hidden` as fixed whose file no longer has their line.
+
+    `texts` are the lines of files as `identify` returns them, by path. Nothing is known about the other files.
+    """
+    return tuple(
+        replace(entry, state="fixed")
+        if hidden.get(entry.key) in texts and entry.quote not in texts[hidden[entry.key]]
+        else entry
+        for entry in ledger
+    )
 
 
 def apply_threads(
@@ -189,27 +225,33 @@ def find_dismissals(thread: ReviewThread) -> Mapping[str, str]:
     return {key: login for key, login in found.items() if not login.endswith("[bot]")}
 
 
-def find_new(findings: Iterable[Finding], ledger: Iterable[LedgerEntry]) -> tuple[Finding, ...]:
+def find_new(
+    findings: Sequence[Finding], ledger: Iterable[LedgerEntry], patches: Mapping[str, Patch]
+) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
     A finding at the line of an entry repeats it if it has the same category or title.
     """
-    known = {place for entry in ledger for place in _says(entry)}
-    return tuple(finding for finding in findings if known.isdisjoint(_says(finding)))
+    known = {place for entry in ledger for place in _says_entry(entry)}
+    said = _say(findings, patches)
+    return tuple(finding for finding, places in zip(findings, said, strict=True) if known.isdisjoint(places))
 
 
-def raise_severities(ledger: Iterable[LedgerEntry], findings: Iterable[Finding]) -> tuple[LedgerEntry, ...]:
+def raise_severities(
+    ledger: Iterable[LedgerEntry], findings: Sequence[Finding], patches: Mapping[str, Patch]
+) -> tuple[LedgerEntry, ...]:
     """Return the entries, those that a finding repeats with a higher severity with its severity, title and body.
 
     A finding that a person with write permission dismissed stays as it is.
     """
-    findings = sorted(findings, key=lambda finding: RANK[finding.severity])
+    said = sorted(zip(findings, _say(findings, patches), strict=True), key=lambda one: RANK[one[0].severity])
 
     def raise_severity(entry: LedgerEntry) -> LedgerEntry:
+        places = _says_entry(entry)
         worse = (
             finding
-            for finding in findings
-            if RANK[finding.severity] < RANK[entry.severity] and not _says(entry).isdisjoint(_says(finding))
+            for finding, others in said
+            if RANK[finding.severity] < RANK[entry.severity] and not places.isdisjoint(others)
         )
         found = next(worse, None)
         if found is None or entry.is_absent or entry.has_binding_dismissal:
@@ -221,16 +263,33 @@ def raise_severities(ledger: Iterable[LedgerEntry], findings: Iterable[Finding])
     return tuple(map(raise_severity, ledger))
 
 
-def _says(finding: LedgerEntry | Finding) -> set[tuple[str, ...]]:
-    """Return each place of the finding with each of its properties that identify it there.
+_Saying = tuple[str, ...]  # a place, and a property that identifies a finding there
 
-    An entry whose line is not shown, and not known to be gone, has its text in place of a number.
+
+def _says_entry(entry: LedgerEntry) -> set[_Saying]:
+    """Return what the findings that repeat the entry have, see `_say`; nothing if its line is gone.
+
+    An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
-    text = identify((finding.quote.splitlines() or [""])[-1])
-    shown = () if finding.line is None else (("line", str(finding.line)),)
-    hidden = () if isinstance(finding, LedgerEntry) and (finding.line is not None or finding.is_absent) else (text,)
-    places = [(finding.path, finding.side, *one) for one in (*shown, *(("text", one) for one in hidden))]
-    return {(*place, *said) for place in places for said in (("category", finding.category), ("title", finding.title))}
+    if entry.line is not None:
+        return _says(entry, "line", str(entry.line))
+    return _says(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
+
+
+def _say(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Saying]]:
+    """Return each place of each finding with each of its properties that identify it there."""
+    places = _find_lines(findings, patches)
+    said = [_says(finding, "line", str(finding.line)) for finding in findings]
+    for finding, saying in zip(findings, said, strict=True):
+        place = places.get((finding.path, finding.side, finding.line))
+        if place is not None and place.line.mark == " ":
+            saying |= _says(finding, "unchanged", identify(place.line.text))
+    return said
+
+
+def _says(finding: LedgerEntry | Finding, *place: str) -> set[_Saying]:
+    where = (finding.path, finding.side, *place)
+    return {(*where, "category", finding.category), (*where, "title", finding.title)}
 
 
 def add(
@@ -270,14 +329,23 @@ def add(
                 line=finding.line,
                 changed=place.changed,
                 twins=place.twins,
+                above=_find_above(finding, patches[finding.path]),
             )
         )
     return tuple(added)
 
 
+def _find_above(finding: Finding, patch: Patch) -> tuple[str, ...]:
+    """Return the changed lines of a quote of several lines above the last one, without short ones."""
+    first = finding.line if finding.start_line is None else max(finding.start_line, finding.line - MAX_ABOVE)
+    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == finding.side and line.mark != " ")
+    texts = (identify(line.text) for line in lines if first <= line.number < finding.line)
+    return tuple(text for text in texts if len(text) >= MIN_CHARACTERS)
+
+
 def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[tuple[str, Side, int], Place]:
     wanted = {(finding.path, finding.side, finding.line) for finding in findings}
-    read = {path: patches[path] for path, _, _ in wanted}
+    read = {path: patches[path] for path, _, _ in wanted if path in patches}
     texts = {
         (path, line.side, line.number): identify(line.text)
         for path, patch in read.items()
@@ -323,6 +391,8 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
+    if place is not None and not _is_quoted(entry, place, index) and _is_known(entry, files):
+        return replace(entry, state="gone" if entry.state == "gone" else "fixed", line=None, has_other_place=False)
     if place is None:
         return replace(entry, state=_find_state(entry, files, index), line=None, has_other_place=False)
     holds = entry.state == "dismissed" and (place.is_certain or not entry.has_binding_dismissal)
@@ -341,11 +411,25 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
     )
 
 
+def _is_quoted(entry: LedgerEntry, place: Place, index: PatchIndex) -> bool:
+    """Return True if the lines that the finding quotes above its line are still above it."""
+    line = place.line
+    return all(
+        any(0 < line.number - one.line.number <= 2 * MAX_ABOVE for one in index.find(place.path, line.side, text))
+        for text in entry.above
+    )
+
+
+def _is_known(entry: LedgerEntry, files: PresentFiles) -> bool:
+    """Return False if GitHub did not show all lines of the files in which the line of the entry may be."""
+    paths = (entry.path, *files.own_paths(entry.path, entry.previous_path))
+    return files.is_complete and not any(path in files.unread for path in paths)
+
+
 def _find_state(entry: LedgerEntry, files: PresentFiles, index: PatchIndex) -> FindingState:
     """Return the state of an entry whose line was not found."""
     paths = files.own_paths(entry.path, entry.previous_path)
-    is_unknown = not files.is_complete or any(path in files.unread for path in (entry.path, *paths))
-    if entry.is_absent or is_unknown:
+    if entry.is_absent or not _is_known(entry, files):
         return entry.state
     if not paths:
         return "gone"
@@ -367,7 +451,12 @@ def _apply_thread(
         return replace(entry, state="dismissed" if entry.state == "open" else entry.state)
     found = find_dismissals(thread)
     if entry.is_absent or was_absent:
-        counting = {key: login for key, login in found.items() if key in entry.dismissals or key.startswith(REACTION)}
+        known_void = entry.void_dismissals
+        counting = {
+            key: login
+            for key, login in found.items()
+            if key in entry.dismissals or (key.startswith(REACTION) and key not in known_void)
+        }
     else:
         counting = {key: login for key, login in found.items() if key not in entry.void_dismissals}
     if entry.has_other_place:

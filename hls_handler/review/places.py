@@ -22,7 +22,7 @@ MIN_SHARE = 0.5  # of the lines around a line
 MIN_CHARACTERS = 4  # shorter lines, such as a bracket, are everywhere and show no place
 MIN_UNCOMMON_CHARACTERS = 10  # of a line that is found in its file without the lines around it
 MIN_DISTINCT_CHARACTERS = 30  # of a line that is found in another file without them
-MAX_TWINS = 30
+MAX_TWINS = 200  # a new file of Go may have as many `return err`
 
 Nearby = tuple[str, ...]
 Twin = tuple[int, Nearby]  # number of a line, and the lines around it
@@ -101,10 +101,10 @@ class PatchIndex:
         found = self._places.get(path, {})
         return any((side, text) in found for text in texts for side in _SIDES)
 
-    def is_only(self, place: Place) -> bool:
-        """Return True if no other line of the patches, on any side, has the text of this one."""
+    def is_only(self, place: Place, sides: Iterable[Side]) -> bool:
+        """Return True if no other line of the patches, on these sides, has the text of this one."""
         text = identify(place.line.text)
-        return sum(len(found.get((side, text), ())) for found in self._places.values() for side in _SIDES) == 1
+        return sum(len(found.get((side, text), ())) for found in self._places.values() for side in sides) == 1
 
     def with_twins(self, place: Place) -> Place:
         equal = self.find(place.path, place.line.side, identify(place.line.text))
@@ -144,19 +144,23 @@ def find_places(known: Sequence[KnownLine], files: PresentFiles, index: PatchInd
     """
     lines = [*known, *_list_twins(known)]
     own_paths = [files.own_paths(line.path, line.previous_path) for line in lines]
+    may_move = [
+        not line.is_unchanged or any(index.find(path, "LEFT", line.text) for path in paths)
+        for line, paths in zip(lines, own_paths, strict=True)
+    ]
     changes = _Changes(files)
     found = _assign(
         _Candidate(at, line, replace(place, is_certain=match == "certain"), is_changed=changes.has(place, line.path))
         for at, line in enumerate(lines)
         for path in own_paths[at]
         for place in index.find(path, line.side, line.text)
-        if (match := _match(line, place, changes))
+        if (match := _match(line, place, changes)) and (may_move[at] or not changes.has(place, line.path))
     )
     taken = {place.position for place in found.values()}
     found |= _assign(
         _Candidate(at, line, replace(place, is_certain=False), is_changed=True)
         for at, line in enumerate(known)
-        if at not in found and not line.is_absent and line.path not in files.unread
+        if at not in found and not line.is_absent and line.path not in files.unread and may_move[at]
         for path in files.patches
         if path not in own_paths[at] and len(line.text) >= MIN_CHARACTERS
         for place in index.find(path, line.side, line.text)
@@ -200,8 +204,9 @@ def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
     near = is_near(line.nearby, line.changed, place)
     is_uncommon = len(line.text) >= MIN_UNCOMMON_CHARACTERS
     if not changes.is_known(line.path):  # its patch was not shown, or a version before 0.4.0 reviewed it
-        has_moved = is_uncommon and not line.is_absent and place.line.mark != " "
-        return "certain" if near else "likely" if has_moved else None
+        if line.is_absent:
+            return "likely" if near else None
+        return "certain" if near else "likely" if is_uncommon and place.line.mark != " " else None
     near = near and bool(line.nearby)
     is_changed = changes.has(place, line.path)
     if line.is_absent:  # a line that was there when this one was not is another one
@@ -263,7 +268,8 @@ def _has_moved(line: KnownLine, place: Place, own_paths: Collection[str], index:
     do not move, so they count only if all lines around the line are unchanged, or if they are no longer in its file and
     new at the place. It is, too, if no other line has such a long text.
     """
-    if len(line.text) >= MIN_DISTINCT_CHARACTERS and not line.twins and index.is_only(place):
+    sides = [place.line.side] if line.is_unchanged else _SIDES  # the line itself is removed if it was unchanged before
+    if len(line.text) >= MIN_DISTINCT_CHARACTERS and not line.twins and index.is_only(place, sides):
         return True
     around, there = (line.changed, place.changed) if line.changed else (line.nearby, place.nearby)
     present = {text: [one for path in own_paths for one in index.find(path, line.side, text)] for text in line.nearby}

@@ -67,13 +67,16 @@ def gather(
     threads: tuple[ReviewThread, ...] | None = None,
     writers: tuple[str, ...] = (),
     limits: Mapping[str, Any] | None = None,
+    head_files: Mapping[str, str] | None = None,
     **known: Any,
 ) -> PullRequestFacts:
     """Gather the facts of a review. `threads` are those without an answer unless they are given."""
     if threads is None:
         threads = tuple(thread(entry.key) for entry in record.ledger)
     now = pull_request(**{**count_changes(files), **known})
-    reader = FakeReader(now, files, review_threads=threads, permissions=dict.fromkeys(writers, "write"))
+    reader = FakeReader(
+        now, files, review_threads=threads, permissions=dict.fromkeys(writers, "write"), head_files=head_files
+    )
     given = PromptLimits(tokens, **{"is_review": True, **(limits or {})})
     return HANDLER.gather(event(pull_request()), reader, EmptyHistory(reviewed=record), given)
 
@@ -536,6 +539,26 @@ def test_finding_follows_renames_of_its_file() -> None:
         facts = gather(renamed(path, texts), record=record)
         assert [(entry.path, entry.state, entry.line) for entry in facts.record.ledger] == [(path, "open", 6)]
         record = review(facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("first()\nconnect('[redacted: github-token]')\n", "open"),
+        (f"first()\n  connect('ghp_{'a' * 36}')\r\n", "open"),
+        ("first()\nconnect(token)\n", "fixed"),
+        ("", "open"),
+    ],
+    ids=["as shown", "with the credential", "fixed by the base", "not readable"],
+)
+def test_finding_on_a_hidden_line_is_open_as_long_as_the_file_has_the_line(text: str, state: str) -> None:
+    near = f"@@ -1,3 +1,4 @@\n first()\n connect('ghp_{'a' * 36}')\n+log()\n last()"
+    facts = gather(file(patch=near, additions=1, deletions=0))
+    (patch,) = facts.selection.patches.values()
+    found = finding(line=2, quote=patch.hunks[0].lines[1].text)
+    elsewhere = file(patch="@@ -90,1 +90,2 @@\n other()\n+log()", additions=1, deletions=0)
+    after = gather(elsewhere, record=review(facts, found), head_files={"area.py": text} if text else {})
+    assert [entry.state for entry in after.record.ledger] == [state]
 
 
 def test_finding_in_a_file_that_loses_its_patch_stays_open() -> None:

@@ -77,6 +77,26 @@ def test_rebase_and_merge_of_the_base_change_nothing(rebased: str) -> None:
     assert changed(WIDE, rebased) == []
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "is_changed"),
+    [
+        ("def sides(side):", "def sides(side, unit=1):", False),
+        ("func (s *Shape) Area() int {", "func (s *Shape) Area(unit int) int {", False),
+        ("static int area(int side)", "static int area(int side, int unit)", False),
+        ("requests==2.31", "rich==14.0", False),
+        ("def sides(side):", "def volume(side):", True),
+        ("static int area(int side)", "static int volume(int side)", True),
+        ("production:", "staging:", True),
+        ('describe("area", () => {', 'describe("volume", () => {', True),
+    ],
+)
+def test_heading_with_another_name_shows_another_place(before: str, after: str, is_changed: bool) -> None:
+    heading = "@@ -41,3 +41,5 @@"
+    text = WIDE.partition("\n")[2]
+    found = changed(f"{heading} {before}\n{text}", f"{heading} {after}\n{text}")
+    assert bool(found) == is_changed
+
+
 def test_hunk_that_the_base_splits_has_no_changed_lines() -> None:
     one = "@@ -1,7 +1,7 @@\n-a\n+b\n line x\n line y\n line z\n line v\n line w\n line u\n-c\n+d"
     split = one.replace(" line z\n", " line z\n@@ -30,3 +30,3 @@\n")

@@ -22,8 +22,10 @@ from hls_handler.review.ledger import (
     find_dismissals,
     find_new,
     follow_up,
+    list_hidden,
     parse_record,
     raise_severities,
+    settle_hidden,
 )
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.review.places import PresentFiles
@@ -246,7 +248,7 @@ def test_short_line_does_not_move_to_another_file() -> None:
 def test_dismissed_finding_follows_its_line_into_a_renamed_file() -> None:
     after = follow([replace(raised()[0], state="dismissed")], patches(path="shapes.py"))
     again = FOUND.model_copy(update={"path": "shapes.py"})
-    assert find_new([again], after) == ()
+    assert find_new([again], after, patches(path="shapes.py")) == ()
 
 
 # Equal lines
@@ -279,7 +281,7 @@ def test_findings_at_equal_places_have_different_lines() -> None:
     ledger = raised(*twins, text=hunks)
     assert ledger[0].nearby == ledger[1].nearby
     assert [one.line for one in follow(ledger, patches(hunks))] == [2, 57]
-    assert find_new(twins, ledger) == ()
+    assert find_new(twins, ledger, patches(hunks)) == ()
     assert states(ledger, patches(hunks.replace("return None", "return 0", 1))) == ["fixed", "open"]
     assert states(ledger[:1], patches(hunks.replace("return None", "return 0", 1))) == ["fixed"]
 
@@ -295,7 +297,7 @@ def test_finding_raised_later_on_the_same_line_does_not_fix_the_earlier_one() ->
     slow = FOUND.model_copy(update={"title": "Slow", "category": "performance"})
     ledger = (*earlier, *add(earlier, [slow], patches(CHANGED_BESIDE), prompt_id="p@1"))
     assert states(ledger, patches(CHANGED_BESIDE)) == ["open", "open"]
-    assert find_new([FOUND, slow], ledger) == ()
+    assert find_new([FOUND, slow], ledger, patches(CHANGED_BESIDE)) == ()
 
 
 # Equal lines at other places
@@ -415,8 +417,8 @@ def test_dismissal_by_a_writer_does_not_hold_at_an_equal_line_elsewhere() -> Non
         moved = follow([before], patches(FORGED), reviewed=reviewed(ALLOWED))
         (after,) = apply_threads(moved, [resolved], writers=["zoe"])
         assert (after.state, after.line, after.has_binding_dismissal) == ("open", 56, False)
-        assert find_new([forged], [after]) == ()
-        assert [one.severity for one in raise_severities([after], [forged])] == ["critical"]
+        assert find_new([forged], [after], patches(FORGED)) == ()
+        assert [one.severity for one in raise_severities([after], [forged], patches(FORGED))] == ["critical"]
         (later,) = apply_threads(
             follow([after], patches(FORGED), reviewed=reviewed(FORGED)), [resolved], writers=["zoe"]
         )
@@ -432,7 +434,7 @@ def test_equal_line_that_is_written_elsewhere_later_has_a_new_finding(state: Any
     (after,) = follow([entry], patches(FORGED), reviewed=reviewed(before))
     assert after.state == state
     forged = FALSE.model_copy(update={"line": 56, "severity": "critical"})
-    assert find_new([forged], [after]) == (forged,)
+    assert find_new([forged], [after], patches(FORGED)) == (forged,)
     (added,) = add([after], [forged], patches(FORGED), prompt_id="p@1")
     assert added.key != after.key
 
@@ -519,7 +521,84 @@ def test_finding_on_an_unchanged_line_that_is_not_shown_is_not_raised_again() ->
         "@@ -1,3 +1,5 @@\n+check(values)\n+total = sum(values) or 0\n mean = total / count\n+log(mean, count)\n end()"
     )
     (after,) = follow(raised(found, text=text), patches(hidden), reviewed=reviewed(text))
-    assert find_new([found.model_copy(update={"line": 3})], [after]) == ()
+    assert find_new([found.model_copy(update={"line": 3})], [after], patches(hidden)) == ()
+
+
+def test_dismissal_of_a_hidden_line_does_not_hold_at_a_new_equal_line() -> None:
+    text = "@@ -40,3 +40,4 @@\n check(user)\n return 0\n+log(user)\n done()"
+    found = finding(path="area.py", line=41, quote="return 0")
+    entry = replace(raised(found, text=text)[0], state="dismissed", has_binding_dismissal=True)
+    added = patches("@@ -9,2 +9,4 @@\n first()\n+if user.is_admin:\n+    return 0\n second()")
+    (after,) = follow([entry], added, reviewed=reviewed(text))
+    assert (after.state, after.line) == ("dismissed", None)
+    new = finding(path="area.py", line=11, quote="    return 0", severity="critical")
+    assert find_new([new], [after], added) == (new,)
+
+
+@pytest.mark.parametrize("path", ["area.py", "b.py"])
+def test_finding_on_an_unchanged_line_does_not_follow_a_new_equal_line(path: str) -> None:
+    text = "@@ -40,3 +40,4 @@\n check(user)\n return execute(the_statement_of_this_user)\n+log(user)\n done()"
+    quote = "return execute(the_statement_of_this_user)"
+    entry = raised(finding(path="area.py", line=41, quote=quote), text=text)[0]
+    elsewhere = patches("@@ -90,1 +90,2 @@\n other()\n+log(user)")
+    for copied in (
+        f"@@ -9,2 +9,3 @@\n first()\n+{quote}\n second()",
+        f"@@ -9,1 +9,3 @@\n check(user)\n+{quote}\n+log(1)",
+    ):
+        now = elsewhere | patches(copied, path)
+        assert [(one.path, one.state, one.line) for one in follow([entry], now, reviewed=reviewed(text))] == [
+            ("area.py", "open", None)
+        ]
+        moved = patches(f"@@ -40,3 +40,2 @@\n check(user)\n-{quote}\n done()") | patches(copied, "b.py")
+        assert [one.path for one in follow([entry], moved, reviewed=reviewed(text))] == ["b.py"]
+
+
+def test_fixed_finding_does_not_take_one_of_many_equal_lines() -> None:
+    functions = [
+        f"+func save{n}() {{\n+\terr := write{n}()\n+\tif err != nil {{\n+\t\treturn err\n+\t}}" for n in range(60)
+    ]
+    text = "\n".join(["@@ -0,0 +1,300 @@", *functions])
+    ledger = raised(finding(path="area.py", line=4, quote="return err"), text=text)
+    assert states(ledger, patches(text), reviewed=reviewed(text)) == ["open"]
+    assert states(ledger, patches(text.replace("return err", "return nil", 1)), reviewed=reviewed(text)) == ["fixed"]
+
+
+def test_hidden_finding_is_fixed_if_its_file_does_not_have_the_line_any_more() -> None:
+    text = "@@ -40,3 +40,4 @@\n check(user)\n return find(user)\n+log(user)\n done()"
+    entry = raised(finding(path="area.py", line=41, quote="return find(user)"), text=text)[0]
+    moved = patches("@@ -90,1 +90,2 @@\n other()\n+log(user)")
+    after = follow([entry], moved, reviewed=reviewed(text))
+    hidden = list_hidden(after, PresentFiles(moved))
+    assert (hidden, after[0].state) == ({entry.key: "area.py"}, "open")
+    for texts, state in (
+        ({"area.py": {"return find(user)"}}, "open"),
+        ({"area.py": {"other()"}}, "fixed"),
+        ({}, "open"),
+    ):
+        assert [one.state for one in settle_hidden(after, hidden, texts)] == [state]
+
+
+CALL = "@@ -1,2 +1,7 @@\n first()\n+run(\n+    command,\n+    shell=True,\n+)\n+log(command)\n last()"
+
+
+@pytest.mark.parametrize(
+    ("now", "state"),
+    [
+        (CALL, "open"),
+        (CALL.replace("log(command)", "log('done')"), "open"),
+        (CALL.replace("shell=True", "shell=False"), "fixed"),
+        (CALL.replace("+    shell=True,\n", ""), "fixed"),
+    ],
+)
+def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: str, state: str) -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
+    assert states(ledger, patches(now), reviewed=reviewed(CALL)) == [state]
+    (fixed,) = follow(ledger, patches(now), reviewed=reviewed(CALL))
+    assert states([fixed], patches(now), reviewed=reviewed(now)) == [state]
+    dismissed = [replace(ledger[0], state="dismissed", has_binding_dismissal=True)]
+    assert states(dismissed, patches(now), reviewed=reviewed(CALL)) == ["dismissed" if state == "open" else state]
+    assert states(ledger, patches(now), unread=["area.py"]) == ["open"]
 
 
 def test_finding_whose_patch_was_not_shown_follows_its_text() -> None:
@@ -580,33 +659,33 @@ def test_finding_follows_a_block_although_a_line_of_it_stays() -> None:
 def test_finding_is_new_unless_the_ledger_has_it(state: Any, changes: dict[str, Any], is_new: bool) -> None:
     ledger = [replace(raised()[0], state=state)]
     found = FOUND.model_copy(update=changes)
-    assert find_new([found], ledger) == ((found,) if is_new else ())
+    assert find_new([found], ledger, patches()) == ((found,) if is_new else ())
 
 
 def test_finding_is_known_at_other_line_numbers_and_indentation() -> None:
     moved = patches(BEFORE.replace("+1,4", "+8,4").replace("+    log(total)", "+\tlog(total)"))
     again = FOUND.model_copy(update={"line": 10, "title": "Another title", "quote": "\tlog(total)"})
-    assert find_new([again], follow(raised(), moved)) == ()
+    assert find_new([again], follow(raised(), moved), moved) == ()
 
 
 def test_finding_on_an_equal_line_at_another_place_is_new() -> None:
-    assert find_new([FIRST, SECOND], raised(SECOND, text=TWICE)) == (FIRST,)
-    assert find_new([FIRST, SECOND], raised(FIRST, SECOND, text=TWICE)) == ()
+    assert find_new([FIRST, SECOND], raised(SECOND, text=TWICE), patches(TWICE)) == (FIRST,)
+    assert find_new([FIRST, SECOND], raised(FIRST, SECOND, text=TWICE), patches(TWICE)) == ()
 
 
 def test_higher_severity_is_taken_over_unless_a_dismissal_binds() -> None:
     worse = FOUND.model_copy(update={"severity": "critical", "title": "Logs a password", "body": "B" * 2_000})
-    (entry,) = raise_severities(raised(), [FOUND, worse])
+    (entry,) = raise_severities(raised(), [FOUND, worse], patches())
     assert (entry.severity, entry.title, entry.body.count("B")) == ("critical", "Logs a password", 1_000)
     for ledger in (
         (entry,),
         (replace(raised()[0], state="dismissed", has_binding_dismissal=True),),
         (replace(raised()[0], state="fixed", line=None),),
     ):
-        assert raise_severities(ledger, [FOUND, worse]) == ledger
+        assert raise_severities(ledger, [FOUND, worse], patches()) == ledger
     other = [worse.model_copy(update={"line": 2}), worse.model_copy(update={"category": "style"})]
-    assert raise_severities(raised(), other) == raised()
-    assert raise_severities([replace(raised()[0], state="dismissed")], [worse])[0].severity == "critical"
+    assert raise_severities(raised(), other, patches()) == raised()
+    assert raise_severities([replace(raised()[0], state="dismissed")], [worse], patches())[0].severity == "critical"
 
 
 # Review threads

@@ -303,6 +303,8 @@ class GeneratedPullRequest:
         found = self.defects() if self.random.random() < 0.6 else []
         if not found:
             found = [(path, index) for path, lines in self.head.items() for index in range(len(lines))]
+        if not found:  # all files are empty
+            return min(self.head), 0, []
         is_block = self.random.random() < 0.5
         if is_block:
             found = [(path, index) for path, index in found if self.head[path][index] not in known] or found

@@ -339,6 +339,8 @@ class Simulation:
         assert event.pull_request is not None
         self.github.pull_requests[self.number] = event.pull_request
         self.github.changed[self.number] = self.listed(version)
+        for path, lines in version.head.items():
+            self.github.head_files[f"{version.sha}:{path}"] = "".join(line.text for line in lines)
         known = {"repository_id": REPOSITORY_ID, "repository": "Codertocat/Hello-World", "number": self.number}
         delivery = NewDelivery(
             guid=guid,
