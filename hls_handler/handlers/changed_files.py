@@ -333,10 +333,19 @@ def leave_out(selection: Selection, unshown: Mapping[int, Collection[int]]) -> S
     return replace(selection, calls=calls, unshown=tuple(sorted(files)))
 
 
-def cover(selection: Selection, unanswered: Mapping[int, str], *, unlisted: int) -> Coverage:
-    """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each."""
+def cover(
+    selection: Selection,
+    unanswered: Mapping[int, str],
+    *,
+    unlisted: int,
+    earlier: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Coverage:
+    """Return what was reviewed of each file. `unanswered` are the calls without a reply, with the reason of each.
+
+    `earlier` as for `digest_reviewed`.
+    """
     unread: dict[int, dict[int, set[int]]] = {}
-    for (index, number), lines in _find_unread(selection, unanswered).items():
+    for (index, number), lines in _find_unread(selection, unanswered, earlier).items():
         unread.setdefault(index, {})[number] = lines
     not_asked = {part.file: why for number, why in unanswered.items() for part in selection.calls[number]}
     files: list[FileCoverage] = []
@@ -368,10 +377,7 @@ def digest_reviewed(
 
     `earlier` are those of a review before one that reads everything again: what that one leaves unread stays reviewed.
     """
-    unread = _find_unread(selection, unanswered)
-    for index, path in {index: selection.files[index].path for index, _ in unread}.items():
-        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
-            unread.get((index, number), set()).intersection_update(changed)
+    unread = _find_unread(selection, unanswered, earlier)
     return {
         file.path: tuple(
             digest
@@ -382,7 +388,9 @@ def digest_reviewed(
     }
 
 
-def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tuple[int, int], set[int]]:
+def _find_unread(
+    selection: Selection, unanswered: Collection[int], earlier: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[tuple[int, int], set[int]]:
     """Return the indexes of the lines that were reviewed neither now nor before, by (file, hunk)."""
     unread = {
         (index, number): lines
@@ -399,7 +407,17 @@ def _find_unread(selection: Selection, unanswered: Collection[int]) -> dict[tupl
                     unread[part.file, hunk].clear()
                 else:
                     unread[part.file, hunk].difference_update(range(*part.lines))
+    for index, path in {index: selection.files[index].path for index, _ in unread}.items() if earlier else ():
+        for number, changed in enumerate(find_changed_lines(selection.patches[path], earlier.get(path, ()))):
+            unread.get((index, number), set()).intersection_update(changed)
     return {place: lines for place, lines in unread.items() if lines}
+
+
+def find_read(selection: Selection, unanswered: Collection[int]) -> set[str]:
+    """Return the paths of the files of which calls with a reply showed parts, and whose changed lines are all read."""
+    unread = {file for file, _ in _find_unread(selection, unanswered)}
+    shown = {part.file for number, call in enumerate(selection.calls) if number not in unanswered for part in call}
+    return {selection.files[file].path for file in shown - unread}
 
 
 def find_unread(selection: Selection) -> set[str]:

@@ -59,11 +59,12 @@ def plan_check(
     *,
     unverified: str = "",
     left_out: str = "",
+    not_read_again: str = "",
 ) -> EnsureCheck:
     """Return the check of a review that ended.
 
     `unverified` is the reason why its new findings were not verified, and `left_out` a follow-up prompt with the reason
-    why it has no reply.
+    why it has no reply. `not_read_again` is the reason why a review of everything did not read all again.
     """
     opened = sorted((finding for finding in findings if finding.is_open), key=lambda finding: RANK[finding.severity])
     failing = [f for f in opened if settings.fail_on is not None and RANK[f.severity] <= RANK[settings.fail_on]]
@@ -73,7 +74,7 @@ def plan_check(
         commit=commit,
         conclusion=conclusion,
         title=title,
-        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out)),
+        summary="\n".join(_summary(commit, coverage, opened, receipt, unverified, left_out, not_read_again)),
         description=_describe(coverage, opened, receipt, title),
         annotations=tuple(_annotations(opened)),
     )
@@ -145,6 +146,7 @@ def _summary(
     receipt: Receipt,
     unverified: str,
     left_out: str,
+    not_read_again: str,
 ) -> Iterator[str]:
     """Yield the lines of the summary. The list of files is last, because the end is cut if the summary is too long."""
     done, needed = _count_files(coverage)
@@ -160,6 +162,8 @@ def _summary(
         yield f"\nThe new findings were not verified: {unverified}."
     if left_out:
         yield f"\nA follow-up prompt was left out: {left_out}."
+    if not_read_again:
+        yield f"\nNot everything was read again, so earlier reviews count: {not_read_again}."
     yield from _table(_receipt_rows(commit, coverage, receipt))
     missing = [file for file in coverage.files if not file.is_complete]
     if missing or coverage.unlisted:

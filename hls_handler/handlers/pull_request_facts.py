@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -102,7 +102,7 @@ class PullRequestFacts:
         return tuple(
             KnownFinding(entry.path, entry.line, entry.title)
             for entry in self.record.ledger
-            if entry.state == "open" and entry.path in shown
+            if entry.state == "open" and entry.path in shown and not entry.is_quote_changed
         )
 
     @property
@@ -123,4 +123,9 @@ class PullRequestFacts:
 
     @property
     def coverage(self) -> Coverage:
-        return cover(self.selection, self.unanswered, unlisted=self.unlisted)
+        return cover(self.selection, self.unanswered, unlisted=self.unlisted, earlier=self.earlier)
+
+    @property
+    def earlier(self) -> Mapping[str, Sequence[str]]:
+        """What was reviewed before a review that reads everything again, `ReviewRecord.reviewed`; else nothing."""
+        return self.record.reviewed if self.is_full else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hls_handler.analysis import Category, Finding, PullRequestAnalysis, Reply, Severity
-from hls_handler.handlers.changed_files import PatchedFile, Selection, find_unread, redact_patch
+from hls_handler.handlers.changed_files import PatchedFile, Selection, find_read, find_unread, redact_patch
 from hls_handler.handlers.check import CheckedFinding
 from hls_handler.handlers.handler import permalink
 from hls_handler.handlers.pull_request_facts import Candidate, PullRequestFacts
@@ -23,8 +23,10 @@ from hls_handler.review.ledger import (
     find_new,
     follow_up,
     list_hidden,
+    list_merged,
     raise_severities,
     settle_hidden,
+    settle_quotes,
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
@@ -96,12 +98,14 @@ def follow_findings(
     discussion: Discussion,
     *,
     unlisted: int,
-    read_files: Callable[[Sequence[str]], Mapping[str, str]],
+    head: str,
+    read_files: Callable[[str, Sequence[str]], Mapping[str, str]],
 ) -> tuple[LedgerEntry, ...]:
     """Return the ledger of the record with the present state of each finding.
 
     `listed` are the changed files that GitHub lists, and `unlisted` is the number of the others. `read_files` returns
-    the text of files at the head commit; it is called if no patch shows the line of a finding.
+    the text of files at a commit; it is called if the patches do not show what became of the line of a finding. `head`
+    is the SHA of the head commit.
     """
     if not record.ledger:
         return ()
@@ -115,8 +119,12 @@ def follow_findings(
     )
     absent = {entry.key for entry in record.ledger if entry.is_absent}
     ledger = follow_up(record.ledger, files)
+    if record.base and (merged := list_merged(record.ledger, ledger, files)):
+        texts = read_files(record.base, sorted({*merged.values()}))
+        in_base = {path: _identify_lines(texts[old]) for path, old in merged.items() if old in texts}
+        ledger = follow_up(record.ledger, replace(files, in_base=in_base))
     if hidden := list_hidden(ledger, files):
-        texts = read_files(sorted({*hidden.values()}))
+        texts = read_files(head, sorted({*hidden.values()}))
         ledger = settle_hidden(ledger, hidden, {path: _identify_lines(text) for path, text in texts.items()})
     return apply_threads(ledger, discussion.threads, writers=discussion.writers, absent=absent)
 
@@ -156,8 +164,10 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
     timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
-    new = find_new(timely, facts.record.ledger, patches)
-    ledger = raise_severities(facts.record.ledger, timely, patches)
+    read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
+    ledger = settle_quotes(facts.record.ledger, located, patches, read=read)
+    new = find_new(timely, ledger, patches)
+    ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)
     found = tuple(zip(entries, new, strict=True))

@@ -96,7 +96,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
     family = "pull_requests"
     replies = frozenset({"pull_request_analysis", "generic_analysis", "finding_verdicts"})
     facts_type = PullRequestFacts
-    facts_version = 13
+    facts_version = 14
     verification = "pull_requests/verify"
     variable_types: Mapping[str, object] = {
         "pull_request": PullRequest,
@@ -166,8 +166,15 @@ class PullRequestHandler(Handler[PullRequestFacts]):
                 texts = reader.head_files(pull_request.head_sha, paths)
                 selection = with_lines_above(selection, texts, tokens=tokens)
         unlisted = max(pull_request.changed_files - len(listed), 0)
-        read_files = partial(_read_files_at, pull_request.head_sha, reader)
-        ledger = follow_findings(record, listed, selection, discussion, unlisted=unlisted, read_files=read_files)
+        ledger = follow_findings(
+            record,
+            listed,
+            selection,
+            discussion,
+            unlisted=unlisted,
+            head=pull_request.head_sha,
+            read_files=partial(_read_files_at, reader),
+        )
         lines = sum(file.additions + file.deletions for file in listed)  # including those of skipped files
         return PullRequestFacts(
             pull_request,
@@ -358,7 +365,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         commit = self.check_commit(facts)
         if commit is None:
             return ()
-        notes = {"unverified": facts.unverified, "left_out": left_out}
+        unread = "; ".join(dict.fromkeys(facts.unanswered.values())) if facts.earlier else ""
+        notes = {"unverified": facts.unverified, "left_out": left_out, "not_read_again": unread}
         return (plan_check(commit, facts.coverage, findings, facts.review, receipt, **notes),)
 
     def after_review(
@@ -380,7 +388,8 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         is_answered = isinstance(reply, PullRequestAnalysis)
         record = ReviewRecord(
             rounds=facts.record.rounds + is_answered,
-            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.record.reviewed if facts.is_full else {}),
+            reviewed=digest_reviewed(facts.selection, facts.unanswered, facts.earlier),
+            base=facts.pull_request.base_sha,
             kind=reply.type if isinstance(reply, PullRequestAnalysis) else facts.record.kind,
             summary=reply.summary if isinstance(reply, PullRequestAnalysis) else facts.record.summary,
             ledger=(*result.ledger, *added),
@@ -449,7 +458,7 @@ def _read_context(pull_request: PullRequest, reader: Reader, review: Review) -> 
         return NO_CONTEXT, str(exc)
 
 
-def _read_files_at(sha: str, reader: Reader, paths: Sequence[str]) -> Mapping[str, str]:
+def _read_files_at(reader: Reader, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
     """Return the text of files at a commit, without those that cannot be read."""
     try:
         return reader.head_files(sha, paths)

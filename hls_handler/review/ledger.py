@@ -82,7 +82,7 @@ class LedgerEntry:
     prompt_id: str  # of the reply that raised it
     comment_id: int | None = None  # of the review comment; None if only the summary has it
     body: str = ""  # at most `MAX_BODY_CHARACTERS`; "" if the review comment has it
-    is_unchanged: bool = False  # True: when the line was last seen, the pull request did not change it
+    is_unchanged: bool = False  # True: the base has the line; the pull request at most moves or indents it
     dismissed_by: str | None = None  # login
     has_binding_dismissal: bool = False  # True if that person may write to the repository
     is_accepted: bool = False  # True if a person reacted to it with thumbs up
@@ -92,8 +92,9 @@ class LedgerEntry:
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
     void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
-    has_other_place: bool = False  # True: its text is at another place now, where it may be right or wrong
+    has_other_place: bool = False  # True: its text is at another place, or its quote changed: it may be right there
     above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
+    is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
 
     @property
     def is_absent(self) -> bool:
@@ -110,6 +111,7 @@ class ReviewRecord:
     summary: str = ""  # of the last reply
     ledger: tuple[LedgerEntry, ...] = ()
     scores: tuple[Score, ...] = ()  # of the last reply that has some
+    base: str = ""  # SHA of the base branch at the last review; "" if unknown
 
 
 NO_REVIEW = ReviewRecord()
@@ -143,10 +145,9 @@ def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
 def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
     """Return the entries with their present line and state. A dismissed finding whose line is gone is fixed or gone.
 
-    A finding that quotes several lines is fixed, too, if a changed one of them is not above the last
-    one any more. A finding in a file whose patch is not known completely keeps its state unless its line is shown; if
-    there are more changed files, all findings do. So does a finding on a line that the pull request did not change,
-    because such a line leaves the patch if a change near it moves; see `settle_hidden`.
+    A finding in a file whose patch is not known completely keeps its state unless its line is shown; if there are more
+    changed files, all findings do. So does a finding on a line that the pull request did not change, because such a
+    line leaves the patch if a change near it moves; see `settle_hidden`.
     """
     ledger = tuple(ledger)
     texts = {text for entry in ledger for text in (entry.quote, *entry.nearby, *entry.above)}
@@ -162,6 +163,22 @@ def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[Ledge
         present.add((line, entry.category))
         followed.append(_follow(entry, place, files, index))
     return tuple(reversed(followed))
+
+
+def list_merged(before: Iterable[LedgerEntry], after: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[str, str]:
+    """Return the paths of files with findings that became fixed or gone although they have the line, now unchanged.
+
+    The values are their paths in the base. The base may have the line now, or it always had an equal one: the diff
+    shows a copy as unchanged if the pull request removes the original.
+    """
+    paths: dict[str, str] = {}
+    for old, new in zip(before, after, strict=True):
+        own = files.own_paths(old.path, old.previous_path) if new.is_absent and not old.is_absent else ()
+        for path in own:
+            lines = (line for hunk in files.patches[path].hunks for line in hunk.lines if line.mark == " ")
+            if any(identify(line.text) == old.quote for line in lines):
+                paths[path] = files.previous_paths.get(path, path)
+    return paths
 
 
 def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[str, str]:
@@ -235,6 +252,29 @@ def find_new(
     known = {place for entry in ledger for place in _says_entry(entry)}
     said = _say(findings, patches)
     return tuple(finding for finding, places in zip(findings, said, strict=True) if known.isdisjoint(places))
+
+
+def settle_quotes(
+    ledger: Iterable[LedgerEntry], findings: Sequence[Finding], patches: Mapping[str, Patch], *, read: Collection[str]
+) -> tuple[LedgerEntry, ...]:
+    """Return the entries after a review of the files `read`: those with a changed quote are fixed unless repeated.
+
+    One of several quoted lines may be changed without a correction. `findings` are those of the review.
+    """
+    said = _say(findings, patches)
+
+    def settle(entry: LedgerEntry) -> LedgerEntry:
+        if not entry.is_quote_changed or entry.path not in read:
+            return entry
+        places = _says_entry(entry)
+        repeated = next(
+            (one for one, others in zip(findings, said, strict=True) if not places.isdisjoint(others)), None
+        )
+        if repeated is None:
+            return replace(entry, state="fixed", line=None, is_quote_changed=False)
+        return replace(entry, above=_find_above(repeated, patches[repeated.path]), is_quote_changed=False)
+
+    return tuple(map(settle, ledger))
 
 
 def raise_severities(
@@ -324,7 +364,7 @@ def add(
                 title=finding.title,
                 state="open",
                 prompt_id=prompt_id,
-                is_unchanged=place.line.mark == " ",
+                is_unchanged=place.is_in_base,
                 previous_path=(previous_paths or {}).get(finding.path),
                 line=finding.line,
                 changed=place.changed,
@@ -391,11 +431,12 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
-    if place is not None and not _is_quoted(entry, place, index) and _is_known(entry, files):
-        return replace(entry, state="gone" if entry.state == "gone" else "fixed", line=None, has_other_place=False)
-    if place is None:
-        return replace(entry, state=_find_state(entry, files, index), line=None, has_other_place=False)
-    holds = entry.state == "dismissed" and (place.is_certain or not entry.has_binding_dismissal)
+    is_quoted = place is None or _is_quoted(entry, place, index)
+    if place is None or (entry.is_absent and not is_quoted):
+        state = _find_state(entry, files, index)
+        return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
+    is_same = place.is_certain and is_quoted
+    holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     return replace(
         entry,
         state="dismissed" if holds else "open",
@@ -406,8 +447,9 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         nearby=place.nearby,
         changed=place.changed,
         twins=place.twins,
-        is_unchanged=place.line.mark == " ",
-        has_other_place=not place.is_certain,
+        is_unchanged=place.is_in_base or entry.is_unchanged,
+        has_other_place=not is_same,
+        is_quote_changed=not is_quoted,
     )
 
 

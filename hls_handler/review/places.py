@@ -41,7 +41,7 @@ class KnownLine:
     twins: tuple[Twin, ...]  # other lines of the file with the same text, those at the most similar places first
     number: int | None  # None: no patch showed it
     is_absent: bool  # True: the patches did not have it
-    is_unchanged: bool = False  # True: the pull request did not change it
+    is_unchanged: bool = False  # True: the base had it
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Place:
     changed: Nearby
     twins: tuple[Twin, ...] = ()
     is_certain: bool = True  # False: it may be another line with the same text
+    is_in_base: bool = False  # True: the pull request does not change the line, or it only indents it
 
     @property
     def position(self) -> tuple[str, Side, int]:
@@ -69,6 +70,8 @@ class PresentFiles:
     unread: Collection[str] = ()  # paths of files whose patch is not known completely
     is_complete: bool = True  # False: the pull request has more changed files, where a missing line may be
     reviewed: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by path at the last review, `review.changes`
+    in_base: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Lines that files had in the base at the last review, as `identify` returns them; by path, as far as known."""
 
     def own_paths(self, path: str, previous_path: str | None) -> tuple[str, ...]:
         """Return the paths that a file of the last review may have now; () if it is no longer changed."""
@@ -110,7 +113,14 @@ class PatchIndex:
         equal = self.find(place.path, place.line.side, identify(place.line.text))
         twins = [(one.line.number, one.nearby) for one in equal if one.line != place.line]
         twins.sort(key=lambda twin: -_similarity(place.nearby, twin[1]))
-        return replace(place, twins=tuple(twins[:MAX_TWINS]))
+        return replace(place, twins=tuple(twins[:MAX_TWINS]), is_in_base=self._is_in_base(place))
+
+    def _is_in_base(self, place: Place) -> bool:
+        text = identify(place.line.text)
+        removed = self.find(place.path, "LEFT", text) if len(text) >= MIN_UNCOMMON_CHARACTERS else ()
+        return place.line.mark == " " or (
+            place.line.mark == "+" and any(is_near(place.nearby, (), one) for one in removed)
+        )
 
 
 _SIDES: tuple[Side, Side] = ("LEFT", "RIGHT")
@@ -179,6 +189,9 @@ class _Changes:
     def is_known(self, path: str) -> bool:
         return bool(self._files.reviewed.get(path))
 
+    def was_in_base(self, place: Place, text: str) -> bool:
+        return text in self._files.in_base.get(place.path, ())
+
     def has(self, place: Place, path: str) -> bool:
         """Return True if the line changed. `path` is that of its file at the last review; all are new if it had none.
 
@@ -212,7 +225,7 @@ def _match(line: KnownLine, place: Place, changes: _Changes) -> _Match | None:
     if line.is_absent:  # a line that was there when this one was not is another one
         return "likely" if near and is_changed else None
     if place.line.mark == " ":  # such lines enter and leave the patch; it is not the same if the base has it now
-        return "certain" if near and line.is_unchanged else None
+        return "certain" if near and (line.is_unchanged or changes.was_in_base(place, line.text)) else None
     if not is_changed and (near or not line.nearby or _share(line.nearby, place.nearby) > 0):
         return "certain"
     return "likely" if not is_changed or near or is_uncommon else None

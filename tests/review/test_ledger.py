@@ -23,9 +23,11 @@ from hls_handler.review.ledger import (
     find_new,
     follow_up,
     list_hidden,
+    list_merged,
     parse_record,
     raise_severities,
     settle_hidden,
+    settle_quotes,
 )
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.review.places import PresentFiles
@@ -593,12 +595,64 @@ CALL = "@@ -1,2 +1,7 @@\n first()\n+run(\n+    command,\n+    shell=True,\n+)\n+
 def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: str, state: str) -> None:
     quote = "run(\n    command,\n    shell=True,\n)"
     ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
-    assert states(ledger, patches(now), reviewed=reviewed(CALL)) == [state]
-    (fixed,) = follow(ledger, patches(now), reviewed=reviewed(CALL))
-    assert states([fixed], patches(now), reviewed=reviewed(now)) == [state]
-    dismissed = [replace(ledger[0], state="dismissed", has_binding_dismissal=True)]
-    assert states(dismissed, patches(now), reviewed=reviewed(CALL)) == ["dismissed" if state == "open" else state]
-    assert states(ledger, patches(now), unread=["area.py"]) == ["open"]
+    (after,) = follow(ledger, patches(now), reviewed=reviewed(CALL))
+    assert (after.state, after.line is None) == ("open", False)
+    assert [one.state for one in settle_quotes([after], [], patches(now), read=["area.py"])] == [state]
+    assert settle_quotes([after], [], patches(now), read=[]) == (after,)
+    repeated = finding(path="area.py", start_line=2, line=after.line, quote="run(\n)")
+    (again,) = settle_quotes([after], [repeated], patches(now), read=["area.py"])
+    assert (again.state, again.is_quote_changed) == ("open", False)
+    assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
+
+
+def test_dismissal_does_not_hold_after_a_quoted_line_changed() -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
+    resolved = ReviewThread(901, entry.key, True, "zoe", (), (), (), ())
+    dismissed = apply_threads([entry], [resolved], writers=["zoe"])
+    now = patches(CALL.replace("command,", "input(),"))
+    (after,) = apply_threads(follow(dismissed, now, reviewed=reviewed(CALL)), [resolved], writers=["zoe"])
+    (again,) = settle_quotes(
+        [after], [finding(path="area.py", start_line=2, line=5, quote=quote)], now, read=["area.py"]
+    )
+    (later,) = apply_threads(follow([again], now), [resolved], writers=["zoe"])
+    assert [one.state for one in (*dismissed, after, again, later)] == ["dismissed", "open", "open", "open"]
+
+
+WRAPPED = """@@ -9,3 +9,6 @@
+ first()
+-    receipt = pay(total)
++    try:
++        receipt = pay(total)
++    finally:
++        close()
+ last()"""
+
+
+def test_finding_on_a_line_that_is_only_indented_is_open_when_the_line_is_unchanged_again() -> None:
+    beside = "@@ -9,3 +9,4 @@\n first()\n     receipt = pay(total)\n+    log(receipt)\n last()"
+    quote = "receipt = pay(total)"
+    for path in ([beside, WRAPPED], [WRAPPED]):
+        line = 10 if path[0] == beside else 11
+        ledger = raised(finding(path="area.py", line=line, quote=quote), text=path[0])
+        for before, now in zip([*path, beside], [*path[1:], beside], strict=False):
+            ledger = follow(ledger, patches(now), reviewed=reviewed(before))
+        assert [(one.state, one.is_unchanged) for one in ledger] == [("open", True)]
+
+
+def test_finding_in_a_copy_is_open_if_the_original_is_removed() -> None:
+    rows = ["rows = select_all()", "delete(rows)", "log(rows)"]
+    added = "\n+".join(["@@ -20,1 +20,5 @@\n last()", "def purge_all(user):", *rows])
+    begin = "@@ -9,5 +9,4 @@\n-def delete_all(user):\n-    require_admin(user)\n+def purge_all(user):"
+    removed = "\n ".join([begin, *rows])
+    ledger = raised(finding(path="area.py", line=23, quote="delete(rows)"), text=added)
+    after = follow(ledger, patches(removed), reviewed=reviewed(added))
+    assert ([one.state for one in after], list_merged(ledger, after, PresentFiles(patches(removed)))) == (
+        ["gone"],
+        {"area.py": "area.py"},
+    )
+    for text, state in (("delete(rows)", "open"), ("other()", "gone")):
+        assert states(ledger, patches(removed), reviewed=reviewed(added), in_base={"area.py": {text}}) == [state]
 
 
 def test_finding_whose_patch_was_not_shown_follows_its_text() -> None:
