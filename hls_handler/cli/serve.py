@@ -140,10 +140,12 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     role = service.role
     address = http_origin(host, port)
     webhook = f"{address}{settings.server.webhook_path}"
+    console = f"{settings.server.public_url or address}/" if settings.server.has_console else None
     on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
     if on_terminal:  # the first of three lines; the probe shows the others when it has connected
         receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"
-        print_line(f"Listening: {receives}; {address}/ shows the rest", err=True)
+        shows = "the console is off, because server.api_key is not set" if console is None else f"console: {console}"
+        print_line(f"Listening: {receives}; {shows}", err=True)
         service.connections.show = partial(print_line, err=True)
     log.log(
         logging.DEBUG if on_terminal else logging.INFO,
@@ -151,6 +153,7 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
         extra={
             "role": role,
             "webhook": None if role == "worker" else webhook,
+            "console": console,
             "health": f"{address}/health",
             "stats": f"{address}/stats",
             "settings": str(path.resolve()),

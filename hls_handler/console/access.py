@@ -50,8 +50,7 @@ class Access:
         self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
         self._attempts, self._now = attempts, now
         public_url = settings.server.public_url or ""
-        is_local = is_loopback(settings.server.host) and not public_url  # with an address, others reach it by a proxy
-        self.is_on = key is not None or is_local
+        self.is_on = settings.server.has_console
         self.needs_key = key is not None
         self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")

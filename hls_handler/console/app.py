@@ -14,6 +14,7 @@ from hls_handler.console.access import Access, Attempts
 from hls_handler.console.api import Api
 from hls_handler.console.claude_runs import ClaudeRuns, ConnectClaude
 from hls_handler.console.deliveries import DeliveryPages
+from hls_handler.console.documentation import DocumentationPages
 from hls_handler.console.dry_runs import DryRunPages
 from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
@@ -95,6 +96,7 @@ class Console:
             *Api(frame, store).routes(),
             *MetricsPage(frame, store, ports.health, ports.rate_limit).routes(),
             *ApiDescription(frame).routes(),
+            *DocumentationPages(frame).routes(),
             STATIC,
         ]
 

@@ -28,6 +28,7 @@ from hls_handler.log_ring import LogFilter, LogLine, LogRing
 from hls_handler.reports.delivery_report import DeliveryReport, format_report, load_report
 from hls_handler.reports.retry import retry_delivery
 from hls_handler.reports.timeline import ROUTE, Step
+from hls_handler.settings.effective import RepositoryTable
 from hls_handler.storage import Storage
 from hls_handler.wording import add_usd
 
@@ -39,6 +40,7 @@ STEP_TITLES = {"route": "Route", "gather": "Read from GitHub", "ask": "Ask Claud
 class DeliveryPages:
     def __init__(self, frame: Frame, store: Storage, log_ring: LogRing) -> None:
         self._frame, self._store, self._log_ring = frame, store, log_ring
+        self._table = RepositoryTable(frame.settings)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -93,6 +95,7 @@ class DeliveryPages:
             facts=shown.facts,
             log_lines=[show_line(line) for line in shown.log_lines],
             log_begins_at=self._log_ring.begins_at(),
+            budgets=shown.budgets,
             said=said,
             can_retry=row.state in ("dead", "queued"),
         )
@@ -107,6 +110,28 @@ class DeliveryPages:
                 for answered in report.answers
             ),
             log_lines=self._log_ring.find(LogFilter(delivery=row.guid), limit=MAX_LOG_LINES).lines,
+            budgets=self._load_budgets(row) if report.calls else (),
+        )
+
+    def _load_budgets(self, row: DeliveryRow) -> tuple[Budget, ...]:
+        effective, settings = self._table.find(row.repository or ""), self._frame.settings
+        if row.event != "pull_request" or effective is None:
+            return ()
+        of_delivery, of_pull_request = self._store.calls.review_costs(row.guid)
+        review, where = effective.review, settings.sources.where
+        return (
+            Budget(
+                "of this delivery",
+                of_delivery,
+                review.max_usd,
+                where(effective.find_review_key("max_usd", settings)),
+            ),
+            Budget(
+                "of its pull request",
+                of_pull_request,
+                review.max_usd_per_pull_request,
+                where(effective.find_review_key("max_usd_per_pull_request", settings)),
+            ),
         )
 
     async def _retry(self, request: Request) -> Response:
@@ -125,11 +150,22 @@ class DeliveryPages:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit on the cost of the calls for a pull request, by the present settings."""
+
+    of: str  # "of this delivery"
+    used_usd: float
+    max_usd: float
+    where: str  # the setting with file and line
+
+
+@dataclass(frozen=True, slots=True)
 class _Shown:
     report: DeliveryReport
     facts: str | None
     replies: tuple[tuple[str, str], ...]  # prompt id, and the reply as JSON
     log_lines: tuple[LogLine, ...]
+    budgets: tuple[Budget, ...]
 
 
 def _title(step: Step) -> str:

@@ -169,7 +169,10 @@ LIST_DELIVERIES = Endpoint(
         _text("repository", "only of this repository, in any case"),
         _text("event", "only of this event, with or without its action, such as issues.opened"),
         _text("sender", "only events that this account caused"),
-        _text("text", "part of the reason or of the title, or beginning of the GUID or of the request id"),
+        _text(
+            "text",
+            "owner/repo#7 or #7, part of the reason or of the title, or beginning of the GUID or of the request id",
+        ),
         _time("since", "only deliveries received from this time on"),
         _time("until", "only deliveries received before this time"),
         _text("before", "GUID of the last delivery of the page before"),

@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute
 from hls_handler.console.delivery_search import InvalidFilter, parse_time, read_filters
 from hls_handler.console.endpoints import SHOW_FIGURES
 from hls_handler.console.frame import Frame, send_json
+from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.overview import PERIOD_TITLES
 from hls_handler.console.plots import draw
 from hls_handler.history.figures import MAX_DELIVERIES, TOTAL, DailyScore, Figures, FiguresReport
@@ -172,19 +173,23 @@ def _review_cells(one: Figures) -> tuple[str, ...]:
     counts = (one.pull_requests, one.findings_raised, one.findings_accepted, one.findings_fixed, one.findings_dismissed)
     replied = one.first_reply
     times = (None, None) if replied is None else (replied.p50, replied.p95)
-    return (*(f"{number:,}" for number in counts), _percent(one.false_positive_rate), *map(_duration, times))
+    return (
+        *(f"{number:,}" for number in counts),
+        format_percent(one.false_positive_rate),
+        *map(format_duration, times),
+    )
 
 
 def _processing_cells(one: Figures) -> tuple[str, ...]:
     took = one.processing
     times = (None, None, None) if took is None else (took.p50, took.p95, took.p99)
-    shares = (_percent(one.success_rate), _percent(one.recovery_rate))
-    return (f"{one.processed:,}", f"{one.per_minute:.2f}", *shares, *map(_duration, times))
+    shares = (format_percent(one.success_rate), format_percent(one.recovery_rate))
+    return (f"{one.processed:,}", f"{one.per_minute:.4f}", *shares, *map(format_duration, times))
 
 
 def _cost_cells(one: Figures) -> tuple[str, ...]:
-    costs = (_usd(one.cost_usd), _usd(one.cost_per_pull_request_usd))
-    return (*costs, f"{one.replies:,}", _percent(one.cache_hit_rate), _usd(one.cache_saved_usd))
+    costs = (format_sum_usd(one.cost_usd), format_sum_usd(one.cost_per_pull_request_usd))
+    return (*costs, f"{one.replies:,}", format_percent(one.cache_hit_rate), format_sum_usd(one.cache_saved_usd))
 
 
 TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Figures], tuple[str, ...]]], ...] = (
@@ -207,26 +212,6 @@ TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Figures], tuple[str, ...]]],
 )
 
 
-def _percent(share: float | None) -> str:
-    return "\u2013" if share is None else f"{share * 100:.1f} %"
-
-
-def _usd(usd: float | None) -> str:
-    if usd is None:
-        return "\u2013"
-    return f"{usd:,.2f} USD" if usd >= 1 or not usd else f"{usd:.4f} USD"
-
-
-def _duration(seconds: float | None) -> str:
-    """Return "8.5 s", "2.0 min", "3.1 h" or "4.2 d"."""
-    if seconds is None:
-        return "\u2013"
-    for limit, unit_s, unit in ((120, 1, "s"), (7_200, 60, "min"), (172_800, 3_600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit_s:.1f} {unit}"
-    return f"{seconds / 86_400:.1f} d"
-
-
 class ScoreTable(NamedTuple):
     dimensions: tuple[str, ...]
     rows: tuple[Row, ...]  # the name is the day
@@ -237,7 +222,7 @@ def _arrange_scores(scores: Iterable[DailyScore]) -> ScoreTable:
     given = {(one.day, one.dimension): f"{one.average:.1f}" for one in scores}
     dimensions = tuple(sorted({dimension for _, dimension in given}))
     days = sorted({day for day, _ in given}, reverse=True)
-    rows = (Row(day.isoformat(), tuple(given.get((day, one), "\u2013") for one in dimensions)) for day in days)
+    rows = (Row(day.isoformat(), tuple(given.get((day, one), NOTHING) for one in dimensions)) for day in days)
     return ScoreTable(dimensions, tuple(rows))
 
 

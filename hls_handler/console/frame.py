@@ -123,8 +123,16 @@ class Frame:
 
     def render(self, request: Request, template: str, *, status: int = 200, **variables: object) -> Response:
         """Return the page. `variables` are those of the template besides `base.html`'s."""
-        token, needs_key = self.access.csrf_token(request), self.access.needs_key
-        return render(request, template, status=status, csrf_token=token, needs_key=needs_key, **variables)
+        access = self.access
+        return render(
+            request,
+            template,
+            status=status,
+            csrf_token=access.csrf_token(request),
+            needs_key=access.needs_key,
+            may_use=access.find_refusal(request) is None and access.is_allowed(request),
+            **variables,
+        )
 
     def message(self, request: Request, text: str, *, status: int, kept: Form | None = None) -> Response:
         """Return a page with a sentence, and with a form that sends the fields `kept` again."""

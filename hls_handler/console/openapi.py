@@ -68,7 +68,6 @@ class ApiDescription:
             service=self._frame.settings.server.public_url or str(request.base_url).rstrip("/"),
             path_of=_example_path,
             without_nul=WITHOUT_NUL,
-            is_signed_in=self._frame.access.is_allowed(request),
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Literal, get_args
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 from starlette.requests import Request
@@ -15,8 +16,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from hls_handler.clients.api import RateLimit
-from hls_handler.console.delivery_search import describe_conversation, describe_event
+from hls_handler.console.delivery_search import MAX_FILTER_CHARACTERS, describe_conversation, describe_event
 from hls_handler.console.frame import Frame
+from hls_handler.console.numbers import NOTHING, format_duration, format_percent, format_sum_usd
 from hls_handler.console.plots import draw
 from hls_handler.errors import StoreUnavailable
 from hls_handler.history.calls import SUCCESS, UNFINISHED, PromptStats
@@ -28,12 +30,13 @@ from hls_handler.reports.prompt_library import add_up
 from hls_handler.storage import Storage
 from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.wording import count
-from hls_handler.work.health import Health
+from hls_handler.work.health import Component, Health
 
 PERIOD_TITLES: Mapping[PeriodName, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 MAX_OVERVIEW_AGE_S = 10.0
 """Seconds for which all reloads of a period share one reading of the database and its plots."""
 
+PERCENTILES: Mapping[str, float] = {"p50": 0.5, "p95": 0.95}
 TOP = 10
 NEWEST_DEAD = 5
 MAX_WAITING = 1000
@@ -47,18 +50,36 @@ _CAUSES = {
     "503": "the database could not store them; GitHub shows them as failed, and can redeliver them",
 }
 _LATENCY, _OUTCOME, _CLAUDE, _REJECTED = "processing_le", "outcome", "claude_calls", "rejected"
+_RUN_AGAIN = "run_again"
 _RECEIVED = ("webhooks", "caught_up")
 _COST = "cost_micro_usd"
+
+LINKS: Mapping[Component, tuple[str, str]] = {
+    "store": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
+    "queue": ("/deliveries?state=queued", "Queued deliveries"),
+    "github": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
+    "claude": ("/docs/operating.md#when-something-is-down", "What works meanwhile"),
+    "prompts": ("/prompts", "Prompts"),
+    "settings": ("/settings", "Settings"),
+    "webhooks": ("/docs/operating.md#behind-a-proxy", "The way of webhooks"),
+    "catch_up": ("/docs/operating.md#missed-deliveries", "Missed deliveries"),
+}
+"""Component -> the page that helps with its problem, and the text of the link."""
 
 Values = tuple[int, ...]
 ShowStart = Callable[[Request], Awaitable[Response]]
 """Answers a request for `/` of people who may not use the console."""
 
 
+Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
+"""Rows of a table: label, the address of the deliveries that it counts, and the other cells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Deliveries that wait for the same cause."""
 
+    address: str  # of the list of them
     reason: str  # of the first one; the reasons of the others may name another time
     number: int
     first_due_at: datetime
@@ -69,7 +90,7 @@ class Plot:
     title: str
     svg: Markup
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]  # label of the part, and a cell for each column
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +118,13 @@ class Overview:
     dead: tuple[tuple[DeliveryRow, str, str], ...]  # the newest, with event and conversation
     calls_last_hour: int
     totals: Mapping[str, str]
+    total_addresses: Mapping[str, str]  # of the deliveries that some of the totals count, by the name of the total
     plots: tuple[Plot, ...]
-    events: tuple[tuple[str, tuple[str, ...]], ...]
-    repositories: tuple[tuple[str, tuple[str, ...]], ...]
+    events: Rows
+    repositories: Rows
     prompts: tuple[PromptUse, ...]
     rejections: tuple[tuple[str, str], ...]  # sentence about requests of the period, and their likely cause
+    last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
     counted_since: datetime | None  # None: nothing was counted yet
     is_whole: bool  # False: an earlier part of the period was not counted
 
@@ -151,6 +174,7 @@ class OverviewPage:
             period=name,
             periods=PERIOD_TITLES,
             rate_limit=self._rate_limit(),
+            links=LINKS,
             calls_per_hour=budget,
             concurrency=limits.concurrency,
         )
@@ -159,7 +183,8 @@ class OverviewPage:
 def read_overview(store: Storage, name: PeriodName) -> Overview:
     """Read the database and draw the plots. Blocks; raises `StoreUnavailable`."""
     period, hours, deliveries = latest_period(name, store.now()), store.counter_hours, store.deliveries
-    series = hours.series([*_RECEIVED, _OUTCOME, _LATENCY, _CLAUDE, _REJECTED, _COST], period)
+    names = [*_RECEIVED, _OUTCOME, _RUN_AGAIN, _LATENCY, _CLAUDE, _REJECTED, _COST]
+    series = count_last_ends(hours.series(names, period))
     since = hours.first_hour()
     dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
     return Overview(
@@ -170,18 +195,33 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         dead=tuple((row, describe_event(row), describe_conversation(row)) for row in dead),
         calls_last_hour=store.calls.count_last_hour(),
         totals=describe_totals(series),
+        total_addresses={
+            "Received": list_address({}, since=period.since),
+            **{
+                state.capitalize(): list_address({"state": state}, since=period.since)
+                for state in ("done", "ignored", "dead")
+            },
+        },
         plots=tuple(draw_plots(name, period, series)),
-        events=_rows(hours.top("event", period, limit=TOP)),
-        repositories=_rows(hours.top("repository", period, limit=TOP)),
+        events=_rows("event", hours.top("event", period, limit=TOP), period),
+        repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
         prompts=sum_prompts(store.calls.prompt_stats(), store.statistics.counters()),
         rejections=describe_rejections(hours.top(_REJECTED, period, limit=TOP)),
+        last_webhook_at=store.statistics.last_webhooks().get(""),
         counted_since=since,
         is_whole=since is not None and since <= period.since,
     )
 
 
-def _rows(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((label, (f"{number:,}",)) for label, number in sums)
+def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period) -> Rows:
+    return tuple((label, list_address({kind: label}, since=period.since), (f"{number:,}",)) for label, number in sums)
+
+
+def list_address(filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None) -> str:
+    """Return the address of the list of deliveries with these filters: "/deliveries?state=dead"."""
+    times = {"since": since, "until": until}
+    given = {name: f"{moment:%Y-%m-%dT%H:%M}" for name, moment in times.items() if moment is not None}
+    return f"/deliveries?{urlencode({**filters, **given})}"
 
 
 def group_waits(waiting: Iterable[tuple[str, datetime]]) -> tuple[Wait, ...]:
@@ -189,8 +229,16 @@ def group_waits(waiting: Iterable[tuple[str, datetime]]) -> tuple[Wait, ...]:
     groups: dict[str, list[tuple[str, datetime]]] = {}
     for reason, due_at in waiting:
         groups.setdefault(_TIME.sub("", reason), []).append((reason, due_at))
-    waits = [Wait(group[0][0], len(group), min(due_at for _, due_at in group)) for group in groups.values()]
+    waits = [
+        Wait(_wait_address(group[0][0]), group[0][0], len(group), min(due_at for _, due_at in group))
+        for group in groups.values()
+    ]
     return tuple(sorted(waits, key=lambda wait: -wait.number)[:MAX_REASONS])
+
+
+def _wait_address(reason: str) -> str:
+    beginning = _TIME.split(reason)[0].strip()[:MAX_FILTER_CHARACTERS]
+    return list_address({"state": "queued", "text": beginning})
 
 
 def sum_prompts(rows: Iterable[PromptStats], counted: Mapping[tuple[str, str], int]) -> tuple[PromptUse, ...]:
@@ -230,6 +278,17 @@ def describe_rejections(sums: Iterable[tuple[str, int]]) -> tuple[tuple[str, str
     )
 
 
+def count_last_ends(series: Series) -> Series:
+    """Return the series with one outcome for each delivery: one that was queued again counts as it ended last."""
+    earlier = {label: values for (name, label), values in series.items() if name == _RUN_AGAIN}
+    return {
+        (name, label): tuple(max(ends - again, 0) for ends, again in zip(values, earlier[label], strict=True))
+        if name == _OUTCOME and label in earlier
+        else values
+        for (name, label), values in series.items()
+    }
+
+
 def describe_totals(series: Series) -> dict[str, str]:
     """Return the sums of the period by their names, formatted."""
 
@@ -243,10 +302,9 @@ def describe_totals(series: Series) -> dict[str, str]:
         "Done": f"{done:,}",
         "Ignored": f"{total(_OUTCOME, 'ignored'):,}",
         "Dead": f"{dead:,}",
-        "Success": f"{done / (done + dead):.1%}" if done + dead else "-",
-        "Half within": format_seconds(percentile(histogram, 0.5)),
-        "95 % within": format_seconds(percentile(histogram, 0.95)),
-        "Cost": f"{cost:.2f} USD" if cost >= 1 else f"{cost:.4f} USD",
+        "Success": format_percent(done / (done + dead) if done + dead else None),
+        **{name: format_duration(percentile(histogram, share)) for name, share in PERCENTILES.items()},
+        "Cost": format_sum_usd(cost),
     }
 
 
@@ -267,7 +325,7 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
     def of_outcome(state: str) -> Values:
         return added(_OUTCOME, lambda label: label == state)
 
-    make = partial(_make_plot, labels=labels, shown=shown)
+    make = partial(_make_plot, period=period, labels=labels, shown=shown)
     received = tuple(map(sum, zip(*(added(one) for one in _RECEIVED), strict=True)))
     yield make(
         "lines", "Deliveries", {"received": received, "done": of_outcome("done"), "ignored": of_outcome("ignored")}
@@ -276,11 +334,8 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
         {label: values[index] for (one, label), values in series.items() if one == _LATENCY}
         for index in range(len(starts))
     ]
-    seconds = {
-        name: [percentile(histogram, share) for histogram in histograms]
-        for name, share in (("p50", 0.5), ("p95", 0.95))
-    }
-    yield make("lines", "Time until done", seconds, unit=format_seconds)
+    seconds = {name: [percentile(histogram, share) for histogram in histograms] for name, share in PERCENTILES.items()}
+    yield make("lines", "Processing time", seconds, unit=format_duration)
     cost = [value / 1_000_000 for value in added(_COST)]
     yield make("bars", "Cost in USD", {"all calls to Claude": cost}, unit=_format_decimal)
     errors = {
@@ -292,7 +347,7 @@ def draw_plots(name: PeriodName, period: Period, series: Series) -> Iterable[Plo
 
 
 def _format_decimal(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")
+    return NOTHING if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
 def _make_plot(
@@ -300,19 +355,12 @@ def _make_plot(
     title: str,
     series: Mapping[str, Sequence[float | None]],
     *,
+    period: Period,
     labels: Sequence[str],
     shown: Sequence[str],
     unit: Callable[[float | None], str] = _format_decimal,
 ) -> Plot:
     svg = draw(kind, title, labels, series, unit=unit, shown_labels=shown)
     cells = zip(*(map(unit, values) for values in series.values()), strict=True)
-    return Plot(title, svg, tuple(series), tuple(zip(labels, cells, strict=True)))
-
-
-def format_seconds(seconds: float | None) -> str:
-    """Return "0.4 s", "12 s" or "3 min"; "-" for None."""
-    if seconds is None:
-        return "-"
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    spans = (list_address({}, since=start, until=start + period.step) for start in period.starts)
+    return Plot(title, svg, tuple(series), tuple(zip(labels, spans, cells, strict=True)))

@@ -58,7 +58,9 @@ def show_error(request: Request, error: HTTPException) -> Response:
     elif error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
         text = f"{path} does not answer to {request.method}."
     title = HTTPStatus(error.status_code).phrase
-    page = render(request, "message.html", status=error.status_code, title=title, text=text, needs_key=False)
+    page = render(
+        request, "message.html", status=error.status_code, title=title, text=text, needs_key=False, may_use=False
+    )
     page.headers.update(error.headers or {})
     return page
 
@@ -75,6 +77,8 @@ def _environment() -> Environment:
     )
     environment.filters["time"] = _format_time
     environment.filters["editable"] = _to_editable
+    environment.filters["number"] = "{:,}".format
+    environment.filters["sentence"] = _end_sentence
     environment.filters["usd"] = format_usd
     environment.globals.update(address=_address, navigation=NAVIGATION, version=__version__)
     return environment
@@ -82,6 +86,11 @@ def _environment() -> Environment:
 
 def _format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _end_sentence(text: str) -> str:
+    """Filter: add the full stop that the text of a problem may already have."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _to_editable(text: str) -> Markup:

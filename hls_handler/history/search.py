@@ -25,6 +25,7 @@ SLACK_MS = HOUR_MS
 _c = deliveries.c
 IDS = (_c.guid, _c.request_id)
 ID = re.compile(r"[0-9A-Za-z:-]+")
+CONVERSATION = re.compile(r"([\w.-]+/[\w.-]+)?#([0-9]{1,9})")  # "owner/repo#7", or "#7"
 _FIRST_OF = (
     select(_c.id, _c.received_at).where(_c.id >= bindparam("middle"), _c.id < bindparam("end")).order_by(_c.id).limit(1)
 )
@@ -38,7 +39,7 @@ class DeliverySearch:
     repository: str | None = None  # "owner/repo", in any case
     event: str | None = None  # "issues", or "issues.opened"
     sender: str | None = None  # login, in any case
-    text: str = ""  # part of the reason or title, in any case, or beginning of the GUID or of the request id
+    text: str = ""  # "owner/repo#7", "#7", part of the reason or title, or beginning of the GUID or of the request id
     since: datetime | None = None
     until: datetime | None = None
     before: str | None = None  # GUID of the last delivery of the page before
@@ -160,6 +161,9 @@ def _has_text(database: Database, text: str) -> ColumnElement[bool]:
         found = _c.reason.contains(text, autoescape=True) | _c.title.contains(text, autoescape=True)
     else:
         found = _c.reason.icontains(text, autoescape=True) | _c.title.icontains(text, autoescape=True)
+    if (named := CONVERSATION.fullmatch(text)) is not None:
+        is_named = _c.number == int(named[2])
+        return found | (is_named if named[1] is None else is_named & (func.lower(_c.repository) == named[1].lower()))
     if not ID.fullmatch(text):
         return found
     ids = (column.between(text, text + LAST_ID) & column.startswith(text, autoescape=True) for column in IDS)

@@ -76,6 +76,7 @@ class Stored(msgspec.Struct, frozen=True):
     repository_id: int | None
     number: int | None
     digest: bytes | None  # None: the body was not stored
+    finished_at: int | None = None  # ms
 
     def is_same_as(self, new: NewDelivery) -> bool:
         """Return whether `new` has the same event, repository, number and digest. A digest of None equals any other.
@@ -111,7 +112,7 @@ class BatchAcceptor:
         self._last_webhooks: dict[str, int] = {}  # the last recorded time (ms), by repository; "" for all
         is_same_body = and_(database.is_one_of(_c.digest, "digests"), _c.queued_at >= bindparam("since"))
         self._find_existing = (
-            select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at)
+            select(_c.guid, _c.state, _c.event, _c.repository_id, _c.number, _c.digest, _c.queued_at, _c.finished_at)
             .where(or_(database.is_one_of(_c.guid, "guids"), is_same_body))
             .order_by(_c.id)
             .with_for_update(read=True, key_share=True)  # wait if retention is deleting the row: the GUID is then new
@@ -128,7 +129,7 @@ class BatchAcceptor:
         with self._database.writing() as connection:
             now = self._database.lock_accepts(connection)
             existing = self._existing(connection, batch, now, window_ms=int(replay_window_h * HOUR_MS))
-            existing_guids = frozenset(existing.stored)
+            existing_guids, ended = frozenset(existing.stored), dict(existing.stored)
             outcomes = decide_outcomes(batch, existing)
             stored = {new.guid: i for i, new in enumerate(batch) if outcomes[i].outcome in ("queued", "ignored")}
             for i in stored.values():
@@ -139,6 +140,8 @@ class BatchAcceptor:
             for old in superseded:
                 increments += count_end("superseded", repository=old.repository)
             self._counters.add(connection, increments + _count_outcomes(batch, outcomes))
+            for guid in sorted(existing_guids & stored.keys()):
+                self._counters.add_run_again(connection, ended[guid].state, ended[guid].finished_at or now)
             recorded = self._record_webhooks(connection, _webhook_labels(batch, increments), now)
             if any(outcome.outcome == "queued" for outcome in outcomes):
                 self._database.notify(connection)
@@ -164,7 +167,9 @@ class BatchAcceptor:
         terms = {"guids": list(guids), "digests": list(digests), "since": now - window_ms}
         for row in connection.execute(self._find_existing, terms):
             if row.guid in guids:
-                found.stored[row.guid] = Stored(row.state, row.event, row.repository_id, row.number, row.digest)
+                found.stored[row.guid] = Stored(
+                    row.state, row.event, row.repository_id, row.number, row.digest, row.finished_at
+                )
             if row.digest in digests and row.queued_at >= terms["since"]:
                 found.bodies.setdefault(row.digest, {})[row.guid] = row.state
         return found

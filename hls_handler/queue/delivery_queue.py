@@ -275,15 +275,19 @@ class DeliveryQueue:
         first = {"due_at": now, "priority": PRIORITY_BOT_REQUEST, "sort_key": front}
         not_later = {"sort_key": case((_c.sort_key < front, _c.sort_key), else_=front)}
         at_once = deliveries.update().where(_c.guid == guid, _c.state == literal("queued")).values(first | not_later)
+        is_retried = and_(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
         again = (
             deliveries.update()
-            .where(_c.guid == guid, _c.state == literal("dead"), _c.body.is_not(None))
+            .where(is_retried)
             .values(first | _NO_FAILURES | {"state": "queued", "queued_at": now, "finished_at": None})
             .values(reason="an operator runs it again")
         )
         with self._database.writing() as connection:
             connection.execute(at_once)
+            died_at = connection.execute(select(_c.finished_at).where(is_retried).with_for_update()).scalar()
             connection.execute(again)
+            if died_at is not None:
+                self._writer.counters.add_run_again(connection, "dead", died_at)
             self._database.notify(connection)
             return connection.execute(select(_c.state).where(_c.guid == guid)).scalar()
 

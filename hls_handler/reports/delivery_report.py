@@ -86,12 +86,12 @@ def describe_shadow(shadow: ShadowResult) -> str:
 
 def _describe_state(report: DeliveryReport) -> str:
     row, pause = report.delivery, report.pause
-    reason = row.reason or "no reason was stored"
+    reason = (row.reason or "no reason was stored").removesuffix(".")
     match row.state:
         case "queued" if pause is not None:
             return f"Waiting: {describe_pause(pause)}; {resume_command(pause)} ends the pause."
         case "queued":
-            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {row.reason or 'queued, not started yet'}."
+            return f"Waiting until {row.due_at:%H:%M:%S} UTC: {reason if row.reason else 'queued, not started yet'}."
         case "running":
             return "Running."
         case "done" | "ignored" | "superseded":

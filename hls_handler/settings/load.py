@@ -233,8 +233,8 @@ def _find_warnings(settings: Settings, sources: Sources) -> Iterator[str]:
         yield f"{sources.where('claude.temperature')}: has no effect, models accept no temperature; remove the key"
     if settings.server.api_key is None and not is_loopback(settings.server.host):
         yield (
-            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health; "
-            "set server.api_key to require a key"
+            f"{sources.where('server.host')}: anyone who reaches {settings.server.host} can read /stats and /health, "
+            "and the console is off; set server.api_key to require a key and to open the console"
         )
 
 

@@ -46,6 +46,7 @@ from hls_handler.settings.values import (
     Usd,
     VariableName,
     VariableValue,
+    is_loopback,
 )
 from hls_handler.settings.yaml_parser import Sources
 
@@ -61,7 +62,9 @@ class Server(Section):
     )
     webhook_path: UrlPath = Field("/webhook", description="path that GitHub posts to")
     api_key: SharedSecret | None = Field(
-        None, description="key that /stats and the full /health need in X-API-Key, at least 16 bytes"
+        None,
+        description="key that opens the console, and that the API, /stats and the full /health "
+        "need in X-API-Key; at least 16 bytes",
     )
     max_body_bytes: Integer = Field(
         25_000_000, ge=1024, le=100_000_000, description="largest webhook body; a larger one is answered 413"
@@ -82,6 +85,11 @@ class Server(Section):
     expect_webhook_within_h: Hours | None = Field(
         None, description="longest time without any webhook before /health is degraded; unset: no limit"
     )
+
+    @property
+    def has_console(self) -> bool:
+        """True if the console is on: with a key, or for people on this machine only."""
+        return self.api_key is not None or (is_loopback(self.host) and self.public_url is None)
 
 
 def _exactly_one(*names: str) -> dict[str, JsonValue]:

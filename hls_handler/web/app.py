@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 from typing_extensions import TypedDict
 
-from hls_handler import __version__
+from hls_handler import __version__, shipped
 from hls_handler.clients.api import RateLimit
 from hls_handler.deliveries import Accepted, Finished, NewDelivery
 from hls_handler.errors import StoreUnavailable
@@ -34,8 +34,6 @@ from hls_handler.routing import RoutingResult, WebhookEnvelope
 from hls_handler.routing.envelope import InstallationChange
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import Settings
-from hls_handler.web.documentation import ROUTE as DOCUMENTATION
-from hls_handler.web.documentation import list_titles
 from hls_handler.web.limits import BodyBudget
 from hls_handler.web.receiver import WebhookReceiver
 from hls_handler.web.request_ids import RequestIdMiddleware
@@ -158,7 +156,6 @@ class WebApplication:
         routes = [
             Route("/health", self._show_health),
             Route("/stats", self._show_stats),
-            DOCUMENTATION,
             *self._more_routes(settings, self._show_start),
         ]
         if self._receives_webhooks:
@@ -231,7 +228,9 @@ def _component(component: ComponentHealth) -> ComponentDocument:
 
 def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
     path = html.escape(settings.server.webhook_path)
-    documents = (f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in list_titles().items())
+    documents = (
+        f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in shipped.list_documents().items()
+    )
     return START_PAGE.format(
         documents="\n".join(documents),
         version=__version__,

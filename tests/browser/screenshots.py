@@ -24,6 +24,7 @@ PAGES = {
     "log": "/log",
     "settings": "/settings",
     "api": "/docs",
+    "documentation": "/docs/troubleshooting.md",
 }
 BELOW_A_DELIVERY = {"prompt-as-sent": "prompt", "dry-run": "dry-run"}
 

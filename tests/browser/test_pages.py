@@ -62,7 +62,8 @@ def addresses(page: Page, service: Service) -> list[str]:
         ):
             kind = re.sub(r"/deliveries/[^/?]+", "/deliveries/GUID", link.partition("?")[0])
             kind = re.sub(r"/prompts/[^/?]+/[^/?]+", "/prompts/FAMILY/NAME", kind)
-            if kind not in seen and not link.startswith(("/docs/", "/openapi.json")):
+            kind = re.sub(r"/docs/[^#]+(#.*)?", "/docs/NAME", kind)
+            if kind not in seen and not link.startswith("/openapi.json"):
                 seen.add(kind)
                 found.append(link)
     return found

@@ -262,7 +262,8 @@ def test_untrusted_text_is_escaped(browser: Browser, store: Storage) -> None:
 
 def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     dead_letter(store, "d1")
-    accept(store, queued("a1"), queued("b1", event="push", action=None, number=None), queued("c1", repository="o/r"))
+    accept(store, queued("a1", number=7), queued("b1", event="push", action=None, number=None))
+    accept(store, queued("c1", repository="o/r", number=7))
     browser.sign_in()
 
     def found(query: str) -> list[str]:
@@ -274,6 +275,9 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     assert found("event=push") == ["b1"]
     assert found("event=issues.opened&repository=O%2FR") == ["c1"]
     assert found("event=issues.closed") == []
+    assert found("text=O/R%237") == ["c1"]
+    assert found("text=%237") == ["c1", "a1"]
+    assert found("text=%2377") == found("text=o/other%237") == []
     assert found("text=request-a") == found("text=a1") == ["a1"]
     assert found("since=2000-01-01T00:00") == ["c1", "b1", "a1", "d1"]
     assert found("until=2000-01-01T00:00") == []
@@ -314,7 +318,7 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
     browser.sign_in()
     page = browser.get("/deliveries/g1").body.decode()
     assert "<li>Dead: issue is locked. `hls deliveries retry g1` runs it again.</li>" in page
-    assert '<button class="main">Run now</button>' in page
+    assert '<button class="main">Retry</button>' in page
     again = browser.submit("/deliveries/g1", "/deliveries/g1/retry")
     assert (again.status, again.headers["location"]) == (303, "/deliveries/g1")
     assert '<span class="state queued">queued</span>' in browser.get("/deliveries/g1").body.decode()
@@ -323,7 +327,7 @@ def test_delivery_shows_what_happened_and_can_be_run_again(browser: Browser, sto
 def test_finished_delivery_cannot_be_run_again(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1", state="ignored", reason="not enabled"))
     browser.sign_in()
-    assert "Run now" not in browser.get("/deliveries/g1").body.decode()
+    assert "Retry" not in browser.get("/deliveries/g1").body.decode()
     refused = browser.submit("/deliveries", "/deliveries/g1/retry")
     assert refused.status == 409
     assert "g1 is ignored; only a dead or a waiting delivery can be run again." in refused.body.decode()

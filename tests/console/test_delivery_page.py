@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from hls_handler.deliveries import Checkpoint
+from hls_handler.history.calls import ReviewBudget
 from hls_handler.storage import Storage
 from tests.console.browser import Browser
 from tests.console.test_console import EVIL
@@ -55,7 +57,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     page = page_of(browser)
     assert '<a href="https://github.com/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>' in page
     assert '<p class="subject">Crash</p>' in page
-    assert "<dt>From</dt><dd>mona</dd>" in page
+    assert "<dt>Sender</dt><dd>mona</dd>" in page
     assert [part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]] == [
         "Route",
         "Read from GitHub",
@@ -67,7 +69,7 @@ def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Sto
     assert '<td role="cell" data-label="Duration">1.00 s</td>' in page
     assert '<td role="cell" data-label="Requests to GitHub">3</td>' in page
     assert '<td role="cell" data-label="Tokens in">170</td>' in page
-    assert '<td role="cell" data-label="Cost">0.012346 USD</td>' in page
+    assert '<td role="cell" data-label="Cost" class="cost">0.012346 USD</td>' in page
     assert "All attempts sent 6 requests to GitHub" in page
     link = '<a href="https://github.com/octo/widgets/issues/7#issuecomment-1" rel="noreferrer">commented</a>'
     assert page.count(link) == 2  # at the step, and at the action
@@ -133,7 +135,32 @@ def test_step_that_was_not_reached_is_named(browser: Browser, store: Storage) ->
 def test_list_is_filtered_by_sender_and_shows_titles(browser: Browser, store: Storage) -> None:
     accept(store, queued("g1", title="Crash", sender="mona"), queued("g2", title="Question", sender="hubot"))
     page = browser.get("/deliveries?sender=MONA").body.decode()
-    assert '<span class="title">Crash</span></td>\n<td role="cell" data-label="From">mona</td>' in page
+    assert '<span class="title">Crash</span></td>\n<td role="cell" data-label="Sender">mona</td>' in page
     assert "Question" not in page
     assert browser.get("/api/deliveries?sender=hubot").json["deliveries"][0]["title"] == "Question"
     assert "Crash" in browser.get("/deliveries?text=cRASH").body.decode()
+
+
+def test_budget_of_a_review_is_shown_as_bars(browser: Browser, store: Storage) -> None:
+    browser.sections = {"review": {"max_usd": 0.5, "max_usd_per_pull_request": 4.0}}
+    browser.apply()
+    for guid in ("g0", "g1"):
+        lease = begin(store, guid, event="pull_request", action="opened", number=7, repository="owner/repo")
+        call = store.calls.begin(
+            lease,
+            index=0,
+            prompt_id="pull_requests/analyze@3f9c2a",
+            model="claude-haiku",
+            requests_per_second=1_000_000,
+            calls_per_hour=200,
+            review=ReviewBudget(0.5, "here", 4.0, "there"),
+        )
+        store.calls.end(lease, call, outcome="ok", usage=replace(USAGE, cost_usd=0.25), error=None)
+        store.queue.finish(lease, "done", reason=None, took_s=5.0)
+    page = page_of(browser)
+    assert "0.250000 USD of 0.50 USD for the calls of this delivery" in page
+    assert '<meter id="budget-1" max="0.5" high="0.4" low="0.25" optimum="0" value="0.25"></meter>' in page
+    assert "0.500000 USD of 4.00 USD for the calls of its pull request" in page
+    store_issue = begin(store, "g2", number=8)
+    start_call(store, store_issue, "issues/analyze@3f9c2a")
+    assert "<meter" not in page_of(browser, "g2")

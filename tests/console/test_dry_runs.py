@@ -54,7 +54,7 @@ def test_results_are_shown_side_by_side_and_nothing_is_changed(
         ("dry run ended", 1, 0.00014)
     ]
     assert "End done: added bug, priority-low, difficulty-easy; commented not posted Prompts" in text
-    assert "Tokens 1000 1000 Cost 0.000140 USD 0.000140 USD" in text
+    assert "Tokens 1,000 1,000 Cost 0.000140 USD 0.000140 USD" in text
     assert "bug both difficulty-easy both priority-high new only priority-low old only" in text
     assert "-Thanks to whoever fixes it. +Thanks a lot." in text
     assert "priority issues/analyze low high" in text.partition("fields are the same")[0]
@@ -175,7 +175,7 @@ def test_dead_delivery_and_one_from_the_cache_can_be_run(make_world: MakeWorld) 
     begin(browser)
     assert "dead: locked" in browser.finished()
     browser.submit("/deliveries/second/dry-run", "/deliveries/second/dry-run")
-    assert "Calls 0 1 Tokens 0 1000 Cost 0.000000 USD (from the cache of replies)" in browser.finished(
+    assert "Calls 0 1 Tokens 0 1,000 Cost 0.000000 USD (from the cache of replies)" in browser.finished(
         "/deliveries/second/dry-run"
     )
 

@@ -67,11 +67,11 @@ def test_page_shows_the_figures_of_each_repository_and_author(page: Browser) -> 
     shown = page.get("/figures?period=24h").body.decode()
     rows = rows_of(shown)
     none = "–"
-    assert ["octo/widgets", "1", "3", "0", "0", "2", "66.7 %", "2.0 min", "2.0 min"] in rows
+    assert ["octo/widgets", "1", "3", "0", "0", "2", "66.7%", "2.0 min", "2.0 min"] in rows
     assert ["octo/docs", "0", "0", "0", "0", "0", none, "2.0 min", "2.0 min"] in rows
-    assert ["All", "2", "0.00", "100.0 %", "100.0 %", "90.0 s", "90.0 s", "90.0 s"] in rows
+    assert ["All", "2", "0.0014", "100.0%", "100.0%", "90.0 s", "90.0 s", "90.0 s"] in rows
     assert ["octo/docs", "0.00 USD", none, "0", none, "0.00 USD"] in rows
-    assert ["mona", "1", "0.00", "100.0 %", "100.0 %", "90.0 s", "90.0 s", "90.0 s"] in rows
+    assert ["mona", "1", "0.0007", "100.0%", "100.0%", "90.0 s", "90.0 s", "90.0 s"] in rows
     assert 'href="/figures.csv?period=24h"' in shown
 
 

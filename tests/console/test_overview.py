@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from hls_handler.clients.api import RateLimit
+from hls_handler.console.numbers import format_duration
 from hls_handler.console.overview import (
+    LINKS,
     PromptUse,
     Wait,
     describe_totals,
     draw_plots,
-    format_seconds,
     group_waits,
     sum_prompts,
 )
@@ -57,17 +59,28 @@ def test_others_get_the_start_page(store: Storage, browser: Browser) -> None:
 
 def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     browser.health.ok("store")
+    browser.health.report_problem("github", "rate limit exceeded for user ID 1.", "wait")
     browser.health.report_problem("claude", "Claude rejected the key (401)", "set another claude.api_key")
-    browser.health.set_metrics("webhooks", {"last_received_at": "2026-11-20T11:58:07.123+00:00"})
     shown = page(browser)
     assert 'Health <span class="state degraded">degraded</span>' in shown
     assert (
         '<span class="state degraded">claude</span> since 2026-11-20 12:00:00: Claude rejected the key (401). '
-        "<strong>To do:</strong> set another claude.api_key."
+        "<strong>To do:</strong> set another claude.api_key. "
     ) in shown
+    assert '<a href="/docs/operating.md#when-something-is-down">What works meanwhile</a></li>' in shown
+    assert "rate limit exceeded for user ID 1. <strong>" in shown
     assert "Works: store." in shown
-    assert "Not checked yet: queue, github, prompts, settings, webhooks, catch_up." in shown
-    assert "Last webhook: 2026-11-20 11:58." in shown
+    assert "Not checked yet: queue, prompts, settings, webhooks, catch_up." in shown
+    assert "Last webhook: none yet, or each was rejected." in shown
+
+
+@pytest.mark.parametrize(("address", "_text"), LINKS.values())
+def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser, address: str, _text: str) -> None:
+    path, _, anchor = address.partition("#")
+    if path.startswith("/docs/"):
+        assert f'<h2 id="{anchor}">' in page(browser, path) or f'<h3 id="{anchor}">' in page(browser, path)
+    else:
+        assert path in ("/deliveries?state=queued", "/prompts", "/settings")
 
 
 def test_health_is_shown_without_the_database(tmp_path: Path) -> None:
@@ -95,7 +108,7 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     shown = page(browser)
     numbers = {name: number(shown, name) for name in ("Ready", "Running", "Waiting", "Dead")}
     assert numbers == {"Ready": "1", "Running": "1", "Waiting": "2", "Dead": "1"}
-    assert "<li>1: GitHub is down <span" in shown
+    assert '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span' in shown
     assert "<li>1: octo/docs is paused since " in shown
     assert ": a migration (<code>hls resume octo/docs</code> ends it).</li>" in shown
     assert '<a href="/deliveries?state=dead">1</a>' in shown
@@ -122,7 +135,7 @@ def test_limits_are_bars_with_text(store: Storage, browser: Browser) -> None:
     assert "1 of 200 calls to Claude within the last hour" in shown
     assert '<meter id="budget" max="200" high="160.0" low="100.0" optimum="0" value="1"></meter>' in shown
     assert "1 of 4 deliveries run" in shown
-    assert "900 of 5000 requests to GitHub within its hour, which ends at 2026-11-23 12:00:00" in shown
+    assert "900 of 5,000 requests to GitHub within its hour, which ends at 2026-11-23 12:00:00" in shown
     assert '<meter id="github" max="5000" high="4000.0" low="2500.0" optimum="0" value="900"></meter>' in shown
 
 
@@ -144,9 +157,19 @@ def test_period_counts_events_and_repositories(store: Storage, browser: Browser)
         assert f"The last {period}" in shown
         assert f'<a href="/?period={name}" aria-current="page">{period}</a>' in shown
         assert number(shown, "Received") == "3"
-        assert '>issues.opened</th><td role="cell" data-label="Received">2</td>' in shown
-        assert '>octo/docs</th><td role="cell" data-label="Received">1</td>' in shown
+        assert f"Last webhook: {store.now():%Y-%m-%d}" in shown
+        assert '">issues.opened</a></th><td role="cell" data-label="Received">2</td>' in shown
+        assert '">octo/docs</a></th><td role="cell" data-label="Received">1</td>' in shown
+        assert count_rows(browser, shown, "issues.opened") == 2
+        assert count_rows(browser, shown, "octo/docs") == 1
+        assert count_rows(browser, shown, "3") == 3  # received
         assert shown.count("<svg") == shown.count("<details>") == 4
+
+
+def count_rows(browser: Browser, shown: str, text: str) -> int:
+    """Follow the link with this text, and return the number of deliveries on its page."""
+    address = shown.partition(f'">{text}</a>')[0].rpartition('<a href="')[2]
+    return page(browser, html.unescape(address)).count('<td role="cell"><a href="/deliveries/')
 
 
 def test_page_says_since_when_it_counts(store: Storage, browser: Browser) -> None:
@@ -214,8 +237,13 @@ def test_reasons_that_differ_in_a_time_are_one() -> None:
         ("the next one at 12:01:00 UTC", NOON + timedelta(minutes=1)),
     ]
     assert group_waits(waiting) == (
-        Wait("the next one at 12:01:59 UTC", 2, NOON + timedelta(minutes=1)),
-        Wait("GitHub is down", 1, NOON + timedelta(minutes=5)),
+        Wait(
+            "/deliveries?state=queued&text=the+next+one+at",
+            "the next one at 12:01:59 UTC",
+            2,
+            NOON + timedelta(minutes=1),
+        ),
+        Wait("/deliveries?state=queued&text=GitHub+is+down", "GitHub is down", 1, NOON + timedelta(minutes=5)),
     )
 
 
@@ -255,10 +283,15 @@ SERIES = {
 
 def test_each_plot_has_a_table_with_its_values() -> None:
     period = Period(NOON - timedelta(hours=2), NOON, timedelta(hours=1))
-    plots = {plot.title: (plot.columns, plot.rows) for plot in draw_plots("24h", period, SERIES)}
+    drawn = [*draw_plots("24h", period, SERIES)]
+    assert drawn[0].rows[0][1] == "/deliveries?since=2026-11-23T10%3A00&until=2026-11-23T11%3A00"
+    plots = {plot.title: (plot.columns, tuple((label, cells) for label, _, cells in plot.rows)) for plot in drawn}
     assert plots == {
         "Deliveries": (("received", "done", "ignored"), (("10:00", ("6", "3", "2")), ("11:00", ("0", "0", "0")))),
-        "Time until done": (("p50", "p95"), (("10:00", ("0.75 s", "0.97 s")), ("11:00", ("-", "-")))),
+        "Processing time": (
+            ("p50", "p95"),
+            (("10:00", ("0.75 s", "0.97 s")), ("11:00", ("–", "–"))),
+        ),
         "Cost in USD": (("all calls to Claude",), (("10:00", ("0.25",)), ("11:00", ("0.0005",)))),
         "Errors": (
             ("dead deliveries", "failed calls", "rejected requests"),
@@ -274,19 +307,19 @@ def test_totals_are_those_of_the_period() -> None:
         "Ignored": "2",
         "Dead": "1",
         "Success": "75.0%",
-        "Half within": "0.75 s",
-        "95 % within": "0.97 s",
+        "p50": "0.75 s",
+        "p95": "0.97 s",
         "Cost": "0.2505 USD",
     }
-    assert describe_totals({})["Success"] == describe_totals({})["95 % within"] == "-"
+    assert describe_totals({})["Success"] == describe_totals({})["p95"] == "–"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (0, "0 s"), (0.25, "0.25 s"), (9.94, "9.9 s"), (99.4, "99 s"), (150, "2 min")],
+    [(None, "–"), (0.25, "0.25 s"), (9.94, "9.9 s"), (99.4, "99.4 s"), (150, "2.5 min"), (7_200, "2.0 h")],
 )
-def test_duration_has_two_digits(seconds: float | None, text: str) -> None:
-    assert format_seconds(seconds) == text
+def test_duration_has_its_unit(seconds: float | None, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("kind", ["lines", "bars"])
@@ -320,3 +353,21 @@ def test_plot_shows_the_escape_of_unprintable_characters() -> None:
 def test_plots_leave_the_import_of_modules_as_it_is() -> None:
     draw("lines", "title", ["00:00"], {"one": [1.0]}, unit=str, shown_labels=[])
     assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []
+
+
+def test_delivery_that_is_run_again_counts_once_as_in_the_figures(store: Storage, browser: Browser) -> None:
+    dead_letter(store, "a")
+    dead_letter(store, "b")
+    assert store.queue.retry("a") == "queued"
+    assert accept(store, queued("b"))[0].outcome == "queued"  # GitHub sends it again
+    for _ in range(2):
+        store.queue.finish(claim(store), "done", reason=None, took_s=1)
+    shown = page(browser)
+    assert {name: number(shown, name) for name in ("Done", "Dead", "Success")} == {
+        "Done": "2",
+        "Dead": "0",
+        "Success": "100.0%",
+    }
+    total = browser.get("/api/stats?period=24h", x_api_key=KEY).json["total"]
+    assert (total["done"], total["dead"], total["success_percent"]) == (2, 0, 100.0)
+    assert store.statistics.counters()["outcome", "dead"] == 2  # totals never decrease, for Prometheus

@@ -79,6 +79,7 @@ def test_the_command_of_the_unit_serves_and_stops_at_sigterm(make_service: MakeS
             process.kill()
         last = json.loads(process.stderr.read().splitlines()[-1])
     assert (first["message"], last["message"], code) == ("serving", "stopped", 0)
+    assert first["console"] == first["health"].removesuffix("health")
 
 
 def test_the_cron_line_makes_a_backup_with_the_variables_of_the_service(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ class Model:
         """Accept a batch in one transaction: it supersedes other deliveries after all of its own are stored."""
         results = []
         stored = {}
+        earlier = {guid: entry.state for guid, entry in self.entries.items()}
         for new in batch:
             self.counters.update([("webhooks", ""), ("event", event_key(new.event, new.action))])
             if new.repository is not None:
@@ -100,7 +101,9 @@ class Model:
                 stored[new.guid] = new
             else:
                 self.counters["outcome", result.outcome] += 1
-        for new in stored.values():
+        for guid, new in stored.items():
+            if guid in earlier:
+                self.counters["run_again", earlier[guid]] += 1
             self._supersede_by(new)
         return results
 
@@ -176,6 +179,7 @@ class Model:
         """
         entry = self.entries[guid]
         if entry.state == "dead":
+            self.counters["run_again", "dead"] += 1
             self._reset(entry, PRIORITY_BOT_REQUEST)
             entry.transition_to("queued")
         if entry.state == "queued":

@@ -68,8 +68,8 @@ def test_a_users_file_loads_unchanged(tmp_path: Path) -> None:
         "claude-sonnet-5-5 is used in its place"
     )
     assert open_to_all == (
-        f"{tmp_path}/settings.yaml:2 (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; "
-        "set server.api_key to require a key"
+        f"{tmp_path}/settings.yaml:2 (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, "
+        "and the console is off; set server.api_key to require a key and to open the console"
     )
 
 
@@ -219,7 +219,7 @@ def test_options_of_the_command_override_the_file_and_are_named_in_messages(tmp_
     assert (settings.server.host, settings.server.port) == ("0.0.0.0", 8002)
     assert settings.sources.where("server.port") == "--port (server.port)"
     (warning,) = settings.warnings
-    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health; ")
+    assert warning.startswith("--host (server.host): anyone who reaches 0.0.0.0 can read /stats and /health, ")
 
 
 def test_a_reload_keeps_the_options_of_the_command(tmp_path: Path) -> None:

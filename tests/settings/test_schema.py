@@ -145,7 +145,8 @@ def test_a_key_is_described_with_its_default_and_bounds() -> None:
         "anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"$ref": "#/$defs/Variable"}],
     }
     assert SCHEMA["$defs"]["Server"]["properties"]["api_key"] == {  # unset by default
-        "description": "key that /stats and the full /health need in X-API-Key, at least 16 bytes",
+        "description": "key that opens the console, and that the API, /stats and the full /health "
+        "need in X-API-Key; at least 16 bytes",
         "anyOf": [{"type": "string", "format": "password", "writeOnly": True}, {"type": "null"}],
     }
     assert SCHEMA["$defs"]["Logging"]["properties"]["format"]["anyOf"][0] == {

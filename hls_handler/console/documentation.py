@@ -1,0 +1,95 @@
+"""The documentation of this version as pages: `/docs/operating.md` is `docs/operating.md` as HTML."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hls_handler import shipped
+from hls_handler.console.frame import Frame
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+TABLE_ROLES = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "th": "columnheader"}
+"""Tag -> its role. On a phone, the style sheet shows tables as blocks, which have no roles of their own."""
+
+
+class DocumentationPages:
+    """The pages need no key, because they contain nothing of the service's data."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [Route("/docs/{name}", self._show)]
+
+    async def _show(self, request: Request) -> Response:
+        name, titles = request.path_params["name"], shipped.list_documents()
+        if name not in titles:
+            raise HTTPException(404)
+        body = await asyncio.to_thread(_render, name)
+        return self._frame.render(request, "documentation.html", title=titles[name], titles=titles, body=body)
+
+
+@cache  # of a few shipped files; a page takes up to 0.1 s
+def _render(name: str) -> Markup:
+    from markdown_it import MarkdownIt  # here, because a service loads it only if a page is requested
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse((shipped.DOCS / name).read_text(encoding="utf-8"))
+    for heading, content in pairwise(tokens):
+        if heading.type == "heading_open":
+            heading.attrSet("id", _anchor(content.content))
+    _describe_tables(tokens)
+    for token in tokens:
+        if token.children:
+            token.children = list(_drop_links_to_other_files(token.children, shipped.list_documents()))
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 the files are shipped
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading: "Cost of an event" -> "cost-of-an-event"."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _describe_tables(tokens: list[Token]) -> None:
+    """Set the roles of tables, and the heading of its column as label of each cell besides the first of a row."""
+    headings: list[str] = []
+    column = 0
+    for token, content in pairwise(tokens):
+        match token.type:
+            case "table_open":
+                headings = []
+            case "tr_open":
+                column = 0
+            case "th_open":
+                headings.append(content.content.replace("`", ""))
+            case "td_open":
+                token.attrSet("role", "cell")
+                if column:
+                    token.attrSet("data-label", headings[column])
+                column += 1
+        if token.nesting == 1 and token.tag in TABLE_ROLES:
+            token.attrSet("role", TABLE_ROLES[token.tag])
+
+
+def _drop_links_to_other_files(tokens: list[Token], names: dict[str, str]) -> Iterator[Token]:
+    """Yield the tokens without links to files that the service does not serve, such as "../compose.yaml"."""
+    is_dropped = False
+    for token in tokens:
+        if token.type == "link_open":
+            target = str(token.attrs["href"])
+            is_dropped = not target.startswith(("https:", "#")) and target.partition("#")[0] not in names
+        if not (is_dropped and token.type in ("link_open", "link_close")):
+            yield token

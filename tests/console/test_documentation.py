@@ -1,0 +1,76 @@
+"""The documentation as pages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hls_handler.storage import Storage
+from tests.console.browser import KEY, Browser
+from tests.web.fakes import WebSetup, ask, settings
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def test_start_page_links_to_each_page_of_the_documentation(browser: Browser) -> None:
+    start = ask(WebSetup(settings(server={"api_key": KEY})).app(), "/", method="GET").body.decode()
+    linked = re.findall(r'<li><a href="docs/([^"]+)">', start)
+    assert linked == sorted(path.name for path in DOCS.glob("*.md"))
+    assert '<a href="docs/operating.md">Operating HLS</a>' in start
+    assert {browser.get(f"/docs/{name}").status for name in linked} == {200}
+
+
+def test_page_needs_no_key_and_has_the_frame_of_the_console(browser: Browser) -> None:
+    page = browser.get("/docs/comments.md").body.decode()
+    assert "<title>What HLS writes, and why · HLS</title>" in page
+    assert '<h1 id="what-hls-writes-and-why">What HLS writes, and why</h1>' in page
+    assert '<td role="cell">on an issue</td>' in page
+    assert "style=" not in page
+    assert '<li><a href="/docs/comments.md" aria-current="page">' in page
+    assert '<a href="/sign-in">Sign in</a>' in page
+    assert 'aria-label="Pages"' not in page
+    signed_in = browser.get("/docs/comments.md", x_api_key=KEY).body.decode()
+    assert '<nav aria-label="Pages">\n<a href="/">Overview</a>' in signed_in
+    assert "Sign out" in signed_in
+
+
+def test_page_is_shown_where_the_console_is_off(store: Storage) -> None:
+    off = Browser(store)
+    off.apply(host="0.0.0.0")
+    page = off.get("/docs/comments.md").body.decode()  # no key, not a loopback host
+    assert "<h1" in page
+    assert ("Sign in" in page, 'aria-label="Pages"' in page) == (False, False)
+
+
+def test_cells_of_tables_have_the_heading_of_their_column(browser: Browser) -> None:
+    page = browser.get("/docs/troubleshooting.md").body.decode()
+    assert '<th role="columnheader">symptom</th>' in page
+    assert '<td role="cell">GitHub shows 401</td>\n<td role="cell" data-label="cause and remedy">the secret' in page
+
+
+def test_each_link_leads_to_a_page_and_a_heading(browser: Browser) -> None:
+    shown = {path.name: browser.get(f"/docs/{path.name}").body.decode() for path in DOCS.glob("*.md")}
+    pages = {name: page.partition("<article")[2] for name, page in shown.items()}
+    links = {(name, link) for name, page in pages.items() for link in re.findall(r'href="([^"]+)"', page)}
+    links = {(name, link) for name, link in links if link not in ("/docs", "/docs/operating.md")}  # of the footer
+    assert ("comments.md", "repository-file.md") in links
+    for name, link in links:
+        target, _, anchor = link.partition("#")
+        if not link.startswith("https://"):
+            assert not anchor or f'id="{anchor}"' in pages[target or name], (name, link)
+
+
+def test_link_into_the_checkout_is_text(browser: Browser) -> None:
+    assert "](../compose.yaml)" in (DOCS / "operating.md").read_text()
+    page = browser.get("/docs/operating.md").body.decode()
+    assert "compose.yaml" in page
+    assert "../compose.yaml" not in page
+
+
+@pytest.mark.parametrize(
+    "name", ["unknown.md", "..", "..%2fREADME.md", "../README.md", "images", "adr/0001-store-and-queue.md"]
+)
+def test_other_files_are_404(browser: Browser, name: str) -> None:
+    assert browser.get(f"/docs/{name}").status == 404
