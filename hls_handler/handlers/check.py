@@ -84,7 +84,7 @@ def plan_unreviewed_check(
     commit: str, conclusion: Conclusion, title: str, reason: str, receipt: Receipt = NO_CALLS
 ) -> EnsureCheck:
     """Return the check of a commit whose review has no result. `reason` is a sentence for the people on GitHub."""
-    summary = f"This commit was not reviewed. {sanitize_inline(reason)}"
+    summary = f"{title}: {sanitize_inline(reason)}"
     description = title
     if receipt.calls:
         summary = "\n".join([summary, *_table(_cost_rows(receipt))])
@@ -130,7 +130,9 @@ def _describe(coverage: Coverage, opened: Sequence[CheckedFinding], receipt: Rec
     if not needed:
         return title
     found = f", {count(len(opened), 'open finding')}" if opened else ""
-    return f"{done} of {count(needed, 'file')} reviewed{found}; {_cost(receipt)}"
+    reasons = {file.reason for file in coverage.needing_review}
+    why = f": {_plain_line(reasons.pop() or '')}" if not done and len(reasons) == 1 and not coverage.unlisted else ""
+    return f"{done} of {count(needed, 'file')} reviewed{found}; {_cost(receipt)}{why}"
 
 
 def _cost(receipt: Receipt) -> str:

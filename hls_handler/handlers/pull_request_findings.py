@@ -179,7 +179,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
         held_back=len(reported) - len(wanted),
         left_out=found[MAX_CANDIDATES:],
         ledger=ledger,
-        open=tuple(sorted(still_open, key=lambda entry: RANK[entry.severity])),
+        open=tuple(sorted(still_open, key=lambda entry: (RANK[entry.severity], entry.path, entry.line or 0))),
     )
 
 

@@ -126,6 +126,7 @@ class PullRequestHandler(Handler[PullRequestFacts]):
         "still_open": int,
         "gone": int,
         "dismissed": int,
+        "still_counted": int,
         "unrepeated": tuple[ShownFinding, ...],
         "coverage": Coverage,
         "scores": tuple[Score, ...],
@@ -329,6 +330,9 @@ class PullRequestHandler(Handler[PullRequestFacts]):
             "still_open": states.count("open"),
             "gone": states.count("gone"),
             "dismissed": states.count("dismissed"),
+            "still_counted": sum(
+                entry.state == "dismissed" and not entry.has_binding_dismissal for entry in result.ledger
+            ),
             "unrepeated": tuple(earlier_to_shown(facts, one) for one in result.open),
             "coverage": facts.coverage,
             "scores": lowest_scores([reply]) or facts.record.scores,

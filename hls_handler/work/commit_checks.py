@@ -88,7 +88,9 @@ def _write(
         raise
     except StepFailed as exc:
         job.pending.add(completed)
-        job.pending.add(CheckChange(check.commit, None, is_ended=True, rejected=str(exc)))
+        # A check that is in progress must not stay so: `CheckEnder` ends it after the delivery.
+        rejected = CheckChange(check.commit, check.check_run_id, is_ended=not check.is_shown, rejected=str(exc))
+        job.pending.add(rejected)
         log.warning("GitHub rejected the check", extra={"error": str(exc)})
         return str(exc)
     job.pending.add(completed)
@@ -191,4 +193,6 @@ def plan_end(
         reason = "the last event of the pull request caused no review"
     conclusion: Conclusion = "cancelled" if unended.state == "superseded" else review.incomplete
     title = "The review failed" if unended.state == "dead" else "Not reviewed"
+    if unended.check.rejected is not None:
+        title, reason = "The result was not set", shorten_paths(f"GitHub rejected it: {unended.check.rejected}")
     return plan_unreviewed_check(unended.check.commit, conclusion, title, reason, receipt)

@@ -73,6 +73,16 @@ def test_summary_says_that_findings_were_not_verified() -> None:
     assert planned.conclusion == "success"
 
 
+def test_summary_says_that_not_everything_was_read_again() -> None:
+    planned = plan_check(COMMIT, Coverage((REVIEWED,)), (), Review(), RECEIPT, not_read_again="the budget is used up")
+    assert "Not everything was read again, so earlier reviews count: the budget is used up." in planned.summary
+
+
+def test_status_names_the_reason_if_nothing_was_reviewed() -> None:
+    assert check(SKIPPED).description == "0 of 1 file reviewed; 0.0123 USD: over the token budget"
+    assert check(SKIPPED, replace(SKIPPED, reason="other")).description == "0 of 2 files reviewed; 0.0123 USD"
+
+
 @pytest.mark.parametrize(
     ("missing", "listed"),
     [
@@ -174,14 +184,14 @@ def test_rule_10_credentials_are_redacted_in_annotations_and_reasons() -> None:
 def test_unreviewed_commit_has_the_reason_as_title() -> None:
     planned = plan_unreviewed_check(COMMIT, "cancelled", "Not reviewed", "a newer push came meanwhile: 89abcdef01")
     title = "Not reviewed: a newer push came meanwhile: 89abcdef01"
-    summary = "This commit was not reviewed. a newer push came meanwhile: 89abcdef01"
+    summary = "Not reviewed: a newer push came meanwhile: 89abcdef01"
     assert planned == EnsureCheck(COMMIT, "cancelled", title, summary, title)
 
 
 def test_failed_review_shows_what_its_calls_cost() -> None:
     planned = plan_unreviewed_check(COMMIT, "neutral", "The review failed", "Claude refused", RECEIPT)
     assert planned.summary == (
-        "This commit was not reviewed. Claude refused\n\n| | |\n|---|---|\n| calls to Claude | 2 |\n"
+        "The review failed: Claude refused\n\n| | |\n|---|---|\n| calls to Claude | 2 |\n"
         "| tokens | 12,345 in, 678 out |\n| cost | 0.0123 USD |\n| prompt | `pull_requests/review@3f9c2a` |"
     )
     assert planned.description == "The review failed (0.0123 USD): Claude refused"

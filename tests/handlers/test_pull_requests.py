@@ -568,6 +568,13 @@ def test_finding_in_a_file_that_loses_its_patch_stays_open() -> None:
     assert [entry.state for entry in facts.record.ledger] == ["open"]
 
 
+def test_full_review_without_a_reply_leaves_the_commit_reviewed() -> None:
+    record = review(gather(TWO))
+    for is_full in (True, False):
+        facts = replace(gather(TWO), record=record, is_full=is_full, unanswered={0: "the budget is used up"})
+        assert facts.coverage.is_complete == is_full
+
+
 def test_open_findings_are_ordered_by_severity() -> None:
     low = finding(line=21, quote="    return side ** 3", severity="low")
     record = review(gather(TWO), low)

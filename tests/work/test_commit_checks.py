@@ -345,6 +345,24 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(make_world:
     assert len(writes(world)) == 1
 
 
+def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
+    world = make_world(REPLY)
+    open_pull_request(world)
+
+    def reject(what: str) -> None:
+        if what.startswith("write check") and len(writes(world)) == 2:
+            world.github.failing_checks.append(Permanent("403: Resource not accessible"))
+
+    world.github.on_call = reject
+    assert world.finish().state == "done"
+    assert (shown(world), check_outcome(world).kind) == (["in_progress"], "withheld")
+    make_ender(world).run()
+    assert shown(world) == ["neutral"]
+    assert world.github.check_actions[-1].title == (
+        "The result was not set: GitHub rejected it: 403: Resource not accessible"
+    )
+
+
 def test_check_is_ended_when_github_works_again(make_world: MakeWorld) -> None:
     world = make_world(unusable("refused"))
     open_pull_request(world)
