@@ -260,9 +260,9 @@ def find_new(
 
     A finding at the line of an entry repeats it if it has the same category or title.
     """
-    known = {place for entry in ledger for place in _says_entry(entry)}
-    said = _say(findings, patches)
-    return tuple(finding for finding, places in zip(findings, said, strict=True) if known.isdisjoint(places))
+    known = {one for entry in ledger for one in _entry_identities(entry)}
+    identities = _finding_identities(findings, patches)
+    return tuple(finding for finding, own in zip(findings, identities, strict=True) if known.isdisjoint(own))
 
 
 def settle_quotes(
@@ -280,11 +280,11 @@ def settle_quotes(
         return finding.path == entry.path and is_there and is_same
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
-        if not entry.is_quote_changed or entry.path not in read:
+        if not entry.is_quote_changed:
             return entry
         repeated = next((finding for finding in findings if repeats(finding, entry)), None)
         if repeated is None:
-            return replace(entry, state="fixed")
+            return replace(entry, state="fixed") if entry.path in read else entry
         reopened = replace(entry, state="open" if entry.is_closed else entry.state)
         if repeated.line != entry.line:  # Claude named a wrong line
             return reopened
@@ -300,14 +300,15 @@ def raise_severities(
 
     A finding that a person with write permission dismissed stays as it is.
     """
-    said = sorted(zip(findings, _say(findings, patches), strict=True), key=lambda one: RANK[one[0].severity])
+    identified = [*zip(findings, _finding_identities(findings, patches), strict=True)]
+    identified.sort(key=lambda one: RANK[one[0].severity])
 
     def raise_severity(entry: LedgerEntry) -> LedgerEntry:
-        places = _says_entry(entry)
+        known = _entry_identities(entry)
         worse = (
             finding
-            for finding, others in said
-            if RANK[finding.severity] < RANK[entry.severity] and not places.isdisjoint(others)
+            for finding, own in identified
+            if RANK[finding.severity] < RANK[entry.severity] and not known.isdisjoint(own)
         )
         found = next(worse, None)
         if found is None or entry.is_closed or entry.has_binding_dismissal:
@@ -319,31 +320,31 @@ def raise_severities(
     return tuple(map(raise_severity, ledger))
 
 
-_Saying = tuple[str, ...]  # a place, and a property that identifies a finding there
+_Identity = tuple[str, ...]  # a place, and a property that identifies a finding there
 
 
-def _says_entry(entry: LedgerEntry) -> set[_Saying]:
-    """Return what the findings that repeat the entry have, see `_say`; nothing if its line is gone.
+def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
+    """Return what the findings that repeat the entry have, see `_finding_identities`; nothing if its line is gone.
 
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        return _says(entry, "line", str(entry.line))
-    return _says(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
+        return _identities(entry, "line", str(entry.line))
+    return _identities(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
 
 
-def _say(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Saying]]:
+def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
     """Return each place of each finding with each of its properties that identify it there."""
     places = _find_lines(findings, patches)
-    said = [_says(finding, "line", str(finding.line)) for finding in findings]
-    for finding, saying in zip(findings, said, strict=True):
+    identities = [_identities(finding, "line", str(finding.line)) for finding in findings]
+    for finding, own in zip(findings, identities, strict=True):
         place = places.get((finding.path, finding.side, finding.line))
         if place is not None and place.line.mark == " ":
-            saying |= _says(finding, "unchanged", identify(place.line.text))
-    return said
+            own |= _identities(finding, "unchanged", identify(place.line.text))
+    return identities
 
 
-def _says(finding: LedgerEntry | Finding, *place: str) -> set[_Saying]:
+def _identities(finding: LedgerEntry | Finding, *place: str) -> set[_Identity]:
     where = (finding.path, finding.side, *place)
     return {(*where, "category", finding.category), (*where, "title", finding.title)}
 

@@ -610,7 +610,7 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
         assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
     closed = follow(fixed, patches(now), reviewed=reviewed(now))
     assert find_new([repeated], closed, patches(now)) == ()
-    assert [one.state for one in settle_quotes(closed, [repeated], patches(now), read=["area.py"])] == ["open"]
+    assert [one.state for one in settle_quotes(closed, [repeated], patches(now), read=[])] == ["open"]
 
 
 def test_resolving_a_thread_that_says_fixed_dismisses_nothing() -> None:
