@@ -71,6 +71,7 @@ class Console:
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
         self._sent: dict[str, Sent] = {}
+        self._used = set[str]()
         self._trials = ClaudeRuns[Trial]("trial", ports.store, ports.connect_claude, ports.now)
 
     def routes(self, settings: Settings, show_start: ShowStart) -> Sequence[BaseRoute]:
@@ -88,7 +89,9 @@ class Console:
             *SentPromptPages(frame, store, ports.config).routes(),
             *DryRunPages(frame, store, ports.config, self._dry_runs).routes(),
             *FiguresPages(frame, store, ports.now).routes(),
-            *PromptEdits(frame, store, prompts, self._run, self._trials, self._sent, delimiter_key).routes(),
+            *PromptEdits(
+                frame, store, prompts, self._run, self._trials, self._sent, self._used, delimiter_key
+            ).routes(),
             *PromptPages(frame, store, prompts, self._stats, self._descriptions, delimiter_key).routes(),
             *LogPages(frame, self._streams).routes(),
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),

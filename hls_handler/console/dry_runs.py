@@ -52,6 +52,8 @@ class DryRunPages:
         try:
             await asyncio.to_thread(self._run, row, prompt)
         except CallRefused as exc:
+            if self._runs.running == row.guid:  # a request at the same time has begun the run
+                return RedirectResponse(f"/deliveries/{row.guid}/dry-run", 303)
             return await self._page(request, row, prompt, said=str(exc), status=409)
         except (NotRepeatable, PromptError):  # the page says it
             return await self._page(request, row, prompt, status=409)

@@ -51,7 +51,9 @@ def parse_figures_query(query: Mapping[str, str]) -> FiguresQuery:
     if period is None:
         raise InvalidFilter(f"period: found {name!r}, expected one of {', '.join(PERIODS)}")
     since, until = parse_time("since", given.get("since")), parse_time("until", given.get("until"))
-    if until is not None and (since is None or until <= since):
+    if until is not None and since is None:
+        raise InvalidFilter("until: expected since, too")
+    if since is not None and until is not None and until <= since:
         raise InvalidFilter("until: expected a time after since")
     return FiguresQuery(None if since else period, since, until, given.get("repository"))
 

@@ -66,13 +66,16 @@ LINKS: Mapping[Component, tuple[str, str]] = {
 }
 """Component -> the page that helps with its problem, and the text of the link."""
 
+PING = "ping"
+"""GitHub's test of a webhook: it is counted, and not stored."""
+
 Values = tuple[int, ...]
 ShowStart = Callable[[Request], Awaitable[Response]]
 """Answers a request for `/` of people who may not use the console."""
 
 
 Rows = tuple[tuple[str, str, tuple[str, ...]], ...]
-"""Rows of a table: label, the address of the deliveries that it counts, and the other cells."""
+"""Rows of a table: label, the address of the deliveries that it counts or "", and the other cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,10 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
 
 
 def _rows(kind: Literal["event", "repository"], sums: Iterable[tuple[str, int]], period: Period) -> Rows:
-    return tuple((label, list_address({kind: label}, since=period.since), (f"{number:,}",)) for label, number in sums)
+    return tuple(
+        (label, "" if label == PING else list_address({kind: label}, since=period.since), (f"{number:,}",))
+        for label, number in sums
+    )
 
 
 def list_address(filters: Mapping[str, str], *, since: datetime | None = None, until: datetime | None = None) -> str:

@@ -102,10 +102,10 @@ class Prepared:
         """The chosen deliveries, as a field of the form."""
         return " ".join(question.given.guid or "" for question in self.questions)
 
-    def digest(self, edit: Edit) -> str:
-        """Identifies what was rendered, so that nothing is sent whose cost was not shown."""
+    def digest(self, edit: Edit, key: bytes) -> str:
+        """Identifies what was rendered, so that nothing is sent whose cost this process has not shown."""
         titles = [question.given.title for question in self.questions]
-        parts = (edit.name, edit.file, edit.text, edit.guid, str(edit.most), self.guids, *titles, self.cost)
+        parts = (edit.name, edit.file, edit.text, edit.guid, str(edit.most), self.guids, *titles, self.cost, key.hex())
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -116,7 +116,6 @@ Trial = tuple[TrialResult, ...]
 class Sent:
     """A sent edit, for the page of the replies."""
 
-    form: str  # the random field `once` of its form, which is sent once
     edit: Edit
     prepared: Prepared
     diff: Sequence[str]
@@ -131,11 +130,12 @@ class PromptEdits:
         run: RunRenderJob,
         trials: ClaudeRuns[Trial],
         sent: dict[str, Sent],
+        used: set[str],
         delimiter_key: bytes,
     ) -> None:
-        """`sent` has what `trials` are about, by prompt."""
+        """`sent` has what `trials` are about, by prompt, and `used` the random fields `once` of all sent forms."""
         self._frame, self._store, self._prompts = frame, store, prompts
-        self._run, self._trials, self._sent, self._key = run, trials, sent, delimiter_key
+        self._run, self._trials, self._sent, self._used, self._key = run, trials, sent, used, delimiter_key
         self._sending = asyncio.Lock()
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -177,16 +177,16 @@ class PromptEdits:
     async def _send_once(self, request: Request, library: Library, edit: Edit, form: Form) -> Response:
         location, once, shown = f"/prompts/{edit.name}/reply", form.get("once", ""), form.get("shown", "")
         sent = self._sent.get(edit.name)
-        if sent is not None and once and sent.form == once:
+        if once in self._used:
             return RedirectResponse(location, 303)
-        if not shown:
+        if not (shown and once):
             return await self._show(request, library, edit)
         try:
             chosen = await asyncio.to_thread(self._choose_again, library, edit, form.get("chosen", "").split())
             result, prepared = await self._try(library, edit, chosen)
         except RenderBusy:
             return await self._page(request, library, edit, said=BUSY, status=429)
-        if prepared is None or shown != prepared.digest(edit):
+        if prepared is None or shown != prepared.digest(edit, self._key):
             said = "The text or a delivery has changed since the cost was shown. This is the new cost; send it again."
             return await self._show(request, library, edit, said=said, status=409)
         settings, store = self._frame.settings, self._store
@@ -197,7 +197,7 @@ class PromptEdits:
             run = partial(run_trial, questions, compare=compare)
             self._trials.start(edit.name, prompt_id, settings, run, {"unsaved": edit.file})
 
-        self._sent[edit.name] = Sent(once, edit, prepared, result.diff)
+        self._sent[edit.name] = Sent(edit, prepared, result.diff)
         try:
             await asyncio.to_thread(begin)
         except CallRefused as exc:
@@ -206,6 +206,7 @@ class PromptEdits:
                 self._sent[edit.name] = sent
             page = partial(self._page, request, library, edit, result=result, prepared=prepared)
             return await page(said=str(exc), status=409)
+        self._used.add(once)
         return RedirectResponse(location, 303)
 
     async def _show_reply(self, request: Request) -> Response:
@@ -358,6 +359,7 @@ class PromptEdits:
             is_shipped=Path(_find_file(library, edit.name, edit.file).file).is_relative_to(shipped.PROMPTS),
             result=result,
             prepared=prepared,
+            shown="" if prepared is None else prepared.digest(edit, self._key),
             said=said,
             once=secrets.token_hex(16),
             numbers=NUMBERS,

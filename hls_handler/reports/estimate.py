@@ -20,7 +20,7 @@ class Estimate:
     max_tokens: int  # limit on the tokens of the reply
     input_tokens: int  # estimated, uncached
     min_usd: float | None  # list price of the input tokens; None if the model's price is unknown
-    max_usd: float | None  # list price of the input tokens and of a reply of max_tokens
+    max_usd: float | None  # of the input tokens, written to Claude's prompt cache, and of a reply of max_tokens
 
     @property
     def max_usd_with_correction(self) -> float | None:
@@ -28,7 +28,7 @@ class Estimate:
         if self.max_usd is None:
             return None
         tokens = self.input_tokens + self.max_tokens
-        second_usd = cost_usd(Usage(self.model, input_tokens=tokens, output_tokens=self.max_tokens))
+        second_usd = cost_usd(Usage(self.model, cache_write_tokens=tokens, output_tokens=self.max_tokens))
         return None if second_usd is None else self.max_usd + second_usd
 
 
@@ -47,7 +47,7 @@ def estimate_from_tokens(settings: Claude, prompt: Prompt, *, input_tokens: int)
         max_tokens=max_tokens,
         input_tokens=input_tokens,
         min_usd=cost_usd(Usage(model, input_tokens=input_tokens)),
-        max_usd=cost_usd(Usage(model, input_tokens=input_tokens, output_tokens=max_tokens)),
+        max_usd=cost_usd(Usage(model, cache_write_tokens=input_tokens, output_tokens=max_tokens)),
     )
 
 

@@ -288,10 +288,9 @@ def _distribution(values: Sequence[float], digits: int) -> DistributionDocument:
 
 
 def _cost_per_pull_request(calls: Sequence[RecentCall]) -> CostPerPullRequestDocument:
-    pull_requests = {call.conversation for call in calls if call.event in PULL_REQUEST_EVENTS} - {None}
-    costs: defaultdict[str | None, float] = defaultdict(float)
+    costs: defaultdict[str, float] = defaultdict(float)
     for call in calls:
-        if call.conversation in pull_requests:
+        if call.event in PULL_REQUEST_EVENTS and call.conversation is not None:
             costs[call.conversation] += call.cost_usd
     values = list(costs.values())
     return {"pull_requests": len(values), **_distribution(values, 6), "max": round(max(values), 6) if values else None}

@@ -92,7 +92,7 @@ def test_unsaved_edit_is_rendered_and_sent_to_claude(service: Service, open_page
     template.fill(template.input_value().replace("That is all there is.", SCRIPT))
     page.get_by_label("Try it with").select_option("up to 5 deliveries")
     page.get_by_role("button", name="Render").click()
-    send_button = page.get_by_role("button", name="Send to Claude for 0.00")
+    send_button = page.get_by_role("button", name="Send to Claude for about 0.00")
     send_button.wait_for()
     assert find_obstacles(page) == []
     send_button.dblclick()

@@ -32,9 +32,9 @@ def rendered(model: str | None) -> RenderedPrompt:
 @pytest.mark.parametrize(
     ("model", "shown", "costs"),
     [
-        (None, "claude-haiku-5-5", "0.000022 to 0.002022 USD"),
-        ("claude-opus-5-5", "claude-opus-5-5", "0.000884 to 0.080884 USD"),
-        ("claude-3-haiku-20240307", "claude-haiku-5-5", "0.000022 to 0.002022 USD"),
+        (None, "claude-haiku-5-5", "0.000022 to 0.002028 USD"),
+        ("claude-opus-5-5", "claude-opus-5-5", "0.000884 to 0.081105 USD"),
+        ("claude-3-haiku-20240307", "claude-haiku-5-5", "0.000022 to 0.002028 USD"),
     ],
     ids=["of settings", "of the prompt", "retired"],
 )

@@ -106,8 +106,8 @@ def test_queue_has_what_waits_and_why(store: Storage, browser: Browser) -> None:
     store.pauses.pause("octo/docs", reason="a migration")
     store.rate_limiter.hold("github", datetime(2026, 11, 23, 12, tzinfo=UTC) + (store.now() - NOON) * 2)
     shown = page(browser)
-    numbers = {name: number(shown, name) for name in ("Ready", "Running", "Waiting", "Dead")}
-    assert numbers == {"Ready": "1", "Running": "1", "Waiting": "2", "Dead": "1"}
+    numbers = {name: number(shown, name) for name in ("Queued", "Running", "Dead")}
+    assert numbers == {"Queued": "3", "Running": "1", "Dead": "1"}
     assert '<li><a href="/deliveries?state=queued&amp;text=GitHub+is+down">1</a>: GitHub is down <span' in shown
     assert "<li>1: octo/docs is paused since " in shown
     assert ": a migration (<code>hls resume octo/docs</code> ends it).</li>" in shown

@@ -211,7 +211,7 @@ def test_edit_is_rendered_with_diff_and_cost_and_changes_no_file(author: Browser
     page = edit(author, with_task(EVIL)).body.decode()
     assert "--- a/prompts/issues/analyze.j2\n+++ b/prompts/issues/analyze.j2\n" in page
     assert "+&lt;/textarea&gt;&lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    assert "Send to Claude for 0.00" in page
+    assert "Send to Claude for about 0.00" in page
     assert "<script>" not in page
     assert "<img" not in page
     assert hidden(page, "shown") != ""
@@ -304,7 +304,14 @@ def test_one_trial_at_a_time_and_each_form_is_sent_once(author: Browser) -> None
     assert other.status == 409
     assert "Another trial is in progress, of issues/analyze. Wait for its end." in other.body.decode()
     assert "New reply" in wait_for_reply(author)
-    assert edit(author, TEMPLATE).status == send(author, TEMPLATE, other).status == 429
+    author.is_rendering = False
+    assert send(author, TEMPLATE, other).status == 303
+    wait_for_reply(author)
+    assert send(author, TEMPLATE, page).headers["location"] == REPLY  # also after another trial
+    assert len(author.claude.asked) == 2
+    unsent = edit(author, TEMPLATE)
+    author.is_rendering = True
+    assert edit(author, TEMPLATE).status == send(author, TEMPLATE, unsent).status == 429
 
 
 def test_rule_9_only_a_signed_in_operator_may_render_an_unsaved_template(author: Browser, store: Storage) -> None:

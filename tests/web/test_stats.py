@@ -164,8 +164,8 @@ def test_times_and_costs_are_of_the_recent_calls() -> None:
     assert claude["timing"] == {"calls": 104, "average": 4.86, "p50": 4.8, "p95": 9.5, "p99": 9.9}
     assert page["cost_per_pull_request"] == {
         "pull_requests": 2,
-        "average": 0.0352,
-        "p50": 0.03,
+        "average": 0.0302,
+        "p50": 0.02,
         "p95": 0.0404,
         "p99": 0.0404,
         "max": 0.0404,

@@ -103,7 +103,11 @@ def test_full_review_that_does_not_fit_keeps_what_was_reviewed(make_world: MakeW
     assert world.finish().state == "done"
     request_full_review(world, "full")
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
-    assert world.github.check_actions[-1].title == "Reviewed 0 of 1 file"
+    check = world.github.check_actions[-1]
+    assert (check.conclusion, check.title) == ("success", "Reviewed 1 of 1 file")
+    assert (
+        "Not everything was read again, so earlier reviews count: the budget for reviews is used up." in check.summary
+    )
     world.settings = world.settings.model_copy(update={"review": Review(max_usd_per_pull_request=1)})
     world.accept("pull_request.opened", guid="later")
     assert (world.finish().state, len(world.claude.asked)) == ("done", 1)
