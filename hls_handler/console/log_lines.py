@@ -32,13 +32,14 @@ class ShownLine:
 def show_line(line: LogLine) -> ShownLine:
     """Return the line with unprintable characters escaped and long texts truncated. Its texts are untrusted."""
     trace = line.fields.get("exception")
+    is_rejected = line.fields.get("decision") == "rejected"  # then nothing was stored
     return ShownLine(
         line.timestamp.replace("T", " ").removesuffix("Z"),
         line.level,
         escape_unprintable(line.logger.removeprefix("hls_handler.")),
         _to_text(line.message),
         tuple(
-            ShownField(escape_unprintable(name), _to_text(value), _find_link(name, value))
+            ShownField(escape_unprintable(name), _to_text(value), None if is_rejected else _find_link(name, value))
             for name, value in line.fields.items()
             if value is not None and name != "exception"
         ),

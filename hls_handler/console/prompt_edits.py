@@ -176,7 +176,6 @@ class PromptEdits:
 
     async def _send_once(self, request: Request, library: Library, edit: Edit, form: Form) -> Response:
         location, once, shown = f"/prompts/{edit.name}/reply", form.get("once", ""), form.get("shown", "")
-        sent = self._sent.get(edit.name)
         if once in self._used:
             return RedirectResponse(location, 303)
         if not (shown and once):
@@ -197,16 +196,13 @@ class PromptEdits:
             run = partial(run_trial, questions, compare=compare)
             self._trials.start(edit.name, prompt_id, settings, run, {"unsaved": edit.file})
 
-        self._sent[edit.name] = Sent(edit, prepared, result.diff)
         try:
             await asyncio.to_thread(begin)
         except CallRefused as exc:
-            self._sent.pop(edit.name)
-            if sent is not None:
-                self._sent[edit.name] = sent
             page = partial(self._page, request, library, edit, result=result, prepared=prepared)
             return await page(said=str(exc), status=409)
         self._used.add(once)
+        self._sent[edit.name] = Sent(edit, prepared, result.diff)
         return RedirectResponse(location, 303)
 
     async def _show_reply(self, request: Request) -> Response:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -43,38 +45,30 @@ class RenderProcess:
         if self._is_busy:
             raise RenderBusy
         self._is_busy = True
+        child = _Child()
         try:
-            return await self._run(job)
+            return await asyncio.to_thread(self._run, child, JOB.dump_json(job))
         finally:
+            child.kill()
             self._is_busy = False
 
-    async def _run(self, job: RenderJob) -> RenderResult:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",  # no environment variables, no module of the current folder
-            "-B",
-            "-c",
-            START,
-            str(PACKAGE_PARENT),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            start_new_session=True,
-        )
+    def _run(self, child: _Child, job: bytes) -> RenderResult:
+        is_late = threading.Event()
+
+        def stop() -> None:
+            is_late.set()
+            child.kill()
+
+        timer = threading.Timer(self._wall_s, stop)
+        timer.start()
         try:
-            async with asyncio.timeout(self._wall_s):
-                output = await _converse(process, JOB.dump_json(job))
-                status = await process.wait() if len(output) <= MAX_OUTPUT_BYTES else None
-        except TimeoutError:
+            output, status = child.converse(job)
+        finally:
+            timer.cancel()
+        if is_late.is_set():
             problem = f"the edit was not rendered within {self._wall_s:g} s; does it have a loop that does not end?"
             return RenderResult(problems=(problem,))
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-        if status is None:
+        if len(output) > MAX_OUTPUT_BYTES:
             return RenderResult(problems=("the edit renders too much text",))
         if status != 0:
             return RenderResult(problems=(_describe_end(status),))
@@ -84,17 +78,48 @@ class RenderProcess:
             return RenderResult(problems=(NO_RESULT,))
 
 
-async def _converse(process: asyncio.subprocess.Process, job: bytes) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError, ConnectionResetError):  # the child ended early; its status says why
-        process.stdin.write(job)
-        await process.stdin.drain()
-        process.stdin.close()
-    output = bytearray()
-    while len(output) <= MAX_OUTPUT_BYTES and (chunk := await process.stdout.read(65_536)):
-        output += chunk
-    return bytes(output)
+class _Child:
+    """The child process.
+
+    `subprocess` starts it, because uvloop would run the functions of `os.register_at_fork` in it, such as those of
+    OpenTelemetry, which wait for threads that the child does not have.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                sys.executable,
+                "-I",  # no environment variables, no module of the current folder
+                "-B",
+                "-c",
+                START,
+                str(PACKAGE_PARENT),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def converse(self, job: bytes) -> tuple[bytes, int]:
+        """Return the output, of which at most one byte more than allowed is read, and the status."""
+        with self._process as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):  # the child ended early; its status says why
+                process.stdin.write(job)
+                process.stdin.close()
+            output = process.stdout.read(MAX_OUTPUT_BYTES + 1)
+            if len(output) > MAX_OUTPUT_BYTES:
+                self.kill()
+            return output, process.wait()
+
+    def kill(self) -> None:
+        """Kill the child, and what it may have started. Thread-safe."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _describe_end(status: int) -> str:

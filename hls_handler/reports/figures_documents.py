@@ -11,6 +11,8 @@ from typing_extensions import TypedDict  # pydantic accepts that of `typing` fro
 from hls_handler.history.figures import Figures, FiguresReport, Percentiles
 from hls_handler.untrusted.cleaning import escape_unprintable
 
+SCORE_COLUMNS = ("score_average", "score_replies")
+
 FORMULA = ("=", "+", "-", "@")
 """Beginnings of cells that spreadsheets take for a formula. https://owasp.org/www-community/attacks/CSV_Injection"""
 
@@ -143,16 +145,25 @@ def _round_usd(usd: float | None) -> float | None:
 
 
 def to_csv(report: FiguresReport) -> str:
-    """Return a line for each repository and each author, with the numbers of `/api/stats`; empty cells for None."""
-    columns = ["kind", "since", "until", *_flatten(_figures_to_document(report.total))]
+    """Return a line for the total, each repository, each author and each score of a day; empty cells for None.
+
+    The numbers are those of `/api/stats`. The name of a score is its dimension, and `since` and `until` are its day.
+    """
+    columns = ["kind", "since", "until", *_flatten(_figures_to_document(report.total)), *SCORE_COLUMNS]
     lines = io.StringIO(newline="")
     writer = csv.writer(lines)
     writer.writerow(columns)
-    for kind, group in (("repository", report.repositories), ("author", report.authors or ())):
+    groups = (("total", (report.total,)), ("repository", report.repositories), ("author", report.authors or ()))
+    for kind, group in groups:
         for figures in group:
             values = {**_flatten(_figures_to_document(figures)), "kind": kind}
             values |= {"since": report.since.isoformat(), "until": report.until.isoformat()}
             writer.writerow([_escape_formula(values.get(column)) for column in columns])
+    for score in report.scores:
+        day = score.day.isoformat()
+        averages = dict(zip(SCORE_COLUMNS, (round(score.average, 2), score.replies), strict=True))
+        values = {"kind": "score", "since": day, "until": day, "name": score.dimension, **averages}
+        writer.writerow([_escape_formula(values.get(column)) for column in columns])
     return lines.getvalue()
 
 

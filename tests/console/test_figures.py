@@ -138,13 +138,15 @@ def test_download_has_a_line_for_each_repository_and_author_without_formulas(pag
     assert re.fullmatch(r'attachment; filename="hls-figures-[0-9-]{21}\.csv"', response.headers["content-disposition"])
     lines = [*csv.DictReader(io.StringIO(response.body.decode()))]
     assert [(line["kind"], line["name"]) for line in lines] == [
+        ("total", "total"),
         ("repository", "octo/docs"),
         ("repository", "octo/widgets"),
         ("author", "'=cmd()"),
         ("author", "mona"),
     ]
-    assert (lines[1]["findings_raised"], lines[1]["findings_false_positive_percent"]) == ("3", "66.67")
-    assert (lines[1]["processing_seconds_p50"], lines[0]["findings_false_positive_percent"]) == ("90.0", "")
+    assert (lines[0]["findings_raised"], lines[0]["processed"]) == ("3", "2")
+    assert (lines[2]["findings_raised"], lines[2]["findings_false_positive_percent"]) == ("3", "66.67")
+    assert (lines[2]["processing_seconds_p50"], lines[1]["findings_false_positive_percent"]) == ("90.0", "")
 
 
 def test_reports_are_kept_for_a_minute(browser: Browser, store: Storage) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from hls_handler.analysis import IssueAnalysis, UnusableReply, Usage
 from hls_handler.console.prompts import describe_version
-from hls_handler.console.render_child import RenderJob, RenderResult, render_edit
+from hls_handler.console.render_child import JOB, RenderJob, RenderResult, render_edit
 from hls_handler.console.render_process import RenderBusy, RenderProcess
 from hls_handler.deliveries import Checkpoint, Lease
 from hls_handler.errors import DependencyDown
@@ -377,6 +379,22 @@ def test_rule_9_child_process_that_takes_too_long_is_killed(library: Path) -> No
 
     problem = "the edit was not rendered within 0.2 s; does it have a loop that does not end?"
     assert asyncio.run(run_twice()).problems == (problem,)
+
+
+RENDER_IN_UVLOOP = """
+import asyncio, os, sys, threading, uvloop
+from hls_handler.console.render_child import JOB
+from hls_handler.console.render_process import RenderProcess
+os.register_at_fork(after_in_child=threading.Event().wait)
+job = JOB.validate_json(sys.stdin.buffer.read())
+print(uvloop.run(RenderProcess().run(job)).rendered is not None)
+"""
+
+
+def test_edit_is_rendered_in_a_process_whose_libraries_wait_after_a_fork(library: Path) -> None:
+    given = JOB.dump_json(make_job(library, TEMPLATE))
+    ran = subprocess.run([sys.executable, "-c", RENDER_IN_UVLOOP], input=given, capture_output=True, timeout=30)
+    assert ran.stdout == b"True\n"
 
 
 def test_comment_template_is_rendered_with_an_invented_reply(library: Path) -> None:
