@@ -140,7 +140,7 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
     role = service.role
     address = http_origin(host, port)
     webhook = f"{address}{settings.server.webhook_path}"
-    console = f"{settings.server.public_url or address}/" if settings.server.has_console else None
+    console = f"{settings.server.public_url or address}/" if settings.has_console else None
     on_terminal = sys.stderr.isatty() and settings.logging.format != "json"
     if on_terminal:  # the first of three lines; the probe shows the others when it has connected
         receives = f"receives webhooks at {webhook}" if role != "worker" else "processes deliveries"

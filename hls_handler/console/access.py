@@ -50,7 +50,7 @@ class Access:
         self._signing_key = hmac.digest(self._key or own_key, b"HLS console", sha256)
         self._attempts, self._now = attempts, now
         public_url = settings.server.public_url or ""
-        self.is_on = settings.server.has_console
+        self.is_on = settings.has_console
         self.needs_key = key is not None
         self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
@@ -60,7 +60,10 @@ class Access:
     def find_refusal(self, request: Request) -> tuple[int, str] | None:
         """Return the status and the reason if requests from this place are rejected; None if they are not."""
         if not self.is_on:
-            return 404, "the console and the API are off: set server.api_key, because others may reach this service"
+            return (
+                404,
+                "the console and the API are off: set server.api_key, such as to the output of openssl rand -hex 24",
+            )
         if not self.needs_key:
             host = HOST.fullmatch(request.headers.get("host", ""))
             if host is None or not is_loopback(host[1]):

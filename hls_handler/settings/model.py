@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
@@ -85,11 +86,6 @@ class Server(Section):
     expect_webhook_within_h: Hours | None = Field(
         None, description="longest time without any webhook before /health is degraded; unset: no limit"
     )
-
-    @property
-    def has_console(self) -> bool:
-        """True if the console is on: with a key, or for people on this machine only."""
-        return self.api_key is not None or (is_loopback(self.host) and self.public_url is None)
 
 
 def _exactly_one(*names: str) -> dict[str, JsonValue]:
@@ -483,6 +479,16 @@ class Settings(Section):
     _sources: Sources = PrivateAttr(default_factory=lambda: Sources("settings"))
     _warnings: tuple[str, ...] = PrivateAttr(default=())
     _unset: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def has_console(self) -> bool:
+        """True if the console is on: with a key, or for people on this machine if GitHub is the sandbox there.
+
+        A proxy may forward requests of others exactly as a browser on this machine sends its own.
+        """
+        is_local = is_loopback(self.server.host) and self.server.public_url is None
+        is_sandbox = is_loopback(urlsplit(self.github.base_url).hostname or "")
+        return self.server.api_key is not None or (is_local and is_sandbox)
 
     @property
     def sources(self) -> Sources:

@@ -53,7 +53,9 @@ class Browser:
         )
 
     def apply(self, **server: object) -> None:
-        self.use(settings(server=server, **self.sections))
+        """Use these settings. Without a key, GitHub is a sandbox on this machine: else the console is off."""
+        sandbox = {} if "api_key" in server else {"github": {"base_url": "http://127.0.0.1:9"}}
+        self.use(settings(server=server, **{**sandbox, **self.sections}))
 
     def use(self, given: Settings) -> None:
         self.app = Starlette(routes=[*self.console.routes(given, _show_start)])

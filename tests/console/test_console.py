@@ -15,7 +15,7 @@ from hls_handler.reports.retry import Retry, retry_delivery
 from hls_handler.storage import Storage
 from tests.console.browser import KEY, Browser
 from tests.queue.builders import accept, claim, dead_letter, queued, state_of
-from tests.web.fakes import ask
+from tests.web.fakes import ask, settings
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e"
 
@@ -168,6 +168,15 @@ def test_damaged_form_is_a_page_about_the_problem(
     headers = [(b"host", b"127.0.0.1:8000"), (b"content-type", content_type)]
     response = ask(Browser(store).app, "/deliveries/g1/dry-run", headers=headers, chunks=[body])
     assert (response.status, b'<p role="alert" class="note">' in response.body) == (status, True)
+
+
+def test_rule_6_without_a_key_a_service_for_the_real_github_has_no_console(store: Storage) -> None:
+    browser = Browser(store)
+    browser.use(settings())
+    for path in ("/deliveries", "/api/deliveries", "/metrics", "/log/events", "/sign-in"):
+        assert browser.get(path).status == 404
+    assert browser.get("/").body == b"the start page"
+    assert "the console and the API are off: set server.api_key" in browser.get("/deliveries").body.decode()
 
 
 def test_without_a_key_only_this_machine_may_use_the_console(store: Storage) -> None:

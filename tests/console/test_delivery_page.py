@@ -55,7 +55,7 @@ def store_delivery(store: Storage, **evil: str) -> None:
 def test_page_shows_steps_actions_facts_and_replies(browser: Browser, store: Storage) -> None:
     store_delivery(store, title="Crash", sender="mona")
     page = page_of(browser)
-    assert '<a href="https://github.com/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>' in page
+    assert '<a href="http://127.0.0.1:9/octo/widgets/issues/7" rel="noreferrer">octo/widgets#7</a>' in page
     assert '<p class="subject">Crash</p>' in page
     assert "<dt>Sender</dt><dd>mona</dd>" in page
     assert [part.partition("</strong>")[0] for part in page.split('<td role="cell"><strong>')[1:5]] == [

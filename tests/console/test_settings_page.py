@@ -19,7 +19,7 @@ from tests.settings.files import app_key, load
 
 EVIL = "<img src=x onerror=alert(1)>"
 SETTINGS = """\
-github: {token: token-marker-0001, webhook_secret: [webhook-marker-0002, webhook-marker-0003]}
+github: {base_url: "http://127.0.0.1:9", token: token-marker-0001, webhook_secret: [webhook-marker-0002, webhook-marker-0003]}
 claude: {api_key: claude-marker-0004, temperature: 0.5}
 labels: {create: false, allow: [bug]}
 comments: {tone: formal}
@@ -30,7 +30,7 @@ repositories:
     features: {dry_run: true}
     labels: {create: true}
     variables: {team: payments}
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture
