@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import get_args
@@ -17,6 +18,10 @@ from hls_handler.storage import Storage
 
 STATES: tuple[State, ...] = get_args(State)
 MAX_FILTER_CHARACTERS = 200
+_CONVERSATION = re.compile(
+    r"(?:https?://[^/\s]+/)?([\w.-]+/[\w.-]+)(?:/(?:issues|pull)/|\s*#\s*)(\d+)(?:[/?#]\S*)?", re.ASCII
+)
+"""Matches the address of an issue or a pull request, and "owner/repo #7"."""
 
 
 class InvalidFilter(ValueError):
@@ -49,7 +54,7 @@ def parse_search(query: Mapping[str, str]) -> DeliverySearch:
         repository=given.get("repository"),
         event=given.get("event"),
         sender=given.get("sender"),
-        text=given.get("text", ""),
+        text=_CONVERSATION.sub(r"\1#\2", given.get("text", "")),
         since=parse_time("since", given.get("since")),
         until=parse_time("until", given.get("until")),
         before=given.get("before"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, get_args
 from urllib.parse import urlencode
@@ -145,9 +145,11 @@ class OverviewPage:
         health: Health,
         rate_limit: Callable[[], RateLimit],
         show_start: ShowStart,
+        now: Callable[[], float],
     ) -> None:
+        """`now` returns seconds since 1970."""
         self._frame, self._overviews, self._health, self._rate_limit = frame, overviews, health, rate_limit
-        self._show_start = show_start
+        self._show_start, self._now = show_start, now
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/", self._show)]
@@ -178,6 +180,8 @@ class OverviewPage:
             periods=PERIOD_TITLES,
             rate_limit=self._rate_limit(),
             links=LINKS,
+            now=datetime.fromtimestamp(self._now(), UTC),
+            top=TOP,
             calls_per_hour=budget,
             concurrency=limits.concurrency,
         )

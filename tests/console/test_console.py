@@ -285,6 +285,13 @@ def test_filters_are_in_the_address(browser: Browser, store: Storage) -> None:
     assert found("event=issues.opened&repository=O%2FR") == ["c1"]
     assert found("event=issues.closed") == []
     assert found("text=O/R%237") == ["c1"]
+    for text in (
+        "https://github.com/O/R/issues/7",
+        "o/r/pull/7/files",
+        "https://github.com/o/r/pull/7%23x",
+        "o/r+%237",
+    ):
+        assert found(f"text={text}") == ["c1"]
     assert found("text=%237") == ["c1", "a1"]
     assert found("text=%2377") == found("text=o/other%237") == []
     assert found("text=request-a") == found("text=a1") == ["a1"]

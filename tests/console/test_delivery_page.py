@@ -158,9 +158,9 @@ def test_budget_of_a_review_is_shown_as_bars(browser: Browser, store: Storage) -
         store.calls.end(lease, call, outcome="ok", usage=replace(USAGE, cost_usd=0.25), error=None)
         store.queue.finish(lease, "done", reason=None, took_s=5.0)
     page = page_of(browser)
-    assert "0.250000 USD of 0.50 USD for the calls of this delivery" in page
+    assert "0.250000 USD of 0.500000 USD for the calls of this delivery" in page
     assert '<meter id="budget-1" max="0.5" high="0.4" low="0.25" optimum="0" value="0.25"></meter>' in page
-    assert "0.500000 USD of 4.00 USD for the calls of its pull request" in page
+    assert "0.500000 USD of 4.000000 USD for the calls of its pull request" in page
     store_issue = begin(store, "g2", number=8)
     start_call(store, store_issue, "issues/analyze@3f9c2a")
     assert "<meter" not in page_of(browser, "g2")
