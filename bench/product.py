@@ -33,7 +33,7 @@ def product(url: str) -> uvicorn.Server:
     """Make a server that verifies, routes and commits each delivery before it responds."""
     settings = Settings.model_validate(
         {
-            "github": {"token": "unused", "webhook_secret": SECRET},
+            "github": {"token": "unused", "webhook_secret": SECRET, "base_url": "http://127.0.0.1:9"},  # no key needed
             "claude": {"api_key": "unused"},
             "repositories": [{"name": "*/*"}],
             "storage": {"url": url},
