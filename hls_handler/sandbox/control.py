@@ -18,7 +18,7 @@ from hls_handler.prompting import recorded
 from hls_handler.sandbox import shapes
 from hls_handler.sandbox.apps import Apps
 from hls_handler.sandbox.faults import Fault, Faults, StandIn
-from hls_handler.sandbox.objects import Permission
+from hls_handler.sandbox.objects import Conversation, Permission, Repository
 from hls_handler.sandbox.request_log import RequestLog
 from hls_handler.sandbox.state import State
 
@@ -185,11 +185,15 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
         hook = await asyncio.to_thread(add, body.owner, body.url, body.secret)  # sends the ping
         return JSONResponse({"id": hook.id}, status_code=201)
 
-    async def add_comment(request: Request) -> Response:
-        body = await _parse(request, AddComment)
+    def require_conversation(body: AddComment | ChangeLabels) -> tuple[Repository, Conversation]:
         home, conversation = state.repository(body.repository), state.conversation(body.repository, body.number)
         if home is None or conversation is None:
             raise BadRequest(f"number: the sandbox has no {body.repository}#{body.number}: send its event first")
+        return home, conversation
+
+    async def add_comment(request: Request) -> Response:
+        body = await _parse(request, AddComment)
+        home, conversation = require_conversation(body)
         author = state.add_person(body.author)
         if body.permission is not None:
             state.set_permission(body.repository, author.login, body.permission)
@@ -205,9 +209,7 @@ def _state_routes(state: State, apps: Apps, urls: Mapping[str, str]) -> list[Rou
 
     async def change_labels(request: Request) -> Response:
         body = await _parse(request, ChangeLabels)
-        home, conversation = state.repository(body.repository), state.conversation(body.repository, body.number)
-        if home is None or conversation is None:
-            raise BadRequest(f"number: the sandbox has no {body.repository}#{body.number}: send its event first")
+        home, conversation = require_conversation(body)
         author = state.add_person(body.author)
         kind, shape = ("pull_request", shapes.pull_request) if conversation.kind == "pull" else ("issue", shapes.issue)
         answer = Response(status_code=204)
