@@ -127,5 +127,5 @@ class PullRequestFacts:
 
     @property
     def earlier(self) -> Mapping[str, Sequence[str]]:
-        """What was reviewed before a review that reads everything again, `ReviewRecord.reviewed`; else nothing."""
+        """Return `ReviewRecord.reviewed` for a review that reads everything again; else nothing."""
         return self.record.reviewed if self.is_full else {}

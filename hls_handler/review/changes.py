@@ -62,7 +62,7 @@ def find_changed_lines(
     `reviewed` is what `digest_hunk` returned for each hunk; () means no earlier review, so all of them are returned. If
     lines of a reviewed hunk are not there any more, the changed lines above and below them are returned, too, because a
     deleted check can be a defect. A hunk that is not there any more changes no other. If an inserted block ends with
-    the lines above it, nobody can tell which of both are new: with `equal_ends`, both are returned, else one of them.
+    the lines above it, it is not known which of both are new: with `equal_ends`, both are returned, else one of them.
     """
     hunks = [_tokenize(hunk) for hunk in patch.hunks]
     new = [(*first, *lines, *last) for first, lines, last in hunks]

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hls_handler.analysis import Finding, Score, Severity
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
-from hls_handler.review.patches import Patch, Side
+from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
     MIN_CHARACTERS,
     KnownLine,
@@ -335,12 +335,12 @@ def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
     """Return each place of each finding with each of its properties that identify it there."""
-    places = _find_lines(findings, patches)
+    lines = _find_lines(findings, patches)
     identities = [_identities(finding, "line", str(finding.line)) for finding in findings]
     for finding, own in zip(findings, identities, strict=True):
-        place = places.get((finding.path, finding.side, finding.line))
-        if place is not None and place.line.mark == " ":
-            own |= _identities(finding, "unchanged", identify(place.line.text))
+        line = lines.get((finding.path, finding.side, finding.line))
+        if line is not None and line.mark == " ":
+            own |= _identities(finding, "unchanged", identify(line.text))
     return identities
 
 
@@ -362,7 +362,7 @@ def add(
     All findings must be at lines of the patches. `previous_paths` are those of renamed files, by their new path.
     """
     taken = {entry.key for entry in ledger}
-    places = _find_lines(findings, patches)
+    places = _find_places(findings, patches)
     added: list[LedgerEntry] = []
     for finding in findings:
         place = places[finding.path, finding.side, finding.line]
@@ -400,17 +400,24 @@ def _find_above(finding: Finding, patch: Patch) -> tuple[str, ...]:
     return tuple(text for text in texts if len(text) >= MIN_CHARACTERS)
 
 
-def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[tuple[str, Side, int], Place]:
+_Position = tuple[str, Side, int]
+
+
+def _find_lines(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[_Position, Line]:
+    """Return the lines of the findings that are at lines of the patches."""
     wanted = {(finding.path, finding.side, finding.line) for finding in findings}
-    read = {path: patches[path] for path, _, _ in wanted if path in patches}
-    texts = {
-        (path, line.side, line.number): identify(line.text)
-        for path, patch in read.items()
-        for hunk in patch.hunks
+    return {
+        (path, line.side, line.number): line
+        for path in {path for path, _, _ in wanted} & patches.keys()
+        for hunk in patches[path].hunks
         for line in hunk.lines
         if (path, line.side, line.number) in wanted
     }
-    index = PatchIndex(read, {*texts.values()})
+
+
+def _find_places(findings: Iterable[Finding], patches: Mapping[str, Patch]) -> Mapping[_Position, Place]:
+    texts = {position: identify(line.text) for position, line in _find_lines(findings, patches).items()}
+    index = PatchIndex({path: patches[path] for path, _, _ in texts}, {*texts.values()})
     return {
         (path, side, number): index.with_twins(place)
         for (path, side, number), text in texts.items()
