@@ -20,7 +20,7 @@ from hls_handler.console.figures import FiguresPages
 from hls_handler.console.frame import Frame
 from hls_handler.console.log_page import LogPages
 from hls_handler.console.log_stream import LogStreams
-from hls_handler.console.metrics import MetricsPage
+from hls_handler.console.metrics import MAX_NUMBERS_AGE_S, MetricsPage, read_numbers
 from hls_handler.console.openapi import ApiDescription
 from hls_handler.console.overview import MAX_OVERVIEW_AGE_S, OverviewPage, ShowStart, read_overview
 from hls_handler.console.pages import STATIC
@@ -67,6 +67,7 @@ class Console:
         )
         self._streams = LogStreams(ports.log_ring)
         self._stats = SingleFlightCache(partial(read_library_stats, ports.store), ports.now, max_age_s=MAX_STATS_AGE_S)
+        self._numbers = SingleFlightCache(partial(read_numbers, ports.store), ports.now, max_age_s=MAX_NUMBERS_AGE_S)
         self._descriptions = PromptDescriptions()
         self._delimiter_key = secrets.token_bytes(16)  # of prompts on pages; the service has a key in the database
         self._run = run or RenderProcess().run
@@ -97,7 +98,7 @@ class Console:
             *SettingsPages(frame, store, ports.health, ports.prompts).routes(),
             *SignInPages(frame).routes(),
             *Api(frame, store).routes(),
-            *MetricsPage(frame, store, ports.health, ports.rate_limit).routes(),
+            *MetricsPage(frame, self._numbers, ports.health, ports.rate_limit).routes(),
             *ApiDescription(frame).routes(),
             *DocumentationPages(frame).routes(),
             STATIC,

@@ -26,6 +26,7 @@ from hls_handler.history.corrections import CORRECTION_WITHDRAWN, LABEL_CORRECTE
 from hls_handler.history.statistics import QueueState
 from hls_handler.queue.changes import BUCKETS_S, LABEL_SET
 from hls_handler.storage import Storage
+from hls_handler.web.single_flight import SingleFlightCache
 from hls_handler.work.health import ComponentState, Health, HealthSnapshot
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_SERIES = 500
 """Most series of one metric. The smallest values beyond it are added up in a series whose labels are "other"."""
+
+MAX_NUMBERS_AGE_S = 5.0
+"""Oldest age of the database's numbers: to count a long queue takes a while, and several scrapers may read at once."""
 
 Counters = Mapping[tuple[str, str], int]
 
@@ -137,8 +141,14 @@ TOTALS = (
 class MetricsPage:
     """The route for one set of settings. Programs send the key in a header; a session does not count."""
 
-    def __init__(self, frame: Frame, store: Storage, health: Health, rate_limit: Callable[[], RateLimit]) -> None:
-        self._settings, self._access, self._store = frame.settings, frame.access, store
+    def __init__(
+        self,
+        frame: Frame,
+        numbers: SingleFlightCache[StoreNumbers],
+        health: Health,
+        rate_limit: Callable[[], RateLimit],
+    ) -> None:
+        self._settings, self._access, self._numbers = frame.settings, frame.access, numbers
         self._health, self._rate_limit = health, rate_limit
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -152,17 +162,13 @@ class MetricsPage:
         if not self._access.is_scraper(request):
             sentence = "send the service's key (server.api_key) as Authorization: Bearer KEY, or in X-API-Key\n"
             return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
-        process = ProcessNumbers(self._health.snapshot(), self._rate_limit(), self._settings.claude.calls_per_hour)
-        accept = request.headers.get("accept", "")
-        body, media_type = await asyncio.to_thread(self._read, process, accept)
-        return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
-
-    def _read(self, process: ProcessNumbers, accept: str) -> tuple[bytes, str]:
         try:
-            numbers = read_numbers(self._store)
+            numbers = await self._numbers.get()
         except StoreUnavailable:
             numbers = None  # hls_health_state is most useful now
-        return expose(process, numbers, accept)
+        process = ProcessNumbers(self._health.snapshot(), self._rate_limit(), self._settings.claude.calls_per_hour)
+        body, media_type = await asyncio.to_thread(expose, process, numbers, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": media_type, "cache-control": "no-store"})
 
 
 def read_numbers(store: Storage) -> StoreNumbers:

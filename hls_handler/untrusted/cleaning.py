@@ -173,4 +173,6 @@ def escape_unprintable(text: str) -> str:
 
 def escape_unprintable_lines(text: str) -> str:
     """Escape unprintable characters, except newlines and tabs."""
+    if text.isprintable():  # pages call this for each value
+        return text
     return LINE_PARTS.sub(lambda part: escape_unprintable(part[0]), text)

@@ -106,15 +106,21 @@ def test_questions_lead_to_an_app_and_settings_that_load(
     assert [one.name for one in settings.repositories] == [REPOSITORY]
     assert settings.repositories[0].events == ("issues", "pull_request", "pull_request_review", "workflow_run")
     assert settings.warnings == ()
+    assert settings.has_console
     app = sandbox.state.world.apps["my-hls"]
+    console_key = settings.server.api_key
+    assert console_key is not None
+    assert len(console_key.get_secret_value()) == 64
     assert variables() == {
         "GITHUB_APP_ID": str(app.id),
         "GITHUB_WEBHOOK_SECRET": app.webhook_secret,
         "ANTHROPIC_API_KEY": KEY,
+        "HLS_API_KEY": console_key.get_secret_value(),
     }
     shown = capsys.readouterr().out
     assert "Next steps:" in shown
     assert "hls listen" in shown
+    assert f"The key is the value of HLS_API_KEY in {Path('.env').absolute()}" in shown
 
 
 def test_the_app_gets_the_permissions_and_events_that_hls_uses(run: Run, sandbox: Sandbox) -> None:
@@ -167,10 +173,18 @@ def test_secrets_are_private_and_never_printed(run: Run, capsys: pytest.CaptureF
     assert [mode_of(path) for path in (".env", "config/github-app.pem")] == [0o600, 0o600]
     printed = capsys.readouterr()
     key = Path("config/github-app.pem").read_text().splitlines()[1]
-    for secret in (key, variables()["GITHUB_WEBHOOK_SECRET"], KEY):
+    for secret in (key, variables()["GITHUB_WEBHOOK_SECRET"], variables()["HLS_API_KEY"], KEY):
         assert secret not in printed.out + printed.err
         assert all(secret not in page for page in browser.pages)
         assert secret not in Path("config/settings.yaml").read_text()
+
+
+def test_a_present_key_of_the_console_stays(run: Run) -> None:
+    Path(".env").write_text("HLS_API_KEY=a-key-of-the-operator\n")
+    run(**APP)
+    settings = load_settings(Path("config/settings.yaml"), {}, dotenv=Path(".env"))
+    assert settings.server.api_key is not None
+    assert settings.server.api_key.get_secret_value() == "a-key-of-the-operator"
 
 
 def test_missing_values_without_a_terminal_are_one_error_that_lists_the_options(folder: Path) -> None:

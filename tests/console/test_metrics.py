@@ -70,6 +70,15 @@ def test_health_and_rate_limit_are_those_of_this_process(browser: Browser) -> No
     assert (found["hls_store_readable"], found["hls_claude_budget_calls"]) == (1, 200)
 
 
+def test_numbers_of_the_database_are_read_at_most_every_five_seconds(browser: Browser, store: Storage) -> None:
+    assert scrape(browser)["hls_queued_deliveries"] == 0
+    accept(store, queued("g1"))
+    browser.now += 4.9
+    assert scrape(browser)["hls_queued_deliveries"] == 0
+    browser.now += 0.1
+    assert scrape(browser)["hls_queued_deliveries"] == 1
+
+
 def test_health_is_shown_while_the_database_cannot_be_read(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "hls.db").unlink()
     browser.health.report_problem("store", "no disk", "free space", severity="unhealthy")

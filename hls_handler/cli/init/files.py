@@ -138,7 +138,7 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-APP_ID, WEBHOOK_SECRET = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET"
+APP_ID, WEBHOOK_SECRET, API_KEY = "GITHUB_APP_ID", "GITHUB_WEBHOOK_SECRET", "HLS_API_KEY"
 
 
 @contextmanager
@@ -233,9 +233,10 @@ def settings_text(
     about_url: str | None = None,
 ) -> str:
     """Return a settings file. Arguments that are None keep their defaults."""
-    parts = [HEADER]
+    parts = [HEADER, "server:"]
     if webhook_path is not None:
-        parts += ["server:", f"  webhook_path: {json.dumps(webhook_path)}  # path that GitHub posts to", ""]
+        parts.append(f"  webhook_path: {json.dumps(webhook_path)}  # path that GitHub posts to")
+    parts += [f'  api_key: "${{{API_KEY}}}"  # opens the console; /stats, /metrics and the API need it', ""]
     parts += ["github:", *(f"  {line}" for line in identity.lines), '  webhook_secret: "${GITHUB_WEBHOOK_SECRET}"']
     if github_url is not None:
         parts.append(f"  base_url: {json.dumps(github_url)}")

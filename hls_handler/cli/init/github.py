@@ -308,6 +308,6 @@ def _shorten(url: str) -> str:
     return "/".join(urlsplit(url).path.strip("/").split("/")[:2]).removesuffix(".git")
 
 
-def webhook_secret(present: Mapping[str, str], name: str) -> str:
-    """Return the stored secret of the webhook, or a new one."""
+def new_secret(present: Mapping[str, str], name: str) -> str:
+    """Return the stored secret of this name, or a new one."""
     return present.get(name) or secrets.token_hex(32)

@@ -17,6 +17,7 @@ from hls_handler.cli.demo_claude import KEY_VARIABLE, require_claude_access
 from hls_handler.cli.init.dialogue import Dialogue, Outcome, Terminal, find_about_url, open_browser, remaining_steps
 from hls_handler.cli.init.files import (
     ALL_REPOSITORIES,
+    API_KEY,
     APP_ID,
     SETTINGS_MODE,
     STANDARD_INPUT,
@@ -43,7 +44,7 @@ from hls_handler.cli.init.github import (
     check_repositories,
     check_token,
     check_webhook_url,
-    webhook_secret,
+    new_secret,
 )
 from hls_handler.cli.options import DOTENV, print_line, print_lines, utc_now
 from hls_handler.clients.claude_errors import KEY_REMEDY
@@ -122,6 +123,7 @@ class Init:
             identity, webhook_url = TOKEN_IDENTITY, self._app.ask_webhook_url()
             repositories = self._set_up_token()
         has_key = self._set_up_claude()
+        self._store({API_KEY: new_secret(self._variables(), API_KEY)})
         is_written = self._write_settings(identity, repositories, webhook_url)
         self._warn_of_overridden_variables()
         if has_key:
@@ -236,7 +238,7 @@ class Init:
         _require_header_text("the token", token)
         names = check_repositories(self._options.repositories) if self._options.repositories else ()
         names = check_token(self._github_url, token, names, self._dialogue, now=self._now)
-        self._store({TOKEN: token, WEBHOOK_SECRET: webhook_secret(variables, WEBHOOK_SECRET)})
+        self._store({TOKEN: token, WEBHOOK_SECRET: new_secret(variables, WEBHOOK_SECRET)})
         return names
 
     # --- Claude ----------------------------------------------------------------------------------------------------
