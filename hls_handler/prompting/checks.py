@@ -201,6 +201,10 @@ class LibraryCheck:
         found: dict[tuple[str, int], Problem] = {}  # by file and line; only the first problem of a line is kept
         systems: dict[str, str] = {}  # system message -> the first sample that has it
         replies: tuple[Reply, ...] = sample_values(prompt.reply_model)
+        of_families = {
+            family.name: {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
+            for family in self.event_families(name).values()
+        }
 
         def add(problem: Problem, sample: str) -> None:
             with_sample = replace(problem, message=f"{problem.message} (tried with {sample})")
@@ -217,8 +221,8 @@ class LibraryCheck:
                 if not rendered.task:
                     add(Problem(prompt.path, 1, "the template renders no task for Claude"), sample)
             for reply in replies[: 2 if number else None]:  # all replies with the first sample: others differ little
-                extra = {key: sample_values(hint)[:2] for key, hint in family.comment_variables.items()}
-                chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra.items()}
+                extra = of_families[family.name].items()
+                chosen = {key: full if reply.worth_saying else minimal for key, (full, minimal) in extra}
                 try:
                     render_comment(library, name, {**recorded, **chosen, "analysis": reply}, key=KEY)
                 except BrokenTemplateError as exc:
