@@ -18,6 +18,7 @@ from bench.process import serve_on
 from bench.requests import SECRET
 from hls_handler import logs
 from hls_handler.clients.api import RateLimit
+from hls_handler.log_ring import LogRing
 from hls_handler.queue.group_commit import AcceptQueue
 from hls_handler.routing import RoutingResult, WebhookEnvelope, from_envelope, route
 from hls_handler.settings.effective import RepositoryTable
@@ -29,8 +30,8 @@ from hls_handler.work.health import Health
 from hls_handler.work.workers import AwaitedDeliveries
 
 
-def product(url: str) -> uvicorn.Server:
-    """Make a server that verifies, routes and commits each delivery before it responds."""
+def product(url: str) -> tuple[uvicorn.Server, LogRing]:
+    """Make a server that verifies, routes and commits each delivery before it responds, and the ring of its log."""
     settings = Settings.model_validate(
         {
             "github": {"token": "unused", "webhook_secret": SECRET, "base_url": "http://127.0.0.1:9"},  # no key needed
@@ -68,9 +69,9 @@ def product(url: str) -> uvicorn.Server:
         health=Health(lambda: datetime.now(UTC)),
         clock=time.monotonic,
     )
-    console = make_browser(store).console
-    application = WebApplication(settings, table, ports, lifespan=lifespan, more_routes=console.routes)
-    return make_server(application.app, lambda: settings)
+    browser = make_browser(store)
+    application = WebApplication(settings, table, ports, lifespan=lifespan, more_routes=browser.console.routes)
+    return make_server(application.app, lambda: settings), browser.log_ring
 
 
 class _OnePrompt:
@@ -88,5 +89,6 @@ class _OnePrompt:
 
 if __name__ == "__main__":
     with tempfile.TemporaryFile("w", encoding="utf-8") as log_file:  # the receiver writes a line for each webhook
-        logs.configure("INFO", "json", log_file, [SECRET])
-        serve_on(int(sys.argv[1]), product(sys.argv[2]))
+        server, ring = product(sys.argv[2])
+        logs.configure("INFO", "json", log_file, [SECRET], ring=ring)
+        serve_on(int(sys.argv[1]), server)
