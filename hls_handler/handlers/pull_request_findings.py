@@ -117,9 +117,10 @@ def follow_findings(
     )
     closed = {entry.key for entry in record.ledger if entry.is_closed}
     ledger = follow_up(record.ledger, files)
-    if record.base and (merged := list_merged(record.ledger, ledger, files)):
-        texts = read_files(record.base, sorted({*merged.values()}))
-        in_base = {path: _identify_lines(texts[old]) for path, old in merged.items() if old in texts}
+    if merged := list_merged(record.ledger, ledger, files):
+        texts = read_files(record.base, sorted({*merged.values()})) if record.base else {}
+        quotes = {entry.quote for entry in record.ledger}  # a file that cannot be read may have all of them
+        in_base = {path: _identify_lines(texts[old]) if old in texts else quotes for path, old in merged.items()}
         ledger = follow_up(record.ledger, replace(files, in_base=in_base))
     if hidden := list_hidden(ledger, files):
         texts = read_files(head, sorted({*hidden.values()}))
@@ -163,7 +164,8 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     timely = [finding for finding in located if _is_timely(facts, finding)]
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
-    ledger = settle_quotes(facts.record.ledger, (*located, *unlocated), patches, read=read)
+    unplaced = [*unlocated, *(finding for finding in located if finding not in timely)]
+    ledger = settle_quotes(facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced)
     new = find_new(timely, ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)

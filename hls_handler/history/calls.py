@@ -42,14 +42,18 @@ CLAUDE_RATE_LIMIT = "claude"
 """Name of the rate limit for calls to Claude."""
 
 _BUDGET = "claude.calls_per_hour"
-SUCCESS, UNAVAILABLE = "ok", "unavailable"
-"""Outcomes of calls: a valid reply, and a call that Claude did not accept. The latter is free and not budgeted."""
+SUCCESS, UNAVAILABLE, FAILED = "ok", "unavailable", "failed"
+"""Outcomes of calls: a valid reply; Claude did not accept the call, which is not budgeted; Claude answered an error."""
+
+FREE = (UNAVAILABLE, FAILED)
+"""Outcomes of calls that cost nothing, unless their usage is unknown and therefore estimated."""
 
 UNFINISHED = "unfinished"
 """Counted in place of an outcome while a call is in progress, and for good if its end could not be stored."""
 
 _TOKENS = ("input_tokens", "output_tokens", "cache_write_tokens", "cache_read_tokens")
 _c, _d = calls.c, deliveries.c
+_IS_FREE = and_(func.coalesce(_c.outcome, UNFINISHED).in_(FREE), _c.output_tokens.is_(None))
 
 
 def _is_recent(moment: ColumnElement[int], now: ColumnElement[int]) -> ColumnElement[bool]:
@@ -116,7 +120,12 @@ class CallRow:
     @property
     def is_estimate(self) -> bool:
         """True if tokens and cost are an upper estimate, because the usage is unknown."""
-        return self.outcome in (None, "failed", "miscounted", "oversized") and self.output_tokens is not None
+        return self.outcome in (None, FAILED, "miscounted", "oversized") and self.output_tokens is not None
+
+    @property
+    def is_free(self) -> bool:
+        """True if Claude rejected the call or did not get it."""
+        return self.outcome in FREE and self.output_tokens is None
 
     @property
     def all_input_tokens(self) -> int:
@@ -124,9 +133,9 @@ class CallRow:
 
 
 def make_receipt(calls: Sequence[CallRow]) -> Receipt:
-    """Return the sums over the calls of a delivery that Claude accepted, without those of a shadow prompt."""
+    """Return the sums over the calls of a delivery that Claude got, without those of a shadow prompt."""
     own = [call for call in calls if not call.of_shadow and call.outcome != UNAVAILABLE]
-    costs = [call.cost_usd for call in own]
+    costs = [0.0 if call.is_free else call.cost_usd for call in own]
     return Receipt(
         calls=len(own),
         input_tokens=sum(call.all_input_tokens for call in own),
@@ -144,7 +153,7 @@ class PromptStats:
     prompt_id: str  # "issues/analyze@3f9c2a"
     replies: int  # number of valid replies
     cost_usd: float  # of the calls whose cost is known, and the upper estimate of unfinished calls
-    calls_of_unknown_cost: int  # no known price; calls that Claude did not accept cost nothing
+    calls_of_unknown_cost: int  # no known price; calls that Claude rejected or did not get cost nothing
     last_error: str | None
     last_error_at: datetime | None
 
@@ -459,9 +468,7 @@ def sum_calls(
             _c.prompt_id,
             func.count().filter(_c.outcome == SUCCESS).label("replies"),
             func.sum(_c.cost_micro_usd).label("cost_micro_usd"),
-            func.count()
-            .filter(_c.cost_micro_usd.is_(None), _c.outcome.is_distinct_from(UNAVAILABLE))
-            .label("calls_of_unknown_cost"),
+            func.count().filter(_c.cost_micro_usd.is_(None), ~_IS_FREE).label("calls_of_unknown_cost"),
             func.max(_c.id).filter(_c.outcome != SUCCESS).label("failed_id"),
             literal_column("NULL").label("last_error"),
             literal_column("NULL").label("last_error_at"),

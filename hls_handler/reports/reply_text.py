@@ -47,7 +47,7 @@ def _describe(reply: Reply) -> list[str]:
             return [*parts, *_suggestions(reply.suggested_labels)]
         case FindingVerdicts():
             refuted = sum(verdict.is_refuted for verdict in reply.verdicts)
-            return [f"{count(refuted, 'finding')} refuted"]
+            return [f"{count(len(reply.verdicts), 'verdict')}, {refuted} of them: refuted"]
         case ReviewAnalysis():
             blocking = sum(request.blocking for request in reply.requests)
             requests = count(len(reply.requests), "request")

@@ -95,7 +95,7 @@ class LedgerEntry:
     twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
     dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
     void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
-    has_other_place: bool = False  # True: its text is at another place, or its quote changed: it may be right there
+    has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
     is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
 
@@ -266,23 +266,42 @@ def find_new(
 
 
 def settle_quotes(
-    ledger: Iterable[LedgerEntry], findings: Sequence[Finding], patches: Mapping[str, Patch], *, read: Collection[str]
+    ledger: Iterable[LedgerEntry],
+    findings: Sequence[Finding],
+    patches: Mapping[str, Patch],
+    *,
+    read: Collection[str],
+    unplaced: Sequence[Finding] = (),
 ) -> tuple[LedgerEntry, ...]:
     """Return the entries after a review of the files `read`: those with a changed quote are fixed unless repeated.
 
-    One of several quoted lines may be changed without a correction. `findings` are those of the review, also without a
-    position. If a later one repeats a finding that was fixed so, it is open again.
+    One of several quoted lines may be changed without a correction. `findings` are those of the review. `unplaced` are
+    those of them that may be about another line than they name, because they have no position, or one that the review
+    does not comment on. If a later one repeats a finding that was fixed so, it is open again.
     """
+    ledger = tuple(ledger)
 
-    def repeats(finding: Finding, entry: LedgerEntry) -> bool:
-        is_there = finding.line == entry.line or identify(finding.quote.split("\n")[-1]) == entry.quote
-        is_same = finding.category == entry.category or finding.title == entry.title
-        return finding.path == entry.path and is_there and is_same
+    def is_at(finding: Finding, entry: LedgerEntry) -> bool:
+        return finding.path == entry.path and finding.line == entry.line and is_same(finding, entry)
+
+    def is_same(finding: Finding, entry: LedgerEntry) -> bool:
+        return finding.category == entry.category or finding.title == entry.title
+
+    texts = [
+        (finding, identify(finding.quote.split("\n")[-1]))
+        for finding in unplaced
+        if not any(is_at(finding, entry) for entry in ledger)
+    ]
+
+    def find_repeated(entry: LedgerEntry) -> Finding | None:
+        there = (finding for finding in findings if is_at(finding, entry))
+        equal = (one for one, text in texts if (one.path, text) == (entry.path, entry.quote) and is_same(one, entry))
+        return next(there, None) or next(equal, None)
 
     def settle(entry: LedgerEntry) -> LedgerEntry:
         if not entry.is_quote_changed:
             return entry
-        repeated = next((finding for finding in findings if repeats(finding, entry)), None)
+        repeated = find_repeated(entry)
         if repeated is None:
             return replace(entry, state="fixed") if entry.path in read else entry
         reopened = replace(entry, state="open" if entry.is_closed else entry.state)
@@ -459,7 +478,8 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
     if place is None or (entry.is_absent and not is_quoted):
         state = _find_state(entry, files, index)
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    is_same = place.is_certain and is_quoted
+    is_seen = entry.is_quote_changed and place.nearby == entry.nearby  # people know this change
+    is_same = place.is_certain and (is_quoted or is_seen)
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and not is_quoted
     return replace(

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from hls_handler.analysis import Reply, UnusableReply, Usage, ValidReply
 from hls_handler.deliveries import FIRST_SHADOW_STEP
 from hls_handler.errors import DependencyDown, LeaseLost, Permanent, PromptError, StepFailed
-from hls_handler.history.calls import UNAVAILABLE, ReviewBudget
+from hls_handler.history.calls import FAILED, UNAVAILABLE, ReviewBudget
 from hls_handler.history.reply_cache import CacheKey
 from hls_handler.prompting.prompt import Prompt
 from hls_handler.prompting.render import RenderedPrompt, render
@@ -120,7 +120,7 @@ def _end_failed(job: Job, call: int, error: StepFailed) -> None:
     job.store.calls.end(
         job.lease,
         call,
-        outcome=UNAVAILABLE if isinstance(error, DependencyDown) and not is_unknown else "failed",
+        outcome=UNAVAILABLE if isinstance(error, DependencyDown) and not is_unknown else FAILED,
         usage=None,
         error=str(error),
         is_usage_unknown=is_unknown,

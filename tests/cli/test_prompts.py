@@ -122,7 +122,7 @@ def test_list_shows_statistics_of_the_current_version_and_of_earlier_ones_in_par
         "  for         issues.opened\n"
         "  from        lib/issues/mine.j2, your own; from the shipped library: base.j2\n"
         "  answers     3 (earlier versions: 1)\n"
-        "  cost        0.003000 USD, and unknown for 1 call (earlier versions: 0.500000 USD, and unknown for 1 call)\n"
+        "  cost        0.003000 USD, and unknown for 1 call (earlier versions: 0.500000 USD)\n"
         "  last error  none\n"
         "              (earlier versions: TIME: Claude answered 404 Done: forged\\x1b[2J)\n"
         f"{identity(hls, 'issues/more')}\n"
@@ -141,7 +141,7 @@ def test_an_unknown_cost_is_not_shown_as_zero(hls: Hls, tmp_path: Path) -> None:
         call(store, lease, mine)
         call(store, lease, mine, error="no answer")
     listed = hls("list").stdout
-    assert "  answers     1\n  cost        unknown for 2 calls\n" in listed
+    assert "  answers     1\n  cost        unknown for 1 call\n" in listed
     assert re.search(r"  last error  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: no answer\n", listed)
 
 

@@ -41,7 +41,7 @@ REPLIES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "finding_verdicts": (
         {"verdicts": [{"number": 1, "is_refuted": True}, {"number": 2, "is_refuted": False}]},
-        "1 finding refuted.",
+        "2 verdicts, 1 of them: refuted.",
     ),
     "review_analysis": (
         review_analysis(request("a"), request("b", blocking=False)).model_dump(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -348,6 +349,16 @@ def test_plot_shows_the_escape_of_unprintable_characters() -> None:
     svg = draw("lines", "title \u202e", ["00:00"], series, unit=str, shown_labels=[])
     assert "\\u202ename\\x00" in svg
     assert not {"\u202e", "\0"} & set(svg)
+
+
+@pytest.mark.parametrize("kind", ["lines", "bars"])
+def test_style_sheet_colours_plots_by_the_rules_for_plots_only(kind: str, browser: Browser) -> None:
+    series = {"one": [1.0, 2.0], "two": [2.0, 1.0]}
+    svg = draw("lines" if kind == "lines" else "bars", "title", ["00:00", "01:00"], series, unit=str, shown_labels=[])
+    classes = {name for names in re.findall('class="([^"]*)"', svg) for name in names.split()} - {"plot"}
+    rules = re.findall(r"([^{}]+)\{", browser.get("/static/console.css").body.decode())
+    selectors = [selector for rule in rules for selector in rule.split(",") if ".plot" not in selector]
+    assert {name for selector in selectors for name in re.findall(r"\.([a-z][\w-]*)", selector)} & classes == set()
 
 
 def test_plots_leave_the_import_of_modules_as_it_is() -> None:

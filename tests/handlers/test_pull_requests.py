@@ -561,6 +561,25 @@ def test_finding_on_a_hidden_line_is_open_as_long_as_the_file_has_the_line(text:
     assert [entry.state for entry in after.record.ledger] == [state]
 
 
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [("delete_all(rows)\n", "open"), ("other()\n", "gone"), ("", "open")],
+    ids=["in the base", "not in the base", "not readable"],
+)
+def test_finding_in_a_copy_whose_original_is_removed_is_open_unless_the_base_did_not_have_its_line(
+    text: str, state: str
+) -> None:
+    block = ["    audit(rows)", "    delete_all(rows)", "    return len(rows)"]
+    added = "\n+".join(["@@ -20,1 +20,5 @@\n last()", "def purge(rows):", *block])
+    found = finding(line=23, quote="delete_all(rows)")
+    record = review(gather(file(patch=added, additions=4, deletions=0), base_sha="b" * 40), found)
+    removed = "\n ".join(["@@ -9,5 +9,4 @@\n-def wipe(rows):\n-    require_admin()\n+def purge(rows):", *block])
+    after = gather(
+        file(patch=removed, additions=1, deletions=2), record=record, head_files={"area.py": text} if text else {}
+    )
+    assert [entry.state for entry in after.record.ledger] == [state]
+
+
 def test_finding_in_a_file_that_loses_its_patch_stays_open() -> None:
     record = review(gather(TWO), finding())
     left_out = {"ignored_paths": PathFilter(("area.py",))}

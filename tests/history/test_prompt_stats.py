@@ -42,7 +42,7 @@ def test_unusable_reply_costs_but_is_not_counted_as_reply(store: Storage) -> Non
     assert (row.replies, row.cost_usd, row.calls_of_unknown_cost, row.last_error) == (0, 0.004, 0, "Claude: invalid")
 
 
-def test_cost_is_unknown_without_price_reply_or_end_and_zero_if_unavailable(store: Storage) -> None:
+def test_cost_is_unknown_without_price_or_end_and_zero_if_claude_rejected_the_call_or_is_down(store: Storage) -> None:
     lease = begin(store, "g1")
     end_call(store, lease, NEW, SUCCESS, 0.001)
     store.calls.end(lease, start_call(store, lease, NEW), outcome=SUCCESS, usage=Usage("claude-new"), error=None)
@@ -50,7 +50,7 @@ def test_cost_is_unknown_without_price_reply_or_end_and_zero_if_unavailable(stor
     start_call(store, lease, NEW)
     end_call(store, lease, NEW, UNAVAILABLE)
     (row,) = store.calls.prompt_stats()
-    assert (row.replies, row.cost_usd, row.calls_of_unknown_cost) == (2, 0.001, 3)
+    assert (row.replies, row.cost_usd, row.calls_of_unknown_cost) == (2, 0.001, 2)
 
 
 def test_last_error_remains_after_later_replies(store: Storage, skew: Skew) -> None:

@@ -163,7 +163,7 @@ def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> 
     prompt_stats, counters = store.calls.prompt_stats(), store.statistics.counters()
     assert [(row.prompt_id, row.replies, row.cost_usd, row.calls_of_unknown_cost) for row in prompt_stats] == [
         (PROMPT, 2, 1.75, 0),
-        (OTHER, 1, 0.125, 2),
+        (OTHER, 1, 0.125, 1),
     ]
     assert [row.last_error for row in prompt_stats] == ["Claude: invalid", "Claude: failed"]
     skew.advance(days=40)

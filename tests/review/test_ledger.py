@@ -604,7 +604,8 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
     assert (again.state, again.is_quote_changed) == ("open", False)
     assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
     elsewhere = repeated.model_copy(update={"line": 90})
-    assert settle_quotes([after], [elsewhere], patches(now), read=["area.py"]) == (after,)
+    assert settle_quotes([after], [elsewhere], patches(now), read=["area.py"], unplaced=[elsewhere]) == (after,)
+    assert [one.state for one in settle_quotes([after], [elsewhere], patches(now), read=["area.py"])] == [state]
     fixed = settle_quotes([after], [], patches(now), read=["area.py"])
     for text, later in ((now, state), (CALL, "open"), (now.replace("+)\n", ""), "fixed")):
         assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
@@ -636,6 +637,34 @@ def test_dismissal_does_not_hold_after_a_quoted_line_changed() -> None:
     )
     (later,) = apply_threads(follow([again], now), [resolved], writers=["zoe"])
     assert [one.state for one in (*dismissed, after, again, later)] == ["dismissed", "open", "open", "open"]
+
+
+def test_finding_at_the_end_of_another_call_does_not_repeat_one_whose_quote_changed() -> None:
+    quote, other = "run(\n    command,\n    shell=True,\n)", "call(\n    order,\n)"
+    text = CALL.replace("+log(command)", "+call(\n+    order,\n+)\n+log(command)").replace("+7", "+10")
+    first, second = (
+        finding(path="area.py", start_line=start, line=line, quote=quoted)
+        for start, line, quoted in ((2, 5, quote), (6, 8, other))
+    )
+    ledger = raised(first, second, text=text)
+    now = text.replace("shell=True", "shell=False")
+    followed = follow(ledger, patches(now), reviewed=reviewed(text))
+    for unplaced in ([], [second]):
+        settled = settle_quotes(followed, [second], patches(now), read=["area.py"], unplaced=unplaced)
+        assert [one.state for one in settled] == ["fixed", "open"]
+
+
+def test_dismissal_after_the_changed_quote_was_shown_holds_without_a_review() -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
+    resolved = ReviewThread(901, entry.key, True, "zoe", (), (), (), ())
+    now = CALL.replace("command,", "input(),")
+    ledger = apply_threads(follow([entry], patches(now), reviewed=reviewed(CALL)), [resolved], writers=["zoe"])
+    replied = replace(resolved, replies=(ThreadReply("zoe", "won't fix"),))
+    again = now.replace("input(),", "other(),")
+    for text, thread, state in ((now, resolved, "open"), (now, replied, "dismissed"), (again, replied, "open")):
+        ledger = apply_threads(follow(ledger, patches(text), reviewed=reviewed(CALL)), [thread], writers=["zoe"])
+        assert [one.state for one in ledger] == [state]
 
 
 WRAPPED = """@@ -9,3 +9,6 @@

@@ -249,6 +249,7 @@ def test_failed_review_ends_without_success(make_world: MakeWorld, replies: list
     calls = len(world.claude.asked)
     assert f"\n| calls to Claude | {calls} |\n" in action.summary
     assert "\n| prompt | `pull_requests/analyze@" in action.summary
+    assert ("| cost | 0.0000 USD |" in action.summary) == isinstance(replies[0], Permanent)
     make_ender(world).run()
     assert len(writes(world)) == 2
 
