@@ -104,7 +104,7 @@ def test_rule_21_containers_have_a_read_only_root_and_no_capabilities(name: str)
 
 def test_compose_file_has_one_web_and_two_worker_containers() -> None:
     assert {name: service["command"] for name, service in SERVICES.items()} == {
-        "web": ["serve", "--role", "web"],
+        "web": ["serve", "--host", "0.0.0.0", "--role", "web"],
         "worker": ["serve", "--role", "worker"],
     }
     assert SERVICES["worker"]["deploy"]["replicas"] == 2

@@ -21,6 +21,7 @@ from hls_handler.reports.prompt_library import format_custom_fields, list_labels
 from hls_handler.settings.effective import RepositoryTable, find_unneeded_permissions, list_prompt_choices
 from hls_handler.settings.load import load_settings
 from hls_handler.settings.model import Settings, describe_retirement
+from hls_handler.settings.values import is_loopback
 from hls_handler.wording import count
 from hls_handler.work.library import load_checked
 from hls_handler.work.library_warnings import find_own_prompts, find_unused_shipped_prompts
@@ -37,7 +38,7 @@ def check(
     name without wildcards. Prints one line for each problem, with file and line number. Also prints one line for each
     prompt that defines its own fields or labels, and for each shipped prompt whose events no repository enables. With
     --offline, an unset variable in the settings is no problem; a note names it. A note also names each model without a
-    known price, whose reviews no budget limits.
+    known price, whose reviews no budget limits, and says if the console is off.
 
     Exit codes: 0 no problems; 1 problems found; 2 the settings file cannot be used.
     """
@@ -68,6 +69,9 @@ def check(
         print_line(f"{prompt.absolute_path}: not in use, because no repository enables {' or '.join(prompt.on)}")
     for key, problem in settings.unset.items():
         print_line(f"{settings.sources.where(key)}: note: {problem}")
+    if not settings.has_console and is_loopback(settings.server.host):  # else it is one of the warnings
+        where = settings.sources.where("server.api_key")
+        print_line(f"{where}: note: the console and the API are off, because the key is not set (openssl rand -hex 24)")
     for note in _describe_unpriced_models(settings, library):
         print_line(note)
     for finding in findings:

@@ -153,7 +153,7 @@ def _announce(path: Path, settings: Settings, service: Service, *, host: str, po
         extra={
             "role": role,
             "webhook": None if role == "worker" else webhook,
-            "console": console,
+            "console": console or "off, because server.api_key is not set",
             "health": f"{address}/health",
             "stats": f"{address}/stats",
             "settings": str(path.resolve()),

@@ -55,7 +55,6 @@ class Access:
         self._is_behind_proxy = bool(public_url)
         self._is_secure = public_url.startswith("https://")
         self._origin = "/".join(public_url.split("/")[:3])
-        self._cookie = "__Host-hls" if self._is_secure else "hls"
 
     def find_refusal(self, request: Request) -> tuple[int, str] | None:
         """Return the status and the reason if requests from this place are rejected; None if they are not."""
@@ -112,11 +111,12 @@ class Access:
                 log.warning("ten wrong keys in the sign-in form", extra={"address": network})
             return False
         value = f"{int(self._now()) + SESSION_S}.{secrets.token_urlsafe(16)}"
+        is_secure = self._is_behind_tls(request)
         response.set_cookie(
-            self._cookie,
+            _cookie_name(is_secure=is_secure),
             f"{value}.{self._sign('session', value)}",
             max_age=SESSION_S,
-            secure=self._is_secure,
+            secure=is_secure,
             httponly=True,
             samesite="strict",
         )
@@ -134,8 +134,10 @@ class Access:
         host = HOST.fullmatch(address)  # of "192.0.2.1:4711" or "[2001:db8::1]:4711"
         return _find_network(host[1].strip("[]") if host else address)
 
-    def sign_out(self, response: Response) -> None:
-        response.delete_cookie(self._cookie, secure=self._is_secure, httponly=True, samesite="strict")
+    def sign_out(self, request: Request, response: Response) -> None:
+        is_secure = self._is_behind_tls(request)
+        name = _cookie_name(is_secure=is_secure)
+        response.delete_cookie(name, secure=is_secure, httponly=True, samesite="strict")
 
     def csrf_token(self, request: Request) -> str:
         """Return the token that forms of this session must send."""
@@ -150,17 +152,27 @@ class Access:
         host = request.headers.get("host")
         return request.headers.get("origin") in (None, f"http://{host}", f"https://{host}", self._origin)
 
+    def _is_behind_tls(self, request: Request) -> bool:
+        """Return True if the client uses TLS. A client that lies about it changes only its own cookie."""
+        scheme = request.headers.get("x-forwarded-proto", "").rpartition(",")[2].strip()
+        return self._is_secure or scheme == "https"
+
     def _is_key(self, given: bytes) -> bool:
         return self._key is not None and hmac.compare_digest(given, self._key)
 
     def _session(self, request: Request) -> str | None:
-        value, _, signature = request.cookies.get(self._cookie, "").rpartition(".")
+        name = _cookie_name(is_secure=self._is_behind_tls(request))
+        value, _, signature = request.cookies.get(name, "").rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", value).encode()):
             return None
         return value if int(value.partition(".")[0]) > self._now() else None
 
     def _sign(self, purpose: str, value: str) -> str:
         return hmac.digest(self._signing_key, f"{purpose} {value}".encode("utf-8", "surrogatepass"), sha256).hex()
+
+
+def _cookie_name(*, is_secure: bool) -> str:
+    return "__Host-hls" if is_secure else "hls"
 
 
 class Attempts:

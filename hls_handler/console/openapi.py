@@ -40,9 +40,9 @@ ERRORS = {
     503: "the database cannot be read now",
 }
 DESCRIPTION = """\
-Send the key (`server.api_key`) in the header X-API-Key. Without `server.api_key`, only programs on the same machine \
-may use the API. A response below /api has an ETag; with it in If-None-Match, an unchanged document is not sent again \
-(304). Later versions only add keys."""
+Send the key (`server.api_key`) in the header X-API-Key. A service without `server.api_key` has no API; only the demo \
+answers programs on the same machine without a key. A response below /api has an ETag; with it in If-None-Match, an \
+unchanged document is not sent again (304). Later versions only add keys."""
 
 
 class ApiDescription:

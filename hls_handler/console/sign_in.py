@@ -47,7 +47,7 @@ class SignInPages:
     async def _sign_out(self, request: Request) -> Response:
         await self._frame.read_own_form(request)
         response = RedirectResponse(SIGN_IN, 303)
-        self._access.sign_out(response)
+        self._access.sign_out(request, response)
         return response
 
 

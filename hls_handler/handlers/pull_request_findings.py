@@ -165,8 +165,10 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
     unplaced = [*unlocated, *(finding for finding in located if finding not in timely)]
-    ledger = settle_quotes(facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced)
-    new = find_new(timely, ledger, patches)
+    ledger, repeating = settle_quotes(
+        facts.record.ledger, (*located, *unlocated), patches, read=read, unplaced=unplaced
+    )
+    new = find_new([finding for finding in timely if finding not in repeating], ledger, patches)
     ledger = raise_severities(ledger, timely, patches)
     renamed = _find_previous_paths(facts.selection.files)
     entries = add(ledger, new, patches, prompt_id="", previous_paths=renamed)

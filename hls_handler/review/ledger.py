@@ -272,20 +272,25 @@ def settle_quotes(
     *,
     read: Collection[str],
     unplaced: Sequence[Finding] = (),
-) -> tuple[LedgerEntry, ...]:
-    """Return the entries after a review of the files `read`: those with a changed quote are fixed unless repeated.
+) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
+    """Return the entries after a review of the files `read`, and those of `findings` that repeat one of them.
 
-    One of several quoted lines may be changed without a correction. `findings` are those of the review. `unplaced` are
-    those of them that may be about another line than they name, because they have no position, or one that the review
-    does not comment on. If a later one repeats a finding that was fixed so, it is open again.
+    An entry whose quote changed is fixed unless a finding at one of its lines repeats it: one of several quoted lines
+    may be changed without a correction. If a later finding repeats one that was fixed so, it is open again. `findings`
+    are those of the review. `unplaced` are those of them that may be about another line than they name, because they
+    have no position, or one that the review does not comment on: these also repeat an entry whose text they quote.
     """
     ledger = tuple(ledger)
-
-    def is_at(finding: Finding, entry: LedgerEntry) -> bool:
-        return finding.path == entry.path and finding.line == entry.line and is_same(finding, entry)
+    quoted = {entry.key: _find_quoted(entry, patches.get(entry.path)) for entry in ledger}
+    repeating: list[Finding] = []
 
     def is_same(finding: Finding, entry: LedgerEntry) -> bool:
-        return finding.category == entry.category or finding.title == entry.title
+        is_alike = finding.category == entry.category or finding.title == entry.title
+        return (finding.path, finding.side) == (entry.path, entry.side) and is_alike
+
+    def is_at(finding: Finding, entry: LedgerEntry) -> bool:
+        lines, first = quoted[entry.key], finding.start_line or finding.line
+        return is_same(finding, entry) and first < lines.stop and lines.start <= finding.line
 
     texts = [
         (finding, identify(finding.quote.split("\n")[-1]))
@@ -293,23 +298,34 @@ def settle_quotes(
         if not any(is_at(finding, entry) for entry in ledger)
     ]
 
-    def find_repeated(entry: LedgerEntry) -> Finding | None:
-        there = (finding for finding in findings if is_at(finding, entry))
-        equal = (one for one, text in texts if (one.path, text) == (entry.path, entry.quote) and is_same(one, entry))
-        return next(there, None) or next(equal, None)
-
     def settle(entry: LedgerEntry) -> LedgerEntry:
         if not entry.is_quote_changed:
             return entry
-        repeated = find_repeated(entry)
-        if repeated is None:
+        there = [finding for finding in findings if is_at(finding, entry)]
+        repeating.extend(there)
+        if not there and not any(text == entry.quote and is_same(finding, entry) for finding, text in texts):
             return replace(entry, state="fixed") if entry.path in read else entry
         reopened = replace(entry, state="open" if entry.is_closed else entry.state)
-        if repeated.line != entry.line:  # Claude named a wrong line
+        if not there or entry.path not in patches:  # Claude named a wrong line
             return reopened
-        return replace(reopened, above=_find_above(repeated, patches[repeated.path]), is_quote_changed=False)
+        above = _find_above(patches[entry.path], entry.side, quoted[entry.key])
+        return _raise_severity(replace(reopened, above=above, is_quote_changed=False), there)
 
-    return tuple(map(settle, ledger))
+    return tuple(map(settle, ledger)), tuple(repeating)
+
+
+def _find_quoted(entry: LedgerEntry, patch: Patch | None) -> range:
+    """Return the numbers of the lines that the finding quotes, as far as known; an empty range if no patch has them."""
+    if entry.line is None:
+        return range(0)
+    nearest: dict[str, int] = {}
+    if patch is not None and entry.is_quote_changed:
+        for hunk in patch.hunks:
+            for line in hunk.lines:
+                if line.side == entry.side and 0 < entry.line - line.number <= 2 * MAX_ABOVE:
+                    nearest[identify(line.text)] = line.number
+    known = [nearest[text] for text in entry.above if text in nearest]
+    return range(min([*known, max(entry.line - len(entry.above), 1)]), entry.line + 1)
 
 
 def raise_severities(
@@ -320,23 +336,21 @@ def raise_severities(
     A finding that a person with write permission dismissed stays as it is.
     """
     identified = [*zip(findings, _finding_identities(findings, patches), strict=True)]
-    identified.sort(key=lambda one: RANK[one[0].severity])
 
-    def raise_severity(entry: LedgerEntry) -> LedgerEntry:
+    def list_repeating(entry: LedgerEntry) -> list[Finding]:
         known = _entry_identities(entry)
-        worse = (
-            finding
-            for finding, own in identified
-            if RANK[finding.severity] < RANK[entry.severity] and not known.isdisjoint(own)
-        )
-        found = next(worse, None)
-        if found is None or entry.is_closed or entry.has_binding_dismissal:
-            return entry
-        return replace(
-            entry, severity=found.severity, title=found.title, body=truncate(found.body, MAX_BODY_CHARACTERS)
-        )
+        return [finding for finding, own in identified if not known.isdisjoint(own)]
 
-    return tuple(map(raise_severity, ledger))
+    return tuple(_raise_severity(entry, list_repeating(entry)) for entry in ledger)
+
+
+def _raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:
+    worst = min(repeating, key=lambda finding: RANK[finding.severity], default=None)
+    if worst is None or RANK[worst.severity] >= RANK[entry.severity]:
+        return entry
+    if entry.is_closed or entry.has_binding_dismissal:
+        return entry
+    return replace(entry, severity=worst.severity, title=worst.title, body=truncate(worst.body, MAX_BODY_CHARACTERS))
 
 
 _Identity = tuple[str, ...]  # a place, and a property that identifies a finding there
@@ -388,6 +402,7 @@ def add(
         quote = identify(place.line.text)
         key = _make_key(finding.path, quote, finding.category, taken)
         taken.add(key)
+        first = finding.line if finding.start_line is None else max(finding.start_line, finding.line - MAX_ABOVE)
         added.append(
             LedgerEntry(
                 key=key,
@@ -405,17 +420,16 @@ def add(
                 line=finding.line,
                 changed=place.changed,
                 twins=place.twins,
-                above=_find_above(finding, patches[finding.path]),
+                above=_find_above(patches[finding.path], finding.side, range(first, finding.line + 1)),
             )
         )
     return tuple(added)
 
 
-def _find_above(finding: Finding, patch: Patch) -> tuple[str, ...]:
+def _find_above(patch: Patch, side: Side, quoted: range) -> tuple[str, ...]:
     """Return the changed lines of a quote of several lines above the last one, without short ones."""
-    first = finding.line if finding.start_line is None else max(finding.start_line, finding.line - MAX_ABOVE)
-    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == finding.side and line.mark != " ")
-    texts = (identify(line.text) for line in lines if first <= line.number < finding.line)
+    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == side and line.mark != " ")
+    texts = (identify(line.text) for line in lines if line.number in quoted[:-1])
     return tuple(text for text in texts if len(text) >= MIN_CHARACTERS)
 
 

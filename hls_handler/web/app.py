@@ -50,6 +50,7 @@ API_PATHS = re.compile(r"/(api|analyses)(/|\Z)")
 
 log = logging.getLogger(__name__)
 
+CONSOLE_OFF = "Console: off, because <code>server.api_key</code> is not set"
 START_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -60,7 +61,7 @@ START_PAGE = """<!DOCTYPE html>
 <p>This service receives webhooks of GitHub, asks Claude about issues, pull requests, reviews and failed workflows, and
 answers with labels and a comment.</p>
 <ul>
-<li><a href="sign-in?next=/">Console</a>: what was received, what happened to it, and what it cost{key}</li>
+<li>{console}</li>
 <li><a href="health">Health</a>: whether it works, and what to do if it does not</li>
 <li><a href="stats">Statistics</a>: numbers since the database was created{key}</li>
 </ul>
@@ -231,10 +232,13 @@ def _start_page(settings: Settings, *, receives_webhooks: bool) -> str:
     documents = (
         f'<li><a href="docs/{name}">{html.escape(title)}</a></li>' for name, title in shipped.list_documents().items()
     )
+    key = " (with the key of the service)" if settings.server.api_key is not None else ""
+    console = f'<a href="sign-in?next=/">Console</a>: what was received, what happened to it, and what it cost{key}'
     return START_PAGE.format(
         documents="\n".join(documents),
         version=__version__,
-        key=" (with the key of the service)" if settings.server.api_key is not None else "",
+        console=console if settings.has_console else CONSOLE_OFF,
+        key=key,
         webhooks=f"<p>GitHub sends its webhooks to <code>{path}</code> here.</p>" if receives_webhooks else "",
     )
 

@@ -355,6 +355,14 @@ def test_the_printed_schema_is_the_shipped_one(tmp_path: Path, monkeypatch: pyte
     assert json.loads(printed.stdout)["title"] == "Settings of HLS"
 
 
+@pytest.mark.parametrize(("server", "notes"), [("", 1), ("server: {api_key: a-key-of-the-console}\n", 0)])
+def test_check_notes_that_the_console_is_off(tmp_path: Path, server: str, notes: int) -> None:
+    file = tmp_path / "hls.yaml"
+    file.write_text(f"{SETTINGS}{server}")
+    checked = CliRunner().invoke(app, ["check", "--offline", "--config", str(file)])
+    assert checked.stdout.count("note: the console and the API are off, because the key is not set") == notes
+
+
 @pytest.mark.parametrize(("model", "notes"), [("my-model", 1), ("claude-opus-5-5", 0)])
 def test_check_notes_that_no_budget_limits_a_model_without_a_price(tmp_path: Path, model: str, notes: int) -> None:
     front = f"description: d\non: [pull_request.opened]\nreply: finding_verdicts\nmodel: {model}\n"

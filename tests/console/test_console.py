@@ -73,6 +73,22 @@ def test_cookie_is_secure_behind_tls(store: Storage) -> None:
     assert browser.post("/deliveries/none/retry", form, origin="https://evil.example").status == 403
 
 
+def test_cookie_is_secure_if_the_proxy_says_that_it_uses_tls(store: Storage) -> None:
+    browser = Browser(store, "hls.example.com", api_key=KEY)
+    form = {"csrf_token": browser.token("/sign-in"), "key": KEY, "next": "/deliveries"}
+    secure = "__Host-hls", "; HttpOnly; Max-Age=43200; Path=/; SameSite=strict; Secure"
+    plain = "hls", "; HttpOnly; Max-Age=43200; Path=/; SameSite=strict"
+    for scheme, (name, attributes) in (("https", secure), ("http, https", secure), ("http", plain)):
+        response = browser.post("/sign-in", form, origin="https://hls.example.com", x_forwarded_proto=scheme)
+        value, _, rest = response.headers["set-cookie"].partition(";")
+        assert (value.partition("=")[0], f";{rest}") == (name, attributes)
+        assert browser.get("/deliveries", cookie=value, x_forwarded_proto=scheme).status == 200
+        token = browser.get("/deliveries", cookie=value, x_forwarded_proto=scheme).body.decode()
+        out = {"csrf_token": token.partition('name="csrf_token" value="')[2].partition('"')[0]}
+        ended = browser.post("/sign-out", out, cookie=value, origin="https://hls.example.com", x_forwarded_proto=scheme)
+        assert (ended.status, ended.headers["set-cookie"].partition("=")[0]) == (303, name)
+
+
 def test_wrong_keys_are_limited_in_the_form_only(browser: Browser) -> None:
     assert [browser.sign_in("wrong").status for _ in range(11)] == [401] * 10 + [429]
     assert browser.sign_in().status == 429

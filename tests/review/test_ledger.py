@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hls_handler.analysis import Finding
 from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import (
     NO_REVIEW,
@@ -580,6 +581,17 @@ def test_hidden_finding_is_fixed_if_its_file_does_not_have_the_line_any_more() -
         assert [one.state for one in settle_hidden(after, hidden, texts)] == [state]
 
 
+def settle(
+    ledger: Sequence[LedgerEntry],
+    findings: Sequence[Finding],
+    text: str,
+    *,
+    read: Sequence[str] = ("area.py",),
+    unplaced: Sequence[Finding] = (),
+) -> tuple[LedgerEntry, ...]:
+    return settle_quotes(ledger, findings, patches(text), read=read, unplaced=unplaced)[0]
+
+
 CALL = "@@ -1,2 +1,7 @@\n first()\n+run(\n+    command,\n+    shell=True,\n+)\n+log(command)\n last()"
 
 
@@ -597,21 +609,42 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
     ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
     (after,) = follow(ledger, patches(now), reviewed=reviewed(CALL))
     assert (after.state, after.line is None) == ("open", False)
-    assert [one.state for one in settle_quotes([after], [], patches(now), read=["area.py"])] == [state]
-    assert settle_quotes([after], [], patches(now), read=[]) == (after,)
+    assert [one.state for one in settle([after], [], now)] == [state]
+    assert settle([after], [], now, read=()) == (after,)
     repeated = finding(path="area.py", start_line=2, line=after.line, quote="run(\n)")
-    (again,) = settle_quotes([after], [repeated], patches(now), read=["area.py"])
+    (again,) = settle([after], [repeated], now)
     assert (again.state, again.is_quote_changed) == ("open", False)
     assert [one.is_quote_changed for one in follow([again], patches(now), reviewed=reviewed(now))] == [False]
-    elsewhere = repeated.model_copy(update={"line": 90})
-    assert settle_quotes([after], [elsewhere], patches(now), read=["area.py"], unplaced=[elsewhere]) == (after,)
-    assert [one.state for one in settle_quotes([after], [elsewhere], patches(now), read=["area.py"])] == [state]
-    fixed = settle_quotes([after], [], patches(now), read=["area.py"])
+    elsewhere = repeated.model_copy(update={"start_line": None, "line": 90})
+    assert settle([after], [elsewhere], now, unplaced=[elsewhere]) == (after,)
+    assert [one.state for one in settle([after], [elsewhere], now)] == [state]
+    fixed = settle([after], [], now)
     for text, later in ((now, state), (CALL, "open"), (now.replace("+)\n", ""), "fixed")):
         assert states(fixed, patches(text), reviewed=reviewed(now)) == [later]
     closed = follow(fixed, patches(now), reviewed=reviewed(now))
     assert find_new([repeated], closed, patches(now)) == ()
-    assert [one.state for one in settle_quotes(closed, [repeated], patches(now), read=[])] == ["open"]
+    assert [one.state for one in settle(closed, [repeated], now, read=())] == ["open"]
+
+
+@pytest.mark.parametrize(("start", "line"), [(None, 3), (None, 4), (3, 4), (2, 5), (4, 6)])
+def test_finding_at_any_line_of_a_changed_quote_repeats_it(start: int | None, line: int) -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
+    now = CALL.replace("shell=True", "shell=1")
+    followed = follow(ledger, patches(now), reviewed=reviewed(CALL))
+    worse = finding(path="area.py", start_line=start, line=line, severity="critical", title="Shell", quote="")
+    settled, repeating = settle_quotes(followed, [worse], patches(now), read=["area.py"])
+    assert [(one.state, one.severity, one.is_quote_changed) for one in settled] == [("open", "critical", False)]
+    assert repeating == (worse,)
+
+
+@pytest.mark.parametrize("line", [1, 6])
+def test_finding_beside_a_changed_quote_does_not_repeat_it(line: int) -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
+    now = CALL.replace("shell=True", "shell=1")
+    followed = follow(ledger, patches(now), reviewed=reviewed(CALL))
+    assert [one.state for one in settle(followed, [finding(path="area.py", line=line, quote="")], now)] == ["fixed"]
 
 
 def test_resolving_a_thread_that_says_fixed_dismisses_nothing() -> None:
@@ -632,7 +665,7 @@ def test_dismissal_does_not_hold_after_a_quoted_line_changed() -> None:
     dismissed = apply_threads([entry], [resolved], writers=["zoe"])
     now = patches(CALL.replace("command,", "input(),"))
     (after,) = apply_threads(follow(dismissed, now, reviewed=reviewed(CALL)), [resolved], writers=["zoe"])
-    (again,) = settle_quotes(
+    (again,), _ = settle_quotes(
         [after], [finding(path="area.py", start_line=2, line=5, quote=quote)], now, read=["area.py"]
     )
     (later,) = apply_threads(follow([again], now), [resolved], writers=["zoe"])
@@ -650,7 +683,7 @@ def test_finding_at_the_end_of_another_call_does_not_repeat_one_whose_quote_chan
     now = text.replace("shell=True", "shell=False")
     followed = follow(ledger, patches(now), reviewed=reviewed(text))
     for unplaced in ([], [second]):
-        settled = settle_quotes(followed, [second], patches(now), read=["area.py"], unplaced=unplaced)
+        settled = settle(followed, [second], now, unplaced=unplaced)
         assert [one.state for one in settled] == ["fixed", "open"]
 
 

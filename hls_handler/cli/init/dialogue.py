@@ -342,7 +342,10 @@ def remaining_steps(outcome: Outcome, *, hls: str, config: Path | None, dotenv: 
     else:
         reader = "" if app is not None else FOR_OTHER_TOKENS
         yield f"Receive events, without a public address: {hls} listen{option}{reader}"
-    yield f"Open the console, whose address it prints. The key is the value of HLS_API_KEY in {dotenv.absolute()}"
+    yield (
+        f"Open the console, whose address it prints. The key is the value of HLS_API_KEY in {dotenv.absolute()}\n"
+        '     From other machines, through a proxy with TLS: docs/operating.md, "Behind a proxy".'
+    )
     first = next((name for name in outcome.repositories if "*" not in name), None)
     where = f"Open an issue in {first or 'one of the repositories'}, and see what HLS does"
     yield f"{where}: {hls} why {first or 'OWNER/REPO'}#1{option}"
