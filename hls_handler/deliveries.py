@@ -140,6 +140,7 @@ class Checkpoint:
     took_s: float = 0.0
     started_at: datetime | None = None  # aware UTC, by the database's clock; None if the step is not measured
     github_requests: int | None = None  # that the step sent
+    is_progress: bool = True  # False: for display; failures and crashes of the delivery are counted on
 
 
 @dataclass(frozen=True, slots=True)

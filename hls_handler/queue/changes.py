@@ -173,12 +173,14 @@ class Prepared:
 
     checkpoints: tuple[Mapping[str, object], ...] = ()
     others: tuple[LabelChange | CommentChange | ReviewChange | CheckChange | WriteCompleted, ...] = ()
+    is_progress: bool = False  # True if a checkpoint is progress
 
 
 NO_CHANGES = Prepared()
 
 
 def prepare(changes: Sequence[Change]) -> Prepared:
+    steps = [step for step in changes if isinstance(step, Checkpoint)]
     rows = {
         (step.name, step.index): {
             "name": step.name,
@@ -189,10 +191,10 @@ def prepare(changes: Sequence[Change]) -> Prepared:
             "github_requests": step.github_requests,
             "value": compress_text(step.value),
         }
-        for step in changes
-        if isinstance(step, Checkpoint)
+        for step in steps
     }
-    return Prepared(tuple(rows.values()), tuple(one for one in changes if not isinstance(one, Checkpoint)))
+    others = tuple(one for one in changes if not isinstance(one, Checkpoint))
+    return Prepared(tuple(rows.values()), others, any(step.is_progress for step in steps))
 
 
 class CounterWriter:
@@ -315,14 +317,14 @@ class DeliveryWriter:
     def find(self, connection: Connection, lease: Lease, prepared: Prepared, **statuses: str | None) -> int | None:
         """Store `prepared` and the columns `statuses` of the leased delivery. Return the row id; None for a lost lease.
 
-        A checkpoint or a status sets the number of crashes to 0. Changes of labels and comments do not change this
-        number, because a delivery that crashes at each write to GitHub must not be retried without end.
+        A checkpoint that is progress, or a status, sets the number of crashes to 0. Changes of labels and comments do
+        not change this number, because a delivery that crashes at each write to GitHub must not be retried without end.
         """
         terms = lease_parameters(lease)
         held = connection.execute(self._select, terms).first()
         if held is None:
             return None
-        if statuses or (prepared.checkpoints and not held.has_progressed):  # skip an UPDATE: it writes the body again
+        if statuses or (prepared.is_progress and not held.has_progressed):  # skip an UPDATE: it writes the body again
             connection.execute(self._mark_progress, {**terms, **statuses})
         row_id: int = held.id
         self.counters.add(connection, self.apply(connection, row_id, prepared))
@@ -419,7 +421,7 @@ class Checkpoints:
         with self._database.reading() as connection:
             return {
                 (row.name, row.step_index): from_row(
-                    Checkpoint, row, index=row.step_index, value=decompress_text(row.value)
+                    Checkpoint, row, index=row.step_index, value=decompress_text(row.value), is_progress=True
                 )
                 for row in connection.execute(query, {"of_guid": guid})
             }

@@ -214,9 +214,21 @@ class DeliveryQueue:
         prepared = prepare(changes)
         self._end(lease, state, github_requests, reason=reason, handler=handler, kind=kind, prepared=prepared, **values)
 
-    def dead_letter(self, lease: Lease, *, reason: str, handler: str | None = None, github_requests: int = 0) -> None:
+    def dead_letter(
+        self,
+        lease: Lease,
+        *,
+        reason: str,
+        took_s: float | None = None,
+        handler: str | None = None,
+        github_requests: int = 0,
+    ) -> None:
         """End a delivery that failed for good; an operator or a redelivery can run it again. Raises `LeaseLost`."""
-        self._end(lease, "dead", github_requests, reason=reason, handler=handler)
+        values: dict[str, Any] = {
+            "duration_ms": None if took_s is None else round(took_s * 1000),
+            "failures": lease.failures + 1,
+        }
+        self._end(lease, "dead", github_requests, reason=reason, handler=handler, **values)
 
     def reschedule(
         self, lease: Lease, *, at: datetime, reason: str, failed: bool, counts: bool, github_requests: int = 0
@@ -330,7 +342,8 @@ class DeliveryQueue:
                 values |= {"state": "queued", "due_at": self._database.now, "reason": reason}
             else:
                 reason = f"its worker died {count(crashes, 'time')} without completing another step"
-                values |= {"state": "dead", "finished_at": self._database.now, "reason": reason}
+                now = self._database.now
+                values |= {"state": "dead", "finished_at": now, "duration_ms": now - _c.received_at, "reason": reason}
                 counts += count_end("dead", repository=row.repository)
                 dead.append((row.guid, row.repository, reason))
             connection.execute(deliveries.update().where(_c.id == row.id).values(values))

@@ -119,7 +119,7 @@ class DeliveryDocument(ListedDelivery):
     output_tokens: int
     cost_usd: Annotated[float, Field(description="of the calls whose cost is known")]
     github_requests: Annotated[int | None, Field(description="of all attempts")]
-    failed_attempts: int
+    failed_attempts: Annotated[int, Field(description="failures and deaths of workers")]
     rule: str | None
     repository_settings: str | None
     omitted: list[str]
@@ -161,7 +161,7 @@ def report_to_dict(report: DeliveryReport) -> DeliveryDocument:
         "output_tokens": sum(call.output_tokens or 0 for call in report.calls),
         "cost_usd": round(sum(call.cost_usd or 0.0 for call in report.calls), 6),
         "github_requests": row.github_requests,
-        "failed_attempts": row.attempts,
+        "failed_attempts": row.failures + row.crashes,
         "rule": report.rule,
         "repository_settings": report.repository_settings,
         "omitted": list(report.omitted),

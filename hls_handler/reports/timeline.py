@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -11,7 +11,7 @@ from hls_handler.deliveries import FIRST_SHADOW_STEP, Checkpoint
 from hls_handler.history.calls import CallRow
 from hls_handler.history.statistics import DeliveryRow
 from hls_handler.work.asking import FIRST_PART, VERIFICATION
-from hls_handler.work.job import ASK, GATHER, decode_reply_for_display
+from hls_handler.work.job import ASK, FAILURE, GATHER, decode_reply_for_display
 from hls_handler.work.pipeline import RULE
 from hls_handler.work.posting import OUTCOME
 
@@ -141,7 +141,12 @@ class _Timeline:
             error = (row.posting_error if name == POST else row.analysis_error) or row.reason
         if row.state == "running" and name == self._next():
             return Step(name, "running", error and f"after an error: {error}")
-        return Step(name, "not reached" if error is None else "failed", error)
+        if error is None:
+            return Step(name, "not reached")
+        failure = self._steps.get((FAILURE.name, 0))
+        if failure is None or FAILURE.decode(failure) != name:
+            return Step(name, "failed", error)
+        return replace(_measured(failure, error, None), name=name, status="failed")
 
     def _next(self) -> str:
         """Return the name of the step that a running delivery is at."""

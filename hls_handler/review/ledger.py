@@ -199,13 +199,13 @@ def list_hidden(ledger: Iterable[LedgerEntry], files: PresentFiles) -> Mapping[s
 def settle_hidden(
     ledger: Iterable[LedgerEntry], hidden: Mapping[str, str], texts: Mapping[str, Collection[str]]
 ) -> tuple[LedgerEntry, ...]:
-    """Return the entries, those of `hidden` as fixed whose file no longer has their line.
+    """Return the entries, those of `hidden` as fixed whose file no longer has all lines of their quote.
 
     `texts` are the lines of files as `identify` returns them, by path. Nothing is known about the other files.
     """
     return tuple(
         replace(entry, state="fixed")
-        if hidden.get(entry.key) in texts and entry.quote not in texts[hidden[entry.key]]
+        if hidden.get(entry.key) in texts and not {entry.quote, *entry.above} <= set(texts[hidden[entry.key]])
         else entry
         for entry in ledger
     )

@@ -97,6 +97,10 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+FAILURE = Codec("failure", 1, TypeAdapter(str))
+"""The name of the step that failed last, with its start, duration and requests."""
+
+
 def facts_codec(handler: Handler[Any]) -> Codec[Any]:
     facts_type: Any = handler.facts_type
     return Codec(GATHER, handler.facts_version, _cached_adapter(facts_type))
@@ -155,10 +159,18 @@ class Job:
         self.check_can_continue()
         github, started_at, started = self.context.github, self.store.now(), self.context.clock()
         sent_before = github.requests_sent
+
+        def measured(step: Checkpoint) -> Checkpoint:
+            sent = github.requests_sent - sent_before
+            return replace(step, took_s=self.context.clock() - started, started_at=started_at, github_requests=sent)
+
         with span(codec.name, {"hls.step_index": index}):
-            result = do()
-        step = codec.encode(result, index=index, took_s=self.context.clock() - started)
-        step = replace(step, started_at=started_at, github_requests=github.requests_sent - sent_before)
+            try:
+                result = do()
+            except StepFailed:
+                self.pending.add(replace(measured(FAILURE.encode(codec.name)), is_progress=False))
+                raise
+        step = measured(codec.encode(result, index=index))
         self.pending.add(step)
         redacted = codec.decode(step)
         assert redacted is not None

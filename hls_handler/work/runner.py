@@ -199,9 +199,9 @@ def _fail(lease: Lease, context: WorkerContext, error: StepFailed, requests: int
         store.rate_limiter.hold(rate_limit, until)  # so that other workers wait instead of failing, too
     if isinstance(decision, GiveUp):
         handler, calls = handler_for(lease.event).name, store.calls.calls_of(lease.guid)
-        store.queue.dead_letter(lease, reason=decision.reason, handler=handler, github_requests=requests)
-        finished = Finished(lease.guid, "dead", decision.reason)
         took_s = (now - lease.received_at).total_seconds()
+        store.queue.dead_letter(lease, reason=decision.reason, took_s=took_s, handler=handler, github_requests=requests)
+        finished = Finished(lease.guid, "dead", decision.reason)
         log.error("delivery finished", extra=_describe_end(finished, lease, handler, calls, requests, took_s))
         return finished
     store.queue.reschedule(

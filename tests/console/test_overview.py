@@ -194,7 +194,7 @@ def test_unknown_period_is_named(browser: Browser) -> None:
 
 def test_untrusted_text_of_the_overview_is_escaped(store: Storage, browser: Browser) -> None:
     accept(store, queued("d", action=EVIL, repository=f"octo/{EVIL}"))
-    store.queue.dead_letter(claim(store), reason=EVIL)
+    store.queue.dead_letter(claim(store), took_s=1.0, reason=EVIL)
     lease = begin(store, "w", repository=f"octo/{EVIL}")
     store.queue.reschedule(lease, at=store.now() + timedelta(hours=1), reason=EVIL, failed=False, counts=False)
     store.pauses.pause(f"octo/{EVIL}2", reason=EVIL)

@@ -159,6 +159,8 @@ class Model:
         self._count_end(entry, kind=kind, handler=handler)
         if state == "ignored":
             entry.digest = None
+        if state == "dead":
+            entry.failures += 1
         if state == "done":
             self.counters["processing_count", ""] += 1
             self.counters["recovered_by_retry", ""] += entry.failures > 0

@@ -592,6 +592,16 @@ def settle(
     return settle_quotes(ledger, findings, patches(text), read=read, unplaced=unplaced)[0]
 
 
+def test_hidden_finding_is_fixed_if_its_file_has_only_the_last_line_of_its_quote() -> None:
+    text = "@@ -1,4 +1,4 @@\n first()\n-run(\n-    account,\n+run_all(\n+    amount,\n )\n last()"
+    ledger = raised(finding(path="area.py", start_line=2, line=4, quote="run_all(\n    amount,\n)"), text=text)
+    elsewhere = patches("@@ -40,2 +40,3 @@\n other()\n+log()\n another()")
+    after = follow(ledger, elsewhere, reviewed=reviewed(text))
+    hidden = list_hidden(after, PresentFiles(elsewhere))
+    for lines, state in (({"run_all(", "amount,", ")"}, "open"), ({"run(", "account,", ")"}, "fixed")):
+        assert [one.state for one in settle_hidden(after, hidden, {"area.py": lines})] == [state]
+
+
 CALL = "@@ -1,2 +1,7 @@\n first()\n+run(\n+    command,\n+    shell=True,\n+)\n+log(command)\n last()"
 
 

@@ -453,4 +453,11 @@ def _find_places(lines: Sequence[SourceLine]) -> list[str]:
 def make_patch(old: list[str], new: list[str], *, context: int) -> str:
     """Return the patch of a file as GitHub shows it: without the lines that name the file."""
     lines = [line.removesuffix("\n") for line in difflib.unified_diff(old, new, n=context, lineterm="\n")]
-    return "\n".join(lines[2:])
+    return "\n".join(f"{line} {_find_heading(old, line)}".rstrip() if line[:3] == "@@ " else line for line in lines[2:])
+
+
+def _find_heading(old: list[str], header: str) -> str:
+    """Return the last line above the hunk that begins with a letter, as git does."""
+    first = int(header.split()[1].lstrip("-").partition(",")[0])
+    above = (line.rstrip() for line in reversed(old[: max(first - 1, 0)]) if line[0].isalpha() or line[0] in "_$")
+    return next(above, "")[:80]
