@@ -222,13 +222,15 @@ def _is_first(facts: PullRequestFacts) -> bool:
 def _is_timely(facts: PullRequestFacts, finding: Finding) -> bool:
     """Return True if this round may raise the finding.
 
-    After the first review, the line of a finding must have changed since the last one; that a range of lines has a
-    changed line does not suffice. In the second review, a critical finding may also be on another line.
+    After the first review, one of the finding's lines must have changed since the last one. In the second review, a
+    critical finding may also be on other lines.
     """
     if _is_first(facts) or (facts.record.rounds == 1 and finding.severity == "critical"):
         return True
     return any(
-        lines.side == finding.side and lines.first <= finding.line <= lines.last
+        lines.side == finding.side
+        and lines.first <= finding.line
+        and (finding.start_line or finding.line) <= lines.last
         for file in facts.selection.files
         if file.path == finding.path
         for lines in file.changed

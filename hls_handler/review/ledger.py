@@ -98,6 +98,7 @@ class LedgerEntry:
     has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
     above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
     is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
+    present_quote: str = ""  # digest of its quoted lines when that was noticed
 
     @property
     def is_closed(self) -> bool:
@@ -258,9 +259,10 @@ def find_new(
 ) -> tuple[Finding, ...]:
     """Return the findings that the ledger of `follow_up` does not have.
 
-    A finding at the line of an entry repeats it if it has the same category or title.
+    A finding at the line of an entry repeats it if it has the same category or title; one at another line that the
+    entry quotes, if it has the same title.
     """
-    known = {one for entry in ledger for one in _entry_identities(entry)}
+    known = {one for entry in ledger for one in _entry_identities(entry, patches)}
     identities = _finding_identities(findings, patches)
     return tuple(finding for finding, own in zip(findings, identities, strict=True) if known.isdisjoint(own))
 
@@ -276,21 +278,23 @@ def settle_quotes(
     """Return the entries after a review of the files `read`, and those of `findings` that repeat one of them.
 
     An entry whose quote changed is fixed unless a finding at one of its lines repeats it: one of several quoted lines
-    may be changed without a correction. If a later finding repeats one that was fixed so, it is open again. `findings`
-    are those of the review. `unplaced` are those of them that may be about another line than they name, because they
-    have no position, or one that the review does not comment on: these also repeat an entry whose text they quote.
+    may be changed without a correction. If a later finding repeats one that was fixed so, it is open again; so is a
+    dismissed one that it repeats with a higher severity. `findings` are those of the review. `unplaced` are those of
+    them that the review does not raise, because they have no position, or one on an unchanged line: such a finding
+    repeats an entry also by its category alone, and by the text that it quotes.
     """
     ledger = tuple(ledger)
     quoted = {entry.key: _find_quoted(entry, patches.get(entry.path)) for entry in ledger}
     repeating: list[Finding] = []
 
-    def is_same(finding: Finding, entry: LedgerEntry) -> bool:
-        is_alike = finding.category == entry.category or finding.title == entry.title
+    def is_same(finding: Finding, entry: LedgerEntry, *, is_there: bool) -> bool:
+        is_alike = finding.title == entry.title or (is_there and finding.category == entry.category)
         return (finding.path, finding.side) == (entry.path, entry.side) and is_alike
 
     def is_at(finding: Finding, entry: LedgerEntry) -> bool:
         lines, first = quoted[entry.key], finding.start_line or finding.line
-        return is_same(finding, entry) and first < lines.stop and lines.start <= finding.line
+        is_there = finding.line == entry.line or finding in unplaced
+        return is_same(finding, entry, is_there=is_there) and first < lines.stop and lines.start <= finding.line
 
     texts = [
         (finding, identify(finding.quote.split("\n")[-1]))
@@ -303,11 +307,17 @@ def settle_quotes(
             return entry
         there = [finding for finding in findings if is_at(finding, entry)]
         repeating.extend(there)
-        if not there and not any(text == entry.quote and is_same(finding, entry) for finding, text in texts):
+        is_text = any(text == entry.quote and is_same(finding, entry, is_there=True) for finding, text in texts)
+        if not there and not is_text:
             return replace(entry, state="fixed") if entry.path in read else entry
         reopened = replace(entry, state="open" if entry.is_closed else entry.state)
         if not there or entry.path not in patches:  # Claude named a wrong line
             return reopened
+        if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
+            void = (*entry.void_dismissals, *entry.dismissals)
+            reopened = replace(
+                entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
+            )
         above = _find_above(patches[entry.path], entry.side, quoted[entry.key])
         return _raise_severity(replace(reopened, above=above, is_quote_changed=False), there)
 
@@ -338,7 +348,7 @@ def raise_severities(
     identified = [*zip(findings, _finding_identities(findings, patches), strict=True)]
 
     def list_repeating(entry: LedgerEntry) -> list[Finding]:
-        known = _entry_identities(entry)
+        known = _entry_identities(entry, patches)
         return [finding for finding, own in identified if not known.isdisjoint(own)]
 
     return tuple(_raise_severity(entry, list_repeating(entry)) for entry in ledger)
@@ -356,20 +366,25 @@ def _raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerE
 _Identity = tuple[str, ...]  # a place, and a property that identifies a finding there
 
 
-def _entry_identities(entry: LedgerEntry) -> set[_Identity]:
+def _entry_identities(entry: LedgerEntry, patches: Mapping[str, Patch]) -> set[_Identity]:
     """Return what the findings that repeat the entry have, see `_finding_identities`; nothing if its line is gone.
 
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        return _identities(entry, "line", str(entry.line))
+        quoted = _find_quoted(entry, patches.get(entry.path))
+        return _identities(entry, "line", str(entry.line)) | _titles(entry, quoted)
     return _identities(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
 
 
 def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch]) -> list[set[_Identity]]:
     """Return each place of each finding with each of its properties that identify it there."""
     lines = _find_lines(findings, patches)
-    identities = [_identities(finding, "line", str(finding.line)) for finding in findings]
+    identities = [
+        _identities(finding, "line", str(finding.line))
+        | _titles(finding, range(max(finding.start_line or finding.line, finding.line - 2 * MAX_ABOVE), finding.line))
+        for finding in findings
+    ]
     for finding, own in zip(findings, identities, strict=True):
         line = lines.get((finding.path, finding.side, finding.line))
         if line is not None and line.mark == " ":
@@ -380,6 +395,10 @@ def _finding_identities(findings: Sequence[Finding], patches: Mapping[str, Patch
 def _identities(finding: LedgerEntry | Finding, *place: str) -> set[_Identity]:
     where = (finding.path, finding.side, *place)
     return {(*where, "category", finding.category), (*where, "title", finding.title)}
+
+
+def _titles(finding: LedgerEntry | Finding, lines: range) -> set[_Identity]:
+    return {(finding.path, finding.side, "line", str(number), "title", finding.title) for number in lines}
 
 
 def add(
@@ -492,7 +511,8 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
     if place is None or (entry.is_absent and not is_quoted):
         state = _find_state(entry, files, index)
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    is_seen = entry.is_quote_changed and place.nearby == entry.nearby  # people know this change
+    present_quote = "" if is_quoted else _digest_quoted(replace(entry, line=place.line.number), files, place)
+    is_seen = entry.is_quote_changed and present_quote == entry.present_quote  # people know this change
     is_same = place.is_certain and (is_quoted or is_seen)
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
     is_fixed = entry.is_quote_changed and entry.is_closed and not is_quoted
@@ -509,7 +529,16 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         is_unchanged=place.is_in_base or entry.is_unchanged,
         has_other_place=not is_same,
         is_quote_changed=not is_quoted,
+        present_quote=present_quote,
     )
+
+
+def _digest_quoted(entry: LedgerEntry, files: PresentFiles, place: Place) -> str:
+    patch = files.patches[place.path]
+    quoted = _find_quoted(replace(entry, is_quote_changed=True), patch)
+    lines = (line for hunk in patch.hunks for line in hunk.lines)
+    texts = (identify(line.text) for line in lines if line.side == entry.side and line.number in quoted)
+    return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _is_quoted(entry: LedgerEntry, place: Place, index: PatchIndex) -> bool:

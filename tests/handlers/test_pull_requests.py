@@ -417,7 +417,7 @@ CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"
         (1, [CRITICAL], ["Critical"]),
         (2, [ON_CHANGED, CRITICAL], ["Changed"]),
         (1, [ON_CHANGED.model_copy(update={"start_line": 20})], ["Changed"]),
-        (2, [AFTER], []),
+        (2, [AFTER], ["After"]),
     ],
     ids=[
         "first",
@@ -425,7 +425,7 @@ CRITICAL = BESIDE.model_copy(update={"severity": "critical", "title": "Critical"
         "second, critical",
         "third",
         "second, a range up to a changed line",
-        "third, a range up to an unchanged line",
+        "third, a range from a changed line",
     ],
 )
 def test_later_reviews_raise_only_findings_on_changed_lines(

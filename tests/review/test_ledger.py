@@ -636,16 +636,40 @@ def test_finding_that_quotes_several_lines_is_fixed_if_one_of_them_changes(now: 
     assert [one.state for one in settle(closed, [repeated], now, read=())] == ["open"]
 
 
-@pytest.mark.parametrize(("start", "line"), [(None, 3), (None, 4), (3, 4), (2, 5), (4, 6)])
-def test_finding_at_any_line_of_a_changed_quote_repeats_it(start: int | None, line: int) -> None:
+@pytest.mark.parametrize(
+    ("start", "line", "title", "is_unplaced", "is_repeated"),
+    [
+        (None, 3, None, False, True),
+        (3, 4, None, False, True),
+        (4, 6, None, False, True),
+        (2, 5, "Shell", False, True),
+        (None, 3, "Shell", True, True),
+        (None, 4, "Shell", False, False),
+        (3, 4, "Shell", False, False),
+    ],
+    ids=[
+        "same title, at a line",
+        "same title, in the range",
+        "same title, across the end",
+        "at the last line",
+        "not raised",
+        "another defect at a line",
+        "another defect in the range",
+    ],
+)
+def test_finding_in_a_changed_quote_repeats_it_unless_it_is_another_defect(
+    start: int | None, line: int, title: str | None, is_unplaced: bool, is_repeated: bool
+) -> None:
     quote = "run(\n    command,\n    shell=True,\n)"
     ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
     now = CALL.replace("shell=True", "shell=1")
     followed = follow(ledger, patches(now), reviewed=reviewed(CALL))
-    worse = finding(path="area.py", start_line=start, line=line, severity="critical", title="Shell", quote="")
-    settled, repeating = settle_quotes(followed, [worse], patches(now), read=["area.py"])
-    assert [(one.state, one.severity, one.is_quote_changed) for one in settled] == [("open", "critical", False)]
-    assert repeating == (worse,)
+    other = {"severity": "critical", "title": title or ledger[0].title, "quote": ""}
+    worse = finding(path="area.py", start_line=start, line=line, **other)
+    unplaced = [worse] if is_unplaced else []
+    settled, repeating = settle_quotes(followed, [worse], patches(now), read=["area.py"], unplaced=unplaced)
+    assert ([one.state for one in settled], repeating) == ((["open"], (worse,)) if is_repeated else (["fixed"], ()))
+    assert [one.severity for one in settled] == ["critical" if is_repeated else ledger[0].severity]
 
 
 @pytest.mark.parametrize("line", [1, 6])
@@ -695,6 +719,42 @@ def test_finding_at_the_end_of_another_call_does_not_repeat_one_whose_quote_chan
     for unplaced in ([], [second]):
         settled = settle(followed, [second], now, unplaced=unplaced)
         assert [one.state for one in settled] == ["fixed", "open"]
+
+
+LONG = "@@ -1,2 +1,12 @@\n first()\n+run(\n+    command,\n+    {}\n+)\n+log(command)\n last()"
+
+
+def test_dismissal_does_not_hold_if_another_line_of_the_changed_quote_changes() -> None:
+    lines = [f"argument_{number}," for number in range(8)]
+    text = LONG.format("\n+    ".join(lines))
+    found = finding(path="area.py", start_line=2, line=12, quote=f"run(\n    command,\n    {lines[0]}\n)")
+    entry = replace(raised(found, text=text)[0], comment_id=901)
+    replied = ReviewThread(901, entry.key, False, None, (ThreadReply("zoe", "won't fix"),), (), (), ())
+    once = text.replace("argument_7", "changed_7")
+    silent = replace(replied, replies=())
+    ledger = apply_threads(follow([entry], patches(once), reviewed=reviewed(text)), [silent], writers=["zoe"])
+    for now, state in ((once, "dismissed"), (once.replace("argument_0", "os.system"), "open")):
+        ledger = apply_threads(follow(ledger, patches(now), reviewed=reviewed(text)), [replied], writers=["zoe"])
+        assert [one.state for one in ledger] == [state]
+
+
+def test_dismissed_finding_is_open_if_its_changed_quote_is_reported_as_more_severe() -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    entry = replace(raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)[0], comment_id=901)
+    now = CALL.replace("shell=True", "shell=1")
+    (followed,) = follow([entry], patches(now), reviewed=reviewed(CALL))
+    followed = replace(followed, state="dismissed", dismissals=("reply 1 by zoe",), has_binding_dismissal=True)
+    for severity, state in (("critical", "open"), (entry.severity, "dismissed")):
+        found = finding(path="area.py", start_line=2, line=5, quote=quote, severity=severity)
+        assert [one.state for one in settle([followed], [found], now)] == [state]
+
+
+def test_finding_with_the_same_title_within_the_quoted_lines_is_not_new() -> None:
+    quote = "run(\n    command,\n    shell=True,\n)"
+    ledger = raised(finding(path="area.py", start_line=2, line=5, quote=quote), text=CALL)
+    same = finding(path="area.py", line=4, quote="shell=True,")
+    for found, new in ((same, 0), (same.model_copy(update={"title": "Another"}), 1)):
+        assert len(find_new([found], ledger, patches(CALL))) == new
 
 
 def test_dismissal_after_the_changed_quote_was_shown_holds_without_a_review() -> None:
