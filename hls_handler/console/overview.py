@@ -128,6 +128,7 @@ class Overview:
     prompts: tuple[PromptUse, ...]
     rejections: tuple[tuple[str, str], ...]  # sentence about requests of the period, and their likely cause
     last_webhook_at: datetime | None  # verified, a ping included; None: none was received yet
+    caught_up: int  # missed webhooks that were read from GitHub
     counted_since: datetime | None  # None: nothing was counted yet
     is_whole: bool  # False: an earlier part of the period was not counted
 
@@ -194,6 +195,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
     series = count_last_ends(hours.series(names, period))
     since = hours.first_hour()
     dead = deliveries.newest(state="dead", limit=NEWEST_DEAD)
+    counters = store.statistics.counters()
     return Overview(
         queue=deliveries.queue_state(),
         pauses=tuple((describe_pause(pause), resume_command(pause).strip("`")) for pause in store.pauses.active()),
@@ -212,9 +214,10 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         plots=tuple(draw_plots(name, period, series)),
         events=_rows("event", hours.top("event", period, limit=TOP), period),
         repositories=_rows("repository", hours.top("repository", period, limit=TOP), period),
-        prompts=sum_prompts(store.calls.prompt_stats(), store.statistics.counters()),
+        prompts=sum_prompts(store.calls.prompt_stats(), counters),
         rejections=describe_rejections(hours.top(_REJECTED, period, limit=TOP)),
         last_webhook_at=store.statistics.last_webhooks().get(""),
+        caught_up=counters.get(("caught_up", ""), 0),
         counted_since=since,
         is_whole=since is not None and since <= period.since,
     )

@@ -75,6 +75,11 @@ def test_health_names_each_problem_and_its_remedy(browser: Browser) -> None:
     assert "Last webhook: none yet, or each was rejected." in shown
 
 
+def test_webhooks_that_were_read_from_github_are_named_as_such(store: Storage, browser: Browser) -> None:
+    store.queue.accept([], replay_window_h=72, counts={("caught_up", ""): 23})
+    assert "Last webhook: none arrived here; 23 missed were read from GitHub." in page(browser)
+
+
 @pytest.mark.parametrize(("address", "_text"), LINKS.values())
 def test_link_of_each_problem_leads_to_a_page_and_a_heading(browser: Browser, address: str, _text: str) -> None:
     path, _, anchor = address.partition("#")
