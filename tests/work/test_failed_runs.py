@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from hls_handler.deliveries import Finished
-from hls_handler.errors import Dependency, DependencyDown, StoreUnavailable
+from hls_handler.errors import Dependency, DependencyDown, Permanent, StoreUnavailable
+from hls_handler.reports.delivery_report import load_report
 from tests.work.fakes import CLAUDE_DOWN, GITHUB_DOWN
 from tests.work.world import BUG, GUID, MakeWorld, World, settings
 
@@ -36,6 +37,22 @@ def test_delivery_is_dead_after_a_long_outage(make_world: MakeWorld) -> None:
     assert world.run() == Finished(GUID, "dead", reason)
     assert (world.row().state, world.row().reason) == ("dead", reason)
     assert world.store.statistics.counters()["handler", "IssueHandler:dead"] == 1
+
+
+@pytest.mark.parametrize("part", ["gather", "post"])
+def test_dead_delivery_has_the_duration_and_the_failed_step_its_start(make_world: MakeWorld, part: str) -> None:
+    world = make_world(BUG)
+    world.accept()
+    if part == "gather":
+        world.github.failing = [Permanent("GitHub answered 404")]
+    else:
+        world.github.failing_writes = [Permanent("GitHub answered 404")]
+    assert world.run() == Finished(GUID, "dead", "GitHub answered 404")
+    row = world.row()
+    assert (row.took_s is not None, row.failures) == (True, 1)
+    (failed,) = (step for step in load_report(world.store, row).steps if step.status == "failed")
+    assert (failed.name, failed.detail) == (part, "GitHub answered 404")
+    assert None not in (failed.started_at, failed.took_s, failed.github_requests)
 
 
 def test_finished_step_restarts_the_time_of_an_outage(make_world: MakeWorld) -> None:
