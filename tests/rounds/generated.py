@@ -61,6 +61,7 @@ class FileDiff:
     """The difference of two versions of a file, found without the patch."""
 
     hunks: tuple[Mapping[tuple[Side, int], DiffLine], ...]
+    headings: tuple[str, ...]  # of each hunk
     patch: str
 
     @cached_property
@@ -85,11 +86,11 @@ class Version:
 
     @cached_property
     def hunks(self) -> Counter[tuple[str, tuple[tuple[str, str], ...]]]:
-        """The path and the lines of each hunk, without their numbers."""
+        """The path, the heading and the lines of each hunk, without their numbers."""
         return Counter(
-            (path, tuple((one.mark, one.line.text) for one in hunk.values()))
+            (path, (("@", heading), *((one.mark, one.line.text) for one in hunk.values())))
             for path, diff in self.diffs.items()
-            for hunk in diff.hunks
+            for heading, hunk in zip(diff.headings, diff.hunks, strict=True)
         )
 
     @cached_property
@@ -103,16 +104,17 @@ class Version:
 
     @cached_property
     def neighbours(self) -> Mapping[tuple[Mark, SourceLine], tuple[object, ...]]:
-        """Of each line of the diff, four lines above and below it, and seven above and below its block."""
+        """Of each line of the diff, four lines above and below it, seven around its block, and the hunk's heading."""
         found: dict[tuple[Mark, SourceLine], tuple[object, ...]] = {}
-        for hunk in (hunk for diff in self.diffs.values() for hunk in diff.hunks):
+        hunks = (pair for diff in self.diffs.values() for pair in zip(diff.headings, diff.hunks, strict=True))
+        for heading, hunk in hunks:
             lines = [(one.path, one.mark, one.line, one.place) for one in hunk.values()]
             first = 0  # of the block
             for index, (_, mark, line, _) in enumerate(lines):
                 first = first if mark != " " and lines[index - 1][1] != " " else index
                 last = next((at for at in range(index, len(lines)) if lines[at][1] == " "), len(lines))
                 block = (*lines[max(first - 7, 0) : first], *lines[last : last + 7])
-                found[mark, line] = (*lines[max(index - 4, 0) : index + 5], "block", *block)
+                found[mark, line] = (*lines[max(index - 4, 0) : index + 5], "block", *block, heading)
         return found
 
     @cached_property
@@ -197,6 +199,7 @@ class GeneratedPullRequest:
             before, after = [line.text for line in old], [line.text for line in new]
             old_places, new_places = _find_places(old), _find_places(new)
             hunks: list[Mapping[tuple[Side, int], DiffLine]] = []
+            headings: list[str] = []
             matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
             for group in matcher.get_grouped_opcodes(self.context) if before != after else ():
                 lines: dict[tuple[Side, int], DiffLine] = {}
@@ -207,7 +210,8 @@ class GeneratedPullRequest:
                     for at in range(j1, j2):
                         lines["RIGHT", at + 1] = DiffLine(path, mark, new[at], new_places[at])
                 hunks.append(lines)
-            self._diffs[key] = FileDiff(tuple(hunks), make_patch(before, after, context=self.context))
+                headings.append(_find_heading(before[: group[0][1]]))
+            self._diffs[key] = FileDiff(tuple(hunks), tuple(headings), make_patch(before, after, context=self.context))
         return self._diffs[key]
 
     def defects(self) -> list[tuple[str, int]]:
@@ -453,11 +457,15 @@ def _find_places(lines: Sequence[SourceLine]) -> list[str]:
 def make_patch(old: list[str], new: list[str], *, context: int) -> str:
     """Return the patch of a file as GitHub shows it: without the lines that name the file."""
     lines = [line.removesuffix("\n") for line in difflib.unified_diff(old, new, n=context, lineterm="\n")]
-    return "\n".join(f"{line} {_find_heading(old, line)}".rstrip() if line[:3] == "@@ " else line for line in lines[2:])
+    return "\n".join(_with_heading(line, old) if line.startswith("@@ ") else line for line in lines[2:])
 
 
-def _find_heading(old: list[str], header: str) -> str:
-    """Return the last line above the hunk that begins with a letter, as git does."""
-    first = int(header.split()[1].lstrip("-").partition(",")[0])
-    above = (line.rstrip() for line in reversed(old[: max(first - 1, 0)]) if line[0].isalpha() or line[0] in "_$")
-    return next(above, "")[:80]
+def _with_heading(header: str, old: list[str]) -> str:
+    start, _, length = header.split()[1].lstrip("-").partition(",")
+    above = int(start) - (length != "0")  # git names the line above if the hunk has no old line
+    return f"{header} {_find_heading(old[:above])}".rstrip()
+
+
+def _find_heading(above: list[str]) -> str:
+    """Return the last of the lines above a hunk that begins with a letter, as git does."""
+    return next((line.rstrip()[:80] for line in reversed(above) if line[0].isalpha() or line[0] in "_$"), "")
