@@ -26,7 +26,7 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     WorkflowJob,
 )
-from hls_handler.review.ledger import ReviewThread
+from hls_handler.review.record import ReviewThread
 
 
 class WirePermission(BaseModel):

@@ -11,7 +11,7 @@ from hls_handler.clients.api import GithubApi
 from hls_handler.clients.comments import is_by
 from hls_handler.clients.reviews import find_marker
 from hls_handler.events import GHOST, Account, Text, null_to
-from hls_handler.review.ledger import ReviewThread, ThreadReply
+from hls_handler.review.record import ReviewThread, ThreadReply
 
 MAX_PAGES = 10  # of 50 threads
 MAX_REPLY_CHARS = 4_000

@@ -19,7 +19,7 @@ from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.handlers.labels import OfferLimits, plan_labels
 from hls_handler.handlers.reader import HistoryUpdate, Reader, RepositoryHistory
 from hls_handler.prompting.render import LabelsView, PathsView, RuleView, estimate_tokens
-from hls_handler.review.ledger import ReviewRecord
+from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule, asked_to_skip
 from hls_handler.settings.effective import EffectiveSettings
 from hls_handler.settings.model import Findings, Review

@@ -13,7 +13,7 @@ from hls_handler.handlers.labels import LabelOffer
 from hls_handler.handlers.reader import GuidanceFile, LinkedIssue, RepositoryLabel, ReviewContext
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.review.coverage import Coverage
-from hls_handler.review.ledger import ReviewRecord
+from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import Summary
 

@@ -15,9 +15,6 @@ from hls_handler.handlers.reader import ChangedFile, Reader
 from hls_handler.prompting.render import estimate_tokens
 from hls_handler.review.ledger import (
     FIXED,
-    LedgerEntry,
-    ReviewRecord,
-    ReviewThread,
     add,
     apply_threads,
     find_dismissals,
@@ -27,11 +24,12 @@ from hls_handler.review.ledger import (
     list_merged,
     raise_severities,
     settle_hidden,
-    settle_quotes,
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
 from hls_handler.review.positions import RANK, locate_findings
+from hls_handler.review.quotes import settle_quotes
+from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
 MAX_CANDIDATES = 40  # findings of one review that are verified and shown
 EXCERPT_LINES = 40  # lines above and below a finding that the prompt which tries to refute it shows, at most

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, AliasPath, BeforeValidator, Field
 
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Comment, Count, Issue, PullRequest, Release, Review, Text, is_present, null_to
-from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread
+from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread
 
 COMMIT_OF_URL = re.compile(r"\?ref=([0-9a-f]{40}|[0-9a-f]{64})")
 

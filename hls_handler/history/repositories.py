@@ -21,7 +21,7 @@ from hls_handler.db.values import HOUR_MS, decompress_text, from_row
 from hls_handler.deliveries import Lease
 from hls_handler.handlers.reader import Correction, Failure, HistoryUpdate, RunResult
 from hls_handler.queue.changes import DeliveryWriter, field_of, of_conversation
-from hls_handler.review.ledger import ReviewRecord, parse_record
+from hls_handler.review.record import ReviewRecord, parse_record
 
 DAY_MS = 24 * HOUR_MS
 RETENTION_DAYS = 30

@@ -29,7 +29,7 @@ from hls_handler.db.values import HOUR_MS, compress_text, decompress_text, from_
 from hls_handler.deliveries import Checkpoint, Lease, State
 from hls_handler.handlers.labels import NO_ORIGINS, LabelOrigin, LabelState
 from hls_handler.queue.leases import complete_write, is_held, lease_lost, lease_parameters, release_locks
-from hls_handler.review.ledger import ReviewRecord, dump_entry, dump_record
+from hls_handler.review.record import ReviewRecord, dump_entry, dump_record
 
 Counts = Mapping[tuple[str, str], int]
 """Counter increments, such as {("outcome", "done"): 1, ("webhooks", ""): 2}."""

@@ -9,146 +9,28 @@ another line or by moving the code to another file. A person decides about a fin
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from hashlib import sha256
-from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
-from hls_handler.analysis import Finding, Score, Severity
+from hls_handler.analysis import Finding
 from hls_handler.review.dismissals import is_acceptance, is_dismissal
 from hls_handler.review.patches import Line, Patch, Side
 from hls_handler.review.places import (
-    MIN_CHARACTERS,
     KnownLine,
     PatchIndex,
     Place,
     PresentFiles,
-    Twin,
     find_places,
     identify,
     is_near,
 )
-from hls_handler.review.positions import RANK
-from hls_handler.untrusted.cleaning import truncate
+from hls_handler.review.quotes import MAX_ABOVE, digest_quoted, find_above, find_quoted, has_quote, raise_severity
+from hls_handler.review.record import FindingState, LedgerEntry, ReviewThread
 
 FIXED = "fixed"
 """Key of the reply in the thread of a finding that is fixed (`EnsureReply.key`)."""
 
 REACTION = "thumbs down by"  # beginning of keys of `find_dismissals`
-MAX_BODY_CHARACTERS = 1_000  # of the stored text of a finding
-MAX_ABOVE = 20  # lines of a quote above its last one that are compared
-
-FindingState = Literal["open", "fixed", "gone", "dismissed"]
-"""Open: the quoted line is in the patch. Fixed: it is not, but lines around it are. Gone: none of them is.
-
-Dismissed: the line is in the patch, and a person rejected the finding. It is not raised again there.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadReply:
-    author: str  # login; "" if the account was deleted
-    body: str  # at most 4,000 characters
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewThread:
-    """A review thread that HLS opened. https://docs.github.com/en/graphql/reference/objects#pullrequestreviewthread
-
-    If a person uses the bot account, too, replies without our marker and reactions are theirs. Those of an account that
-    only HLS uses are left out.
-    """
-
-    comment_id: int  # of HLS's comment, the first of the thread
-    key: str  # `InlineComment.key`, from the marker
-    is_resolved: bool
-    resolved_by: str | None  # login; "" if the account was deleted; None if it is open
-    replies: tuple[ThreadReply, ...]  # by people and other bots, oldest first
-    own_replies: tuple[str, ...]  # keys of HLS's replies (`EnsureReply.key`)
-    thumbs_up: tuple[str, ...]  # logins of those who reacted so to HLS's comment
-    thumbs_down: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    key: str  # 16 characters; names the finding in markers and in the table `findings`
-    path: str
-    side: Side
-    quote: str  # the quoted line, as `identify` returns it
-    nearby: tuple[str, ...]  # the lines around it, likewise
-    severity: Severity
-    category: str
-    title: str
-    state: FindingState
-    prompt_id: str  # of the reply that raised it
-    comment_id: int | None = None  # of the review comment; None if only the summary has it
-    body: str = ""  # at most `MAX_BODY_CHARACTERS`; "" if the review comment has it
-    is_unchanged: bool = False  # True: the base has the line; the pull request at most moves or indents it
-    dismissed_by: str | None = None  # login
-    has_binding_dismissal: bool = False  # True if that person may write to the repository
-    is_accepted: bool = False  # True if a person reacted to it with thumbs up
-    previous_path: str | None = None  # of the file, if the pull request renamed it
-    line: int | None = None  # number of the quoted line; None if no patch that was read shows it
-    changed: tuple[str, ...] = ()  # those of `nearby` that the pull request changes, `KnownLine.changed`
-    twins: tuple[Twin, ...] = ()  # equal lines of the file, `KnownLine.twins`
-    dismissals: tuple[str, ...] = ()  # keys of `find_dismissals` that count
-    void_dismissals: tuple[str, ...] = ()  # those that were made while the line was at another place, or not there
-    has_other_place: bool = False  # True: it is at another place now, or its quote changed now: it may be right there
-    above: tuple[str, ...] = ()  # the changed lines of its quote above the last one, as `identify` returns them
-    is_quote_changed: bool = False  # True: one of `above` is not above its line any more; see `settle_quotes`
-    present_quote: str = ""  # digest of its quoted lines when that was noticed
-
-    @property
-    def is_closed(self) -> bool:
-        return self.state in ("fixed", "gone")
-
-    @property
-    def is_absent(self) -> bool:
-        """True if no patch has its line. The line of a fixed one may be there if another line of its quote changed."""
-        return self.is_closed and not self.is_quote_changed
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewRecord:
-    """The stored result of all reviews of one pull request."""
-
-    rounds: int = 0  # reviews that asked Claude
-    reviewed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by path, see `review.changes`
-    kind: str = ""  # `type` of the last reply: "bug-fix"; "" before the first review
-    summary: str = ""  # of the last reply
-    ledger: tuple[LedgerEntry, ...] = ()
-    scores: tuple[Score, ...] = ()  # of the last reply that has some
-    base: str = ""  # SHA of the base branch at the last review; "" if unknown
-
-
-NO_REVIEW = ReviewRecord()
-
-_RECORD = TypeAdapter(ReviewRecord)
-_ENTRY = TypeAdapter(LedgerEntry)
-
-
-def dump_record(record: ReviewRecord) -> str:
-    """Return the record without its ledger as JSON."""
-    return _RECORD.dump_json(replace(record, ledger=())).decode()
-
-
-def dump_entry(entry: LedgerEntry) -> str:
-    return _ENTRY.dump_json(entry).decode()
-
-
-def parse_record(record: str | None, entries: Iterable[str]) -> ReviewRecord:
-    """Return what `dump_record` and `dump_entry` wrote. What another version wrote is left out."""
-    try:
-        parsed = _RECORD.validate_json(record) if record else NO_REVIEW
-    except ValidationError:
-        parsed = NO_REVIEW
-    ledger: list[LedgerEntry] = []
-    for entry in entries:
-        with suppress(ValidationError):
-            ledger.append(_ENTRY.validate_json(entry))
-    return replace(parsed, ledger=tuple(ledger))
 
 
 def follow_up(ledger: Iterable[LedgerEntry], files: PresentFiles) -> tuple[LedgerEntry, ...]:
@@ -267,77 +149,6 @@ def find_new(
     return tuple(finding for finding, own in zip(findings, identities, strict=True) if known.isdisjoint(own))
 
 
-def settle_quotes(
-    ledger: Iterable[LedgerEntry],
-    findings: Sequence[Finding],
-    patches: Mapping[str, Patch],
-    *,
-    read: Collection[str],
-    unplaced: Sequence[Finding] = (),
-) -> tuple[tuple[LedgerEntry, ...], tuple[Finding, ...]]:
-    """Return the entries after a review of the files `read`, and those of `findings` that repeat one of them.
-
-    An entry whose quote changed is fixed unless a finding at one of its lines repeats it: one of several quoted lines
-    may be changed without a correction. If a later finding repeats one that was fixed so, it is open again; so is a
-    dismissed one that it repeats with a higher severity. `findings` are those of the review. `unplaced` are those of
-    them that the review does not raise, because they have no position, or one on an unchanged line: such a finding
-    repeats an entry also by its category alone, and by the text that it quotes.
-    """
-    ledger = tuple(ledger)
-    quoted = {entry.key: _find_quoted(entry, patches.get(entry.path)) for entry in ledger}
-    repeating: list[Finding] = []
-
-    def is_same(finding: Finding, entry: LedgerEntry, *, is_there: bool) -> bool:
-        is_alike = finding.title == entry.title or (is_there and finding.category == entry.category)
-        return (finding.path, finding.side) == (entry.path, entry.side) and is_alike
-
-    def is_at(finding: Finding, entry: LedgerEntry) -> bool:
-        lines, first = quoted[entry.key], finding.start_line or finding.line
-        is_there = finding.line == entry.line or finding in unplaced
-        return is_same(finding, entry, is_there=is_there) and first < lines.stop and lines.start <= finding.line
-
-    texts = [
-        (finding, identify(finding.quote.split("\n")[-1]))
-        for finding in unplaced
-        if not any(is_at(finding, entry) for entry in ledger)
-    ]
-
-    def settle(entry: LedgerEntry) -> LedgerEntry:
-        if not entry.is_quote_changed:
-            return entry
-        there = [finding for finding in findings if is_at(finding, entry)]
-        repeating.extend(there)
-        is_text = any(text == entry.quote and is_same(finding, entry, is_there=True) for finding, text in texts)
-        if not there and not is_text:
-            return replace(entry, state="fixed") if entry.path in read else entry
-        reopened = replace(entry, state="open" if entry.is_closed else entry.state)
-        if not there or entry.path not in patches:  # Claude named a wrong line
-            return reopened
-        if entry.state == "dismissed" and any(RANK[finding.severity] < RANK[entry.severity] for finding in there):
-            void = (*entry.void_dismissals, *entry.dismissals)
-            reopened = replace(
-                entry, state="open", dismissals=(), void_dismissals=void, dismissed_by=None, has_binding_dismissal=False
-            )
-        above = _find_above(patches[entry.path], entry.side, quoted[entry.key])
-        return _raise_severity(replace(reopened, above=above, is_quote_changed=False), there)
-
-    return tuple(map(settle, ledger)), tuple(repeating)
-
-
-def _find_quoted(entry: LedgerEntry, patch: Patch | None) -> range:
-    """Return the numbers of the lines that the finding quotes, as far as known; an empty range if no patch has them."""
-    if entry.line is None:
-        return range(0)
-    nearest: dict[str, int] = {}
-    if patch is not None and entry.is_quote_changed:
-        for hunk in patch.hunks:
-            for line in hunk.lines:
-                if line.side == entry.side and 0 < entry.line - line.number <= 2 * MAX_ABOVE:
-                    nearest[identify(line.text)] = line.number
-    known = [nearest[text] for text in entry.above if text in nearest]
-    return range(min([*known, max(entry.line - len(entry.above), 1)]), entry.line + 1)
-
-
 def raise_severities(
     ledger: Iterable[LedgerEntry], findings: Sequence[Finding], patches: Mapping[str, Patch]
 ) -> tuple[LedgerEntry, ...]:
@@ -351,16 +162,7 @@ def raise_severities(
         known = _entry_identities(entry, patches)
         return [finding for finding, own in identified if not known.isdisjoint(own)]
 
-    return tuple(_raise_severity(entry, list_repeating(entry)) for entry in ledger)
-
-
-def _raise_severity(entry: LedgerEntry, repeating: Sequence[Finding]) -> LedgerEntry:
-    worst = min(repeating, key=lambda finding: RANK[finding.severity], default=None)
-    if worst is None or RANK[worst.severity] >= RANK[entry.severity]:
-        return entry
-    if entry.is_closed or entry.has_binding_dismissal:
-        return entry
-    return replace(entry, severity=worst.severity, title=worst.title, body=truncate(worst.body, MAX_BODY_CHARACTERS))
+    return tuple(raise_severity(entry, list_repeating(entry)) for entry in ledger)
 
 
 _Identity = tuple[str, ...]  # a place, and a property that identifies a finding there
@@ -372,7 +174,7 @@ def _entry_identities(entry: LedgerEntry, patches: Mapping[str, Patch]) -> set[_
     An entry on an unchanged line that no patch shows has the text of the line in place of its number.
     """
     if entry.line is not None:
-        quoted = _find_quoted(entry, patches.get(entry.path))
+        quoted = find_quoted(entry, patches.get(entry.path))
         return _identities(entry, "line", str(entry.line)) | _titles(entry, quoted)
     return _identities(entry, "unchanged", entry.quote) if entry.is_unchanged and not entry.is_absent else set()
 
@@ -439,17 +241,10 @@ def add(
                 line=finding.line,
                 changed=place.changed,
                 twins=place.twins,
-                above=_find_above(patches[finding.path], finding.side, range(first, finding.line + 1)),
+                above=find_above(patches[finding.path], finding.side, range(first, finding.line + 1)),
             )
         )
     return tuple(added)
-
-
-def _find_above(patch: Patch, side: Side, quoted: range) -> tuple[str, ...]:
-    """Return the changed lines of a quote of several lines above the last one, without short ones."""
-    lines = (line for hunk in patch.hunks for line in hunk.lines if line.side == side and line.mark != " ")
-    texts = (identify(line.text) for line in lines if line.number in quoted[:-1])
-    return tuple(text for text in texts if len(text) >= MIN_CHARACTERS)
 
 
 _Position = tuple[str, Side, int]
@@ -507,11 +302,11 @@ def _to_line(entry: LedgerEntry) -> KnownLine:
 
 
 def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index: PatchIndex) -> LedgerEntry:
-    is_quoted = place is None or _is_quoted(entry, place, index)
+    is_quoted = place is None or has_quote(entry, place, index)
     if place is None or (entry.is_absent and not is_quoted):
         state = _find_state(entry, files, index)
         return replace(entry, state=state, line=None, has_other_place=False, is_quote_changed=False)
-    present_quote = "" if is_quoted else _digest_quoted(replace(entry, line=place.line.number), files, place)
+    present_quote = "" if is_quoted else digest_quoted(replace(entry, line=place.line.number), files, place)
     is_seen = entry.is_quote_changed and present_quote == entry.present_quote  # people know this change
     is_same = place.is_certain and (is_quoted or is_seen)
     holds = entry.state == "dismissed" and (is_same or not entry.has_binding_dismissal)
@@ -530,23 +325,6 @@ def _follow(entry: LedgerEntry, place: Place | None, files: PresentFiles, index:
         has_other_place=not is_same,
         is_quote_changed=not is_quoted,
         present_quote=present_quote,
-    )
-
-
-def _digest_quoted(entry: LedgerEntry, files: PresentFiles, place: Place) -> str:
-    patch = files.patches[place.path]
-    quoted = _find_quoted(replace(entry, is_quote_changed=True), patch)
-    lines = (line for hunk in patch.hunks for line in hunk.lines)
-    texts = (identify(line.text) for line in lines if line.side == entry.side and line.number in quoted)
-    return sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _is_quoted(entry: LedgerEntry, place: Place, index: PatchIndex) -> bool:
-    """Return True if the lines that the finding quotes above its line are still above it."""
-    line = place.line
-    return all(
-        any(0 < line.number - one.line.number <= 2 * MAX_ABOVE for one in index.find(place.path, line.side, text))
-        for text in entry.above
     )
 
 

@@ -28,7 +28,7 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     WorkflowJob,
 )
-from hls_handler.review.ledger import ReviewThread
+from hls_handler.review.record import ReviewThread
 from hls_handler.sandbox import objects, repository_shapes, review_calls, shapes
 from hls_handler.sandbox.objects import Conversation
 from hls_handler.sandbox.state import State

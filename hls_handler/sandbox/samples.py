@@ -27,8 +27,8 @@ from hls_handler.prompting import recorded
 from hls_handler.prompting.front_matter import FENCE
 from hls_handler.prompting.recorded import Recorded
 from hls_handler.prompting.source_files import SHIPPED_FRONT_MATTER, read_folder
-from hls_handler.review.ledger import LedgerEntry, ReviewRecord
 from hls_handler.review.patches import parse_numbered
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.sandbox.canned import canned_reply
 from hls_handler.sandbox.reader import SandboxReader
 from hls_handler.sandbox.reading import Note, PatchOfFile, Reading, log_lines

@@ -17,7 +17,7 @@ from hls_handler.clients.reader import GithubReader
 from hls_handler.clients.repository_labels import RepositoryLabels
 from hls_handler.errors import DependencyDown, Permanent, Retryable, StepFailed
 from hls_handler.events import Account
-from hls_handler.review.ledger import ReviewThread, ThreadReply
+from hls_handler.review.record import ReviewThread, ThreadReply
 from hls_handler.sandbox.faults import Fault
 from hls_handler.sandbox.objects import GHOST
 from hls_handler.sandbox.objects import Account as SandboxAccount

@@ -11,7 +11,7 @@ from hls_handler.analysis import WorkflowAnalysis
 from hls_handler.ci.steps import WorkflowStep
 from hls_handler.events import Account, Comment, Event, Issue, Release, WorkflowRun
 from hls_handler.handlers.reader import Correction, Failure, RunResult, WorkflowJob
-from hls_handler.review.ledger import NO_REVIEW, ReviewRecord
+from hls_handler.review.record import NO_REVIEW, ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.handlers.world import MONA, ZOE, event, issue

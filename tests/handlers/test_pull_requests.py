@@ -39,7 +39,7 @@ from hls_handler.handlers.reader import EMPTY_HISTORY, ChangedFile, EmptyHistory
 from hls_handler.handlers.skipped_files import SkippedFile
 from hls_handler.prompting.front_matter import FieldKeys, FrontMatter
 from hls_handler.prompting.reply_fields import build_reply_model
-from hls_handler.review.ledger import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply
+from hls_handler.review.record import NO_REVIEW, ReviewRecord, ReviewThread, ThreadReply
 from hls_handler.settings.model import Findings, Review
 from hls_handler.settings.values import PathFilter, Summary
 from hls_handler.settings.yaml_parser import Sources

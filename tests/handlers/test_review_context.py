@@ -20,7 +20,7 @@ from hls_handler.handlers.reader import (
     LinkedIssue,
     ReviewContext,
 )
-from hls_handler.review.ledger import ReviewRecord
+from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.model import Review
 from hls_handler.settings.values import EMPTY_PATH_FILTER
 from tests.handlers.world import FakeReader, event, file, pull_request

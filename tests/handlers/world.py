@@ -31,7 +31,7 @@ from hls_handler.handlers.reader import (
     ReviewContext,
     WorkflowJob,
 )
-from hls_handler.review.ledger import ReviewThread
+from hls_handler.review.record import ReviewThread
 from hls_handler.routing import Rule
 from hls_handler.settings.effective import RepositoryTable
 from tests.routing.world import settings

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from hls_handler.db.tables import findings
 from hls_handler.queue.changes import ConversationRef, ReviewChange
-from hls_handler.review.ledger import LedgerEntry, ReviewRecord
+from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.storage import Storage
 from tests.queue.builders import Skew, accept, begin, ignored
 

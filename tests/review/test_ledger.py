@@ -11,27 +11,29 @@ import pytest
 from hls_handler.analysis import Finding
 from hls_handler.review.changes import digest_hunk
 from hls_handler.review.ledger import (
-    NO_REVIEW,
-    LedgerEntry,
-    ReviewRecord,
-    ReviewThread,
-    ThreadReply,
     add,
     apply_threads,
-    dump_entry,
-    dump_record,
     find_dismissals,
     find_new,
     follow_up,
     list_hidden,
     list_merged,
-    parse_record,
     raise_severities,
     settle_hidden,
-    settle_quotes,
 )
 from hls_handler.review.patches import Patch, parse_patch
 from hls_handler.review.places import PresentFiles
+from hls_handler.review.quotes import settle_quotes
+from hls_handler.review.record import (
+    NO_REVIEW,
+    LedgerEntry,
+    ReviewRecord,
+    ReviewThread,
+    ThreadReply,
+    dump_entry,
+    dump_record,
+    parse_record,
+)
 from tests.handlers.world import finding
 
 BEFORE = """@@ -1,2 +1,4 @@

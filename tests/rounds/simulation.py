@@ -32,8 +32,8 @@ from hls_handler.handlers.reader import ChangedFile
 from hls_handler.history.repositories import StoredHistory
 from hls_handler.prompting import recorded
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.review.ledger import ReviewThread, ThreadReply
 from hls_handler.review.patches import parse_patch
+from hls_handler.review.record import ReviewThread, ThreadReply
 from hls_handler.sandbox.reading import PatchOfFile, read_request
 from hls_handler.work.asking import NO_BUDGET
 from hls_handler.work.commit_checks import CheckEnder

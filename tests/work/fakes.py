@@ -39,7 +39,7 @@ from hls_handler.handlers.reader import (
 )
 from hls_handler.history.conversations import ConversationHistory
 from hls_handler.prompting.render import RenderedPrompt
-from hls_handler.review.ledger import ReviewThread
+from hls_handler.review.record import ReviewThread
 from hls_handler.settings.model import Labels
 
 HLS = Account(login="hls-bot", id=99, type="Bot")
