@@ -27,7 +27,7 @@ from hls_handler.review.ledger import (
 )
 from hls_handler.review.patches import Hunk, Line, Patch, Side, number_line, numbered, parse_patch
 from hls_handler.review.places import PresentFiles, identify
-from hls_handler.review.positions import RANK, locate_findings
+from hls_handler.review.positions import RANK, locate_findings, merge_findings
 from hls_handler.review.quotes import settle_quotes
 from hls_handler.review.record import LedgerEntry, ReviewRecord, ReviewThread
 
@@ -160,7 +160,7 @@ def find_findings(facts: PullRequestFacts, reply: Reply | None) -> ReviewFinding
     ]
     located, unlocated = locate_findings(wanted, facts.selection.shown_patches)
     cut = [(finding, _cut_to_changes(facts, finding)) for finding in located]
-    timely = [finding for _, finding in cut if finding is not None]
+    timely = merge_findings(finding for _, finding in cut if finding is not None)  # those at one line now, too
     patches = facts.selection.patches
     read = find_read(facts.selection, facts.unanswered) if isinstance(reply, PullRequestAnalysis) else ()
     unplaced = [*unlocated, *(finding for finding, raised in cut if raised is None)]
